@@ -1,0 +1,1 @@
+export type { Extent, IoDone, IoFault, VolumeIo } from "./volume-io.ts";

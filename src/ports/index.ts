@@ -1,0 +1,30 @@
+export type { Clock, Timer } from "./clock.ts";
+export { FINGERPRINT_BYTES } from "./digests.ts";
+export type { Digests } from "./digests.ts";
+export type {
+  Directory,
+  DirectoryCondition,
+  DirectoryEvent,
+  DirectoryOutcome,
+  DirectoryRecord,
+  DirectoryWatch,
+  DirectoryWrite,
+  LeaseId,
+} from "./directory.ts";
+export type { Disk, DiskDone, DiskFault, DiskMemory, MemoryHandle } from "./disk.ts";
+export { DiskRequests } from "./disk-requests.ts";
+export type { Log, LogFields, LogLevel } from "./log.ts";
+export {
+  METADATA_KEY_BYTES_MAX,
+  METADATA_VALUE_BYTES_MAX,
+  MetadataBatch,
+} from "./metadata-store.ts";
+export type { MetadataStore } from "./metadata-store.ts";
+export type { Counter, Gauge, Histogram, MetricLabels, Metrics } from "./metrics.ts";
+export type {
+  ByteStream,
+  ByteStreamHandler,
+  Listener,
+  Network,
+  NetworkAddress,
+} from "./network.ts";

@@ -1,0 +1,54 @@
+/**
+ * Byte streams between processes, over TCP or unix sockets. What a message is, is the business of the
+ * floors above.
+ */
+export interface Network {
+  /** Fails with code `address-in-use`, `address-invalid` or `permission-denied`. */
+  listen(address: NetworkAddress, accept: (stream: ByteStream) => void): Promise<Listener>;
+  /** Fails with code `connection-refused`, `connection-timeout` or `address-invalid`. */
+  connect(address: NetworkAddress): Promise<ByteStream>;
+}
+
+export type NetworkAddress =
+  | { readonly kind: "tcp"; readonly host: string; readonly port: number }
+  | { readonly kind: "unix"; readonly path: string };
+
+export interface Listener {
+  /** With the port that was chosen where 0 was asked for. */
+  readonly address: NetworkAddress;
+  /** No new streams; those that exist live on. */
+  close(): Promise<void>;
+}
+
+/**
+ * One connection. `start` is called once, by whoever owns the stream; until then nothing is delivered.
+ * After `closed` no more callbacks come.
+ */
+export interface ByteStream {
+  /** The other end, for logs. */
+  readonly remote: string;
+  start(handler: ByteStreamHandler): void;
+  /**
+   * Queues bytes, which must not change until `written(token)` was called. Everything written in one
+   * turn leaves as one batch. Returns false when the queue is above its high-water mark: wait for `drained`.
+   */
+  write(bytes: Uint8Array, token: number): boolean;
+  /** Stops and restarts delivery: backpressure towards the other end. */
+  pause(): void;
+  resume(): void;
+  /** Closes after everything queued was sent. */
+  end(): void;
+  /** Closes at once. */
+  destroy(): void;
+}
+
+export interface ByteStreamHandler {
+  /** `bytes` is valid during the call only: the buffer is used again. */
+  data(bytes: Uint8Array): void;
+  /** These bytes were handed to the operating system, or will never be. Tokens below 0 are not reported. */
+  written(token: number): void;
+  drained(): void;
+  /** The other end sends nothing more. */
+  ended(): void;
+  closed(reason: string | undefined): void;
+}

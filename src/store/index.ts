@@ -1,0 +1,9 @@
+export type {
+  BlockRun,
+  Component,
+  ComponentDone,
+  ComponentFault,
+  ComponentOpening,
+  Transaction,
+  TransactionKind,
+} from "./component.ts";
