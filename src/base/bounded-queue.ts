@@ -8,7 +8,10 @@ export class BoundedQueue<T> {
   #size = 0;
 
   constructor(capacity: number) {
-    assert(Number.isInteger(capacity) && capacity >= 1, "queue capacity must be a positive integer");
+    assert(
+      Number.isInteger(capacity) && capacity >= 1,
+      "queue capacity must be a positive integer",
+    );
     this.capacity = capacity;
     this.#items = Array.from({ length: capacity }, () => undefined);
   }

@@ -14,13 +14,33 @@ export interface VolumeIo {
   readonly readOnly: boolean;
   /** Memory for the targets of `read`, for as long as the volume is attached. Pool it: it is never given back. */
   allocate(lengthBytes: number): DiskMemory;
-  read(target: DiskMemory, targetAt: number, lengthBytes: number, offset: number, done: IoDone, token: number): void;
+  read(
+    target: DiskMemory,
+    targetAt: number,
+    lengthBytes: number,
+    offset: number,
+    done: IoDone,
+    token: number,
+  ): void;
   /** `source[sourceAt..)` is copied before the call returns. */
-  write(source: Uint8Array, sourceAt: number, lengthBytes: number, offset: number, done: IoDone, token: number): void;
+  write(
+    source: Uint8Array,
+    sourceAt: number,
+    lengthBytes: number,
+    offset: number,
+    done: IoDone,
+    token: number,
+  ): void;
   /** The range reads as zeroes afterwards and its space may be given back. */
   discard(offset: number, lengthBytes: number, done: IoDone, token: number): void;
   /** The range reads as zeroes afterwards; with `keepAllocated` it is reported as allocated. */
-  writeZeroes(offset: number, lengthBytes: number, keepAllocated: boolean, done: IoDone, token: number): void;
+  writeZeroes(
+    offset: number,
+    lengthBytes: number,
+    keepAllocated: boolean,
+    done: IoDone,
+    token: number,
+  ): void;
   /** Completes when every write, discard and zeroing called before has been answered. */
   flush(done: IoDone, token: number): void;
   /** Visits the range as extents in order, merged, without gaps, until the visitor returns false. */

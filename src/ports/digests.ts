@@ -10,5 +10,10 @@ export interface Digests {
    * SHA-256 of blocks of 4096 bytes at byte offsets `offsets[0..count)` of `memory`, 32 bytes each into
    * `target`. May run on other threads: memory must not change until the promise settles.
    */
-  fingerprint(memory: DiskMemory, offsets: Float64Array, count: number, target: Uint8Array): Promise<void>;
+  fingerprint(
+    memory: DiskMemory,
+    offsets: Float64Array,
+    count: number,
+    target: Uint8Array,
+  ): Promise<void>;
 }

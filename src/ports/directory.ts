@@ -5,17 +5,27 @@
 export interface Directory {
   get(key: string): Promise<DirectoryRecord | undefined>;
   /** Records whose key starts with `prefix`, in key order, and the revision they were read at. */
-  list(prefix: string): Promise<{ readonly records: readonly DirectoryRecord[]; readonly revision: number }>;
+  list(
+    prefix: string,
+  ): Promise<{ readonly records: readonly DirectoryRecord[]; readonly revision: number }>;
   /**
    * All writes or none: they happen iff every condition holds. `revision` 0 in a condition means that the
    * key does not exist. Resolves once durable.
    */
-  transact(conditions: readonly DirectoryCondition[], writes: readonly DirectoryWrite[]): Promise<DirectoryOutcome>;
+  transact(
+    conditions: readonly DirectoryCondition[],
+    writes: readonly DirectoryWrite[],
+  ): Promise<DirectoryOutcome>;
   /**
    * Every change of keys with this prefix from `fromRevision` on, in order, without gaps. `onLost` is called
    * if the gap can no longer be filled (compaction): list again.
    */
-  watch(prefix: string, fromRevision: number, onEvent: (event: DirectoryEvent) => void, onLost: () => void): DirectoryWatch;
+  watch(
+    prefix: string,
+    fromRevision: number,
+    onEvent: (event: DirectoryEvent) => void,
+    onLost: () => void,
+  ): DirectoryWatch;
   /** A lease: keys written with it are deleted when it is not kept alive for `ttlMs`. */
   grantLease(ttlMs: number): Promise<LeaseId>;
   /** Resolves with the remaining milliseconds, or 0 if the lease has ended. */

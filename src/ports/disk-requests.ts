@@ -11,13 +11,23 @@ export class DiskRequests {
     this.#disk = disk;
   }
 
-  async read(target: DiskMemory, targetAt: number, lengthBytes: number, offset: number): Promise<void> {
+  async read(
+    target: DiskMemory,
+    targetAt: number,
+    lengthBytes: number,
+    offset: number,
+  ): Promise<void> {
     await this.#run(`read of ${lengthBytes} bytes at ${offset}`, (token) => {
       this.#disk.read(target, targetAt, lengthBytes, offset, this.#done, token);
     });
   }
 
-  async write(source: DiskMemory, sourceAt: number, lengthBytes: number, offset: number): Promise<void> {
+  async write(
+    source: DiskMemory,
+    sourceAt: number,
+    lengthBytes: number,
+    offset: number,
+  ): Promise<void> {
     await this.#run(`write of ${lengthBytes} bytes at ${offset}`, (token) => {
       this.#disk.write(source, sourceAt, lengthBytes, offset, this.#done, token);
     });

@@ -23,8 +23,22 @@ export interface Disk {
   readonly kind: string;
   /** Zeroed memory that requests may use, until the disk is closed. */
   allocate(lengthBytes: number): DiskMemory;
-  read(target: DiskMemory, targetAt: number, lengthBytes: number, offset: number, done: DiskDone, token: number): void;
-  write(source: DiskMemory, sourceAt: number, lengthBytes: number, offset: number, done: DiskDone, token: number): void;
+  read(
+    target: DiskMemory,
+    targetAt: number,
+    lengthBytes: number,
+    offset: number,
+    done: DiskDone,
+    token: number,
+  ): void;
+  write(
+    source: DiskMemory,
+    sourceAt: number,
+    lengthBytes: number,
+    offset: number,
+    done: DiskDone,
+    token: number,
+  ): void;
   flush(done: DiskDone, token: number): void;
   /** Gives space back; the range reads as zeroes afterwards. */
   punch(offset: number, lengthBytes: number, done: DiskDone, token: number): void;

@@ -10,7 +10,11 @@ export interface MetadataStore {
    * Visits entries with `from <= key < to` in key order (bytewise) until the visitor returns false.
    * Key and value are valid during the visit only. The visitor must not write to the store.
    */
-  scan(from: Uint8Array, to: Uint8Array, visit: (key: Uint8Array, value: Uint8Array) => boolean): void;
+  scan(
+    from: Uint8Array,
+    to: Uint8Array,
+    visit: (key: Uint8Array, value: Uint8Array) => boolean,
+  ): void;
   /** Applies the batch at once and resolves when it is durable. The batch may be reused afterwards. */
   commit(batch: MetadataBatch): Promise<void>;
   /** Bytes in use by entries, as far as the store can tell. */

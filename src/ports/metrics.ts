@@ -6,7 +6,12 @@ export interface Metrics {
   counter(name: string, help: string, labels?: MetricLabels): Counter;
   gauge(name: string, help: string, labels?: MetricLabels): Gauge;
   /** `bounds` are the upper bounds of the buckets, ascending, without infinity. */
-  histogram(name: string, help: string, bounds: readonly number[], labels?: MetricLabels): Histogram;
+  histogram(
+    name: string,
+    help: string,
+    bounds: readonly number[],
+    labels?: MetricLabels,
+  ): Histogram;
 }
 
 export type MetricLabels = Readonly<Record<string, string>>;

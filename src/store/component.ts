@@ -26,7 +26,14 @@ export interface Component {
    * Reads the newest prepared contents, verified. Zeroes for holes. The owner keeps reads away from
    * blocks with a write under way.
    */
-  read(target: DiskMemory, targetAt: number, blockIndex: number, blockCount: number, done: ComponentDone, token: number): void;
+  read(
+    target: DiskMemory,
+    targetAt: number,
+    blockIndex: number,
+    blockCount: number,
+    done: ComponentDone,
+    token: number,
+  ): void;
   /** Visits runs of blocks of one kind in order until the visitor returns false. */
   extents(blockIndex: number, blockCount: number, visit: (run: BlockRun) => boolean): void;
   /** Called once after a refused `prepare`, when it is worth trying again. */
