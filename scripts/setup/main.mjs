@@ -1,0 +1,77 @@
+/** Set-up in order, then the job, in this very process: signals and the exit code need no forwarding. */
+import { existsSync } from "node:fs";
+import { join } from "node:path";
+import { pathToFileURL } from "node:url";
+import { ensureBuilt } from "./build.mjs";
+import { ensureDebianPackages } from "./debian-packages.mjs";
+import { ensureNpmPackages } from "./npm-packages.mjs";
+import { REPOSITORY, say, SetupError } from "./steps.mjs";
+
+/** What each name runs once the machine is ready. */
+const JOBS = {
+  start: { entry: "dist/src/cli/main.js", arguments: ["dev"], defaults: [["--hosts", "1"]] },
+  test: { entry: "dist/scripts/test.js", arguments: [], defaults: [] },
+  check: { entry: "dist/scripts/check.js", arguments: [], defaults: [] },
+  bench: { entry: "dist/bench/main.js", arguments: [], defaults: [] },
+};
+
+function jobArguments(job, given) {
+  const defaults = job.defaults.filter(
+    ([option]) => !given.some((text) => text === option || text.startsWith(`${option}=`)),
+  );
+  return [...job.arguments, ...defaults.flat(), ...given];
+}
+
+/** Runs `work`; a failure of the set-up becomes one line and exit code 1, and the answer false. */
+async function guarded(work) {
+  try {
+    await work();
+    return true;
+  } catch (error) {
+    if (!(error instanceof SetupError)) throw error;
+    console.error(`drystone: ${error.message}. Next step: ${error.nextStep}`);
+    process.exitCode = 1;
+    return false;
+  }
+}
+
+/** For `bin/drystone` in a checkout that was never built. True if it is built now. */
+export function prepareBuild() {
+  return guarded(async () => {
+    await ensureNpmPackages();
+    await ensureBuilt();
+  });
+}
+
+async function prepare(name) {
+  const started = performance.now();
+  await ensureNpmPackages();
+  await ensureDebianPackages(name);
+  await ensureBuilt();
+  say(`ready after ${((performance.now() - started) / 1000).toFixed(1)} s`);
+}
+
+function jobNamed(name) {
+  const job = JOBS[name];
+  if (job !== undefined) return job;
+  throw new SetupError(
+    name === undefined ? "no job was named" : `there is no job "${name}"`,
+    `node scripts/bootstrap.mjs ${Object.keys(JOBS).join("|")} [ARGUMENTS]`,
+  );
+}
+
+export async function main([name, ...given]) {
+  const entry = join(REPOSITORY, JOBS[name]?.entry ?? "");
+  const ready = await guarded(async () => {
+    const job = jobNamed(name);
+    await prepare(name);
+    if (!existsSync(entry)) {
+      throw new SetupError(
+        `"${name}" is not part of this version: ${job.entry} does not exist`,
+        "see the table in README.md of what works today",
+      );
+    }
+    process.argv = [process.argv[0], entry, ...jobArguments(job, given)];
+  });
+  if (ready) await import(pathToFileURL(entry).href);
+}

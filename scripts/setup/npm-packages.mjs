@@ -1,0 +1,104 @@
+/**
+ * npm dependencies: installed when what npm recorded in node_modules differs from package-lock.json. That
+ * record is written last, so an interrupted installation counts as none.
+ */
+import { lstatSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { REPOSITORY, runLogged, say, SetupError, showTail } from "./steps.mjs";
+
+function readJson(path) {
+  try {
+    return JSON.parse(readFileSync(join(REPOSITORY, path), "utf8"));
+  } catch (error) {
+    if (error.code === "ENOENT") return undefined;
+    throw new SetupError(`${path} cannot be read: ${error.message}`, `mend or restore ${path}`);
+  }
+}
+
+/** Why the installed packages are not those of the lock file, or undefined. Optional ones may be absent. */
+export function npmPackagesOutdated(lock, installed) {
+  if (installed === undefined) return "not installed yet";
+  for (const [path, wanted] of Object.entries(lock.packages)) {
+    if (path === "" || wanted.link === true) continue;
+    const version = installed.packages[path]?.version;
+    if (version === wanted.version) continue;
+    if (version === undefined && wanted.optional === true) continue;
+    const name = path.slice(path.lastIndexOf("node_modules/") + "node_modules/".length);
+    return `${name} is ${version ?? "missing"}, wanted ${wanted.version}`;
+  }
+  return undefined;
+}
+
+/** Why package.json and its lock file do not belong together, or undefined. */
+export function lockOutdated(manifest, lock) {
+  for (const group of ["dependencies", "devDependencies"]) {
+    const wanted = manifest[group] ?? {};
+    const locked = lock.packages[""]?.[group] ?? {};
+    for (const name of new Set([...Object.keys(wanted), ...Object.keys(locked)])) {
+      if (wanted[name] !== locked[name]) {
+        return `${name} is ${wanted[name] ?? "absent"} in package.json, ${locked[name] ?? "absent"} in the lock file`;
+      }
+    }
+  }
+  return undefined;
+}
+
+function isLink(path) {
+  return lstatSync(join(REPOSITORY, path), { throwIfNoEntry: false })?.isSymbolicLink() === true;
+}
+
+function failure(code, tail) {
+  const text = tail.join("\n");
+  if (code === 127) {
+    return new SetupError("npm was not found", "apt-get install npm, or install Node with its npm");
+  }
+  if (/ENOTFOUND|EAI_AGAIN|ETIMEDOUT|ECONNREFUSED|ECONNRESET|ENETUNREACH/.test(text)) {
+    return new SetupError(
+      "npm cannot reach its registry",
+      "check the network (npm ping), set https_proxy or `npm config set registry URL` if you use a mirror, then run this again",
+    );
+  }
+  if (/ENOSPC/.test(text))
+    return new SetupError("the disk is full", "free some space, run this again");
+  if (/EACCES|EPERM/.test(text)) {
+    return new SetupError(
+      "npm may not write here",
+      `give ${REPOSITORY}node_modules to the user who runs this (chown -R), then run this again`,
+    );
+  }
+  return new SetupError(
+    "npm could not install the dependencies",
+    "run `npm ci` by hand and read its output",
+  );
+}
+
+export async function ensureNpmPackages() {
+  // A linked node_modules (several work trees that share one) is looked after where it lives.
+  if (isLink("node_modules")) return;
+  const lock = readJson("package-lock.json");
+  if (lock === undefined) {
+    throw new SetupError("package-lock.json is missing", "git checkout package-lock.json");
+  }
+  const reason = npmPackagesOutdated(lock, readJson("node_modules/.package-lock.json"));
+  if (reason === undefined) return;
+  const mismatch = lockOutdated(readJson("package.json"), lock);
+  if (mismatch !== undefined) {
+    throw new SetupError(
+      `package-lock.json is behind package.json: ${mismatch}`,
+      "npm install, then commit package-lock.json",
+    );
+  }
+  say(`npm packages: ${reason}; running npm ci (about 30 s)`);
+  const { code, tail, log } = await runLogged("npm-ci", "npm", [
+    "ci",
+    // All native parts come prebuilt; nothing needs a compiler.
+    "--ignore-scripts",
+    "--no-audit",
+    "--no-fund",
+    "--include=dev",
+  ]);
+  if (code === 0) return;
+  showTail(tail);
+  say(`the whole output is in ${log}`);
+  throw failure(code, tail);
+}
