@@ -1,0 +1,54 @@
+/**
+ * The published algorithms and ours, as numbers.
+ *
+ * `clock2q` is US 9,760,493: 2Q's proportions, the hot queue a clock, the only way into it a ghost.
+ * `clock2q-plus` is arXiv 2511.21958: a cold queue of a tenth, in which hits count once a correlation
+ * window of newer admissions has passed. `best` is what measurement chose, see `page-cache.ts`.
+ */
+export type CacheMode = "clock2q" | "clock2q-plus" | "best";
+
+export interface CacheParameters {
+  /** Share of the capacity that the cold queue aims at. */
+  readonly coldFraction: number;
+  /** Keys the ghost queue remembers, as a share of the capacity. */
+  readonly ghostFraction: number;
+  /** The part of the cold queue, at its young end, in which hits are taken as one burst. */
+  readonly windowFraction: number;
+  /** Hits after the window that make a cold entry hot; Infinity if only a ghost can do that. */
+  readonly coldHits: number;
+  /** Where the hit counter of a hot entry saturates: sweeps of the hand it can survive. At most 3. */
+  readonly hotHitsMax: number;
+  /** Entries in use that the hand steps over before it takes one regardless. */
+  readonly handLimit: number;
+}
+
+const PARAMETERS: Readonly<Record<CacheMode, CacheParameters>> = {
+  clock2q: {
+    coldFraction: 0.25,
+    ghostFraction: 0.5,
+    windowFraction: 0,
+    coldHits: Infinity,
+    hotHitsMax: 1,
+    handLimit: Infinity,
+  },
+  "clock2q-plus": {
+    coldFraction: 0.1,
+    ghostFraction: 0.5,
+    windowFraction: 0.5,
+    coldHits: 1,
+    hotHitsMax: 1,
+    handLimit: Infinity,
+  },
+  best: {
+    coldFraction: 0.2,
+    ghostFraction: 1,
+    windowFraction: 0.25,
+    coldHits: 1,
+    hotHitsMax: 3,
+    handLimit: 128,
+  },
+};
+
+export function parametersOf(mode: CacheMode): CacheParameters {
+  return PARAMETERS[mode];
+}
