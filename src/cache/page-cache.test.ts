@@ -189,7 +189,12 @@ function isFault(code: string): (error: unknown) => boolean {
 }
 
 /** Random operations on the cache and on the plain model, which must agree after every one. */
-function compareWithModel(mode: CacheMode, capacity: number, seed: number, stepCount: number): void {
+function compareWithModel(
+  mode: CacheMode,
+  capacity: number,
+  seed: number,
+  stepCount: number,
+): void {
   const prng = new Prng(seed);
   const cache = new PageCache({ capacity, mode });
   const model = new NaiveCache(capacity, mode);
