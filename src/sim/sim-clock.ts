@@ -1,0 +1,32 @@
+import type { Clock, Timer } from "../ports/index.ts";
+import type { SimScope } from "./event-queue.ts";
+import type { Simulation } from "./simulation.ts";
+
+/** 2026-01-01T00:00:00Z: the day on which every simulation begins. */
+const WALL_START_MS = 1_767_225_600_000;
+
+/** Virtual time. Timers of a machine's clock die with the machine. */
+export class SimClock implements Clock {
+  /** For tests of code that must not trust people's clocks: added to `wallMs`. */
+  wallOffsetMs = 0;
+  readonly #simulation: Simulation;
+  readonly #scope: SimScope | undefined;
+
+  constructor(simulation: Simulation, scope: SimScope | undefined) {
+    this.#simulation = simulation;
+    this.#scope = scope;
+  }
+
+  nowMs(): number {
+    return this.#simulation.nowMs;
+  }
+
+  wallMs(): number {
+    return WALL_START_MS + this.#simulation.nowMs + this.wallOffsetMs;
+  }
+
+  after(delayMs: number, callback: () => void): Timer {
+    const event = this.#simulation.scheduleTimer(Math.max(0, delayMs), callback, this.#scope);
+    return { cancel: () => this.#simulation.cancel(event) };
+  }
+}

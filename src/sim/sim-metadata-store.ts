@@ -1,0 +1,173 @@
+/**
+ * A metadata store in memory.
+ *
+ * Fault model: at a power cut a batch that was not durable is lost whole or kept whole, and never kept without all
+ * batches before it. On demand: a value with a bit turned over (`medium.corrupt`), and no space. Batches that are committed
+ * while an earlier one is being made durable share the next wait, as in a real store.
+ *
+ * Misuse is found where it happens: a value or key that is used after its time reads as 0xE7, writing from
+ * within a visit and use after `close` assert.
+ */
+import { assert, CodedError, Prng } from "../base/index.ts";
+import {
+  METADATA_KEY_BYTES_MAX,
+  METADATA_VALUE_BYTES_MAX,
+  type MetadataBatch,
+  type MetadataStore,
+} from "../ports/index.ts";
+import { applyBatch, type MetadataMedium } from "./metadata-medium.ts";
+import type { Latency } from "./sim-disk.ts";
+import type { SimMachine } from "./sim-machine.ts";
+import type { SortedEntries } from "./sorted-entries.ts";
+
+const POISON = 0xe7;
+
+export interface SimMetadataStoreOptions {
+  readonly commitLatency?: Latency;
+}
+
+export class SimMetadataStore implements MetadataStore {
+  readonly medium: MetadataMedium;
+  /** May be changed while the store runs. */
+  commitLatency: Latency;
+  readonly #machine: SimMachine;
+  readonly #prng: Prng;
+  readonly #entries: SortedEntries;
+  /** One per batch that is not durable, in order. */
+  readonly #waiting: (() => void)[] = [];
+  #lent: Uint8Array | undefined;
+  #visits = 0;
+  #isSyncing = false;
+  #isClosed = false;
+  #whenQuiet: (() => void) | undefined;
+  #refusals = 0;
+
+  /** Fails with code `device-busy` if a store has the medium open already. */
+  constructor(machine: SimMachine, medium: MetadataMedium, options: SimMetadataStoreOptions = {}) {
+    if (medium.isOpen) {
+      throw new CodedError({
+        code: "device-busy",
+        message: "the metadata is in use by another store",
+      });
+    }
+    this.#machine = machine;
+    this.#prng = machine.simulation.prng.fork();
+    this.medium = medium;
+    this.commitLatency = options.commitLatency ?? { minMs: 0.3, maxMs: 2 };
+    machine.attach(medium);
+    medium.isOpen = true;
+    this.#entries = medium.visible;
+  }
+
+  get(key: Uint8Array): Uint8Array | undefined {
+    this.#take();
+    const entry = this.#entries.get(key);
+    if (entry === undefined) return undefined;
+    this.#lent = entry.value.slice();
+    return this.#lent;
+  }
+
+  scan(
+    from: Uint8Array,
+    to: Uint8Array,
+    visit: (key: Uint8Array, value: Uint8Array) => boolean,
+  ): void {
+    this.#take();
+    this.#visits++;
+    try {
+      this.#entries.scan(from, to, (entry) => {
+        const key = entry.key.slice();
+        const value = entry.value.slice();
+        const goesOn = visit(key, value);
+        key.fill(POISON);
+        value.fill(POISON);
+        return goesOn;
+      });
+    } finally {
+      this.#visits--;
+    }
+  }
+
+  /** Fails with code `no-space`; nothing of the batch is applied then. */
+  async commit(batch: MetadataBatch): Promise<void> {
+    this.#take();
+    assert(this.#visits === 0, "a visitor must not write to the store");
+    const grown = checkedBytes(batch);
+    if (!this.#machine.isOn) return await this.#commitInVain(batch);
+    if (this.#refusals > 0 || this.medium.usedBytes + grown > this.medium.capacityBytes) {
+      if (this.#refusals > 0) this.#refusals--;
+      throw new CodedError({
+        code: "no-space",
+        message: "the metadata store is full",
+        hint: "delete data or give the device more space",
+      });
+    }
+    const operation = this.#machine.nextOperation;
+    this.medium.apply({ operation, operations: batch.operations.slice() });
+    const durable = new Promise<void>((resolve) => this.#waiting.push(resolve));
+    this.#machine.operationRequested("commit", 0, grown);
+    this.#sync();
+    await durable;
+  }
+
+  usedBytes(): number {
+    return this.medium.usedBytes;
+  }
+
+  async close(): Promise<void> {
+    this.#take();
+    this.#isClosed = true;
+    if (this.#waiting.length > 0) await new Promise<void>((done) => (this.#whenQuiet = done));
+    if (this.#machine.isOn) this.medium.isOpen = false;
+  }
+
+  /** Fault: so many of the next commits fail with `no-space`. */
+  refuseNextCommits(count: number): void {
+    this.#refusals = count;
+  }
+
+  /** Checks that the store may be used and takes back the value that was lent. */
+  #take(): void {
+    assert(!this.#isClosed, "the metadata store is closed");
+    this.#lent?.fill(POISON);
+    this.#lent = undefined;
+  }
+
+  /** The dead machine's own code still sees its batch; nobody else ever will. */
+  #commitInVain(batch: MetadataBatch): Promise<void> {
+    applyBatch(this.#entries, batch.operations);
+    return new Promise<void>(() => {});
+  }
+
+  #sync(): void {
+    if (this.#isSyncing || this.#waiting.length === 0) return;
+    this.#isSyncing = true;
+    // Batches of the rest of this turn join, as they do while a real store wakes its writer.
+    this.#machine.schedule(0, () => {
+      const count = this.#waiting.length;
+      const { minMs, maxMs } = this.commitLatency;
+      const delayMs = minMs + (this.#prng.u32() / 2 ** 32) * (maxMs - minMs);
+      this.#machine.schedule(delayMs, () => this.#synced(count));
+    });
+  }
+
+  #synced(count: number): void {
+    this.medium.flush(count);
+    this.#isSyncing = false;
+    for (const resolve of this.#waiting.splice(0, count)) resolve();
+    this.#sync();
+    if (this.#waiting.length === 0) this.#whenQuiet?.();
+  }
+}
+
+/** Bytes of what is put, all limits checked. */
+function checkedBytes(batch: MetadataBatch): number {
+  let bytes = 0;
+  for (const { key, value } of batch.operations) {
+    assert(key.length > 0 && key.length <= METADATA_KEY_BYTES_MAX, "a key of 0 or too many bytes");
+    if (value === undefined) continue;
+    assert(value.length <= METADATA_VALUE_BYTES_MAX, "a value of too many bytes");
+    bytes += key.length + value.length;
+  }
+  return bytes;
+}
