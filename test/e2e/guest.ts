@@ -1,0 +1,129 @@
+/**
+ * Drives the test guest (scripts/guest.ts): boots it from an NBD drive under QEMU's software emulation,
+ * reads its serial console, and kills it the way a power failure would. It ends only its own process.
+ */
+import { fileURLToPath } from "node:url";
+import { Program, runTool } from "./process.ts";
+
+export type GuestJob = "counter" | "check" | "none";
+
+export interface GuestOptions {
+  /** The drive's NBD address: a unix socket and the name of the export. */
+  readonly socket: string;
+  readonly exportName: string;
+  readonly job: GuestJob;
+  /** How long QEMU tries to reconnect to a server that went away before it fails the guest's I/O. */
+  readonly reconnectSeconds?: number;
+}
+
+export interface CheckResult {
+  readonly counter: number;
+  readonly logLines: number;
+  readonly logIsWhole: boolean;
+  readonly fsckCode: number;
+}
+
+interface GuestFiles {
+  readonly kernel: string;
+  readonly initramfs: string;
+}
+
+const MEMORY_MIB = 256;
+const BOOT_MS_MAX = 120_000;
+const BUILD_MS_MAX = 300_000;
+
+let filesOnce: Promise<GuestFiles> | undefined;
+
+/** Builds the guest if it is not in the cache. */
+export function guestFiles(): Promise<GuestFiles> {
+  filesOnce ??= (async () => {
+    const builder = fileURLToPath(new URL("../../scripts/guest.js", import.meta.url));
+    const built = await runTool(process.execPath, [builder, "--json"], { timeoutMs: BUILD_MS_MAX });
+    return JSON.parse(built.stdout) as GuestFiles;
+  })();
+  return filesOnce;
+}
+
+export class TestGuest {
+  readonly program: Program;
+
+  private constructor(program: Program) {
+    this.program = program;
+  }
+
+  static async start(options: GuestOptions): Promise<TestGuest> {
+    const { kernel, initramfs } = await guestFiles();
+    const program = new Program("guest", "qemu-system-x86_64", [
+      ...["-accel", "tcg", "-m", String(MEMORY_MIB)],
+      ...["-nodefaults", "-no-reboot", "-display", "none", "-serial", "stdio"],
+      ...["-kernel", kernel, "-initrd", initramfs],
+      ...["-append", `console=ttyS0 quiet panic=-1 drystone.job=${options.job}`],
+      ...["-blockdev", JSON.stringify(blockDevice(options))],
+      ...["-device", "virtio-blk-pci,drive=vda"],
+    ]);
+    return new TestGuest(program);
+  }
+
+  get console(): readonly string[] {
+    return this.program.transcript;
+  }
+
+  waitForLine(pattern: RegExp, timeoutMs: number = BOOT_MS_MAX): Promise<RegExpExecArray> {
+    return this.program.waitForLine(pattern, timeoutMs);
+  }
+
+  /** Waits until the guest has printed a counter of at least `value`; returns what it printed. */
+  async waitForCounter(value: number, timeoutMs: number = BOOT_MS_MAX): Promise<number> {
+    const isReached = (): boolean => this.lastCounter >= value;
+    await this.program.waitUntil(isReached, `counter ${value}`, timeoutMs);
+    return this.lastCounter;
+  }
+
+  /** The last counter on the console: everything up to it was fsynced before it was printed. */
+  get lastCounter(): number {
+    for (let at = this.console.length - 1; at >= 0; at--) {
+      const match = /^COUNTER (\d+)$/.exec(this.console[at] ?? "");
+      if (match !== null) return Number(match[1]);
+    }
+    return 0;
+  }
+
+  kill(): Promise<void> {
+    return this.program.kill();
+  }
+
+  /** Boots the job `check` and returns what it found, once the guest has powered off. */
+  static async check(drive: Omit<GuestOptions, "job">): Promise<CheckResult> {
+    const guest = await TestGuest.start({ ...drive, job: "check" });
+    try {
+      await guest.waitForLine(/^DONE$/);
+      const number = async (pattern: RegExp): Promise<number> =>
+        Number((await guest.waitForLine(pattern))[1]);
+      return {
+        counter: await number(/^COUNTER-FOUND (\d+)$/),
+        logLines: await number(/^LOG (\d+)/),
+        logIsWhole: guest.console.some((line) => /^LOG \d+ ok$/.test(line)),
+        fsckCode: await number(/^FSCK (\d+)$/),
+      };
+    } finally {
+      await guest.kill();
+    }
+  }
+}
+
+function blockDevice(options: GuestOptions): object {
+  return {
+    driver: "raw",
+    "node-name": "vda",
+    discard: "unmap",
+    cache: { direct: true, "no-flush": false },
+    file: {
+      driver: "nbd",
+      server: { type: "unix", path: options.socket },
+      export: options.exportName,
+      "reconnect-delay": options.reconnectSeconds ?? 0,
+      discard: "unmap",
+      cache: { direct: true, "no-flush": false },
+    },
+  };
+}
