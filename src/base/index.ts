@@ -29,4 +29,5 @@ export { crc32c } from "./crc32c.ts";
 export { CodedError, errorText } from "./errors.ts";
 export type { Fault } from "./errors.ts";
 export { Prng } from "./prng.ts";
+export { SHA256_BYTES, sha256 } from "./sha256.ts";
 export { formatSize, parseSize } from "./sizes.ts";
