@@ -1,1 +1,54 @@
-export {};
+export { directoryKeys, idInvalid } from "./directory-keys.ts";
+export { EmbeddedDirectory } from "./embedded-directory.ts";
+export {
+  createCluster,
+  findCluster,
+  listDevices,
+  listHosts,
+  putDevice,
+  putHost,
+} from "./host-record.ts";
+export type { ClusterRecord, DeviceRecord, HostRecord } from "./host-record.ts";
+export type {
+  ComponentRecord,
+  ComponentState,
+  ObjectPolicy,
+  ObjectRecord,
+} from "./object-record.ts";
+export {
+  component,
+  componentsOf,
+  leavesOf,
+  LEGS_MAX,
+  legsOf,
+  mirror,
+  stripe,
+  STRIPE_UNIT_BLOCKS,
+  treeInvalid,
+  votesOf,
+  witness,
+} from "./tree-node.ts";
+export type {
+  ComponentNode,
+  LeafNode,
+  LegNode,
+  MirrorNode,
+  StripeNode,
+  TreeNode,
+  WitnessNode,
+} from "./tree-node.ts";
+export {
+  checkVolumeGrowth,
+  checkVolumeName,
+  checkVolumeSize,
+  createVolumeRecord,
+  deleteVolumeRecord,
+  findObject,
+  findVolume,
+  growVolumeRecord,
+  listVolumes,
+  parseStored,
+  releaseOwnerships,
+  swapObject,
+} from "./volumes.ts";
+export type { NewVolume, StoredObject } from "./volumes.ts";

@@ -1,1 +1,3 @@
+export { ObjectOwner } from "./object-owner.ts";
+export type { ComponentOwnerState, OwnerState, OwnerWorld } from "./object-owner.ts";
 export type { Extent, IoDone, IoFault, VolumeIo } from "./volume-io.ts";

@@ -45,6 +45,13 @@ export interface VolumeIo {
   flush(done: IoDone, token: number): void;
   /** Visits the range as extents in order, merged, without gaps, until the visitor returns false. */
   extents(offset: number, lengthBytes: number, visit: (extent: Extent) => boolean): void;
+  /**
+   * False while the volume holds more copies of waiting writes than it wants to: a front end stops reading
+   * from its clients until `onRoom`. What is called all the same is still taken.
+   */
+  hasRoom(): boolean;
+  /** Called once, when there is room again. Never from inside this call. */
+  onRoom(callback: () => void): void;
   /** Hands what was called in this turn to devices and links as one batch. Call it at the end of a turn. */
   submit(): void;
 }
@@ -57,7 +64,7 @@ export interface Extent {
 
 export type IoFault =
   | "io-error" // A copy could not be read or written, and no other one could stand in.
-  | "no-space" // Nothing was written.
+  | "no-space" // Nothing was written, of a request of up to 1 MiB; a prefix of a longer one may be.
   | "not-owner" // Another host owns the volume by now.
   | "shutting-down";
 

@@ -1,0 +1,37 @@
+/**
+ * Where each kind of record lives in the directory. Everything of a cluster is below one prefix, so that
+ * several clusters may share one directory.
+ */
+import { assert } from "../base/index.ts";
+
+const ID_PATTERN = /^[A-Za-z0-9][A-Za-z0-9-]{0,63}$/;
+
+/** Returns why the text cannot be an id of a cluster, host, device, object or component. */
+export function idInvalid(text: string): string | undefined {
+  if (ID_PATTERN.test(text)) return undefined;
+  return "an id has 1 to 64 letters, digits and hyphens, and starts with a letter or a digit";
+}
+
+function prefix(clusterId: string): string {
+  assert(idInvalid(clusterId) === undefined, `not a cluster id: ${clusterId}`);
+  return `/drystone/${clusterId}`;
+}
+
+function keyOf(clusterId: string, kind: string, id: string): string {
+  assert(idInvalid(id) === undefined, `not an id of a ${kind}: ${id}`);
+  return `${prefix(clusterId)}/${kind}/${id}`;
+}
+
+export const directoryKeys = {
+  cluster: (clusterId: string): string => `${prefix(clusterId)}/cluster`,
+  hosts: (clusterId: string): string => `${prefix(clusterId)}/host/`,
+  host: (clusterId: string, hostId: string): string => keyOf(clusterId, "host", hostId),
+  /** Exists while the host's lease is alive. */
+  alive: (clusterId: string, hostId: string): string => keyOf(clusterId, "alive", hostId),
+  devices: (clusterId: string): string => `${prefix(clusterId)}/device/`,
+  device: (clusterId: string, deviceId: string): string => keyOf(clusterId, "device", deviceId),
+  objects: (clusterId: string): string => `${prefix(clusterId)}/object/`,
+  object: (clusterId: string, objectId: string): string => keyOf(clusterId, "object", objectId),
+  /** Volume name -> object id: makes names unique. Names are checked by `volumeNameInvalid`. */
+  volumeName: (clusterId: string, name: string): string => `${prefix(clusterId)}/volume/${name}`,
+} as const;

@@ -1,0 +1,114 @@
+/** The directory's records of the cluster itself, of its hosts and of the devices they give to it. */
+import type { Directory } from "../ports/index.ts";
+import { CodedError } from "../base/index.ts";
+import { directoryKeys } from "./directory-keys.ts";
+import { RecordFields } from "./record-fields.ts";
+
+const CLUSTER_FORMAT = 1;
+const HOST_FORMAT = 1;
+const DEVICE_FORMAT = 1;
+const DEVICE_SIZE_BYTES_MAX = 2 ** 52;
+
+export interface ClusterRecord {
+  readonly clusterId: string;
+  readonly name: string;
+  /** Milliseconds since 1970. */
+  readonly createdMs: number;
+}
+
+export interface HostRecord {
+  readonly hostId: string;
+  readonly name: string;
+  /** `host:port` of the API. */
+  readonly managementAddress: string;
+  /** `host:port` where components are served. */
+  readonly storageAddress: string;
+}
+
+export interface DeviceRecord {
+  readonly deviceId: string;
+  readonly hostId: string;
+  readonly path: string;
+  readonly sizeBytes: number;
+}
+
+/** Creates the cluster's record. Fails with code `cluster-exists`. */
+export async function createCluster(directory: Directory, record: ClusterRecord): Promise<void> {
+  const key = directoryKeys.cluster(record.clusterId);
+  const value = JSON.stringify({ format: CLUSTER_FORMAT, ...record });
+  const outcome = await directory.transact([{ key, revision: 0 }], [{ kind: "put", key, value }]);
+  if (outcome.succeeded) return;
+  throw new CodedError({
+    code: "cluster-exists",
+    message: `the cluster ${record.clusterId} exists already`,
+  });
+}
+
+export async function findCluster(
+  directory: Directory,
+  clusterId: string,
+): Promise<ClusterRecord | undefined> {
+  const key = directoryKeys.cluster(clusterId);
+  const found = await directory.get(key);
+  if (found === undefined) return undefined;
+  const fields = RecordFields.parse(key, found.value, CLUSTER_FORMAT);
+  return {
+    clusterId: fields.text("clusterId"),
+    name: fields.text("name"),
+    createdMs: fields.integer("createdMs", 0, Number.MAX_SAFE_INTEGER),
+  };
+}
+
+/** Creates or replaces the record: a host is the only one to write its own. */
+export async function putHost(
+  directory: Directory,
+  clusterId: string,
+  record: HostRecord,
+): Promise<void> {
+  const key = directoryKeys.host(clusterId, record.hostId);
+  const value = JSON.stringify({ format: HOST_FORMAT, ...record });
+  await directory.transact([], [{ kind: "put", key, value }]);
+}
+
+export async function listHosts(
+  directory: Directory,
+  clusterId: string,
+): Promise<readonly HostRecord[]> {
+  const { records } = await directory.list(directoryKeys.hosts(clusterId));
+  return records.map(({ key, value }) => {
+    const fields = RecordFields.parse(key, value, HOST_FORMAT);
+    return {
+      hostId: fields.text("hostId"),
+      name: fields.text("name"),
+      managementAddress: fields.text("managementAddress"),
+      storageAddress: fields.text("storageAddress"),
+    };
+  });
+}
+
+/** Creates or replaces the record: a device is written by its host only. */
+export async function putDevice(
+  directory: Directory,
+  clusterId: string,
+  record: DeviceRecord,
+): Promise<void> {
+  const key = directoryKeys.device(clusterId, record.deviceId);
+  const value = JSON.stringify({ format: DEVICE_FORMAT, ...record });
+  await directory.transact([], [{ kind: "put", key, value }]);
+}
+
+export async function listDevices(
+  directory: Directory,
+  clusterId: string,
+): Promise<readonly DeviceRecord[]> {
+  const { records } = await directory.list(directoryKeys.devices(clusterId));
+  return records.map(({ key, value }) => {
+    const fields = RecordFields.parse(key, value, DEVICE_FORMAT);
+    return {
+      deviceId: fields.text("deviceId"),
+      hostId: fields.text("hostId"),
+      path: fields.text("path"),
+      sizeBytes: fields.integer("sizeBytes", 0, DEVICE_SIZE_BYTES_MAX),
+    };
+  });
+}

@@ -1,0 +1,262 @@
+/**
+ * Volumes in the directory. A volume is an object record plus an entry in the index of names; both
+ * change in one transaction, so a name never points nowhere and never at two objects.
+ */
+import {
+  assert,
+  CodedError,
+  formatSize,
+  SECTOR_SIZE_BYTES,
+  VOLUME_SIZE_BYTES_MAX,
+} from "../base/index.ts";
+import type { Directory, DirectoryRecord } from "../ports/index.ts";
+import { directoryKeys, idInvalid } from "./directory-keys.ts";
+import { encodeObjectRecord, parseObjectRecord } from "./object-record.ts";
+import type { ObjectPolicy, ObjectRecord } from "./object-record.ts";
+import { treeInvalid } from "./tree-node.ts";
+import type { TreeNode } from "./tree-node.ts";
+
+const NAME_PATTERN = /^[a-z0-9][a-z0-9._-]{0,62}$/;
+
+export interface NewVolume {
+  readonly objectId: string;
+  readonly name: string;
+  readonly sizeBytes: number;
+  readonly policy: ObjectPolicy;
+  readonly tree: TreeNode;
+  /** Where each leaf of the tree lives. */
+  readonly placement: readonly {
+    readonly componentId: string;
+    readonly hostId: string;
+    readonly deviceId: string;
+  }[];
+}
+
+/** A record and the revision that a compare-and-swap of it must name. */
+export interface StoredObject {
+  readonly record: ObjectRecord;
+  readonly revision: number;
+}
+
+/** Throws `volume-name-invalid` with the rule. */
+export function checkVolumeName(name: string): void {
+  if (NAME_PATTERN.test(name)) return;
+  const shown = name.length > 80 ? `${name.slice(0, 80)}... (${name.length} characters)` : name;
+  throw new CodedError({
+    code: "volume-name-invalid",
+    message: `${JSON.stringify(shown)} cannot be the name of a volume`,
+    hint:
+      "use 1 to 63 lower-case letters, digits, dots, underscores and hyphens, " +
+      "the first one a letter or a digit",
+  });
+}
+
+/** Throws `volume-size-invalid` with the limits. */
+export function checkVolumeSize(sizeBytes: number): void {
+  const why = sizeInvalid(sizeBytes);
+  if (why === undefined) return;
+  throw new CodedError({
+    code: "volume-size-invalid",
+    message: `a volume cannot have ${sizeBytes} bytes: ${why}`,
+    hint: `give a multiple of 512 from 512 to ${formatSize(VOLUME_SIZE_BYTES_MAX)}, for example 10G`,
+    details: { sizeBytes, sizeBytesMax: VOLUME_SIZE_BYTES_MAX },
+  });
+}
+
+function sizeInvalid(sizeBytes: number): string | undefined {
+  if (!Number.isSafeInteger(sizeBytes) || sizeBytes < 0) return "that is not a size";
+  if (sizeBytes === 0) return "it would be empty";
+  if (sizeBytes > VOLUME_SIZE_BYTES_MAX) return `the most is ${formatSize(VOLUME_SIZE_BYTES_MAX)}`;
+  if (sizeBytes % SECTOR_SIZE_BYTES !== 0) return "that is not a multiple of 512";
+  return undefined;
+}
+
+/**
+ * Writes the records of a new volume, all components active and nobody's yet. Its components must exist
+ * on their devices. Fails with `volume-name-invalid`, `volume-size-invalid`, `volume-exists`.
+ */
+export async function createVolumeRecord(
+  directory: Directory,
+  clusterId: string,
+  volume: NewVolume,
+): Promise<ObjectRecord> {
+  checkVolumeName(volume.name);
+  checkVolumeSize(volume.sizeBytes);
+  assert(idInvalid(volume.objectId) === undefined, `not an object id: ${volume.objectId}`);
+  assert(treeInvalid(volume.tree) === undefined, "the tree of a new volume is invalid");
+  const record: ObjectRecord = {
+    objectId: volume.objectId,
+    name: volume.name,
+    sizeBytes: volume.sizeBytes,
+    policy: volume.policy,
+    epoch: 0,
+    owner: undefined,
+    tree: volume.tree,
+    components: volume.placement.map((leaf) => ({ ...leaf, state: { kind: "active" } })),
+  };
+  const key = directoryKeys.object(clusterId, volume.objectId);
+  const nameKey = directoryKeys.volumeName(clusterId, volume.name);
+  const outcome = await directory.transact(
+    [
+      { key, revision: 0 },
+      { key: nameKey, revision: 0 },
+    ],
+    [
+      { kind: "put", key, value: encodeObjectRecord(record) },
+      { kind: "put", key: nameKey, value: volume.objectId },
+    ],
+  );
+  if (outcome.succeeded) return record;
+  throw new CodedError({
+    code: "volume-exists",
+    message: `a volume named ${volume.name} exists already`,
+    hint: "choose another name, or delete that volume first",
+  });
+}
+
+/** All volumes of the cluster, by name. */
+export async function listVolumes(
+  directory: Directory,
+  clusterId: string,
+): Promise<readonly ObjectRecord[]> {
+  const { records } = await directory.list(directoryKeys.objects(clusterId));
+  return records
+    .map(({ key, value }) => parseObjectRecord(key, value))
+    .toSorted((a, b) => (a.name < b.name ? -1 : a.name > b.name ? 1 : 0));
+}
+
+/** Fails with `volume-name-invalid` or `volume-not-found`. */
+export async function findVolume(
+  directory: Directory,
+  clusterId: string,
+  name: string,
+): Promise<StoredObject> {
+  checkVolumeName(name);
+  const entry = await directory.get(directoryKeys.volumeName(clusterId, name));
+  const stored = entry && (await findObject(directory, clusterId, entry.value));
+  if (stored !== undefined) return stored;
+  throw new CodedError({
+    code: "volume-not-found",
+    message: `there is no volume named ${name}`,
+    hint: "`drystone volume list` shows all volumes",
+  });
+}
+
+export async function findObject(
+  directory: Directory,
+  clusterId: string,
+  objectId: string,
+): Promise<StoredObject | undefined> {
+  const found = await directory.get(directoryKeys.object(clusterId, objectId));
+  return found && parseStored(found);
+}
+
+export function parseStored(found: DirectoryRecord): StoredObject {
+  return { record: parseObjectRecord(found.key, found.value), revision: found.revision };
+}
+
+/**
+ * Writes `next` iff the object's record still has `stored.revision`. Returns what is stored afterwards,
+ * or undefined if somebody else was faster.
+ */
+export async function swapObject(
+  directory: Directory,
+  clusterId: string,
+  stored: StoredObject,
+  next: ObjectRecord,
+): Promise<StoredObject | undefined> {
+  assert(stored.record.objectId === next.objectId, "an object's id never changes");
+  assert(next.epoch >= stored.record.epoch, "an epoch never falls");
+  const key = directoryKeys.object(clusterId, next.objectId);
+  const outcome = await directory.transact(
+    [{ key, revision: stored.revision }],
+    [{ kind: "put", key, value: encodeObjectRecord(next) }],
+  );
+  return outcome.succeeded ? { record: next, revision: outcome.revision } : undefined;
+}
+
+/** Throws unless a volume may change from one size to the other: it may only grow. */
+export function checkVolumeGrowth(record: ObjectRecord, sizeBytes: number): void {
+  checkVolumeSize(sizeBytes);
+  if (sizeBytes >= record.sizeBytes) return;
+  throw new CodedError({
+    code: "volume-shrink-unsupported",
+    message:
+      `${record.name} has ${formatSize(record.sizeBytes)} and cannot be cut to ` +
+      formatSize(sizeBytes),
+    hint: "create a smaller volume and copy what is needed",
+    details: { sizeBytes: record.sizeBytes, requestedBytes: sizeBytes },
+  });
+}
+
+/**
+ * Grows a volume that nobody owns; an owned one is resized by its owner. Its components must have grown.
+ * Fails with `volume-not-found`, `volume-size-invalid`, `volume-shrink-unsupported`, `volume-in-use`.
+ */
+export async function growVolumeRecord(
+  directory: Directory,
+  clusterId: string,
+  name: string,
+  sizeBytes: number,
+): Promise<ObjectRecord> {
+  const stored = await findVolume(directory, clusterId, name);
+  checkVolumeGrowth(stored.record, sizeBytes);
+  checkUnused(stored.record, "resized");
+  const next = await swapObject(directory, clusterId, stored, { ...stored.record, sizeBytes });
+  if (next === undefined) throw inUse(name, "resized", "another host");
+  return next.record;
+}
+
+/**
+ * Removes a volume that nobody owns and returns what it was, so that the caller can remove its components.
+ * Fails with `volume-not-found` or `volume-in-use`.
+ */
+export async function deleteVolumeRecord(
+  directory: Directory,
+  clusterId: string,
+  name: string,
+): Promise<ObjectRecord> {
+  const { record, revision } = await findVolume(directory, clusterId, name);
+  checkUnused(record, "deleted");
+  const key = directoryKeys.object(clusterId, record.objectId);
+  const outcome = await directory.transact(
+    [{ key, revision }],
+    [
+      { kind: "delete", key },
+      { kind: "delete", key: directoryKeys.volumeName(clusterId, name) },
+    ],
+  );
+  if (!outcome.succeeded) throw inUse(name, "deleted", "another host");
+  return record;
+}
+
+/**
+ * Gives up whatever the host's previous life owned: a host that starts owns nothing. Returns how many
+ * objects that were.
+ */
+export async function releaseOwnerships(
+  directory: Directory,
+  clusterId: string,
+  hostId: string,
+): Promise<number> {
+  const { records } = await directory.list(directoryKeys.objects(clusterId));
+  let released = 0;
+  for (const stored of records.map(parseStored)) {
+    if (stored.record.owner !== hostId) continue;
+    const next = { ...stored.record, owner: undefined };
+    if ((await swapObject(directory, clusterId, stored, next)) !== undefined) released++;
+  }
+  return released;
+}
+
+function checkUnused(record: ObjectRecord, verb: string): void {
+  if (record.owner !== undefined) throw inUse(record.name, verb, record.owner);
+}
+
+function inUse(name: string, verb: string, owner: string): CodedError {
+  return new CodedError({
+    code: "volume-in-use",
+    message: `${name} cannot be ${verb}: ${owner} is using it`,
+    hint: `detach it first: \`drystone volume detach ${name}\``,
+  });
+}
