@@ -95,9 +95,7 @@ export class DiskMedium implements SimMedium {
     write.completion = ++this.#completions;
     this.#show(write);
     if (write.bytes === undefined) this.#release(write);
-    for (let sector = firstSector(write); sector < endSector(write); sector++) {
-      this.#latent.delete(sector);
-    }
+    if (this.#latent.size > 0) this.#heal(write);
   }
 
   /** A write that failed: each of its sectors holds the old or the new. */
@@ -207,6 +205,13 @@ export class DiskMedium implements SimMedium {
     }
   }
 
+  #heal(write: MediumWrite): void {
+    const end = (write.offset + write.lengthBytes) / SECTOR_SIZE_BYTES;
+    for (let sector = write.offset / SECTOR_SIZE_BYTES; sector < end; sector++) {
+      this.#latent.delete(sector);
+    }
+  }
+
   #keepPrefix(before: number, sectorsOfNext: number): void {
     for (const write of this.#unflushed) {
       const kept =
@@ -231,14 +236,6 @@ export class DiskMedium implements SimMedium {
       for (const run of runs) applyRange(this.#platter, run, 0, run.lengthBytes);
     }
   }
-}
-
-function firstSector(write: MediumWrite): number {
-  return write.offset / SECTOR_SIZE_BYTES;
-}
-
-function endSector(write: MediumWrite): number {
-  return (write.offset + write.lengthBytes) / SECTOR_SIZE_BYTES;
 }
 
 type Extent = Pick<MediumWrite, "offset" | "lengthBytes" | "bytes">;
@@ -275,7 +272,8 @@ function patchedPage(
   at: number,
   length: number,
 ): Uint8Array {
-  if (length === PAGE_BYTES) return bytes.slice(at, at + length);
+  // Bytes of a write belong to the medium and never change: a page may be a part of them.
+  if (length === PAGE_BYTES) return bytes.subarray(at, at + length);
   const page = old?.slice() ?? new Uint8Array(PAGE_BYTES);
   page.set(bytes.subarray(at, at + length), within);
   return page;
