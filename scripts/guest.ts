@@ -90,7 +90,9 @@ function packageVersions(): Record<string, string> {
   const depends = run("apt-cache", ["depends", "--important", KERNEL_META_PACKAGE]);
   const kernel = /Depends: (linux-image-\S+)/.exec(depends)?.[1];
   if (kernel === undefined) {
-    throw new Error(`apt knows no ${KERNEL_META_PACKAGE}; run "apt-get update" as root, then again`);
+    throw new Error(
+      `apt knows no ${KERNEL_META_PACKAGE}; run "apt-get update" as root, then again`,
+    );
   }
   const versions: Record<string, string> = {};
   const shown = run("apt-cache", ["show", "--no-all-versions", kernel, ...USER_PACKAGES]);
@@ -117,7 +119,9 @@ function build(folder: string, packages: Record<string, string>): GuestImage {
       run("dpkg", ["-x", path.join(work, file), root]);
       fs.rmSync(path.join(work, file));
     }
-    const kernel = fs.readdirSync(path.join(root, "boot")).find((name) => /^vmlinuz-/.test(name));
+    const kernel = fs
+      .readdirSync(path.join(root, "boot"))
+      .find((name) => name.startsWith("vmlinuz-"));
     if (kernel === undefined) throw new Error("the kernel package holds no boot/vmlinuz-*");
     fs.copyFileSync(path.join(root, "boot", kernel), path.join(work, "kernel"));
     fs.writeFileSync(path.join(work, "initramfs"), cpioArchive(initramfsEntries(root)));

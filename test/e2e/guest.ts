@@ -53,14 +53,15 @@ export class TestGuest {
 
   static async start(options: GuestOptions): Promise<TestGuest> {
     const { kernel, initramfs } = await guestFiles();
-    const program = new Program("guest", "qemu-system-x86_64", [
-      ...["-accel", "tcg", "-m", String(MEMORY_MIB)],
-      ...["-nodefaults", "-no-reboot", "-display", "none", "-serial", "stdio"],
-      ...["-kernel", kernel, "-initrd", initramfs],
-      ...["-append", `console=ttyS0 quiet panic=-1 drystone.job=${options.job}`],
-      ...["-blockdev", JSON.stringify(blockDevice(options))],
-      ...["-device", "virtio-blk-pci,drive=vda"],
-    ]);
+    const args = [
+      ["-accel", "tcg", "-m", String(MEMORY_MIB)],
+      ["-nodefaults", "-no-reboot", "-display", "none", "-serial", "stdio"],
+      ["-kernel", kernel, "-initrd", initramfs],
+      ["-append", `console=ttyS0 quiet panic=-1 drystone.job=${options.job}`],
+      ["-blockdev", JSON.stringify(blockDevice(options))],
+      ["-device", "virtio-blk-pci,drive=vda"],
+    ];
+    const program = new Program("guest", "qemu-system-x86_64", args.flat());
     return new TestGuest(program);
   }
 

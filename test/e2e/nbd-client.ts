@@ -162,7 +162,12 @@ export class NbdClient {
     const cookie = ++this.#cookie;
     return new Promise<Buffer>((resolve, reject) => {
       const what = `${name} of ${length} bytes at ${offset}`;
-      this.#pending.set(cookie, { what, readLength: name === "read" ? length : 0, resolve, reject });
+      this.#pending.set(cookie, {
+        what,
+        readLength: name === "read" ? length : 0,
+        resolve,
+        reject,
+      });
       this.#socket.cork();
       this.#socket.write(request(name, cookie, offset, length, flags));
       if (data !== undefined) this.#socket.write(data);
@@ -174,7 +179,8 @@ export class NbdClient {
     try {
       for (;;) await this.#reply();
     } catch (error) {
-      this.#lost = error instanceof NbdConnectionLost ? error : new NbdConnectionLost(String(error));
+      this.#lost =
+        error instanceof NbdConnectionLost ? error : new NbdConnectionLost(String(error));
       this.#socket.destroy();
       for (const pending of this.#pending.values()) pending.reject(this.#lost);
       this.#pending.clear();

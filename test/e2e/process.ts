@@ -4,7 +4,7 @@
  */
 import { spawn } from "node:child_process";
 import type { ChildProcess } from "node:child_process";
-import { readFileSync } from "node:fs";
+import { readFileSync, readdirSync } from "node:fs";
 
 const TRANSCRIPT_LINES_MAX = 20_000;
 const TAIL_LINES = 30;
@@ -166,11 +166,13 @@ export class Program {
   }
 
   #wake(): void {
-    for (const look of [...this.#watchers]) look();
+    for (const look of this.#watchers) look();
   }
 
   #complaint(text: string): Error {
-    return new Error(`${this.name} ${text}; it last said:\n${this.#lines.slice(-TAIL_LINES).join("\n")}`);
+    return new Error(
+      `${this.name} ${text}; it last said:\n${this.#lines.slice(-TAIL_LINES).join("\n")}`,
+    );
   }
 }
 
@@ -212,5 +214,31 @@ export function processUsage(pid: number): ProcessUsage {
     residentBytes: kib("VmRSS"),
     anonymousBytes: kib("RssAnon"),
     residentPeakBytes: kib("VmHWM"),
+  };
+}
+
+/** A process and everything below it that still runs. */
+export function processTree(pid: number): number[] {
+  const pids = [pid];
+  for (let at = 0; at < pids.length; at++) {
+    const tasks = `/proc/${pids[at]}/task`;
+    for (const task of readdirSync(tasks)) {
+      const children = readFileSync(`${tasks}/${task}/children`, "utf8").trim();
+      if (children !== "") pids.push(...children.split(" ").map(Number));
+    }
+  }
+  return pids;
+}
+
+/** The sum over several processes. */
+export function usageOf(pids: readonly number[]): ProcessUsage {
+  const all = pids.map(processUsage);
+  const sum = (pick: (usage: ProcessUsage) => number): number =>
+    all.reduce((total, usage) => total + pick(usage), 0);
+  return {
+    cpuSeconds: sum((usage) => usage.cpuSeconds),
+    residentBytes: sum((usage) => usage.residentBytes),
+    anonymousBytes: sum((usage) => usage.anonymousBytes),
+    residentPeakBytes: sum((usage) => usage.residentPeakBytes),
   };
 }

@@ -1,0 +1,40 @@
+/** Runs one fio job against an NBD address and returns the numbers that tests and benchmarks use. */
+import { runTool } from "./process.ts";
+
+export interface FioDirection {
+  readonly total_ios: number;
+  readonly iops: number;
+  readonly bw_bytes: number;
+  readonly clat_ns: {
+    readonly mean: number;
+    readonly percentile?: Readonly<Record<string, number>>;
+  };
+}
+
+export interface FioJob {
+  readonly error: number;
+  readonly read: FioDirection;
+  readonly write: FioDirection;
+  readonly usr_cpu: number;
+  readonly sys_cpu: number;
+}
+
+export interface FioOptions {
+  readonly uri: string;
+  readonly args: readonly string[];
+  readonly timeoutMs: number;
+}
+
+/** Throws, with fio's messages, if fio fails. */
+export async function fio(options: FioOptions): Promise<FioJob> {
+  const args = ["--name=job", "--ioengine=nbd", `--uri=${options.uri}`, ...options.args];
+  const run = await runTool("fio", [...args, "--output-format=json", "--group_reporting"], {
+    timeoutMs: options.timeoutMs,
+  });
+  // fio puts warnings in front of its JSON.
+  const json = run.stdout.slice(run.stdout.search(/^\{/m));
+  const report = JSON.parse(json) as { readonly jobs: readonly FioJob[] };
+  const job = report.jobs[0];
+  if (job === undefined) throw new Error(`fio reported no job:\n${run.stdout}`);
+  return job;
+}

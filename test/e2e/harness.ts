@@ -1,0 +1,125 @@
+/**
+ * A development host under test: the real command line on a folder and a port of its own, ready when it
+ * says so, killed or stopped at will, and gone after the test whatever happened in between.
+ */
+import * as fs from "node:fs";
+import * as net from "node:net";
+import * as os from "node:os";
+import * as path from "node:path";
+import type { TestContext } from "node:test";
+import { fileURLToPath } from "node:url";
+import { QemuNbd } from "./block-server.ts";
+import type { BlockServer } from "./block-server.ts";
+import type { NbdAddress } from "./nbd-client.ts";
+import { Program, processTree, runTool } from "./process.ts";
+import type { RunOptions } from "./process.ts";
+
+/** Set to run the long versions: minutes instead of seconds, the sizes a release is tested with. */
+export const isLong: boolean = process.env["DRYSTONE_LONG"] === "1";
+
+const CLI = fileURLToPath(new URL("../../../bin/drystone", import.meta.url));
+const READY_MS_MAX = 60_000;
+
+/** A folder that is removed when the test ends. `DRYSTONE_E2E_DIR` says on which file system. */
+export function temporaryFolder(t: TestContext): string {
+  const parent = process.env["DRYSTONE_E2E_DIR"] ?? os.tmpdir();
+  const folder = fs.mkdtempSync(path.join(parent, "drystone-e2e-"));
+  t.after(() => fs.rmSync(folder, { recursive: true, force: true }));
+  return folder;
+}
+
+/** The server that the tests run against: Drystone, or a peer to test the test itself. */
+export async function startServer(t: TestContext): Promise<BlockServer> {
+  const folder = temporaryFolder(t);
+  const isPeer = process.env["DRYSTONE_E2E_SERVER"] === "qemu-nbd";
+  const server = isPeer ? new QemuNbd(folder) : await DevHost.create(folder);
+  t.after(() => server.kill());
+  await server.start();
+  return server;
+}
+
+/** A running development host, for tests of what only Drystone has. */
+export async function startHost(t: TestContext): Promise<DevHost> {
+  const host = await DevHost.create(temporaryFolder(t));
+  t.after(() => host.kill());
+  await host.start();
+  return host;
+}
+
+export class DevHost implements BlockServer {
+  readonly name: string = "drystone";
+  readonly folder: string;
+  readonly api: string;
+  readonly #port: number;
+  #program: Program | undefined;
+
+  private constructor(folder: string, port: number) {
+    this.folder = folder;
+    this.#port = port;
+    this.api = `http://127.0.0.1:${port}`;
+  }
+
+  static async create(folder: string): Promise<DevHost> {
+    return new DevHost(folder, await freePort());
+  }
+
+  /** Where the host keeps everything. */
+  get dataFolder(): string {
+    return path.join(this.folder, "data");
+  }
+
+  async start(): Promise<void> {
+    const args = ["dev", "--hosts", "1", "--dir", this.dataFolder];
+    this.#program = new Program("drystone dev", process.execPath, [
+      CLI,
+      ...args,
+      "--api-port",
+      String(this.#port),
+      "--json",
+    ]);
+    await this.#program.waitForLine(/"ready"/, READY_MS_MAX);
+  }
+
+  async kill(): Promise<void> {
+    await this.#program?.kill();
+  }
+
+  async stop(): Promise<void> {
+    await this.#program?.end("SIGTERM");
+  }
+
+  get program(): Program {
+    if (this.#program === undefined) throw new Error("the host was never started");
+    return this.#program;
+  }
+
+  get pids(): readonly number[] {
+    return processTree(this.program.pid);
+  }
+
+  /** Runs a command with `--json` and returns what it printed. */
+  async cli<T>(args: readonly string[], options: RunOptions = {}): Promise<T> {
+    const line = [CLI, ...args, "--json", "--api", this.api];
+    const { stdout } = await runTool(process.execPath, line, options);
+    return JSON.parse(stdout) as T;
+  }
+
+  async volume(name: string, sizeBytes: number): Promise<NbdAddress> {
+    const socket = path.join(this.folder, `${name}.sock`);
+    await this.cli(["volume", "create", name, "--size", String(sizeBytes)]);
+    await this.cli(["volume", "attach", name, "--nbd", socket]);
+    return { socket, exportName: name };
+  }
+}
+
+function freePort(): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const server = net.createServer();
+    server.once("error", reject);
+    server.listen(0, "127.0.0.1", () => {
+      const address = server.address();
+      const port = typeof address === "object" && address !== null ? address.port : 0;
+      server.close(() => resolve(port));
+    });
+  });
+}
