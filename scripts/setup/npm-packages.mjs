@@ -68,7 +68,7 @@ function failure(code, tail) {
   }
   return new SetupError(
     "npm could not install the dependencies",
-    "run `npm ci` by hand and read its output",
+    "run `npm install --no-save` by hand and read its output",
   );
 }
 
@@ -88,16 +88,26 @@ export async function ensureNpmPackages() {
       "npm install, then commit package-lock.json",
     );
   }
-  say(`npm packages: ${reason}; running npm ci (about 30 s)`);
-  const { code, tail, log } = await runLogged("npm-ci", "npm", [
-    "ci",
+  say(`npm packages: ${reason}; running npm install (about 30 s)`);
+  const { code, tail, log } = await runLogged("npm-install", "npm", [
+    // Not `npm ci`: it refuses lock files made where the packages of other platforms cannot be had.
+    "install",
+    // Takes the versions of the lock file and leaves that file alone.
+    "--no-save",
     // All native parts come prebuilt; nothing needs a compiler.
     "--ignore-scripts",
     "--no-audit",
     "--no-fund",
     "--include=dev",
   ]);
-  if (code === 0) return;
+  if (code === 0) {
+    const still = npmPackagesOutdated(lock, readJson("node_modules/.package-lock.json"));
+    if (still === undefined) return;
+    throw new SetupError(
+      `npm did not install what package-lock.json asks for: ${still}`,
+      "rm -rf node_modules, then run this again",
+    );
+  }
   showTail(tail);
   say(`the whole output is in ${log}`);
   throw failure(code, tail);
