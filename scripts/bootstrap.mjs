@@ -1,9 +1,9 @@
 /**
- * The entry of `npm start`, `npm test`, `npm run check` and `npm run bench`: brings a bare machine to where
- * the job can run, says what it does, skips what is done, then becomes the job.
+ * The entry of `npm start`, `npm test`, `npm run check` and `npm run bench`: brings a bare machine
+ * to where the job can run, says what it does, skips what is done, then becomes the job.
  *
- * This file is read by whatever node there is. So it has no static import of our own files and no syntax
- * newer than ES2020 until the version is known to be right.
+ * This file is read by whatever node there is. So it has no static import of our own files and no
+ * syntax newer than ES2020 until the version is known to be right.
  */
 const NODE_MIN = [20, 19];
 
@@ -14,7 +14,7 @@ if (found[0] < NODE_MIN[0] || (found[0] === NODE_MIN[0] && found[1] < NODE_MIN[1
       NODE_MIN.join(".") +
       " or newer is needed, this is " +
       process.version +
-      ". Next step: install Node 20 from https://nodejs.org or your distribution, then run this again.",
+      ". Next step: install Node 20 from https://nodejs.org, then run this again.",
   );
   process.exitCode = 1;
 } else {

@@ -1,6 +1,6 @@
 /**
- * Removes compiled files whose source is gone: the compiler leaves them behind, and a deleted test would
- * go on passing for ever.
+ * Removes compiled files whose source is gone: the compiler leaves them behind, and a deleted test
+ * would go on passing for ever.
  */
 import { existsSync, rmSync } from "node:fs";
 import { join } from "node:path";

@@ -1,4 +1,7 @@
-/** Where the repository is and what is in it, for the other scripts. Scripts run compiled, from dist/scripts. */
+/**
+ * Where the repository is and what is in it, for the other scripts. Scripts run compiled, from
+ * dist/scripts.
+ */
 import { existsSync, readdirSync } from "node:fs";
 import { join, relative } from "node:path";
 import { fileURLToPath } from "node:url";

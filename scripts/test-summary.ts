@@ -1,6 +1,6 @@
 /**
- * The counts of several runs of node's test runner, added up and printed as that runner prints them, so
- * that whoever reads the last lines of a log sees one total.
+ * The counts of several runs of node's test runner, added up and printed as that runner prints
+ * them, so that whoever reads the last lines of a log sees one total.
  */
 const COUNTS = ["tests", "suites", "pass", "fail", "cancelled", "skipped", "todo"] as const;
 
@@ -10,7 +10,9 @@ export class TestSummary {
   readonly #counts: Map<CountName, number> = new Map(COUNTS.map((name) => [name, 0]));
   readonly #emptyFiles: string[] = [];
 
-  /** Takes a line such as "pass 12". False if it is not a count, so somebody else should show it. */
+  /**
+   * Takes a line such as "pass 12". False if it is not a count, so somebody else should show it.
+   */
   takeDiagnostic(message: string): boolean {
     const match = /^(\w+) ([\d.]+)$/.exec(message);
     if (match === null) return false;

@@ -1,5 +1,6 @@
 /**
- * Runs the compiled tests with node's own runner: unit tests beside the source first, then `test/e2e`.
+ * Runs the compiled tests with node's own runner: unit tests beside the source first, then
+ * `test/e2e`.
  *
  *   node dist/scripts/test.js [--unit | --e2e] [--reporter spec|dot|tap] [PART-OF-PATH ...]
  *
@@ -28,7 +29,8 @@ interface EventData {
 }
 
 function isEmptyFile(event: TestEvent, data: EventData): boolean {
-  // The runner reports a file that registered no test as one passing test with the file's path for a name.
+  // The runner reports a file that registered no test as one passing test with the file's path for
+  // a name.
   return event.type === "test:pass" && data.nesting === 0 && isAbsolute(data.name ?? "");
 }
 

@@ -1,4 +1,7 @@
-/** Compiles what changed. The compiler knows best what is out of date, and needs a fraction of a second for it. */
+/**
+ * Compiles what changed. The compiler knows best what is out of date, and needs a fraction of a
+ * second for it.
+ */
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { REPOSITORY, runLogged, say, SetupError, showTail } from "./steps.mjs";

@@ -1,7 +1,7 @@
 /**
- * Debian packages: the commands they provide are looked up in the path; only what is missing is installed,
- * as root or with a sudo that asks for no password. Otherwise the exact command is printed and the job goes
- * on: tests that need a missing command skip themselves and say so.
+ * Debian packages: the commands they provide are looked up in the path; only what is missing is
+ * installed, as root or with a sudo that asks for no password. Otherwise the exact command is
+ * printed and the job goes on: tests that need a missing command skip themselves and say so.
  */
 import { spawnSync } from "node:child_process";
 import {
@@ -19,7 +19,9 @@ import { cachePath, REPOSITORY, runLogged, say, showTail } from "./steps.mjs";
 const APT_LISTS = "/var/lib/apt/lists";
 const LOCK_WAIT_MS = 5_000;
 const LOCK_WAIT_MS_MAX = 10 * 60_000;
-/** After a failed installation, how long the next runs leave it alone: no network stays no network. */
+/**
+ * After a failed installation, how long the next runs leave it alone: no network stays no network.
+ */
 const RETRY_AFTER_MS = 30 * 60_000;
 
 export function readPackageList() {
@@ -42,12 +44,17 @@ function isPresent(command) {
   });
 }
 
-/** The rows that a job wants and that lack something. `check` is a developer's run: it needs none. */
+/**
+ * The rows that a job wants and that lack something. `check` is a developer's run: it needs none.
+ */
 export function missingPackages(list, job, present = isPresent) {
   return list.filter((row) => row.for.includes(job) && !row.provides.every(present));
 }
 
-/** The words before a command that make it run as root; undefined if there is no way without a password. */
+/**
+ * The words before a command that make it run as root; undefined if there is no way without a
+ * password.
+ */
 function rootPrefix() {
   if (process.getuid?.() === 0) return [];
   if (!isPresent("sudo")) return undefined;
@@ -121,7 +128,9 @@ function systemctl(prefix, ...words) {
   spawnSync(command, rest, { stdio: "ignore" });
 }
 
-/** Packages that bring a service must not start it here: tests start their own, on their own ports. */
+/**
+ * Packages that bring a service must not start it here: tests start their own, on their own ports.
+ */
 async function withServicesHeldBack(prefix, rows, work) {
   const services = rows.flatMap((row) => row.service ?? []);
   if (services.length === 0 || !existsSync("/run/systemd/system")) return work();

@@ -1,4 +1,7 @@
-/** Set-up in order, then the job, in this very process: signals and the exit code need no forwarding. */
+/**
+ * Set-up in order, then the job, in this very process: signals and the exit code need no
+ * forwarding.
+ */
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";

@@ -1,6 +1,6 @@
 /**
- * npm dependencies: installed when what npm recorded in node_modules differs from package-lock.json. That
- * record is written last, so an interrupted installation counts as none.
+ * npm dependencies: installed when what npm recorded in node_modules differs from
+ * package-lock.json. That record is written last, so an interrupted installation counts as none.
  */
 import { lstatSync, readFileSync } from "node:fs";
 import { join } from "node:path";
@@ -15,7 +15,10 @@ function readJson(path) {
   }
 }
 
-/** Why the installed packages are not those of the lock file, or undefined. Optional ones may be absent. */
+/**
+ * Why the installed packages are not those of the lock file, or undefined. Optional ones may be
+ * absent.
+ */
 export function npmPackagesOutdated(lock, installed) {
   if (installed === undefined) return "not installed yet";
   for (const [path, wanted] of Object.entries(lock.packages)) {
@@ -36,7 +39,8 @@ export function lockOutdated(manifest, lock) {
     const locked = lock.packages[""]?.[group] ?? {};
     for (const name of new Set([...Object.keys(wanted), ...Object.keys(locked)])) {
       if (wanted[name] !== locked[name]) {
-        return `${name} is ${wanted[name] ?? "absent"} in package.json, ${locked[name] ?? "absent"} in the lock file`;
+        const [here, there] = [wanted[name] ?? "absent", locked[name] ?? "absent"];
+        return `${name} is ${here} in package.json, ${there} in the lock file`;
       }
     }
   }

@@ -1,4 +1,7 @@
-/** What the steps of the set-up share: messages, running commands with visible progress, and their log. */
+/**
+ * What the steps of the set-up share: messages, running commands with visible progress, and their
+ * log.
+ */
 import { spawn } from "node:child_process";
 import { createWriteStream, mkdirSync } from "node:fs";
 import { join } from "node:path";
@@ -29,9 +32,9 @@ export function cachePath(name) {
 }
 
 /**
- * Runs a command with its output in .cache/NAME.log; now and then shows the newest line that `progress`
- * makes of the output, so that a slow network does not look like a hang.
- * Returns `{ code, tail, log }`; code 127 if the command does not exist.
+ * Runs a command with its output in .cache/NAME.log; now and then shows the newest line that
+ * `progress` makes of the output, so that a slow network does not look like a hang. Returns `{
+ * code, tail, log }`; code 127 if the command does not exist.
  */
 export function runLogged(name, command, commandArguments, { progress, env } = {}) {
   const log = cachePath(`${name}.log`);

@@ -10,7 +10,9 @@ export function assert(condition: boolean, message: string): asserts condition {
   if (!condition) throw new AssertionError(message);
 }
 
-/** For values that the types allow and the invariants do not, such as array elements known to exist. */
+/**
+ * For values that the types allow and the invariants do not, such as array elements known to exist.
+ */
 export function assertDefined<T>(value: T | undefined, message: string): T {
   if (value === undefined) throw new AssertionError(message);
   return value;

@@ -1,6 +1,6 @@
 /**
- * Little-endian integers in byte arrays, without DataView and without BigInt: 64-bit fields are read and
- * written as numbers and must stay below 2^53.
+ * Little-endian integers in byte arrays, without DataView and without BigInt: 64-bit fields are
+ * read and written as numbers and must stay below 2^53.
  */
 import { assert } from "./assert.ts";
 

@@ -1,7 +1,7 @@
 /**
- * A failure of the world, as a value: a stable kebab-case code that callers and `--json` readers may
- * branch on, one sentence with the cause, and the next step an operator can take. A new code exists
- * only if somebody can react to it.
+ * A failure of the world, as a value: a stable kebab-case code that callers and `--json` readers
+ * may branch on, one sentence with the cause, and the next step an operator can take. A new code
+ * exists only if somebody can react to it.
  */
 export interface Fault {
   readonly code: string;

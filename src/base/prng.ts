@@ -1,8 +1,8 @@
 import { assert } from "./assert.ts";
 
 /**
- * xoshiro128** (Blackman and Vigna, 2018), seeded through splitmix32. Deterministic: the same seed gives
- * the same run everywhere, which is what makes a failing trial replayable. Not for secrets.
+ * xoshiro128** (Blackman and Vigna, 2018), seeded through splitmix32. Deterministic: the same seed
+ * gives the same run everywhere, which is what makes a failing trial replayable. Not for secrets.
  */
 export class Prng {
   #a: number;

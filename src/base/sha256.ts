@@ -114,7 +114,10 @@ function isPrime(value: number): boolean {
   return true;
 }
 
-/** Roots by whole numbers, because `Math.cbrt` may differ in its last bit from one engine to the next. */
+/**
+ * Roots by whole numbers, because `Math.cbrt` may differ in its last bit from one engine to the
+ * next.
+ */
 function rootFraction(value: bigint, power: bigint): number {
   const scaled = value << (32n * power);
   let low = 0n;

@@ -1,10 +1,14 @@
-/** Time, as the only way to learn of it. Real hosts use the machine's clocks, trials a virtual one. */
+/**
+ * Time, as the only way to learn of it. Real hosts use the machine's clocks, trials a virtual one.
+ */
 export interface Clock {
   /** Monotonic milliseconds, fractions included. Leases and time-outs are measured on this one. */
   nowMs(): number;
   /** Milliseconds since 1970. For people and logs only: it may jump. */
   wallMs(): number;
-  /** Runs `callback` once, no earlier than `delayMs` from now. A timer never keeps a process alive. */
+  /**
+   * Runs `callback` once, no earlier than `delayMs` from now. A timer never keeps a process alive.
+   */
   after(delayMs: number, callback: () => void): Timer;
 }
 

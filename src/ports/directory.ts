@@ -1,6 +1,6 @@
 /**
- * The strongly consistent key-value store of a cluster, after etcd's model: one revision counter for
- * the whole store; a key's record carries the revision that last changed it.
+ * The strongly consistent key-value store of a cluster, after etcd's model: one revision counter
+ * for the whole store; a key's record carries the revision that last changed it.
  */
 export interface Directory {
   get(key: string): Promise<DirectoryRecord | undefined>;
@@ -9,16 +9,16 @@ export interface Directory {
     prefix: string,
   ): Promise<{ readonly records: readonly DirectoryRecord[]; readonly revision: number }>;
   /**
-   * All writes or none: they happen iff every condition holds. `revision` 0 in a condition means that the
-   * key does not exist. Resolves once durable.
+   * All writes or none: they happen iff every condition holds. `revision` 0 in a condition means
+   * that the key does not exist. Resolves once durable.
    */
   transact(
     conditions: readonly DirectoryCondition[],
     writes: readonly DirectoryWrite[],
   ): Promise<DirectoryOutcome>;
   /**
-   * Every change of keys with this prefix from `fromRevision` on, in order, without gaps. `onLost` is called
-   * if the gap can no longer be filled (compaction): list again.
+   * Every change of keys with this prefix from `fromRevision` on, in order, without gaps. `onLost`
+   * is called if the gap can no longer be filled (compaction): list again.
    */
   watch(
     prefix: string,

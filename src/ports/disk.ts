@@ -9,8 +9,8 @@ export type DiskDone = (token: number, fault: DiskFault | undefined) => void;
 
 /**
  * A device's bytes. Requests may complete in any order. A write is durable once a `flush` that was
- * requested after the write's completion has completed; until then a crash may keep any subset of its
- * 512-byte sectors. Nothing is ordered by the order of requests alone.
+ * requested after the write's completion has completed; until then a crash may keep any subset of
+ * its 512-byte sectors. Nothing is ordered by the order of requests alone.
  *
  * Offsets and lengths are multiples of `alignmentBytes`; memory handed in comes from `allocate`
  * (anything else is a bug and asserts, because direct I/O needs aligned memory at a fixed address).
@@ -61,7 +61,9 @@ export interface DiskMemory {
   readonly handle: MemoryHandle;
 }
 
-/** What `postMessage` may carry. `address` is 0 where memory has no address (simulator, browser). */
+/**
+ * What `postMessage` may carry. `address` is 0 where memory has no address (simulator, browser).
+ */
 export interface MemoryHandle {
   readonly address: number;
   readonly lengthBytes: number;

@@ -1,4 +1,7 @@
-/** Structured log. Levels: error = something failed for a user; warning = something will; info = changes. */
+/**
+ * Structured log. Levels: error = something failed for a user; warning = something will; info =
+ * changes.
+ */
 export type LogLevel = "debug" | "info" | "warning" | "error";
 
 export type LogFields = Readonly<Record<string, string | number | boolean | undefined>>;

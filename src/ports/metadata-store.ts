@@ -1,7 +1,7 @@
 /**
- * An ordered map from short binary keys to binary values, on one device. Reads are synchronous and see
- * every batch that `commit` was called with, durable or not. A batch is atomic: after a crash it is there
- * whole or not at all, and never without all batches before it.
+ * An ordered map from short binary keys to binary values, on one device. Reads are synchronous and
+ * see every batch that `commit` was called with, durable or not. A batch is atomic: after a crash
+ * it is there whole or not at all, and never without all batches before it.
  */
 export interface MetadataStore {
   /** The value, valid until the next call on this store; undefined if the key is absent. */
@@ -15,7 +15,9 @@ export interface MetadataStore {
     to: Uint8Array,
     visit: (key: Uint8Array, value: Uint8Array) => boolean,
   ): void;
-  /** Applies the batch at once and resolves when it is durable. The batch may be reused afterwards. */
+  /**
+   * Applies the batch at once and resolves when it is durable. The batch may be reused afterwards.
+   */
   commit(batch: MetadataBatch): Promise<void>;
   /** Bytes in use by entries, as far as the store can tell. */
   usedBytes(): number;

@@ -1,6 +1,7 @@
 /**
- * Numbers about the running system. Names are Prometheus names with the prefix `drystone_`, base units
- * and suffix (`_total`, `_bytes`, `_seconds`). Handles are made once and kept: nothing is looked up per event.
+ * Numbers about the running system. Names are Prometheus names with the prefix `drystone_`, base
+ * units and suffix (`_total`, `_bytes`, `_seconds`). Handles are made once and kept: nothing is
+ * looked up per event.
  */
 export interface Metrics {
   counter(name: string, help: string, labels?: MetricLabels): Counter;

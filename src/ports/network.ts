@@ -1,6 +1,6 @@
 /**
- * Byte streams between processes, over TCP or unix sockets. What a message is, is the business of the
- * floors above.
+ * Byte streams between processes, over TCP or unix sockets. What a message is, is the business of
+ * the floors above.
  */
 export interface Network {
   /** Fails with code `address-in-use`, `address-invalid` or `permission-denied`. */
@@ -21,16 +21,17 @@ export interface Listener {
 }
 
 /**
- * One connection. `start` is called once, by whoever owns the stream; until then nothing is delivered.
- * After `closed` no more callbacks come.
+ * One connection. `start` is called once, by whoever owns the stream; until then nothing is
+ * delivered. After `closed` no more callbacks come.
  */
 export interface ByteStream {
   /** The other end, for logs. */
   readonly remote: string;
   start(handler: ByteStreamHandler): void;
   /**
-   * Queues bytes, which must not change until `written(token)` was called. Everything written in one
-   * turn leaves as one batch. Returns false when the queue is above its high-water mark: wait for `drained`.
+   * Queues bytes, which must not change until `written(token)` was called. Everything written in
+   * one turn leaves as one batch. Returns false when the queue is above its high-water mark: wait
+   * for `drained`.
    */
   write(bytes: Uint8Array, token: number): boolean;
   /** Stops and restarts delivery: backpressure towards the other end. */
@@ -45,7 +46,10 @@ export interface ByteStream {
 export interface ByteStreamHandler {
   /** `bytes` is valid during the call only: the buffer is used again. */
   data(bytes: Uint8Array): void;
-  /** These bytes were handed to the operating system, or will never be. Tokens below 0 are not reported. */
+  /**
+   * These bytes were handed to the operating system, or will never be. Tokens below 0 are not
+   * reported.
+   */
   written(token: number): void;
   drained(): void;
   /** The other end sends nothing more. */
