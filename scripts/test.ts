@@ -7,7 +7,7 @@
  * Exit code 1 if a test failed, was cancelled, or if none ran.
  */
 import { availableParallelism } from "node:os";
-import { isAbsolute, join, relative } from "node:path";
+import { join, relative } from "node:path";
 import { Readable } from "node:stream";
 import { run } from "node:test";
 import { dot, spec, tap } from "node:test/reporters";
@@ -16,6 +16,10 @@ import { cleanDist } from "./clean-dist.ts";
 import { filesBelow, REPOSITORY } from "./repository.ts";
 import { planTests, type TestStage } from "./test-plan.ts";
 import { TestSummary } from "./test-summary.ts";
+import { UnfinishedTests } from "./unfinished-tests.ts";
+
+/** All tests together end by then, so that a hanging machine is told from a slow one. */
+const DEADLINE_MS = 18 * 60_000;
 
 interface TestEvent {
   readonly type: string;
@@ -24,27 +28,52 @@ interface TestEvent {
 
 interface EventData {
   readonly name?: string;
-  readonly nesting?: number;
+  readonly file?: string;
   readonly message?: string;
 }
 
-function isEmptyFile(event: TestEvent, data: EventData): boolean {
-  // The runner reports a file that registered no test as one passing test with the file's path for
-  // a name.
-  return event.type === "test:pass" && data.nesting === 0 && isAbsolute(data.name ?? "");
+/** Looks at each event as it passes; false if the reporter should not see it. */
+function inspect(event: TestEvent, summary: TestSummary, unfinished: UnfinishedTests): boolean {
+  const { name = "", file = "", message = "" } = (event.data ?? {}) as EventData;
+  const isFile = name !== "" && name === file;
+  switch (event.type) {
+    case "test:diagnostic":
+      return !summary.takeDiagnostic(message);
+    case "test:dequeue":
+      unfinished.started(file, name);
+      return true;
+    case "test:complete":
+      unfinished.completed(file, name);
+      return true;
+    case "test:pass":
+      // A file that registered no test is reported as one passing test with the file's path for a
+      // name.
+      if (isFile) summary.addEmptyFile(relative(REPOSITORY, file));
+      return true;
+    case "test:fail":
+      for (const test of isFile ? unfinished.of(file) : []) {
+        console.log(`${relative(REPOSITORY, file)} was stopped during: ${test}`);
+      }
+      return true;
+    default:
+      return true;
+  }
 }
 
-async function* runStage(stage: TestStage, summary: TestSummary): AsyncGenerator<TestEvent> {
+async function* runStage(
+  stage: TestStage,
+  summary: TestSummary,
+  signal: AbortSignal,
+): AsyncGenerator<TestEvent> {
+  const unfinished = new UnfinishedTests();
   const stream: Readable = run({
     files: stage.files.map((file) => join(REPOSITORY, file)),
     concurrency: stage.concurrency,
     timeout: stage.timeoutMs,
+    signal,
   });
   for await (const event of stream as AsyncIterable<TestEvent>) {
-    const data = (event.data ?? {}) as EventData;
-    if (event.type === "test:diagnostic" && summary.takeDiagnostic(data.message ?? "")) continue;
-    if (isEmptyFile(event, data)) summary.addEmptyFile(relative(REPOSITORY, data.name ?? ""));
-    yield event;
+    if (inspect(event, summary, unfinished)) yield event;
   }
 }
 
@@ -52,7 +81,8 @@ async function* runStages(
   stages: readonly TestStage[],
   summary: TestSummary,
 ): AsyncGenerator<TestEvent> {
-  for (const stage of stages) yield* runStage(stage, summary);
+  const deadline = AbortSignal.timeout(DEADLINE_MS);
+  for (const stage of stages) yield* runStage(stage, summary, deadline);
 }
 
 function report(events: Readable, reporter: string): Promise<void> {
