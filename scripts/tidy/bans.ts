@@ -13,7 +13,7 @@ interface Ban {
 }
 
 const OUTER_FLOORS = ["src/platform/", "src/host/", "src/cli/", "scripts/", "bench/"] as const;
-const THIS_FILE = "scripts/tidy/bans";
+const THIS_FILE = "scripts/tidy/";
 
 const bans: readonly Ban[] = [
   {
