@@ -1,0 +1,388 @@
+/**
+ * The journal's writing side: group commit.
+ *
+ * Records gather in the open frame, in memory that mirrors a segment of the disk byte for byte. While
+ * one group of frames is being written and flushed, the next gathers; when the flush is done, everybody in
+ * the group is told and the next one leaves. One write and one flush therefore serve every transaction
+ * that arrived meanwhile, whatever its component.
+ *
+ * The memory keeps payloads until they are destaged: it is also where reads find them. When all
+ * memory segments hold undestaged data `append` refuses, which is how slow devices push back.
+ *
+ * Invariants: a frame is durable only if all frames before it are; at most one group is under way;
+ * a segment's memory is given up only when every frame in it is destaged, durably.
+ */
+import { assert, BLOCK_SIZE_BYTES, setU32 } from "../base/index.ts";
+import type { Disk, DiskFault, DiskMemory } from "../ports/index.ts";
+import {
+  encodeRecord,
+  FRAME_BLOCKS_MAX,
+  frameFits,
+  payloadChecksumAt,
+  recordAt,
+  RECORD_DATA,
+  sealFrame,
+} from "../format/index.ts";
+import type { RecordHeader } from "../format/index.ts";
+import type { ComponentFault } from "./component.ts";
+
+export interface JournalGeometry {
+  readonly offset: number;
+  readonly segmentBytes: number;
+  readonly segmentCount: number;
+  readonly deviceTag: number;
+}
+
+/** Whoever waits for a record to be durable. */
+export interface JournalWaiter {
+  recordDurable(sequence: number, tag: number, fault: ComponentFault | undefined): void;
+}
+
+/** Where the next frame goes, and what came before it. */
+export interface JournalPosition {
+  readonly generation: number;
+  readonly frameNext: number;
+  readonly incarnation: number;
+}
+
+type Crc = (bytes: Uint8Array, start: number, end: number) => number;
+
+const NO_FRAME = -1;
+
+export class Journal {
+  readonly memory: DiskMemory;
+  readonly geometry: JournalGeometry;
+  readonly memorySegments: number;
+  readonly segmentBlocks: number;
+  /** CRC32C of each block of memory that holds payload. */
+  readonly checksums: Uint32Array;
+  /** Per memory segment: its generation, or -1 if it is free. */
+  readonly slotGeneration: Float64Array;
+  /** Per memory segment: blocks filled with closed frames. */
+  readonly slotUsed: Int32Array;
+  /** Per memory segment: the last frame that begins in it. */
+  readonly slotLastFrame: Float64Array;
+
+  readonly #disk: Disk;
+  readonly #crc: Crc;
+  readonly #incarnation: number;
+  #generation: number;
+  #slot: number;
+  #frameNext: number;
+  #durableFrame: number;
+  #destagedFrame: number;
+  #failed = false;
+
+  /** The open frame: first block (in memory), records and payload so far. */
+  #openAt = NO_FRAME;
+  #openRecords = 0;
+  #openPayload = 0;
+
+  /** Closed frames not yet handed to the disk: runs of memory blocks. */
+  readonly #sealed: { slot: number; from: number; to: number }[] = [];
+  #groupRunning = false;
+  #groupLastFrame = 0;
+  #writesLeft = 0;
+
+  /** Waiters in order of their records; the first `#groupWaiters` belong to the group under way. */
+  #waiters: JournalWaiter[] = [];
+  #waiterSequences: number[] = [];
+  #waiterTags: number[] = [];
+  #groupWaiters = 0;
+
+  #payloadBlocksHeld = 0;
+  /** Records were written since the last frame that vouches for the ones before it. */
+  #unmarked = false;
+  frames = 0;
+  records = 0;
+  groups = 0;
+  bytesWritten = 0;
+  #onGroupDone: () => void = () => {};
+
+  constructor(
+    disk: Disk,
+    crc: Crc,
+    geometry: JournalGeometry,
+    start: JournalPosition & { memory: DiskMemory; memorySegments: number },
+  ) {
+    assert(start.memorySegments < geometry.segmentCount, "journal memory exceeds the journal");
+    this.#disk = disk;
+    this.#crc = crc;
+    this.geometry = geometry;
+    this.memory = start.memory;
+    this.memorySegments = start.memorySegments;
+    this.segmentBlocks = geometry.segmentBytes / BLOCK_SIZE_BYTES;
+    assert(this.segmentBlocks >= FRAME_BLOCKS_MAX, "a segment holds at least one frame");
+    this.checksums = new Uint32Array(this.segmentBlocks * this.memorySegments);
+    this.slotGeneration = new Float64Array(this.memorySegments).fill(-1);
+    this.slotUsed = new Int32Array(this.memorySegments);
+    this.slotLastFrame = new Float64Array(this.memorySegments);
+    this.#incarnation = start.incarnation;
+    this.#generation = start.generation;
+    this.#frameNext = start.frameNext;
+    this.#durableFrame = start.frameNext - 1;
+    this.#destagedFrame = start.frameNext - 1;
+    this.#slot = -1;
+  }
+
+  get durableFrame(): number {
+    return this.#durableFrame;
+  }
+
+  get destagedFrame(): number {
+    return this.#destagedFrame;
+  }
+
+  get generation(): number {
+    return this.#generation;
+  }
+
+  get hasFailed(): boolean {
+    return this.#failed;
+  }
+
+  /** Payload blocks whose memory is not given up yet. */
+  get payloadBlocksHeld(): number {
+    return this.#payloadBlocksHeld;
+  }
+
+  get usedSegments(): number {
+    let used = 0;
+    for (const generation of this.slotGeneration) if (generation >= 0) used++;
+    return used;
+  }
+
+  onGroupDone(callback: () => void): void {
+    this.#onGroupDone = callback;
+  }
+
+  /** Takes over a segment that recovery has read into memory slot `slot`. */
+  adopt(slot: number, segment: { generation: number; used: number; lastFrame: number; payload: number }): void {
+    assert(this.slotGeneration[slot] === -1, "memory segment is in use");
+    this.slotGeneration[slot] = segment.generation;
+    this.slotUsed[slot] = segment.used;
+    this.slotLastFrame[slot] = segment.lastFrame;
+    this.#payloadBlocksHeld += segment.payload;
+  }
+
+  /** Recovery's frames are durable, and none of them counts as destaged above `frame`. */
+  resumeDestageAfter(frame: number): void {
+    this.#destagedFrame = frame;
+  }
+
+  /**
+   * Adds a record. Returns the memory block of its payload (0 for records without), or -1 if there is no
+   * room now. The payload is copied here; its checksums are computed here.
+   */
+  append(
+    record: RecordHeader,
+    payload: { readonly bytes: Uint8Array; readonly at: number } | undefined,
+    waiter: { readonly waiter: JournalWaiter; readonly tag: number },
+  ): number {
+    const payloadBlocks = record.kind === RECORD_DATA ? record.blockCount : 0;
+    if (!this.#makeRoom(payloadBlocks)) return -1;
+    const frameAt = this.#openAt;
+    record.payloadIndex = this.#openPayload;
+    const memory = this.memory.bytes;
+    encodeRecord(record, memory, recordAt(frameAt * BLOCK_SIZE_BYTES, this.#openRecords));
+    this.#openRecords++;
+    const first = frameAt + 1 + this.#openPayload;
+    if (payload !== undefined) {
+      const bytes = payloadBlocks * BLOCK_SIZE_BYTES;
+      memory.set(
+        payload.at === 0 && payload.bytes.length === bytes
+          ? payload.bytes
+          : payload.bytes.subarray(payload.at, payload.at + bytes),
+        first * BLOCK_SIZE_BYTES,
+      );
+      this.#checksumPayload(frameAt, first, payloadBlocks);
+      this.#openPayload += payloadBlocks;
+      this.#payloadBlocksHeld += payloadBlocks;
+    }
+    this.#waiters.push(waiter.waiter);
+    this.#waiterSequences.push(record.sequence);
+    this.#waiterTags.push(waiter.tag);
+    this.records++;
+    this.#unmarked = true;
+    return first;
+  }
+
+  #checksumPayload(frameAt: number, first: number, blocks: number): void {
+    const memory = this.memory.bytes;
+    for (let i = 0; i < blocks; i++) {
+      const start = (first + i) * BLOCK_SIZE_BYTES;
+      const checksum = this.#crc(memory, start, start + BLOCK_SIZE_BYTES);
+      this.checksums[first + i] = checksum;
+      const index = this.#openPayload + i;
+      setU32(memory, payloadChecksumAt(frameAt * BLOCK_SIZE_BYTES, index), checksum);
+    }
+  }
+
+  /** Whether `append` of a record with this payload would succeed now. Opens a frame if needed. */
+  #makeRoom(payloadBlocks: number): boolean {
+    if (this.#failed) return false;
+    if (this.#openAt !== NO_FRAME) {
+      const end = this.#openAt + 1 + this.#openPayload + payloadBlocks + 1;
+      const segmentEnd = (this.#slot + 1) * this.segmentBlocks;
+      const fits = frameFits(this.#openRecords + 1, this.#openPayload + payloadBlocks);
+      if (fits && end <= segmentEnd) return true;
+      this.#closeFrame();
+    }
+    if (this.#slot < 0 || this.slotUsed[this.#slot]! + payloadBlocks + 2 > this.segmentBlocks) {
+      if (!this.#nextSegment()) return false;
+    }
+    this.#openFrame();
+    return true;
+  }
+
+  #nextSegment(): boolean {
+    if (this.#slot >= 0 && this.slotLastFrame[this.#slot]! <= this.#destagedFrame) {
+      this.slotGeneration[this.#slot] = -1;
+    }
+    const free = this.slotGeneration.indexOf(-1);
+    if (free < 0) return false;
+    if (this.#slot >= 0) this.#generation++;
+    this.#slot = free;
+    this.slotGeneration[free] = this.#generation;
+    this.slotUsed[free] = 0;
+    this.slotLastFrame[free] = 0;
+    return true;
+  }
+
+  #openFrame(): void {
+    this.#openAt = this.#slot * this.segmentBlocks + this.slotUsed[this.#slot]!;
+    this.#openRecords = 0;
+    this.#openPayload = 0;
+    const start = this.#openAt * BLOCK_SIZE_BYTES;
+    this.memory.bytes.fill(0, start, start + BLOCK_SIZE_BYTES);
+  }
+
+  #closeFrame(): void {
+    const head = this.#openAt * BLOCK_SIZE_BYTES;
+    const tailBlock = this.#openAt + 1 + this.#openPayload;
+    const frameNumber = this.#frameNext++;
+    sealFrame(
+      this.memory.bytes,
+      head,
+      {
+        recordCount: this.#openRecords,
+        payloadBlocks: this.#openPayload,
+        frameNumber,
+        generation: this.#generation,
+        durableFrame: this.#durableFrame,
+        incarnation: this.#incarnation,
+        deviceTag: this.geometry.deviceTag,
+      },
+      this.#crc,
+    );
+    this.memory.bytes.copyWithin(tailBlock * BLOCK_SIZE_BYTES, head, head + BLOCK_SIZE_BYTES);
+    const end = tailBlock + 1;
+    const last = this.#sealed.at(-1);
+    if (last !== undefined && last.slot === this.#slot) last.to = end;
+    else this.#sealed.push({ slot: this.#slot, from: this.#openAt, to: end });
+    this.slotUsed[this.#slot] = end - this.#slot * this.segmentBlocks;
+    this.slotLastFrame[this.#slot] = frameNumber;
+    this.#openAt = NO_FRAME;
+    this.frames++;
+  }
+
+  /** Starts writing what has gathered, unless a group is under way: then that one's end does it. */
+  submit(): void {
+    if (this.#groupRunning || this.#failed) return;
+    if (this.#openAt !== NO_FRAME) this.#closeFrame();
+    if (this.#sealed.length === 0) return;
+    this.#groupRunning = true;
+    this.#groupLastFrame = this.#frameNext - 1;
+    this.#groupWaiters = this.#waiters.length;
+    this.groups++;
+    this.#writesLeft = this.#sealed.length;
+    for (const run of this.#sealed) {
+      const generation = this.slotGeneration[run.slot]!;
+      const segment = generation % this.geometry.segmentCount;
+      const at = run.from - run.slot * this.segmentBlocks;
+      const bytes = (run.to - run.from) * BLOCK_SIZE_BYTES;
+      this.bytesWritten += bytes;
+      this.#disk.write(
+        this.memory,
+        run.from * BLOCK_SIZE_BYTES,
+        bytes,
+        this.geometry.offset + segment * this.geometry.segmentBytes + at * BLOCK_SIZE_BYTES,
+        this.#written,
+        0,
+      );
+    }
+    this.#sealed.length = 0;
+    this.#disk.submit();
+  }
+
+  readonly #written = (_token: number, fault: DiskFault | undefined): void => {
+    if (fault !== undefined) this.#failed = true;
+    this.#writesLeft--;
+    if (this.#writesLeft > 0) return;
+    if (this.#failed) return this.#fail();
+    this.#disk.flush(this.#flushed, 0);
+    this.#disk.submit();
+  };
+
+  readonly #flushed = (_token: number, fault: DiskFault | undefined): void => {
+    // After a failed flush the kernel may have dropped the pages: nothing may be retried.
+    if (fault !== undefined) return this.#fail();
+    this.#groupRunning = false;
+    this.#durableFrame = this.#groupLastFrame;
+    this.#tellWaiters(this.#groupWaiters, undefined);
+    this.#onGroupDone();
+    this.submit();
+  };
+
+  #tellWaiters(count: number, fault: ComponentFault | undefined): void {
+    const waiters = this.#waiters;
+    const sequences = this.#waiterSequences;
+    const tags = this.#waiterTags;
+    this.#waiters = waiters.slice(count);
+    this.#waiterSequences = sequences.slice(count);
+    this.#waiterTags = tags.slice(count);
+    this.#groupWaiters = 0;
+    for (let i = 0; i < count; i++) waiters[i]!.recordDurable(sequences[i]!, tags[i]!, fault);
+  }
+
+  #fail(): void {
+    this.#failed = true;
+    this.#groupRunning = false;
+    this.#tellWaiters(this.#waiters.length, "write-error");
+    this.#onGroupDone();
+  }
+
+  /** Whether anything appended is not durable yet. */
+  get isBusy(): boolean {
+    return this.#groupRunning || this.#openAt !== NO_FRAME || this.#sealed.length > 0;
+  }
+
+  /**
+   * An empty frame that only says what is durable. Written when the journal falls quiet: with it a damaged
+   * last frame is told apart from one that was torn before it was acknowledged.
+   */
+  markDurable(): void {
+    if (!this.#unmarked || this.isBusy || this.#failed) return;
+    if (!this.#makeRoom(0)) return;
+    this.#unmarked = false;
+    this.submit();
+  }
+
+  /** Every frame up to `frame` is destaged, durably: segments that hold nothing newer are free. */
+  release(frame: number): void {
+    assert(frame <= this.#durableFrame, "destaged beyond what is durable");
+    assert(frame >= this.#destagedFrame, "destage went backwards");
+    this.#destagedFrame = frame;
+    for (let slot = 0; slot < this.memorySegments; slot++) {
+      if (this.slotGeneration[slot]! < 0 || slot === this.#slot) continue;
+      if (this.slotLastFrame[slot]! > frame) continue;
+      this.slotGeneration[slot] = -1;
+    }
+  }
+
+  /** Payload that is destaged no longer counts as held. */
+  releasePayload(blocks: number): void {
+    this.#payloadBlocksHeld -= blocks;
+    assert(this.#payloadBlocksHeld >= 0, "released more payload than was held");
+  }
+}
