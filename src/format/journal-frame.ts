@@ -28,8 +28,17 @@ import { FORMAT_VERSION } from "./superblock.ts";
 const FRAME_MAGIC = 0x4a_44_52_59;
 
 export const FrameHeaderLayout: Layout<
-  | "checksum" | "magic" | "formatVersion" | "recordCount" | "payloadBlocks" | "frameNumber"
-  | "generation" | "durableFrame" | "incarnation" | "deviceTag" | "reserved"
+  | "checksum"
+  | "magic"
+  | "formatVersion"
+  | "recordCount"
+  | "payloadBlocks"
+  | "frameNumber"
+  | "generation"
+  | "durableFrame"
+  | "incarnation"
+  | "deviceTag"
+  | "reserved"
 > = layout("journal-frame-header", "Journal frame header", 64, {
   checksum: u32("CRC32C of the rest of the head block"),
   magic: u32("`YRDJ`"),
@@ -45,8 +54,17 @@ export const FrameHeaderLayout: Layout<
 });
 
 export const RecordHeaderLayout: Layout<
-  | "component" | "kind" | "reserved0" | "payloadIndex" | "epoch" | "sequence" | "blockIndex"
-  | "reserved1" | "blockCount" | "committed" | "reserved2"
+  | "component"
+  | "kind"
+  | "reserved0"
+  | "payloadIndex"
+  | "epoch"
+  | "sequence"
+  | "blockIndex"
+  | "reserved1"
+  | "blockCount"
+  | "committed"
+  | "reserved2"
 > = layout("journal-record-header", "Journal record header", 64, {
   component: u32("number of the component on this device"),
   kind: u8("1 data, 2 zero, 3 discard, 4 commit watermark only"),
@@ -75,7 +93,8 @@ export const FRAME_BLOCKS_MAX: number = FRAME_PAYLOAD_BLOCKS_MAX + 2;
 
 const PAYLOAD_CHECKSUM_BYTES = 4;
 assert(
-  FRAME_TABLE_BYTES >= RecordHeaderLayout.sizeBytes + FRAME_PAYLOAD_BLOCKS_MAX * PAYLOAD_CHECKSUM_BYTES,
+  FRAME_TABLE_BYTES >=
+    RecordHeaderLayout.sizeBytes + FRAME_PAYLOAD_BLOCKS_MAX * PAYLOAD_CHECKSUM_BYTES,
   "one record with the largest payload fits into a head block",
 );
 

@@ -59,11 +59,7 @@ export function layout<Name extends string>(
 }
 
 /** Whether every reserved field of a structure at `start` is zero. */
-export function reservedIsZero(
-  of: Layout<string>,
-  source: Uint8Array,
-  start: number,
-): boolean {
+export function reservedIsZero(of: Layout<string>, source: Uint8Array, start: number): boolean {
   for (const [name, { kind, sizeBytes }] of Object.entries(of.fields)) {
     if (kind !== "zeroes") continue;
     const from = start + of.at[name]!;

@@ -42,7 +42,11 @@ export function componentKey(component: number): Uint8Array {
 }
 
 /** Key of a logical-map page. `into` is reused on hot paths. */
-export function logicalKey(component: number, page: number, into: Uint8Array = new Uint8Array(9)): Uint8Array {
+export function logicalKey(
+  component: number,
+  page: number,
+  into: Uint8Array = new Uint8Array(9),
+): Uint8Array {
   into[0] = TABLE_LOGICAL;
   setBigEndian(into, 1, 4, component);
   setBigEndian(into, 5, 4, page);
@@ -58,7 +62,11 @@ export function regionsKey(component: number, group: number): Uint8Array {
 }
 
 /** Key of a content-map entry: the content id is the first 16 bytes of the fingerprint. */
-export function contentKey(id: Uint8Array, at: number, into: Uint8Array = new Uint8Array(17)): Uint8Array {
+export function contentKey(
+  id: Uint8Array,
+  at: number,
+  into: Uint8Array = new Uint8Array(17),
+): Uint8Array {
   into[0] = TABLE_CONTENT;
   for (let i = 0; i < 16; i++) into[1 + i] = id[at + i]!;
   return into;

@@ -51,17 +51,25 @@ export const PAGE_KIND_ZERO = 2;
 /** Decoded size of a page without header: what the page cache holds. */
 export const PAGE_ENTRIES_BYTES: number = PAGE_BLOCKS * LogicalEntryLayout.sizeBytes;
 
-export const ContentValueLayout: Layout<"physical" | "references" | "fingerprintTail" | "checksum"> =
-  layout("content-value", "Content map entry", 29, {
-    physical: u40("block in the block store"),
-    references: u32("logical map entries that point to this entry"),
-    fingerprintTail: bytes(16, "last 16 bytes of the SHA-256 fingerprint; the key has the first"),
-    checksum: u32("CRC32C of key and value"),
-  });
+export const ContentValueLayout: Layout<
+  "physical" | "references" | "fingerprintTail" | "checksum"
+> = layout("content-value", "Content map entry", 29, {
+  physical: u40("block in the block store"),
+  references: u32("logical map entries that point to this entry"),
+  fingerprintTail: bytes(16, "last 16 bytes of the SHA-256 fingerprint; the key has the first"),
+  checksum: u32("CRC32C of key and value"),
+});
 
 export const CheckpointLayout: Layout<
-  | "formatVersion" | "reserved" | "incarnation" | "frameNumber" | "generation" | "deviceId"
-  | "componentNext" | "usedBlocks" | "checksum"
+  | "formatVersion"
+  | "reserved"
+  | "incarnation"
+  | "frameNumber"
+  | "generation"
+  | "deviceId"
+  | "componentNext"
+  | "usedBlocks"
+  | "checksum"
 > = layout("checkpoint", "Checkpoint", 64, {
   formatVersion: u16("version of the metadata"),
   reserved: zeroes(6),
@@ -75,8 +83,15 @@ export const CheckpointLayout: Layout<
 });
 
 export const ComponentValueLayout: Layout<
-  | "state" | "reserved" | "componentId" | "objectId" | "blockCount" | "epoch" | "committedSequence"
-  | "mappedBlocks" | "checksum"
+  | "state"
+  | "reserved"
+  | "componentId"
+  | "objectId"
+  | "blockCount"
+  | "epoch"
+  | "committedSequence"
+  | "mappedBlocks"
+  | "checksum"
 > = layout("component-value", "Component", 76, {
   state: u8("1 live, 2 being deleted"),
   reserved: zeroes(7),

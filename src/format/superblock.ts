@@ -27,9 +27,21 @@ export const JOURNAL_OFFSET_BYTES: number = 1 << 20;
 const MAGIC: Uint8Array = Uint8Array.from("DRYSTONE", (char) => char.charCodeAt(0));
 
 export const SuperblockLayout: Layout<
-  | "magic" | "formatVersion" | "reserved0" | "checksum" | "deviceId" | "clusterId" | "hostId"
-  | "sizeBytes" | "journalOffset" | "segmentBytes" | "segmentCount" | "blocksOffset" | "blockCount"
-  | "createdMs" | "reserved1"
+  | "magic"
+  | "formatVersion"
+  | "reserved0"
+  | "checksum"
+  | "deviceId"
+  | "clusterId"
+  | "hostId"
+  | "sizeBytes"
+  | "journalOffset"
+  | "segmentBytes"
+  | "segmentCount"
+  | "blocksOffset"
+  | "blockCount"
+  | "createdMs"
+  | "reserved1"
 > = layout("superblock", "Superblock", BLOCK_SIZE_BYTES, {
   magic: bytes(8, "`DRYSTONE`"),
   formatVersion: u16("version of everything on the device"),
@@ -130,7 +142,8 @@ export function superblockInvalid(superblock: Superblock): string | undefined {
   if (journalOffset !== JOURNAL_OFFSET_BYTES) return "the journal is not where it belongs";
   if (segmentBytes === 0 || segmentBytes % BLOCK_SIZE_BYTES !== 0) return "odd segment size";
   if (segmentCount < 2) return "fewer than two journal segments";
-  if (journalOffset + segmentBytes * segmentCount > blocksOffset) return "journal and blocks overlap";
+  if (journalOffset + segmentBytes * segmentCount > blocksOffset)
+    return "journal and blocks overlap";
   if (blockCount < 1) return "no blocks";
   if (blocksOffset + blockCount * BLOCK_SIZE_BYTES > superblock.sizeBytes) {
     return "the block store reaches beyond the device";

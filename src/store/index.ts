@@ -7,3 +7,11 @@ export type {
   Transaction,
   TransactionKind,
 } from "./component.ts";
+export { Device } from "./device.ts";
+export type { OpenOptions } from "./device.ts";
+export type { FormatOptions } from "./device-plan.ts";
+export type { DeviceCounters, DeviceEvent, DevicePorts } from "./device-state.ts";
+export type { DeviceStats } from "./device-stats.ts";
+export { isClean } from "./scrub.ts";
+export type { ScrubOptions, ScrubReport } from "./scrub.ts";
+export type { DeviceInspection } from "./superblocks.ts";

@@ -95,7 +95,11 @@ export class JournalRecovery {
     for (; segments.length < memorySegments; generation++) {
       const slot = segments.length;
       await this.#readSegment(memory, slot * this.#segmentBlocks, generation);
-      const walk = await this.#walkSegment(memory, { slot, generation, expected, incarnation }, visit);
+      const walk = await this.#walkSegment(
+        memory,
+        { slot, generation, expected, incarnation },
+        visit,
+      );
       if (walk.segment !== undefined) segments.push(walk.segment);
       expected = walk.expected;
       incarnation = walk.incarnation;
@@ -143,7 +147,13 @@ export class JournalRecovery {
   }
 
   /** Unreadable blocks become zeroes, which no checksum accepts. */
-  async #readBlocks(memory: DiskMemory, into: number, generation: number, from: number, count: number): Promise<void> {
+  async #readBlocks(
+    memory: DiskMemory,
+    into: number,
+    generation: number,
+    from: number,
+    count: number,
+  ): Promise<void> {
     const { offset, segmentBytes, segmentCount } = this.#geometry;
     const at = offset + (generation % segmentCount) * segmentBytes + from * BLOCK_SIZE_BYTES;
     const target = into * BLOCK_SIZE_BYTES;
@@ -156,7 +166,8 @@ export class JournalRecovery {
         this.#repairs.push(`journal block at byte ${at} is unreadable`);
         return;
       }
-      for (let i = 0; i < count; i++) await this.#readBlocks(memory, into + i, generation, from + i, 1);
+      for (let i = 0; i < count; i++)
+        await this.#readBlocks(memory, into + i, generation, from + i, 1);
     }
   }
 
@@ -175,7 +186,12 @@ export class JournalRecovery {
     let payload = 0;
     let lastFrame = -1;
     while (used + 2 <= this.#segmentBlocks) {
-      const found = this.#frameAt(memory.bytes, base + used, this.#segmentBlocks - used, from.generation);
+      const found = this.#frameAt(
+        memory.bytes,
+        base + used,
+        this.#segmentBlocks - used,
+        from.generation,
+      );
       // Frames up to the checkpoint are destaged already: step over them.
       const isOld = found !== undefined && found.frameNumber < expected && lastFrame < 0;
       const isNext =
@@ -189,9 +205,16 @@ export class JournalRecovery {
         const damaged = this.#damagedPayload(memory.bytes, base + used, found);
         if (damaged.size > 0) {
           if (await this.#goesOnBehind(from.generation, expected, found.incarnation + 1)) break;
-          const known = await this.#isKnownDurable(memory, base + used + 1, from.generation, expected);
+          const known = await this.#isKnownDurable(
+            memory,
+            base + used + 1,
+            from.generation,
+            expected,
+          );
           if (!known) break;
-          this.#repairs.push(`${damaged.size} damaged blocks in journal frame ${found.frameNumber}`);
+          this.#repairs.push(
+            `${damaged.size} damaged blocks in journal frame ${found.frameNumber}`,
+          );
         }
         this.#visitFrame(memory.bytes, base + used, found, damaged, visit);
         incarnation = found.incarnation;
@@ -202,12 +225,19 @@ export class JournalRecovery {
       used += found.payloadBlocks + 2;
     }
     const segment =
-      used === 0 ? undefined : { slot: from.slot, generation: from.generation, used, lastFrame, payload };
+      used === 0
+        ? undefined
+        : { slot: from.slot, generation: from.generation, used, lastFrame, payload };
     return { segment, expected, incarnation };
   }
 
   /** The frame whose head should be at this block; a bad head is restored from the tail. */
-  #frameAt(bytes: Uint8Array, block: number, blocksLeft: number, generation: number): FrameHeader | undefined {
+  #frameAt(
+    bytes: Uint8Array,
+    block: number,
+    blocksLeft: number,
+    generation: number,
+  ): FrameHeader | undefined {
     const head = this.#header(bytes, block * BLOCK_SIZE_BYTES);
     if (head !== undefined) return head.generation === generation ? head : undefined;
     const limit = Math.min(blocksLeft, FRAME_BLOCKS_MAX);
@@ -233,7 +263,13 @@ export class JournalRecovery {
     return damaged;
   }
 
-  #visitFrame(bytes: Uint8Array, block: number, frame: FrameHeader, damaged: ReadonlySet<number>, visit: RecordVisitor): void {
+  #visitFrame(
+    bytes: Uint8Array,
+    block: number,
+    frame: FrameHeader,
+    damaged: ReadonlySet<number>,
+    visit: RecordVisitor,
+  ): void {
     const record = newRecordHeader();
     const at = block * BLOCK_SIZE_BYTES;
     const checksumOf = (index: number): number => getU32(bytes, payloadChecksumAt(at, index));
@@ -250,7 +286,13 @@ export class JournalRecovery {
   }
 
   /** Where the chain of frames ends: fine if nothing vouches for the frame that is missing. */
-  async #assertTorn(memory: DiskMemory, block: number, generation: number, expected: number, incarnation: number): Promise<void> {
+  async #assertTorn(
+    memory: DiskMemory,
+    block: number,
+    generation: number,
+    expected: number,
+    incarnation: number,
+  ): Promise<void> {
     if (await this.#goesOnBehind(generation, expected, incarnation)) return;
     if (!(await this.#isKnownDurable(memory, block, generation, expected))) return;
     throw new CodedError({
@@ -262,20 +304,32 @@ export class JournalRecovery {
   }
 
   /** Whether any later frame, in the rest of this segment or in those after it, calls `frame` durable. */
-  async #isKnownDurable(memory: DiskMemory, from: number, generation: number, frame: number): Promise<boolean> {
+  async #isKnownDurable(
+    memory: DiskMemory,
+    from: number,
+    generation: number,
+    frame: number,
+  ): Promise<boolean> {
     const end = (Math.floor(from / this.#segmentBlocks) + 1) * this.#segmentBlocks;
     if (this.#vouches(memory.bytes, from, end, generation, frame)) return true;
     const scratch = this.#scratchMemory();
     for (let later = 1; later < this.#geometry.segmentCount; later++) {
       await this.#readSegment(scratch, 0, generation + later);
-      if (this.#vouches(scratch.bytes, 0, this.#segmentBlocks, generation + later, frame)) return true;
+      if (this.#vouches(scratch.bytes, 0, this.#segmentBlocks, generation + later, frame))
+        return true;
       const first = this.#header(scratch.bytes, 0);
       if (first === undefined || first.generation !== generation + later) return false;
     }
     return false;
   }
 
-  #vouches(bytes: Uint8Array, from: number, end: number, generation: number, frame: number): boolean {
+  #vouches(
+    bytes: Uint8Array,
+    from: number,
+    end: number,
+    generation: number,
+    frame: number,
+  ): boolean {
     for (let block = from; block < end; block++) {
       const header = this.#header(bytes, block * BLOCK_SIZE_BYTES);
       if (header === undefined || header.generation !== generation) continue;

@@ -91,8 +91,6 @@ export class Journal {
   #groupWaiters = 0;
 
   #payloadBlocksHeld = 0;
-  /** Records were written since the last frame that vouches for the ones before it. */
-  #unmarked = false;
   frames = 0;
   records = 0;
   groups = 0;
@@ -157,7 +155,10 @@ export class Journal {
   }
 
   /** Takes over a segment that recovery has read into memory slot `slot`. */
-  adopt(slot: number, segment: { generation: number; used: number; lastFrame: number; payload: number }): void {
+  adopt(
+    slot: number,
+    segment: { generation: number; used: number; lastFrame: number; payload: number },
+  ): void {
     assert(this.slotGeneration[slot] === -1, "memory segment is in use");
     this.slotGeneration[slot] = segment.generation;
     this.slotUsed[slot] = segment.used;
@@ -203,7 +204,6 @@ export class Journal {
     this.#waiterSequences.push(record.sequence);
     this.#waiterTags.push(waiter.tag);
     this.records++;
-    this.#unmarked = true;
     return first;
   }
 
@@ -355,17 +355,6 @@ export class Journal {
   /** Whether anything appended is not durable yet. */
   get isBusy(): boolean {
     return this.#groupRunning || this.#openAt !== NO_FRAME || this.#sealed.length > 0;
-  }
-
-  /**
-   * An empty frame that only says what is durable. Written when the journal falls quiet: with it a damaged
-   * last frame is told apart from one that was torn before it was acknowledged.
-   */
-  markDurable(): void {
-    if (!this.#unmarked || this.isBusy || this.#failed) return;
-    if (!this.#makeRoom(0)) return;
-    this.#unmarked = false;
-    this.submit();
   }
 
   /** Every frame up to `frame` is destaged, durably: segments that hold nothing newer are free. */

@@ -83,8 +83,8 @@ export class PendingBlocks {
   }
 
   /** Forgets a block that was published, unless a newer version came meanwhile. */
-  release(component: number, blockIndex: number, sequence: number): void {
-    const slot = this.table.find(blockKey(component, blockIndex));
+  release(key: number, sequence: number): void {
+    const slot = this.table.find(key);
     if (slot >= 0 && this.table.sequences[slot]! <= sequence) this.table.removeSlot(slot);
   }
 

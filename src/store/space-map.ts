@@ -65,6 +65,11 @@ export class SpaceMap {
     return (this.#taken[block >>> 5]! & (1 << (block & 31))) !== 0;
   }
 
+  /** Whether the durable space map calls the block used. */
+  isUsedOnDisk(block: number): boolean {
+    return this.isTaken(block) && !this.#isHidden(block);
+  }
+
   /** Loads a persisted group at start. */
   loadGroup(group: number, bits: Uint8Array): void {
     const first = group * SPACE_GROUP_BLOCKS;
@@ -163,6 +168,14 @@ export class SpaceMap {
       this.#setHidden(block, true);
       this.#quarantinedBlocks++;
       this.#markDirty(block);
+    }
+  }
+
+  /** The batch was not committed. */
+  undoFree(blocks: readonly number[]): void {
+    for (const block of blocks) {
+      this.#setHidden(block, false);
+      this.#quarantinedBlocks--;
     }
   }
 

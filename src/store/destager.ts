@@ -1,0 +1,406 @@
+/**
+ * Destage: moves committed blocks from the journal to the block store, with deduplication.
+ *
+ * One round: choose -> fingerprint -> look up or allocate -> write new blocks -> flush -> one metadata
+ * batch (maps, counts, space, checkpoint) -> durable -> tell readers -> give journal memory up. Until the
+ * batch is durable the journal has everything; from then on the maps have. A round that fails leaves no
+ * trace and is tried again.
+ */
+import { assert, BLOCK_SIZE_BYTES, CodedError, errorText } from "../base/index.ts";
+import { FINGERPRINT_BYTES } from "../ports/index.ts";
+import type { DiskMemory, MetadataBatch, Timer } from "../ports/index.ts";
+import {
+  badBlockKey,
+  getBigEndian,
+  logicalKey,
+  PAGE_BLOCKS,
+  PHYSICAL_DAMAGED,
+  PHYSICAL_HOLE,
+  PHYSICAL_ZERO,
+} from "../format/index.ts";
+import { blockOfKey, componentOfKey } from "./block-table.ts";
+import type { ComponentInfo } from "./component-table.ts";
+import type { ContentRecord } from "./content-references.ts";
+import type { DeviceState } from "./device-state.ts";
+import { DestageBatch } from "./destage-batch.ts";
+import type { JournalCursor } from "./destage-batch.ts";
+import { MapUpdate } from "./map-update.ts";
+import { LOCATION_DAMAGED, LOCATION_HOLE, LOCATION_ZERO } from "./pending-blocks.ts";
+import type { PendingRange } from "./pending-blocks.ts";
+
+/** Pages that one metadata batch changes at most when it applies ranges or removes components. */
+const PAGES_PER_UPDATE_MAX = 1024;
+const STAGING_BLOCKS = 1024;
+/** Runs at least this long are written from journal memory, without a copy. */
+const DIRECT_RUN_BLOCKS_MIN = 8;
+const RETRY_DELAY_MS = 200;
+
+export interface DestageOptions {
+  readonly blocksMax: number;
+  /** Writes the checkpoint into the batch: frames up to `frame` are destaged, replay begins at `cursor`. */
+  readonly checkpoint: (batch: MetadataBatch, frame: number, cursor: JournalCursor) => void;
+  /** Memory or space came free. */
+  readonly onProgress: () => void;
+}
+
+export class Destager {
+  readonly #state: DeviceState;
+  readonly #options: DestageOptions;
+  readonly #batch: DestageBatch;
+  readonly #staging: DiskMemory;
+  readonly #offsets: Float64Array;
+  readonly #fingerprints: Uint8Array;
+  #running: Promise<void> | undefined;
+  #stopped = false;
+  #lockTail: Promise<void> = Promise.resolve();
+  #outOfSpace = false;
+  #retryTimer: Timer | undefined;
+
+  constructor(state: DeviceState, start: JournalCursor, options: DestageOptions) {
+    this.#state = state;
+    this.#options = options;
+    this.#batch = new DestageBatch(options.blocksMax, start);
+    this.#staging = state.disk.allocate(STAGING_BLOCKS * BLOCK_SIZE_BYTES);
+    const capacity = options.blocksMax + 4096;
+    this.#offsets = new Float64Array(capacity);
+    this.#fingerprints = new Uint8Array(capacity * FINGERPRINT_BYTES);
+  }
+
+  /** The last round found no space; writers are refused until one succeeds. */
+  get isOutOfSpace(): boolean {
+    return this.#outOfSpace;
+  }
+
+  get isRunning(): boolean {
+    return this.#running !== undefined;
+  }
+
+  /** Starts rounds until nothing decided is left. Errors end up in the device's events. */
+  start(): void {
+    if (this.#running !== undefined || this.#stopped) return;
+    this.#running = this.#loop().finally(() => {
+      this.#running = undefined;
+      this.#options.onProgress();
+    });
+  }
+
+  /**
+   * Resolves when everything that was durable and decided at the call has been destaged, or cannot be now
+   * for want of space.
+   */
+  async drain(): Promise<void> {
+    await this.#running;
+    this.start();
+    await this.#running;
+  }
+
+  /** Ends after the round under way. */
+  async stop(): Promise<void> {
+    this.#stopped = true;
+    this.#retryTimer?.cancel();
+    await this.#running;
+    await this.#lockTail;
+  }
+
+  /** Runs `work` while no round changes the maps: for scrub, deletion, resize. */
+  async exclusive<T>(work: () => Promise<T>): Promise<T> {
+    const before = this.#lockTail;
+    let release: () => void = () => {};
+    this.#lockTail = new Promise((resolve) => {
+      release = resolve;
+    });
+    await before;
+    try {
+      return await work();
+    } finally {
+      release();
+    }
+  }
+
+  async #loop(): Promise<void> {
+    while (!this.#stopped) {
+      const went = await this.exclusive(() => this.#tryRound());
+      if (!went) return;
+      this.#options.onProgress();
+    }
+  }
+
+  async #tryRound(): Promise<boolean> {
+    if (this.#state.journal.hasFailed) return false;
+    const before = this.#batch.cursor;
+    try {
+      const went = await this.#round();
+      if (went && this.#outOfSpace) {
+        this.#outOfSpace = false;
+        this.#state.emit({
+          kind: "space-available",
+          level: "info",
+          message: "the device has space again",
+          details: {},
+        });
+      }
+      return went;
+    } catch (error) {
+      this.#batch.cursor = before;
+      this.#roundFailed(error);
+      return false;
+    }
+  }
+
+  #roundFailed(error: unknown): void {
+    const code = error instanceof CodedError ? error.code : "unexpected";
+    if (code === "no-space") {
+      if (!this.#outOfSpace) {
+        this.#state.emit({
+          kind: "no-space",
+          level: "error",
+          message: `the device has no space for journalled writes: ${errorText(error)}`,
+          details: { freeBlocks: this.#state.space.freeBlocks },
+        });
+      }
+      this.#outOfSpace = true;
+    } else if (code === "write-error" || code === "read-error" || code === "gone") {
+      this.#state.emit({
+        kind: "device-failed",
+        level: "error",
+        message: `destage failed: ${errorText(error)}`,
+        details: {},
+      });
+    } else {
+      throw error;
+    }
+    this.#retryTimer?.cancel();
+    this.#retryTimer = this.#state.clock.after(RETRY_DELAY_MS, () => this.start());
+  }
+
+  async #round(): Promise<boolean> {
+    const batch = this.#batch;
+    if (!batch.choose(this.#state)) return false;
+    await this.#applyRanges(batch.ranges);
+    const update = new MapUpdate(this.#state);
+    try {
+      const dataKeys = await this.#fingerprint();
+      const writes = this.#mapBlocks(update, dataKeys);
+      await this.#writeBlocks(writes);
+      const repaired = writes.filter(({ content }) => !content.isNew);
+      for (const component of batch.touched) {
+        const info = this.#state.components.at(component);
+        if (info !== undefined) update.touch(info);
+      }
+      await update.commit((metadata) => {
+        for (const { content } of repaired) metadata.delete(badBlockKey(content.physical));
+        this.#options.checkpoint(metadata, batch.lastFrame, batch.cursor);
+      });
+      for (const { content } of repaired) this.#repaired(content);
+    } catch (error) {
+      update.abandon();
+      throw error;
+    }
+    this.#publish();
+    return true;
+  }
+
+  #repaired(content: ContentRecord): void {
+    this.#state.badBlocks.delete(content.physical);
+    this.#state.counters.repairedBlocks++;
+    this.#state.emit({
+      kind: "block-repaired",
+      level: "info",
+      message: "a damaged block was written again from the same content",
+      details: { physical: content.physical },
+    });
+  }
+
+  /** Gives the pending entries and the journal memory of the batch up. */
+  #publish(): void {
+    const { pending, journal, counters } = this.#state;
+    const batch = this.#batch;
+    for (const key of batch.keys) pending.release(key, batch.sequenceOf(key));
+    for (const { key, sequence } of batch.orphans) pending.release(key, sequence);
+    const published = new Set(
+      batch.ranges.map(({ component, sequence }) => `${component}:${sequence}`),
+    );
+    pending.releaseRanges(({ component, sequence }) => published.has(`${component}:${sequence}`));
+    counters.supersededBlocks += batch.superseded;
+    counters.destagedBlocks += batch.keys.length;
+    counters.destageBatches++;
+    journal.releasePayload(batch.payloadBlocks);
+    journal.release(batch.lastFrame);
+  }
+
+  /** Fingerprints the batch's data blocks; returns their keys in the order of the fingerprints. */
+  async #fingerprint(): Promise<Float64Array> {
+    const batch = this.#batch;
+    const dataKeys = batch.keys.filter((key) => batch.locationOf(key) >= 0);
+    for (let i = 0; i < dataKeys.length; i++) {
+      this.#offsets[i] = batch.locationOf(dataKeys[i]!) * BLOCK_SIZE_BYTES;
+    }
+    if (dataKeys.length > 0) {
+      const { digests, journal } = this.#state;
+      await digests.fingerprint(journal.memory, this.#offsets, dataKeys.length, this.#fingerprints);
+    }
+    return dataKeys;
+  }
+
+  /** Points every block of the batch at its content; returns what has to be written. */
+  #mapBlocks(update: MapUpdate, dataKeys: Float64Array): BlockWrite[] {
+    const { journal, components, badBlocks, counters } = this.#state;
+    const batch = this.#batch;
+    const writes: BlockWrite[] = [];
+    let dataIndex = 0;
+    for (const key of batch.keys) {
+      const location = batch.locationOf(key);
+      const sequence = batch.sequenceOf(key);
+      const isData = location >= 0;
+      const fingerprintAt = isData ? dataIndex++ * FINGERPRINT_BYTES : 0;
+      const info = components.at(componentOfKey(key));
+      if (info === undefined || info.deleting) continue;
+      const blockIndex = blockOfKey(key);
+      if (!isData) {
+        update.mark(info, blockIndex, sequence, markerOf(location));
+        counters.zeroBlocks++;
+        continue;
+      }
+      if (update.sequenceOf(info, blockIndex) >= sequence) continue;
+      const content = update.contents.acquire(this.#fingerprints, fingerprintAt);
+      update.map(info, blockIndex, sequence, { content, checksum: journal.checksums[location]! });
+      const isFirst = content.isNew && content.change === 1 && content.references === 0;
+      if (isFirst || badBlocks.has(content.physical)) writes.push({ content, location });
+      else counters.duplicateBlocks++;
+    }
+    assert(dataIndex === dataKeys.length, "a fingerprint belongs to each data block");
+    return writes;
+  }
+
+  /** Writes blocks in runs: straight from journal memory where a run is long, else through staging. */
+  async #writeBlocks(writes: BlockWrite[]): Promise<void> {
+    if (writes.length === 0) return;
+    const { journal, requests, counters } = this.#state;
+    writes.sort((a, b) => a.content.physical - b.content.physical);
+    let pendingWrites: Promise<void>[] = [];
+    let staged = 0;
+    for (let start = 0; start < writes.length;) {
+      const { length, isDirect } = runAt(writes, start);
+      const physical = writes[start]!.content.physical;
+      if (isDirect) {
+        pendingWrites.push(this.#write(journal.memory, writes[start]!.location, physical, length));
+      } else {
+        if (staged + length > STAGING_BLOCKS) {
+          await Promise.all(pendingWrites);
+          pendingWrites = [];
+          staged = 0;
+        }
+        for (let i = 0; i < length; i++) {
+          const from = writes[start + i]!.location * BLOCK_SIZE_BYTES;
+          this.#staging.bytes.set(
+            journal.memory.bytes.subarray(from, from + BLOCK_SIZE_BYTES),
+            (staged + i) * BLOCK_SIZE_BYTES,
+          );
+        }
+        pendingWrites.push(this.#write(this.#staging, staged, physical, length));
+        staged += length;
+      }
+      start += length;
+    }
+    await Promise.all(pendingWrites);
+    counters.writtenBlocks += writes.length;
+    await requests.flush();
+  }
+
+  async #write(
+    memory: DiskMemory,
+    fromBlock: number,
+    physical: number,
+    blocks: number,
+  ): Promise<void> {
+    const { requests, superblock } = this.#state;
+    const offset = superblock.blocksOffset + physical * BLOCK_SIZE_BYTES;
+    await requests.write(memory, fromBlock * BLOCK_SIZE_BYTES, blocks * BLOCK_SIZE_BYTES, offset);
+  }
+
+  /**
+   * Applies long discards and zeroings, page by page, in batches of their own. They may be applied partly
+   * when a crash comes: the journal still has them, and applying twice changes nothing.
+   */
+  async #applyRanges(ranges: readonly PendingRange[]): Promise<void> {
+    let update = new MapUpdate(this.#state);
+    for (const range of ranges) {
+      const info = this.#state.components.at(range.component);
+      if (info === undefined || info.deleting) continue;
+      for (const page of this.#pagesOfRange(info, range)) {
+        const first = Math.max(range.start, page * PAGE_BLOCKS);
+        const end = Math.min(range.end, (page + 1) * PAGE_BLOCKS);
+        const marker = markerOf(range.location);
+        for (let block = first; block < end; block++)
+          update.mark(info, block, range.sequence, marker);
+        if (update.pageCount >= PAGES_PER_UPDATE_MAX) {
+          await update.commit(() => {});
+          update = new MapUpdate(this.#state);
+        }
+      }
+    }
+    if (update.pageCount > 0) await update.commit(() => {});
+  }
+
+  /** Holes need only the pages that exist; allocated zeroes need all. */
+  *#pagesOfRange(info: ComponentInfo, range: PendingRange): Generator<number> {
+    const first = Math.floor(range.start / PAGE_BLOCKS);
+    const last = Math.floor((range.end - 1) / PAGE_BLOCKS);
+    if (range.location === LOCATION_ZERO) {
+      for (let page = first; page <= last; page++) yield page;
+      return;
+    }
+    let next = first;
+    while (next <= last) {
+      const pages = existingPages(this.#state, info.index, next, last);
+      yield* pages;
+      if (pages.length < PAGES_PER_UPDATE_MAX) return;
+      next = pages.at(-1)! + 1;
+    }
+  }
+}
+
+interface BlockWrite {
+  readonly content: ContentRecord;
+  readonly location: number;
+}
+
+function runAt(
+  writes: readonly BlockWrite[],
+  start: number,
+): { length: number; isDirect: boolean } {
+  let length = 1;
+  let sameOrder = 1;
+  while (start + length < writes.length && length < STAGING_BLOCKS) {
+    const previous = writes[start + length - 1]!;
+    const next = writes[start + length]!;
+    if (next.content.physical !== previous.content.physical + 1) break;
+    if (sameOrder === length && next.location === previous.location + 1) sameOrder++;
+    // A long stretch that lies in order in the journal is worth a write of its own.
+    else if (sameOrder >= DIRECT_RUN_BLOCKS_MIN) break;
+    length++;
+  }
+  return { length, isDirect: sameOrder === length && length >= DIRECT_RUN_BLOCKS_MIN };
+}
+
+/** Numbers of logical-map pages of a component in [first, last] that exist, at most one update's worth. */
+export function existingPages(
+  state: DeviceState,
+  component: number,
+  first: number,
+  last: number,
+): number[] {
+  const pages: number[] = [];
+  state.metadata.scan(logicalKey(component, first), logicalKey(component, last + 1), (key) => {
+    pages.push(getBigEndian(key, 5, 4));
+    return pages.length < PAGES_PER_UPDATE_MAX;
+  });
+  return pages;
+}
+
+function markerOf(location: number): number {
+  if (location === LOCATION_DAMAGED) return PHYSICAL_DAMAGED;
+  if (location === LOCATION_ZERO) return PHYSICAL_ZERO;
+  assert(location === LOCATION_HOLE, "location is not a marker");
+  return PHYSICAL_HOLE;
+}

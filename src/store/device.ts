@@ -1,0 +1,468 @@
+/**
+ * One device: a disk with a superblock, a journal and a block store, and a metadata store beside it.
+ * Builds the parts, recovers at start, decides what may enter, and answers for the whole.
+ */
+import { assert, BLOCK_SIZE_BYTES, CodedError, getU32 } from "../base/index.ts";
+import { DiskRequests, MetadataBatch } from "../ports/index.ts";
+import type { Timer } from "../ports/index.ts";
+import { badBlockKey, checkpointKey } from "../format/index.ts";
+import type { Superblock } from "../format/index.ts";
+import { BlockCache } from "./block-cache.ts";
+import type { Component, Transaction } from "./component.ts";
+import { ComponentTable } from "./component-table.ts";
+import type { ComponentInfo } from "./component-table.ts";
+import { deleteComponentMaps, resizeComponentMaps } from "./component-removal.ts";
+import { Destager } from "./destager.ts";
+import type { JournalCursor } from "./destage-batch.ts";
+import {
+  commitCheckpoint,
+  commitComponent,
+  encodeCheckpoint,
+  loadBadBlocks,
+  loadComponents,
+  loadSpace,
+  readCheckpoint,
+} from "./device-records.ts";
+import type { Checkpoint } from "./device-records.ts";
+import { geometryOf, planDevice } from "./device-plan.ts";
+import type { FormatOptions } from "./device-plan.ts";
+import { newCounters } from "./device-state.ts";
+import type { DeviceEvent, DevicePorts, DeviceState } from "./device-state.ts";
+import { deviceStats } from "./device-stats.ts";
+import type { DeviceStats } from "./device-stats.ts";
+import { Journal } from "./journal.ts";
+import type { RecoveredJournal } from "./journal-recovery.ts";
+import { LogicalMap } from "./logical-map.ts";
+import { JournalReplay } from "./journal-replay.ts";
+import { Reader } from "./reader.ts";
+import { ReadStamps } from "./read-stamps.ts";
+import { Reclaimer } from "./reclaimer.ts";
+import { RegionMap } from "./region-map.ts";
+import { scrubDevice } from "./scrub.ts";
+import type { ScrubOptions, ScrubReport } from "./scrub.ts";
+import { SpaceMap } from "./space-map.ts";
+import { StoreComponent } from "./store-component.ts";
+import type { Admission, ComponentHost } from "./store-component.ts";
+import { inspectDisk, requireSuperblock, writeSuperblocks } from "./superblocks.ts";
+import type { DeviceInspection } from "./superblocks.ts";
+
+/** Room that is left to the metadata store and the file system. */
+const FILE_SYSTEM_RESERVE_BYTES: number = 64 << 20;
+/** Destage begins when journal memory is this full, or when writers have been quiet for a while. */
+const HIGH_WATER_SHARE = 0.25;
+const QUIET_DELAY_MS = 500;
+
+export interface OpenOptions {
+  readonly clusterId: string;
+  /** Memory for undestaged writes; at least three journal segments. Default 64 MiB. */
+  readonly journalMemoryBytes?: number;
+  /** Memory for decoded logical-map pages. Default 16 MiB. */
+  readonly pageCacheBytes?: number;
+  /** Memory for blocks that were read. Default 64 MiB. */
+  readonly blockCacheBytes?: number;
+  /** Most blocks that one destage round takes. */
+  readonly destageBlocksMax?: number;
+}
+
+export class Device implements ComponentHost {
+  readonly state: DeviceState;
+  readonly reader: Reader;
+  readonly #destager: Destager;
+  readonly #reclaimer: Reclaimer;
+  readonly #live = new Map<number, StoreComponent>();
+  readonly #listeners = new Set<(event: DeviceEvent) => void>();
+  #checkpoint: Checkpoint;
+  #waitingForRoom: (() => void)[] = [];
+  #quietTimer: Timer | undefined;
+  #availableBlocks = 0;
+  #admittedSinceSample = 0;
+  #closed = false;
+
+  /** What a disk holds, without changing anything. */
+  static inspect(disk: DevicePorts["disk"]): Promise<DeviceInspection> {
+    return inspectDisk(disk);
+  }
+
+  /** Makes an empty device. The caller has made sure that what is there may be destroyed. */
+  static async format(ports: DevicePorts, options: FormatOptions): Promise<void> {
+    const superblock = planDevice(ports.disk.sizeBytes, ports.clock.wallMs(), options);
+    await commitCheckpoint(ports.metadata, {
+      incarnation: 0,
+      frameNumber: 0,
+      generation: 0,
+      deviceId: options.deviceId,
+      componentNext: 1,
+      usedBlocks: 0,
+    });
+    await writeSuperblocks(ports.disk, superblock);
+  }
+
+  /** Opens a device and replays its journal. Fails with a `CodedError` that says what is wrong. */
+  static async open(ports: DevicePorts, options: OpenOptions): Promise<Device> {
+    const found = await inspectDisk(ports.disk);
+    const superblock = requireSuperblock(found, options.clusterId);
+    const stored = readCheckpoint(ports.metadata, superblock.deviceId);
+    const checkpoint = { ...stored, incarnation: stored.incarnation + 1 };
+    const components = new ComponentTable();
+    loadComponents(ports.metadata, components);
+    const space = new SpaceMap(superblock.blockCount);
+    loadSpace(ports.metadata, space);
+    space.assumeUnpunched();
+    // Durable before any frame of this incarnation can be written.
+    await commitCheckpoint(ports.metadata, checkpoint);
+    const replay = new JournalReplay(ports, superblock, components);
+    const recovered = await replay.run(checkpoint, options.journalMemoryBytes ?? 64 << 20);
+    const device = new Device(ports, options, {
+      superblock,
+      checkpoint,
+      components,
+      space,
+      replay,
+      recovered,
+    });
+    if (found.kind === "drystone" && found.damagedCopies > 0) {
+      await writeSuperblocks(ports.disk, superblock);
+      device.#emitRepair("superblock-repaired", "a damaged superblock was written again");
+    }
+    for (const repair of recovered.repairs) device.#emitRepair("journal-repaired", repair);
+    device.#resumeDeletions();
+    return device;
+  }
+
+  private constructor(ports: DevicePorts, options: OpenOptions, parts: OpenedParts) {
+    const { superblock, replay, recovered } = parts;
+    this.#checkpoint = parts.checkpoint;
+    const crc = (bytes: Uint8Array, start: number, end: number): number =>
+      ports.digests.crc32c(bytes, start, end);
+    const journal = new Journal(ports.disk, crc, geometryOf(superblock), {
+      generation: recovered.lastGeneration + 1,
+      frameNext: recovered.lastFrame + 1,
+      incarnation: parts.checkpoint.incarnation,
+      memory: recovered.memory,
+      memorySegments: recovered.memorySegments,
+    });
+    replay.handOver(journal, recovered, parts.checkpoint.frameNumber);
+    const regions = new RegionMap(ports.metadata, (component, group) => {
+      this.#metadataDamaged(`digests of group ${group}`, component);
+    });
+    const pageBytes = options.pageCacheBytes ?? 16 << 20;
+    const logical = new LogicalMap(ports.metadata, regions, {
+      pagesMax: Math.max(16, Math.floor(pageBytes / 2048)),
+      onDamage: ({ component, page, reason }) => {
+        this.#metadataDamaged(`logical map page ${page} (${reason})`, component);
+      },
+    });
+    const badBlocks = new Set<number>();
+    loadBadBlocks(ports.metadata, badBlocks);
+    const cacheBytes = options.blockCacheBytes ?? 64 << 20;
+    this.state = {
+      ...ports,
+      requests: new DiskRequests(ports.disk),
+      superblock,
+      journal,
+      pending: replay.pending,
+      space: parts.space,
+      logical,
+      regions,
+      blockCache: new BlockCache(Math.floor(cacheBytes / BLOCK_SIZE_BYTES)),
+      readStamps: new ReadStamps(),
+      components: parts.components,
+      badBlocks,
+      counters: newCounters(),
+      emit: (event) => this.#emit(event),
+      contentMissing: (id) => this.#contentMissing(id),
+      blockDamaged: (where) => this.#blockDamaged(where),
+    };
+    this.reader = new Reader(this.state);
+    const cursor = { generation: parts.checkpoint.generation, blockInSegment: 0 };
+    this.#destager = new Destager(this.state, cursor, {
+      blocksMax: options.destageBlocksMax ?? 8192,
+      checkpoint: (batch, frame, at) => this.#putCheckpoint(batch, frame, at),
+      onProgress: () => this.#progress(),
+    });
+    this.#reclaimer = new Reclaimer(this.state);
+    this.#sampleSpace();
+    journal.onGroupDone(() => this.#groupDone());
+  }
+
+  get deviceId(): string {
+    return this.state.superblock.deviceId;
+  }
+
+  /** Calls back for everything an operator should know; returns how to stop. */
+  onEvent(listener: (event: DeviceEvent) => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  #emit(event: DeviceEvent): void {
+    this.state.log.write(event.level, event.message, { event: event.kind, ...event.details });
+    for (const listener of this.#listeners) listener(event);
+  }
+
+  #emitRepair(kind: "journal-repaired" | "superblock-repaired", message: string): void {
+    this.#emit({ kind, level: "warning", message, details: { deviceId: this.deviceId } });
+  }
+
+  #metadataDamaged(what: string, component: number): void {
+    this.state.counters.metadataErrors++;
+    const componentId = this.state.components.at(component)?.componentId ?? "unknown";
+    this.#emit({
+      kind: "metadata-damaged",
+      level: "error",
+      message: `damaged metadata: ${what}; the blocks that it describes read as errors`,
+      details: { deviceId: this.deviceId, componentId },
+    });
+  }
+
+  #contentMissing(id: Uint8Array): void {
+    this.state.counters.metadataErrors++;
+    this.#emit({
+      kind: "metadata-damaged",
+      level: "error",
+      message: "a logical block names a content that the content map does not have",
+      details: { deviceId: this.deviceId, contentPrefix: getU32(id, 0) },
+    });
+  }
+
+  #blockDamaged(where: Parameters<DeviceState["blockDamaged"]>[0]): void {
+    const { physical, blockIndex, reason } = where;
+    const componentId = this.state.components.at(where.component)?.componentId ?? "unknown";
+    const isNews = !this.state.badBlocks.has(physical);
+    this.#emit({
+      kind: "block-damaged",
+      level: "error",
+      message: `block ${blockIndex} of component ${componentId} is damaged: ${reason}`,
+      details: { deviceId: this.deviceId, componentId, blockIndex, physical },
+    });
+    if (!isNews) return;
+    this.state.badBlocks.add(physical);
+    this.state.blockCache.remove(physical);
+    const batch = new MetadataBatch();
+    batch.put(badBlockKey(physical), Uint8Array.of(1));
+    this.state.metadata.commit(batch).catch((error: unknown) => {
+      this.state.log.write("warning", "could not note a damaged block", { error: String(error) });
+    });
+  }
+
+  // Components.
+
+  components(): readonly ComponentInfo[] {
+    return this.state.components.all().filter((info) => !info.deleting);
+  }
+
+  component(componentId: string): StoreComponent | undefined {
+    const info = this.state.components.byId(componentId);
+    if (info === undefined || info.deleting) return undefined;
+    let component = this.#live.get(info.index);
+    if (component === undefined) {
+      component = new StoreComponent(info, this);
+      this.#live.set(info.index, component);
+    }
+    return component;
+  }
+
+  /** Sizes are multiples of 4096. Fails with `component-exists`. */
+  async createComponent(options: {
+    componentId: string;
+    objectId: string;
+    sizeBytes: number;
+  }): Promise<Component> {
+    const { componentId, objectId, sizeBytes } = options;
+    assert(
+      sizeBytes > 0 && sizeBytes % BLOCK_SIZE_BYTES === 0,
+      "component size is in whole blocks",
+    );
+    if (this.state.components.byId(componentId) !== undefined) {
+      throw new CodedError({
+        code: "component-exists",
+        message: `component ${componentId} exists`,
+      });
+    }
+    const info: ComponentInfo = {
+      index: this.#checkpoint.componentNext,
+      componentId,
+      objectId,
+      blockCount: sizeBytes / BLOCK_SIZE_BYTES,
+      epoch: 0,
+      committedSequence: 0,
+      preparedSequence: 0,
+      mappedBlocks: 0,
+      deleting: false,
+    };
+    this.#checkpoint = { ...this.#checkpoint, componentNext: info.index + 1 };
+    await this.#destager.exclusive(async () => {
+      await commitCheckpoint(this.state.metadata, this.#checkpoint);
+      await commitComponent(this.state.metadata, info);
+    });
+    this.state.components.add(info);
+    const component = this.component(componentId);
+    assert(component !== undefined, "a component exists after its creation");
+    return component;
+  }
+
+  #require(componentId: string): ComponentInfo {
+    const info = this.state.components.byId(componentId);
+    if (info !== undefined && !info.deleting) return info;
+    throw new CodedError({
+      code: "component-missing",
+      message: `device ${this.deviceId} has no component ${componentId}`,
+    });
+  }
+
+  /** Grows a component. Fails with `component-missing` or `shrink-unsupported`. */
+  async resizeComponent(componentId: string, sizeBytes: number): Promise<void> {
+    const info = this.#require(componentId);
+    await this.#destager.exclusive(() => resizeComponentMaps(this.state, info, sizeBytes));
+  }
+
+  /** Gives a component's space back. Returns when its space is free; a crash in between resumes. */
+  async deleteComponent(componentId: string): Promise<void> {
+    const info = this.#require(componentId);
+    info.deleting = true;
+    this.#live.delete(info.index);
+    this.state.pending.forget(info.index);
+    await this.#remove(info);
+  }
+
+  async #remove(info: ComponentInfo): Promise<void> {
+    await this.#destager.exclusive(() => deleteComponentMaps(this.state, info));
+    this.#progress();
+  }
+
+  #resumeDeletions(): void {
+    for (const info of this.state.components.all().filter((one) => one.deleting)) {
+      this.#remove(info).catch((error: unknown) => {
+        this.state.log.write("error", "could not finish a deletion", { error: String(error) });
+      });
+    }
+  }
+
+  async persistEpoch(info: ComponentInfo, epoch: number): Promise<void> {
+    info.epoch = epoch;
+    await this.#destager.exclusive(() => commitComponent(this.state.metadata, info));
+  }
+
+  // What may enter.
+
+  admit(kind: Transaction["kind"], blockCount: number): Admission {
+    const { journal, pending, space } = this.state;
+    if (journal.hasFailed || this.#closed) return "write-error";
+    if (this.#destager.isOutOfSpace) return "no-space";
+    if (!pending.hasRoom(kind, blockCount)) return this.#later();
+    if (kind !== "data") return "taken";
+    this.#admittedSinceSample += blockCount;
+    if (this.#admittedSinceSample >= 4096) this.#sampleSpace();
+    const wanted = journal.payloadBlocksHeld + blockCount;
+    const free = Math.min(
+      space.freeBlocks + space.quarantinedBlocks,
+      space.unpunchedBlocks + space.quarantinedBlocks + this.#availableBlocks,
+    );
+    if (wanted <= free) return "taken";
+    // What waits in the journal may turn out to be duplicates: find out before saying no.
+    return journal.payloadBlocksHeld > 0 || this.#destager.isRunning ? this.#later() : "no-space";
+  }
+
+  #later(): Admission {
+    this.#destager.start();
+    return "later";
+  }
+
+  #sampleSpace(): void {
+    this.#admittedSinceSample = 0;
+    const available = this.state.disk.availableBytes() - FILE_SYSTEM_RESERVE_BYTES;
+    this.#availableBlocks = Math.max(0, Math.floor(available / BLOCK_SIZE_BYTES));
+  }
+
+  onRoom(callback: () => void): void {
+    this.#waitingForRoom.push(callback);
+    // Nobody may be left waiting for a destage that is not under way.
+    this.#destager.start();
+  }
+
+  #progress(): void {
+    this.#sampleSpace();
+    const waiting = this.#waitingForRoom;
+    this.#waitingForRoom = [];
+    for (const callback of waiting) callback();
+    if (!this.#destager.isRunning) this.#reclaimer.consider();
+  }
+
+  decided(): void {
+    const { journal } = this.state;
+    if (this.#destager.isRunning || this.#closed) return;
+    const held = journal.payloadBlocksHeld / (journal.memorySegments * journal.segmentBlocks);
+    const full = journal.usedSegments / journal.memorySegments;
+    if (Math.max(held, full - 1 / journal.memorySegments) >= HIGH_WATER_SHARE) {
+      this.#destager.start();
+      return;
+    }
+    this.#quietTimer ??= this.state.clock.after(QUIET_DELAY_MS, () => {
+      this.#quietTimer = undefined;
+      this.#destager.start();
+    });
+  }
+
+  #groupDone(): void {
+    if (!this.state.journal.hasFailed) return;
+    this.#emit({
+      kind: "device-failed",
+      level: "error",
+      message:
+        "the journal could not be written; the device takes no more writes until it is opened again",
+      details: { deviceId: this.deviceId },
+    });
+  }
+
+  #putCheckpoint(batch: MetadataBatch, frame: number, cursor: JournalCursor): void {
+    this.#checkpoint = {
+      ...this.#checkpoint,
+      frameNumber: frame,
+      generation: cursor.generation,
+      usedBlocks: this.state.space.usedBlocks,
+    };
+    batch.put(checkpointKey(), encodeCheckpoint(this.#checkpoint));
+  }
+
+  // The whole.
+
+  /** Resolves when everything decided so far has left the journal. */
+  async destage(): Promise<void> {
+    await this.#destager.drain();
+  }
+
+  stats(): DeviceStats {
+    return deviceStats(this.state);
+  }
+
+  /** Compares counts with pointers, contents with fingerprints, the space map with both. */
+  async scrub(options: ScrubOptions = {}): Promise<ScrubReport> {
+    return await scrubDevice(this.state, this.#destager, options);
+  }
+
+  /** Gives all free space back to the file system now. */
+  async reclaim(): Promise<void> {
+    await this.#reclaimer.run();
+  }
+
+  /** Destages what is decided, then stops. Requests under way must have been answered. */
+  async close(): Promise<void> {
+    if (this.#closed) return;
+    if (!this.state.journal.hasFailed) await this.#destager.drain();
+    this.#closed = true;
+    this.#quietTimer?.cancel();
+    await this.#destager.stop();
+    await this.#reclaimer.stop();
+    await this.state.metadata.close();
+    await this.state.disk.close();
+  }
+}
+
+interface OpenedParts {
+  readonly superblock: Superblock;
+  readonly checkpoint: Checkpoint;
+  readonly components: ComponentTable;
+  readonly space: SpaceMap;
+  readonly replay: JournalReplay;
+  readonly recovered: RecoveredJournal;
+}

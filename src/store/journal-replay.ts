@@ -1,0 +1,101 @@
+/** Turns the frames that recovery finds into pending blocks and component states. */
+import { BLOCK_SIZE_BYTES } from "../base/index.ts";
+import { RECORD_COMMIT, RECORD_DATA, RECORD_ZERO } from "../format/index.ts";
+import type { RecordHeader, Superblock } from "../format/index.ts";
+import type { ComponentTable } from "./component-table.ts";
+import { geometryOf } from "./device-plan.ts";
+import type { Checkpoint } from "./device-records.ts";
+import type { DevicePorts } from "./device-state.ts";
+import type { Journal } from "./journal.ts";
+import { JournalRecovery } from "./journal-recovery.ts";
+import type { RecoveredJournal } from "./journal-recovery.ts";
+import {
+  LOCATION_DAMAGED,
+  LOCATION_HOLE,
+  LOCATION_ZERO,
+  PendingBlocks,
+  RANGE_BLOCKS_MIN,
+} from "./pending-blocks.ts";
+import type { PendingRange } from "./pending-blocks.ts";
+
+export class JournalReplay {
+  readonly #ports: DevicePorts;
+  readonly #superblock: Superblock;
+  readonly #components: ComponentTable;
+  readonly #checksums: { readonly block: number; readonly checksum: number }[] = [];
+  readonly #entries: {
+    component: number;
+    blockIndex: number;
+    sequence: number;
+    location: number;
+  }[] = [];
+  readonly #ranges: PendingRange[] = [];
+  pending: PendingBlocks = new PendingBlocks(1);
+
+  constructor(ports: DevicePorts, superblock: Superblock, components: ComponentTable) {
+    this.#ports = ports;
+    this.#superblock = superblock;
+    this.#components = components;
+  }
+
+  async run(checkpoint: Checkpoint, journalMemoryBytes: number): Promise<RecoveredJournal> {
+    const geometry = geometryOf(this.#superblock);
+    const wanted = Math.floor(journalMemoryBytes / geometry.segmentBytes);
+    const memorySegmentsWanted = Math.min(Math.max(3, wanted), geometry.segmentCount - 1);
+    const crc = (bytes: Uint8Array, start: number, end: number): number =>
+      this.#ports.digests.crc32c(bytes, start, end);
+    const recovery = new JournalRecovery(this.#ports.disk, crc, geometry);
+    const { generation, frameNumber } = checkpoint;
+    const recovered = await recovery.replay(
+      { generation, frameNumber, memorySegmentsWanted },
+      (record, payloadBlock, checksumOf, damaged) => {
+        const info = this.#components.at(record.component);
+        for (let i = 0; record.kind === RECORD_DATA && i < record.blockCount; i++) {
+          const checksum = checksumOf(record.payloadIndex + i);
+          this.#checksums.push({ block: payloadBlock + i, checksum });
+        }
+        if (info === undefined || info.deleting) return;
+        info.committedSequence = Math.max(info.committedSequence, record.committed);
+        if (record.kind === RECORD_COMMIT) return;
+        info.preparedSequence = Math.max(info.preparedSequence, record.sequence);
+        info.epoch = Math.max(info.epoch, record.epoch);
+        this.#note(record, payloadBlock, damaged);
+      },
+    );
+    this.#fillPending(recovered, geometry.segmentBytes / BLOCK_SIZE_BYTES);
+    return recovered;
+  }
+
+  #note(record: RecordHeader, payloadBlock: number, damaged: ReadonlySet<number>): void {
+    const { component, blockIndex, blockCount, sequence } = record;
+    const marker = record.kind === RECORD_ZERO ? LOCATION_ZERO : LOCATION_HOLE;
+    if (record.kind !== RECORD_DATA && blockCount >= RANGE_BLOCKS_MIN) {
+      const end = blockIndex + blockCount;
+      this.#ranges.push({ component, start: blockIndex, end, sequence, location: marker });
+      return;
+    }
+    for (let i = 0; i < blockCount; i++) {
+      const isDamaged = damaged.has(record.payloadIndex + i);
+      const data = isDamaged ? LOCATION_DAMAGED : payloadBlock + i;
+      const location = record.kind === RECORD_DATA ? data : marker;
+      this.#entries.push({ component, blockIndex: blockIndex + i, sequence, location });
+    }
+  }
+
+  #fillPending(recovered: RecoveredJournal, segmentBlocks: number): void {
+    // Every memory block may hold one block's payload; small discards need entries of their own.
+    const capacity = recovered.memorySegments * segmentBlocks * 2 + this.#entries.length;
+    this.pending = new PendingBlocks(capacity);
+    for (const { component, blockIndex, sequence, location } of this.#entries) {
+      this.pending.put(component, blockIndex, sequence, location);
+    }
+    for (const range of this.#ranges) this.pending.putRange(range);
+  }
+
+  /** Gives memory and checksums to the journal that goes on where recovery ended. */
+  handOver(journal: Journal, recovered: RecoveredJournal, destagedFrame: number): void {
+    for (const segment of recovered.segments) journal.adopt(segment.slot, segment);
+    for (const { block, checksum } of this.#checksums) journal.checksums[block] = checksum;
+    journal.resumeDestageAfter(destagedFrame);
+  }
+}

@@ -1,0 +1,219 @@
+/**
+ * One atomic change of a device's maps: logical pages, content references, region digests, space map
+ * and counters. Changes gather in copies; `commit` writes data-independent metadata as one batch, and
+ * only then do the copies become what readers see. Abandoned updates leave no trace.
+ *
+ * Crash order: new content is on disk before the batch that refers to it, a freed block is not handed out
+ * before the batch that freed it is durable. Within a batch, counts and pointers change together.
+ */
+import { assert } from "../base/index.ts";
+import { MetadataBatch } from "../ports/index.ts";
+import {
+  componentKey,
+  logicalKey,
+  PAGE_ENTRIES_BYTES,
+  PHYSICAL_HOLE,
+  PHYSICAL_MAX,
+  regionsKey,
+  SpaceValueLayout,
+  sealValue,
+  spaceKey,
+} from "../format/index.ts";
+import { encodeComponent } from "./component-table.ts";
+import type { ComponentInfo } from "./component-table.ts";
+import { ContentReferences } from "./content-references.ts";
+import type { ContentRecord } from "./content-references.ts";
+import type { DeviceState } from "./device-state.ts";
+import {
+  contentAt,
+  encodePage,
+  entryOffset,
+  pageOf,
+  physicalOf,
+  sequenceOf,
+  setMapped,
+  setMarker,
+} from "./logical-map.ts";
+import { regionGroupOfPage } from "./region-map.ts";
+import type { RegionGroup } from "./region-map.ts";
+
+interface PageCopy {
+  readonly info: ComponentInfo;
+  readonly page: number;
+  readonly entries: Uint8Array;
+  remove: boolean;
+}
+
+export class MapUpdate {
+  readonly #state: DeviceState;
+  readonly contents: ContentReferences;
+  readonly #pages = new Map<number, PageCopy>();
+  readonly #regions = new Map<number, { info: ComponentInfo; group: number; value: RegionGroup }>();
+  readonly #mappedChange = new Map<ComponentInfo, number>();
+  #recent: PageCopy | undefined;
+  #groups: number[] = [];
+  #freed: number[] = [];
+
+  constructor(state: DeviceState) {
+    this.#state = state;
+    this.contents = new ContentReferences(state.metadata, state.space, (id) => {
+      state.contentMissing(id);
+    });
+  }
+
+  get pageCount(): number {
+    return this.#pages.size;
+  }
+
+  #page(info: ComponentInfo, page: number): PageCopy {
+    const recent = this.#recent;
+    if (recent !== undefined && recent.page === page && recent.info === info) return recent;
+    const key = info.index * 2 ** 32 + page;
+    let copy = this.#pages.get(key);
+    if (copy === undefined) {
+      copy = { info, page, entries: new Uint8Array(PAGE_ENTRIES_BYTES), remove: false };
+      this.#state.logical.copyPage(info.index, page, copy.entries, 0);
+      this.#pages.set(key, copy);
+      this.#region(info, page).setPage(page, true);
+    }
+    this.#recent = copy;
+    return copy;
+  }
+
+  #region(info: ComponentInfo, page: number): RegionGroup {
+    const group = regionGroupOfPage(page);
+    const key = info.index * 2 ** 32 + group;
+    let entry = this.#regions.get(key);
+    if (entry === undefined) {
+      entry = { info, group, value: this.#state.regions.group(info.index, group).copy() };
+      this.#regions.set(key, entry);
+    }
+    return entry.value;
+  }
+
+  /** The sequence that last wrote the block, as far as the maps say. */
+  sequenceOf(info: ComponentInfo, blockIndex: number): number {
+    const page = this.#page(info, pageOf(blockIndex));
+    return sequenceOf(page.entries, entryOffset(blockIndex));
+  }
+
+  /** Points the block at a content of which the caller has acquired a reference. */
+  map(
+    info: ComponentInfo,
+    blockIndex: number,
+    sequence: number,
+    to: { content: ContentRecord; checksum: number },
+  ): void {
+    const page = this.#page(info, pageOf(blockIndex));
+    const at = entryOffset(blockIndex);
+    assert(sequenceOf(page.entries, at) < sequence, "older data over newer");
+    this.#unmap(info, blockIndex, page.entries, at);
+    const { content, checksum } = to;
+    setMapped(page.entries, at, { physical: content.physical, sequence, checksum }, content.id);
+    this.#region(info, page.page).change(blockIndex, content.id, 0, 1);
+    this.#countMapped(info, 1);
+  }
+
+  /** Makes the block a hole, an allocated zero or a damaged block, if `sequence` is newer. */
+  mark(info: ComponentInfo, blockIndex: number, sequence: number, marker: number): void {
+    const page = this.#page(info, pageOf(blockIndex));
+    const at = entryOffset(blockIndex);
+    if (sequenceOf(page.entries, at) >= sequence) return;
+    this.#unmap(info, blockIndex, page.entries, at);
+    setMarker(page.entries, at, marker, sequence);
+  }
+
+  #unmap(info: ComponentInfo, blockIndex: number, entries: Uint8Array, at: number): void {
+    if (physicalOf(entries, at) >= PHYSICAL_MAX) return;
+    this.contents.drop(entries, contentAt(at));
+    this.#region(info, pageOf(blockIndex)).change(blockIndex, entries, contentAt(at), -1);
+    this.#countMapped(info, -1);
+  }
+
+  /** Takes a whole page out, with its references: the component is going away. */
+  removePage(info: ComponentInfo, page: number): void {
+    const copy = this.#page(info, page);
+    for (let at = 0; at < PAGE_ENTRIES_BYTES; at += PAGE_ENTRIES_BYTES / 64) {
+      if (physicalOf(copy.entries, at) >= PHYSICAL_MAX) continue;
+      this.contents.drop(copy.entries, contentAt(at));
+      this.#countMapped(info, -1);
+      setMarker(copy.entries, at, PHYSICAL_HOLE, 0);
+    }
+    this.#region(info, page).setPage(page, false);
+    copy.remove = true;
+  }
+
+  /** Has the component's record written with this update. */
+  touch(info: ComponentInfo): void {
+    this.#countMapped(info, 0);
+  }
+
+  #countMapped(info: ComponentInfo, change: number): void {
+    this.#mappedChange.set(info, (this.#mappedChange.get(info) ?? 0) + change);
+  }
+
+  /**
+   * Writes everything as one batch and makes it visible. `also` adds to the batch. On failure nothing
+   * is changed and the error passes on.
+   */
+  async commit(also: (batch: MetadataBatch) => void): Promise<void> {
+    const { metadata, space } = this.#state;
+    const batch = new MetadataBatch();
+    this.#writePages(batch);
+    this.#freed = this.contents.writeTo(batch);
+    space.beginFree(this.#freed);
+    this.#groups = space.takeDirtyGroups();
+    for (const group of this.#groups) {
+      const value = new Uint8Array(SpaceValueLayout.sizeBytes);
+      space.storeGroup(group, value);
+      const key = spaceKey(group);
+      sealValue(key, value);
+      batch.put(key, value);
+    }
+    also(batch);
+    try {
+      await metadata.commit(batch);
+    } catch (error) {
+      space.undoFree(this.#freed);
+      space.markGroupsDirty(this.#groups);
+      throw error;
+    }
+    this.#publish();
+  }
+
+  #writePages(batch: MetadataBatch): void {
+    for (const { info, page, entries, remove } of this.#pages.values()) {
+      const key = logicalKey(info.index, page);
+      if (remove) batch.delete(key);
+      else batch.put(key, encodePage(key, entries, 0));
+    }
+    for (const { info, group, value } of this.#regions.values()) {
+      const key = regionsKey(info.index, group);
+      batch.put(key, value.encode(key));
+    }
+    for (const [info, change] of this.#mappedChange) {
+      batch.put(componentKey(info.index), encodeComponent(info, info.mappedBlocks + change));
+    }
+  }
+
+  #publish(): void {
+    const { logical, regions, space, blockCache } = this.#state;
+    for (const { info, page, entries, remove } of this.#pages.values()) {
+      if (remove) logical.forget(info.index, page);
+      else logical.publish(info.index, page, entries, 0);
+    }
+    for (const { info, group, value } of this.#regions.values()) {
+      regions.publish(info.index, group, value);
+    }
+    for (const [info, change] of this.#mappedChange) info.mappedBlocks += change;
+    for (const block of this.#freed) blockCache.remove(block);
+    space.finishFree(this.#freed, this.#state.readStamps.advance());
+    this.#state.readStamps.settle(space);
+  }
+
+  /** Forgets everything; allocations go back. */
+  abandon(): void {
+    this.contents.abandon();
+    this.#pages.clear();
+  }
+}

@@ -1,0 +1,239 @@
+/**
+ * Reads of a component: from the journal's memory what is not destaged, zeroes for holes, from the block
+ * cache what is there, the rest from the disk in runs as long as possible. Every block from the disk is
+ * checked against the checksum in its logical entry before anybody sees it.
+ *
+ * Slots are pooled; nothing is allocated per block.
+ */
+import { assert, BLOCK_SIZE_BYTES } from "../base/index.ts";
+import type { DiskFault, DiskMemory } from "../ports/index.ts";
+import { PHYSICAL_DAMAGED, PHYSICAL_MAX } from "../format/index.ts";
+import type { ComponentDone, ComponentFault } from "./component.ts";
+import type { ComponentInfo } from "./component-table.ts";
+import type { DeviceState } from "./device-state.ts";
+import { checksumOf, entryOffset, pageOf, physicalOf } from "./logical-map.ts";
+import { LOCATION_DAMAGED, LOCATION_NONE } from "./pending-blocks.ts";
+
+/** Longest read of one call, in blocks (1 MiB). */
+export const READ_BLOCKS_MAX = 256;
+/** Longer reads pass by the block cache: they are copies and scans. */
+const CACHED_READ_BLOCKS_MAX = 16;
+
+class ReadSlot {
+  readonly index: number;
+  readonly physical: Float64Array = new Float64Array(READ_BLOCKS_MAX);
+  readonly checksum: Uint32Array = new Uint32Array(READ_BLOCKS_MAX);
+  /** Offset of the block within the request, in blocks. */
+  readonly position: Int32Array = new Int32Array(READ_BLOCKS_MAX);
+  diskBlocks = 0;
+  runsLeft = 0;
+  info: ComponentInfo | undefined = undefined;
+  blockIndex = 0;
+  blockCount = 0;
+  target: DiskMemory | undefined = undefined;
+  targetAt = 0;
+  fault: ComponentFault | undefined = undefined;
+  done: ComponentDone | undefined = undefined;
+  token = 0;
+  stamp = 0;
+
+  constructor(index: number) {
+    this.index = index;
+  }
+}
+
+export class Reader {
+  readonly #state: DeviceState;
+  readonly #slots: ReadSlot[] = [];
+  readonly #free: ReadSlot[] = [];
+  /** Finished without the disk, to be told at the end of the turn. */
+  #ready: ReadSlot[] = [];
+  #drainScheduled = false;
+
+  constructor(state: DeviceState) {
+    this.#state = state;
+  }
+
+  get active(): number {
+    return this.#slots.length - this.#free.length;
+  }
+
+  read(
+    info: ComponentInfo,
+    request: { target: DiskMemory; targetAt: number; blockIndex: number; blockCount: number },
+    done: ComponentDone,
+    token: number,
+  ): void {
+    const { blockIndex, blockCount } = request;
+    assert(blockCount >= 1 && blockCount <= READ_BLOCKS_MAX, "read length out of range");
+    assert(blockIndex + blockCount <= info.blockCount, "read beyond the component");
+    const slot = this.#free.pop() ?? this.#newSlot();
+    slot.info = info;
+    slot.blockIndex = blockIndex;
+    slot.blockCount = blockCount;
+    slot.target = request.target;
+    slot.targetAt = request.targetAt;
+    slot.diskBlocks = 0;
+    slot.fault = undefined;
+    slot.done = done;
+    slot.token = token;
+    this.#collect(slot);
+    if (slot.diskBlocks === 0 || slot.fault !== undefined) this.#finishLater(slot);
+    else this.#startDisk(slot);
+  }
+
+  #newSlot(): ReadSlot {
+    const slot = new ReadSlot(this.#slots.length);
+    this.#slots.push(slot);
+    return slot;
+  }
+
+  /** Serves what is in memory and notes what the disk has to give. */
+  #collect(slot: ReadSlot): void {
+    const { pending, journal, logical, blockCache, counters } = this.#state;
+    const component = slot.info!.index;
+    const target = slot.target!.bytes;
+    const nothingPending = pending.isEmpty;
+    let page = -1;
+    let pageAt = 0;
+    for (let i = 0; i < slot.blockCount; i++) {
+      const blockIndex = slot.blockIndex + i;
+      const at = slot.targetAt + i * BLOCK_SIZE_BYTES;
+      const location = nothingPending ? LOCATION_NONE : pending.locate(component, blockIndex);
+      if (location >= 0) {
+        const from = location * BLOCK_SIZE_BYTES;
+        target.set(journal.memory.bytes.subarray(from, from + BLOCK_SIZE_BYTES), at);
+        counters.blocksFromMemory++;
+        continue;
+      }
+      if (location !== LOCATION_NONE) {
+        if (location === LOCATION_DAMAGED) slot.fault = "read-error";
+        target.fill(0, at, at + BLOCK_SIZE_BYTES);
+        continue;
+      }
+      if (pageOf(blockIndex) !== page) {
+        page = pageOf(blockIndex);
+        pageAt = logical.load(component, page);
+      }
+      const entry = pageAt + entryOffset(blockIndex);
+      const physical = physicalOf(logical.entries, entry);
+      if (physical >= PHYSICAL_MAX) {
+        if (physical === PHYSICAL_DAMAGED) slot.fault = "read-error";
+        target.fill(0, at, at + BLOCK_SIZE_BYTES);
+        continue;
+      }
+      if (blockCache.copyTo(physical, target, at)) {
+        counters.blocksFromMemory++;
+        continue;
+      }
+      slot.physical[slot.diskBlocks] = physical;
+      slot.checksum[slot.diskBlocks] = checksumOf(logical.entries, entry);
+      slot.position[slot.diskBlocks] = i;
+      slot.diskBlocks++;
+    }
+  }
+
+  /** Reads runs of blocks that are neighbours both on the disk and in the target. */
+  #startDisk(slot: ReadSlot): void {
+    const { disk, superblock, counters } = this.#state;
+    slot.stamp = this.#state.readStamps.begin();
+    counters.blocksRead += slot.diskBlocks;
+    slot.runsLeft = 0;
+    let start = 0;
+    for (let i = 1; i <= slot.diskBlocks; i++) {
+      const isNeighbour =
+        i < slot.diskBlocks &&
+        slot.physical[i] === slot.physical[i - 1]! + 1 &&
+        slot.position[i] === slot.position[i - 1]! + 1;
+      if (isNeighbour) continue;
+      slot.runsLeft++;
+      disk.read(
+        slot.target!,
+        slot.targetAt + slot.position[start]! * BLOCK_SIZE_BYTES,
+        (i - start) * BLOCK_SIZE_BYTES,
+        superblock.blocksOffset + slot.physical[start]! * BLOCK_SIZE_BYTES,
+        this.#diskDone,
+        slot.index,
+      );
+      start = i;
+    }
+  }
+
+  readonly #diskDone = (token: number, fault: DiskFault | undefined): void => {
+    const slot = this.#slots[token]!;
+    if (fault !== undefined) slot.fault = "read-error";
+    slot.runsLeft--;
+    if (slot.runsLeft > 0) return;
+    this.#state.readStamps.end(slot.stamp, this.#state.space);
+    if (slot.fault === undefined) this.#verify(slot);
+    else this.#reportUnreadable(slot);
+    this.#finish(slot);
+  };
+
+  #verify(slot: ReadSlot): void {
+    const { digests, blockCache, readStamps } = this.#state;
+    const bytes = slot.target!.bytes;
+    // What was published meanwhile may have freed a block: its number may not enter the cache any more.
+    const mayCache = slot.blockCount <= CACHED_READ_BLOCKS_MAX && readStamps.isCurrent(slot.stamp);
+    for (let i = 0; i < slot.diskBlocks; i++) {
+      const at = slot.targetAt + slot.position[i]! * BLOCK_SIZE_BYTES;
+      if (digests.crc32c(bytes, at, at + BLOCK_SIZE_BYTES) !== slot.checksum[i]) {
+        slot.fault = "read-error";
+        this.#state.counters.checksumErrors++;
+        this.#damaged(slot, i, "its contents do not match their checksum");
+      } else if (mayCache) {
+        blockCache.put(slot.physical[i]!, bytes, at);
+      }
+    }
+  }
+
+  #reportUnreadable(slot: ReadSlot): void {
+    this.#state.counters.readErrors++;
+    if (slot.diskBlocks === 1) return this.#damaged(slot, 0, "the device could not read it");
+    this.#state.emit({
+      kind: "block-damaged",
+      level: "error",
+      message: `the device could not read one of ${slot.diskBlocks} blocks`,
+      details: {
+        componentId: slot.info!.componentId,
+        blockIndex: slot.blockIndex,
+        blockCount: slot.blockCount,
+      },
+    });
+  }
+
+  #damaged(slot: ReadSlot, i: number, reason: string): void {
+    this.#state.blockDamaged({
+      component: slot.info!.index,
+      blockIndex: slot.blockIndex + slot.position[i]!,
+      physical: slot.physical[i]!,
+      reason,
+    });
+  }
+
+  #finishLater(slot: ReadSlot): void {
+    this.#ready.push(slot);
+    if (this.#drainScheduled) return;
+    this.#drainScheduled = true;
+    void Promise.resolve().then(this.drain);
+  }
+
+  /** Tells everybody whose read needed no disk. Called at the end of a turn. */
+  readonly drain = (): void => {
+    this.#drainScheduled = false;
+    if (this.#ready.length === 0) return;
+    const ready = this.#ready;
+    this.#ready = [];
+    for (const slot of ready) this.#finish(slot);
+  };
+
+  #finish(slot: ReadSlot): void {
+    const { done, token, fault } = slot;
+    assert(done !== undefined, "a read finished twice");
+    slot.done = undefined;
+    slot.target = undefined;
+    slot.info = undefined;
+    this.#free.push(slot);
+    done(token, fault);
+  }
+}

@@ -1,0 +1,367 @@
+/**
+ * Scrub: is everything that the maps say true?
+ *
+ * - Each content's reference count equals the number of logical entries that point to it. Counts are taken in
+ *   passes over slices of the content ids, so memory stays bounded whatever the device's size.
+ * - Each stored block has the SHA-256 that its content entry says.
+ * - The space map calls exactly the blocks in use that some content uses.
+ * - Each region's digest and mapped-block count follow from the logical entries.
+ *
+ * What is found is reported; with `repair`, counts are set right and leaked blocks freed. A count is never
+ * lowered below its pointers, so repair cannot lose data.
+ */
+import { BLOCK_SIZE_BYTES, equalBytes } from "../base/index.ts";
+import { FINGERPRINT_BYTES } from "../ports/index.ts";
+import type { DiskMemory, MetadataBatch } from "../ports/index.ts";
+import {
+  CONTENT_ID_BYTES,
+  contentKey,
+  getBigEndian,
+  keyAfterPrefix,
+  PAGE_BLOCKS,
+  PAGE_ENTRIES_BYTES,
+  PHYSICAL_DAMAGED,
+  PHYSICAL_MAX,
+  TABLE_CONTENT,
+  TABLE_LOGICAL,
+} from "../format/index.ts";
+import { decodeContent, encodeContent } from "./content-references.ts";
+import type { StoredContent } from "./content-references.ts";
+import type { Destager } from "./destager.ts";
+import type { DeviceState } from "./device-state.ts";
+import { contentAt, decodePage, ENTRY_BYTES, physicalOf } from "./logical-map.ts";
+import { MapUpdate } from "./map-update.ts";
+import { RegionGroup, regionGroupOfPage } from "./region-map.ts";
+
+const COUNTED_CONTENTS_MAX = 500_000;
+const READ_BLOCKS = 256;
+
+export interface ScrubOptions {
+  /** Set counts right and free leaked blocks. */
+  readonly repair?: boolean;
+  /** Read every block and compare its fingerprint. Default true. */
+  readonly readBlocks?: boolean;
+  readonly onProgress?: (done: number, total: number) => void;
+}
+
+export interface ScrubReport {
+  readonly contents: number;
+  readonly logicalBlocks: number;
+  /** Contents whose count is above the pointers: space that is not given back. */
+  readonly countsTooHigh: number;
+  /** Contents whose count is below the pointers: must never happen. */
+  readonly countsTooLow: number;
+  /** Logical blocks that point to no content, or to another address than their content has. */
+  readonly danglingPointers: number;
+  readonly damagedBlocks: number;
+  /** Blocks that the space map calls used and no content uses. */
+  readonly leakedBlocks: number;
+  /** Blocks that a content uses and the space map calls free: must never happen. */
+  readonly unprotectedBlocks: number;
+  readonly wrongDigests: number;
+  readonly damagedMetadata: number;
+  readonly repaired: number;
+}
+
+type Mutable<T> = { -readonly [K in keyof T]: T[K] };
+
+export async function scrubDevice(
+  state: DeviceState,
+  destager: Destager,
+  options: ScrubOptions,
+): Promise<ScrubReport> {
+  const report: Mutable<ScrubReport> = {
+    contents: 0,
+    logicalBlocks: 0,
+    countsTooHigh: 0,
+    countsTooLow: 0,
+    danglingPointers: 0,
+    damagedBlocks: 0,
+    leakedBlocks: 0,
+    unprotectedBlocks: 0,
+    wrongDigests: 0,
+    damagedMetadata: 0,
+    repaired: 0,
+  };
+  const scrub = new Scrub(state, options, report);
+  await destager.exclusive(() => scrub.checkMaps());
+  if (options.readBlocks ?? true) await destager.exclusive(() => scrub.checkBlocks());
+  state.emit({
+    kind: "scrub-finished",
+    level: isClean(report) ? "info" : "error",
+    message: isClean(report) ? "scrub found nothing wrong" : "scrub found damage",
+    details: { deviceId: state.superblock.deviceId, ...report },
+  });
+  return report;
+}
+
+export function isClean(report: ScrubReport): boolean {
+  const {
+    contents: _contents,
+    logicalBlocks: _logicalBlocks,
+    repaired: _repaired,
+    ...findings
+  } = report;
+  return Object.values(findings).every((count) => count === 0);
+}
+
+interface Counted {
+  readonly key: Uint8Array;
+  readonly stored: StoredContent;
+  pointers: number;
+}
+
+class Scrub {
+  readonly #state: DeviceState;
+  readonly #options: ScrubOptions;
+  readonly #report: Mutable<ScrubReport>;
+
+  constructor(state: DeviceState, options: ScrubOptions, report: Mutable<ScrubReport>) {
+    this.#state = state;
+    this.#options = options;
+    this.#report = report;
+  }
+
+  async checkMaps(): Promise<void> {
+    this.#checkDigests();
+    const used = new Uint8Array(Math.ceil(this.#state.superblock.blockCount / 8));
+    let from: Uint8Array = Uint8Array.of(TABLE_CONTENT);
+    const end = keyAfterPrefix(from);
+    for (;;) {
+      const slice = this.#loadContents(from, end, used);
+      const next = slice.next ?? end;
+      this.#countPointers(slice.contents, from, next);
+      await this.#judgeCounts(slice.contents);
+      if (slice.next === undefined) break;
+      from = slice.next;
+    }
+    await this.#checkSpace(used);
+  }
+
+  /** Contents from `from` on, as many as fit; `next` is where to go on. */
+  #loadContents(
+    from: Uint8Array,
+    end: Uint8Array,
+    used: Uint8Array,
+  ): { contents: Map<string, Counted>; next: Uint8Array | undefined } {
+    const contents = new Map<string, Counted>();
+    let next: Uint8Array | undefined;
+    this.#state.metadata.scan(from, end, (key, value) => {
+      if (contents.size >= COUNTED_CONTENTS_MAX) {
+        next = key.slice();
+        return false;
+      }
+      this.#report.contents++;
+      const stored = decodeContent(key, value);
+      if (stored === undefined) {
+        this.#report.damagedMetadata++;
+        return true;
+      }
+      used[stored.physical >>> 3]! |= 1 << (stored.physical & 7);
+      contents.set(keyText(key, 1), { key: key.slice(), stored, pointers: 0 });
+      return true;
+    });
+    return { contents, next };
+  }
+
+  #countPointers(contents: Map<string, Counted>, from: Uint8Array, end: Uint8Array): void {
+    const key = new Uint8Array(1 + CONTENT_ID_BYTES);
+    this.#eachEntry((entries, at) => {
+      contentKey(entries, contentAt(at), key);
+      if (isBelow(key, from) || !isBelow(key, end)) return;
+      this.#report.logicalBlocks++;
+      const counted = contents.get(keyText(key, 1));
+      if (counted === undefined || counted.stored.physical !== physicalOf(entries, at)) {
+        this.#report.danglingPointers++;
+      } else {
+        counted.pointers++;
+      }
+    });
+  }
+
+  #eachEntry(visit: (entries: Uint8Array, at: number) => void): void {
+    const entries = new Uint8Array(PAGE_ENTRIES_BYTES);
+    const first = Uint8Array.of(TABLE_LOGICAL);
+    this.#state.metadata.scan(first, keyAfterPrefix(first), (key, value) => {
+      if (!decodePage(key, value, entries, 0)) return true;
+      for (let at = 0; at < PAGE_ENTRIES_BYTES; at += ENTRY_BYTES) {
+        if (physicalOf(entries, at) < PHYSICAL_MAX) visit(entries, at);
+      }
+      return true;
+    });
+  }
+
+  async #judgeCounts(contents: Map<string, Counted>): Promise<void> {
+    const wrong: Counted[] = [];
+    for (const counted of contents.values()) {
+      if (counted.pointers === counted.stored.references) continue;
+      if (counted.pointers < counted.stored.references) this.#report.countsTooHigh++;
+      else this.#report.countsTooLow++;
+      wrong.push(counted);
+    }
+    if (this.#options.repair !== true || wrong.length === 0) return;
+    const freed = wrong.filter(({ pointers }) => pointers === 0);
+    const update = new MapUpdate(this.#state);
+    await update.commit((batch) => writeCounts(batch, wrong));
+    this.#report.repaired += wrong.length;
+    this.#state.space.beginFree(freed.map(({ stored }) => stored.physical));
+    const after = new MapUpdate(this.#state);
+    await after.commit(() => {});
+    const { space, readStamps, blockCache } = this.#state;
+    for (const { stored } of freed) blockCache.remove(stored.physical);
+    space.finishFree(
+      freed.map(({ stored }) => stored.physical),
+      readStamps.advance(),
+    );
+    readStamps.settle(space);
+  }
+
+  /** Blocks in use against blocks that contents use. */
+  async #checkSpace(used: Uint8Array): Promise<void> {
+    const { space } = this.#state;
+    const leaked: number[] = [];
+    for (let block = 0; block < space.blockCount; block++) {
+      const isUsed = (used[block >>> 3]! & (1 << (block & 7))) !== 0;
+      const isTaken = space.isUsedOnDisk(block);
+      if (isTaken && !isUsed) leaked.push(block);
+      if (!isTaken && isUsed) {
+        this.#report.unprotectedBlocks++;
+        if (this.#options.repair === true && !space.isTaken(block)) space.reclaimAsUsed(block);
+      }
+    }
+    this.#report.leakedBlocks += leaked.length;
+    if (this.#options.repair !== true) return;
+    for (const block of leaked) space.unallocate(block);
+    this.#report.repaired += leaked.length;
+    await new MapUpdate(this.#state).commit(() => {});
+  }
+
+  /** Digests, page presence and mapped counts, recomputed from the logical entries. */
+  #checkDigests(): void {
+    const groups = new Map<string, RegionGroup>();
+    const mapped = new Map<number, number>();
+    const entries = new Uint8Array(PAGE_ENTRIES_BYTES);
+    const first = Uint8Array.of(TABLE_LOGICAL);
+    this.#state.metadata.scan(first, keyAfterPrefix(first), (key, value) => {
+      const component = getBigEndian(key, 1, 4);
+      const page = getBigEndian(key, 5, 4);
+      const name = `${component}:${regionGroupOfPage(page)}`;
+      const group = groups.get(name) ?? new RegionGroup();
+      groups.set(name, group);
+      group.setPage(page, true);
+      if (!decodePage(key, value, entries, 0)) {
+        this.#report.damagedMetadata++;
+        return true;
+      }
+      for (let i = 0; i < PAGE_BLOCKS; i++) {
+        const at = i * ENTRY_BYTES;
+        if (physicalOf(entries, at) === PHYSICAL_DAMAGED) this.#report.damagedBlocks++;
+        if (physicalOf(entries, at) >= PHYSICAL_MAX) continue;
+        group.change(page * PAGE_BLOCKS + i, entries, contentAt(at), 1);
+        mapped.set(component, (mapped.get(component) ?? 0) + 1);
+      }
+      return true;
+    });
+    for (const [name, expected] of groups) {
+      const [component, group] = name.split(":").map(Number);
+      const actual = this.#state.regions.group(component!, group!);
+      if (!sameGroup(expected, actual)) this.#report.wrongDigests++;
+    }
+    for (const info of this.#state.components.all()) {
+      if (!info.deleting && info.mappedBlocks !== (mapped.get(info.index) ?? 0)) {
+        this.#report.wrongDigests++;
+      }
+    }
+  }
+
+  /** Reads every stored block and compares its fingerprint. */
+  async checkBlocks(): Promise<void> {
+    const memory = this.#state.disk.allocate(READ_BLOCKS * BLOCK_SIZE_BYTES);
+    let from: Uint8Array = Uint8Array.of(TABLE_CONTENT);
+    const end = keyAfterPrefix(from);
+    let done = 0;
+    for (;;) {
+      const batch: { id: Uint8Array; stored: StoredContent }[] = [];
+      let next: Uint8Array | undefined;
+      this.#state.metadata.scan(from, end, (key, value) => {
+        if (batch.length >= READ_BLOCKS) {
+          next = key.slice();
+          return false;
+        }
+        const stored = decodeContent(key, value);
+        if (stored !== undefined) batch.push({ id: key.slice(1), stored });
+        return true;
+      });
+      await this.#checkBatch(memory, batch);
+      done += batch.length;
+      this.#options.onProgress?.(done, this.#report.contents);
+      if (next === undefined) return;
+      from = next;
+    }
+  }
+
+  async #checkBatch(
+    memory: DiskMemory,
+    batch: { id: Uint8Array; stored: StoredContent }[],
+  ): Promise<void> {
+    const { requests, superblock, digests } = this.#state;
+    const unreadable = new Set<number>();
+    await Promise.all(
+      batch.map(async ({ stored }, i) => {
+        const offset = superblock.blocksOffset + stored.physical * BLOCK_SIZE_BYTES;
+        try {
+          await requests.read(memory, i * BLOCK_SIZE_BYTES, BLOCK_SIZE_BYTES, offset);
+        } catch {
+          unreadable.add(i);
+        }
+      }),
+    );
+    const offsets = Float64Array.from(batch, (_, i) => i * BLOCK_SIZE_BYTES);
+    const fingerprints = new Uint8Array(batch.length * FINGERPRINT_BYTES);
+    await digests.fingerprint(memory, offsets, batch.length, fingerprints);
+    for (const [i, { id, stored }] of batch.entries()) {
+      const at = i * FINGERPRINT_BYTES;
+      const tail = fingerprints.subarray(at + CONTENT_ID_BYTES, at + FINGERPRINT_BYTES);
+      // The last byte of an id may have been moved on by a collision.
+      const sameHead = equalBytes(
+        fingerprints.subarray(at, at + CONTENT_ID_BYTES - 1),
+        id.subarray(0, -1),
+      );
+      if (!unreadable.has(i) && sameHead && equalBytes(tail, stored.fingerprintTail)) continue;
+      this.#report.damagedBlocks++;
+      this.#state.blockDamaged({
+        component: 0,
+        blockIndex: 0,
+        physical: stored.physical,
+        reason: unreadable.has(i) ? "scrub could not read it" : "scrub found another fingerprint",
+      });
+    }
+  }
+}
+
+function writeCounts(batch: MetadataBatch, wrong: readonly Counted[]): void {
+  for (const { key, stored, pointers } of wrong) {
+    if (pointers === 0) batch.delete(key);
+    else batch.put(key, encodeContent(key, { ...stored, references: pointers }));
+  }
+}
+
+function sameGroup(a: RegionGroup, b: RegionGroup): boolean {
+  return (
+    a.digests.every((word, i) => word === b.digests[i]) &&
+    equalBytes(a.pagesPresent, b.pagesPresent)
+  );
+}
+
+function keyText(key: Uint8Array, at: number): string {
+  let text = "";
+  for (let i = at; i < key.length; i += 2)
+    text += String.fromCharCode(key[i]! | (key[i + 1]! << 8));
+  return text;
+}
+
+function isBelow(a: Uint8Array, b: Uint8Array): boolean {
+  const length = Math.min(a.length, b.length);
+  for (let i = 0; i < length; i++) if (a[i] !== b[i]) return a[i]! < b[i]!;
+  return a.length < b.length;
+}

@@ -1,0 +1,236 @@
+/** A component on this device, as its owner talks to it. See `Component` for the promises. */
+import { assert, CodedError } from "../base/index.ts";
+import type { DiskMemory } from "../ports/index.ts";
+import {
+  newRecordHeader,
+  PHYSICAL_HOLE,
+  PHYSICAL_MAX,
+  PHYSICAL_ZERO,
+  RECORD_DATA,
+  RECORD_DISCARD,
+  RECORD_ZERO,
+} from "../format/index.ts";
+import type { RecordHeader } from "../format/index.ts";
+import type {
+  BlockRun,
+  Component,
+  ComponentDone,
+  ComponentFault,
+  ComponentOpening,
+  Transaction,
+} from "./component.ts";
+import type { ComponentInfo } from "./component-table.ts";
+import type { DeviceState } from "./device-state.ts";
+import type { JournalWaiter } from "./journal.ts";
+import { entryOffset, pageOf, physicalOf } from "./logical-map.ts";
+import { LOCATION_HOLE, LOCATION_NONE, LOCATION_ZERO, RANGE_BLOCKS_MIN } from "./pending-blocks.ts";
+import type { Reader } from "./reader.ts";
+
+/** Longest data transaction, in blocks (1 MiB): one journal frame holds it whole. */
+export const DATA_BLOCKS_MAX = 256;
+
+export type Admission = "taken" | "later" | ComponentFault;
+
+/** What the device decides for its components. */
+export interface ComponentHost {
+  readonly state: DeviceState;
+  readonly reader: Reader;
+  /** Whether a transaction may be journalled now, must wait, or cannot be at all. */
+  admit(kind: Transaction["kind"], blockCount: number): Admission;
+  /** Called whenever something became decided, so that destage may begin. */
+  decided(): void;
+  /** Called once when a refused transaction is worth trying again. */
+  onRoom(callback: () => void): void;
+  persistEpoch(info: ComponentInfo, epoch: number): Promise<void>;
+}
+
+const RECORD_KINDS = { data: RECORD_DATA, zero: RECORD_ZERO, discard: RECORD_DISCARD } as const;
+
+export class StoreComponent implements Component, JournalWaiter {
+  readonly info: ComponentInfo;
+  readonly #host: ComponentHost;
+  readonly #record: RecordHeader = newRecordHeader();
+  readonly #payload: { bytes: Uint8Array; at: number } = { bytes: new Uint8Array(0), at: 0 };
+  readonly #ticket: { waiter: JournalWaiter; tag: number } = { waiter: this, tag: 0 };
+  /** Waiting transactions: what to call when the journal answers. Slots are reused. */
+  readonly #dones: (ComponentDone | undefined)[] = [];
+  readonly #tokens: number[] = [];
+  readonly #freeTags: number[] = [];
+  /** Refused without the journal: told at the end of the turn. */
+  #refused: { done: ComponentDone; token: number; fault: ComponentFault }[] = [];
+
+  constructor(info: ComponentInfo, host: ComponentHost) {
+    this.info = info;
+    this.#host = host;
+  }
+
+  get componentId(): string {
+    return this.info.componentId;
+  }
+
+  get blockCount(): number {
+    return this.info.blockCount;
+  }
+
+  allocate(lengthBytes: number): DiskMemory {
+    return this.#host.state.disk.allocate(lengthBytes);
+  }
+
+  async open(epoch: number): Promise<ComponentOpening> {
+    const { info } = this;
+    if (epoch < info.epoch) {
+      throw new CodedError({
+        code: "fenced",
+        message: `component ${info.componentId} was opened with epoch ${info.epoch}, above ${epoch}`,
+      });
+    }
+    if (epoch > info.epoch) await this.#host.persistEpoch(info, epoch);
+    return {
+      epoch: info.epoch,
+      committedSequence: info.committedSequence,
+      preparedSequence: info.preparedSequence,
+    };
+  }
+
+  prepare(transaction: Transaction, done: ComponentDone, token: number): boolean {
+    const { info } = this;
+    const { kind, blockIndex, blockCount, sequence } = transaction;
+    assert(blockCount >= 1 && blockIndex + blockCount <= info.blockCount, "range beyond component");
+    assert(kind !== "data" || blockCount <= DATA_BLOCKS_MAX, "data transaction too long");
+    if (transaction.epoch < info.epoch) return this.#refuse(done, token, "fenced");
+    assert(sequence > info.preparedSequence, "sequences of a component only grow");
+    const admission = this.#host.admit(kind, blockCount);
+    if (admission === "later") return false;
+    if (admission !== "taken") return this.#refuse(done, token, admission);
+    const first = this.#journal(transaction, done, token);
+    if (first < 0) return false;
+    info.preparedSequence = sequence;
+    this.#notePending(transaction, first);
+    return true;
+  }
+
+  #journal(transaction: Transaction, done: ComponentDone, token: number): number {
+    const record = this.#record;
+    record.component = this.info.index;
+    record.kind = RECORD_KINDS[transaction.kind];
+    record.epoch = transaction.epoch;
+    record.sequence = transaction.sequence;
+    record.blockIndex = transaction.blockIndex;
+    record.blockCount = transaction.blockCount;
+    record.committed = this.info.committedSequence;
+    const isData = transaction.kind === "data";
+    this.#payload.bytes = transaction.source;
+    this.#payload.at = transaction.sourceAt;
+    const tag = this.#freeTags.pop() ?? this.#dones.length;
+    this.#ticket.tag = tag;
+    const { journal } = this.#host.state;
+    const first = journal.append(record, isData ? this.#payload : undefined, this.#ticket);
+    if (first < 0) {
+      if (tag < this.#dones.length) this.#freeTags.push(tag);
+      return -1;
+    }
+    this.#dones[tag] = done;
+    this.#tokens[tag] = token;
+    return first;
+  }
+
+  #notePending(transaction: Transaction, first: number): void {
+    const { pending } = this.#host.state;
+    const { kind, blockIndex, blockCount, sequence } = transaction;
+    const component = this.info.index;
+    if (kind === "data") {
+      for (let i = 0; i < blockCount; i++) {
+        pending.put(component, blockIndex + i, sequence, first + i);
+      }
+      return;
+    }
+    const location = kind === "zero" ? LOCATION_ZERO : LOCATION_HOLE;
+    if (blockCount >= RANGE_BLOCKS_MIN) {
+      const end = blockIndex + blockCount;
+      pending.putRange({ component, start: blockIndex, end, sequence, location });
+      return;
+    }
+    for (let i = 0; i < blockCount; i++) pending.put(component, blockIndex + i, sequence, location);
+  }
+
+  #refuse(done: ComponentDone, token: number, fault: ComponentFault): true {
+    this.#refused.push({ done, token, fault });
+    if (this.#refused.length === 1) {
+      void Promise.resolve().then(() => {
+        const refused = this.#refused;
+        this.#refused = [];
+        for (const one of refused) one.done(one.token, one.fault);
+      });
+    }
+    return true;
+  }
+
+  recordDurable(_sequence: number, tag: number, fault: ComponentFault | undefined): void {
+    const done = this.#dones[tag];
+    assert(done !== undefined, "a transaction was answered twice");
+    const token = this.#tokens[tag]!;
+    this.#dones[tag] = undefined;
+    this.#freeTags.push(tag);
+    done(token, fault);
+  }
+
+  commit(epoch: number, sequence: number): void {
+    const { info } = this;
+    if (epoch < info.epoch) return;
+    assert(sequence <= info.preparedSequence, "commit of what was never prepared");
+    if (sequence <= info.committedSequence) return;
+    info.committedSequence = sequence;
+    this.#host.decided();
+  }
+
+  read(
+    target: DiskMemory,
+    targetAt: number,
+    blockIndex: number,
+    blockCount: number,
+    done: ComponentDone,
+    token: number,
+  ): void {
+    this.#host.reader.read(this.info, { target, targetAt, blockIndex, blockCount }, done, token);
+  }
+
+  extents(blockIndex: number, blockCount: number, visit: (run: BlockRun) => boolean): void {
+    assert(blockIndex + blockCount <= this.info.blockCount, "range beyond component");
+    const end = blockIndex + blockCount;
+    let kind = this.#kindOf(blockIndex);
+    let start = blockIndex;
+    for (let block = blockIndex + 1; block < end; block++) {
+      const next = this.#kindOf(block);
+      if (next === kind) continue;
+      if (!visit({ kind, blockIndex: start, blockCount: block - start })) return;
+      kind = next;
+      start = block;
+    }
+    visit({ kind, blockIndex: start, blockCount: end - start });
+  }
+
+  #kindOf(blockIndex: number): BlockRun["kind"] {
+    const { pending, logical } = this.#host.state;
+    const location = pending.locate(this.info.index, blockIndex);
+    if (location === LOCATION_HOLE) return "hole";
+    if (location === LOCATION_ZERO) return "allocated-zero";
+    if (location !== LOCATION_NONE) return "data";
+    const page = logical.load(this.info.index, pageOf(blockIndex));
+    const physical = physicalOf(logical.entries, page + entryOffset(blockIndex));
+    if (physical < PHYSICAL_MAX) return "data";
+    if (physical === PHYSICAL_ZERO) return "allocated-zero";
+    // A damaged block must be read to be noticed: never call it a hole.
+    return physical === PHYSICAL_HOLE ? "hole" : "data";
+  }
+
+  onRoom(callback: () => void): void {
+    this.#host.onRoom(callback);
+  }
+
+  submit(): void {
+    const { journal, disk } = this.#host.state;
+    journal.submit();
+    disk.submit();
+    this.#host.reader.drain();
+  }
+}
