@@ -1,18 +1,26 @@
 /**
  * Ownership of one object: taken by compare-and-swap on its record, held at one epoch, given up or lost.
- * While it lasts, `volume` is the only way to the object's data.
+ * While it lasts, `volume` is the only way to the object's data. Whoever writes at a lower epoch is refused by
+ * the components, so an owner that does not know yet that it was replaced can do no harm.
  */
-import { CodedError } from "../base/index.ts";
-import type { ComponentState, TreeNode } from "../cluster/index.ts";
-import type { Clock, Directory, Log } from "../ports/index.ts";
+import { assert, BLOCK_SIZE_BYTES, CodedError, errorText } from "../base/index.ts";
+import { checkVolumeGrowth, directoryKeys, findObject, parseStored } from "../cluster/index.ts";
+import { swapObject } from "../cluster/index.ts";
+import type { ComponentState, ObjectRecord, StoredObject, TreeNode } from "../cluster/index.ts";
+import type { Directory, DirectoryWatch, Log } from "../ports/index.ts";
 import type { Component } from "../store/index.ts";
+import { ObjectLayout } from "./object-layout.ts";
+import { openComponents, replaced } from "./object-opening.ts";
+import type { OpenedObject } from "./object-opening.ts";
+import { ObjectVolume } from "./object-volume.ts";
 import type { VolumeIo } from "./volume-io.ts";
+
+const SWAP_ATTEMPTS_MAX = 8;
 
 export interface OwnerWorld {
   readonly directory: Directory;
   readonly clusterId: string;
   readonly hostId: string;
-  readonly clock: Clock;
   readonly log: Log;
   /** The way to a component, undefined while there is none. */
   readonly components: (componentId: string) => Component | undefined;
@@ -48,42 +56,290 @@ export interface ComponentOwnerState {
 }
 
 export class ObjectOwner {
+  readonly #world: OwnerWorld;
+  readonly #layout: ObjectLayout;
+  readonly #epoch: number;
+  readonly #volume: ObjectVolume;
+  readonly #stoppedCallbacks: ((reason: string) => void)[] = [];
+  #stored: StoredObject;
+  #watch: DirectoryWatch | undefined = undefined;
+  #reason: string | undefined = undefined;
+  #isClosed = false;
+  #closing: Promise<void> | undefined = undefined;
+
+  private constructor(
+    world: OwnerWorld,
+    stored: StoredObject,
+    opened: OpenedObject,
+    readOnly: boolean,
+  ) {
+    const { record } = stored;
+    this.#world = world;
+    this.#stored = stored;
+    this.#epoch = record.epoch;
+    this.#layout = new ObjectLayout(record.tree);
+    this.#volume = new ObjectVolume({
+      name: record.name,
+      sizeBytes: record.sizeBytes,
+      readOnly,
+      epoch: record.epoch,
+      lastSequence: opened.lastSequence,
+      legs: opened.legs,
+      isLeaseAlive: world.isLeaseAlive,
+      onStopped: (_fault, reason) => this.#stopped(reason),
+    });
+  }
+
   /**
-   * Fails with `object-not-found`, `volume-in-use` (another host that is alive owns it),
-   * `object-inaccessible` (no quorum, or no full leg) or `not-owner` (replaced meanwhile).
+   * Fails with `volume-not-found`, `volume-in-use` (a host that may be alive owns it), `object-inaccessible`
+   * (no quorum, or no complete copy) or `not-owner` (replaced meanwhile).
    */
   static async take(world: OwnerWorld, objectId: string, readOnly: boolean): Promise<ObjectOwner> {
-    return Promise.reject(unimplemented(`${world.hostId} ${objectId} ${readOnly}`));
+    let stored = await swapOwner(world, objectId);
+    const { record } = stored;
+    try {
+      const layout = new ObjectLayout(record.tree);
+      const opened = await openComponents(record, layout, world.components);
+      checkSizes(record, layout, opened);
+      if (opened.silent.length > 0) stored = await markStale(world, stored, opened);
+      const owner = new ObjectOwner(world, stored, opened, readOnly);
+      owner.#follow();
+      world.log.write("info", "ownership taken", { objectId, epoch: record.epoch });
+      return owner;
+    } catch (error) {
+      await releaseAfterFailure(world, stored);
+      throw error;
+    }
   }
 
   get volume(): VolumeIo {
-    throw unimplemented("volume");
+    return this.#volume;
+  }
+
+  get epoch(): number {
+    return this.#epoch;
   }
 
   get state(): OwnerState {
-    throw unimplemented("state");
+    const { record } = this.#stored;
+    return {
+      objectId: record.objectId,
+      name: record.name,
+      sizeBytes: record.sizeBytes,
+      epoch: this.#epoch,
+      owner: this.#world.hostId,
+      accessible: this.#reason === undefined && !this.#isClosed,
+      reason: this.#reason,
+      tree: record.tree,
+      components: record.components.map((entry) => ({
+        ...entry,
+        sequence: entry.state.kind === "stale" ? entry.state.since : this.#volume.watermark,
+      })),
+    };
   }
 
-  /** Grows the volume while it is in use. Fails as `growVolumeRecord` does, or with `not-owner`. */
+  /**
+   * Grows the volume while it is in use: first its components, then its record, then what clients see.
+   * Fails with `volume-size-invalid`, `volume-shrink-unsupported`, `not-owner`, or as `growComponent` does.
+   */
   async resize(sizeBytes: number): Promise<void> {
-    return Promise.reject(unimplemented(String(sizeBytes)));
+    checkVolumeGrowth(this.#stored.record, sizeBytes);
+    const sizes = this.#layout.componentSizes(Math.ceil(sizeBytes / BLOCK_SIZE_BYTES));
+    for (const [componentId, blockCount] of sizes)
+      await this.#world.growComponent(componentId, blockCount);
+    await this.#swap((record) => ({ ...record, sizeBytes: Math.max(sizeBytes, record.sizeBytes) }));
+    this.#volume.grow(this.#stored.record.sizeBytes);
+    const { objectId } = this.#stored.record;
+    this.#world.log.write("info", "volume resized", { objectId, sizeBytes });
   }
 
-  /** Called once if ownership is lost. */
+  /** Called once if ownership is lost, or the volume had to stop; at once if that has happened. */
   onStopped(callback: (reason: string) => void): void {
-    callback("unimplemented");
-    throw unimplemented("onStopped");
+    if (this.#reason === undefined) this.#stoppedCallbacks.push(callback);
+    else callback(this.#reason);
   }
 
   /** Answers what is in flight, gives up ownership, and resolves. Everything later is refused. */
-  async close(): Promise<void> {
-    return Promise.reject(unimplemented("close"));
+  close(): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  async #close(): Promise<void> {
+    await this.#volume.close();
+    this.#isClosed = true;
+    this.#watch?.cancel();
+    const { objectId } = this.#stored.record;
+    const isReleased = await release(this.#world, this.#stored);
+    const what = isReleased ? "ownership given up" : "ownership ended, another host has it";
+    this.#world.log.write("info", what, { objectId, epoch: this.#epoch });
+  }
+
+  /** Learns from the directory when somebody else takes the object. */
+  #follow(): void {
+    const { directory, clusterId } = this.#world;
+    const key = directoryKeys.object(clusterId, this.#stored.record.objectId);
+    this.#watch = directory.watch(
+      key,
+      this.#stored.revision + 1,
+      (event) => {
+        if (event.kind === "delete") {
+          if (event.key === key) this.#lose("the volume was deleted");
+        } else if (event.record.key === key) {
+          this.#see(parseStored(event.record));
+        }
+      },
+      () => {
+        this.#refollow().catch((error: unknown) => this.#lose(errorText(error)));
+      },
+    );
+  }
+
+  async #refollow(): Promise<void> {
+    const { directory, clusterId } = this.#world;
+    const stored = await findObject(directory, clusterId, this.#stored.record.objectId);
+    if (this.#isClosed) return;
+    if (stored === undefined) this.#lose("the volume was deleted");
+    else if (this.#see(stored)) this.#follow();
+  }
+
+  /** False if the record says that the object is not ours any more. */
+  #see(stored: StoredObject): boolean {
+    const { record } = stored;
+    if (record.epoch !== this.#epoch || record.owner !== this.#world.hostId) {
+      if (!this.#isClosed) this.#lose("another host has taken the object over");
+      return false;
+    }
+    if (stored.revision > this.#stored.revision) this.#stored = stored;
+    return true;
+  }
+
+  #lose(reason: string): void {
+    this.#volume.stop("not-owner");
+    this.#stopped(reason);
+  }
+
+  #stopped(reason: string): void {
+    if (this.#reason !== undefined) return;
+    this.#reason = reason;
+    this.#watch?.cancel();
+    const { objectId, name } = this.#stored.record;
+    this.#world.log.write("warning", `${name} has stopped: ${reason}`, {
+      objectId,
+      epoch: this.#epoch,
+    });
+    for (const callback of this.#stoppedCallbacks.splice(0)) callback(reason);
+  }
+
+  async #swap(change: (record: ObjectRecord) => ObjectRecord): Promise<void> {
+    const { directory, clusterId } = this.#world;
+    for (let attempt = 0; attempt < SWAP_ATTEMPTS_MAX; attempt++) {
+      const stored = this.#stored;
+      const next = await swapObject(directory, clusterId, stored, change(stored.record));
+      if (next !== undefined) {
+        this.#stored = next;
+        return;
+      }
+      const found = await findObject(directory, clusterId, stored.record.objectId);
+      if (found === undefined || !this.#see(found)) throw replaced(stored.record);
+    }
+    throw contended(this.#stored.record);
   }
 }
 
-function unimplemented(what: string): CodedError {
+/** Makes this host the owner at the next epoch. */
+async function swapOwner(world: OwnerWorld, objectId: string): Promise<StoredObject> {
+  const { directory, clusterId, hostId } = world;
+  let stored: StoredObject | undefined;
+  for (let attempt = 0; attempt < SWAP_ATTEMPTS_MAX; attempt++) {
+    stored = await findObject(directory, clusterId, objectId);
+    if (stored === undefined)
+      throw new CodedError({
+        code: "volume-not-found",
+        message: `there is no volume with the id ${objectId}`,
+      });
+    const { record } = stored;
+    if (record.owner !== undefined && record.owner !== hostId) {
+      if (await world.isHostAlive(record.owner))
+        throw new CodedError({
+          code: "volume-in-use",
+          message: `${record.name} is in use on host ${record.owner}`,
+          hint: `detach it there first: \`drystone volume detach ${record.name}\``,
+        });
+    }
+    const next = { ...record, epoch: record.epoch + 1, owner: hostId };
+    const swapped = await swapObject(directory, clusterId, stored, next);
+    if (swapped !== undefined) return swapped;
+  }
+  assert(stored !== undefined, "at least one attempt was made");
+  throw contended(stored.record);
+}
+
+/** What is served without a component must be known to be so before the first write. */
+async function markStale(
+  world: OwnerWorld,
+  stored: StoredObject,
+  opened: OpenedObject,
+): Promise<StoredObject> {
+  const silent = new Set(opened.silent.map((entry) => entry.componentId));
+  const next: ObjectRecord = {
+    ...stored.record,
+    components: stored.record.components.map((entry) =>
+      silent.has(entry.componentId)
+        ? { ...entry, state: { kind: "stale", since: opened.lastSequence } }
+        : entry,
+    ),
+  };
+  const swapped = await swapObject(world.directory, world.clusterId, stored, next);
+  if (swapped === undefined) throw replaced(stored.record);
+  return swapped;
+}
+
+/** Gives ownership up, if it is still as `stored` says. */
+async function release(world: OwnerWorld, stored: StoredObject): Promise<boolean> {
+  const { directory, clusterId, hostId } = world;
+  let latest: StoredObject | undefined = stored;
+  for (let attempt = 0; attempt < SWAP_ATTEMPTS_MAX; attempt++) {
+    const { record }: StoredObject = latest;
+    if (record.owner !== hostId || record.epoch !== stored.record.epoch) return false;
+    const next = { ...record, owner: undefined };
+    if ((await swapObject(directory, clusterId, latest, next)) !== undefined) return true;
+    latest = await findObject(directory, clusterId, record.objectId);
+    if (latest === undefined) return false;
+  }
+  return false;
+}
+
+/** The failure that led here is the one to report. */
+async function releaseAfterFailure(world: OwnerWorld, stored: StoredObject): Promise<void> {
+  try {
+    await release(world, stored);
+  } catch (error) {
+    const { objectId } = stored.record;
+    world.log.write("warning", `ownership not given up: ${errorText(error)}`, { objectId });
+  }
+}
+
+function checkSizes(record: ObjectRecord, layout: ObjectLayout, opened: OpenedObject): void {
+  const sizes = layout.componentSizes(Math.ceil(record.sizeBytes / BLOCK_SIZE_BYTES));
+  for (const component of opened.legs.components) {
+    const wanted = sizes.get(component.componentId);
+    assert(wanted !== undefined, "a component of the record has a place in the layout");
+    if (component.blockCount >= wanted) continue;
+    throw new CodedError({
+      code: "component-too-small",
+      message:
+        `component ${component.componentId} of ${record.name} has ${component.blockCount} blocks ` +
+        `and should have ${wanted}`,
+      hint: "the device may have been restored from an old copy",
+    });
+  }
+}
+
+function contended(record: ObjectRecord): CodedError {
   return new CodedError({
-    code: "unimplemented",
-    message: `the owner cannot do that yet: ${what}`,
+    code: "object-contended",
+    message: `the record of ${record.name} changes too often`,
+    hint: "try again",
   });
 }

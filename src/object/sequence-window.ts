@@ -1,0 +1,52 @@
+/**
+ * Numbers of transactions under way, and the watermark: the highest sequence such that everything up to it
+ * is decided. Transactions are decided in any order; the window bounds how far they run ahead.
+ */
+import { assert } from "../base/index.ts";
+
+export class SequenceWindow {
+  readonly #mask: number;
+  readonly #decided: Uint8Array;
+  #last: number;
+  #watermark: number;
+
+  /** `capacity` is a power of two. */
+  constructor(lastSequence: number, capacity: number) {
+    assert(Number.isSafeInteger(lastSequence) && lastSequence >= 0, "not a sequence");
+    assert(capacity >= 1 && (capacity & (capacity - 1)) === 0, "capacity is a power of two");
+    this.#decided = new Uint8Array(capacity);
+    this.#mask = capacity - 1;
+    this.#last = lastSequence;
+    this.#watermark = lastSequence;
+  }
+
+  get watermark(): number {
+    return this.#watermark;
+  }
+
+  get isFull(): boolean {
+    return this.#last - this.#watermark > this.#mask;
+  }
+
+  /** The next sequence, which is under way from now on. */
+  take(): number {
+    assert(!this.isFull, "too many transactions under way");
+    return ++this.#last;
+  }
+
+  /** Returns whether the watermark moved. */
+  decide(sequence: number): boolean {
+    assert(sequence > this.#watermark && sequence <= this.#last, "sequence is not under way");
+    // Bitwise operations keep the low bits of any safe integer.
+    assert(this.#decided[sequence & this.#mask] === 0, "sequence is decided twice");
+    this.#decided[sequence & this.#mask] = 1;
+    if (sequence !== this.#watermark + 1) return false;
+    let next = sequence;
+    while (this.#decided[next & this.#mask] === 1) {
+      this.#decided[next & this.#mask] = 0;
+      next++;
+    }
+    this.#watermark = next - 1;
+    return true;
+  }
+}
