@@ -54,11 +54,11 @@ export class SimDisk implements Disk {
   #nextWriteLandsAt: number | "nowhere" | undefined;
   #writesToFail = 0;
 
-  /** Fails with code `device-busy` if a disk has the medium open already. */
+  /** Fails with code `device-in-use` if a disk has the medium open already. */
   constructor(machine: SimMachine, medium: DiskMedium, options: SimDiskOptions = {}) {
     if (medium.isOpen) {
       throw new CodedError({
-        code: "device-busy",
+        code: "device-in-use",
         message: "the device is in use by another disk",
       });
     }

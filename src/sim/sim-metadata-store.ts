@@ -42,11 +42,11 @@ export class SimMetadataStore implements MetadataStore {
   #whenQuiet: (() => void) | undefined;
   #refusals = 0;
 
-  /** Fails with code `device-busy` if a store has the medium open already. */
+  /** Fails with code `device-in-use` if a store has the medium open already. */
   constructor(machine: SimMachine, medium: MetadataMedium, options: SimMetadataStoreOptions = {}) {
     if (medium.isOpen) {
       throw new CodedError({
-        code: "device-busy",
+        code: "device-in-use",
         message: "the metadata is in use by another store",
       });
     }

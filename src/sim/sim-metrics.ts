@@ -39,9 +39,26 @@ export class SimMetrics implements Metrics {
     return { observe: (value) => void observed.push(value) };
   }
 
+  /**
+   * A number under its Prometheus name: a histogram as `name_count`, `name_sum` and `name_bucket` with
+   * label `le`. Undefined if there is no such number.
+   */
+  read(name: string, labels: MetricLabels = {}): number | undefined {
+    const value = this.#values.get(keyOf(name, labels));
+    if (value !== undefined) return value;
+    const [, base, part] = /^(.*)_(count|sum|bucket)$/.exec(name) ?? [];
+    if (base === undefined) return undefined;
+    const { le, ...others } = labels;
+    const observed = this.#observations.get(keyOf(base, others));
+    if (part === "count") return observed?.length;
+    if (part === "sum") return observed?.reduce((sum, one) => sum + one, 0);
+    const bound = le === "+Inf" ? Infinity : Number(le);
+    return observed?.filter((one) => one <= bound).length;
+  }
+
   /** Of a counter or gauge; 0 if it was never made. */
   value(name: string, labels?: MetricLabels): number {
-    return this.#values.get(keyOf(name, labels)) ?? 0;
+    return this.read(name, labels) ?? 0;
   }
 
   /** Everything a histogram was given, in order. */

@@ -1,17 +1,15 @@
 /** What every `MetadataStore` promises, as tests. */
 import assert from "node:assert/strict";
-import { test } from "node:test";
 import { AssertionError, compareBytes, Prng, toHex } from "../../src/base/index.ts";
 import { MetadataBatch } from "../../src/ports/index.ts";
 import type { MetadataStore } from "../../src/ports/index.ts";
+import { registerSuite, type World } from "./world.ts";
 
-export interface MetadataWorld {
+export interface MetadataWorld extends World {
   /** An empty store. */
   readonly store: MetadataStore;
   /** The same entries again, after `close` of the store before. */
   reopen(): Promise<MetadataStore>;
-  run<T>(work: () => Promise<T>): Promise<T>;
-  dispose(): Promise<void>;
 }
 
 type MetadataTest = (store: MetadataStore, world: MetadataWorld) => Promise<void>;
@@ -277,16 +275,13 @@ function assertSame(store: MetadataStore, model: ReadonlyMap<string, string>): v
 
 /** Registers the suite under the adapter's name. Each test has a world of its own. */
 export function metadataStoreConformance(name: string, open: () => Promise<MetadataWorld>): void {
-  for (const group of [reading, scanning, limits, durability]) {
-    for (const [promise, body] of Object.entries(group)) {
-      test(`${name}: ${promise}`, async () => {
-        const world = await open();
-        try {
-          await world.run(() => body(world.store, world));
-        } finally {
-          await world.dispose();
-        }
-      });
-    }
-  }
+  const groups = [reading, scanning, limits, durability].map((tests) =>
+    Object.fromEntries(
+      Object.entries(tests).map(([promise, body]) => [
+        promise,
+        async (world: MetadataWorld) => await body(world.store, world),
+      ]),
+    ),
+  );
+  registerSuite(name, open, groups);
 }

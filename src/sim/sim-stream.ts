@@ -1,0 +1,290 @@
+import { assert, equalBytes } from "../base/index.ts";
+import type { ByteStream, ByteStreamHandler } from "../ports/index.ts";
+import type { FabricStream, NetworkFabric } from "./network-fabric.ts";
+import type { SimMachine } from "./sim-machine.ts";
+
+const HIGH_WATER_BYTES = 256 * 1024;
+const PIECE_BYTES_MAX = 64 * 1024;
+const POISON = 0xe7;
+
+interface Queued {
+  readonly bytes: Uint8Array;
+  /** As the bytes were when they were queued. */
+  readonly copy: Uint8Array;
+  readonly token: number;
+  sent: number;
+}
+
+type Frame =
+  | { readonly kind: "data"; readonly timeMs: number; readonly bytes: Uint8Array }
+  | { readonly kind: "end"; readonly timeMs: number }
+  | { readonly kind: "reset"; readonly timeMs: number };
+
+export interface SimStreamOptions {
+  readonly machine: SimMachine;
+  readonly fabric: NetworkFabric;
+  readonly localAddress: string;
+  readonly remoteAddress: string;
+}
+
+/**
+ * One end of a connection. Bytes go from `write` into the queue, from there (as the window allows) onto the
+ * way, from there into the other end's inbox, and from there in pieces of random size to its handler.
+ */
+export class SimStream implements ByteStream, FabricStream {
+  readonly remote: string;
+  readonly localAddress: string;
+  readonly remoteAddress: string;
+  readonly #machine: SimMachine;
+  readonly #fabric: NetworkFabric;
+  #peer: SimStream | undefined;
+  #handler: ByteStreamHandler | undefined;
+  readonly #queue: Queued[] = [];
+  #queuedBytes = 0;
+  readonly #way: Frame[] = [];
+  #wayBytes = 0;
+  #lastArrivalMs = 0;
+  readonly #inbox: Uint8Array[] = [];
+  #inboxBytes = 0;
+  #isPaused = false;
+  #wantsDrain = false;
+  #isEnding = false;
+  #endSent = false;
+  #endReceived = false;
+  #endReported = false;
+  #isClosed = false;
+  #closedBecause: string | undefined;
+  #pumpDue = false;
+  #deliveryDue = false;
+
+  constructor(options: SimStreamOptions) {
+    this.#machine = options.machine;
+    this.#fabric = options.fabric;
+    this.localAddress = options.localAddress;
+    this.remoteAddress = options.remoteAddress;
+    this.remote = options.remoteAddress;
+    this.#fabric.track(this);
+  }
+
+  static join(a: SimStream, b: SimStream): void {
+    a.#peer = b;
+    b.#peer = a;
+  }
+
+  start(handler: ByteStreamHandler): void {
+    assert(this.#handler === undefined, "a stream is started once");
+    this.#handler = handler;
+    if (this.#isClosed) this.#machine.schedule(0, () => handler.closed(this.#closedBecause));
+    else this.#deliverSoon();
+  }
+
+  write(bytes: Uint8Array, token: number): boolean {
+    assert(!this.#isEnding, "nothing may be written after end");
+    if (this.#isClosed) return false;
+    this.#queue.push({ bytes, copy: bytes.slice(), token, sent: 0 });
+    this.#queuedBytes += bytes.length;
+    this.#pumpSoon();
+    if (this.#queuedBytes <= HIGH_WATER_BYTES) return true;
+    this.#wantsDrain = true;
+    return false;
+  }
+
+  pause(): void {
+    this.#isPaused = true;
+  }
+
+  resume(): void {
+    this.#isPaused = false;
+    this.#deliverSoon();
+  }
+
+  end(): void {
+    if (this.#isEnding || this.#isClosed) return;
+    this.#isEnding = true;
+    this.#pumpSoon();
+  }
+
+  destroy(): void {
+    if (this.#isClosed) return;
+    const isClean = this.#queue.length === 0 && this.#fabric.prng.chance(0.5);
+    this.#send(isClean ? "end" : "reset");
+    this.#close(undefined);
+  }
+
+  /** Fault: this end and the other see a reset. */
+  reset(): void {
+    const peer = this.#peer;
+    if (peer !== undefined) peer.#close("connection reset");
+    this.#close("connection reset");
+  }
+
+  /** The process is gone and its kernel says so to the other end; no callback comes here any more. */
+  abandon(): void {
+    if (this.#isClosed) return;
+    this.#isClosed = true;
+    this.#send("reset");
+  }
+
+  pathChanged(): void {
+    this.#arrive();
+  }
+
+  #pumpSoon(): void {
+    if (this.#pumpDue || this.#isClosed) return;
+    this.#pumpDue = true;
+    this.#machine.schedule(0, () => {
+      this.#pumpDue = false;
+      this.#pump();
+    });
+  }
+
+  /** Hands queued bytes to the way as far as the window allows, then tells the handler. */
+  #pump(): void {
+    if (this.#isClosed) return;
+    const written: number[] = [];
+    for (let room = this.#room(); this.#queue.length > 0; room = this.#room()) {
+      const head = this.#queue[0]!;
+      const count = Math.min(room, head.copy.length - head.sent);
+      if (count === 0 && head.copy.length > 0) break;
+      if (count > 0) this.#sendData(head.copy.subarray(head.sent, head.sent + count));
+      head.sent += count;
+      this.#queuedBytes -= count;
+      if (head.sent < head.copy.length) break;
+      assert(equalBytes(head.bytes, head.copy), "bytes changed before they were written");
+      this.#queue.shift();
+      if (head.token >= 0) written.push(head.token);
+    }
+    for (const token of written) this.#handler?.written(token);
+    if (this.#wantsDrain && this.#queuedBytes === 0) {
+      this.#wantsDrain = false;
+      this.#handler?.drained();
+    }
+    if (this.#isEnding && this.#queue.length === 0 && !this.#endSent) {
+      this.#endSent = true;
+      this.#send("end");
+      this.#closeIfBothEnded();
+    }
+  }
+
+  #room(): number {
+    const unread = this.#peer === undefined ? 0 : this.#peer.#inboxBytes;
+    return Math.max(0, this.#fabric.windowBytes - this.#wayBytes - unread);
+  }
+
+  #sendData(bytes: Uint8Array): void {
+    this.#wayBytes += bytes.length;
+    this.#way.push({ kind: "data", timeMs: this.#arrivalMs(), bytes });
+  }
+
+  #send(kind: "end" | "reset"): void {
+    this.#way.push({ kind, timeMs: this.#arrivalMs() });
+  }
+
+  /** In order: never before what was sent earlier. What is on its way arrives even if the sender dies. */
+  #arrivalMs(): number {
+    const simulation = this.#fabric.simulation;
+    const timeMs = simulation.nowMs + this.#fabric.drawLatencyMs();
+    this.#lastArrivalMs = Math.max(this.#lastArrivalMs, timeMs);
+    simulation.schedule(this.#lastArrivalMs - simulation.nowMs, () => this.#arrive());
+    return this.#lastArrivalMs;
+  }
+
+  #arrive(): void {
+    const peer = this.#peer;
+    if (peer === undefined) return;
+    const nowMs = this.#fabric.simulation.nowMs;
+    while (this.#way.length > 0 && this.#way[0]!.timeMs <= nowMs) {
+      if (this.#fabric.isBlocked(this.localAddress, this.remoteAddress)) return;
+      const frame = this.#way.shift()!;
+      if (frame.kind === "data") this.#wayBytes -= frame.bytes.length;
+      peer.#receive(frame);
+    }
+    this.#forgetIfOver();
+  }
+
+  #receive(frame: Frame): void {
+    if (!this.#machine.isOn && !this.#fabric.isAlive(this.localAddress)) return;
+    if (!this.#machine.isOn || this.#isClosed) {
+      // Nobody is here any more, and the kernel says so.
+      if (frame.kind === "data") this.#send("reset");
+      return;
+    }
+    if (frame.kind === "reset") {
+      this.#close("connection reset");
+      return;
+    }
+    if (frame.kind === "end") this.#endReceived = true;
+    else {
+      this.#inbox.push(frame.bytes);
+      this.#inboxBytes += frame.bytes.length;
+    }
+    this.#deliverSoon();
+  }
+
+  #deliverSoon(): void {
+    if (this.#deliveryDue || this.#isClosed || this.#isPaused) return;
+    if (this.#handler === undefined) return;
+    this.#deliveryDue = true;
+    this.#machine.schedule(0, () => {
+      this.#deliveryDue = false;
+      this.#deliver();
+    });
+  }
+
+  #deliver(): void {
+    if (this.#isClosed || this.#isPaused || this.#handler === undefined) return;
+    if (this.#inboxBytes > 0) {
+      const piece = this.#takePiece();
+      this.#handler.data(piece);
+      piece.fill(POISON);
+      const peer = this.#peer;
+      if (peer !== undefined) peer.#pumpSoon();
+      this.#deliverSoon();
+    } else if (this.#endReceived && !this.#endReported) {
+      this.#endReported = true;
+      this.#handler.ended();
+      this.#closeIfBothEnded();
+    }
+  }
+
+  /** Of any size, across the borders of what was written. */
+  #takePiece(): Uint8Array {
+    const prng = this.#fabric.prng;
+    const limit = prng.chance(0.3) ? prng.between(1, 64) : prng.between(1, PIECE_BYTES_MAX);
+    const piece = new Uint8Array(Math.min(limit, this.#inboxBytes));
+    let filled = 0;
+    while (filled < piece.length) {
+      const head = this.#inbox[0]!;
+      const count = Math.min(head.length, piece.length - filled);
+      piece.set(head.subarray(0, count), filled);
+      filled += count;
+      if (count === head.length) this.#inbox.shift();
+      else this.#inbox[0] = head.subarray(count);
+    }
+    this.#inboxBytes -= piece.length;
+    return piece;
+  }
+
+  /** A closed end may still have bytes on the way that a healing path must move on. */
+  #forgetIfOver(): void {
+    if (this.#isClosed && this.#way.length === 0) this.#fabric.forget(this);
+  }
+
+  #closeIfBothEnded(): void {
+    if (this.#endSent && this.#endReported) this.#close(undefined);
+  }
+
+  #close(reason: string | undefined): void {
+    if (this.#isClosed) return;
+    this.#isClosed = true;
+    this.#closedBecause = reason;
+    this.#forgetIfOver();
+    this.#inbox.length = 0;
+    this.#inboxBytes = 0;
+    const unsent = this.#queue.splice(0);
+    this.#machine.schedule(0, () => {
+      for (const { token } of unsent) if (token >= 0) this.#handler?.written(token);
+      this.#handler?.closed(reason);
+    });
+  }
+}
