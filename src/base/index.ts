@@ -31,3 +31,4 @@ export type { Fault } from "./errors.ts";
 export { Prng } from "./prng.ts";
 export { SHA256_BYTES, sha256 } from "./sha256.ts";
 export { formatSize, parseSize } from "./sizes.ts";
+export { decodeUtf8, encodeUtf8 } from "./utf8.ts";

@@ -1,1 +1,4 @@
-export {};
+export type { ExportCatalog, ExportInfo, NbdClient } from "./nbd/export-catalog.ts";
+export { NbdServer } from "./nbd/nbd-server.ts";
+export type { NbdConnectionStatus, NbdServerOptions, NbdServerPorts } from "./nbd/nbd-server.ts";
+export { SingleExport } from "./nbd/single-export.ts";

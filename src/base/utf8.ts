@@ -1,0 +1,56 @@
+/** UTF-8 for floors that have neither Node's nor the browser's text classes. Control paths only. */
+import { assert } from "./assert.ts";
+
+const SURROGATES_START = 0xd800;
+const SURROGATES_END = 0xe000;
+const CODE_POINT_END = 0x110000;
+
+/** Lone surrogates become U+FFFD, so the result is always valid UTF-8. */
+export function encodeUtf8(text: string): Uint8Array {
+  const bytes: number[] = [];
+  for (const character of text) {
+    let point = character.codePointAt(0)!;
+    if (point >= SURROGATES_START && point < SURROGATES_END) point = 0xfffd;
+    if (point < 0x80) bytes.push(point);
+    else if (point < 0x800) bytes.push(0xc0 | (point >> 6), 0x80 | (point & 63));
+    else if (point < 0x10000) {
+      bytes.push(0xe0 | (point >> 12), 0x80 | ((point >> 6) & 63), 0x80 | (point & 63));
+    } else {
+      bytes.push(0xf0 | (point >> 18), 0x80 | ((point >> 12) & 63));
+      bytes.push(0x80 | ((point >> 6) & 63), 0x80 | (point & 63));
+    }
+  }
+  return Uint8Array.from(bytes);
+}
+
+/** The text, or undefined if `bytes[start..end)` is not valid UTF-8 (overlong forms, surrogates, cut sequences). */
+export function decodeUtf8(
+  bytes: Uint8Array,
+  start = 0,
+  end: number = bytes.length,
+): string | undefined {
+  assert(start >= 0 && start <= end && end <= bytes.length, "text range out of bounds");
+  let text = "";
+  let at = start;
+  while (at < end) {
+    const lead = bytes[at]!;
+    const length = lead < 0x80 ? 1 : lead < 0xc2 ? 0 : lead < 0xe0 ? 2 : lead < 0xf0 ? 3 : 4;
+    if (length === 0 || at + length > end) return undefined;
+    let point = length === 1 ? lead : lead & (0xff >> (length + 1));
+    for (let i = 1; i < length; i++) {
+      const next = bytes[at + i]!;
+      if ((next & 0xc0) !== 0x80) return undefined;
+      point = (point << 6) | (next & 63);
+    }
+    if (!isEncodable(point, length)) return undefined;
+    text += String.fromCodePoint(point);
+    at += length;
+  }
+  return text;
+}
+
+function isEncodable(point: number, length: number): boolean {
+  if (point >= CODE_POINT_END) return false;
+  if (point >= SURROGATES_START && point < SURROGATES_END) return false;
+  return length < 3 || point >= (length === 3 ? 0x800 : 0x10000);
+}
