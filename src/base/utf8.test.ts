@@ -21,7 +21,22 @@ test("decoding accepts exactly what the platform's strict decoder accepts", () =
       return undefined;
     }
   };
-  const nasty = fc.constantFrom(0x41, 0x80, 0xbf, 0xc0, 0xc2, 0xe0, 0xed, 0xa0, 0xef, 0xf0, 0xf4, 0x90, 0xf8, 0xff);
+  const nasty = fc.constantFrom(
+    0x41,
+    0x80,
+    0xbf,
+    0xc0,
+    0xc2,
+    0xe0,
+    0xed,
+    0xa0,
+    0xef,
+    0xf0,
+    0xf4,
+    0x90,
+    0xf8,
+    0xff,
+  );
   const bytes = fc.oneof(
     fc.uint8Array({ maxLength: 8 }),
     fc.array(nasty, { maxLength: 6 }).map((values) => Uint8Array.from(values)),

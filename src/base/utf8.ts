@@ -23,7 +23,10 @@ export function encodeUtf8(text: string): Uint8Array {
   return Uint8Array.from(bytes);
 }
 
-/** The text, or undefined if `bytes[start..end)` is not valid UTF-8 (overlong forms, surrogates, cut sequences). */
+/**
+ * The text, or undefined if `bytes[start..end)` is not valid UTF-8 (overlong forms, surrogates, cut
+ * sequences).
+ */
 export function decodeUtf8(
   bytes: Uint8Array,
   start = 0,

@@ -1,6 +1,6 @@
 /**
- * One client: its stream, first with a handshake, then with a transmission. Whatever a client does wrong
- * ends its own connection and nothing else.
+ * One client: its stream, first with a handshake, then with a transmission. Whatever a client does
+ * wrong ends its own connection and nothing else.
  */
 import { assert } from "../../base/index.ts";
 import type { ByteStream, ByteStreamHandler } from "../../ports/index.ts";

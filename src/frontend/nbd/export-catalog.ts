@@ -17,8 +17,8 @@ export interface NbdClient {
 }
 
 /**
- * The volumes that one NBD listener offers. Nothing here may touch a volume's data; `describe` is called
- * any number of times by clients that never go further.
+ * The volumes that one NBD listener offers. Nothing here may touch a volume's data; `describe` is
+ * called any number of times by clients that never go further.
  *
  * Refusals are returned, not thrown. Codes the protocol can tell apart: `export-denied` and
  * `shutting-down`; every other code reads as "no such export" to the client.

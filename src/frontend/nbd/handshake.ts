@@ -2,8 +2,8 @@
  * The negotiation of one connection (fixed newstyle). It ends with an agreement, with the client's
  * goodbye, or with a violation. Until then only the catalog is asked; no volume is touched.
  *
- * TLS is not offered: STARTTLS is answered as unsupported. When it comes, everything agreed before it has
- * to be forgotten, or an attacker in the middle could plant options.
+ * TLS is not offered: STARTTLS is answered as unsupported. When it comes, everything agreed before
+ * it has to be forgotten, or an attacker in the middle could plant options.
  */
 import { CodedError, assert } from "../../base/index.ts";
 import { getU32 } from "./big-endian.ts";
@@ -267,8 +267,7 @@ export class Handshake {
 
   #sendContexts(info: ExportInfo, request: MetaContextRequest, isSet: boolean): void {
     const { queries } = request;
-    const isListed =
-      !isSet && (queries.length === 0 || queries.includes(ALLOCATION_NAMESPACE));
+    const isListed = !isSet && (queries.length === 0 || queries.includes(ALLOCATION_NAMESPACE));
     if (isListed || queries.includes(ALLOCATION_CONTEXT)) {
       if (isSet) this.#contextExport = info.name;
       const id = isSet ? ALLOCATION_CONTEXT_ID : 0;

@@ -1,7 +1,7 @@
 /**
- * A read that is too long for one block of memory: it is read and sent piece by piece, a few pieces ahead.
- * While it runs its connection does nothing else, because without structured replies no other reply may
- * come between its pieces.
+ * A read that is too long for one block of memory: it is read and sent piece by piece, a few pieces
+ * ahead. While it runs its connection does nothing else, because without structured replies no
+ * other reply may come between its pieces.
  */
 import { assert } from "../../base/index.ts";
 import { READ_PIECE_BYTES_MAX } from "./read-memory.ts";
@@ -13,7 +13,9 @@ import { ChunkFlag, Command, Errno } from "./wire.ts";
 
 const PIECES_MAX = 3;
 
-/** `broken`: a failure that the protocol cannot report any more; only the end of the connection tells. */
+/**
+ * `broken`: a failure that the protocol cannot report any more; only the end of the connection tells.
+ */
 export type LongReadState = "running" | "answered" | "broken";
 
 export class LongRead {
@@ -97,7 +99,7 @@ export class LongRead {
     slots.page[slot] = page;
     this.#pieces.push({ slot, ready: false });
     this.#readBytes += pieceBytes;
-    this.#read(slot, pieceBytes, slots.offset[slot]!);
+    this.#read(slot, pieceBytes, slots.offset[slot]);
   }
 
   #sendPiece(slot: number): void {

@@ -1,7 +1,7 @@
 /**
- * A listener that serves volumes over NBD. It promises: a client can only harm its own connection; a
- * volume is opened for a client when its negotiation has ended, never earlier; `close` answers what is
- * under way, within a deadline.
+ * A listener that serves volumes over NBD. It promises: a client can only harm its own connection;
+ * a volume is opened for a client when its negotiation has ended, never earlier; `close` answers
+ * what is under way, within a deadline.
  */
 import type { Clock, Listener, Log, Network, NetworkAddress, Timer } from "../../ports/index.ts";
 import type { ByteStream } from "../../ports/index.ts";
@@ -80,8 +80,8 @@ export class NbdServer implements ConnectionOwner {
   }
 
   /**
-   * Takes no new clients and requests, answers what is under way, and resolves when the last connection
-   * is closed: after `deadlineMs` those that are left are cut off.
+   * Takes no new clients and requests, answers what is under way, and resolves when the last
+   * connection is closed: after `deadlineMs` those that are left are cut off.
    */
   async close(deadlineMs: number): Promise<void> {
     this.#isClosing = true;

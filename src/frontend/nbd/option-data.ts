@@ -1,4 +1,6 @@
-/** The data of options, read with every length checked against what is there. Undefined: malformed. */
+/**
+ * The data of options, read with every length checked against what is there. Undefined: malformed.
+ */
 import { decodeUtf8 } from "../../base/index.ts";
 import { getU16, getU32 } from "./big-endian.ts";
 import { META_QUERIES_MAX, STRING_BYTES_MAX } from "./wire.ts";

@@ -43,7 +43,12 @@ export function optionReply(option: number, type: number, payloadBytes: number):
 }
 
 export function errorReply(option: number, type: number, text: string): Uint8Array {
-  return textReply(option, type, new Uint8Array(0), encodeUtf8(text.slice(0, ERROR_TEXT_CHARACTERS_MAX)));
+  return textReply(
+    option,
+    type,
+    new Uint8Array(0),
+    encodeUtf8(text.slice(0, ERROR_TEXT_CHARACTERS_MAX)),
+  );
 }
 
 export function serverReply(option: number, info: ExportInfo): Uint8Array {
@@ -115,12 +120,7 @@ function infoTextReply(option: number, info: number, text: Uint8Array): Uint8Arr
   return textReply(option, OptionReply.info, prefix, text);
 }
 
-function textReply(
-  option: number,
-  type: number,
-  prefix: Uint8Array,
-  text: Uint8Array,
-): Uint8Array {
+function textReply(option: number, type: number, prefix: Uint8Array, text: Uint8Array): Uint8Array {
   const bytes = optionReply(option, type, prefix.length + text.length);
   bytes.set(prefix, OPTION_REPLY_HEADER_BYTES);
   bytes.set(text, OPTION_REPLY_HEADER_BYTES + prefix.length);

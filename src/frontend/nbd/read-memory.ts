@@ -1,11 +1,11 @@
 /**
  * Memory for the replies to reads of one connection: a buddy allocator over one piece of a volume's
- * memory. Each block starts with a page whose end takes the reply's header, so that header and data leave
- * as one piece while the data stays aligned to a page for direct I/O.
+ * memory. Each block starts with a page whose end takes the reply's header, so that header and data
+ * leave as one piece while the data stays aligned to a page for direct I/O.
  *
- * A connection has memory of its own: a client that takes no replies starves nobody else. Pages that are
- * never handed out are never touched, and freed blocks are handed out again last-in first-out, so a quiet
- * connection costs little and a busy one stays in the processor's cache.
+ * A connection has memory of its own: a client that takes no replies starves nobody else. Pages
+ * that are never handed out are never touched, and freed blocks are handed out again last-in
+ * first-out, so a quiet connection costs little and a busy one stays in the processor's cache.
  */
 import { assert } from "../../base/index.ts";
 import type { VolumeIo } from "../../object/index.ts";
@@ -91,7 +91,9 @@ export class ReadMemory {
     return (page + 1) * PAGE_BYTES;
   }
 
-  /** `memory.bytes[start..end)` of a block; the view is kept, because the next reply is likely to be alike. */
+  /**
+   * `memory.bytes[start..end)` of a block; the view is kept, because the next reply is likely to be alike.
+   */
   view(page: number, start: number, end: number): Uint8Array {
     const kept = this.#views[page];
     const from = this.memory.bytes.byteOffset + start;

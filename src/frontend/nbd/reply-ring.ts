@@ -1,6 +1,6 @@
 /**
- * Where short replies are built: back to back, so that all replies of a turn leave as one piece. Space is
- * freed in the order it was sent, which is the order in which a stream reports it.
+ * Where short replies are built: back to back, so that all replies of a turn leave as one piece.
+ * Space is freed in the order it was sent, which is the order in which a stream reports it.
  */
 import { assert } from "../../base/index.ts";
 import type { ByteStream } from "../../ports/index.ts";

@@ -1,6 +1,7 @@
 /**
- * Replies as bytes. Short ones gather in a ring until the end of the turn; data is sent from the memory it
- * was read into, with its chunk headers written into the bytes around it, so nothing is copied.
+ * Replies as bytes. Short ones gather in a ring until the end of the turn; data is sent from the
+ * memory it was read into, with its chunk headers written into the bytes around it, so nothing is
+ * copied.
  */
 import type { VolumeIo } from "../../object/index.ts";
 import type { ByteStream } from "../../ports/index.ts";
@@ -86,8 +87,8 @@ export class ReplyWriter {
   }
 
   /**
-   * The data of a read whose whole length is in the slot's memory. False if the memory was not needed
-   * because all of it is a hole; otherwise the stream reports the slot as written.
+   * The data of a read whose whole length is in the slot's memory. False if the memory was not
+   * needed because all of it is a hole; otherwise the stream reports the slot as written.
    */
   data(slot: number): boolean {
     if (!this.structured) {
@@ -183,8 +184,7 @@ export class ReplyWriter {
 
   #dataHeader(slot: number, from: number, to: number, flags: number): void {
     const { bytes } = this.#memory.memory;
-    const at =
-      this.#memory.dataAt(this.#slots.page[slot]!) + from - DATA_CHUNK_OVERHEAD_BYTES;
+    const at = this.#memory.dataAt(this.#slots.page[slot]!) + from - DATA_CHUNK_OVERHEAD_BYTES;
     this.#chunkHeader(at, slot, bytes, flags, ChunkType.offsetData, 8 + to - from);
     setU64(bytes, at + CHUNK_HEADER_BYTES, this.#slots.offset[slot]! + from);
   }

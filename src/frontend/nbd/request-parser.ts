@@ -1,6 +1,6 @@
 /**
- * Cuts the bytes of a transmission phase into requests and payloads, wherever they were split on their
- * way. Works on the received bytes themselves; nothing is allocated per request.
+ * Cuts the bytes of a transmission phase into requests and payloads, wherever they were split on
+ * their way. Works on the received bytes themselves; nothing is allocated per request.
  */
 import { getU16, getU32, getU64Rounded } from "./big-endian.ts";
 import type { NbdRequest } from "./command-rules.ts";

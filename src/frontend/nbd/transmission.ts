@@ -1,9 +1,9 @@
 /**
  * The transmission phase of one connection: requests in, replies out, in any order.
  *
- * What is known about requests lives in slots; nothing is allocated per request. Everything a client can
- * make grow has a limit: requests in flight, memory for replies, bytes of writes. At a limit `consume`
- * stops, and the rest stays in the socket.
+ * What is known about requests lives in slots; nothing is allocated per request. Everything a
+ * client can make grow has a limit: requests in flight, memory for replies, bytes of writes. At a
+ * limit `consume` stops, and the rest stays in the socket.
  */
 import { assert } from "../../base/index.ts";
 import type { IoFault, VolumeIo } from "../../object/index.ts";
@@ -56,6 +56,7 @@ export class Transmission implements RequestHandler {
   #volumeRequests = 0;
   #writeBytes = 0;
   #requestsTotal = 0;
+  #awaitsVolume = false;
   #submitDue = false;
   #turnDue = false;
   #stalled = false;
@@ -104,7 +105,9 @@ export class Transmission implements RequestHandler {
     if (this.#stalled || this.#submitDue) this.#scheduleTurn();
   }
 
-  /** The client sends nothing more, or said so: answers what is under way, then reports `finished`. */
+  /**
+   * The client sends nothing more, or said so: answers what is under way, then reports `finished`.
+   */
   finish(): void {
     this.#parser.stop();
     if (this.#phase === "open" || this.#phase === "shutting-down") this.#phase = "ending";
@@ -171,15 +174,28 @@ export class Transmission implements RequestHandler {
     const used = this.#slots.usedCount;
     if (used === REQUESTS_IN_FLIGHT_MAX || !this.#replies.ring.hasRoom(used + 1)) return false;
     if (this.#longRead.isActive) return false;
-    if (command === Command.write) {
-      const inFlight = this.#writeBytes;
-      return inFlight === 0 || inFlight + lengthBytes <= WRITE_BYTES_IN_FLIGHT_MAX;
-    }
+    if (command === Command.write) return this.#hasRoomToWrite(lengthBytes);
     // A long read has the connection for itself: everything before it is answered first.
     return (
       command !== Command.read || lengthBytes <= READ_PIECE_BYTES_MAX || this.#unanswered === 0
     );
   }
+
+  #hasRoomToWrite(lengthBytes: number): boolean {
+    const inFlight = this.#writeBytes;
+    if (inFlight > 0 && inFlight + lengthBytes > WRITE_BYTES_IN_FLIGHT_MAX) return false;
+    if (this.#volume.hasRoom()) return true;
+    if (!this.#awaitsVolume) {
+      this.#awaitsVolume = true;
+      this.#volume.onRoom(this.#volumeHasRoom);
+    }
+    return false;
+  }
+
+  readonly #volumeHasRoom = (): void => {
+    this.#awaitsVolume = false;
+    this.#scheduleTurn();
+  };
 
   #stateErrno(request: NbdRequest): number {
     if (this.#phase === "shutting-down") return Errno.shutdown;

@@ -1,6 +1,6 @@
 /**
- * The NBD protocol's numbers, as data. Source: the protocol document of the NetworkBlockDevice project
- * (doc/proto.md). Only what this server speaks or has to refuse is listed.
+ * The NBD protocol's numbers, as data. Source: the protocol document of the NetworkBlockDevice
+ * project (doc/proto.md). Only what this server speaks or has to refuse is listed.
  */
 import { assert } from "../../base/index.ts";
 
@@ -131,7 +131,12 @@ export const BLOCK_BYTES_MIN = 512;
 export const BLOCK_BYTES_PREFERRED = 4096;
 /** The largest payload of a READ or WRITE. */
 export const PAYLOAD_BYTES_MAX = 33_554_432;
-/** Payload of a WRITE that is too long but still skipped and refused; beyond it the connection ends. */
+/**
+ * Payload of a WRITE that is too long but still skipped and refused; beyond it the connection ends.
+ */
 export const PAYLOAD_SKIP_BYTES_MAX = 67_108_864;
 
-assert(OPTION_BYTES_MAX > 2 * STRING_BYTES_MAX, "an option holds a name and a query of full length");
+assert(
+  OPTION_BYTES_MAX > 2 * STRING_BYTES_MAX,
+  "an option holds a name and a query of full length",
+);

@@ -1,8 +1,8 @@
 /**
- * The payload of one WRITE on its way into the volume. What lies in the received chunk goes to the volume
- * from there, without a copy. A payload that is cut by the end of the chunk gathers in a buffer: whole if
- * it is short, otherwise piece by piece, cut at block boundaries. So a client that sends a long payload
- * slowly holds a small, fixed amount of memory.
+ * The payload of one WRITE on its way into the volume. What lies in the received chunk goes to the
+ * volume from there, without a copy. A payload that is cut by the end of the chunk gathers in a
+ * buffer: whole if it is short, otherwise piece by piece, cut at block boundaries. So a client that
+ * sends a long payload slowly holds a small, fixed amount of memory.
  */
 import { BLOCK_SIZE_BYTES, assert } from "../../base/index.ts";
 

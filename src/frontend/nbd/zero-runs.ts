@@ -1,7 +1,7 @@
 /**
- * Finds runs of zero blocks in data that was read, so that they are sent as holes. Looking at the data is
- * cheaper than asking the volume for its extents, and sees zeroes that were written as such. A block of
- * data costs one look at its first word.
+ * Finds runs of zero blocks in data that was read, so that they are sent as holes. Looking at the
+ * data is cheaper than asking the volume for its extents, and sees zeroes that were written as
+ * such. A block of data costs one look at its first word.
  */
 import { BLOCK_SIZE_BYTES } from "../../base/index.ts";
 
@@ -15,7 +15,9 @@ export class ZeroRuns {
   readonly start: Uint32Array = new Uint32Array(ZERO_RUNS_MAX);
   readonly end: Uint32Array = new Uint32Array(ZERO_RUNS_MAX);
 
-  /** Runs of whole blocks, counted from the start of the data; a part of a block at the end is data. */
+  /**
+   * Runs of whole blocks, counted from the start of the data; a part of a block at the end is data.
+   */
   find(words: Int32Array, dataAt: number, lengthBytes: number): void {
     this.count = 0;
     const blocks = Math.floor(lengthBytes / BLOCK_SIZE_BYTES);
