@@ -9,7 +9,7 @@
  *
  * No two requests in flight touch the same block (`isFree`), so each block has one owner at a time.
  */
-import { Prng } from "../../src/base/index.ts";
+import type { Prng } from "../../src/base/index.ts";
 
 export const SECTOR = 512;
 export const BLOCK = 4096;

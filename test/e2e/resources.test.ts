@@ -1,0 +1,68 @@
+/** What a host may use: next to no CPU when nothing happens, bounded memory however much is written. */
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { setTimeout as pause } from "node:timers/promises";
+import { nbdUri } from "./block-server.ts";
+import { fio } from "./fio.ts";
+import { isLong, startServer } from "./harness.ts";
+import { NbdClient } from "./nbd-client.ts";
+import { usageOf } from "./process.ts";
+import { watchMemory } from "./memory-watch.ts";
+
+const IDLE_VOLUMES = 20;
+const IDLE_SECONDS = isLong ? 60 : 20;
+const IDLE_CPU_SHARE_MAX = 0.01;
+const WRITTEN_BYTES = (isLong ? 20 : 2) * 2 ** 30;
+const VOLUME_BYTES = 4 * 2 ** 30;
+const RESIDENT_BYTES_MAX = 300e6;
+
+test(`${IDLE_VOLUMES} attached idle volumes use less than 1 % of a core`, async (t) => {
+  const server = await startServer(t);
+  const clients: NbdClient[] = [];
+  t.after(() => Promise.all(clients.map((client) => client.close())));
+  for (let index = 0; index < IDLE_VOLUMES; index++) {
+    const address = await server.volume(`idle-${index}`, VOLUME_BYTES);
+    const client = await NbdClient.connect(address);
+    clients.push(client);
+    await client.write(0, Buffer.alloc(4096, index + 1));
+  }
+  // The span is what is measured: the share of a core over these seconds, not how long anything took.
+  await pause(3000);
+  const from = { cpu: usageOf(server.pids).cpuSeconds, at: performance.now() };
+  await pause(IDLE_SECONDS * 1000);
+  const seconds = (performance.now() - from.at) / 1000;
+  const share = (usageOf(server.pids).cpuSeconds - from.cpu) / seconds;
+  t.diagnostic(`${(share * 100).toFixed(2)} % of a core over ${seconds.toFixed(1)} s`);
+  assert.ok(share < IDLE_CPU_SHARE_MAX, `${share * 100} % of a core`);
+});
+
+test(
+  `memory stays under 300 MB while ${WRITTEN_BYTES >> 30} GiB are written at random`,
+  { timeout: (isLong ? 60 : 5) * 60_000 },
+  async (t) => {
+    const server = await startServer(t);
+    const address = await server.volume("memory", VOLUME_BYTES);
+    const watch = watchMemory(() => server.pids);
+    t.after(() => watch.stop());
+    const job = await fio({
+      uri: nbdUri(address),
+      timeoutMs: (isLong ? 55 : 4) * 60_000,
+      args: [
+        "--rw=randwrite",
+        "--bssplit=4k/60:16k/20:64k/20",
+        "--iodepth=32",
+        `--size=${VOLUME_BYTES}`,
+        `--io_size=${WRITTEN_BYTES}`,
+        "--norandommap=1",
+        "--randseed=3",
+        "--buffer_compress_percentage=0",
+        "--refill_buffers=1",
+      ],
+    });
+    const peak = watch.stop();
+    const mb = (bytes: number): string => `${(bytes / 1e6).toFixed(0)} MB`;
+    t.diagnostic(`peak resident ${mb(peak.resident)}, of it anonymous ${mb(peak.anonymous)}`);
+    assert.ok(job.write.total_ios > 0, "fio wrote nothing");
+    assert.ok(peak.resident < RESIDENT_BYTES_MAX, `${mb(peak.resident)} resident`);
+  },
+);
