@@ -37,7 +37,7 @@ test(`${IDLE_VOLUMES} attached idle volumes use less than 1 % of a core`, async 
 });
 
 test(
-  `memory stays under 300 MB while ${WRITTEN_BYTES >> 30} GiB are written at random`,
+  `memory stays under 300 MB while ${WRITTEN_BYTES / 2 ** 30} GiB are written at random`,
   { timeout: (isLong ? 60 : 5) * 60_000 },
   async (t) => {
     const server = await startServer(t);
