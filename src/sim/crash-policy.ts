@@ -1,14 +1,14 @@
 /**
  * What is left of unflushed requests after a power cut.
  *
- * - "all": everything requested is there. This is also what a killed process leaves behind: the operating
- *   system lives on and finishes.
+ * - "all": everything requested is there. This is also what a killed process leaves behind: the
+ *   operating system lives on and finishes.
  * - "none": nothing that was not flushed.
- * - "prefix": the first `requests` unflushed requests of the machine (disk writes, punches and metadata
- *   batches together, in the order they were made), and of the one after them its first `sectorsOfNext`
- *   sectors if it is a write.
- * - "random": each unflushed write by chance whole, absent, or any subset of its sectors; of the metadata
- *   batches a random number of the first ones.
+ * - "prefix": the first `requests` unflushed requests of the machine (disk writes, punches and
+ *   metadata batches together, in the order they were made), and of the one after them its
+ *   first `sectorsOfNext` sectors if it is a write.
+ * - "random": each unflushed write by chance whole, absent, or any subset of its sectors; of
+ *   the metadata batches a random number of the first ones.
  */
 export type CrashPolicy =
   | { readonly kind: "all" }

@@ -1,10 +1,11 @@
 /**
  * The bytes of a simulated disk, apart from the process that has it open: what survives.
  *
- * `platter` is what a power cut cannot take. `visible` holds pages that differ from it because of writes
- * that completed and were not flushed. `unflushed` are those writes, and the ones still under way, in the
- * order of the requests. Pages of 4 KiB are never changed in place, so a copy of a medium costs two maps; pages that
- * hold nothing are not there, so a disk costs what was written to it.
+ * `platter` is what a power cut cannot take. `visible` holds pages that differ from it because
+ * of writes that completed and were not flushed. `unflushed` are those writes, and the ones
+ * still under way, in the order of the requests. Pages of 4 KiB are never changed in place, so
+ * a copy of a medium costs two maps; pages that hold nothing are not there, so a disk costs
+ * what was written to it.
  */
 import { assert, BLOCK_SIZE_BYTES, Prng, SECTOR_SIZE_BYTES } from "../base/index.ts";
 import type { Survival } from "./crash-policy.ts";
@@ -142,7 +143,9 @@ export class DiskMedium implements SimMedium {
     this.isOpen = false;
   }
 
-  /** The same bytes, faults and unflushed writes, for a life of its own. Nobody has the copy open. */
+  /**
+   * The same bytes, faults and unflushed writes, for a life of its own. Nobody has the copy open.
+   */
   fork(): DiskMedium {
     const copy = new DiskMedium(this);
     for (const [page, bytes] of this.#platter) copy.#platter.set(page, bytes);

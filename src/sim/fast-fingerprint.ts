@@ -1,7 +1,8 @@
 /**
- * A 256-bit hash that is quick in plain JavaScript, for sweeps that hash millions of blocks. It tells
- * blocks apart that differ by chance; against somebody who looks for collisions it is worth nothing.
- * Eight lanes of MurmurHash3's step (Appleby, 2011), each over every eighth word, then mixed into one another.
+ * A 256-bit hash that is quick in plain JavaScript, for sweeps that hash millions of blocks. It
+ * tells blocks apart that differ by chance; against somebody who looks for collisions it is worth
+ * nothing. Eight lanes of MurmurHash3's step (Appleby, 2011), each over every eighth word, then
+ * mixed into one another.
  */
 import { assert, setU32 } from "../base/index.ts";
 
@@ -33,7 +34,9 @@ export function fastFingerprint(
   for (let lane = 0; lane < LANES; lane++) setU32(target, targetAt + 4 * lane, lanes[lane]!);
 }
 
-/** Each lane takes up all others; the steps can be undone, so nothing that differed becomes equal. */
+/**
+ * Each lane takes up all others; the steps can be undone, so nothing that differed becomes equal.
+ */
 function mix(): void {
   for (let round = 0; round < 2 * LANES; round++) {
     const at = round % LANES;

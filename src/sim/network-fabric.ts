@@ -1,12 +1,13 @@
 /**
  * The wires between simulated machines.
  *
- * Fault model: any latency; bytes arrive in order and in pieces of any size; paths may be cut per pair of addresses and
- * direction, which holds what is sent until the path heals, as retransmission does; a stream may be
- * reset. A machine without power is silent; once its addresses are in use again, what reaches its old streams is
- * answered with a reset. NOT simulated: bytes that are lost, doubled or changed inside a stream, which TCP rules out.
+ * Fault model: any latency; bytes arrive in order and in pieces of any size; paths may be cut per
+ * pair of addresses and direction, which holds what is sent until the path heals, as retransmission
+ * does; a stream may be reset. A machine without power is silent; once its addresses are in use
+ * again, what reaches its old streams is answered with a reset. NOT simulated: bytes that are lost,
+ * doubled or changed inside a stream, which TCP rules out.
  */
-import { assert, Prng } from "../base/index.ts";
+import { assert, type Prng } from "../base/index.ts";
 import type { SimMachine } from "./sim-machine.ts";
 import type { Simulation } from "./simulation.ts";
 import type { Latency } from "./sim-disk.ts";

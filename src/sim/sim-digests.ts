@@ -1,4 +1,4 @@
-import { assert, BLOCK_SIZE_BYTES, crc32c, Prng, sha256 } from "../base/index.ts";
+import { assert, BLOCK_SIZE_BYTES, crc32c, type Prng, sha256 } from "../base/index.ts";
 import { FINGERPRINT_BYTES, type Digests, type DiskMemory } from "../ports/index.ts";
 import { fastFingerprint } from "./fast-fingerprint.ts";
 import type { Latency } from "./sim-disk.ts";
@@ -7,14 +7,18 @@ import type { SimMachine } from "./sim-machine.ts";
 export interface SimDigestsOptions {
   /** "sha256" as on hosts, or "fast": not SHA-256, some ten times quicker, for big sweeps. */
   readonly mode?: "sha256" | "fast";
-  /** Blocks for which this holds all get the same first 16 bytes, to try out what a short key does. */
+  /**
+   * Blocks for which this holds all get the same first 16 bytes, to try out what a short key does.
+   */
   readonly collides?: (block: Uint8Array) => boolean;
   readonly latency?: Latency;
 }
 
 const COLLIDING_PREFIX = new Uint8Array(16).fill(0xc0);
 
-/** Digests in portable code. Fingerprints are taken late, so memory that changes too early shows. */
+/**
+ * Digests in portable code. Fingerprints are taken late, so memory that changes too early shows.
+ */
 export class SimDigests implements Digests {
   readonly #machine: SimMachine;
   readonly #prng: Prng;

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { Prng } from "../base/index.ts";
 import { DiskRequests } from "../ports/index.ts";
 import { DiskMedium, SimDisk, SimMachine, Simulation } from "./index.ts";
 import type { CrashPolicy } from "./index.ts";
@@ -158,7 +159,7 @@ test("a full disk refuses new pages and takes overwrites", async () => {
   assert.equal(disk.availableBytes(), 0);
 });
 
-test("a hung disk completes nothing until it recovers, a vanished one fails everything", async () => {
+test("a hung disk completes nothing until it recovers, a vanished one fails all", async () => {
   const { machine, disk } = setUp();
   disk.hang();
   let isDone = false;
@@ -178,3 +179,74 @@ test("memory that changes while it is being written is found out", async () => {
   memory.bytes[17] = 1;
   await assert.rejects(machine.simulation.runUntilIdle(), /changed before its completion/);
 });
+
+test("an image of a cut is what the cut leaves, and the machine runs on", async () => {
+  const { machine, medium, disk } = setUp();
+  await machine.run(async () => {
+    await put(disk, 0, 4096, 1);
+    await new DiskRequests(disk).flush();
+    await put(disk, 0, 4096, 2);
+  });
+  assert.equal(machine.unflushedCount, 1);
+  const lost = machine.imageAfterCut(medium, { kind: "none" });
+  const kept = machine.imageAfterCut(medium, { kind: "all" });
+  const torn = machine.imageAfterCut(medium, { kind: "prefix", requests: 0, sectorsOfNext: 1 });
+  await machine.run(() => put(disk, 0, 4096, 3));
+  assert.deepEqual(seen(lost, 0, 4096), Array(8).fill(1));
+  assert.deepEqual(seen(kept, 0, 4096), Array(8).fill(2));
+  assert.deepEqual(seen(torn, 0, 4096), [2, 1, 1, 1, 1, 1, 1, 1]);
+  assert.deepEqual(seen(medium, 0, 4096), Array(8).fill(3));
+});
+
+test("a failed write leaves each sector old or new", async () => {
+  const mixes = new Set<string>();
+  for (let seed = 0; seed < 30; seed++) {
+    const { machine, medium, disk } = setUp(seed);
+    await machine.run(async () => {
+      await put(disk, 0, 4096, 1);
+      disk.failNextWrites(1);
+      await assert.rejects(put(disk, 0, 4096, 2), { code: "write-error" });
+    });
+    const sectors = seen(medium, 0, 4096);
+    assert.ok(sectors.every((value) => value === 1 || value === 2));
+    mixes.add(sectors.join(""));
+  }
+  assert.ok(mixes.size > 10);
+});
+
+test("random writes, flushes, punches and cuts leave no sector that was never there", async () => {
+  for (let seed = 1; seed <= 40; seed++) await assertSectorsAreVersions(seed);
+});
+
+/** Keeps for each sector what it may hold after a cut, by the rules of the port, and compares. */
+async function assertSectorsAreVersions(seed: number): Promise<void> {
+  const { machine, medium, disk } = setUp(seed);
+  const prng = new Prng(seed);
+  const sectors = 32;
+  const allowed = Array.from({ length: sectors }, () => new Set([0]));
+  await machine.run(async () => {
+    for (let round = 1; round <= 40; round++) {
+      const first = prng.below(sectors - 8);
+      const count = prng.between(1, 8);
+      const touched = allowed.slice(first, first + count);
+      const kind = prng.below(4);
+      const value = kind === 0 ? 0 : round;
+      if (kind === 3) {
+        await new DiskRequests(disk).flush();
+        // Nothing was under way: what each sector held last is now the only thing it may hold.
+        for (const set of allowed) for (const old of [...set].slice(0, -1)) set.delete(old);
+        continue;
+      }
+      for (const set of touched) {
+        set.delete(value);
+        set.add(value);
+      }
+      if (kind > 0) await put(disk, first * SECTOR, count * SECTOR, value);
+      else await new DiskRequests(disk).punch(first * SECTOR, count * SECTOR);
+    }
+  });
+  machine.cutPower({ kind: "random", seed });
+  for (const [index, value] of seen(medium, 0, sectors * SECTOR).entries()) {
+    assert.ok(allowed[index]!.has(value), `sector ${index} holds ${value} (seed ${seed})`);
+  }
+}

@@ -1,19 +1,20 @@
 /**
  * A disk in memory, with faults.
  *
- * Fault model. A power cut keeps of the writes and punches that no flush covered any subset of their 512-byte sectors
- * (`CrashPolicy` picks which), whether they had completed or not; a flush covers exactly what had completed when
- * it was requested. Where two unflushed writes overlap, either may be what is left. Requests take a random time and
- * complete in any order. On demand: latent read errors (healed by writing), bit flips, a write that lands elsewhere or
- * nowhere, a failed write (each of its sectors old or new), a full, a slow, a hung or a vanished disk.
- * NOT simulated: a flush that lies, and a sector that is torn inside; no design on one disk survives the first,
- * and disks rule out the second.
+ * Fault model. A power cut keeps of the writes and punches that no flush covered any subset of
+ * their 512-byte sectors (`CrashPolicy` picks which), whether they had completed or not; a flush
+ * covers exactly what had completed when it was requested. Where two unflushed writes overlap,
+ * either may be what is left. Requests take a random time and complete in any order. On demand:
+ * latent read errors (healed by writing), bit flips, a write that lands elsewhere or nowhere, a
+ * failed write (each of its sectors old or new), a full, a slow, a hung or a vanished disk. NOT
+ * simulated: a flush that lies, and a sector that is torn inside; no design on one disk survives
+ * the first, and disks rule out the second.
  *
- * Misuse is found where it happens: memory of a request that changes before its completion, memory from
- * elsewhere, unaligned requests, and requests after `close` all assert. The target of a read is filled with
- * 0xE7 until the read completes.
+ * Misuse is found where it happens: memory of a request that changes before its completion, memory
+ * from elsewhere, unaligned requests, and requests after `close` all assert. The target of a read
+ * is filled with 0xE7 until the read completes.
  */
-import { assert, CodedError, Prng, SECTOR_SIZE_BYTES } from "../base/index.ts";
+import { assert, CodedError, type Prng, SECTOR_SIZE_BYTES } from "../base/index.ts";
 import type { Disk, DiskDone, DiskFault, DiskMemory } from "../ports/index.ts";
 import type { DiskMedium, MediumWrite } from "./disk-medium.ts";
 import type { SimMachine } from "./sim-machine.ts";
@@ -251,7 +252,9 @@ export class SimDisk implements Disk {
   }
 }
 
-/** Word by word: it runs for every write. Lengths are whole sectors, and so are places in memory. */
+/**
+ * Word by word: it runs for every write. Lengths are whole sectors, and so are places in memory.
+ */
 function isSame(a: Uint8Array, b: Uint8Array): boolean {
   const left = new Int32Array(a.buffer, a.byteOffset, a.length / 4);
   const right = new Int32Array(b.buffer, b.byteOffset, b.length / 4);

@@ -1,12 +1,13 @@
 /**
- * One machine: what loses power together. Disks, metadata stores, timers and digests of a machine stop at
- * the cut; the media stay and can be opened by the next machine, in the state the cut left them in.
+ * One machine: what loses power together. Disks, metadata stores, timers and digests of a machine
+ * stop at the cut; the media stay and can be opened by the next machine, in the state the cut left
+ * them in.
  *
- * Every write, flush and punch of a disk and every commit of a metadata store is an operation, numbered
- * from 1 across the machine. A sweep cuts the power at each: run once to learn `operationCount`, then again
- * with `cutPowerAt(1)`, `cutPowerAt(2)`, ... The cut comes when the operation has been requested: it belongs to
- * what may survive in part. Code of the dead machine that is still running in that turn gets no completion
- * and changes no medium.
+ * Every write, flush and punch of a disk and every commit of a metadata store is an operation,
+ * numbered from 1 across the machine. A sweep cuts the power at each: run once to learn
+ * `operationCount`, then again with `cutPowerAt(1)`, `cutPowerAt(2)`, ... The cut comes when the
+ * operation has been requested: it belongs to what may survive in part. Code of the dead machine
+ * that is still running in that turn gets no completion and changes no medium.
  */
 import { assert } from "../base/index.ts";
 import { survivalOf } from "./crash-policy.ts";
@@ -38,7 +39,10 @@ export type MachineOutcome<T> =
 export class SimMachine {
   readonly simulation: Simulation;
   readonly clock: SimClock;
-  /** Called for each operation when it has been requested and before anything of it is durable. May cut the power. */
+  /**
+   * Called for each operation when it has been requested and before anything of it is durable. May
+   * cut the power.
+   */
   onOperation: ((operation: SimOperation) => void) | undefined;
   readonly #media = new Set<SimMedium>();
   #isOn = true;
@@ -75,13 +79,27 @@ export class SimMachine {
   cutPower(policy: CrashPolicy): void {
     assert(this.#isOn, "the machine has no power any more");
     this.#isOn = false;
-    const unflushed: number[] = [];
-    for (const medium of this.#media) unflushed.push(...medium.unflushedOperations());
-    unflushed.sort((a, b) => a - b);
+    const unflushed = this.#unflushed();
     this.#unflushedAtCut = unflushed.length;
     const survival = survivalOf(policy, unflushed);
     for (const medium of this.#media) medium.loseUnflushed(survival);
     this.#media.clear();
+  }
+
+  /** Unflushed requests now: the upper end for "prefix" policies. */
+  get unflushedCount(): number {
+    return this.#unflushed().length;
+  }
+
+  /**
+   * A copy of the medium as a cut now would leave it; the machine runs on. With `onOperation` one run
+   * of a workload gives an image for every operation and policy.
+   */
+  imageAfterCut<M extends SimMedium & { fork(): M }>(medium: M, policy: CrashPolicy): M {
+    assert(this.#media.has(medium), "the machine never had this medium open");
+    const image = medium.fork();
+    image.loseUnflushed(survivalOf(policy, this.#unflushed()));
+    return image;
   }
 
   /** Runs until the work is done or the power is cut. What the work throws, this throws. */
@@ -123,5 +141,11 @@ export class SimMachine {
   attach(medium: SimMedium): void {
     assert(this.#isOn, "the machine has no power any more");
     this.#media.add(medium);
+  }
+
+  #unflushed(): number[] {
+    const numbers: number[] = [];
+    for (const medium of this.#media) numbers.push(...medium.unflushedOperations());
+    return numbers.sort((a, b) => a - b);
   }
 }

@@ -1,14 +1,15 @@
 /**
  * A metadata store in memory.
  *
- * Fault model: at a power cut a batch that was not durable is lost whole or kept whole, and never kept without all
- * batches before it. On demand: a value with a bit turned over (`medium.corrupt`), and no space. Batches that are committed
- * while an earlier one is being made durable share the next wait, as in a real store.
+ * Fault model: at a power cut a batch that was not durable is lost whole or kept whole, and never
+ * kept without all batches before it. On demand: a value with a bit turned over (`medium.corrupt`),
+ * and no space. Batches that are committed while an earlier one is being made durable share the
+ * next wait, as in a real store.
  *
- * Misuse is found where it happens: a value or key that is used after its time reads as 0xE7, writing from
- * within a visit and use after `close` assert.
+ * Misuse is found where it happens: a value or key that is used after its time reads as 0xE7,
+ * writing from within a visit and use after `close` assert.
  */
-import { assert, CodedError, Prng } from "../base/index.ts";
+import { assert, CodedError, type Prng } from "../base/index.ts";
 import {
   METADATA_KEY_BYTES_MAX,
   METADATA_VALUE_BYTES_MAX,

@@ -1,7 +1,9 @@
 import { assert } from "../base/index.ts";
 import type { Counter, Gauge, Histogram, MetricLabels, Metrics } from "../ports/index.ts";
 
-/** Keeps what was counted where a test can read it. The same name and labels give the same handle. */
+/**
+ * Keeps what was counted where a test can read it. The same name and labels give the same handle.
+ */
 export class SimMetrics implements Metrics {
   readonly #values = new Map<string, number>();
   readonly #observations = new Map<string, number[]>();
@@ -40,8 +42,8 @@ export class SimMetrics implements Metrics {
   }
 
   /**
-   * A number under its Prometheus name: a histogram as `name_count`, `name_sum` and `name_bucket` with
-   * label `le`. Undefined if there is no such number.
+   * A number under its Prometheus name: a histogram as `name_count`, `name_sum` and `name_bucket`
+   * with label `le`. Undefined if there is no such number.
    */
   read(name: string, labels: MetricLabels = {}): number | undefined {
     const value = this.#values.get(keyOf(name, labels));

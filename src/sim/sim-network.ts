@@ -10,9 +10,9 @@ const UNIX_PATH_BYTES_MAX = 107;
 const EPHEMERAL_PORT_FIRST = 32_768;
 
 /**
- * One machine's access to the fabric. A connection leaves from the machine's address that shares the longest
- * beginning with the target, so that `10.1.*` and `10.2.*` are two networks. Unix sockets and loopback
- * addresses stay within the machine.
+ * One machine's access to the fabric. A connection leaves from the machine's address that shares
+ * the longest beginning with the target, so that `10.1.*` and `10.2.*` are two networks. Unix
+ * sockets and loopback addresses stay within the machine.
  */
 export class SimNetwork implements Network {
   readonly #machine: SimMachine;
@@ -73,7 +73,10 @@ export class SimNetwork implements Network {
     return near;
   }
 
-  /** The process dies and its kernel closes what it had: the other ends see a reset, here nothing is called any more. */
+  /**
+   * The process dies and its kernel closes what it had: the other ends see a reset, here nothing is
+   * called any more.
+   */
   kill(): void {
     for (const reference of this.#streams) reference.deref()?.abandon();
     for (const key of this.#listening) this.#fabric.listeners.delete(key);

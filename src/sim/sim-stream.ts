@@ -28,8 +28,9 @@ export interface SimStreamOptions {
 }
 
 /**
- * One end of a connection. Bytes go from `write` into the queue, from there (as the window allows) onto the
- * way, from there into the other end's inbox, and from there in pieces of random size to its handler.
+ * One end of a connection. Bytes go from `write` into the queue, from there (as the window allows)
+ * onto the way, from there into the other end's inbox, and from there in pieces of random size to
+ * its handler.
  */
 export class SimStream implements ByteStream, FabricStream {
   readonly remote: string;
@@ -118,7 +119,9 @@ export class SimStream implements ByteStream, FabricStream {
     this.#close("connection reset");
   }
 
-  /** The process is gone and its kernel says so to the other end; no callback comes here any more. */
+  /**
+   * The process is gone and its kernel says so to the other end; no callback comes here any more.
+   */
   abandon(): void {
     if (this.#isClosed) return;
     this.#isClosed = true;
@@ -180,7 +183,10 @@ export class SimStream implements ByteStream, FabricStream {
     this.#way.push({ kind, timeMs: this.#arrivalMs() });
   }
 
-  /** In order: never before what was sent earlier. What is on its way arrives even if the sender dies. */
+  /**
+   * In order: never before what was sent earlier. What is on its way arrives even if the sender
+   * dies.
+   */
   #arrivalMs(): number {
     const simulation = this.#fabric.simulation;
     const timeMs = simulation.nowMs + this.#fabric.drawLatencyMs();

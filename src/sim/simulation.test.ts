@@ -49,7 +49,7 @@ for (const turn of [undefined, () => new Promise<void>((resolve) => setImmediate
   test(`a long chain of awaits is not taken for a standstill (${name})`, async () => {
     const simulation = new Simulation({ seed: 1, ...(turn === undefined ? {} : { turn }) });
     const work = async (): Promise<string> => {
-      for (let i = 0; i < 2000; i++) await undefined;
+      for (let i = 0; i < 2000; i++) await Promise.resolve();
       await new Promise<void>((resolve) => simulation.schedule(1, resolve));
       return "done";
     };

@@ -1,14 +1,16 @@
 /**
  * Virtual time: a queue of events, run one after the other, from one seed.
  *
- * Promises. Product code awaits, so after each event its microtasks must run before the next event does.
- * JavaScript cannot ask whether microtasks are left. Two ways are offered:
- * - With `turn`, a function that resolves in a macrotask of the environment (`() => new Promise(setImmediate)`):
- *   exact, since the environment empties its microtask queue before it gets there.
- * - Without: turns of the microtask queue are awaited until `QUIET_TURNS` in a row have scheduled nothing.
- *   A chain of awaits that is longer continues after the next event: time passes while it works, as it
- *   does on a real machine. The same seed still gives the same run. Before the simulation calls itself idle
- *   it waits `IDLE_TURNS`, so that such a chain is not mistaken for a standstill.
+ * Promises. Product code awaits, so after each event its microtasks must run before the next
+ * event does. JavaScript cannot ask whether microtasks are left. Two ways are offered:
+ * - With `turn`, a function that resolves in a macrotask of the environment (`() => new
+ *   Promise(setImmediate)`): exact, since the environment empties its microtask queue before it
+ *   gets there.
+ * - Without: turns of the microtask queue are awaited until `QUIET_TURNS` in a row have
+ *   scheduled nothing. A chain of awaits that is longer continues after the next event: time
+ *   passes while it works, as it does on a real machine. The same seed still gives the same
+ *   run. Before the simulation calls itself idle it waits `IDLE_TURNS`, so that such a chain is
+ *   not mistaken for a standstill.
  *
  * Determinism: nothing here depends on anything but the seed and on what product code does.
  */
@@ -21,6 +23,7 @@ const QUIET_TURNS = 12;
 const IDLE_TURNS = 4096;
 const EVENT_COUNT_MAX = 20_000_000;
 const START_MS = 1000;
+const ONE_TURN: Promise<void> = Promise.resolve();
 
 assert(IDLE_TURNS > QUIET_TURNS, "idleness takes more proof than a pause between events");
 
@@ -84,7 +87,10 @@ export class Simulation {
     event.isCancelled = true;
   }
 
-  /** Runs until the promise settles and passes its outcome on. Fails with code `standstill` if nothing is left to happen. */
+  /**
+   * Runs until the promise settles and passes its outcome on. Fails with code `standstill` if
+   * nothing is left to happen.
+   */
   async run<T>(work: Promise<T> | (() => Promise<T>)): Promise<T> {
     const promise = typeof work === "function" ? work() : work;
     let isSettled = false;
@@ -172,7 +178,7 @@ export class Simulation {
     if (this.#turn !== undefined) return await this.#turn();
     let seen = this.#scheduledCount;
     for (let quiet = 0; quiet < quietTurns; quiet++) {
-      await undefined;
+      await ONE_TURN;
       if (this.#scheduledCount === seen) continue;
       seen = this.#scheduledCount;
       quiet = 0;

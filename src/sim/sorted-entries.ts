@@ -7,7 +7,10 @@ export interface Entry {
 
 const CHUNK_ENTRIES_MAX = 256;
 
-/** An ordered map of byte strings: a list of sorted chunks, so that an insertion moves a few hundred entries at most. */
+/**
+ * An ordered map of byte strings: a list of sorted chunks, so that an insertion moves a few hundred
+ * entries at most.
+ */
 export class SortedEntries {
   #chunks: Entry[][] = [];
   #size = 0;
@@ -59,7 +62,10 @@ export class SortedEntries {
     return old;
   }
 
-  /** Visits entries with `from <= key < to` until the visitor returns false. The map must not change meanwhile. */
+  /**
+   * Visits entries with `from <= key < to` until the visitor returns false. The map must not change
+   * meanwhile.
+   */
   scan(from: Uint8Array, to: Uint8Array, visit: (entry: Entry) => boolean): void {
     let index = this.#chunkOf(from);
     let at = index < this.#chunks.length ? lowerBound(this.#chunks[index]!, from) : 0;

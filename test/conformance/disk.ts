@@ -1,6 +1,6 @@
 /**
- * What every `Disk` promises, as tests. An adapter's own test file calls `diskConformance` with a way to
- * make a disk and to open the same bytes again.
+ * What every `Disk` promises, as tests. An adapter's own test file calls `diskConformance` with a
+ * way to make a disk and to open the same bytes again.
  */
 import assert from "node:assert/strict";
 import { AssertionError, isZero, Prng } from "../../src/base/index.ts";

@@ -7,10 +7,10 @@ import { registerSuite, type Promises, type World } from "./world.ts";
 export interface MetricsWorld extends World {
   readonly metrics: Metrics;
   /**
-   * What a reader of the metrics sees, under Prometheus' names: a histogram as `name_count`, `name_sum`
-   * and `name_bucket` with label `le`. Undefined if there is no such number.
+   * What a reader of the metrics sees, under Prometheus' names: a histogram as `name_count`,
+   * `name_sum` and `name_bucket` with label `le`. Undefined if there is no such number.
    */
-  read(name: string, labels?: MetricLabels): number | undefined;
+  readonly read: (name: string, labels?: MetricLabels) => number | undefined;
 }
 
 const promises: Promises<MetricsWorld> = {

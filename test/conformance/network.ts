@@ -13,7 +13,7 @@ import { registerSuite, type Promises, type World } from "./world.ts";
 export interface NetworkWorld extends World {
   readonly network: Network;
   /** An address nobody listens on: port 0 for TCP, a path of its own each time for unix sockets. */
-  freshAddress(): NetworkAddress;
+  readonly freshAddress: () => NetworkAddress;
   /** Leaves at the address what a process leaves that was killed while it listened there. */
   leaveStale?(address: NetworkAddress): Promise<void>;
 }
