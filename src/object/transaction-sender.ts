@@ -121,7 +121,7 @@ export class TransactionSender {
   stop(fault: IoFault): void {
     if (this.#stopFault !== undefined) return;
     this.#stopFault = fault;
-    this.#abandonOpen();
+    this.#abandonOpen(fault);
     let request = this.#head;
     this.#head = undefined;
     this.#last = undefined;
@@ -300,9 +300,10 @@ export class TransactionSender {
   }
 
   /** Legs that have not accepted the open transaction never see it. */
-  #abandonOpen(): void {
+  #abandonOpen(fault: IoFault): void {
     const slot = this.#openSlot;
     if (slot === NONE) return;
+    assertDefined(this.#requests[slot], "no such transaction").fault ??= fault;
     this.#openSlot = NONE;
     const missing = this.#legCount - this.#openLeg;
     assert(missing > 0, "a transaction that all legs accepted is not open");

@@ -1,0 +1,220 @@
+/**
+ * A component in memory that completes in random order, refuses by chance, and checks what an owner promises:
+ * sequences grow, nothing is read or written while a write of the same blocks is under way, and whatever is
+ * called is submitted.
+ */
+import { assert, BLOCK_SIZE_BYTES, CodedError } from "../../src/base/index.ts";
+import type { Prng } from "../../src/base/index.ts";
+import type { DiskMemory } from "../../src/ports/index.ts";
+import type {
+  BlockRun,
+  Component,
+  ComponentDone,
+  ComponentFault,
+  ComponentOpening,
+  Transaction,
+} from "../../src/store/index.ts";
+
+interface Prepared {
+  readonly transaction: Transaction;
+  readonly done: ComponentDone;
+  readonly token: number;
+}
+
+type Block = Uint8Array | "allocated-zero";
+
+export class FakeComponent implements Component {
+  readonly componentId: string;
+  blockCount: number;
+  refusal = 0;
+  completesReadsAtOnce = false;
+  faultOf: (transaction: Transaction) => ComponentFault | undefined = () => undefined;
+  readFaultOf: (blockIndex: number, blockCount: number) => ComponentFault | undefined = () =>
+    undefined;
+  readonly sequences: number[] = [];
+  committedSequence = 0;
+  preparedSequence = 0;
+  prepareCount = 0;
+  refusedCount = 0;
+  readonly #prng: Prng;
+  readonly #blocks = new Map<number, Block>();
+  #epoch = 1;
+  /** Called and not submitted. */
+  #called: (() => void)[] = [];
+  /** Submitted: any of them may be next. */
+  #actions: (() => void)[] = [];
+  #preparing: Prepared[] = [];
+
+  constructor(componentId: string, blockCount: number, prng: Prng) {
+    this.componentId = componentId;
+    this.blockCount = blockCount;
+    this.#prng = prng;
+  }
+
+  get isQuiet(): boolean {
+    return this.#actions.length === 0;
+  }
+
+  get unsubmittedCount(): number {
+    return this.#called.length;
+  }
+
+  /** Completes one thing. False if nothing is under way. */
+  step(): boolean {
+    if (this.#actions.length === 0) return false;
+    const index = this.#prng.below(this.#actions.length);
+    const action = this.#actions[index]!;
+    this.#actions[index] = this.#actions.at(-1)!;
+    this.#actions.pop();
+    action();
+    return true;
+  }
+
+  /**
+   * The machine dies. Of what was not answered a random number of the first transactions is durable; the
+   * component can be opened again.
+   */
+  crash(): void {
+    this.#preparing.sort((a, b) => a.transaction.sequence - b.transaction.sequence);
+    const kept = this.#prng.below(this.#preparing.length + 1);
+    for (const { transaction } of this.#preparing.slice(0, kept)) this.#apply(transaction);
+    this.#preparing = [];
+    this.#called = [];
+    this.#actions = [];
+  }
+
+  /** Somebody else opens it at a higher epoch. */
+  takeOver(): void {
+    this.#epoch++;
+  }
+
+  allocate(lengthBytes: number): DiskMemory {
+    return { bytes: new Uint8Array(lengthBytes), handle: { address: 0, lengthBytes } };
+  }
+
+  async open(epoch: number): Promise<ComponentOpening> {
+    if (epoch < this.#epoch)
+      throw new CodedError({ code: "fenced", message: `epoch ${this.#epoch} was seen` });
+    this.#epoch = epoch;
+    return {
+      epoch,
+      committedSequence: this.committedSequence,
+      preparedSequence: this.preparedSequence,
+    };
+  }
+
+  prepare(transaction: Transaction, done: ComponentDone, token: number): boolean {
+    const { sequence, blockIndex, blockCount } = transaction;
+    const last = this.sequences.at(-1) ?? this.preparedSequence;
+    assert(sequence > last, "sequences of a component only grow");
+    assert(blockCount > 0 && blockIndex + blockCount <= this.blockCount, "range out of bounds");
+    this.#checkQuiet(blockIndex, blockCount);
+    if (this.#prng.chance(this.refusal)) {
+      this.refusedCount++;
+      return false;
+    }
+    this.prepareCount++;
+    this.sequences.push(sequence);
+    const isData = transaction.kind === "data";
+    const { source, sourceAt } = transaction;
+    const end = sourceAt + blockCount * BLOCK_SIZE_BYTES;
+    assert(!isData || end <= source.length, "the payload is too short");
+    const payload = isData ? source.slice(sourceAt, end) : new Uint8Array(0);
+    const copy = { ...transaction, source: payload, sourceAt: 0 };
+    const prepared = { transaction: copy, done, token };
+    this.#preparing.push(prepared);
+    this.#called.push(() => this.#finish(prepared));
+    return true;
+  }
+
+  commit(epoch: number, sequence: number): void {
+    if (epoch < this.#epoch) return;
+    assert(sequence >= this.committedSequence, "the watermark does not fall");
+    const isUnderWay = this.#preparing.some(({ transaction }) => transaction.sequence <= sequence);
+    assert(!isUnderWay, "a transaction is committed before it is prepared");
+    this.committedSequence = sequence;
+  }
+
+  read(
+    target: DiskMemory,
+    targetAt: number,
+    blockIndex: number,
+    blockCount: number,
+    done: ComponentDone,
+    token: number,
+  ): void {
+    assert(blockCount > 0 && blockIndex + blockCount <= this.blockCount, "range out of bounds");
+    this.#checkQuiet(blockIndex, blockCount);
+    const finish = (): void => {
+      this.#checkQuiet(blockIndex, blockCount);
+      const fault = this.readFaultOf(blockIndex, blockCount);
+      const wanted = target.bytes.subarray(targetAt, targetAt + blockCount * BLOCK_SIZE_BYTES);
+      if (fault === undefined) this.#copyTo(wanted, blockIndex);
+      else wanted.fill(0xee);
+      done(token, fault);
+    };
+    if (this.completesReadsAtOnce) finish();
+    else this.#called.push(finish);
+  }
+
+  extents(blockIndex: number, blockCount: number, visit: (run: BlockRun) => boolean): void {
+    for (let at = blockIndex; at < blockIndex + blockCount;) {
+      const kind = this.#kindOf(at);
+      let end = at + 1;
+      while (end < blockIndex + blockCount && this.#kindOf(end) === kind) end++;
+      if (!visit({ kind, blockIndex: at, blockCount: end - at })) return;
+      at = end;
+    }
+  }
+
+  onRoom(callback: () => void): void {
+    this.#actions.push(callback);
+  }
+
+  submit(): void {
+    this.#actions.push(...this.#called);
+    this.#called = [];
+  }
+
+  #kindOf(blockIndex: number): BlockRun["kind"] {
+    const block = this.#blocks.get(blockIndex);
+    return block === undefined ? "hole" : block === "allocated-zero" ? block : "data";
+  }
+
+  #finish(prepared: Prepared): void {
+    this.#preparing.splice(this.#preparing.indexOf(prepared), 1);
+    const { transaction, done, token } = prepared;
+    const fault = transaction.epoch < this.#epoch ? "fenced" : this.faultOf(transaction);
+    if (fault === undefined) this.#apply(transaction);
+    done(token, fault);
+  }
+
+  #apply(transaction: Transaction): void {
+    const { blockIndex, blockCount, kind, source, sequence } = transaction;
+    this.preparedSequence = Math.max(this.preparedSequence, sequence);
+    for (let i = 0; i < blockCount; i++) {
+      const at = i * BLOCK_SIZE_BYTES;
+      if (kind === "data")
+        this.#blocks.set(blockIndex + i, source.subarray(at, at + BLOCK_SIZE_BYTES));
+      else if (kind === "zero") this.#blocks.set(blockIndex + i, "allocated-zero");
+      else this.#blocks.delete(blockIndex + i);
+    }
+  }
+
+  #copyTo(target: Uint8Array, blockIndex: number): void {
+    for (let at = 0; at < target.length; at += BLOCK_SIZE_BYTES) {
+      const block = this.#blocks.get(blockIndex + at / BLOCK_SIZE_BYTES);
+      if (block instanceof Uint8Array) target.set(block, at);
+      else target.fill(0, at, at + BLOCK_SIZE_BYTES);
+    }
+  }
+
+  #checkQuiet(blockIndex: number, blockCount: number): void {
+    for (const { transaction: other } of this.#preparing)
+      assert(
+        other.blockIndex >= blockIndex + blockCount ||
+          other.blockIndex + other.blockCount <= blockIndex,
+        "a write of these blocks is under way",
+      );
+  }
+}
