@@ -3,7 +3,7 @@
  *
  * `clock2q` is US 9,760,493: 2Q's proportions, the hot queue a clock, the only way into it a ghost.
  * `clock2q-plus` is arXiv 2511.21958: a cold queue of a tenth, in which hits count once a correlation
- * window of newer admissions has passed. `best` is what measurement chose, see `page-cache.ts`.
+ * window of newer admissions has passed. `best` is what measurement chose: see `page-cache.ts`.
  */
 export type CacheMode = "clock2q" | "clock2q-plus" | "best";
 
@@ -12,6 +12,11 @@ export interface CacheParameters {
   readonly coldFraction: number;
   /** Keys the ghost queue remembers, as a share of the capacity. */
   readonly ghostFraction: number;
+  /**
+   * Places in the ghosts' circle for each key they remember: a key that is asked for again leaves a hole.
+   * Twice as many make it a queue in all but name.
+   */
+  readonly ghostCircle: number;
   /** The part of the cold queue, at its young end, in which hits are taken as one burst. */
   readonly windowFraction: number;
   /** Hits after the window that make a cold entry hot; Infinity if only a ghost can do that. */
@@ -20,32 +25,45 @@ export interface CacheParameters {
   readonly hotHitsMax: number;
   /** Entries in use that the hand steps over before it takes one regardless. */
   readonly handLimit: number;
+  /** Adapts the cold queue's share, and doubts ghosts that were away for long: see `queue-balance.ts`. */
+  readonly adaptive: boolean;
+  /** How far a hit moves the clock on that the window is measured with. An admission moves it by 1. */
+  readonly ticksPerHit: number;
 }
 
 const PARAMETERS: Readonly<Record<CacheMode, CacheParameters>> = {
   clock2q: {
     coldFraction: 0.25,
     ghostFraction: 0.5,
+    ghostCircle: 2,
     windowFraction: 0,
     coldHits: Infinity,
     hotHitsMax: 1,
     handLimit: Infinity,
+    adaptive: false,
+    ticksPerHit: 0,
   },
   "clock2q-plus": {
     coldFraction: 0.1,
     ghostFraction: 0.5,
+    ghostCircle: 2,
     windowFraction: 0.5,
     coldHits: 1,
     hotHitsMax: 1,
     handLimit: Infinity,
+    adaptive: false,
+    ticksPerHit: 0,
   },
   best: {
     coldFraction: 0.2,
     ghostFraction: 1,
+    ghostCircle: 1.125,
     windowFraction: 0.25,
     coldHits: 1,
     hotHitsMax: 3,
     handLimit: 128,
+    adaptive: true,
+    ticksPerHit: 0.05,
   },
 };
 

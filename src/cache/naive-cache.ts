@@ -8,9 +8,14 @@ import type { CacheParameters } from "./cache-parameters.ts";
 
 interface Item {
   readonly key: number;
-  readonly admission: number;
+  since: number;
   hits: number;
   pins: number;
+}
+
+interface Ghost {
+  readonly key: number;
+  readonly since: number;
 }
 
 export class NaiveCache {
@@ -19,24 +24,46 @@ export class NaiveCache {
   /** The hand stands at the front. */
   readonly hot: Item[] = [];
   /** Oldest first; undefined is the hole that a key leaves when it is asked for again. */
-  readonly ghosts: (number | undefined)[] = [];
+  readonly ghosts: (Ghost | undefined)[] = [];
   /** Removed while pinned: they take up room until the last unpin. */
   readonly limbo: Item[] = [];
   promotions = 0;
   evictedKey = -1;
   readonly #parameters: CacheParameters;
-  readonly #coldTarget: number;
-  readonly #window: number;
+  #border: number;
+  #idle = 0;
+  #hitCount = 0;
   readonly #ghostsMax: number;
-  #admissions = 0;
+  #ticks = 0;
   #filledSlots = 0;
 
   constructor(capacity: number, mode: CacheMode) {
     this.capacity = capacity;
     this.#parameters = parametersOf(mode);
-    this.#coldTarget = Math.max(1, Math.floor(capacity * this.#parameters.coldFraction));
-    this.#window = Math.floor(this.#coldTarget * this.#parameters.windowFraction);
+    this.#border = Math.max(1, Math.floor(capacity * this.#parameters.coldFraction));
     this.#ghostsMax = Math.floor(capacity * this.#parameters.ghostFraction);
+  }
+
+  get #coldTarget(): number {
+    return Math.floor(this.#border);
+  }
+
+  get #window(): number {
+    return Math.floor(this.#coldTarget * this.#parameters.windowFraction);
+  }
+
+  get #margin(): number {
+    return Math.max(1, Math.floor(this.capacity * 0.15));
+  }
+
+  get #now(): number {
+    return this.#ticks + Math.floor(this.#hitCount * this.#parameters.ticksPerHit);
+  }
+
+  #moveBorder(step: number): void {
+    const min = Math.max(1, this.capacity * 0.05);
+    const max = Math.max(1, this.capacity * 0.5);
+    this.#border = Math.min(max, Math.max(min, this.#border + step));
   }
 
   find(key: number): Item | undefined {
@@ -46,33 +73,50 @@ export class NaiveCache {
   lookup(key: number): boolean {
     const item = this.find(key);
     if (item === undefined) return false;
-    const isHot = this.hot.includes(item);
-    const max = isHot ? this.#parameters.hotHitsMax : 3;
-    const counts = isHot || this.#admissions - item.admission >= this.#window;
-    if (counts && item.hits < max) item.hits++;
+    this.#hitCount++;
+    if (this.hot.includes(item)) this.#hitHot(item);
+    else if (item.hits < 3 && this.#now - item.since >= this.#window) item.hits++;
     return true;
+  }
+
+  #hitHot(item: Item): void {
+    const wasArmed = item.hits === 0;
+    if (item.hits < this.#parameters.hotHitsMax) item.hits++;
+    if (!wasArmed || !this.#parameters.adaptive || this.hot.length <= this.#margin) return;
+    const idle = this.#idle * (1 - this.#margin / this.hot.length);
+    if (idle > 0 && this.#now - item.since > idle) this.#moveBorder(-0.2);
   }
 
   insert(key: number): boolean {
     this.evictedKey = -1;
     if (this.find(key) !== undefined) return true;
-    const ghostAt = this.ghosts.indexOf(key);
-    if (ghostAt >= 0) this.ghosts[ghostAt] = undefined;
-    const warmingUp = this.#filledSlots < this.capacity;
+    const ghost = this.ghosts.find((candidate) => candidate?.key === key);
+    let isHot = false;
+    if (ghost !== undefined) {
+      isHot = this.#ghostIsHot(this.#now - ghost.since);
+      this.ghosts[this.ghosts.indexOf(ghost)] = undefined;
+    }
+    const wasWarmingUp = this.#filledSlots < this.capacity;
     if (!this.#makeRoom()) {
-      if (ghostAt >= 0) this.#remember(key);
+      if (ghost !== undefined) this.#remember(ghost);
       return false;
     }
-    const coldIsFull = this.cold.length >= this.#coldTarget;
-    const isHot = ghostAt >= 0 || (warmingUp && coldIsFull);
-    if (!isHot) this.#admissions++;
-    const item = { key, admission: this.#admissions, hits: 0, pins: 0 };
-    (isHot ? this.hot : this.cold).push(item);
+    const enterHot = isHot || (wasWarmingUp && this.cold.length >= this.#coldTarget);
+    if (this.#parameters.adaptive || !enterHot) this.#ticks++;
+    const item = { key, since: this.#now, hits: 0, pins: 0 };
+    if (ghost !== undefined && !isHot) item.since -= this.#window;
+    (enterHot ? this.hot : this.cold).push(item);
     return true;
   }
 
+  #ghostIsHot(age: number): boolean {
+    if (!this.#parameters.adaptive) return true;
+    if (age < this.#coldTarget + this.#margin) this.#moveBorder(0.2);
+    return this.#idle === 0 || age <= this.#idle;
+  }
+
   remove(key: number): boolean {
-    const ghostAt = this.ghosts.indexOf(key);
+    const ghostAt = this.ghosts.findIndex((ghost) => ghost?.key === key);
     if (ghostAt >= 0) this.ghosts[ghostAt] = undefined;
     const item = this.find(key);
     if (item === undefined) return false;
@@ -120,6 +164,7 @@ export class NaiveCache {
         this.promotions++;
         this.#drop(item);
         item.hits = 0;
+        item.since = this.#now;
         this.hot.push(item);
         if (++promoted === 64) return false;
       }
@@ -134,6 +179,7 @@ export class NaiveCache {
       const item = this.hot[0]!;
       if (item.pins === 0 && (item.hits === 0 || skipped >= limit)) return this.#evict(item);
       if (item.hits > 0) item.hits--;
+      item.since = this.#now;
       this.hot.push(this.hot.shift()!);
       if (++skipped > limit + 10) return false;
     }
@@ -149,15 +195,20 @@ export class NaiveCache {
     this.evictedKey = item.key;
     const wasCold = this.cold.includes(item);
     this.#drop(item);
-    if (wasCold) this.#remember(item.key);
+    if (wasCold) this.#remember(item);
+    else if (this.#parameters.adaptive) this.#noteVictim(this.#now - item.since);
     return true;
   }
 
-  #remember(key: number): void {
+  #noteVictim(age: number): void {
+    this.#idle = this.#idle === 0 ? age : this.#idle + (age - this.#idle) / 128;
+  }
+
+  #remember({ key, since }: Ghost): void {
     if (this.#ghostsMax === 0) return;
     const live = (): number => this.ghosts.filter((ghost) => ghost !== undefined).length;
-    const circle = Math.ceil(this.#ghostsMax * 1.25);
+    const circle = Math.ceil(this.#ghostsMax * this.#parameters.ghostCircle);
     while (live() >= this.#ghostsMax || this.ghosts.length >= circle) this.ghosts.shift();
-    this.ghosts.push(key);
+    this.ghosts.push({ key, since });
   }
 }
