@@ -28,6 +28,8 @@ export {
 export { crc32c } from "./crc32c.ts";
 export { CodedError, errorText } from "./errors.ts";
 export type { Fault } from "./errors.ts";
+export { marks } from "./marks.ts";
+export type { ExpectedMark } from "./marks.ts";
 export { Prng } from "./prng.ts";
 export { SHA256_BYTES, sha256 } from "./sha256.ts";
 export { formatSize, parseSize } from "./sizes.ts";

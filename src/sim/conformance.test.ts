@@ -19,8 +19,8 @@ import {
   Simulation,
 } from "./index.ts";
 
-function simulated(seed = 1): World & { machine: SimMachine } {
-  const simulation = new Simulation({ seed });
+function simulated(seed = 1, buggify = false): World & { machine: SimMachine } {
+  const simulation = new Simulation({ seed, buggify });
   return {
     machine: new SimMachine(simulation),
     run: (work) => simulation.run(work),
@@ -28,25 +28,33 @@ function simulated(seed = 1): World & { machine: SimMachine } {
   };
 }
 
-diskConformance("SimDisk", async () => {
-  const world = simulated();
-  const medium = new DiskMedium({ sizeBytes: DISK_CONFORMANCE_BYTES });
-  return {
-    ...world,
-    disk: new SimDisk(world.machine, medium),
-    reopen: async () => new SimDisk(world.machine, medium),
-  };
-});
+for (const [seed, buggify] of [
+  [1, false],
+  [2, true],
+  [3, true],
+] as const) {
+  const name = buggify ? `behaving oddly after seed ${seed}` : `seed ${seed}`;
 
-metadataStoreConformance("SimMetadataStore", async () => {
-  const world = simulated();
-  const medium = new MetadataMedium();
-  return {
-    ...world,
-    store: new SimMetadataStore(world.machine, medium),
-    reopen: async () => new SimMetadataStore(world.machine, medium),
-  };
-});
+  diskConformance(`SimDisk, ${name}`, async () => {
+    const world = simulated(seed, buggify);
+    const medium = new DiskMedium({ sizeBytes: DISK_CONFORMANCE_BYTES });
+    return {
+      ...world,
+      disk: new SimDisk(world.machine, medium),
+      reopen: async () => new SimDisk(world.machine, medium),
+    };
+  });
+
+  metadataStoreConformance(`SimMetadataStore, ${name}`, async () => {
+    const world = simulated(seed, buggify);
+    const medium = new MetadataMedium();
+    return {
+      ...world,
+      store: new SimMetadataStore(world.machine, medium),
+      reopen: async () => new SimMetadataStore(world.machine, medium),
+    };
+  });
+}
 
 clockConformance("SimClock", async () => {
   const world = simulated();

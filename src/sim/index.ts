@@ -1,4 +1,5 @@
 /** The ports in one deterministic process. Only tests and trials import this floor. */
+export { Buggify } from "./buggify.ts";
 export type { CrashPolicy } from "./crash-policy.ts";
 export { DiskMedium } from "./disk-medium.ts";
 export type { DiskMediumOptions } from "./disk-medium.ts";
@@ -10,7 +11,7 @@ export { SimClock } from "./sim-clock.ts";
 export { SimDigests } from "./sim-digests.ts";
 export type { SimDigestsOptions } from "./sim-digests.ts";
 export { SimDisk } from "./sim-disk.ts";
-export type { Latency, SimDiskOptions } from "./sim-disk.ts";
+export type { SimDiskOptions } from "./sim-disk.ts";
 export { SimLog } from "./sim-log.ts";
 export type { LogLine } from "./sim-log.ts";
 export { SimMachine } from "./sim-machine.ts";
@@ -20,4 +21,4 @@ export type { SimMetadataStoreOptions } from "./sim-metadata-store.ts";
 export { SimMetrics } from "./sim-metrics.ts";
 export { SimNetwork } from "./sim-network.ts";
 export { Simulation } from "./simulation.ts";
-export type { SimulationOptions } from "./simulation.ts";
+export type { Latency, SimulationOptions } from "./simulation.ts";

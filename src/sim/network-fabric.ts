@@ -9,8 +9,7 @@
  */
 import { assert, type Prng } from "../base/index.ts";
 import type { SimMachine } from "./sim-machine.ts";
-import type { Simulation } from "./simulation.ts";
-import type { Latency } from "./sim-disk.ts";
+import type { Latency, Simulation } from "./simulation.ts";
 
 /** What the fabric knows of a stream. */
 export interface FabricStream {
@@ -96,8 +95,7 @@ export class NetworkFabric {
 
   /** For adapters. */
   drawLatencyMs(): number {
-    const { minMs, maxMs } = this.latency;
-    return minMs + (this.prng.u32() / 2 ** 32) * (maxMs - minMs);
+    return this.simulation.drawLatencyMs("network", this.latency, this.prng);
   }
 
   /** For adapters: the machine answers at this address from now on. */

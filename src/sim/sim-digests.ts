@@ -1,8 +1,8 @@
 import { assert, BLOCK_SIZE_BYTES, crc32c, type Prng, sha256 } from "../base/index.ts";
 import { FINGERPRINT_BYTES, type Digests, type DiskMemory } from "../ports/index.ts";
 import { fastFingerprint } from "./fast-fingerprint.ts";
-import type { Latency } from "./sim-disk.ts";
 import type { SimMachine } from "./sim-machine.ts";
+import type { Latency } from "./simulation.ts";
 
 export interface SimDigestsOptions {
   /** "sha256" as on hosts, or "fast": not SHA-256, some ten times quicker, for big sweeps. */
@@ -42,8 +42,8 @@ export class SimDigests implements Digests {
   ): Promise<void> {
     assert(count <= offsets.length, "more blocks than offsets");
     assert(count * FINGERPRINT_BYTES <= target.length, "no room for the fingerprints");
-    const { minMs, maxMs } = this.#options.latency ?? { minMs: 0.01, maxMs: 0.5 };
-    const delayMs = minMs + (this.#prng.u32() / 2 ** 32) * (maxMs - minMs);
+    const latency = this.#options.latency ?? { minMs: 0.01, maxMs: 0.5 };
+    const delayMs = this.#machine.simulation.drawLatencyMs("digest", latency, this.#prng);
     await new Promise<void>((resolve) => this.#machine.schedule(delayMs, resolve));
     for (let i = 0; i < count; i++) {
       this.#one(memory.bytes, offsets[i]!, target, i * FINGERPRINT_BYTES);

@@ -18,14 +18,9 @@ import { assert, CodedError, type Prng, SECTOR_SIZE_BYTES } from "../base/index.
 import type { Disk, DiskDone, DiskFault, DiskMemory } from "../ports/index.ts";
 import type { DiskMedium, MediumWrite } from "./disk-medium.ts";
 import type { SimMachine } from "./sim-machine.ts";
+import type { Latency } from "./simulation.ts";
 
 const POISON = 0xe7;
-
-/** Milliseconds that a request takes: uniform between the two. */
-export interface Latency {
-  readonly minMs: number;
-  readonly maxMs: number;
-}
 
 export interface SimDiskOptions {
   readonly alignmentBytes?: number;
@@ -238,7 +233,7 @@ export class SimDisk implements Disk {
 
   #later(latency: Latency, finish: () => void): void {
     this.#underWay++;
-    const delayMs = latency.minMs + (this.#prng.u32() / 2 ** 32) * (latency.maxMs - latency.minMs);
+    const delayMs = this.#machine.simulation.drawLatencyMs("disk", latency, this.#prng);
     const complete = (): void => {
       if (this.#isHung) {
         this.#held.push(complete);

@@ -17,8 +17,8 @@ import {
   type MetadataStore,
 } from "../ports/index.ts";
 import { applyBatch, type MetadataMedium } from "./metadata-medium.ts";
-import type { Latency } from "./sim-disk.ts";
 import type { SimMachine } from "./sim-machine.ts";
+import type { Latency } from "./simulation.ts";
 import type { SortedEntries } from "./sorted-entries.ts";
 
 const POISON = 0xe7;
@@ -146,8 +146,8 @@ export class SimMetadataStore implements MetadataStore {
     // Batches of the rest of this turn join, as they do while a real store wakes its writer.
     this.#machine.schedule(0, () => {
       const count = this.#waiting.length;
-      const { minMs, maxMs } = this.commitLatency;
-      const delayMs = minMs + (this.#prng.u32() / 2 ** 32) * (maxMs - minMs);
+      const { simulation } = this.#machine;
+      const delayMs = simulation.drawLatencyMs("commit", this.commitLatency, this.#prng);
       this.#machine.schedule(delayMs, () => this.#synced(count));
     });
   }

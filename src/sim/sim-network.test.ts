@@ -66,7 +66,7 @@ async function connected({ simulation, networks }: Scene): Promise<Connection> {
   return { near, far, atNear, atFar };
 }
 
-test("a cut path holds bytes back in its direction only, and delivers them when it heals", async () => {
+test("a cut path holds bytes back in its direction only, until it heals", async () => {
   const world = scene();
   const { near, far, atNear, atFar } = await connected(world);
   world.fabric.block("10.1.0.1", "10.1.0.2");
@@ -127,7 +127,7 @@ test("the fabric resets streams between two addresses, at both ends", async () =
   assert.deepEqual([atNear.closings, atFar.closings], [["connection reset"], ["connection reset"]]);
 });
 
-test("bytes arrive in other pieces than they were written in, the same for the same seed", async () => {
+test("bytes arrive in other pieces than they were written in, as the seed has it", async () => {
   const pieces = async (seed: number): Promise<number> => {
     const world = scene(seed);
     const { near, atFar } = await connected(world);

@@ -90,3 +90,16 @@ test("an error in an event ends the run with that error", async () => {
   });
   await assert.rejects(simulation.runUntilIdle(), /from within/);
 });
+
+test("odd behaviour is off unless asked for, and differs from seed to seed", () => {
+  assert.equal(new Simulation({ seed: 1 }).buggify, undefined);
+  const kinds = new Set<string>();
+  for (let seed = 0; seed < 40; seed++) {
+    const { buggify } = new Simulation({ seed, buggify: true });
+    let fired = 0;
+    for (let i = 0; i < 100; i++) if (buggify?.fires("site", 0.5) === true) fired++;
+    assert.deepEqual(buggify?.sitesOn(), fired > 0 ? ["site"] : []);
+    kinds.add(fired === 0 ? "off" : fired === 100 ? "always" : "sometimes");
+  }
+  assert.deepEqual([...kinds].toSorted(), ["off", "sometimes"]);
+});

@@ -15,6 +15,7 @@
  * Determinism: nothing here depends on anything but the seed and on what product code does.
  */
 import { assert, CodedError, Prng } from "../base/index.ts";
+import { Buggify } from "./buggify.ts";
 import { EventQueue } from "./event-queue.ts";
 import type { SimEvent, SimScope } from "./event-queue.ts";
 import { SimClock } from "./sim-clock.ts";
@@ -31,10 +32,18 @@ export interface SimulationOptions {
   readonly seed: number;
   /** Events of equal time run in random order ("shuffled", the default) or as scheduled. */
   readonly order?: "shuffled" | "as-scheduled";
+  /** Makes adapters behave oddly now and then, within what the ports promise. Off by default. */
+  readonly buggify?: boolean;
   /** Resolves in a macrotask; see the head of this file. */
   readonly turn?: () => Promise<void>;
   /** A run that takes more events than this is taken for one that never comes to rest. */
   readonly eventCountMax?: number;
+}
+
+/** Milliseconds that a request takes: uniform between the two. */
+export interface Latency {
+  readonly minMs: number;
+  readonly maxMs: number;
 }
 
 type Stop = "condition" | "idle" | "deadline";
@@ -45,6 +54,8 @@ export class Simulation {
   readonly prng: Prng;
   /** A clock that survives every machine; a machine's own timers die with it. */
   readonly clock: SimClock;
+  /** Undefined unless asked for. */
+  readonly buggify: Buggify | undefined;
   readonly #queue = new EventQueue();
   readonly #ties: Prng | undefined;
   readonly #turn: (() => Promise<void>) | undefined;
@@ -59,6 +70,7 @@ export class Simulation {
     this.seed = options.seed;
     this.prng = new Prng(options.seed);
     this.#ties = options.order === "as-scheduled" ? undefined : this.prng.fork();
+    this.buggify = options.buggify === true ? new Buggify(this.prng.fork()) : undefined;
     this.#turn = options.turn;
     this.#eventCountMax = options.eventCountMax ?? EVENT_COUNT_MAX;
     this.clock = new SimClock(this, undefined);
@@ -71,6 +83,15 @@ export class Simulation {
   /** Events that have happened so far. */
   get eventCount(): number {
     return this.#eventCount;
+  }
+
+  /** How long a request at this site takes, now and then far longer or nothing. */
+  drawLatencyMs(site: string, latency: Latency, prng: Prng): number {
+    const { minMs, maxMs } = latency;
+    const delayMs = minMs + (prng.u32() / 2 ** 32) * (maxMs - minMs);
+    if (this.buggify === undefined) return delayMs;
+    if (this.buggify.fires(`${site} takes long`, 0.03)) return delayMs * 50;
+    return this.buggify.fires(`${site} takes no time`, 0.3) ? 0 : delayMs;
   }
 
   /** Runs `callback` `delayMs` from now, unless `scope` has lost power by then. */
