@@ -2,10 +2,10 @@
  * Coverage marks: a line in production names the path it is on, and a test proves that it took that
  * path: `const mark = marks.expect("journal wrapped"); ...; mark.verify()`.
  *
- * The only state is what tests expect now; without expectations a hit is one comparison, and nothing
- * that production does may depend on it. Tests of one process that expect the same mark must run one after
- * the other (`node:test` does that within a file): a second expectation of a mark asserts, so that
- * one test is never satisfied by what another one did.
+ * The only state is what tests expect now; without expectations a hit is one comparison, and
+ * nothing that production does may depend on it. Tests of one process that expect the same mark
+ * must run one after the other (`node:test` does that within a file): a second expectation of a
+ * mark asserts, so that one test is never satisfied by what another one did.
  */
 import { assert } from "./assert.ts";
 

@@ -3,8 +3,9 @@ import type { Prng } from "../base/index.ts";
 const SITE_PROBABILITY = 0.25;
 
 /**
- * Invites rare paths. A site is switched on or off once per run; where it is on, it fires by chance at each
- * visit. So runs differ in what goes on in them, not only in when. After FoundationDB's BUGGIFY.
+ * Invites rare paths. A site is switched on or off once per run; where it is on, it fires by chance
+ * at each visit. So runs differ in what goes on in them, not only in when. After FoundationDB's
+ * BUGGIFY.
  */
 export class Buggify {
   readonly #prng: Prng;

@@ -92,8 +92,8 @@ export class SimMachine {
   }
 
   /**
-   * A copy of the medium as a cut now would leave it; the machine runs on. With `onOperation` one run
-   * of a workload gives an image for every operation and policy.
+   * A copy of the medium as a cut now would leave it; the machine runs on. With `onOperation` one
+   * run of a workload gives an image for every operation and policy.
    */
   imageAfterCut<M extends SimMedium & { fork(): M }>(medium: M, policy: CrashPolicy): M {
     assert(this.#media.has(medium), "the machine never had this medium open");
