@@ -1,6 +1,8 @@
 /** The ports in one deterministic process. Only tests and trials import this floor. */
 export { Buggify } from "./buggify.ts";
 export type { CrashPolicy } from "./crash-policy.ts";
+export { standardCuts, sweepCrashes } from "./crash-sweep.ts";
+export type { CrashSweep, CutPoint, SweepMedia, SweepReport } from "./crash-sweep.ts";
 export { DiskMedium } from "./disk-medium.ts";
 export type { DiskMediumOptions } from "./disk-medium.ts";
 export type { SimEvent, SimScope } from "./event-queue.ts";
