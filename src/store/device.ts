@@ -46,8 +46,8 @@ import type { Admission, ComponentHost } from "./store-component.ts";
 import { inspectDisk, requireSuperblock, writeSuperblocks } from "./superblocks.ts";
 import type { DeviceInspection } from "./superblocks.ts";
 
-/** Room that is left to the metadata store and the file system. */
-const FILE_SYSTEM_RESERVE_BYTES: number = 64 << 20;
+/** Room that is left to the metadata store and the file system; less on small devices. */
+const FILE_SYSTEM_RESERVE_BYTES_MAX: number = 64 << 20;
 /** Destage begins when journal memory is this full, or when writers have been quiet for a while. */
 const HIGH_WATER_SHARE = 0.25;
 const QUIET_DELAY_MS = 500;
@@ -370,7 +370,9 @@ export class Device implements ComponentHost {
 
   #sampleSpace(): void {
     this.#admittedSinceSample = 0;
-    const available = this.state.disk.availableBytes() - FILE_SYSTEM_RESERVE_BYTES;
+    const { disk } = this.state;
+    const reserve = Math.min(FILE_SYSTEM_RESERVE_BYTES_MAX, disk.sizeBytes / 16);
+    const available = disk.availableBytes() - reserve;
     this.#availableBlocks = Math.max(0, Math.floor(available / BLOCK_SIZE_BYTES));
   }
 
