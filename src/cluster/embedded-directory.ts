@@ -208,6 +208,8 @@ export class EmbeddedDirectory implements Directory {
     try {
       await this.#store.commit(batch);
     } catch (error) {
+      // A full store has not taken anything of the batch.
+      if (error instanceof CodedError && error.code === "no-space") throw error;
       // Whether the batch is on the disk is unknown: only a restart can tell.
       this.#ended = new CodedError(
         {

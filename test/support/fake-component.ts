@@ -81,6 +81,7 @@ export class FakeComponent implements Component {
     this.#preparing = [];
     this.#called = [];
     this.#actions = [];
+    this.sequences.length = 0;
   }
 
   /** Somebody else opens it at a higher epoch. */

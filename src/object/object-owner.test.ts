@@ -1,0 +1,285 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { assertDefined, BLOCK_SIZE_BYTES, CodedError, Prng } from "../base/index.ts";
+import {
+  component,
+  createVolumeRecord,
+  deleteVolumeRecord,
+  EmbeddedDirectory,
+} from "../cluster/index.ts";
+import { findObject, growVolumeRecord, leavesOf, mirror, witness } from "../cluster/index.ts";
+import type { TreeNode } from "../cluster/index.ts";
+import { MetadataMedium, SimLog, SimMachine, SimMetadataStore, Simulation } from "../sim/index.ts";
+import { FakeComponent } from "../../test/support/fake-component.ts";
+import { randomBytes, randomRange, Requests, runUntil } from "../../test/support/volume-bench.ts";
+import { ObjectLayout } from "./object-layout.ts";
+import { ObjectOwner } from "./object-owner.ts";
+import type { OwnerWorld } from "./object-owner.ts";
+import type { VolumeIo } from "./volume-io.ts";
+
+const CLUSTER = "c1";
+const SIZE_BYTES = 2 ** 18 + 512;
+
+class World {
+  readonly prng: Prng;
+  readonly simulation: Simulation;
+  readonly log: SimLog;
+  readonly fakes = new Map<string, FakeComponent>();
+  readonly deadHosts = new Set<string>();
+  readonly grown: string[] = [];
+  readonly directory: EmbeddedDirectory;
+  leaseIsAlive = true;
+
+  private constructor(seed: number, simulation: Simulation, directory: EmbeddedDirectory) {
+    this.prng = new Prng(seed);
+    this.simulation = simulation;
+    this.log = new SimLog(simulation.clock);
+    this.directory = directory;
+  }
+
+  static async of(tree: TreeNode, seed = 1): Promise<World> {
+    const simulation = new Simulation({ seed });
+    const machine = new SimMachine(simulation);
+    const store = new SimMetadataStore(machine, new MetadataMedium());
+    const world = new World(seed, simulation, await EmbeddedDirectory.open(store, machine.clock));
+    const sizes = new ObjectLayout(tree).componentSizes(Math.ceil(SIZE_BYTES / BLOCK_SIZE_BYTES));
+    for (const { componentId } of leavesOf(tree)) {
+      const blockCount = sizes.get(componentId) ?? 0;
+      world.fakes.set(componentId, new FakeComponent(componentId, blockCount, world.prng.fork()));
+    }
+    const creating = createVolumeRecord(world.directory, CLUSTER, {
+      objectId: "o1",
+      name: "v",
+      sizeBytes: SIZE_BYTES,
+      policy: { failuresToTolerate: 0, stripes: 1 },
+      tree,
+      placement: leavesOf(tree).map(({ componentId }) => ({
+        componentId,
+        hostId: "h1",
+        deviceId: "d1",
+      })),
+    });
+    await simulation.run(creating);
+    return world;
+  }
+
+  asHost(hostId: string): OwnerWorld {
+    return {
+      directory: this.directory,
+      clusterId: CLUSTER,
+      hostId,
+      log: this.log,
+      components: (componentId) => this.fakes.get(componentId),
+      growComponent: async (componentId, blockCount) => {
+        this.grown.push(`${componentId} ${blockCount}`);
+        assertDefined(this.fakes.get(componentId), "no such component").blockCount = blockCount;
+      },
+      isLeaseAlive: () => this.leaseIsAlive,
+      isHostAlive: async (owner) => !this.deadHosts.has(owner),
+    };
+  }
+
+  take(hostId = "h1"): Promise<ObjectOwner> {
+    return this.simulation.run(ObjectOwner.take(this.asHost(hostId), "o1", false));
+  }
+
+  /** Runs components until the promise settles. */
+  async settle<T>(promise: Promise<T>): Promise<T> {
+    let isSettled = false;
+    const note = (): void => void (isSettled = true);
+    promise.then(note, note);
+    await runUntil([...this.fakes.values()], this.prng, () => isSettled);
+    return promise;
+  }
+}
+
+const hasCode =
+  (code: string) =>
+  (error: unknown): boolean =>
+    error instanceof CodedError && error.code === code;
+
+test("what was acknowledged is there for the next owner; of a block in flight all or nothing", async () => {
+  for (let seed = 1; seed <= 20; seed++) {
+    const world = await World.of(component("a"), seed);
+    const fake = world.fakes.get("a")!;
+    fake.refusal = seed % 2 === 0 ? 0.2 : 0;
+    // For each block what it may hold: what was acknowledged last, and everything called since.
+    const blockCount = Math.ceil(SIZE_BYTES / BLOCK_SIZE_BYTES);
+    const possible = Array.from({ length: blockCount }, (): Uint8Array[] => [
+      new Uint8Array(BLOCK_SIZE_BYTES),
+    ]);
+    let living: VolumeIo | undefined;
+    for (let life = 0; life < 4; life++) {
+      const owner = await world.take();
+      living = owner.volume;
+      assert.equal(owner.epoch, life + 1);
+      const requests = new Requests(owner.volume);
+      for (const [block, contents] of possible.entries()) {
+        const at = block * BLOCK_SIZE_BYTES;
+        const length = Math.min(BLOCK_SIZE_BYTES, SIZE_BYTES - at);
+        const { bytes } = await world.settle(requests.read(at, length));
+        const found = contents.find((c) => Buffer.compare(c.subarray(0, length), bytes) === 0);
+        assert.ok(found, `block ${block} of life ${life} (seed ${seed}) holds something else`);
+        possible[block] = [found];
+      }
+      for (let i = 0; i < 60; i++) {
+        const { offset, lengthBytes } = randomRange(world.prng, SIZE_BYTES);
+        const bytes = randomBytes(world.prng, lengthBytes);
+        const mine = overlay(possible, offset, bytes);
+        void requests.write(bytes, offset).then((fault) => {
+          // The dead owner's requests are refused once its successor is known: nobody hears of it.
+          if (owner.volume !== living) return;
+          assert.equal(fault, undefined);
+          for (const [block, contents] of mine) {
+            const list = possible[block]!;
+            list.splice(0, list.indexOf(contents));
+          }
+        });
+        await runUntil([fake], world.prng, () => requests.pendingCount < 8);
+      }
+      fake.crash();
+      living = undefined;
+    }
+  }
+});
+
+/** Adds the versions that the blocks have after a write; returns them by block. */
+function overlay(
+  possible: Uint8Array[][],
+  offset: number,
+  bytes: Uint8Array,
+): Map<number, Uint8Array> {
+  const versions = new Map<number, Uint8Array>();
+  for (let at = offset; at < offset + bytes.length;) {
+    const block = Math.floor(at / BLOCK_SIZE_BYTES);
+    const end = Math.min((block + 1) * BLOCK_SIZE_BYTES, offset + bytes.length);
+    const version = possible[block]!.at(-1)!.slice();
+    version.set(bytes.subarray(at - offset, end - offset), at - block * BLOCK_SIZE_BYTES);
+    possible[block]!.push(version);
+    versions.set(block, version);
+    at = end;
+  }
+  return versions;
+}
+
+test("an owner says what it owns, and its record says who owns it", async () => {
+  const world = await World.of(component("a"));
+  const owner = await world.take();
+  const requests = new Requests(owner.volume);
+  await world.settle(requests.write(new Uint8Array(4096), 0));
+  assert.deepEqual(owner.state, {
+    objectId: "o1",
+    name: "v",
+    sizeBytes: SIZE_BYTES,
+    epoch: 1,
+    owner: "h1",
+    accessible: true,
+    reason: undefined,
+    tree: component("a"),
+    components: [
+      { componentId: "a", hostId: "h1", deviceId: "d1", state: { kind: "active" }, sequence: 1 },
+    ],
+  });
+  assert.equal((await findObject(world.directory, CLUSTER, "o1"))?.record.owner, "h1");
+  const deleting = deleteVolumeRecord(world.directory, CLUSTER, "v");
+  await assert.rejects(world.simulation.run(deleting), hasCode("volume-in-use"));
+  await world.simulation.run(owner.close());
+  await owner.close();
+  assert.equal(owner.state.accessible, false);
+  const { record } = assertDefined(await findObject(world.directory, CLUSTER, "o1"), "no record");
+  assert.deepEqual([record.owner, record.epoch], [undefined, 1]);
+  assert.equal(await requests.flush(), "shutting-down");
+  await world.simulation.run(deleteVolumeRecord(world.directory, CLUSTER, "v"));
+  await assert.rejects(world.take(), hasCode("volume-not-found"));
+});
+
+test("a volume in use on a host that is alive is not taken; of a dead host it is, and that one is fenced", async () => {
+  const world = await World.of(component("a"));
+  const first = await world.take("h1");
+  await assert.rejects(world.take("h2"), hasCode("volume-in-use"));
+  world.deadHosts.add("h1");
+  const reasons: string[] = [];
+  first.onStopped((reason) => reasons.push(reason));
+  const old = new Requests(first.volume);
+  const inFlight = old.write(new Uint8Array(4096).fill(1), 0);
+  const second = await world.take("h2");
+  assert.equal(second.epoch, 2);
+  assert.equal(await world.settle(inFlight), "not-owner");
+  assert.equal(reasons.length, 1);
+  assert.equal(first.state.accessible, false);
+  assert.equal((await old.read(0, 512)).fault, "not-owner");
+  const { bytes } = await world.settle(new Requests(second.volume).read(0, 4096));
+  assert.ok(bytes.every((byte) => byte === 0));
+  await world.simulation.run(first.close());
+  assert.equal((await findObject(world.directory, CLUSTER, "o1"))?.record.owner, "h2");
+});
+
+test("an owner learns from the directory that it was replaced, without any I/O", async () => {
+  const world = await World.of(component("a"));
+  const first = await world.take("h1");
+  world.deadHosts.add("h1");
+  await world.take("h2");
+  assert.match(first.state.reason ?? "", /another host/);
+  assert.equal(await new Requests(first.volume).write(new Uint8Array(512), 0), "not-owner");
+});
+
+test("without a component, or with a component that fails to open, the object is inaccessible and says why", async () => {
+  const world = await World.of(component("a"));
+  const fake = world.fakes.get("a")!;
+  world.fakes.delete("a");
+  await assert.rejects(
+    world.take(),
+    (error) => hasCode("object-inaccessible")(error) && /component a/.test(String(error)),
+  );
+  assert.equal((await findObject(world.directory, CLUSTER, "o1"))?.record.owner, undefined);
+  world.fakes.set("a", fake);
+  assert.equal((await world.take()).epoch, 2);
+  fake.takeOver();
+  fake.takeOver();
+  await assert.rejects(world.take(), hasCode("not-owner"));
+});
+
+test("a mirror is served by the votes and the leg that are left, and the missing one is stale first", async () => {
+  const tree = mirror([component("a"), component("b"), witness("w")]);
+  const world = await World.of(tree);
+  const owner = await world.take();
+  const requests = new Requests(owner.volume);
+  await world.settle(requests.write(new Uint8Array(4096).fill(7), 4096));
+  await world.simulation.run(owner.close());
+  world.fakes.delete("a");
+  const second = await world.take();
+  assert.deepEqual(
+    second.state.components.map(({ state }) => state),
+    [{ kind: "stale", since: 1 }, { kind: "active" }, { kind: "active" }],
+  );
+  const { bytes } = await world.settle(new Requests(second.volume).read(4096, 4096));
+  assert.ok(bytes.every((byte) => byte === 7));
+  await world.simulation.run(second.close());
+  world.fakes.delete("w");
+  await assert.rejects(
+    world.take(),
+    (error) => hasCode("object-inaccessible")(error) && /1 of 3 votes/.test(String(error)),
+  );
+});
+
+test("a volume grows while it is in use, components first, and new space reads as zeroes", async () => {
+  const world = await World.of(component("a"));
+  const owner = await world.take();
+  const requests = new Requests(owner.volume);
+  await world.settle(requests.write(new Uint8Array(512).fill(1), SIZE_BYTES - 512));
+  const sizeBytes = 3 * 2 ** 20;
+  await world.simulation.run(owner.resize(sizeBytes));
+  assert.deepEqual(world.grown, ["a 768"]);
+  assert.equal(owner.volume.sizeBytes, sizeBytes);
+  assert.equal((await findObject(world.directory, CLUSTER, "o1"))?.record.sizeBytes, sizeBytes);
+  const { bytes } = await world.settle(requests.read(SIZE_BYTES - 512, 4096));
+  assert.ok(bytes.subarray(0, 512).every((byte) => byte === 1));
+  assert.ok(bytes.subarray(512).every((byte) => byte === 0));
+  await world.settle(requests.write(new Uint8Array(512), sizeBytes - 512));
+  await assert.rejects(owner.resize(SIZE_BYTES), hasCode("volume-shrink-unsupported"));
+  await assert.rejects(owner.resize(sizeBytes + 1), hasCode("volume-size-invalid"));
+  await world.simulation.run(owner.close());
+  const growing = growVolumeRecord(world.directory, CLUSTER, "v", 2 * sizeBytes);
+  await world.simulation.run(growing);
+  await assert.rejects(world.take(), hasCode("component-too-small"));
+});
