@@ -92,16 +92,16 @@ export async function sweepCrashes<Acknowledged>(
     }
   };
   machine.onOperation = takeImages;
-  let isOver = false;
+  const progress = { isOver: false };
   const work = sweep.workload(machine, sweep.media).finally(() => {
     takeImages({ number: machine.operationCount + 1, kind: "end", offset: 0, lengthBytes: 0 });
     machine.onOperation = undefined;
-    isOver = true;
+    progress.isOver = true;
   });
   // Whoever awaits it below hears of a failure; until then it is not an unhandled one.
   work.catch(() => {});
-  while (!isOver || images.length > 0) {
-    await simulation.runUntil(() => isOver || images.length > 0);
+  while (!progress.isOver || images.length > 0) {
+    await simulation.runUntil(() => progress.isOver || images.length > 0);
     for (const image of images.splice(0)) {
       await verifyImage(sweep, image);
       imageCount++;

@@ -12,6 +12,8 @@ import type { Survival } from "./crash-policy.ts";
 import type { SimMedium } from "./sim-machine.ts";
 
 const PAGE_BYTES = BLOCK_SIZE_BYTES;
+/** A slab lives as long as one page of it does, so it is not larger than it must be. */
+const SLAB_BYTES = 64 * 1024;
 
 export interface DiskMediumOptions {
   readonly sizeBytes: number;
@@ -42,6 +44,8 @@ export class DiskMedium implements SimMedium {
   readonly #allocated = new Set<number>();
   #unflushed: MediumWrite[] = [];
   #completions = 0;
+  #slab: Uint8Array = new Uint8Array(0);
+  #slabUsed = 0;
 
   constructor(options: DiskMediumOptions) {
     assert(options.sizeBytes % SECTOR_SIZE_BYTES === 0, "a disk is a whole number of sectors");
@@ -60,6 +64,19 @@ export class DiskMedium implements SimMedium {
   /** Completions so far: what a flush requested now will cover. */
   get completions(): number {
     return this.#completions;
+  }
+
+  /** A copy for a write. Small ones share a slab: an allocation each would be most of the work. */
+  copyIn(bytes: Uint8Array): Uint8Array {
+    if (bytes.length > SLAB_BYTES / 4) return bytes.slice();
+    if (this.#slabUsed + bytes.length > this.#slab.length) {
+      this.#slab = new Uint8Array(SLAB_BYTES);
+      this.#slabUsed = 0;
+    }
+    const copy = this.#slab.subarray(this.#slabUsed, this.#slabUsed + bytes.length);
+    this.#slabUsed += bytes.length;
+    copy.set(bytes);
+    return copy;
   }
 
   /** The bytes a reader sees now. */
@@ -183,10 +200,16 @@ export class DiskMedium implements SimMedium {
     const index = Math.floor(offset / PAGE_BYTES);
     for (const pages of [this.#platter, this.#visible]) {
       if (pages === this.#visible && !pages.has(index)) continue;
-      const page = pages.get(index)?.slice() ?? new Uint8Array(PAGE_BYTES);
-      page[offset % PAGE_BYTES]! ^= 1 << bit;
-      pages.set(index, page);
+      const page = pages.get(index) ?? new Uint8Array(PAGE_BYTES);
+      pages.set(index, withFlippedBit(page, offset % PAGE_BYTES, bit));
     }
+    // Writes that completed carry their bytes to the platter later: the damage goes with them.
+    this.#unflushed = this.#unflushed.map((write) => {
+      const at = offset - write.offset;
+      if (write.completion === 0 || write.bytes === undefined) return write;
+      if (at < 0 || at >= write.lengthBytes) return write;
+      return { ...write, bytes: withFlippedBit(write.bytes, at, bit) };
+    });
   }
 
   #page(index: number): Uint8Array | undefined {
@@ -232,16 +255,22 @@ export class DiskMedium implements SimMedium {
       (a, b) =>
         (a.completion || Infinity) - (b.completion || Infinity) || a.operation - b.operation,
     );
+    // Some cuts lose nearly all, some nearly nothing: what is rare in between is common at the ends.
+    const keeping = prng.pick([0.1, 0.5, 0.9]);
     for (const write of order) {
-      const fate = prng.below(4);
-      if (fate === 0) continue;
-      const runs = fate === 1 ? [write] : randomRuns(write, prng);
+      const runs = prng.chance(0.5) ? randomRuns(write, prng) : prng.chance(keeping) ? [write] : [];
       for (const run of runs) applyRange(this.#platter, run, 0, run.lengthBytes);
     }
   }
 }
 
 type Extent = Pick<MediumWrite, "offset" | "lengthBytes" | "bytes">;
+
+function withFlippedBit(bytes: Uint8Array, at: number, bit: number): Uint8Array {
+  const damaged = bytes.slice();
+  damaged[at]! ^= 1 << bit;
+  return damaged;
+}
 
 /** A random subset of a write's sectors; how many is random, too. */
 function randomRuns(write: Extent, prng: Prng): Extent[] {

@@ -132,6 +132,19 @@ test("a flipped bit is on the platter and in what readers see", async () => {
   assert.equal(bytes[101], 0xf0);
 });
 
+test("a bit that flips before the flush is still wrong after it", async () => {
+  const { machine, medium, disk } = setUp();
+  await machine.run(async () => {
+    await put(disk, 0, 4096, 0xf0);
+    medium.flipBit(100, 0);
+    await new DiskRequests(disk).flush();
+  });
+  machine.cutPower({ kind: "none" });
+  const bytes = new Uint8Array(4096);
+  medium.copyOut(bytes, 0);
+  assert.equal(bytes[100], 0xf1);
+});
+
 test("a latent error fails reads until the sector is written again", async () => {
   const { machine, medium, disk } = setUp();
   medium.failReads(1000, 1);

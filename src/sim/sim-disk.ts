@@ -110,7 +110,7 @@ export class SimDisk implements Disk {
     const memory = source.bytes.subarray(sourceAt, sourceAt + lengthBytes);
     const fault = this.#writeFault(offset, lengthBytes);
     const landsAt = this.#landing(offset, lengthBytes);
-    const write = this.#describe(landsAt ?? offset, lengthBytes, memory.slice());
+    const write = this.#describe(landsAt ?? offset, lengthBytes, this.medium.copyIn(memory));
     const isReal = this.#isUp && fault !== "no-space" && landsAt !== undefined;
     if (isReal) this.medium.begin(write);
     this.#machine.operationRequested("write", offset, lengthBytes);
