@@ -1,7 +1,7 @@
 /**
- * A minimal NBD client for tests: one connection, many requests in flight, simple replies. It exists
- * because a test of crashes must know which write was acknowledged and which was merely sent, which no
- * tool reports. Source: the NBD protocol document of the nbd project (doc/proto.md).
+ * A minimal NBD client for tests: one connection, many requests in flight, simple replies. It
+ * exists because a test of crashes must know which write was acknowledged and which was merely
+ * sent, which no tool reports. Source: the NBD protocol document of the nbd project (doc/proto.md).
  */
 import * as net from "node:net";
 

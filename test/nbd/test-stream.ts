@@ -56,7 +56,7 @@ export class TestStream implements ByteStream {
   /** The client sends. The bytes are destroyed afterwards, as in a buffer that is used again. */
   deliver(bytes: Uint8Array): void {
     assert(!this.isPaused, "nothing is delivered while paused");
-    const buffer = bytes.slice();
+    const buffer = Buffer.from(bytes);
     this.#handler!.data(buffer);
     buffer.fill(0xdd);
   }
@@ -69,7 +69,7 @@ export class TestStream implements ByteStream {
   drain(): void {
     const queue = this.#queue;
     this.#queue = [];
-    for (const { bytes } of queue) this.#received.push(bytes.slice());
+    for (const { bytes } of queue) this.#received.push(Buffer.from(bytes));
     for (const { token } of queue) if (token >= 0) this.#handler!.written(token);
     if (this.#isAboveHighWater && this.#queue.length === 0) {
       this.#isAboveHighWater = false;

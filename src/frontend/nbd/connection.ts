@@ -28,6 +28,7 @@ export class Connection implements ByteStreamHandler, HandshakeOwner, Transmissi
   readonly #handshake: Handshake;
   #transmission: Transmission | undefined;
   #agreement: Agreement | undefined;
+  #memory: ReadMemory | undefined;
   /** Received and not consumed; while there is any, the stream is paused. */
   #rest: Uint8Array | undefined;
   #isConsuming = false;
@@ -64,6 +65,7 @@ export class Connection implements ByteStreamHandler, HandshakeOwner, Transmissi
 
   destroy(): void {
     this.#isOver = true;
+    this.#transmission?.cutOff();
     this.#stream.destroy();
   }
 
@@ -75,7 +77,8 @@ export class Connection implements ByteStreamHandler, HandshakeOwner, Transmissi
     }
     const at = this.#consume(bytes);
     if (this.#isOver || !this.#mustWait()) return;
-    this.#rest = bytes.slice(at);
+    // A copy for certain: `slice` of Node's buffers makes none.
+    this.#rest = new Uint8Array(bytes.subarray(at));
     this.#stream.pause();
   }
 
@@ -107,8 +110,6 @@ export class Connection implements ByteStreamHandler, HandshakeOwner, Transmissi
   send(bytes: Uint8Array): boolean {
     return this.#stream.write(bytes, NOT_REPORTED);
   }
-
-  #memory: ReadMemory | undefined;
 
   agreed(agreement: Agreement): void {
     this.#agreement = agreement;
@@ -150,7 +151,7 @@ export class Connection implements ByteStreamHandler, HandshakeOwner, Transmissi
 
   #endOfInput(): void {
     if (this.#transmission === undefined) this.destroy();
-    else this.#transmission.finish();
+    else this.#transmission.endInput();
   }
 
   #mustWait(): boolean {

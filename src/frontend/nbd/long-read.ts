@@ -14,7 +14,7 @@ import { ChunkFlag, Command, Errno } from "./wire.ts";
 const PIECES_MAX = 3;
 
 /**
- * `broken`: a failure that the protocol cannot report any more; only the end of the connection tells.
+ * `broken`: a failure that the protocol cannot report any more; only a cut connection tells.
  */
 export type LongReadState = "running" | "answered" | "broken";
 

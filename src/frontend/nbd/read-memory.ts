@@ -92,7 +92,7 @@ export class ReadMemory {
   }
 
   /**
-   * `memory.bytes[start..end)` of a block; the view is kept, because the next reply is likely to be alike.
+   * A part of `memory.bytes` in a block; kept, because the next reply is likely to be alike.
    */
   view(page: number, start: number, end: number): Uint8Array {
     const kept = this.#views[page];

@@ -9,7 +9,7 @@ import { WritePayload } from "./write-payload.ts";
 import type { PieceSink } from "./write-payload.ts";
 
 /**
- * `taken`: go on. `refused`: go on, and throw the payload away. `wait`: stop, and offer this request
+ * `taken`: go on. `refused`: go on and throw the payload away. `wait`: stop and offer this request
  * again at the next call. `stop`: nothing more is wanted.
  */
 export type Admission = "taken" | "refused" | "wait" | "stop";
@@ -41,6 +41,11 @@ export class RequestParser {
   constructor(handler: RequestHandler) {
     this.#handler = handler;
     this.#payload = new WritePayload(handler.payloadPiece);
+  }
+
+  /** A part of a payload has not arrived. */
+  get isInPayload(): boolean {
+    return this.#payload.leftBytes > 0;
   }
 
   /** Takes what it can of `bytes[start..end)` and returns where it stopped. */

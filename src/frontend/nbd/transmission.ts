@@ -97,6 +97,7 @@ export class Transmission implements RequestHandler {
 
   /** The stream reports what it was given by this connection. */
   written(token: number): void {
+    if (this.#phase === "gone") return;
     if (token >= REQUESTS_IN_FLIGHT_MAX) this.#replies.ring.written(token);
     else {
       this.#releaseSlot(token);
@@ -105,25 +106,30 @@ export class Transmission implements RequestHandler {
     if (this.#stalled || this.#submitDue) this.#scheduleTurn();
   }
 
-  /**
-   * The client sends nothing more, or said so: answers what is under way, then reports `finished`.
-   */
-  finish(): void {
-    this.#parser.stop();
-    if (this.#phase === "open" || this.#phase === "shutting-down") this.#phase = "ending";
-    this.#scheduleTurn();
+  /** The client sends nothing more. A request that has not arrived whole fails. */
+  endInput(): void {
+    if (this.#parser.isInPayload) {
+      this.#slots.errno[this.#payloadSlot] = Errno.invalid;
+      this.#partDone(this.#payloadSlot);
+    }
+    this.#finish();
   }
 
-  /** As `finish`, but requests that still arrive are refused rather than ignored. */
+  /** Answers what is under way and refuses what still arrives, then reports `finished`. */
   shutDown(): void {
     if (this.#phase === "open") this.#phase = "shutting-down";
     this.#scheduleTurn();
   }
 
-  /** The stream is closed. `onIdle` is called once the volume no longer uses the memory. */
-  abandon(onIdle: () => void): void {
+  /** Nothing is sent any more: the stream is being destroyed. */
+  cutOff(): void {
     this.#phase = "gone";
     this.#parser.stop();
+  }
+
+  /** The stream is closed. `onIdle` is called once the volume no longer uses the memory. */
+  abandon(onIdle: () => void): void {
+    this.cutOff();
     this.#onIdle = onIdle;
     this.#reportIdle();
   }
@@ -131,7 +137,7 @@ export class Transmission implements RequestHandler {
   request(request: NbdRequest): Admission {
     const { command, lengthBytes } = request;
     if (command === Command.disconnect) {
-      this.finish();
+      this.#finish();
       return "stop";
     }
     if (!this.#hasRoom(command, lengthBytes)) return this.#wait();
@@ -163,6 +169,13 @@ export class Transmission implements RequestHandler {
 
   violation(reason: string): void {
     this.#owner.violation(reason);
+  }
+
+  /** Answers what is under way, then reports `finished`. */
+  #finish(): void {
+    this.#parser.stop();
+    if (this.#phase === "open" || this.#phase === "shutting-down") this.#phase = "ending";
+    this.#scheduleTurn();
   }
 
   #wait(): Admission {
