@@ -255,7 +255,7 @@ export class DiskMedium implements SimMedium {
       (a, b) =>
         (a.completion || Infinity) - (b.completion || Infinity) || a.operation - b.operation,
     );
-    // Some cuts lose nearly all, some nearly nothing: what is rare in between is common at the ends.
+    // Some cuts lose nearly all, some nearly nothing: the ends would be rare otherwise.
     const keeping = prng.pick([0.1, 0.5, 0.9]);
     for (const write of order) {
       const runs = prng.chance(0.5) ? randomRuns(write, prng) : prng.chance(keeping) ? [write] : [];
