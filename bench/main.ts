@@ -1,6 +1,7 @@
 /**
  * The benchmark runner.
  *
+ *   npm run bench -- cache ...         simulates replacement policies: see bench/cache.ts
  *   npm run bench -- NAME [--rounds N] [--seconds S] [--dir FOLDER] [--only PART] [--target PART]
  *       [--json] [--record]
  *
@@ -14,15 +15,24 @@ import * as path from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import type { Benchmark, BenchmarkResult, Figure } from "./benchmark.ts";
+import { run as runCacheSimulator } from "./cache.ts";
 import { nbdBenchmark } from "./nbd.ts";
 
 const BENCHMARKS: readonly Benchmark[] = [nbdBenchmark];
+/** Programs with options of their own. */
+const PROGRAMS: ReadonlyMap<string, (args: readonly string[]) => Promise<void>> = new Map([
+  ["cache", runCacheSimulator],
+]);
 const ROUNDS_MAX = 100;
 const SECONDS_MAX = 3600;
 
 const repository = fileURLToPath(new URL("../..", import.meta.url));
 
+const args = process.argv.slice(2);
+const program = PROGRAMS.get(args[0] ?? "");
+
 const { values, positionals } = parseArgs({
+  args: program === undefined ? args : [],
   allowPositionals: true,
   options: {
     rounds: { type: "string" },
@@ -134,7 +144,7 @@ async function main(): Promise<void> {
   for (const note of result.notes) console.log(`- ${note}`);
 }
 
-await main().catch((error: unknown) => {
+await (program === undefined ? main() : program(args.slice(1))).catch((error: unknown) => {
   console.error(`bench: ${error instanceof Error ? error.message : String(error)}`);
   process.exitCode = 1;
 });
