@@ -69,5 +69,11 @@ function simulate(trace: Trace, size: number, name: string, factory: PolicyFacto
   const policy = factory({ capacity, uniqueCount, trace: keys });
   let misses = 0;
   for (let i = 0; i < keys.length; i++) if (!policy.access(keys[i]!)) misses++;
-  return { trace: trace.name, size, entries: capacity, policy: name, missRatio: misses / keys.length };
+  return {
+    trace: trace.name,
+    size,
+    entries: capacity,
+    policy: name,
+    missRatio: misses / keys.length,
+  };
 }
