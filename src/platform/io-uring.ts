@@ -1,5 +1,5 @@
 /**
- * One io_uring, owned by the thread that makes it.
+ * One io_uring for one file, owned by the thread that makes it.
  *
  * The rings are the kernel's memory, mapped: entries are filled in place, heads and tails move with
  * Atomics, and one system call hands over a whole batch and collects what has completed meanwhile.
@@ -31,8 +31,8 @@ export const OP_READ = 22;
 export const OP_WRITE = 23;
 export const OP_FSYNC = 3;
 export const OP_FALLOCATE = 17;
-/** Operation flag of OP_FSYNC. */
-export const FSYNC_DATASYNC = 1;
+/** fdatasync, not fsync. */
+const FSYNC_DATASYNC = 1;
 
 const SETUP_CLAMP = 1 << 4;
 const SETUP_SUBMIT_ALL = 1 << 7;
@@ -103,6 +103,7 @@ export class IoUring {
   readonly entryCount: number;
 
   readonly #fd: number;
+  readonly #targetFd: number;
   readonly #ringAddress: number;
   readonly #ringBytes: number;
   readonly #entriesAddress: number;
@@ -124,7 +125,8 @@ export class IoUring {
   #closed = false;
 
   /** Throws `SystemCallError`: ENOSYS or EPERM where io_uring does not exist or is forbidden. */
-  constructor(entryCountWanted: number) {
+  constructor(targetFd: number, entryCountWanted: number) {
+    this.#targetFd = targetFd;
     const { fd, params } = setUp(entryCountWanted);
     this.#fd = fd;
     this.entryCount = params[PARAM_SQ_ENTRIES]!;
@@ -164,24 +166,22 @@ export class IoUring {
    */
   queue(
     operation: number,
-    fd: number,
     address: number,
     lengthBytes: number,
     offset: number,
-    operationFlags: number,
     userData: number,
   ): void {
     assert(this.#unsubmittedCount < this.entryCount, "the submission ring has room");
     const at = (this.#sqTail & this.#sqMask) * SQE_WORDS;
     const entry = this.#entries;
     entry[at] = operation;
-    entry[at + 1] = fd;
+    entry[at + 1] = this.#targetFd;
     entry[at + 2] = offset % TWO_32;
     entry[at + 3] = offset / TWO_32;
     entry[at + 4] = address % TWO_32;
     entry[at + 5] = address / TWO_32;
     entry[at + 6] = lengthBytes;
-    entry[at + 7] = operationFlags;
+    entry[at + 7] = operation === OP_FSYNC ? FSYNC_DATASYNC : 0;
     entry[at + 8] = userData;
     for (let word = 9; word < SQE_WORDS; word++) entry[at + word] = 0;
     this.#sqTail = (this.#sqTail + 1) | 0;

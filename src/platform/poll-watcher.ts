@@ -22,7 +22,7 @@ let polls: UvPolls | undefined;
 function pollsOfThread(): UvPolls {
   if (polls !== undefined) return polls;
   const created = new UvPolls(
-    (handle) => watchers.get(handle)?.onReadable(),
+    (handle) => callBack(watchers.get(handle)),
     (handle) => {
       freeHandles.push(handle);
       const resolve = closing.get(handle);
@@ -40,6 +40,17 @@ function pollsOfThread(): UvPolls {
   });
   polls = created;
   return created;
+}
+
+/** An error must not unwind through libuv: a worker would end without closing its handles. */
+function callBack(watcher: PollWatcher | undefined): void {
+  try {
+    watcher?.onReadable();
+  } catch (error) {
+    setImmediate(() => {
+      throw error;
+    });
+  }
 }
 
 export class PollWatcher {

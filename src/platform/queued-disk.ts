@@ -98,7 +98,7 @@ export abstract class QueuedDisk implements Disk {
   ): void {
     this.#checkMemory(target, targetAt, lengthBytes);
     this.#checkRange(offset, lengthBytes);
-    this.#request(READ, target, targetAt, lengthBytes, offset, done, token);
+    this.#request(this.#describe(READ, target, targetAt, lengthBytes, offset), done, token);
   }
 
   write(
@@ -111,16 +111,16 @@ export abstract class QueuedDisk implements Disk {
   ): void {
     this.#checkMemory(source, sourceAt, lengthBytes);
     this.#checkRange(offset, lengthBytes);
-    this.#request(WRITE, source, sourceAt, lengthBytes, offset, done, token);
+    this.#request(this.#describe(WRITE, source, sourceAt, lengthBytes, offset), done, token);
   }
 
   flush(done: DiskDone, token: number): void {
-    this.#request(FLUSH, undefined, 0, 0, 0, done, token);
+    this.#request(this.#describe(FLUSH, undefined, 0, 0, 0), done, token);
   }
 
   punch(offset: number, lengthBytes: number, done: DiskDone, token: number): void {
     this.#checkRange(offset, lengthBytes);
-    this.#request(PUNCH, undefined, 0, lengthBytes, offset, done, token);
+    this.#request(this.#describe(PUNCH, undefined, 0, lengthBytes, offset), done, token);
   }
 
   submit(): void {
@@ -201,15 +201,13 @@ export abstract class QueuedDisk implements Disk {
     this.#idle?.();
   }
 
-  #request(
+  #describe(
     operation: number,
     memory: DiskMemory | undefined,
     position: number,
     lengthBytes: number,
     offset: number,
-    done: DiskDone,
-    token: number,
-  ): void {
+  ): number {
     assert(!this.#closing, "the disk is closed");
     if (this.#freeCount === this.#slotsEver) this.keepProcessAlive(true);
     const slot = this.#takeSlot();
@@ -219,6 +217,10 @@ export abstract class QueuedDisk implements Disk {
     this.lengths[slot] = lengthBytes;
     this.offsets[slot] = offset;
     this.progresses[slot] = 0;
+    return slot;
+  }
+
+  #request(slot: number, done: DiskDone, token: number): void {
     this.#callbacks[slot] = done;
     this.#tokens[slot] = token;
     this.#enqueue(slot);

@@ -208,7 +208,6 @@ const nativeEnter: (
   completeCountMin: number,
   flags: number,
   signals: number,
-  signalsBytes: number,
 ) => number = library.func("syscall", "int64_t", [
   "int64_t",
   "int",
@@ -241,7 +240,7 @@ export function ioUringSetup(entries: number, parameters: number): number {
 
 /** How many entries the kernel took, or a negative errno. */
 export function ioUringEnter(fd: number, submitCount: number, flags: number): number {
-  const taken = nativeEnter(SYS_IO_URING_ENTER, fd, submitCount, 0, flags, 0, 0);
+  const taken = nativeEnter(SYS_IO_URING_ENTER, fd, submitCount, 0, flags, 0);
   return taken >= 0 ? taken : -koffi.errno();
 }
 

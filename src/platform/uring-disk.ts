@@ -23,7 +23,7 @@ export class UringDisk extends QueuedDisk {
 
   /** Throws `SystemCallError` where io_uring does not exist or is forbidden. Owns `file` from then on. */
   constructor(file: DeviceFile) {
-    const ring = new IoUring(RING_ENTRIES);
+    const ring = new IoUring(file.fd, RING_ENTRIES);
     super(file, ring.entryCount);
     this.#ring = ring;
     this.#watcher = new PollWatcher(ring.eventFd, this.#onReadable, () => ring.close());
@@ -31,33 +31,19 @@ export class UringDisk extends QueuedDisk {
 
   protected override start(slot: number): void {
     const operation = this.operations[slot]!;
-    const fd = this.file.fd;
     if (operation === FLUSH) {
-      this.#ring.queue(OP_FSYNC, fd, 0, 0, 0, FSYNC_DATASYNC, slot);
+      this.#ring.queue(OP_FSYNC, 0, 0, 0, slot);
     } else if (operation === PUNCH) {
-      const { punchMode } = this.file;
-      // The operation takes the length where others take an address, and the mode as its length.
-      this.#ring.queue(
-        OP_FALLOCATE,
-        fd,
-        this.lengths[slot]!,
-        punchMode,
-        this.offsets[slot]!,
-        0,
-        slot,
-      );
+      // This operation has its length where others have an address, and its mode where they have a length.
+      const mode = this.file.punchMode;
+      this.#ring.queue(OP_FALLOCATE, this.lengths[slot]!, mode, this.offsets[slot]!, slot);
     } else {
       const memory = assertDefined(this.memories[slot], "a transfer has memory");
       const progress = this.progresses[slot]!;
-      this.#ring.queue(
-        operation === READ ? OP_READ : OP_WRITE,
-        fd,
-        memory.handle.address + this.positions[slot]! + progress,
-        this.remainingBytes(slot),
-        this.offsets[slot]! + progress,
-        0,
-        slot,
-      );
+      const address = memory.handle.address + this.positions[slot]! + progress;
+      const offset = this.offsets[slot]! + progress;
+      const code = operation === READ ? OP_READ : OP_WRITE;
+      this.#ring.queue(code, address, this.remainingBytes(slot), offset, slot);
     }
   }
 
