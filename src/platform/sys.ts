@@ -215,7 +215,6 @@ const nativeEnter: (
   "unsigned int",
   "unsigned int",
   "uint64_t",
-  "size_t",
 ]);
 
 const nativeRegister: (

@@ -7,7 +7,7 @@
  */
 import { assertDefined } from "../base/index.ts";
 import type { DeviceFile } from "./device-file.ts";
-import { FSYNC_DATASYNC, IoUring, OP_FALLOCATE, OP_FSYNC, OP_READ, OP_WRITE } from "./io-uring.ts";
+import { IoUring, OP_FALLOCATE, OP_FSYNC, OP_READ, OP_WRITE } from "./io-uring.ts";
 import { PollWatcher } from "./poll-watcher.ts";
 import { FLUSH, PUNCH, QueuedDisk, READ } from "./queued-disk.ts";
 
