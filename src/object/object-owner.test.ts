@@ -10,6 +10,7 @@ import {
 import { findObject, growVolumeRecord, leavesOf, mirror, witness } from "../cluster/index.ts";
 import type { TreeNode } from "../cluster/index.ts";
 import { MetadataMedium, SimLog, SimMachine, SimMetadataStore, Simulation } from "../sim/index.ts";
+import { BlockHistory } from "../../test/support/block-history.ts";
 import { FakeComponent } from "../../test/support/fake-component.ts";
 import { randomBytes, randomRange, Requests, runUntil } from "../../test/support/volume-bench.ts";
 import { ObjectLayout } from "./object-layout.ts";
@@ -103,37 +104,27 @@ test("what was acknowledged is there for the next owner; of a block in flight al
     const world = await World.of(component("a"), seed);
     const fake = world.fakes.get("a")!;
     fake.refusal = seed % 2 === 0 ? 0.2 : 0;
-    // For each block what it may hold: what was acknowledged last, and everything called since.
-    const blockCount = Math.ceil(SIZE_BYTES / BLOCK_SIZE_BYTES);
-    const possible = Array.from({ length: blockCount }, (): Uint8Array[] => [
-      new Uint8Array(BLOCK_SIZE_BYTES),
-    ]);
+    const history = new BlockHistory(SIZE_BYTES);
     let living: VolumeIo | undefined;
     for (let life = 0; life < 4; life++) {
       const owner = await world.take();
       living = owner.volume;
       assert.equal(owner.epoch, life + 1);
       const requests = new Requests(owner.volume);
-      for (const [block, contents] of possible.entries()) {
-        const at = block * BLOCK_SIZE_BYTES;
-        const length = Math.min(BLOCK_SIZE_BYTES, SIZE_BYTES - at);
-        const { bytes } = await world.settle(requests.read(at, length));
-        const found = contents.find((c) => Buffer.compare(c.subarray(0, length), bytes) === 0);
-        assert.ok(found, `block ${block} of life ${life} (seed ${seed}) holds something else`);
-        possible[block] = [found];
+      for (let block = 0; block < history.blockCount; block++) {
+        const reading = requests.read(block * BLOCK_SIZE_BYTES, history.lengthOf(block));
+        const { bytes } = await world.settle(reading);
+        assert.ok(history.settle(block, bytes), `block ${block}, life ${life}, seed ${seed}`);
       }
       for (let i = 0; i < 60; i++) {
         const { offset, lengthBytes } = randomRange(world.prng, SIZE_BYTES);
         const bytes = randomBytes(world.prng, lengthBytes);
-        const mine = overlay(possible, offset, bytes);
+        const change = history.change(offset, bytes);
         void requests.write(bytes, offset).then((fault) => {
           // The dead owner's requests are refused once its successor is known: nobody hears of it.
           if (owner.volume !== living) return;
           assert.equal(fault, undefined);
-          for (const [block, contents] of mine) {
-            const list = possible[block]!;
-            list.splice(0, list.indexOf(contents));
-          }
+          history.acknowledge(change);
         });
         await runUntil([fake], world.prng, () => requests.pendingCount < 8);
       }
@@ -142,25 +133,6 @@ test("what was acknowledged is there for the next owner; of a block in flight al
     }
   }
 });
-
-/** Adds the versions that the blocks have after a write; returns them by block. */
-function overlay(
-  possible: Uint8Array[][],
-  offset: number,
-  bytes: Uint8Array,
-): Map<number, Uint8Array> {
-  const versions = new Map<number, Uint8Array>();
-  for (let at = offset; at < offset + bytes.length;) {
-    const block = Math.floor(at / BLOCK_SIZE_BYTES);
-    const end = Math.min((block + 1) * BLOCK_SIZE_BYTES, offset + bytes.length);
-    const version = possible[block]!.at(-1)!.slice();
-    version.set(bytes.subarray(at - offset, end - offset), at - block * BLOCK_SIZE_BYTES);
-    possible[block]!.push(version);
-    versions.set(block, version);
-    at = end;
-  }
-  return versions;
-}
 
 test("an owner says what it owns, and its record says who owns it", async () => {
   const world = await World.of(component("a"));
