@@ -6,6 +6,7 @@
  *
  * Exit code 1 if a test failed, was cancelled, or if none ran.
  */
+import { setMaxListeners } from "node:events";
 import { availableParallelism } from "node:os";
 import { join, relative } from "node:path";
 import { Readable } from "node:stream";
@@ -82,6 +83,8 @@ async function* runStages(
   summary: TestSummary,
 ): AsyncGenerator<TestEvent> {
   const deadline = AbortSignal.timeout(DEADLINE_MS);
+  // One listener per file that waits, however many there are.
+  setMaxListeners(0, deadline);
   for (const stage of stages) yield* runStage(stage, summary, deadline);
 }
 

@@ -87,6 +87,7 @@ function aptProgress() {
   return (line) => {
     const count = /(\d+) newly installed/.exec(line);
     if (count !== null) total = Number(count[1]);
+    if (/^Waiting for cache lock/.test(line)) return "waiting for another package manager";
     const unit = /^Setting up (\S+)/.exec(line);
     if (unit === null) return /^Get:\d+/.test(line) ? "downloading" : undefined;
     done++;
@@ -176,7 +177,7 @@ export async function ensureDebianPackages(job) {
   if (!isPresent("apt-get")) return printByHand(missing, "This is not a Debian system");
   const prefix = rootPrefix();
   if (prefix === undefined) {
-    return printByHand(missing, "Debian packages need root, and sudo asks for a password");
+    return printByHand(missing, "Debian packages need root or a sudo that asks for no password");
   }
   const stamp = cachePath("apt-failed.json");
   if (failedRecently(stamp, names(missing))) {

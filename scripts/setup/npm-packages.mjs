@@ -6,6 +6,36 @@ import { lstatSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { REPOSITORY, runLogged, say, SetupError, showTail } from "./steps.mjs";
 
+const INSTALL_ARGUMENTS = [
+  // Not `npm ci`: it refuses lock files made where the packages of other platforms cannot be had.
+  "install",
+  // Takes the versions of the lock file and leaves that file alone.
+  "--no-save",
+  // All native parts come prebuilt; nothing needs a compiler.
+  "--ignore-scripts",
+  "--no-audit",
+  "--no-fund",
+  "--include=dev",
+  "--prefer-offline",
+  "--loglevel=http",
+  // By default npm tries for minutes before it admits that there is no network.
+  "--fetch-retries=1",
+  "--fetch-retry-mintimeout=2000",
+  "--fetch-retry-maxtimeout=5000",
+];
+
+/** Turns npm's log into "40 packages looked up" or what keeps the network from answering. */
+function fetchProgress() {
+  let fetched = 0;
+  return (line) => {
+    const failed = /attempt \d+ failed with (\S+)/.exec(line);
+    if (failed !== null) return `the registry does not answer (${failed[1]}), trying again`;
+    if (!/^npm http (?:fetch|cache)/.test(line)) return undefined;
+    fetched++;
+    return `${fetched} packages looked up`;
+  };
+}
+
 function readJson(path) {
   try {
     return JSON.parse(readFileSync(join(REPOSITORY, path), "utf8"));
@@ -93,17 +123,9 @@ export async function ensureNpmPackages() {
     );
   }
   say(`npm packages: ${reason}; running npm install (about 30 s)`);
-  const { code, tail, log } = await runLogged("npm-install", "npm", [
-    // Not `npm ci`: it refuses lock files made where the packages of other platforms cannot be had.
-    "install",
-    // Takes the versions of the lock file and leaves that file alone.
-    "--no-save",
-    // All native parts come prebuilt; nothing needs a compiler.
-    "--ignore-scripts",
-    "--no-audit",
-    "--no-fund",
-    "--include=dev",
-  ]);
+  const { code, tail, log } = await runLogged("npm-install", "npm", INSTALL_ARGUMENTS, {
+    progress: fetchProgress(),
+  });
   if (code === 0) {
     const still = npmPackagesOutdated(lock, readJson("node_modules/.package-lock.json"));
     if (still === undefined) return;
