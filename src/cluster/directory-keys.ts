@@ -1,6 +1,6 @@
 /**
- * Where each kind of record lives in the directory. Everything of a cluster is below one prefix, so that
- * several clusters may share one directory.
+ * Where each kind of record lives in the directory. Everything of a cluster is below one prefix, so
+ * that several clusters may share one directory.
  */
 import { assert } from "../base/index.ts";
 

@@ -1,6 +1,6 @@
 /**
- * How the embedded directory lies in its metadata store. A key of the directory may be longer than a key of
- * the store, so each record is a row with a number:
+ * How the embedded directory lies in its metadata store. A key of the directory may be longer than
+ * a key of the store, so each record is a row with a number:
  *
  *   dir/state        {format, revision, nextId}
  *   dir/r + number   {rowId, key, value, revision, leaseId?}

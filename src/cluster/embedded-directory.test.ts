@@ -91,7 +91,7 @@ function withPrefix(records: ReadonlyMap<string, string>, prefix: string): Entri
     .toSorted(([a], [b]) => (a < b ? -1 : 1));
 }
 
-test("a directory does what a map with revisions does, reopened or not, and watchers miss nothing", async () => {
+test("a directory is a map with revisions, reopened or not; watchers miss nothing", async () => {
   for (let seed = 1; seed <= 15; seed++) {
     const prng = new Prng(seed);
     const model = new Model();
@@ -123,7 +123,7 @@ test("a directory does what a map with revisions does, reopened or not, and watc
   }
 });
 
-test("transactions called together happen one after the other, and all conditions see the earlier ones", async () => {
+test("transactions called together happen in turn, each seeing the ones before", async () => {
   const { simulation, directory } = await fresh();
   const outcomes = await simulation.run(
     Promise.all(
@@ -142,7 +142,7 @@ test("transactions called together happen one after the other, and all condition
   assert.equal((await directory.get("/k"))?.value, "0");
 });
 
-test("a power cut at any commit loses nothing that was acknowledged or seen, and tears nothing", async () => {
+test("a power cut loses and tears nothing that was acknowledged or seen", async () => {
   for (let cut = 1; cut <= 30; cut++) {
     const simulation = new Simulation({ seed: cut });
     const medium = new MetadataMedium();
@@ -177,7 +177,7 @@ test("a power cut at any commit loses nothing that was acknowledged or seen, and
   }
 });
 
-test("a watcher from an earlier revision gets what it missed; one from before the history is told so", async () => {
+test("a watcher gets what it missed, or is told that it is not held any more", async () => {
   const { simulation, directory } = await fresh();
   const put = (value: string): Promise<unknown> =>
     simulation.run(directory.transact([], [{ kind: "put", key: "/k", value }]));

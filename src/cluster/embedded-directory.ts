@@ -1,8 +1,8 @@
 /**
- * The directory of a cluster with a single host, and of the development cluster: etcd's model over one
- * metadata store. Transactions run one after the other; each is durable before anybody can see it, so what
- * was read can never be taken back by a crash. Leases outlive a restart with a fresh time to live: the
- * clock that measured them is gone.
+ * The directory of a cluster with a single host, and of the development cluster: etcd's model over
+ * one metadata store. Transactions run one after the other; each is durable before anybody can see
+ * it, so what was read can never be taken back by a crash. Leases outlive a restart with a fresh
+ * time to live: the clock that measured them is gone.
  */
 import { assert, CodedError } from "../base/index.ts";
 import type {

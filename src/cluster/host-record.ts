@@ -1,4 +1,6 @@
-/** The directory's records of the cluster itself, of its hosts and of the devices they give to it. */
+/**
+ * The directory's records of the cluster itself, of its hosts and of the devices they give to it.
+ */
 import type { Directory } from "../ports/index.ts";
 import { CodedError } from "../base/index.ts";
 import { directoryKeys } from "./directory-keys.ts";

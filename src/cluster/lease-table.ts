@@ -1,4 +1,7 @@
-/** Leases of the embedded directory that have not ended, each with a deadline on the monotonic clock. */
+/**
+ * Leases of the embedded directory that have not ended, each with a deadline on the monotonic
+ * clock.
+ */
 import type { Clock, LeaseId, Timer } from "../ports/index.ts";
 import type { LeaseRow } from "./directory-rows.ts";
 
@@ -56,7 +59,9 @@ export class LeaseTable {
     return this.#clock.nowMs() >= lease.deadlineMs;
   }
 
-  /** Keeping a lease alive moves the deadline and leaves the timer: it is set again when it fires. */
+  /**
+   * Keeping a lease alive moves the deadline and leaves the timer: it is set again when it fires.
+   */
   #check(id: LeaseId): void {
     const lease = this.#leases.get(id);
     if (lease === undefined) return;

@@ -1,6 +1,6 @@
 /**
- * The directory's record of one object: who owns it, at which epoch, and how it is spread. Changed only by
- * compare-and-swap on its revision, so of two hosts that want to own it one wins.
+ * The directory's record of one object: who owns it, at which epoch, and how it is spread. Changed
+ * only by compare-and-swap on its revision, so of two hosts that want to own it one wins.
  */
 import { assert, SECTOR_SIZE_BYTES, VOLUME_SIZE_BYTES_MAX } from "../base/index.ts";
 import { RecordFields } from "./record-fields.ts";

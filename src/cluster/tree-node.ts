@@ -1,8 +1,10 @@
 /**
- * How an object is spread over devices, as small frozen nodes. A mirror's children are legs, each a full
- * copy; a stripe deals its range out to its children, unit by unit; witnesses vote and hold nothing.
+ * How an object is spread over devices, as small frozen nodes. A mirror's children are legs, each a
+ * full copy; a stripe deals its range out to its children, unit by unit; witnesses vote and hold
+ * nothing.
  *
- * Shapes that exist: component | stripe of components | mirror of those, with witnesses beside the legs.
+ * Shapes that exist: component | stripe of components | mirror of those, with witnesses beside the
+ * legs.
  */
 import { CodedError } from "../base/index.ts";
 import { idInvalid } from "./directory-keys.ts";

@@ -72,8 +72,8 @@ function sizeInvalid(sizeBytes: number): string | undefined {
 }
 
 /**
- * Writes the records of a new volume, all components active and nobody's yet. Its components must exist
- * on their devices. Fails with `volume-name-invalid`, `volume-size-invalid`, `volume-exists`.
+ * Writes the records of a new volume, all components active and nobody's yet. Its components must
+ * exist on their devices. Fails with `volume-name-invalid`, `volume-size-invalid`, `volume-exists`.
  */
 export async function createVolumeRecord(
   directory: Directory,
@@ -156,8 +156,8 @@ export function parseStored(found: DirectoryRecord): StoredObject {
 }
 
 /**
- * Writes `next` iff the object's record still has `stored.revision`. Returns what is stored afterwards,
- * or undefined if somebody else was faster.
+ * Writes `next` iff the object's record still has `stored.revision`. Returns what is stored
+ * afterwards, or undefined if somebody else was faster.
  */
 export async function swapObject(
   directory: Directory,
@@ -190,8 +190,9 @@ export function checkVolumeGrowth(record: ObjectRecord, sizeBytes: number): void
 }
 
 /**
- * Grows a volume that nobody owns; an owned one is resized by its owner. Its components must have grown.
- * Fails with `volume-not-found`, `volume-size-invalid`, `volume-shrink-unsupported`, `volume-in-use`.
+ * Grows a volume that nobody owns; an owned one is resized by its owner. Its components must have
+ * grown. Fails with `volume-not-found`, `volume-size-invalid`, `volume-shrink-unsupported`,
+ * `volume-in-use`.
  */
 export async function growVolumeRecord(
   directory: Directory,
@@ -208,8 +209,8 @@ export async function growVolumeRecord(
 }
 
 /**
- * Removes a volume that nobody owns and returns what it was, so that the caller can remove its components.
- * Fails with `volume-not-found` or `volume-in-use`.
+ * Removes a volume that nobody owns and returns what it was, so that the caller can remove its
+ * components. Fails with `volume-not-found` or `volume-in-use`.
  */
 export async function deleteVolumeRecord(
   directory: Directory,
@@ -231,8 +232,8 @@ export async function deleteVolumeRecord(
 }
 
 /**
- * Gives up whatever the host's previous life owned: a host that starts owns nothing. Returns how many
- * objects that were.
+ * Gives up whatever the host's previous life owned: a host that starts owns nothing. Returns how
+ * many objects that were.
  */
 export async function releaseOwnerships(
   directory: Directory,

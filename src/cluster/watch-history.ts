@@ -1,6 +1,6 @@
 /**
- * The latest changes of a directory, and those who follow them. Bounded: a watcher that asks for changes
- * which are no longer held is told that they are lost, and never misses one in silence.
+ * The latest changes of a directory, and those who follow them. Bounded: a watcher that asks for
+ * changes which are no longer held is told that they are lost, and never misses one in silence.
  */
 import { assert } from "../base/index.ts";
 import type { DirectoryEvent, DirectoryWatch } from "../ports/index.ts";

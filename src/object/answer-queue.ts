@@ -1,6 +1,7 @@
 /**
- * Answers that must wait for the end of the turn, because a caller is still inside the call that they belong
- * to. Also the place where that end is noticed: one microtask per turn, however many answers.
+ * Answers that must wait for the end of the turn, because a caller is still inside the call that
+ * they belong to. Also the place where that end is noticed: one microtask per turn, however many
+ * answers.
  */
 import { assertDefined } from "../base/index.ts";
 import type { IoDone, IoFault } from "./volume-io.ts";

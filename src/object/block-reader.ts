@@ -1,6 +1,6 @@
 /**
- * Reads of whole requests and of the edges of partial ones, from one leg, and from the next where that one
- * has a bad block. The blocks are locked by the caller.
+ * Reads of whole requests and of the edges of partial ones, from one leg, and from the next where
+ * that one has a bad block. The blocks are locked by the caller.
  */
 import { assert, assertDefined, BLOCK_SIZE_BYTES } from "../base/index.ts";
 import type { ComponentDone } from "../store/index.ts";

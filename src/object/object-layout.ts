@@ -1,7 +1,8 @@
 /**
- * Where a block of an object lies in each of its legs. Pure arithmetic without allocation: it runs for every
- * request. A stripe deals out units of equal size in turn, so unit u is in column u mod n, at place u div n;
- * legs of one mirror may have different numbers of columns and different units.
+ * Where a block of an object lies in each of its legs. Pure arithmetic without allocation: it runs
+ * for every request. A stripe deals out units of equal size in turn, so unit u is in column u mod
+ * n, at place u div n; legs of one mirror may have different numbers of columns and different
+ * units.
  */
 import { assert } from "../base/index.ts";
 import { componentsOf, legsOf } from "../cluster/index.ts";
@@ -67,7 +68,10 @@ export class ObjectLayout {
     this.legs = legsOf(tree).map((leg) => new LegLayout(leg));
   }
 
-  /** Blocks each component needs for an object of `objectBlocks`, by component id. Witnesses need none. */
+  /**
+   * Blocks each component needs for an object of `objectBlocks`, by component id. Witnesses need
+   * none.
+   */
   componentSizes(objectBlocks: number): ReadonlyMap<string, number> {
     const sizes = new Map<string, number>();
     for (const leg of this.legs)

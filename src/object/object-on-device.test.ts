@@ -108,10 +108,16 @@ class OneHost {
 }
 
 async function verify(requests: Requests, history: BlockHistory, what: string): Promise<void> {
-  for (let block = 0; block < history.blockCount; block++) {
-    const { fault, bytes } = await requests.read(block * BLOCK_SIZE_BYTES, history.lengthOf(block));
+  const chunkBytes = 16 * BLOCK_SIZE_BYTES;
+  for (let offset = 0; offset < SIZE_BYTES; offset += chunkBytes) {
+    const length = Math.min(chunkBytes, SIZE_BYTES - offset);
+    const { fault, bytes } = await requests.read(offset, length);
     assert.equal(fault, undefined, what);
-    assert.ok(history.settle(block, bytes), `block ${block}: ${what}`);
+    for (let at = 0; at < length; at += BLOCK_SIZE_BYTES) {
+      const block = (offset + at) / BLOCK_SIZE_BYTES;
+      const found = bytes.subarray(at, at + history.lengthOf(block));
+      assert.ok(history.settle(block, found), `block ${block}: ${what}`);
+    }
   }
 }
 
@@ -137,7 +143,7 @@ async function work(requests: Requests, history: BlockHistory, prng: Prng): Prom
   await Promise.all(running);
 }
 
-test("over a real device, what was acknowledged outlives power cuts and no block is torn", async () => {
+test("over a device, what was acknowledged outlives power cuts, untorn", async () => {
   let finishedCount = 0;
   for (let seed = 1; seed <= 6; seed++) {
     const prng = new Prng(seed);
@@ -169,7 +175,7 @@ test("over a real device, what was acknowledged outlives power cuts and no block
   assert.ok(finishedCount < 12, "most lives end in the middle of their work");
 });
 
-test("a full device refuses writes with no-space, keeps the rest, and takes writes again after a discard", async () => {
+test("a full device refuses writes, keeps the rest, and goes on after a discard", async () => {
   const prng = new Prng(7);
   // Less room than the volume has.
   const host = new OneHost(7, 8 * SEGMENT_BYTES);

@@ -1,6 +1,6 @@
 /**
- * The first half of an owner's life: every component hears of the new epoch, and what they answer decides
- * whether the object can be served here and where its numbering goes on.
+ * The first half of an owner's life: every component hears of the new epoch, and what they answer
+ * decides whether the object can be served here and where its numbering goes on.
  */
 import { CodedError, errorText } from "../base/index.ts";
 import { leavesOf, votesOf } from "../cluster/index.ts";
@@ -23,7 +23,9 @@ export interface OpenedObject {
   readonly lastSequence: number;
 }
 
-/** Fails with `not-owner` if some component has seen a higher epoch, or with `object-inaccessible`. */
+/**
+ * Fails with `not-owner` if some component has seen a higher epoch, or with `object-inaccessible`.
+ */
 export async function openComponents(
   record: ObjectRecord,
   layout: ObjectLayout,
@@ -60,8 +62,9 @@ export async function openComponents(
 }
 
 /**
- * Rolls forward what is prepared and not committed: it may have been acknowledged. Returns the highest
- * sequence. Legs that hold different tails would have to be made equal first, which a later version does.
+ * Rolls forward what is prepared and not committed: it may have been acknowledged. Returns the
+ * highest sequence. Legs that hold different tails would have to be made equal first, which a later
+ * version does.
  */
 function settleTail(
   record: ObjectRecord,

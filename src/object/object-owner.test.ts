@@ -99,7 +99,7 @@ const hasCode =
   (error: unknown): boolean =>
     error instanceof CodedError && error.code === code;
 
-test("what was acknowledged is there for the next owner; of a block in flight all or nothing", async () => {
+test("the next owner finds what was acknowledged, and blocks in flight whole or not", async () => {
   for (let seed = 1; seed <= 20; seed++) {
     const world = await World.of(component("a"), seed);
     const fake = world.fakes.get("a")!;
@@ -165,7 +165,7 @@ test("an owner says what it owns, and its record says who owns it", async () => 
   await assert.rejects(world.take(), hasCode("volume-not-found"));
 });
 
-test("a volume in use on a host that is alive is not taken; of a dead host it is, and that one is fenced", async () => {
+test("a volume is taken from a dead host, never from one that is alive", async () => {
   const world = await World.of(component("a"));
   const first = await world.take("h1");
   await assert.rejects(world.take("h2"), hasCode("volume-in-use"));
@@ -195,7 +195,7 @@ test("an owner learns from the directory that it was replaced, without any I/O",
   assert.equal(await new Requests(first.volume).write(new Uint8Array(512), 0), "not-owner");
 });
 
-test("without a component, or with a component that fails to open, the object is inaccessible and says why", async () => {
+test("an object whose component is missing is inaccessible and says why", async () => {
   const world = await World.of(component("a"));
   const fake = world.fakes.get("a")!;
   world.fakes.delete("a");
@@ -211,7 +211,7 @@ test("without a component, or with a component that fails to open, the object is
   await assert.rejects(world.take(), hasCode("not-owner"));
 });
 
-test("a mirror is served by the votes and the leg that are left, and the missing one is stale first", async () => {
+test("a mirror is served by what is left, and what is missing is stale first", async () => {
   const tree = mirror([component("a"), component("b"), witness("w")]);
   const world = await World.of(tree);
   const owner = await world.take();
@@ -234,7 +234,7 @@ test("a mirror is served by the votes and the leg that are left, and the missing
   );
 });
 
-test("a volume grows while it is in use, components first, and new space reads as zeroes", async () => {
+test("a volume grows while in use, components first, and new space is zeroes", async () => {
   const world = await World.of(component("a"));
   const owner = await world.take();
   const requests = new Requests(owner.volume);

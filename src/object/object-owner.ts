@@ -1,7 +1,8 @@
 /**
- * Ownership of one object: taken by compare-and-swap on its record, held at one epoch, given up or lost.
- * While it lasts, `volume` is the only way to the object's data. Whoever writes at a lower epoch is refused by
- * the components, so an owner that does not know yet that it was replaced can do no harm.
+ * Ownership of one object: taken by compare-and-swap on its record, held at one epoch, given up or
+ * lost. While it lasts, `volume` is the only way to the object's data. Whoever writes at a lower
+ * epoch is refused by the components, so an owner that does not know yet that it was replaced can
+ * do no harm.
  */
 import { assert, BLOCK_SIZE_BYTES, CodedError, errorText } from "../base/index.ts";
 import { checkVolumeGrowth, directoryKeys, findObject, parseStored } from "../cluster/index.ts";
@@ -91,8 +92,8 @@ export class ObjectOwner {
   }
 
   /**
-   * Fails with `volume-not-found`, `volume-in-use` (a host that may be alive owns it), `object-inaccessible`
-   * (no quorum, or no complete copy) or `not-owner` (replaced meanwhile).
+   * Fails with `volume-not-found`, `volume-in-use` (a host that may be alive owns it),
+   * `object-inaccessible` (no quorum, or no complete copy) or `not-owner` (replaced meanwhile).
    */
   static async take(world: OwnerWorld, objectId: string, readOnly: boolean): Promise<ObjectOwner> {
     let stored = await swapOwner(world, objectId);
@@ -139,8 +140,9 @@ export class ObjectOwner {
   }
 
   /**
-   * Grows the volume while it is in use: first its components, then its record, then what clients see.
-   * Fails with `volume-size-invalid`, `volume-shrink-unsupported`, `not-owner`, or as `growComponent` does.
+   * Grows the volume while it is in use: first its components, then its record, then what clients
+   * see. Fails with `volume-size-invalid`, `volume-shrink-unsupported`, `not-owner`, or as
+   * `growComponent` does.
    */
   async resize(sizeBytes: number): Promise<void> {
     checkVolumeGrowth(this.#stored.record, sizeBytes);

@@ -64,7 +64,8 @@ async function exercise(bench: Bench, prng: Prng, requestCount: number): Promise
 
 for (const [name, tree] of Object.entries(trees)) {
   for (const refusal of [0, 0.3]) {
-    test(`${name}, ${refusal > 0 ? "often without room" : "with room"}, holds what a flat array holds`, async () => {
+    const room = refusal > 0 ? "often without room" : "with room";
+    test(`${name}, ${room}, holds what a flat array holds`, async () => {
       for (let seed = 1; seed <= 6; seed++) {
         const prng = new Prng(seed);
         const bench = benchOf(tree, SIZE_BYTES, prng.fork());
@@ -116,7 +117,7 @@ test("a flush of an idle volume is answered without any I/O", async () => {
   assert.equal(components[0]!.prepareCount, 0);
 });
 
-test("an aligned write of up to 1 MiB is one transaction, and a large discard one per 256 MiB", async () => {
+test("a write of up to 1 MiB is one transaction, a discard one per 256 MiB", async () => {
   const prng = new Prng(1);
   const bench = benchOf(component("a"), 2 ** 40, prng.fork());
   const { requests, components } = bench;
@@ -126,7 +127,7 @@ test("an aligned write of up to 1 MiB is one transaction, and a large discard on
   assert.equal(components[0]!.prepareCount, 5);
 });
 
-test("a device without space faults the write, leaves its blocks alone, and the volume goes on", async () => {
+test("a write without space leaves its blocks alone, and the volume goes on", async () => {
   const { requests, components, prng } = oneComponent();
   const [fake] = components;
   const before = randomBytes(prng, 8192);
@@ -200,7 +201,7 @@ test("a volume that was taken over stops: what waits is refused, nothing hangs",
   }
 });
 
-test("legs of which only some could be written stop the volume before they are told apart", async () => {
+test("a write that only some legs took stops the volume", async () => {
   for (let seed = 1; seed <= 10; seed++) {
     const prng = new Prng(seed);
     const { requests, components, stops } = benchOf(trees["a mirror of two"]!, SIZE_BYTES, prng);
@@ -262,7 +263,7 @@ test("waiting copies are bounded by asking front ends to hold back", async () =>
   assert.ok(volume.hasRoom());
 });
 
-test("extents are merged, cut at the ends of the range, and stop when the visitor does", async () => {
+test("extents are merged, cut to the range, and stop with the visitor", async () => {
   for (const tree of [trees["one component"]!, stripe([component("a"), component("b")], 2)]) {
     const prng = new Prng(1);
     const { volume, requests, components } = benchOf(tree, SIZE_BYTES, prng);

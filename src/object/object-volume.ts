@@ -1,8 +1,9 @@
 /**
- * The data path of one object at its owner. A request is an event, its effects are calls on components: no
- * promise and no closure per block. Life of a change: it locks its blocks (arrival decides), reads
- * the blocks it covers in part, is sent as numbered transactions to all active legs, and is answered when all
- * of them hold it durably. A read locks too, so it never sees a write under way.
+ * The data path of one object at its owner. A request is an event, its effects are calls on
+ * components: no promise and no closure per block. Life of a change: it locks its blocks (arrival
+ * decides), reads the blocks it covers in part, is sent as numbered transactions to all active
+ * legs, and is answered when all of them hold it durably. A read locks too, so it never sees a
+ * write under way.
  */
 import { assert, SECTOR_SIZE_BYTES } from "../base/index.ts";
 import type { DiskMemory } from "../ports/index.ts";
@@ -218,7 +219,10 @@ export class ObjectVolume implements VolumeIo {
     });
   }
 
-  /** Refuses everything, what waits included. What components hold already is still answered by them. */
+  /**
+   * Refuses everything, what waits included. What components hold already is still answered by
+   * them.
+   */
   stop(fault: IoFault): void {
     if (this.#stopFault !== undefined) return;
     this.#stopFault = fault;

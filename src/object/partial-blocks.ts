@@ -1,6 +1,6 @@
 /**
- * The bytes of requests that begin or end inside a block: which part of a payload or of a scratch block goes
- * where. Arithmetic and copying only.
+ * The bytes of requests that begin or end inside a block: which part of a payload or of a scratch
+ * block goes where. Arithmetic and copying only.
  */
 import { assert, assertDefined, BLOCK_SIZE_BYTES } from "../base/index.ts";
 import type { IoRequest } from "./io-request.ts";

@@ -1,6 +1,6 @@
 /**
- * Copies of payloads that have to wait: for their blocks, or for room in a journal. Buffers come in powers of
- * two and are used again; a bounded amount of them is kept.
+ * Copies of payloads that have to wait: for their blocks, or for room in a journal. Buffers come in
+ * powers of two and are used again; a bounded amount of them is kept.
  */
 import { assert, BLOCK_SIZE_BYTES } from "../base/index.ts";
 

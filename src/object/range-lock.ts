@@ -1,6 +1,7 @@
 /**
- * Orders requests that touch the same blocks: a request starts when no earlier one overlaps with it, unless both
- * only read. Requests are named by their slot. Cost: one comparison of two ranges per request in flight.
+ * Orders requests that touch the same blocks: a request starts when no earlier one overlaps with
+ * it, unless both only read. Requests are named by their slot. Cost: one comparison of two ranges
+ * per request in flight.
  */
 import { assert } from "../base/index.ts";
 
@@ -50,7 +51,10 @@ export class RangeLock {
     this.#edgeHeads = resized(this.#edgeHeads, slotCount).fill(NONE, before);
   }
 
-  /** Blocks `[first, end)`. True if the request may start; otherwise `leave` of another one names it. */
+  /**
+   * Blocks `[first, end)`. True if the request may start; otherwise `leave` of another one names
+   * it.
+   */
   enter(slot: number, first: number, end: number, isExclusive: boolean): boolean {
     assert(this.#positions[slot] === NONE, "the slot has entered already");
     const exclusive = isExclusive ? 1 : 0;

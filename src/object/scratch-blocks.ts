@@ -1,6 +1,6 @@
 /**
- * Single blocks of memory that components read into, for requests that cover a part of a block. Slabs are
- * allocated on demand, as many as such requests run at once, and kept.
+ * Single blocks of memory that components read into, for requests that cover a part of a block.
+ * Slabs are allocated on demand, as many as such requests run at once, and kept.
  */
 import { assertDefined, BLOCK_SIZE_BYTES } from "../base/index.ts";
 import type { DiskMemory } from "../ports/index.ts";

@@ -1,6 +1,7 @@
 /**
- * Numbers of transactions under way, and the watermark: the highest sequence such that everything up to it
- * is decided. Transactions are decided in any order; the window bounds how far they run ahead.
+ * Numbers of transactions under way, and the watermark: the highest sequence such that everything
+ * up to it is decided. Transactions are decided in any order; the window bounds how far they run
+ * ahead.
  */
 import { assert } from "../base/index.ts";
 

@@ -1,7 +1,8 @@
 /**
- * Turns changes into numbered transactions and brings each to every active leg. A transaction counts when all
- * legs answered; the watermark of decided ones follows to the components. One queue, served in order: when
- * a component has no room or the window is full, everything behind waits, so that sequences only grow.
+ * Turns changes into numbered transactions and brings each to every active leg. A transaction
+ * counts when all legs answered; the watermark of decided ones follows to the components. One
+ * queue, served in order: when a component has no room or the window is full, everything behind
+ * waits, so that sequences only grow.
  */
 import { assert, assertDefined, BLOCK_SIZE_BYTES } from "../base/index.ts";
 import { LEGS_MAX } from "../cluster/index.ts";

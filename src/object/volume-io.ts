@@ -2,17 +2,20 @@ import type { DiskMemory } from "../ports/index.ts";
 
 /**
  * A volume as its front ends see it: bytes at offsets, nothing about hosts, mirrors or journals.
- * Lengths and offsets are multiples of 512 bytes; a front end checks them against `sizeBytes` and its
- * client's rights before it calls. Requests run concurrently; overlapping ones take effect in the order
- * of the calls. Everything acknowledged is durable, so a flush or FUA has nothing left to do but wait
- * for what was called before it.
+ * Lengths and offsets are multiples of 512 bytes; a front end checks them against `sizeBytes` and
+ * its client's rights before it calls. Requests run concurrently; overlapping ones take effect in
+ * the order of the calls. Everything acknowledged is durable, so a flush or FUA has nothing left to
+ * do but wait for what was called before it.
  */
 export interface VolumeIo {
   readonly name: string;
   /** May grow while attached. */
   readonly sizeBytes: number;
   readonly readOnly: boolean;
-  /** Memory for the targets of `read`, for as long as the volume is attached. Pool it: it is never given back. */
+  /**
+   * Memory for the targets of `read`, for as long as the volume is attached. Pool it: it is never
+   * given back.
+   */
   allocate(lengthBytes: number): DiskMemory;
   read(
     target: DiskMemory,
@@ -43,16 +46,21 @@ export interface VolumeIo {
   ): void;
   /** Completes when every write, discard and zeroing called before has been answered. */
   flush(done: IoDone, token: number): void;
-  /** Visits the range as extents in order, merged, without gaps, until the visitor returns false. */
+  /**
+   * Visits the range as extents in order, merged, without gaps, until the visitor returns false.
+   */
   extents(offset: number, lengthBytes: number, visit: (extent: Extent) => boolean): void;
   /**
-   * False while the volume holds more copies of waiting writes than it wants to: a front end stops reading
-   * from its clients until `onRoom`. What is called all the same is still taken.
+   * False while the volume holds more copies of waiting writes than it wants to: a front end stops
+   * reading from its clients until `onRoom`. What is called all the same is still taken.
    */
   hasRoom(): boolean;
   /** Called once, when there is room again. Never from inside this call. */
   onRoom(callback: () => void): void;
-  /** Hands what was called in this turn to devices and links as one batch. Call it at the end of a turn. */
+  /**
+   * Hands what was called in this turn to devices and links as one batch. Call it at the end of a
+   * turn.
+   */
   submit(): void;
 }
 

@@ -1,6 +1,6 @@
 /**
- * What each block of a volume may hold: what was acknowledged last, and everything that was called since. A block
- * is one of these, whole: anything else was lost, torn, or came from nowhere.
+ * What each block of a volume may hold: what was acknowledged last, and everything that was called
+ * since. A block is one of these, whole: anything else was lost, torn, or came from nowhere.
  */
 import { BLOCK_SIZE_BYTES } from "../../src/base/index.ts";
 

@@ -1,7 +1,7 @@
 /**
- * A component in memory that completes in random order, refuses by chance, and checks what an owner promises:
- * sequences grow, nothing is read or written while a write of the same blocks is under way, and whatever is
- * called is submitted.
+ * A component in memory that completes in random order, refuses by chance, and checks what an owner
+ * promises: sequences grow, nothing is read or written while a write of the same blocks is under
+ * way, and whatever is called is submitted.
  */
 import { assert, BLOCK_SIZE_BYTES, CodedError } from "../../src/base/index.ts";
 import type { Prng } from "../../src/base/index.ts";
@@ -71,8 +71,8 @@ export class FakeComponent implements Component {
   }
 
   /**
-   * The machine dies. Of what was not answered a random number of the first transactions is durable; the
-   * component can be opened again.
+   * The machine dies. Of what was not answered a random number of the first transactions is
+   * durable; the component can be opened again.
    */
   crash(): void {
     this.#preparing.sort((a, b) => a.transaction.sequence - b.transaction.sequence);

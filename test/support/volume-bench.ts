@@ -1,4 +1,7 @@
-/** A volume over fake components, its requests as promises, and a flat byte array of what it must hold. */
+/**
+ * A volume over fake components, its requests as promises, and a flat byte array of what it must
+ * hold.
+ */
 import { assertDefined, BLOCK_SIZE_BYTES, type Prng } from "../../src/base/index.ts";
 import type { TreeNode } from "../../src/cluster/index.ts";
 import { ActiveLeg, ActiveLegs } from "../../src/object/active-legs.ts";
@@ -7,7 +10,10 @@ import { ObjectVolume } from "../../src/object/object-volume.ts";
 import type { IoDone, IoFault, VolumeIo } from "../../src/object/index.ts";
 import { FakeComponent } from "./fake-component.ts";
 
-/** Runs components, one completion after the other, with their microtasks, until the condition holds. */
+/**
+ * Runs components, one completion after the other, with their microtasks, until the condition
+ * holds.
+ */
 export async function runUntil(
   components: readonly FakeComponent[],
   prng: Prng,
