@@ -48,8 +48,8 @@ export class BlockReader {
       this.#readEdges(request);
       const first = request.firstBlock + (request.hasHead ? 1 : 0);
       const end = request.endBlock - (request.hasTail ? 1 : 0);
-      const skipped = request.hasHead ? BLOCK_SIZE_BYTES - request.headSkip : 0;
-      if (first < end) this.#readBody(request, first, end, request.targetAt + skipped);
+      // Disks want aligned memory: the whole blocks move to their place when all is there.
+      if (first < end) this.#readBody(request, first, end, request.targetAt);
     }
     this.#release(request);
   }

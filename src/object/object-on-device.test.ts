@@ -83,7 +83,7 @@ class OneHost {
   async #openDevice(log: SimLog): Promise<Device> {
     const { machine } = this;
     const ports = {
-      disk: new SimDisk(machine, this.#disk),
+      disk: new SimDisk(machine, this.#disk, { alignmentBytes: BLOCK_SIZE_BYTES }),
       metadata: new SimMetadataStore(machine, this.#deviceMetadata),
       digests: new SimDigests(machine, { mode: "fast" }),
       clock: machine.clock,

@@ -5,7 +5,7 @@
  * legs, and is answered when all of them hold it durably. A read locks too, so it never sees a
  * write under way.
  */
-import { assert, SECTOR_SIZE_BYTES } from "../base/index.ts";
+import { assert, BLOCK_SIZE_BYTES, SECTOR_SIZE_BYTES } from "../base/index.ts";
 import type { DiskMemory } from "../ports/index.ts";
 import type { ActiveLegs } from "./active-legs.ts";
 import { AnswerQueue } from "./answer-queue.ts";
@@ -13,7 +13,7 @@ import { BlockReader } from "./block-reader.ts";
 import { RequestTable } from "./io-request.ts";
 import type { IoKind, IoRequest } from "./io-request.ts";
 import { visitExtents } from "./object-extents.ts";
-import { copyEdgesOut, copyPayload, dropPayload, dropScratch } from "./partial-blocks.ts";
+import { completeRead, copyPayload, dropPayload, dropScratch } from "./partial-blocks.ts";
 import { mergeEdges, zeroEdges } from "./partial-blocks.ts";
 import { PayloadPool } from "./payload-pool.ts";
 import { RangeLock } from "./range-lock.ts";
@@ -118,6 +118,7 @@ export class ObjectVolume implements VolumeIo {
   ): void {
     const request = this.#accept("read", lengthBytes, offset, done, token);
     if (request === undefined) return;
+    assert(targetAt % BLOCK_SIZE_BYTES === 0, "the target is aligned to a block");
     assert(targetAt + lengthBytes <= target.bytes.length, "the target is too short");
     request.target = target;
     request.targetAt = targetAt;
@@ -316,7 +317,7 @@ export class ObjectVolume implements VolumeIo {
 
   #readDone(request: IoRequest): void {
     if (!request.isReadingEdges) {
-      if (request.fault === undefined && !request.isAligned) copyEdgesOut(request, this.#scratch);
+      if (request.fault === undefined && !request.isAligned) completeRead(request, this.#scratch);
       this.#finish(request);
       return;
     }

@@ -68,19 +68,25 @@ export function zeroEdges(request: IoRequest, scratch: ScratchBlocks): void {
   if (request.hasTail) scratchBytes(scratch, request.tailScratch).fill(0, 0, tailFrom);
 }
 
-/** Copies what was asked for of the first and the last block to the reader. */
-export function copyEdgesOut(request: IoRequest, scratch: ScratchBlocks): void {
+/** Moves the whole blocks, which were read to the start of the target, and adds the parts around them. */
+export function completeRead(request: IoRequest, scratch: ScratchBlocks): void {
   const target = assertDefined(request.target, "no target").bytes;
+  const { targetAt, lengthBytes } = request;
   const isOneBlock = request.endBlock - request.firstBlock === 1;
   const tailFrom = BLOCK_SIZE_BYTES - request.tailSkip;
   if (request.hasHead) {
-    const old = scratchBytes(scratch, request.headScratch);
     const end = isOneBlock ? tailFrom : BLOCK_SIZE_BYTES;
-    target.set(old.subarray(request.headSkip, end), request.targetAt);
+    const headBytes = end - request.headSkip;
+    const bodyBytes = lengthBytes - headBytes - (request.hasTail ? tailFrom : 0);
+    if (bodyBytes > 0) target.copyWithin(targetAt + headBytes, targetAt, targetAt + bodyBytes);
+    target.set(
+      scratchBytes(scratch, request.headScratch).subarray(request.headSkip, end),
+      targetAt,
+    );
   }
   if (!request.hasTail) return;
   const old = scratchBytes(scratch, request.tailScratch);
-  target.set(old.subarray(0, tailFrom), request.targetAt + request.lengthBytes - tailFrom);
+  target.set(old.subarray(0, tailFrom), targetAt + lengthBytes - tailFrom);
 }
 
 export function takeScratch(request: IoRequest, scratch: ScratchBlocks): void {

@@ -17,6 +17,7 @@ export interface VolumeIo {
    * given back.
    */
   allocate(lengthBytes: number): DiskMemory;
+  /** `target` comes from `allocate`; `targetAt` is a multiple of 4096, the data follow without gaps. */
   read(
     target: DiskMemory,
     targetAt: number,

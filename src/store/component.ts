@@ -7,7 +7,7 @@ import type { DiskMemory } from "../ports/index.ts";
 export interface Component {
   readonly componentId: string;
   readonly blockCount: number;
-  /** Memory for the targets of `read`. */
+  /** Memory for the targets of `read`, where `targetAt` is a multiple of 4096. */
   allocate(lengthBytes: number): DiskMemory;
   /**
    * Fences every owner with a lower epoch, durably, and tells what this component holds. Fails with code

@@ -144,6 +144,7 @@ export class FakeComponent implements Component {
     done: ComponentDone,
     token: number,
   ): void {
+    assert(targetAt % BLOCK_SIZE_BYTES === 0, "a target is aligned");
     assert(blockCount > 0 && blockIndex + blockCount <= this.blockCount, "range out of bounds");
     this.#checkQuiet(blockIndex, blockCount);
     const finish = (): void => {

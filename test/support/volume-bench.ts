@@ -36,6 +36,9 @@ export async function turn(): Promise<void> {
   for (let i = 0; i < 4; i++) await Promise.resolve();
 }
 
+/** Where the data begin in targets of reads. */
+const AT = BLOCK_SIZE_BYTES;
+
 /** Requests as promises; each is submitted at once. */
 export class Requests {
   readonly #volume: VolumeIo;
@@ -66,16 +69,16 @@ export class Requests {
     offset: number,
     lengthBytes: number,
   ): Promise<{ readonly fault: IoFault | undefined; readonly bytes: Uint8Array }> {
-    const target = this.#volume.allocate(lengthBytes + 1024);
+    const target = this.#volume.allocate(AT + Math.ceil(lengthBytes / AT + 1) * AT);
     target.bytes.fill(0x55);
     const fault = await this.#call((done, token) =>
-      this.#volume.read(target, 512, lengthBytes, offset, done, token),
+      this.#volume.read(target, AT, lengthBytes, offset, done, token),
     );
     const isOutsideUntouched =
-      target.bytes.subarray(0, 512).every((byte) => byte === 0x55) &&
-      target.bytes.subarray(512 + lengthBytes).every((byte) => byte === 0x55);
+      target.bytes.subarray(0, AT).every((byte) => byte === 0x55) &&
+      target.bytes.subarray(AT + lengthBytes).every((byte) => byte === 0x55);
     if (!isOutsideUntouched) throw new Error("a read wrote outside of its target");
-    return { fault, bytes: target.bytes.slice(512, 512 + lengthBytes) };
+    return { fault, bytes: target.bytes.slice(AT, AT + lengthBytes) };
   }
 
   discard(offset: number, lengthBytes: number): Promise<IoFault | undefined> {
