@@ -1,6 +1,6 @@
 /**
- * Everything a developer runs before handing in a change, in the order in which failures are cheapest to
- * mend. The first failing step stops the run and shows its output.
+ * Everything a developer runs before handing in a change, in the order in which failures are
+ * cheapest to mend. The first failing step stops the run and shows its output.
  */
 import { spawn } from "node:child_process";
 import { join } from "node:path";

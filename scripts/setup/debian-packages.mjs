@@ -87,9 +87,9 @@ function aptProgress() {
   return (line) => {
     const count = /(\d+) newly installed/.exec(line);
     if (count !== null) total = Number(count[1]);
-    if (/^Waiting for cache lock/.test(line)) return "waiting for another package manager";
+    if (line.startsWith("Waiting for cache lock")) return "waiting for another package manager";
     const unit = /^Setting up (\S+)/.exec(line);
-    if (unit === null) return /^Get:\d+/.test(line) ? "downloading" : undefined;
+    if (unit === null) return line.startsWith("Get:") ? "downloading" : undefined;
     done++;
     return `${done} of ${total} packages: ${unit[1]}`;
   };
