@@ -3,7 +3,9 @@ import type { Problem, SourceFile } from "./source-file.ts";
 
 export const LINE_COLUMNS_MAX = 100;
 
-/** A line that is one literal: a message, a regular expression; or one that holds a long address. */
+/**
+ * A line that is one literal: a message, a regular expression; or one that holds a long address.
+ */
 const UNBREAKABLE =
   /^\s*(?:return |\w+: )?(["'`/])[^\n]*\1[gimsuy]*(?:[,;)]|\.test\()*$|https?:\/\/\S{40}/;
 

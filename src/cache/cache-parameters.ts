@@ -13,21 +13,28 @@ export interface CacheParameters {
   /** Keys the ghost queue remembers, as a share of the capacity. */
   readonly ghostFraction: number;
   /**
-   * Places in the ghosts' circle for each key they remember: a key that is asked for again leaves a hole.
-   * Twice as many make it a queue in all but name.
+   * Places in the ghosts' circle for each key they remember: a key that is asked for again leaves a
+   * hole. Twice as many make it a queue in all but name.
    */
   readonly ghostCircle: number;
   /** The part of the cold queue, at its young end, in which hits are taken as one burst. */
   readonly windowFraction: number;
   /** Hits after the window that make a cold entry hot; Infinity if only a ghost can do that. */
   readonly coldHits: number;
-  /** Where the hit counter of a hot entry saturates: sweeps of the hand it can survive. At most 3. */
+  /**
+   * Where the hit counter of a hot entry saturates: sweeps of the hand it can survive. At most 3.
+   */
   readonly hotHitsMax: number;
   /** Entries in use that the hand steps over before it takes one regardless. */
   readonly handLimit: number;
-  /** Adapts the cold queue's share, and doubts ghosts that were away for long: see `queue-balance.ts`. */
+  /**
+   * Adapts the cold queue's share, and doubts ghosts that were away for long: see
+   * `queue-balance.ts`.
+   */
   readonly adaptive: boolean;
-  /** How far a hit moves the clock on that the window is measured with. An admission moves it by 1. */
+  /**
+   * How far a hit moves the clock on that the window is measured with. An admission moves it by 1.
+   */
   readonly ticksPerHit: number;
 }
 

@@ -1,7 +1,7 @@
 /**
- * A ring of entry numbers through two link arrays that several rings share (an entry is in one ring at
- * a time). `first` is the oldest entry of a FIFO, or the place of the hand of a clock: entries are added
- * behind it, and a clock steps over an entry by advancing, which moves nothing.
+ * A ring of entry numbers through two link arrays that several rings share (an entry is in one ring
+ * at a time). `first` is the oldest entry of a FIFO, or the place of the hand of a clock: entries
+ * are added behind it, and a clock steps over an entry by advancing, which moves nothing.
  */
 import { assert } from "../base/index.ts";
 import { indexArray } from "./index-array.ts";

@@ -1,7 +1,7 @@
 /**
- * The keys that lately left the cold queue, without data, oldest first out. It uses the entry numbers
- * above those of the slots, in a circle: a key that is asked for again leaves a hole, so the circle is
- * larger than the number of keys it keeps, or the holes would shorten its memory.
+ * The keys that lately left the cold queue, without data, oldest first out. It uses the entry
+ * numbers above those of the slots, in a circle: a key that is asked for again leaves a hole, so
+ * the circle is larger than the number of keys it keeps, or the holes would shorten its memory.
  */
 import { NO_KEY } from "./key-index.ts";
 import type { KeyIndex } from "./key-index.ts";

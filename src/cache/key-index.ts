@@ -1,10 +1,10 @@
 /**
  * Hash index from keys to entry numbers 1..entryCount, in memory fixed at creation.
  *
- * Each entry owns one link, so removal unlinks it and leaves no tombstone, and one index serves resident
- * entries and ghosts alike: a look-up learns in one walk which of the two a key is, and a key can never
- * be both. Buckets are not fewer than three quarters of the entries, so that a walk stays short: about
- * 1.7 entries for a key that is there when every entry is in use.
+ * Each entry owns one link, so removal unlinks it and leaves no tombstone, and one index serves
+ * resident entries and ghosts alike: a look-up learns in one walk which of the two a key is, and a
+ * key can never be both. Buckets are not fewer than three quarters of the entries, so that a walk
+ * stays short: about 1.7 entries for a key that is there when every entry is in use.
  */
 import { assert } from "../base/index.ts";
 import { indexArray } from "./index-array.ts";

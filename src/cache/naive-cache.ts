@@ -1,6 +1,7 @@
 /**
- * The rules of the page cache said in the plainest way, with arrays that are searched from end to end:
- * the model that tests hold the real one against, step by step. Far too slow for anything else.
+ * The rules of the page cache said in the plainest way, with arrays that are searched from end to
+ * end: the model that tests hold the real one against, step by step. Far too slow for anything
+ * else.
  */
 import type { CacheMode } from "./cache-parameters.ts";
 import { parametersOf } from "./cache-parameters.ts";

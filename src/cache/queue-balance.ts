@@ -1,10 +1,10 @@
 /**
  * How much of the cache the cold queue aims at, and what the hot ring's victims say about ghosts.
  *
- * In the published modes these are constants. The adaptive mode asks both sides about the same amount of
- * room, the margin. A ghost that returns soon enough that a cold queue longer by the margin had kept it
- * moves the border one step towards the hot ring. A hit on an armed slot that the hand would have taken
- * already, were the ring shorter by the margin, moves it back.
+ * In the published modes these are constants. The adaptive mode asks both sides about the same
+ * amount of room, the margin. A ghost that returns soon enough that a cold queue longer by the
+ * margin had kept it moves the border one step towards the hot ring. A hit on an armed slot that
+ * the hand would have taken already, were the ring shorter by the margin, moves it back.
  *
  * Ages are in the cache's own time: admissions, plus a little for hits.
  */
@@ -27,7 +27,10 @@ export class QueueBalance {
   readonly #borderMin: number;
   readonly #borderMax: number;
   readonly #margin: number;
-  /** The border with its fraction, and for how long victims of the hot ring were idle (0: not known). */
+  /**
+   * The border with its fraction, and for how long victims of the hot ring were idle (0: not
+   * known).
+   */
   readonly #estimates: Float64Array = new Float64Array(2);
   #coldTarget: number;
   #window: number;

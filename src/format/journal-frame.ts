@@ -1,11 +1,11 @@
 /**
  * The journal on disk: segments of frames. A frame is what one group commit writes: one head block
- * (header, record table, checksum of every payload block), the payload blocks, and a tail block that
- * repeats the head, so that one unreadable block never hides which blocks a frame carried.
+ * (header, record table, checksum of every payload block), the payload blocks, and a tail block
+ * that repeats the head, so that one unreadable block never hides which blocks a frame carried.
  *
- * A frame belongs to the journal iff its checksum holds, it carries the next frame number, the segment
- * generation of its place, and an incarnation not below its predecessor's: what an earlier start of the
- * device wrote behind a torn tail can therefore never be taken for a continuation.
+ * A frame belongs to the journal iff its checksum holds, it carries the next frame number, the
+ * segment generation of its place, and an incarnation not below its predecessor's: what an earlier
+ * start of the device wrote behind a torn tail can therefore never be taken for a continuation.
  */
 import {
   assert,

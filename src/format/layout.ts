@@ -1,6 +1,6 @@
 /**
- * Byte layouts declared once, as data: offsets, sizes, the tables in docs/formats and the golden bytes of
- * the tests all come from the same declaration. Integers are little-endian.
+ * Byte layouts declared once, as data: offsets, sizes, the tables in docs/formats and the golden
+ * bytes of the tests all come from the same declaration. Integers are little-endian.
  */
 import { assert } from "../base/index.ts";
 
@@ -25,7 +25,9 @@ export const bytes = (sizeBytes: number, meaning: string): Field => ({
   sizeBytes,
   meaning,
 });
-/** Reserved: written as zero, and checked to be zero, so that a later version may give it a meaning. */
+/**
+ * Reserved: written as zero, and checked to be zero, so that a later version may give it a meaning.
+ */
 export const zeroes = (sizeBytes: number): Field => ({
   kind: "zeroes",
   sizeBytes,

@@ -1,6 +1,7 @@
 /**
- * The superblock: who a device belongs to and where its parts lie. Written when a device is formatted,
- * twice; both copies are checked at every start and a damaged one is written again from the other.
+ * The superblock: who a device belongs to and where its parts lie. Written when a device is
+ * formatted, twice; both copies are checked at every start and a damaged one is written again from
+ * the other.
  */
 import {
   assert,

@@ -1,9 +1,11 @@
 /**
- * The file or block device behind a disk: opened, checked and locked, before anything is read of it.
+ * The file or block device behind a disk: opened, checked and locked, before anything is read of
+ * it.
  *
- * Promise: while it is open, no other Drystone process has the same file or device open. The lock is
- * advisory (flock), dies with the process that holds it, and does not bind other programs; a block
- * device is opened exclusively as well, so that neither a mounted one nor a part of an array is taken.
+ * Promise: while it is open, no other Drystone process has the same file or device open. The lock
+ * is advisory (flock), dies with the process that holds it, and does not bind other programs; a
+ * block device is opened exclusively as well, so that neither a mounted one nor a part of an array
+ * is taken.
  *
  * A new file is sparse and appears whole or not at all: it gets its name after its size and its
  * preallocated space are durable.
@@ -42,9 +44,15 @@ const STAT_BLOCK_BYTES = 512;
 const PUNCH = FALLOCATE_PUNCH_HOLE | FALLOCATE_KEEP_SIZE;
 
 export interface DeviceOptions {
-  /** Make a sparse file of this size if nothing has this name. Otherwise a missing device is refused. */
+  /**
+   * Make a sparse file of this size if nothing has this name. Otherwise a missing device is
+   * refused.
+   */
   readonly createSizeBytes?: number;
-  /** Set this much space aside at the start of a file, so that writing there cannot fail for lack of it. */
+  /**
+   * Set this much space aside at the start of a file, so that writing there cannot fail for lack of
+   * it.
+   */
   readonly preallocateBytes?: number;
   /** Refuse a smaller device. */
   readonly sizeBytesMin?: number;

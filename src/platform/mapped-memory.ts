@@ -1,16 +1,21 @@
 /**
- * Memory outside the garbage-collected heap, at an address that never moves: what the kernel may write
- * into while JavaScript runs on, and what other threads of the process can map by its address.
+ * Memory outside the garbage-collected heap, at an address that never moves: what the kernel may
+ * write into while JavaScript runs on, and what other threads of the process can map by its
+ * address.
  *
- * Promise: a view of this memory never faults. Released memory goes back to the system at once, yet its
- * address range stays mapped, reading as zeroes, until the garbage collector has seen the last view of
- * the thread that made it go. Memory that nobody releases stays for the life of the process.
+ * Promise: a view of this memory never faults. Released memory goes back to the system at once, yet
+ * its address range stays mapped, reading as zeroes, until the garbage collector has seen the last
+ * view of the thread that made it go. Memory that nobody releases stays for the life of the
+ * process.
  */
 import { assert } from "../base/index.ts";
 import type { DiskMemory, MemoryHandle } from "../ports/index.ts";
 import { PAGE_BYTES, discardMapping, mapAnonymous, unmap, viewMemory } from "./sys.ts";
 
-/** Pieces up to this size share a mapping: a mapping costs the kernel a record and V8 an array buffer. */
+/**
+ * Pieces up to this size share a mapping: a mapping costs the kernel a record and V8 an array
+ * buffer.
+ */
 const SHARED_PIECE_BYTES_MAX = 256 * 1024;
 const SHARED_MAPPING_BYTES = 1024 * 1024;
 
@@ -32,7 +37,9 @@ export class MappedMemory implements DiskMemory {
     this.handle = { address, lengthBytes: mappedBytes };
   }
 
-  /** Nothing may be reading from or writing to this memory any more, in any thread or in the kernel. */
+  /**
+   * Nothing may be reading from or writing to this memory any more, in any thread or in the kernel.
+   */
   release(): void {
     assert(!this.#released, "memory is released once");
     this.#released = true;
@@ -82,7 +89,10 @@ function piece(mapping: MappedMemory, at: number, lengthBytes: number): DiskMemo
   };
 }
 
-/** The same bytes in another thread of the process. Valid for as long as the memory's owner keeps it. */
+/**
+ * The same bytes in another thread of the process. Valid for as long as the memory's owner keeps
+ * it.
+ */
 export function viewHandle(handle: MemoryHandle): Uint8Array {
   return new Uint8Array(viewMemory(handle.address, handle.lengthBytes));
 }

@@ -1,6 +1,7 @@
 /**
- * The same disk on the thread pool of Node, for hosts where io_uring does not exist or is forbidden.
- * Four threads by default (UV_THREADPOOL_SIZE), a system call and two thread switches per request.
+ * The same disk on the thread pool of Node, for hosts where io_uring does not exist or is
+ * forbidden. Four threads by default (UV_THREADPOOL_SIZE), a system call and two thread switches
+ * per request.
  */
 import { assertDefined } from "../base/index.ts";
 import { fdatasync, read, write } from "node:fs";

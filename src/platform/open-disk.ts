@@ -15,8 +15,8 @@ export interface DiskOptions extends DeviceOptions {
 }
 
 /**
- * Fails with the codes of `DeviceFile.open`, with `io-uring-unavailable` if io_uring is asked for and
- * the host forbids it, or with `disk-kind-unknown` for another word in DRYSTONE_DISK.
+ * Fails with the codes of `DeviceFile.open`, with `io-uring-unavailable` if io_uring is asked for
+ * and the host forbids it, or with `disk-kind-unknown` for another word in DRYSTONE_DISK.
  */
 export function openDisk(path: string, options: DiskOptions = {}): Disk {
   const kind = options.kind ?? kindFromEnvironment();

@@ -1,6 +1,6 @@
 /**
- * Verified blocks in memory, by physical block: contents that many logical blocks share are kept once.
- * A block that is freed leaves at once, so a physical number never means two contents here.
+ * Verified blocks in memory, by physical block: contents that many logical blocks share are kept
+ * once. A block that is freed leaves at once, so a physical number never means two contents here.
  */
 import { BLOCK_SIZE_BYTES } from "../base/index.ts";
 import { PageCache } from "../cache/index.ts";

@@ -1,6 +1,7 @@
 /**
- * Hash table from a block of a component to two numbers, in typed arrays: open addressing with linear
- * probing and backward-shift deletion, so that look-ups allocate nothing and deletions leave no tombstones.
+ * Hash table from a block of a component to two numbers, in typed arrays: open addressing with
+ * linear probing and backward-shift deletion, so that look-ups allocate nothing and deletions leave
+ * no tombstones.
  */
 import { assert } from "../base/index.ts";
 
@@ -93,7 +94,8 @@ export class BlockTable {
     let next = (slot + 1) & mask;
     while (keys[next] !== EMPTY) {
       const home = this.#home(keys[next]!);
-      // The entry may move into the hole iff its home is not between the hole (exclusive) and itself.
+      // The entry may move into the hole iff its home is not between the hole (exclusive) and
+      // itself.
       if (((next - home) & mask) >= ((next - hole) & mask)) {
         keys[hole] = keys[next]!;
         values[hole] = values[next]!;

@@ -1,4 +1,6 @@
-/** The components of a device, as its metadata describes them. Counters change with each publish. */
+/**
+ * The components of a device, as its metadata describes them. Counters change with each publish.
+ */
 import { assert, fromHex, getU64, setU64, toHex } from "../base/index.ts";
 import { componentKey, ComponentValueLayout, sealValue, valueIsIntact } from "../format/index.ts";
 

@@ -1,7 +1,7 @@
 /**
- * Chooses what one destage round publishes: walks the journal's frames in memory from the oldest one
- * that is not destaged, and keeps the newest committed version of each block. Stops at the first frame that
- * is not durable or holds an undecided transaction, and at the size limit.
+ * Chooses what one destage round publishes: walks the journal's frames in memory from the oldest
+ * one that is not destaged, and keeps the newest committed version of each block. Stops at the
+ * first frame that is not durable or holds an undecided transaction, and at the size limit.
  */
 import { assert, BLOCK_SIZE_BYTES, crc32c, getU16, getU32, getU64, isZero } from "../base/index.ts";
 import {
@@ -90,7 +90,9 @@ export class DestageBatch {
     return frames > 0;
   }
 
-  /** The frame at the cursor: its first memory block, or undefined at the end of what is durable. */
+  /**
+   * The frame at the cursor: its first memory block, or undefined at the end of what is durable.
+   */
   #nextFrame(state: DeviceState): number | undefined {
     const { journal } = state;
     for (;;) {

@@ -1,10 +1,10 @@
 /**
  * Destage: moves committed blocks from the journal to the block store, with deduplication.
  *
- * One round: choose -> fingerprint -> look up or allocate -> write new blocks -> flush -> one metadata
- * batch (maps, counts, space, checkpoint) -> durable -> tell readers -> give journal memory up. Until the
- * batch is durable the journal has everything; from then on the maps have. A round that fails leaves no
- * trace and is tried again.
+ * One round: choose -> fingerprint -> look up or allocate -> write new blocks -> flush -> one
+ * metadata batch (maps, counts, space, checkpoint) -> durable -> tell readers -> give journal
+ * memory up. Until the batch is durable the journal has everything; from then on the maps have. A
+ * round that fails leaves no trace and is tried again.
  */
 import { assert, BLOCK_SIZE_BYTES, CodedError, errorText } from "../base/index.ts";
 import { FINGERPRINT_BYTES } from "../ports/index.ts";
@@ -37,7 +37,10 @@ const RETRY_DELAY_MS = 200;
 
 export interface DestageOptions {
   readonly blocksMax: number;
-  /** Writes the checkpoint into the batch: frames up to `frame` are destaged, replay begins at `cursor`. */
+  /**
+   * Writes the checkpoint into the batch: frames up to `frame` are destaged, replay begins at
+   * `cursor`.
+   */
   readonly checkpoint: (batch: MetadataBatch, frame: number, cursor: JournalCursor) => void;
   /** Memory or space came free. */
   readonly onProgress: () => void;
@@ -85,8 +88,8 @@ export class Destager {
   }
 
   /**
-   * Resolves when everything that was durable and decided at the call has been destaged, or cannot be now
-   * for want of space.
+   * Resolves when everything that was durable and decided at the call has been destaged, or cannot
+   * be now for want of space.
    */
   async drain(): Promise<void> {
     await this.#running;
@@ -272,7 +275,9 @@ export class Destager {
     return writes;
   }
 
-  /** Writes blocks in runs: straight from journal memory where a run is long, else through staging. */
+  /**
+   * Writes blocks in runs: straight from journal memory where a run is long, else through staging.
+   */
   async #writeBlocks(writes: BlockWrite[]): Promise<void> {
     if (writes.length === 0) return;
     const { journal, requests, counters } = this.#state;
@@ -319,8 +324,8 @@ export class Destager {
   }
 
   /**
-   * Applies long discards and zeroings, page by page, in batches of their own. They may be applied partly
-   * when a crash comes: the journal still has them, and applying twice changes nothing.
+   * Applies long discards and zeroings, page by page, in batches of their own. They may be applied
+   * partly when a crash comes: the journal still has them, and applying twice changes nothing.
    */
   async #applyRanges(ranges: readonly PendingRange[]): Promise<void> {
     let update = new MapUpdate(this.#state);
@@ -383,7 +388,10 @@ function runAt(
   return { length, isDirect: sameOrder === length && length >= DIRECT_RUN_BLOCKS_MIN };
 }
 
-/** Numbers of logical-map pages of a component in [first, last] that exist, at most one update's worth. */
+/**
+ * Numbers of logical-map pages of a component in [first, last] that exist, at most one update's
+ * worth.
+ */
 export function existingPages(
   state: DeviceState,
   component: number,

@@ -64,7 +64,9 @@ function metadataDamaged(what: string): CodedError {
   });
 }
 
-/** Fails with `metadata-missing`, `metadata-damaged`, `metadata-other-device` or `format-unknown`. */
+/**
+ * Fails with `metadata-missing`, `metadata-damaged`, `metadata-other-device` or `format-unknown`.
+ */
 export function readCheckpoint(metadata: MetadataStore, deviceId: string): Checkpoint {
   const at = CheckpointLayout.at;
   const value = metadata.get(checkpointKey());

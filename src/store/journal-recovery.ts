@@ -10,8 +10,8 @@
  * | neither head nor tail valid      | no                             | the journal ends here             |
  * | neither head nor tail valid      | yes                            | refuse to start: `journal-damaged` |
  *
- * A frame names the highest frame that was durable when it was written, so a later frame decides whether
- * a bad one had been acknowledged. Nothing after a torn frame was.
+ * A frame names the highest frame that was durable when it was written, so a later frame decides
+ * whether a bad one had been acknowledged. Nothing after a torn frame was.
  */
 import { assert, BLOCK_SIZE_BYTES, CodedError, getU32 } from "../base/index.ts";
 import type { Disk, DiskMemory } from "../ports/index.ts";
@@ -103,7 +103,8 @@ export class JournalRecovery {
       if (walk.segment !== undefined) segments.push(walk.segment);
       expected = walk.expected;
       incarnation = walk.incarnation;
-      // A segment without a frame of the chain ends it; the first may lie wholly before the checkpoint.
+      // A segment without a frame of the chain ends it; the first may lie wholly before the
+      // checkpoint.
       if (walk.segment === undefined && generation > start.generation) break;
     }
     const lastGeneration = segments.at(-1)?.generation ?? start.generation;
@@ -117,7 +118,9 @@ export class JournalRecovery {
     };
   }
 
-  /** How many successive segments begin with a frame of their generation: a bound for what to read. */
+  /**
+   * How many successive segments begin with a frame of their generation: a bound for what to read.
+   */
   async #countGenerations(first: number): Promise<number> {
     let count = 0;
     while (count < this.#geometry.segmentCount) {
@@ -279,7 +282,10 @@ export class JournalRecovery {
     }
   }
 
-  /** Whether the next segment begins with exactly the frame that is due, of this incarnation or later. */
+  /**
+   * Whether the next segment begins with exactly the frame that is due, of this incarnation or
+   * later.
+   */
   async #goesOnBehind(generation: number, expected: number, incarnation: number): Promise<boolean> {
     const next = await this.#firstFrame(generation + 1);
     return next !== undefined && next.frameNumber === expected && next.incarnation >= incarnation;
@@ -303,7 +309,10 @@ export class JournalRecovery {
     });
   }
 
-  /** Whether any later frame, in the rest of this segment or in those after it, calls `frame` durable. */
+  /**
+   * Whether any later frame, in the rest of this segment or in those after it, calls `frame`
+   * durable.
+   */
   async #isKnownDurable(
     memory: DiskMemory,
     from: number,

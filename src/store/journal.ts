@@ -1,10 +1,10 @@
 /**
  * The journal's writing side: group commit.
  *
- * Records gather in the open frame, in memory that mirrors a segment of the disk byte for byte. While
- * one group of frames is being written and flushed, the next gathers; when the flush is done, everybody in
- * the group is told and the next one leaves. One write and one flush therefore serve every transaction
- * that arrived meanwhile, whatever its component.
+ * Records gather in the open frame, in memory that mirrors a segment of the disk byte for byte.
+ * While one group of frames is being written and flushed, the next gathers; when the flush is done,
+ * everybody in the group is told and the next one leaves. One write and one flush therefore serve
+ * every transaction that arrived meanwhile, whatever its component.
  *
  * The memory keeps payloads until they are destaged: it is also where reads find them. When all
  * memory segments hold undestaged data `append` refuses, which is how slow devices push back.
@@ -172,8 +172,8 @@ export class Journal {
   }
 
   /**
-   * Adds a record. Returns the memory block of its payload (0 for records without), or -1 if there is no
-   * room now. The payload is copied here; its checksums are computed here.
+   * Adds a record. Returns the memory block of its payload (0 for records without), or -1 if there
+   * is no room now. The payload is copied here; its checksums are computed here.
    */
   append(
     record: RecordHeader,

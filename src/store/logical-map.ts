@@ -1,8 +1,9 @@
 /**
- * Logical map: block of a component -> where its content lies, which content it is, which transaction
- * wrote it, and the checksum that a read must match. Pages of 64 blocks; decoded pages are cached in
- * fixed memory. A page that was never written is absent from the metadata store and reads as holes
- * of sequence 0; the region record says which pages must exist, so a lost page is an error, not a hole.
+ * Logical map: block of a component -> where its content lies, which content it is, which
+ * transaction wrote it, and the checksum that a read must match. Pages of 64 blocks; decoded pages
+ * are cached in fixed memory. A page that was never written is absent from the metadata store and
+ * reads as holes of sequence 0; the region record says which pages must exist, so a lost page is an
+ * error, not a hole.
  */
 import { assert, getU32, getU40, getU48, isZero, setU32, setU40, setU48 } from "../base/index.ts";
 import { PageCache } from "../cache/index.ts";
@@ -154,7 +155,9 @@ export class LogicalMap {
     return slot * PAGE_ENTRIES_BYTES;
   }
 
-  /** Reads a page from the metadata store past the cache. A damaged page reads as damaged blocks. */
+  /**
+   * Reads a page from the metadata store past the cache. A damaged page reads as damaged blocks.
+   */
   read(component: number, page: number, into: Uint8Array, at: number): void {
     this.pageReads++;
     const key = logicalKey(component, page, this.#key);

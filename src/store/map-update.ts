@@ -1,10 +1,11 @@
 /**
- * One atomic change of a device's maps: logical pages, content references, region digests, space map
- * and counters. Changes gather in copies; `commit` writes data-independent metadata as one batch, and
- * only then do the copies become what readers see. Abandoned updates leave no trace.
+ * One atomic change of a device's maps: logical pages, content references, region digests, space
+ * map and counters. Changes gather in copies; `commit` writes data-independent metadata as one
+ * batch, and only then do the copies become what readers see. Abandoned updates leave no trace.
  *
- * Crash order: new content is on disk before the batch that refers to it, a freed block is not handed out
- * before the batch that freed it is durable. Within a batch, counts and pointers change together.
+ * Crash order: new content is on disk before the batch that refers to it, a freed block is not
+ * handed out before the batch that freed it is durable. Within a batch, counts and pointers change
+ * together.
  */
 import { assert } from "../base/index.ts";
 import { MetadataBatch } from "../ports/index.ts";
@@ -153,8 +154,8 @@ export class MapUpdate {
   }
 
   /**
-   * Writes everything as one batch and makes it visible. `also` adds to the batch. On failure nothing
-   * is changed and the error passes on.
+   * Writes everything as one batch and makes it visible. `also` adds to the batch. On failure
+   * nothing is changed and the error passes on.
    */
   async commit(also: (batch: MetadataBatch) => void): Promise<void> {
     const { metadata, space } = this.#state;

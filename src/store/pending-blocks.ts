@@ -2,8 +2,8 @@
  * What the journal holds and the logical map does not say yet: the newest prepared version of each
  * block. Reads look here first; destage takes entries out once they are published.
  *
- * Single blocks are in a table; long discards and zeroings are ranges, so that trimming a terabyte costs
- * one entry. Both are bounded by the journal's memory: full is backpressure.
+ * Single blocks are in a table; long discards and zeroings are ranges, so that trimming a terabyte
+ * costs one entry. Both are bounded by the journal's memory: full is backpressure.
  */
 import { assert } from "../base/index.ts";
 import type { TransactionKind } from "./component.ts";

@@ -1,7 +1,7 @@
 /**
- * Which reads may still use an old meaning of a physical block. Every read carries the stamp that was
- * current when it looked its blocks up; each publish advances the stamp. Blocks freed at stamp S may be
- * handed out again once no read with a stamp up to S is under way.
+ * Which reads may still use an old meaning of a physical block. Every read carries the stamp that
+ * was current when it looked its blocks up; each publish advances the stamp. Blocks freed at stamp
+ * S may be handed out again once no read with a stamp up to S is under way.
  */
 import { assert } from "../base/index.ts";
 import type { SpaceMap } from "./space-map.ts";

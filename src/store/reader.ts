@@ -1,7 +1,7 @@
 /**
- * Reads of a component: from the journal's memory what is not destaged, zeroes for holes, from the block
- * cache what is there, the rest from the disk in runs as long as possible. Every block from the disk is
- * checked against the checksum in its logical entry before anybody sees it.
+ * Reads of a component: from the journal's memory what is not destaged, zeroes for holes, from the
+ * block cache what is there, the rest from the disk in runs as long as possible. Every block from
+ * the disk is checked against the checksum in its logical entry before anybody sees it.
  *
  * Slots are pooled; nothing is allocated per block.
  */
@@ -173,7 +173,8 @@ export class Reader {
   #verify(slot: ReadSlot): void {
     const { digests, blockCache, readStamps } = this.#state;
     const bytes = slot.target!.bytes;
-    // What was published meanwhile may have freed a block: its number may not enter the cache any more.
+    // What was published meanwhile may have freed a block: its number may not enter the cache any
+    // more.
     const mayCache = slot.blockCount <= CACHED_READ_BLOCKS_MAX && readStamps.isCurrent(slot.stamp);
     for (let i = 0; i < slot.diskBlocks; i++) {
       const at = slot.targetAt + slot.position[i]! * BLOCK_SIZE_BYTES;

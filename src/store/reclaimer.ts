@@ -1,6 +1,6 @@
 /**
- * Gives the space of free blocks back to the file system, in runs, when enough has gathered or nothing
- * else is going on. A block being punched cannot be allocated.
+ * Gives the space of free blocks back to the file system, in runs, when enough has gathered or
+ * nothing else is going on. A block being punched cannot be allocated.
  */
 import { BLOCK_SIZE_BYTES } from "../base/index.ts";
 import type { DeviceState } from "./device-state.ts";

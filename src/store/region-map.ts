@@ -1,9 +1,9 @@
 /**
  * Digests of regions of 1 MiB, and which logical-map pages exist.
  *
- * A digest is four 32-bit sums over (block index, content id) of the region's blocks with data: adding and
- * subtracting one block's term keeps it exact without looking at the others. Two mirrors hold the same
- * data iff their digests are equal; it detects mistakes, it does not resist forgery.
+ * A digest is four 32-bit sums over (block index, content id) of the region's blocks with data:
+ * adding and subtracting one block's term keeps it exact without looking at the others. Two mirrors
+ * hold the same data iff their digests are equal; it detects mistakes, it does not resist forgery.
  */
 import { getU32, REGION_BLOCKS, setU32 } from "../base/index.ts";
 import type { MetadataStore } from "../ports/index.ts";

@@ -7,8 +7,8 @@
  * - The space map calls exactly the blocks in use that some content uses.
  * - Each region's digest and mapped-block count follow from the logical entries.
  *
- * What is found is reported; with `repair`, counts are set right and leaked blocks freed. A count is never
- * lowered below its pointers, so repair cannot lose data.
+ * What is found is reported; with `repair`, counts are set right and leaked blocks freed. A count
+ * is never lowered below its pointers, so repair cannot lose data.
  */
 import { BLOCK_SIZE_BYTES, equalBytes } from "../base/index.ts";
 import { FINGERPRINT_BYTES } from "../ports/index.ts";

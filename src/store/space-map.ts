@@ -2,8 +2,9 @@
  * Which blocks of the block store are in use. A bit per block; groups of bits are persisted by the
  * destage that changes them, in the same metadata batch as the maps that explain the change.
  *
- * A block that a published change freed is not handed out again before every read that may still use its
- * old meaning has ended (quarantine), and not before the change is durable (the destager calls only then).
+ * A block that a published change freed is not handed out again before every read that may still
+ * use its old meaning has ended (quarantine), and not before the change is durable (the destager
+ * calls only then).
  */
 import { assert } from "../base/index.ts";
 import { SPACE_GROUP_BLOCKS } from "../format/index.ts";

@@ -1,7 +1,7 @@
 /**
- * What the end-to-end tests and the benchmarks need of a server of virtual disks, so that the same test
- * runs against Drystone and against servers known to be right: a test that fails on qemu-nbd is at fault
- * itself. `DRYSTONE_E2E_SERVER=qemu-nbd` makes that check.
+ * What the end-to-end tests and the benchmarks need of a server of virtual disks, so that the same
+ * test runs against Drystone and against servers known to be right: a test that fails on qemu-nbd
+ * is at fault itself. `DRYSTONE_E2E_SERVER=qemu-nbd` makes that check.
  */
 import * as fs from "node:fs";
 import * as net from "node:net";

@@ -1,4 +1,6 @@
-/** SIGKILL under load: what was acknowledged is there, what was not is there whole or not at all. */
+/**
+ * SIGKILL under load: what was acknowledged is there, what was not is there whole or not at all.
+ */
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { Prng } from "../../src/base/index.ts";

@@ -1,4 +1,6 @@
-/** Damages stored data from outside, as a failing disk would: found by content, one bit at a time. */
+/**
+ * Damages stored data from outside, as a failing disk would: found by content, one bit at a time.
+ */
 import * as fs from "node:fs";
 import * as path from "node:path";
 

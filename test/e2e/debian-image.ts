@@ -1,7 +1,7 @@
 /**
- * A real Debian root file system in an ext4 image, and a second image of the same tree in which one file
- * in ten has other content: what two virtual machines of one template look like after a while. Kept in
- * .cache/debian; the first build takes half a minute and Debian's mirror.
+ * A real Debian root file system in an ext4 image, and a second image of the same tree in which one
+ * file in ten has other content: what two virtual machines of one template look like after a while.
+ * Kept in .cache/debian; the first build takes half a minute and Debian's mirror.
  */
 import { createHash } from "node:crypto";
 import * as fs from "node:fs";
@@ -98,7 +98,10 @@ function changeFiles(root: string): ChangeCount {
   return count;
 }
 
-/** All regular files below a folder in a fixed order; links are not followed, they may lead out of it. */
+/**
+ * All regular files below a folder in a fixed order; links are not followed, they may lead out of
+ * it.
+ */
 function* regularFiles(folder: string): Generator<string> {
   const entries = fs.readdirSync(folder, { withFileTypes: true });
   entries.sort((a, b) => (a.name < b.name ? -1 : 1));

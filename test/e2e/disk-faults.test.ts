@@ -1,6 +1,6 @@
 /**
- * Bits that turn over on a real disk, under a host that was stopped or killed: the client gets an error
- * or the right data, never wrong data, and the host says where.
+ * Bits that turn over on a real disk, under a host that was stopped or killed: the client gets an
+ * error or the right data, never wrong data, and the host says where.
  */
 import assert from "node:assert/strict";
 import * as fs from "node:fs";
@@ -72,7 +72,9 @@ async function assertReported(host: DevHost): Promise<void> {
   assert.ok(loud.length > 0, `no event: ${JSON.stringify(events)}`);
 }
 
-/** The last place is the block store's: it lies behind the journal, which may hold the block too. */
+/**
+ * The last place is the block store's: it lies behind the journal, which may hold the block too.
+ */
 function blockStorePlace(host: DevHost, data: Buffer): Place {
   const place = placesOf(host.dataFolder, data).at(-1);
   assert.ok(place !== undefined, "the block is nowhere on disk");

@@ -1,4 +1,6 @@
-/** Runs one fio job against an NBD address and returns the numbers that tests and benchmarks use. */
+/**
+ * Runs one fio job against an NBD address and returns the numbers that tests and benchmarks use.
+ */
 import { runTool } from "./process.ts";
 
 export interface FioDirection {

@@ -1,4 +1,7 @@
-/** A real Linux guest on a volume: it makes a file system, counts with fsync, and survives both crashes. */
+/**
+ * A real Linux guest on a volume: it makes a file system, counts with fsync, and survives both
+ * crashes.
+ */
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { TestGuest } from "./guest.ts";
@@ -10,7 +13,9 @@ const TEST_MS_MAX = 280_000;
 
 type Drive = Omit<GuestOptions, "job">;
 
-/** Boots the counter, kills the guest once it printed `value`, and returns the last line it printed. */
+/**
+ * Boots the counter, kills the guest once it printed `value`, and returns the last line it printed.
+ */
 async function countTo(drive: Drive, value: number): Promise<TestGuest> {
   const guest = await TestGuest.start({ ...drive, job: "counter" });
   try {

@@ -1,6 +1,7 @@
 /**
- * Drives the test guest (scripts/guest.ts): boots it from an NBD drive under QEMU's software emulation,
- * reads its serial console, and kills it the way a power failure would. It ends only its own process.
+ * Drives the test guest (scripts/guest.ts): boots it from an NBD drive under QEMU's software
+ * emulation, reads its serial console, and kills it the way a power failure would. It ends only its
+ * own process.
  */
 import { fileURLToPath } from "node:url";
 import { Program, runTool } from "./process.ts";
@@ -12,7 +13,9 @@ export interface GuestOptions {
   readonly socket: string;
   readonly exportName: string;
   readonly job: GuestJob;
-  /** How long QEMU tries to reconnect to a server that went away before it fails the guest's I/O. */
+  /**
+   * How long QEMU tries to reconnect to a server that went away before it fails the guest's I/O.
+   */
   readonly reconnectSeconds?: number;
 }
 

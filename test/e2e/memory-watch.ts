@@ -2,7 +2,9 @@
 import { usageOf } from "./process.ts";
 
 export interface MemoryPeak {
-  /** The highest sum over the processes, in bytes: all that is resident, and what is theirs alone. */
+  /**
+   * The highest sum over the processes, in bytes: all that is resident, and what is theirs alone.
+   */
   readonly resident: number;
   readonly anonymous: number;
 }

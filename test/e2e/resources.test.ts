@@ -1,4 +1,6 @@
-/** What a host may use: next to no CPU when nothing happens, bounded memory however much is written. */
+/**
+ * What a host may use: next to no CPU when nothing happens, bounded memory however much is written.
+ */
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { setTimeout as pause } from "node:timers/promises";
@@ -26,7 +28,8 @@ test(`${IDLE_VOLUMES} attached idle volumes use less than 1 % of a core`, async 
     clients.push(client);
     await client.write(0, Buffer.alloc(4096, index + 1));
   }
-  // The span is what is measured: the share of a core over these seconds, not how long anything took.
+  // The span is what is measured: the share of a core over these seconds, not how long anything
+  // took.
   await pause(3000);
   const from = { cpu: usageOf(server.pids).cpuSeconds, at: performance.now() };
   await pause(IDLE_SECONDS * 1000);

@@ -1,6 +1,7 @@
 /**
- * A write load that knows what was acknowledged: several connections, many requests in flight, sizes from
- * one sector to 256 KiB, zeroes and trims among them. It runs until it is told to stop or the server dies.
+ * A write load that knows what was acknowledged: several connections, many requests in flight,
+ * sizes from one sector to 256 KiB, zeroes and trims among them. It runs until it is told to stop
+ * or the server dies.
  */
 import type { Prng } from "../../src/base/index.ts";
 import { NbdClient, NbdConnectionLost } from "./nbd-client.ts";
@@ -48,7 +49,9 @@ export class VerifiedLoad {
     this.#running.catch(() => this.#wanted?.reached()); // `finish` throws it.
   }
 
-  /** Resolves when `count` requests have been acknowledged since the start, or a lane has failed. */
+  /**
+   * Resolves when `count` requests have been acknowledged since the start, or a lane has failed.
+   */
   acknowledged(count: number): Promise<void> {
     return new Promise((resolve) => {
       this.#wanted = { count, reached: resolve };
@@ -57,8 +60,8 @@ export class VerifiedLoad {
   }
 
   /**
-   * Waits until no request can be answered any more: after `stop` all were, after the server's death the
-   * connections are gone. Throws what a lane met that was neither.
+   * Waits until no request can be answered any more: after `stop` all were, after the server's
+   * death the connections are gone. Throws what a lane met that was neither.
    */
   async finish(isStop = true): Promise<number> {
     if (isStop) this.#isStopping = true;

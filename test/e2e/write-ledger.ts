@@ -1,6 +1,6 @@
 /**
- * Knows what every sector of a volume must hold after a crash, from nothing but what was sent and what
- * was acknowledged:
+ * Knows what every sector of a volume must hold after a crash, from nothing but what was sent and
+ * what was acknowledged:
  *
  * - an acknowledged write is there, whole;
  * - a write that was sent and not acknowledged is there or is not, block by block, and within one block
@@ -79,8 +79,9 @@ export class WriteLedger {
   }
 
   /**
-   * Compares what a restarted server holds, from `offset` on, with what it must hold. Changes that were
-   * in flight are settled as found. Returns what is wrong, at most ten lines; empty means all is well.
+   * Compares what a restarted server holds, from `offset` on, with what it must hold. Changes that
+   * were in flight are settled as found. Returns what is wrong, at most ten lines; empty means all
+   * is well.
    */
   verify(offset: number, found: Uint8Array): string[] {
     const wrong: string[] = [];
