@@ -1,12 +1,23 @@
 /** The adapters of real hosts keep what the ports promise. */
-import { execFileSync } from "node:child_process";
+import { execFileSync, spawnSync } from "node:child_process";
 import { mkdtempSync, rmSync, truncateSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { assert } from "../base/index.ts";
+import type { MetricLabels } from "../ports/index.ts";
+import { clockConformance } from "../../test/conformance/clock.ts";
 import { DISK_CONFORMANCE_BYTES, diskConformance } from "../../test/conformance/disk.ts";
 import type { DiskWorld } from "../../test/conformance/disk.ts";
+import { metricsConformance } from "../../test/conformance/metrics.ts";
+import { networkConformance } from "../../test/conformance/network.ts";
 import type { World } from "../../test/conformance/world.ts";
-import { openDisk } from "./index.ts";
+import { NodeClock, PrometheusMetrics, StreamNetwork, openDisk } from "./index.ts";
 import type { DiskKind, DiskOptions } from "./index.ts";
+
+/** Timers of ours let the process end, so something else has to keep a test alive. */
+function nothing(): World {
+  const keeper = setInterval(() => {}, 60_000);
+  return { run: (work) => work(), dispose: async () => clearInterval(keeper) };
+}
 
 /** A folder of its own for each test. */
 function folder(): { path: string; world: World } {
@@ -55,6 +66,45 @@ for (const kind of ["io_uring", "node-fs"] satisfies DiskKind[]) {
     );
   }
 }
+
+clockConformance("NodeClock", async () => ({ ...nothing(), clock: new NodeClock() }));
+
+metricsConformance("PrometheusMetrics", async () => {
+  const metrics = new PrometheusMetrics();
+  const read = (name: string, labels: MetricLabels = {}): number | undefined => {
+    const wanted = [name, ...Object.entries(labels).map(([key, value]) => `${key}="${value}"`)];
+    for (const line of metrics.exposition().split("\n")) {
+      const parts = /^([a-z_]+)(?:\{(.*)\})? (.+)$/.exec(line);
+      if (parts === null) continue;
+      const found = [parts[1]!, ...(parts[2]?.split(",") ?? [])];
+      if (found.toSorted().join() === wanted.toSorted().join()) return Number(parts[3]);
+    }
+    return undefined;
+  };
+  return { ...nothing(), metrics, read };
+});
+
+networkConformance("StreamNetwork over tcp", async () => ({
+  ...nothing(),
+  network: new StreamNetwork(),
+  freshAddress: () => ({ kind: "tcp", host: "127.0.0.1", port: 0 }),
+}));
+
+networkConformance("StreamNetwork over unix", async () => {
+  const { path, world } = folder();
+  let count = 0;
+  return {
+    ...world,
+    network: new StreamNetwork(),
+    freshAddress: () => ({ kind: "unix", path: join(path, `socket-${count++}`) }),
+    leaveStale: async (address) => {
+      assert(address.kind === "unix", "a path");
+      const listenAndDie = `require("node:net").createServer()
+        .listen(${JSON.stringify(address.path)}, () => process.kill(process.pid, "SIGKILL"))`;
+      spawnSync(process.execPath, ["-e", listenAndDie]);
+    },
+  };
+});
 
 function losetup(...parameters: string[]): string {
   return execFileSync("losetup", parameters, { encoding: "utf8" }).trim();

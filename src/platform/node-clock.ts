@@ -1,0 +1,50 @@
+import { assert } from "../base/index.ts";
+import type { Clock, Timer } from "../ports/index.ts";
+
+/** The longest delay that a timer of Node takes; longer ones would fire at once. */
+const DELAY_MS_MAX = 2 ** 31 - 1;
+
+/** The clocks of the machine. `nowMs` counts from the start of the process or worker. */
+export class NodeClock implements Clock {
+  nowMs(): number {
+    return performance.now();
+  }
+
+  wallMs(): number {
+    return Date.now();
+  }
+
+  after(delayMs: number, callback: () => void): Timer {
+    assert(delayMs >= 0, "a delay is not negative");
+    return new NodeTimer(performance.now() + delayMs, callback);
+  }
+}
+
+/** Node's timers round to whole milliseconds and may come up to one early: what is missing is waited for. */
+class NodeTimer implements Timer {
+  readonly #dueMs: number;
+  readonly #callback: () => void;
+  #timeout: NodeJS.Timeout | undefined;
+
+  constructor(dueMs: number, callback: () => void) {
+    this.#dueMs = dueMs;
+    this.#callback = callback;
+    this.#wait();
+  }
+
+  cancel(): void {
+    clearTimeout(this.#timeout);
+    this.#timeout = undefined;
+  }
+
+  #wait(): void {
+    const remainingMs = Math.ceil(this.#dueMs - performance.now());
+    this.#timeout = setTimeout(this.#expired, Math.min(remainingMs, DELAY_MS_MAX)).unref();
+  }
+
+  readonly #expired = (): void => {
+    if (performance.now() < this.#dueMs) return this.#wait();
+    this.#timeout = undefined;
+    this.#callback();
+  };
+}
