@@ -46,7 +46,7 @@ export class TestStream implements ByteStream {
     if (this.isClosed) return;
     this.isClosed = true;
     this.#queue = [];
-    queueMicrotask(() => this.#handler!.closed(undefined));
+    queueMicrotask(() => this.#handler?.closed(undefined));
   }
 
   get queuedBytes(): number {

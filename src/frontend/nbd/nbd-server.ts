@@ -118,9 +118,7 @@ export class NbdServer implements ConnectionOwner {
   }
 
   closed(connection: Connection, reason: string | undefined): void {
-    this.#negotiating.get(connection)?.cancel();
-    this.#negotiating.delete(connection);
-    this.#connections.delete(connection);
+    this.#forget(connection);
     const { remote, exportName } = connection;
     const level = exportName === undefined ? "debug" : "info";
     this.#log.write(level, "NBD client gone", { remote, export: exportName, reason });
@@ -144,14 +142,22 @@ export class NbdServer implements ConnectionOwner {
   /** Half-open clients must not keep others out. */
   #makeRoom(): boolean {
     if (this.#connections.size < this.#connectionsMax) return true;
-    for (const oldest of this.#negotiating.keys()) {
+    const [oldest] = this.#negotiating.keys();
+    if (oldest !== undefined) {
       oldest.violation("another client needs its place");
+      this.#forget(oldest);
       return true;
     }
     this.#log.write("warning", "NBD client refused: too many connections", {
       connectionsMax: this.#connectionsMax,
     });
     return false;
+  }
+
+  #forget(connection: Connection): void {
+    this.#negotiating.get(connection)?.cancel();
+    this.#negotiating.delete(connection);
+    this.#connections.delete(connection);
   }
 
   #reportEmpty(): void {

@@ -273,9 +273,10 @@ test("what the rules forbid is refused, and the volume is not touched", async ()
   assert.deepEqual(session.violations, []);
 });
 
-test("block status without its context is refused", async () => {
+test("DF and block status are refused where they were not agreed on", async () => {
   const plain = await ready({ structured: false });
   assert.equal((await plain.ask({ command: BLOCK_STATUS, length: 512 })).errno, EINVAL);
+  assert.equal((await plain.ask({ command: READ, flags: DF, length: 512 })).errno, EINVAL);
   const structured = new Session();
   await structured.negotiate({ structured: true });
   assert.equal((await structured.ask({ command: BLOCK_STATUS, length: 512 })).errno, EINVAL);

@@ -210,8 +210,12 @@ export class Transmission implements RequestHandler {
     this.#scheduleTurn();
   };
 
+  /** Refusals that depend on what was agreed on, or on the connection's end. */
   #stateErrno(request: NbdRequest): number {
     if (this.#phase === "shutting-down") return Errno.shutdown;
+    if ((request.flags & CommandFlag.dontFragment) !== 0 && !this.#replies.structured) {
+      return Errno.invalid;
+    }
     if (request.command !== Command.blockStatus) return Errno.none;
     return this.#allocationContext && request.lengthBytes > 0 ? Errno.none : Errno.invalid;
   }

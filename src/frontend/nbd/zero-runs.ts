@@ -39,8 +39,13 @@ export class ZeroRuns {
   }
 }
 
+/** Eight words at a time: a block of zeroes has to be looked at whole. */
 function isZeroBlock(words: Int32Array, start: number): boolean {
   const end = start + BLOCK_WORDS;
-  for (let at = start; at < end; at++) if (words[at] !== 0) return false;
+  for (let at = start; at < end; at += 8) {
+    const low = words[at]! | words[at + 1]! | words[at + 2]! | words[at + 3]!;
+    const high = words[at + 4]! | words[at + 5]! | words[at + 6]! | words[at + 7]!;
+    if ((low | high) !== 0) return false;
+  }
   return true;
 }
