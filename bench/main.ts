@@ -17,8 +17,9 @@ import { parseArgs } from "node:util";
 import type { Benchmark, BenchmarkResult, Figure } from "./benchmark.ts";
 import { run as runCacheSimulator } from "./cache.ts";
 import { nbdBenchmark } from "./nbd.ts";
+import { objectBenchmark } from "./object.ts";
 
-const BENCHMARKS: readonly Benchmark[] = [nbdBenchmark];
+const BENCHMARKS: readonly Benchmark[] = [nbdBenchmark, objectBenchmark];
 /** Programs with options of their own. */
 const PROGRAMS: ReadonlyMap<string, (args: readonly string[]) => Promise<void>> = new Map([
   ["cache", runCacheSimulator],
