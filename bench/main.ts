@@ -5,8 +5,9 @@
  *   npm run bench -- NAME [--rounds N] [--seconds S] [--dir FOLDER] [--only PART] [--target PART]
  *       [--json] [--record]
  *
- * Prints a table, or the result as JSON; the JSON goes to .cache/bench/NAME.json too. `--record` appends
- * it to bench/history.jsonl, which is in the repository: figures are kept on purpose, not by accident.
+ * Prints a table, or the result as JSON; the JSON goes to .cache/bench/NAME.json too. `--record`
+ * appends it to bench/history.jsonl, which is in the repository: figures are kept on purpose, not
+ * by accident.
  */
 import { execFileSync } from "node:child_process";
 import * as fs from "node:fs";
@@ -75,7 +76,9 @@ function significant(value: number): string {
   return value.toPrecision(3);
 }
 
-/** One line per workload and target, one column per metric; targets with the same metrics together. */
+/**
+ * One line per workload and target, one column per metric; targets with the same metrics together.
+ */
 function printTables(figures: readonly Figure[]): void {
   const lines = new Map<string, Figure[]>();
   for (const item of figures) {

@@ -1,6 +1,7 @@
 /**
- * What the owner of an object costs: CPU time per request of its data path, over a component that does
- * nothing but answer. Everything below (journal, checksums, disk) and above (NBD, sockets) comes on top.
+ * What the owner of an object costs: CPU time per request of its data path, over a component that
+ * does nothing but answer. Everything below (journal, checksums, disk) and above (NBD, sockets)
+ * comes on top.
  */
 import { component } from "../src/cluster/index.ts";
 import { ActiveLeg, ActiveLegs } from "../src/object/active-legs.ts";
