@@ -5,8 +5,10 @@
 import { debianPackagesTable } from "./debian-packages-table.ts";
 import { floorsTable } from "./floors-table.ts";
 import type { Providers } from "./generated-sections.ts";
+import { layoutTables } from "./layout-tables.ts";
 
-export const providers: Providers = new Map([
+export const providers: Providers = new Map<string, () => string>([
   ["debian-packages", debianPackagesTable],
   ["floors", floorsTable],
+  ...layoutTables,
 ]);
