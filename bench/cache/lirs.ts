@@ -81,6 +81,11 @@ export class Lirs implements Policy {
   }
 
   #makeLow(key: number): void {
+    if (this.#lowMax === 0) {
+      this.#states[key] = HIGH_RESIDENT;
+      this.#high.push(QUEUE, key);
+      return;
+    }
     this.#states[key] = LOW;
     this.#lowCount++;
     if (this.#lowCount <= this.#lowMax) return;

@@ -13,28 +13,19 @@ export interface CacheParameters {
   /** Keys the ghost queue remembers, as a share of the capacity. */
   readonly ghostFraction: number;
   /**
-   * Places in the ghosts' circle for each key they remember: a key that is asked for again leaves a
-   * hole. Twice as many make it a queue in all but name.
+   * Places in the ghosts' circle for each key they remember: a key that is asked for again leaves a hole.
+   * Twice as many make it a queue in all but name.
    */
   readonly ghostCircle: number;
   /** The part of the cold queue, at its young end, in which hits are taken as one burst. */
   readonly windowFraction: number;
   /** Hits after the window that make a cold entry hot; Infinity if only a ghost can do that. */
   readonly coldHits: number;
-  /**
-   * Where the hit counter of a hot entry saturates: sweeps of the hand it can survive. At most 3.
-   */
-  readonly hotHitsMax: number;
   /** Entries in use that the hand steps over before it takes one regardless. */
   readonly handLimit: number;
-  /**
-   * Adapts the cold queue's share, and doubts ghosts that were away for long: see
-   * `queue-balance.ts`.
-   */
+  /** Lets measured worth decide about the border, ghosts and grace: see `queue-balance.ts`. */
   readonly adaptive: boolean;
-  /**
-   * How far a hit moves the clock on that the window is measured with. An admission moves it by 1.
-   */
+  /** How far a hit moves the clock on that the window is measured with. An admission moves it by 1. */
   readonly ticksPerHit: number;
 }
 
@@ -45,7 +36,6 @@ const PARAMETERS: Readonly<Record<CacheMode, CacheParameters>> = {
     ghostCircle: 2,
     windowFraction: 0,
     coldHits: Infinity,
-    hotHitsMax: 1,
     handLimit: Infinity,
     adaptive: false,
     ticksPerHit: 0,
@@ -56,7 +46,6 @@ const PARAMETERS: Readonly<Record<CacheMode, CacheParameters>> = {
     ghostCircle: 2,
     windowFraction: 0.5,
     coldHits: 1,
-    hotHitsMax: 1,
     handLimit: Infinity,
     adaptive: false,
     ticksPerHit: 0,
@@ -67,7 +56,6 @@ const PARAMETERS: Readonly<Record<CacheMode, CacheParameters>> = {
     ghostCircle: 1.125,
     windowFraction: 0.25,
     coldHits: 1,
-    hotHitsMax: 3,
     handLimit: 128,
     adaptive: true,
     ticksPerHit: 0.05,

@@ -10,7 +10,11 @@ import type { CacheParameters } from "./cache-parameters.ts";
 interface Item {
   readonly key: number;
   since: number;
-  hits: number;
+  /** Cold: hits after the window. Hot: rounds of the hand with hits. */
+  count: number;
+  used: boolean;
+  graced: boolean;
+  newcomer: boolean;
   pins: number;
 }
 
@@ -33,6 +37,9 @@ export class NaiveCache {
   readonly #parameters: CacheParameters;
   #border: number;
   #idle = 0;
+  #gracedHitShare = 0.5;
+  #newHitShare = 0.5;
+  #graceRefusals = 0;
   #hitCount = 0;
   readonly #ghostsMax: number;
   #ticks = 0;
@@ -76,13 +83,13 @@ export class NaiveCache {
     if (item === undefined) return false;
     this.#hitCount++;
     if (this.hot.includes(item)) this.#hitHot(item);
-    else if (item.hits < 3 && this.#now - item.since >= this.#window) item.hits++;
+    else if (item.count < 3 && this.#now - item.since >= this.#window) item.count++;
     return true;
   }
 
   #hitHot(item: Item): void {
-    const wasArmed = item.hits === 0;
-    if (item.hits < this.#parameters.hotHitsMax) item.hits++;
+    const wasArmed = !item.used && item.count < 2;
+    item.used = true;
     if (!wasArmed || !this.#parameters.adaptive || this.hot.length <= this.#margin) return;
     const idle = this.#idle * (1 - this.#margin / this.hot.length);
     if (idle > 0 && this.#now - item.since > idle) this.#moveBorder(-0.2);
@@ -104,7 +111,8 @@ export class NaiveCache {
     }
     const enterHot = isHot || (wasWarmingUp && this.cold.length >= this.#coldTarget);
     if (this.#parameters.adaptive || !enterHot) this.#ticks++;
-    const item = { key, since: this.#now, hits: 0, pins: 0 };
+    const fresh = { count: 0, used: false, graced: false, newcomer: true, pins: 0 };
+    const item = { key, since: this.#now, ...fresh };
     if (ghost !== undefined && !isHot) item.since -= this.#window;
     (enterHot ? this.hot : this.cold).push(item);
     return true;
@@ -159,12 +167,12 @@ export class NaiveCache {
     for (const item of this.cold.slice()) {
       if (item.pins > 0) {
         if (++skipped === 10) return false;
-      } else if (item.hits < this.#parameters.coldHits) {
+      } else if (item.count < this.#parameters.coldHits) {
         return this.#evict(item);
       } else {
         this.promotions++;
         this.#drop(item);
-        item.hits = 0;
+        item.count = 0;
         item.since = this.#now;
         this.hot.push(item);
         if (++promoted === 64) return false;
@@ -178,13 +186,32 @@ export class NaiveCache {
     let skipped = 0;
     for (let step = 0; step < this.hot.length * 4; step++) {
       const item = this.hot[0]!;
-      if (item.pins === 0 && (item.hits === 0 || skipped >= limit)) return this.#evict(item);
-      if (item.hits > 0) item.hits--;
-      item.since = this.#now;
+      if (item.pins === 0 && (!this.#meet(item) || skipped >= limit)) return this.#evict(item);
       this.hot.push(this.hot.shift()!);
       if (++skipped > limit + 10) return false;
     }
     return false;
+  }
+
+  #meet(item: Item): boolean {
+    const { used, graced, newcomer } = item;
+    if (this.#parameters.adaptive) {
+      const hit = used ? 1 : 0;
+      if (graced) this.#gracedHitShare += (hit - this.#gracedHitShare) * 0.01;
+      if (newcomer) this.#newHitShare += (hit - this.#newHitShare) * 0.01;
+      if (used) item.count = Math.min(3, item.count + 1);
+    }
+    if (!used) {
+      if (item.count < 2) return false;
+      const isWorthIt = this.#gracedHitShare >= this.#newHitShare * 0.5;
+      if (!isWorthIt && ++this.#graceRefusals % 16 !== 0) return false;
+      item.count--;
+    }
+    item.graced = !used;
+    item.used = false;
+    item.newcomer = false;
+    item.since = this.#now;
+    return true;
   }
 
   #evictAny(ring: readonly Item[]): boolean {

@@ -165,6 +165,32 @@ test("a scan of ten times the capacity leaves a warm hot set where it is", () =>
   }
 });
 
+test("a working set that fits is not taken for one long burst: it survives a scan as well", () => {
+  const cache = new PageCache({ capacity: 1000 });
+  for (let round = 0; round < 20; round++) {
+    for (let key = 0; key < 400; key++) if (cache.lookup(key) < 0) cache.insert(key);
+  }
+  for (let key = 1e6; key < 1e6 + 10_000; key++) if (cache.lookup(key) < 0) cache.insert(key);
+  let resident = 0;
+  for (let key = 0; key < 400; key++) if (cache.peek(key) >= 0) resident++;
+  assert.ok(resident >= 396, `${resident} of 400 survived`);
+});
+
+test("grace is given where popularity lasts, and withheld where it moves on", () => {
+  const missRatio = (mode: CacheMode, shift: number): number => {
+    const cache = new PageCache({ capacity: 1000, mode });
+    const prng = new Prng(1);
+    for (let step = 0; step < 100_000; step++) {
+      const key = Math.min(prng.below(4000), prng.below(4000), prng.below(4000));
+      const moved = key + Math.floor(step * shift);
+      if (cache.lookup(moved) < 0) cache.insert(moved);
+    }
+    return cache.stats.misses / 100_000;
+  };
+  assert.ok(missRatio("best", 0) < missRatio("clock2q-plus", 0));
+  assert.ok(missRatio("best", 0.1) < missRatio("clock2q-plus", 0.1) * 1.02);
+});
+
 test("keys up to 2^53 - 1 are told apart, others are refused", () => {
   const cache = new PageCache({ capacity: 8 });
   const keys = [0, 1, 2 ** 31, 2 ** 32, 2 ** 32 + 1, 2 ** 52, 2 ** 53 - 1];

@@ -1,23 +1,21 @@
 /**
  * Decides which pages stay in memory: maps keys to slots of an arena that the caller owns.
  *
- * Three queues. New keys enter the *cold* FIFO. What leaves it unused is remembered by key alone in
- * the
+ * Three queues. New keys enter the *cold* FIFO. What leaves it unused is remembered by key alone in the
  * *ghost* FIFO. What was used there, after a window in which repeated hits count as one burst, and what
- * is asked for again while a ghost, goes to the *hot* ring, where a hand turns. A scan therefore
- * passes through cold and ghost and leaves the hot ring alone.
+ * is asked for again while a ghost, goes to the *hot* ring, where a hand turns. A scan therefore passes
+ * through cold and ghost and leaves the hot ring alone.
  *
- * Eviction has two phases. A hit only sets status bits, and none if they are set already. The hand
- * of the hot ring takes bits back as it comes by (hit -> armed), and takes the slot only if it
- * finds it still armed on a later round. Pinned slots are stepped over where they are. The hand's
- * steps are bounded.
+ * Eviction has two phases. A hit only sets a status bit, and writes nothing if it is set already. The hand
+ * of the hot ring takes the bit back as it comes by (hit -> armed), and takes the slot only if it finds it
+ * still armed on a later round. Pinned slots are stepped over where they are. The hand's steps are bounded.
  *
- * Promises: no memory is allocated after construction; a key has at most one slot; a key is never
- * resident and a ghost at once; a pinned slot is never reused; without removals, a slot is lost
- * only by `insert`, one at most each time, and `evictedKey` names it. For one thread.
+ * Promises: no memory is allocated after construction; a key has at most one slot; a key is never resident
+ * and a ghost at once; a pinned slot is never reused; without removals, a slot is lost only by `insert`,
+ * one at most each time, and `evictedKey` names it. For one thread.
  *
- * The published algorithms are modes. The default mode adds three things, each of which measurement
- * on block, metadata, database and web traces supports (`bench/cache.ts` repeats it):
+ * The published algorithms are modes. The default mode adds four things, each of which measurement on
+ * block, metadata, database and web traces supports (`bench/cache.ts` repeats it):
  *
  * - *A ghost must be younger than what it displaces.* The hand learns how long the hot ring's victims were
  *   idle. A ghost that stayed away longer than that would push out something better, so it starts
@@ -27,14 +25,15 @@
  *   cold queue lately says that a longer one had kept it. A hit on an armed slot close ahead of the hand
  *   says that a shorter hot ring had lost it. Each moves the border by a step, as in ARC (Megiddo and
  *   Modha, FAST 2003), but both sides are asked about the same amount of room.
+ * - *What was hit in several rounds of the hand may be given grace* for one in which it was not, as long
+ *   as graced slots are worth at least half as much as newcomers. Counters of hits, as in S3-FIFO (Yang et
+ *   al., SOSP 2023), do the same where popularity lasts, and cling to the dead where it moves on.
  * - *Hits age the window a little*, so that a working set that fits, and admits nothing new, is not
  *   taken for one long burst.
  *
- * Its hit counter goes to 3, as in S3-FIFO (Yang et al., SOSP 2023).
- *
- * After US 9,760,493 and US 11,080,189 (the queues, the two phases) and "Clock2Q+", arXiv
- * 2511.21958 (the correlation window); the idea that a scan must prove itself before it displaces
- * anything is Johnson and Shasha's 2Q (VLDB 1994).
+ * After US 9,760,493 and US 11,080,189 (the queues, the two phases) and "Clock2Q+", arXiv 2511.21958
+ * (the correlation window); the idea that a scan must prove itself before it displaces anything is
+ * Johnson and Shasha's 2Q (VLDB 1994).
  */
 import { assert } from "../base/index.ts";
 import { parametersOf } from "./cache-parameters.ts";
@@ -74,7 +73,16 @@ const HOT = 8;
 /** Removed while pinned: has no key any more, and becomes free with the last unpin. */
 const LIMBO = 12;
 const QUEUE_MASK = 12;
-const HITS_MASK = 3;
+/** In the cold queue, hits after the window. In the hot ring, rounds of the hand in which it was hit. */
+const COUNT_MASK = 3;
+/** Hit since the hand came by. */
+const USED = 16;
+/** The hand has given it a round although it was not hit. */
+const GRACED = 32;
+/** The hand has not come by yet. */
+const NEWCOMER = 64;
+/** Rounds with hits after which a hot slot may be given grace. */
+const GRACE_ROUNDS_MIN = 2;
 
 const PINS_MAX = 0xffff;
 /** Pinned cold slots that one search steps over before it turns to the hot ring. */
@@ -88,17 +96,13 @@ const PROMOTIONS = 2;
 const GHOST_HITS = 3;
 const SKIPPED_SLOTS = 4;
 const EVICTIONS = 5;
-/**
- * Admissions, in the adaptive mode all inserts: the cache's own time, but for the share of the
- * hits.
- */
+/** Admissions, in the adaptive mode all inserts: the cache's own time, but for the share of the hits. */
 const TICKS = 6;
 const COUNTER_COUNT = 7;
 
 export class PageCache {
   readonly capacity: number;
   readonly mode: CacheMode;
-  readonly #hotHitsMax: number;
   readonly #coldHits: number;
   readonly #handLimit: number;
   readonly #adaptive: boolean;
@@ -113,8 +117,8 @@ export class PageCache {
   readonly #status: Uint8Array;
   readonly #pins: Uint16Array;
   /**
-   * When a cold slot was filled, or the hand last met a hot one, in the cache's own time, modulo
-   * 2^32; the link of the free list for a free slot.
+   * When a cold slot was filled, or the hand last met a hot one, in the cache's own time, modulo 2^32;
+   * the link of the free list for a free slot.
    */
   readonly #since: Int32Array;
   readonly #counters: Float64Array = new Float64Array(COUNTER_COUNT);
@@ -130,11 +134,10 @@ export class PageCache {
     const parameters = parametersOf(mode);
     this.capacity = capacity;
     this.mode = mode;
-    this.#hotHitsMax = parameters.hotHitsMax;
     this.#handLimit = options.handLimit ?? parameters.handLimit;
     checkHandLimit(this.#handLimit);
     // Hits saturate in two bits, so a count beyond them is one that is never reached.
-    this.#coldHits = Math.min(parameters.coldHits, HITS_MASK + 1);
+    this.#coldHits = Math.min(parameters.coldHits, COUNT_MASK + 1);
     this.#adaptive = parameters.adaptive;
     this.#ticksPerHit = parameters.ticksPerHit;
     this.#balance = new QueueBalance(capacity, parameters);
@@ -273,9 +276,7 @@ export class PageCache {
     return this.#index.keys[slot + 1]!;
   }
 
-  /**
-   * Visits every key that has a slot, in the order of slots. Must not insert or remove meanwhile.
-   */
+  /** Visits every key that has a slot, in the order of slots. Must not insert or remove meanwhile. */
   forEach(visit: (key: number, slot: number) => void): void {
     for (let entry = 1; entry <= this.capacity; entry++) {
       const key = this.#index.keys[entry]!;
@@ -293,15 +294,17 @@ export class PageCache {
 
   #touch(entry: number): void {
     const status = this.#status[entry]!;
-    const hits = status & HITS_MASK;
     if ((status & QUEUE_MASK) === HOT) {
-      if (hits === this.#hotHitsMax) return;
-      this.#status[entry] = status + 1;
-      if (hits === 0) this.#balance.noteArmedHit(this.#age(this.#since[entry]!), this.#hot.size);
-    } else if (hits < HITS_MASK && this.#age(this.#since[entry]!) >= this.#balance.window) {
-      // With a window of W, strictly, a hit counts once W others were admitted after this one.
-      this.#status[entry] = status + 1;
+      if ((status & USED) !== 0) return;
+      this.#status[entry] = status | USED;
+      if ((status & COUNT_MASK) >= GRACE_ROUNDS_MIN) return;
+      this.#balance.noteArmedHit(this.#age(this.#since[entry]!), this.#hot.size);
+      return;
     }
+    if ((status & COUNT_MASK) === COUNT_MASK) return;
+    // With a window of W, strictly, a hit counts once W others were admitted after this one.
+    if (this.#age(this.#since[entry]!) < this.#balance.window) return;
+    this.#status[entry] = status + 1;
   }
 
   #now(): number {
@@ -332,7 +335,7 @@ export class PageCache {
   }
 
   #enterHot(entry: number): void {
-    this.#status[entry] = HOT;
+    this.#status[entry] = HOT | NEWCOMER;
     this.#since[entry] = this.#now();
     this.#hot.add(entry);
   }
@@ -378,7 +381,7 @@ export class PageCache {
       if (this.#pins[entry] !== 0) {
         this.#counters[SKIPPED_SLOTS]!++;
         if (++skipped === COLD_SKIPS_MAX) return 0;
-      } else if ((this.#status[entry]! & HITS_MASK) < this.#coldHits) {
+      } else if ((this.#status[entry]! & COUNT_MASK) < this.#coldHits) {
         return this.#releaseCold(entry);
       } else {
         this.#counters[PROMOTIONS]!++;
@@ -393,22 +396,38 @@ export class PageCache {
 
   #evictHot(): number {
     let skipped = 0;
-    // Two bits of hits: the fourth round finds the first slot that is not pinned armed.
-    const stepsMax = this.#hot.size * (HITS_MASK + 1);
+    // Three rounds with hits earn two of grace, so the fourth finds the first unpinned slot armed.
+    const stepsMax = this.#hot.size * (COUNT_MASK + 1);
     for (let step = 0; step < stepsMax; step++) {
       const entry = this.#hot.first;
-      const status = this.#status[entry]!;
-      const pinned = this.#pins[entry] !== 0;
-      if (!pinned && ((status & HITS_MASK) === 0 || skipped >= this.#handLimit)) {
-        return this.#releaseHot(entry);
+      if (this.#pins[entry] === 0) {
+        const mayStay = this.#meet(entry);
+        if (!mayStay || skipped >= this.#handLimit) return this.#releaseHot(entry);
       }
-      if ((status & HITS_MASK) !== 0) this.#status[entry] = status - 1;
-      this.#since[entry] = this.#now();
       this.#hot.advance();
       this.#counters[SKIPPED_SLOTS]!++;
       if (++skipped > this.#handLimit + COLD_SKIPS_MAX) return 0;
     }
     return 0;
+  }
+
+  /** The hand comes to a slot: false if it is armed and free to take; arms it otherwise. */
+  #meet(entry: number): boolean {
+    const status = this.#status[entry]!;
+    const wasHit = (status & USED) !== 0;
+    let rounds = status & COUNT_MASK;
+    if (this.#adaptive) {
+      if ((status & GRACED) !== 0) this.#balance.noteGraced(wasHit);
+      if ((status & NEWCOMER) !== 0) this.#balance.noteNewcomer(wasHit);
+      if (wasHit) rounds = Math.min(COUNT_MASK, rounds + 1);
+    }
+    if (!wasHit) {
+      if (rounds < GRACE_ROUNDS_MIN || !this.#balance.givesGrace()) return false;
+      rounds--;
+    }
+    this.#status[entry] = HOT | rounds | (wasHit ? 0 : GRACED);
+    this.#since[entry] = this.#now();
+    return true;
   }
 
   /** When pins defeated the bounded searches: whatever can be had at all. */

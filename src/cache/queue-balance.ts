@@ -1,10 +1,17 @@
 /**
- * How much of the cache the cold queue aims at, and what the hot ring's victims say about ghosts.
+ * What measurement decides while the cache runs; in the published modes these are constants.
  *
- * In the published modes these are constants. The adaptive mode asks both sides about the same
- * amount of room, the margin. A ghost that returns soon enough that a cold queue longer by the
- * margin had kept it moves the border one step towards the hot ring. A hit on an armed slot that
- * the hand would have taken already, were the ring shorter by the margin, moves it back.
+ * *Border*: how much of the cache the cold queue aims at. Both sides are asked about the same amount of
+ * room, the margin. A ghost that returns soon enough that a cold queue longer by the margin had kept it
+ * moves the border one step towards the hot ring. A hit on an armed slot that the hand would have taken
+ * already, were the ring shorter by the margin, moves it back.
+ *
+ * *Ghosts*: one that was away for longer than the hot ring's victims were idle is not hot.
+ *
+ * *Grace*: a slot that was hit in several rounds of the hand and not in the last one may stay for one more.
+ * That is right where popularity lasts and wrong where it moves on. So the share of graced slots that are
+ * hit is held against the share of newcomers that are hit in their first round; where grace pays less
+ * than half as much, only every sixteenth slot gets it, to notice when that changes.
  *
  * Ages are in the cache's own time: admissions, plus a little for hits.
  */
@@ -18,8 +25,15 @@ const BORDER_STEP = 0.2;
 /** Weight of the newest victim in the moving average. */
 const IDLE_WEIGHT = 1 / 128;
 
+/** Weight of the newest observation in the shares of graced and of new slots that are hit. */
+const SHARE_WEIGHT = 0.01;
+const GRACE_WORTH_MIN = 0.5;
+const GRACE_PROBE_MASK = 15;
+
 const BORDER = 0;
 const IDLE = 1;
+const GRACED_HIT_SHARE = 2;
+const NEW_HIT_SHARE = 3;
 
 export class QueueBalance {
   readonly #adaptive: boolean;
@@ -27,11 +41,9 @@ export class QueueBalance {
   readonly #borderMin: number;
   readonly #borderMax: number;
   readonly #margin: number;
-  /**
-   * The border with its fraction, and for how long victims of the hot ring were idle (0: not
-   * known).
-   */
-  readonly #estimates: Float64Array = new Float64Array(2);
+  /** The border with its fraction; how long victims of the hot ring were idle (0: not known); shares. */
+  readonly #estimates: Float64Array = Float64Array.of(0, 0, 0.5, 0.5);
+  #graceRefusals = 0;
   #coldTarget: number;
   #window: number;
 
@@ -76,6 +88,28 @@ export class QueueBalance {
     if (age < this.#coldTarget + this.#margin) this.#moveBorder(BORDER_STEP);
     const idle = this.#estimates[IDLE]!;
     return idle === 0 || age <= idle;
+  }
+
+  /** The hand comes to a slot that it gave grace the last time. */
+  noteGraced(wasHit: boolean): void {
+    this.#noteShare(GRACED_HIT_SHARE, wasHit);
+  }
+
+  /** The hand comes to a slot for the first time. */
+  noteNewcomer(wasHit: boolean): void {
+    this.#noteShare(NEW_HIT_SHARE, wasHit);
+  }
+
+  givesGrace(): boolean {
+    const worth = this.#estimates[GRACED_HIT_SHARE]!;
+    if (worth >= this.#estimates[NEW_HIT_SHARE]! * GRACE_WORTH_MIN) return true;
+    this.#graceRefusals = (this.#graceRefusals + 1) & GRACE_PROBE_MASK;
+    return this.#graceRefusals === 0;
+  }
+
+  #noteShare(share: number, wasHit: boolean): void {
+    const before = this.#estimates[share]!;
+    this.#estimates[share] = before + ((wasHit ? 1 : 0) - before) * SHARE_WEIGHT;
   }
 
   #moveBorder(step: number): void {
