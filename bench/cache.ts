@@ -4,7 +4,8 @@
  *   npm run bench -- cache [--trace FILE[,FILE...]] [--sizes 0.01,0.1] [--policies lru,best]
  *       [--json] [--csv FILE] [--svg FILE]
  *
- * A trace is a file of 64-bit little-endian identifiers (gzipped or not), or `synthetic:NAME`; without
+ * A trace is a file of 64-bit little-endian identifiers (gzipped or not), or `synthetic:NAME`;
+ * without
  * --trace all generated ones are run. A size is a share of the trace's distinct keys. The policies
  * `clock2q`, `clock2q-plus` and `best` are the product's own cache; `belady` knows the future.
  */

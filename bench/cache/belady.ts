@@ -1,6 +1,6 @@
 /**
- * Belady's MIN (IBM Systems Journal 1966): evicts what is used again last. It knows the future, and no
- * policy can miss less often. Resident keys stand in a heap by their next use; a use adds a
+ * Belady's MIN (IBM Systems Journal 1966): evicts what is used again last. It knows the future, and
+ * no policy can miss less often. Resident keys stand in a heap by their next use; a use adds a
  * newer element and leaves the older one behind, to be dropped when it comes up.
  */
 import type { Policy, PolicySetting } from "./policy.ts";

@@ -1,4 +1,6 @@
-/** Doubly linked lists of dense keys, each key in at most one of them. The first key is the oldest. */
+/**
+ * Doubly linked lists of dense keys, each key in at most one of them. The first key is the oldest.
+ */
 export const NO_LIST = 0;
 /** Returned for a key that is not there. */
 export const NONE = -1;

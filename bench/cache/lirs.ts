@@ -1,7 +1,7 @@
 /**
  * LIRS (Jiang and Zhang, SIGMETRICS 2002): a key whose last two uses lie closer together than the
- * longest unused of the protected ones takes its place. One hundredth of the room is for the others; of
- * keys that are not resident, at most twice the capacity is remembered.
+ * longest unused of the protected ones takes its place. One hundredth of the room is for the
+ * others; of keys that are not resident, at most twice the capacity is remembered.
  */
 import { KeyLists, NO_LIST } from "./key-lists.ts";
 import type { Policy, PolicySetting } from "./policy.ts";

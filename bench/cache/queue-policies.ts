@@ -1,4 +1,7 @@
-/** Policies with a probationary queue and ghosts: 2Q (Johnson, Shasha 1994), S3-FIFO (Yang et al. 2023). */
+/**
+ * Policies with a probationary queue and ghosts: 2Q (Johnson, Shasha 1994), S3-FIFO (Yang et al.
+ * 2023).
+ */
 import { KeyLists } from "./key-lists.ts";
 import type { Policy, PolicyFactory, PolicySetting } from "./policy.ts";
 

@@ -24,7 +24,9 @@ function quoted(text: string): string {
   return /[",\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
 }
 
-/** Cells as lines, policies as columns; below, each policy's geometric mean relative to the first. */
+/**
+ * Cells as lines, policies as columns; below, each policy's geometric mean relative to the first.
+ */
 export function toTable(rows: readonly ResultRow[]): string {
   const policies = [...new Set(rows.map((row) => row.policy))];
   const lines = [["trace", "size", "entries", ...policies]];
@@ -69,7 +71,9 @@ const PLOT_HEIGHT = 300;
 const MARGIN = 50;
 const LEGEND_WIDTH = 120;
 
-/** One plot for each trace, below one another: miss ratio over size, both linear in what they show. */
+/**
+ * One plot for each trace, below one another: miss ratio over size, both linear in what they show.
+ */
 export function toSvg(rows: readonly ResultRow[]): string {
   const traces = [...new Set(rows.map((row) => row.trace))];
   const policies = [...new Set(rows.map((row) => row.policy))];

@@ -1,6 +1,6 @@
 /**
- * Traces: files of 64-bit little-endian identifiers, one per access, gzipped or not; or generated ones, so
- * that the simulator has something to say without any file.
+ * Traces: files of 64-bit little-endian identifiers, one per access, gzipped or not; or generated
+ * ones, so that the simulator has something to say without any file.
  */
 import * as fs from "node:fs";
 import * as path from "node:path";
@@ -101,7 +101,9 @@ function loop(length: number): () => number {
   return () => at++ % length;
 }
 
-/** Several streams take turns; each touches a key up to twelve times before it goes on to another. */
+/**
+ * Several streams take turns; each touches a key up to twelve times before it goes on to another.
+ */
 function bursts(prng: Prng, streamCount: number): () => number {
   const draw = zipf(prng, 20_000, 0.8);
   const keys = Array.from({ length: streamCount }, draw);

@@ -1,6 +1,6 @@
 /**
- * W-TinyLFU (Einziger, Friedman, Manes, ACM ToS 2017) with a fixed window of a hundredth: an LRU window, a
- * segmented LRU behind it, and a sketch of frequencies that decides who may enter.
+ * W-TinyLFU (Einziger, Friedman, Manes, ACM ToS 2017) with a fixed window of a hundredth: an LRU
+ * window, a segmented LRU behind it, and a sketch of frequencies that decides who may enter.
  */
 import { KeyLists } from "./key-lists.ts";
 import type { Policy, PolicySetting } from "./policy.ts";

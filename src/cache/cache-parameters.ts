@@ -13,8 +13,8 @@ export interface CacheParameters {
   /** Keys the ghost queue remembers, as a share of the capacity. */
   readonly ghostFraction: number;
   /**
-   * Places in the ghosts' circle for each key they remember: a key that is asked for again leaves a hole.
-   * Twice as many make it a queue in all but name.
+   * Places in the ghosts' circle for each key they remember: a key that is asked for again leaves a
+   * hole. Twice as many make it a queue in all but name.
    */
   readonly ghostCircle: number;
   /** The part of the cold queue, at its young end, in which hits are taken as one burst. */
@@ -25,7 +25,9 @@ export interface CacheParameters {
   readonly handLimit: number;
   /** Lets measured worth decide about the border, ghosts and grace: see `queue-balance.ts`. */
   readonly adaptive: boolean;
-  /** How far a hit moves the clock on that the window is measured with. An admission moves it by 1. */
+  /**
+   * How far a hit moves the clock on that the window is measured with. An admission moves it by 1.
+   */
   readonly ticksPerHit: number;
 }
 

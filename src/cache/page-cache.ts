@@ -1,21 +1,23 @@
 /**
  * Decides which pages stay in memory: maps keys to slots of an arena that the caller owns.
  *
- * Three queues. New keys enter the *cold* FIFO. What leaves it unused is remembered by key alone in the
+ * Three queues. New keys enter the *cold* FIFO. What leaves it unused is remembered by key alone in
+ * the
  * *ghost* FIFO. What was used there, after a window in which repeated hits count as one burst, and what
- * is asked for again while a ghost, goes to the *hot* ring, where a hand turns. A scan therefore passes
- * through cold and ghost and leaves the hot ring alone.
+ * is asked for again while a ghost, goes to the *hot* ring, where a hand turns. A scan therefore
+ * passes through cold and ghost and leaves the hot ring alone.
  *
- * Eviction has two phases. A hit only sets a status bit, and writes nothing if it is set already. The hand
- * of the hot ring takes the bit back as it comes by (hit -> armed), and takes the slot only if it finds it
- * still armed on a later round. Pinned slots are stepped over where they are. The hand's steps are bounded.
+ * Eviction has two phases. A hit only sets a status bit, and writes nothing if it is set already.
+ * The hand of the hot ring takes the bit back as it comes by (hit -> armed), and takes the slot
+ * only if it finds it still armed on a later round. Pinned slots are stepped over where they are.
+ * The hand's steps are bounded.
  *
- * Promises: no memory is allocated after construction; a key has at most one slot; a key is never resident
- * and a ghost at once; a pinned slot is never reused; without removals, a slot is lost only by `insert`,
- * one at most each time, and `evictedKey` names it. For one thread.
+ * Promises: no memory is allocated after construction; a key has at most one slot; a key is never
+ * resident and a ghost at once; a pinned slot is never reused; without removals, a slot is lost
+ * only by `insert`, one at most each time, and `evictedKey` names it. For one thread.
  *
- * The published algorithms are modes. The default mode adds four things, each of which measurement on
- * block, metadata, database and web traces supports (`bench/cache.ts` repeats it):
+ * The published algorithms are modes. The default mode adds four things, each of which measurement
+ * on block, metadata, database and web traces supports (`bench/cache.ts` repeats it):
  *
  * - *A ghost must be younger than what it displaces.* The hand learns how long the hot ring's victims were
  *   idle. A ghost that stayed away longer than that would push out something better, so it starts
@@ -31,9 +33,9 @@
  * - *Hits age the window a little*, so that a working set that fits, and admits nothing new, is not
  *   taken for one long burst.
  *
- * After US 9,760,493 and US 11,080,189 (the queues, the two phases) and "Clock2Q+", arXiv 2511.21958
- * (the correlation window); the idea that a scan must prove itself before it displaces anything is
- * Johnson and Shasha's 2Q (VLDB 1994).
+ * After US 9,760,493 and US 11,080,189 (the queues, the two phases) and "Clock2Q+", arXiv
+ * 2511.21958 (the correlation window); the idea that a scan must prove itself before it displaces
+ * anything is Johnson and Shasha's 2Q (VLDB 1994).
  */
 import { assert } from "../base/index.ts";
 import { parametersOf } from "./cache-parameters.ts";
@@ -73,7 +75,10 @@ const HOT = 8;
 /** Removed while pinned: has no key any more, and becomes free with the last unpin. */
 const LIMBO = 12;
 const QUEUE_MASK = 12;
-/** In the cold queue, hits after the window. In the hot ring, rounds of the hand in which it was hit. */
+/**
+ * In the cold queue, hits after the window. In the hot ring, rounds of the hand in which it was
+ * hit.
+ */
 const COUNT_MASK = 3;
 /** Hit since the hand came by. */
 const USED = 16;
@@ -96,7 +101,10 @@ const PROMOTIONS = 2;
 const GHOST_HITS = 3;
 const SKIPPED_SLOTS = 4;
 const EVICTIONS = 5;
-/** Admissions, in the adaptive mode all inserts: the cache's own time, but for the share of the hits. */
+/**
+ * Admissions, in the adaptive mode all inserts: the cache's own time, but for the share of the
+ * hits.
+ */
 const TICKS = 6;
 const COUNTER_COUNT = 7;
 
@@ -117,8 +125,8 @@ export class PageCache {
   readonly #status: Uint8Array;
   readonly #pins: Uint16Array;
   /**
-   * When a cold slot was filled, or the hand last met a hot one, in the cache's own time, modulo 2^32;
-   * the link of the free list for a free slot.
+   * When a cold slot was filled, or the hand last met a hot one, in the cache's own time, modulo
+   * 2^32; the link of the free list for a free slot.
    */
   readonly #since: Int32Array;
   readonly #counters: Float64Array = new Float64Array(COUNTER_COUNT);
@@ -276,7 +284,9 @@ export class PageCache {
     return this.#index.keys[slot + 1]!;
   }
 
-  /** Visits every key that has a slot, in the order of slots. Must not insert or remove meanwhile. */
+  /**
+   * Visits every key that has a slot, in the order of slots. Must not insert or remove meanwhile.
+   */
   forEach(visit: (key: number, slot: number) => void): void {
     for (let entry = 1; entry <= this.capacity; entry++) {
       const key = this.#index.keys[entry]!;
