@@ -24,7 +24,7 @@ function missesOf(name: string, capacity: number, trace: Uint32Array): number {
   return hitsOf(name, capacity, trace).filter((hit) => !hit).length;
 }
 
-test("no policy hits a key that was never used, none misses in a cache that holds everything", () => {
+test("a key misses on its first use, and only then if everything fits", () => {
   for (const name of POLICIES.keys()) {
     const trace = randomTrace(1);
     const seen = new Set<number>();

@@ -20,7 +20,7 @@ export function capacityTooLarge(capacity: number, cause: unknown): CodedError {
     {
       code: "cache-capacity-too-large",
       message: `There is no memory for the tables of a cache of ${String(capacity)} slots`,
-      hint: `Use fewer slots: about 50 bytes go to each, and ${String(CACHE_CAPACITY_MAX)} is the limit.`,
+      hint: `Use fewer slots: each takes about 50 bytes, and ${CACHE_CAPACITY_MAX} is the limit.`,
       details: { capacity, capacityMax: CACHE_CAPACITY_MAX },
     },
     { cause },

@@ -16,6 +16,8 @@ interface Item {
   graced: boolean;
   newcomer: boolean;
   pins: number;
+  dirty: boolean;
+  flushing: boolean;
 }
 
 interface Ghost {
@@ -111,8 +113,9 @@ export class NaiveCache {
     }
     const enterHot = isHot || (wasWarmingUp && this.cold.length >= this.#coldTarget);
     if (this.#parameters.adaptive || !enterHot) this.#ticks++;
-    const fresh = { count: 0, used: false, graced: false, newcomer: true, pins: 0 };
-    const item = { key, since: this.#now, ...fresh };
+    const fresh = { count: 0, used: false, graced: false, newcomer: true };
+    const idle = { pins: 0, dirty: false, flushing: false };
+    const item = { key, since: this.#now, ...fresh, ...idle };
     if (ghost !== undefined && !isHot) item.since -= this.#window;
     (enterHot ? this.hot : this.cold).push(item);
     return true;
@@ -130,14 +133,25 @@ export class NaiveCache {
     const item = this.find(key);
     if (item === undefined) return false;
     this.#drop(item);
-    if (item.pins > 0) this.limbo.push(item);
+    item.dirty = false;
+    if (isHeld(item)) this.limbo.push(item);
     return true;
   }
 
   unpin(item: Item): void {
     item.pins--;
+    this.#leaveLimbo(item);
+  }
+
+  endFlush(item: Item, succeeded: boolean): void {
+    item.flushing = false;
+    if (!succeeded && !this.limbo.includes(item)) item.dirty = true;
+    this.#leaveLimbo(item);
+  }
+
+  #leaveLimbo(item: Item): void {
     const at = this.limbo.indexOf(item);
-    if (at >= 0 && item.pins === 0) this.limbo.splice(at, 1);
+    if (at >= 0 && !isHeld(item)) this.limbo.splice(at, 1);
   }
 
   #drop(item: Item): void {
@@ -165,7 +179,7 @@ export class NaiveCache {
     let skipped = 0;
     let promoted = 0;
     for (const item of this.cold.slice()) {
-      if (item.pins > 0) {
+      if (isHeld(item)) {
         if (++skipped === 10) return false;
       } else if (item.count < this.#parameters.coldHits) {
         return this.#evict(item);
@@ -186,7 +200,7 @@ export class NaiveCache {
     let skipped = 0;
     for (let step = 0; step < this.hot.length * 4; step++) {
       const item = this.hot[0]!;
-      if (item.pins === 0 && (!this.#meet(item) || skipped >= limit)) return this.#evict(item);
+      if (!isHeld(item) && (!this.#meet(item) || skipped >= limit)) return this.#evict(item);
       this.hot.push(this.hot.shift()!);
       if (++skipped > limit + 10) return false;
     }
@@ -215,7 +229,7 @@ export class NaiveCache {
   }
 
   #evictAny(ring: readonly Item[]): boolean {
-    const item = ring.find((candidate) => candidate.pins === 0);
+    const item = ring.find((candidate) => !isHeld(candidate));
     return item !== undefined && this.#evict(item);
   }
 
@@ -239,4 +253,8 @@ export class NaiveCache {
     while (live() >= this.#ghostsMax || this.ghosts.length >= circle) this.ghosts.shift();
     this.ghosts.push({ key, since });
   }
+}
+
+function isHeld(item: Item): boolean {
+  return item.pins > 0 || item.dirty || item.flushing;
 }

@@ -22,7 +22,7 @@ function queueSizes(cache: PageCache): Record<string, number> {
   return sizes;
 }
 
-test("while there is room, the cold queue fills to its share and the hot ring takes the rest", () => {
+test("while there is room, cold fills to its share and hot takes the rest", () => {
   const cache = fullCache();
   assert.deepEqual(queueSizes(cache), { cold: 10, hot: 90 });
   assert.equal(cache.stats.evictions, 0);
@@ -52,7 +52,7 @@ for (const [admissionsLater, counts] of [
   [4, false],
   [5, true],
 ] as const) {
-  test(`a hit ${admissionsLater} admissions after a key's own ${counts ? "counts" : "is one burst with it"}`, () => {
+  test(`a hit ${admissionsLater} admissions later ${counts ? "counts" : "does not count"}`, () => {
     const cache = fullCache();
     cache.insert(1000);
     for (let i = 0; i < admissionsLater; i++) cache.insert(2000 + i);
@@ -63,7 +63,7 @@ for (const [admissionsLater, counts] of [
   });
 }
 
-test("clock2q makes nothing hot for hits in the cold queue, only for a return from the ghosts", () => {
+test("clock2q makes hot what returns from the ghosts, and nothing else", () => {
   const cache = new PageCache({ capacity: 100, mode: "clock2q" });
   for (let key = 0; key < 100; key++) cache.insert(key);
   cache.insert(1000);
@@ -78,7 +78,7 @@ test("clock2q makes nothing hot for hits in the cold queue, only for a return fr
   assert.equal(cache.queueOf(1000), "hot");
 });
 
-test("eviction takes two phases: the hand arms a used slot and takes it only on a later round", () => {
+test("the hand arms a used slot and takes it only on a later round", () => {
   const cache = fullCache();
   // The hot ring holds 10..99 with the hand at 10. Ghost hits need hot slots.
   cache.lookup(10);
@@ -135,6 +135,67 @@ test("a slot removed while pinned is reused only after the last unpin", () => {
   assert.equal(cache.insert(6), -1);
   cache.unpin(slot);
   assert.equal(cache.insert(6), slot);
+});
+
+test("a dirty slot is reused only after its flush ended well", () => {
+  const cache = new PageCache({ capacity: 1 });
+  const slot = cache.insert(5);
+  const batch = new Uint32Array(4);
+  cache.markDirty(slot);
+  assert.equal(cache.insert(6), -1);
+  assert.equal(cache.beginFlush(batch), 1);
+  assert.equal(batch[0], slot);
+  assert.equal(cache.insert(6), -1, "the flush is under way");
+  cache.endFlush(slot, false);
+  assert.equal(cache.insert(6), -1, "the flush failed");
+  assert.equal(cache.beginFlush(batch), 1);
+  cache.markDirty(slot);
+  assert.equal(cache.beginFlush(batch), 0, "one flush of a slot at a time");
+  cache.endFlush(slot, true);
+  assert.equal(cache.insert(6), -1, "it was written to during the flush");
+  assert.equal(cache.beginFlush(batch), 1);
+  cache.endFlush(slot, true);
+  assert.equal(cache.dirtyCount, 0);
+  assert.equal(cache.insert(6), slot);
+});
+
+test("no write is lost however flushes, their failures and evictions interleave", () => {
+  const prng = new Prng(3);
+  const cache = new PageCache({ capacity: 40 });
+  const arena = new Float64Array(40);
+  const disk = new Map<number, number>();
+  const newest = new Map<number, number>();
+  const batch = new Uint32Array(5);
+  const underWay: { slot: number; key: number; value: number }[] = [];
+  for (let step = 0; step < 20_000; step++) {
+    const key = Math.min(prng.below(200), prng.below(200));
+    let slot = cache.lookup(key);
+    if (slot < 0) {
+      slot = cache.insert(key);
+      if (slot >= 0) arena[slot] = disk.get(key) ?? 0;
+    }
+    if (slot >= 0) {
+      assert.equal(arena[slot], newest.get(key) ?? 0);
+      if (prng.chance(0.3)) {
+        arena[slot] = step;
+        newest.set(key, step);
+        cache.markDirty(slot);
+      }
+    }
+    if (prng.chance(0.2)) {
+      const count = cache.beginFlush(batch);
+      for (const begun of batch.subarray(0, count)) {
+        underWay.push({ slot: begun, key: cache.keyOf(begun), value: arena[begun]! });
+      }
+    }
+    while (underWay.length > 8) {
+      const [flush] = underWay.splice(prng.below(underWay.length), 1);
+      const succeeded = prng.chance(0.9);
+      if (succeeded) disk.set(flush!.key, flush!.value);
+      cache.endFlush(flush!.slot, succeeded);
+    }
+  }
+  assert.ok(cache.stats.evictions > 1000);
 });
 
 test("removing a key frees its slot and forgets its ghost", () => {
@@ -215,6 +276,25 @@ function isFault(code: string): (error: unknown) => boolean {
   return (error) => error instanceof CodedError && error.code === code;
 }
 
+interface HeldSlot {
+  readonly slot: number;
+  readonly item: NonNullable<ReturnType<NaiveCache["find"]>>;
+}
+
+function beginFlush(cache: PageCache, model: NaiveCache, countMax: number): HeldSlot[] {
+  const slots = new Uint32Array(countMax);
+  const count = cache.beginFlush(slots);
+  const ready = [...model.cold, ...model.hot].filter((item) => item.dirty && !item.flushing);
+  assert.equal(count, Math.min(countMax, ready.length));
+  return [...slots.subarray(0, count)].map((slot, i) => {
+    const item = ready[i]!;
+    assert.equal(cache.keyOf(slot), item.key);
+    item.dirty = false;
+    item.flushing = true;
+    return { slot, item };
+  });
+}
+
 /** Random operations on the cache and on the plain model, which must agree after every one. */
 function compareWithModel(
   mode: CacheMode,
@@ -225,7 +305,8 @@ function compareWithModel(
   const prng = new Prng(seed);
   const cache = new PageCache({ capacity, mode });
   const model = new NaiveCache(capacity, mode);
-  const pinned: { slot: number; item: NonNullable<ReturnType<NaiveCache["find"]>> }[] = [];
+  const pinned: HeldSlot[] = [];
+  const flushing: HeldSlot[] = [];
   const keyCount = prng.between(capacity, 3 * capacity + 2);
   for (let step = 0; step < stepCount; step++) {
     const key = Math.min(prng.below(keyCount), prng.below(keyCount)) * 2 ** 30;
@@ -237,6 +318,16 @@ function compareWithModel(
       cache.pin(cache.peek(key));
       item.pins++;
       pinned.push({ slot: cache.peek(key), item });
+    } else if (action === 4 && item !== undefined) {
+      cache.markDirty(cache.peek(key));
+      item.dirty = true;
+    } else if (action === 5 && item?.dirty === true) {
+      flushing.push(...beginFlush(cache, model, prng.between(1, 4)));
+    } else if (action <= 6 && flushing.length > 0) {
+      const [flush] = flushing.splice(prng.below(flushing.length), 1);
+      const succeeded = prng.chance(0.8);
+      cache.endFlush(flush!.slot, succeeded);
+      model.endFlush(flush!.item, succeeded);
     } else if (action <= 3 && pinned.length > 0) {
       const [pin] = pinned.splice(prng.below(pinned.length), 1);
       cache.unpin(pin!.slot);
@@ -250,6 +341,9 @@ function compareWithModel(
       assert.equal(cache.evictedKey, model.evictedKey);
     }
     for (const pin of pinned) assert.ok(cache.isPinned(pin.slot));
+    for (const ring of [model.cold, model.hot]) {
+      for (const item of ring) assert.equal(cache.isDirty(cache.peek(item.key)), item.dirty);
+    }
     if (step % 16 === 0) assertSameContents(cache, model);
   }
   assertSameContents(cache, model);
@@ -283,7 +377,7 @@ function sorted(map: Map<number, string>): [number, string][] {
 }
 
 for (const mode of MODES) {
-  test(`${mode} does what the plain model does, with removals and pins`, () => {
+  test(`${mode} does what the plain model does, with removals, pins and flushes`, () => {
     const property = fc.property(
       fc.integer({ min: 1, max: 70 }),
       fc.integer({ min: 0, max: 2 ** 32 - 1 }),

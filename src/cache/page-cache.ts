@@ -1,37 +1,40 @@
 /**
  * Decides which pages stay in memory: maps keys to slots of an arena that the caller owns.
  *
- * Three queues. New keys enter the *cold* FIFO. What leaves it unused is remembered by key alone in
- * the
- * *ghost* FIFO. What was used there, after a window in which repeated hits count as one burst, and what
- * is asked for again while a ghost, goes to the *hot* ring, where a hand turns. A scan therefore
- * passes through cold and ghost and leaves the hot ring alone.
+ * Three queues. New keys enter the *cold* FIFO. What leaves it unused is remembered by key alone
+ * in the *ghost* FIFO. What was used there, after a window in which repeated hits count as one
+ * burst, and what is asked for again while a ghost, goes to the *hot* ring, where a hand turns. A
+ * scan therefore passes through cold and ghost and leaves the hot ring alone.
  *
  * Eviction has two phases. A hit only sets a status bit, and writes nothing if it is set already.
  * The hand of the hot ring takes the bit back as it comes by (hit -> armed), and takes the slot
- * only if it finds it still armed on a later round. Pinned slots are stepped over where they are.
- * The hand's steps are bounded.
+ * only if it finds it still armed on a later round. Slots that are pinned, dirty or being flushed
+ * are stepped over where they are; write-back goes on outside the search, in batches of the
+ * caller's. The hand's steps are bounded.
  *
  * Promises: no memory is allocated after construction; a key has at most one slot; a key is never
- * resident and a ghost at once; a pinned slot is never reused; without removals, a slot is lost
- * only by `insert`, one at most each time, and `evictedKey` names it. For one thread.
+ * resident and a ghost at once; a slot that is pinned, or dirty and not flushed, is never reused;
+ * without removals, a slot is lost only by `insert`, one at most each time, and `evictedKey` names
+ * it. For one thread.
  *
  * The published algorithms are modes. The default mode adds four things, each of which measurement
  * on block, metadata, database and web traces supports (`bench/cache.ts` repeats it):
  *
- * - *A ghost must be younger than what it displaces.* The hand learns how long the hot ring's victims were
- *   idle. A ghost that stayed away longer than that would push out something better, so it starts
- *   in the cold queue again, without the window. This is the comparison at the heart of LIRS (Jiang and
- *   Zhang, SIGMETRICS 2002), at the price of one number.
- * - *The border between cold and hot moves to where a slot is worth more.* A hit on a key that left the
- *   cold queue lately says that a longer one had kept it. A hit on an armed slot close ahead of the hand
- *   says that a shorter hot ring had lost it. Each moves the border by a step, as in ARC (Megiddo and
- *   Modha, FAST 2003), but both sides are asked about the same amount of room.
- * - *What was hit in several rounds of the hand may be given grace* for one in which it was not, as long
- *   as graced slots are worth at least half as much as newcomers. Counters of hits, as in S3-FIFO (Yang et
- *   al., SOSP 2023), do the same where popularity lasts, and cling to the dead where it moves on.
- * - *Hits age the window a little*, so that a working set that fits, and admits nothing new, is not
- *   taken for one long burst.
+ * - *A ghost must be younger than what it displaces.* The hand learns how long the hot ring's
+ *   victims were idle. A ghost that stayed away longer than that would push out something better,
+ *   so it starts in the cold queue again, without the window. This is the comparison at the heart
+ *   of LIRS (Jiang and Zhang, SIGMETRICS 2002), at the price of one number.
+ * - *The border between cold and hot moves to where a slot is worth more.* A hit on a key that
+ *   left the cold queue lately says that a longer one had kept it. A hit on an armed slot close
+ *   ahead of the hand says that a shorter hot ring had lost it. Each moves the border by a step,
+ *   as in ARC (Megiddo and Modha, FAST 2003), but both sides are asked about the same amount of
+ *   room.
+ * - *What was hit in several rounds of the hand may be given grace* for one in which it was not,
+ *   as long as graced slots are worth at least half as much as newcomers. Counters of hits, as in
+ *   S3-FIFO (Yang et al., SOSP 2023), do the same where popularity lasts, and cling to the dead
+ *   where it moves on.
+ * - *Hits age the window a little*, so that a working set that fits, and admits nothing new, is
+ *   not taken for one long burst.
  *
  * After US 9,760,493 and US 11,080,189 (the queues, the two phases) and "Clock2Q+", arXiv
  * 2511.21958 (the correlation window); the idea that a scan must prove itself before it displaces
@@ -41,10 +44,24 @@ import { assert } from "../base/index.ts";
 import { parametersOf } from "./cache-parameters.ts";
 import type { CacheMode } from "./cache-parameters.ts";
 import { capacityTooLarge, checkCapacity, checkHandLimit, checkKey } from "./cache-checks.ts";
+import {
+  COUNTER_COUNT,
+  EVICTIONS,
+  GHOST_HITS,
+  HITS,
+  MISSES,
+  PROMOTIONS,
+  SKIPPED_SLOTS,
+  statsOf,
+  TICKS,
+} from "./cache-stats.ts";
+import type { CacheStats } from "./cache-stats.ts";
 import { EntryRing, RingLinks } from "./entry-ring.ts";
+import { FreeSlots } from "./free-slots.ts";
 import { GhostQueue } from "./ghost-queue.ts";
 import { KeyIndex, NO_KEY } from "./key-index.ts";
 import { QueueBalance } from "./queue-balance.ts";
+import { SlotHolds } from "./slot-holds.ts";
 
 export interface PageCacheOptions {
   /** Number of slots. */
@@ -55,24 +72,11 @@ export interface PageCacheOptions {
   readonly handLimit?: number;
 }
 
-/** Counted since construction. */
-export interface CacheStats {
-  readonly hits: number;
-  readonly misses: number;
-  /** Slots that went from the cold queue to the hot ring. */
-  readonly promotions: number;
-  /** Inserts of a key that was a ghost: straight into the hot ring. */
-  readonly ghostHits: number;
-  /** Slots that a search for a victim stepped over because they were in use or pinned. */
-  readonly skippedSlots: number;
-  readonly evictions: number;
-}
-
 // Entries are numbered from 1, so that 0 means none; slots, as the caller sees them, from 0.
 const FREE = 0;
 const COLD = 4;
 const HOT = 8;
-/** Removed while pinned: has no key any more, and becomes free with the last unpin. */
+/** Removed while held: has no key any more, and becomes free when nothing holds it any more. */
 const LIMBO = 12;
 const QUEUE_MASK = 12;
 /**
@@ -89,24 +93,10 @@ const NEWCOMER = 64;
 /** Rounds with hits after which a hot slot may be given grace. */
 const GRACE_ROUNDS_MIN = 2;
 
-const PINS_MAX = 0xffff;
-/** Pinned cold slots that one search steps over before it turns to the hot ring. */
+/** Held cold slots that one search steps over before it turns to the hot ring. */
 const COLD_SKIPS_MAX = 10;
 /** Cold slots that one insert makes hot before it takes its slot from the hot ring. */
 const PROMOTIONS_PER_INSERT_MAX = 64;
-
-const HITS = 0;
-const MISSES = 1;
-const PROMOTIONS = 2;
-const GHOST_HITS = 3;
-const SKIPPED_SLOTS = 4;
-const EVICTIONS = 5;
-/**
- * Admissions, in the adaptive mode all inserts: the cache's own time, but for the share of the
- * hits.
- */
-const TICKS = 6;
-const COUNTER_COUNT = 7;
 
 export class PageCache {
   readonly capacity: number;
@@ -123,15 +113,14 @@ export class PageCache {
   readonly #ghosts: GhostQueue;
   /** Queue and hit count of each slot. */
   readonly #status: Uint8Array;
-  readonly #pins: Uint16Array;
+  readonly #freeSlots: FreeSlots;
+  readonly #holds: SlotHolds;
   /**
    * When a cold slot was filled, or the hand last met a hot one, in the cache's own time, modulo
    * 2^32; the link of the free list for a free slot.
    */
   readonly #since: Int32Array;
   readonly #counters: Float64Array = new Float64Array(COUNTER_COUNT);
-  #untouchedSlots: number;
-  #freeFirst = 0;
   #limboSize = 0;
   #evictedKey = NO_KEY;
 
@@ -156,14 +145,14 @@ export class PageCache {
       this.#ghosts = new GhostQueue(this.#index, capacity + 1, ghosts);
       this.#links = new RingLinks(capacity);
       this.#status = new Uint8Array(capacity + 1);
-      this.#pins = new Uint16Array(capacity + 1);
+      this.#holds = new SlotHolds(capacity);
       this.#since = new Int32Array(capacity + 1);
     } catch (cause) {
       throw capacityTooLarge(capacity, cause);
     }
     this.#cold = new EntryRing(this.#links);
     this.#hot = new EntryRing(this.#links);
-    this.#untouchedSlots = capacity;
+    this.#freeSlots = new FreeSlots(this.#since, capacity);
   }
 
   /** Number of keys that have a slot. */
@@ -178,20 +167,12 @@ export class PageCache {
 
   /** A new object each time: for reports, not for hot paths. */
   get stats(): CacheStats {
-    const c = this.#counters;
-    return {
-      hits: c[HITS]!,
-      misses: c[MISSES]!,
-      promotions: c[PROMOTIONS]!,
-      ghostHits: c[GHOST_HITS]!,
-      skippedSlots: c[SKIPPED_SLOTS]!,
-      evictions: c[EVICTIONS]!,
-    };
+    return statsOf(this.#counters);
   }
 
   /** Bytes of the arrays that this cache holds, all of them allocated at construction. */
   get overheadBytes(): number {
-    const slots = this.#status.byteLength + this.#pins.byteLength + this.#since.byteLength;
+    const slots = this.#status.byteLength + this.#holds.sizeBytes + this.#since.byteLength;
     return this.#index.sizeBytes + this.#links.sizeBytes + this.#ghosts.sizeBytes + slots;
   }
 
@@ -214,8 +195,9 @@ export class PageCache {
   }
 
   /**
-   * Gives a key a slot after a miss; -1 if every slot is pinned. The slot's contents are whatever
-   * `evictedKey` left there. A key that has a slot already keeps it. Fails with `cache-key-out-of-range`.
+   * Gives a key a slot after a miss; -1 if every slot is pinned, dirty or being flushed. The
+   * slot's contents are whatever `evictedKey` left there. A key that has a slot already keeps it.
+   * Fails with `cache-key-out-of-range`.
    */
   insert(key: number): number {
     checkKey(key);
@@ -237,7 +219,10 @@ export class PageCache {
     return entry - 1;
   }
 
-  /** Forgets a key. Its slot is reused once it is not pinned. False if the key has no slot. */
+  /**
+   * Forgets a key, and what is dirty in its slot. The slot is reused once it is neither pinned nor
+   * being flushed. False if the key has no slot.
+   */
   remove(key: number): boolean {
     const entry = this.#index.find(key);
     if (entry === 0) return false;
@@ -247,7 +232,8 @@ export class PageCache {
     }
     this.#index.remove(entry);
     this.#leaveQueue(entry);
-    if (this.#pins[entry] === 0) {
+    this.#holds.discardDirty(entry);
+    if (!this.#holds.isHeld(entry)) {
       this.#free(entry);
     } else {
       this.#status[entry] = LIMBO;
@@ -258,24 +244,50 @@ export class PageCache {
 
   /** Keeps a slot from being reused until as many calls of `unpin`. */
   pin(slot: number): void {
-    const entry = slot + 1;
-    assert(this.#status[entry]! >= COLD, "only a slot in use can be pinned");
-    assert(this.#pins[entry]! < PINS_MAX, "a slot is pinned too often");
-    this.#pins[entry]!++;
+    assert(this.#status[slot + 1]! >= COLD, "only a slot in use can be pinned");
+    this.#holds.pin(slot + 1);
   }
 
   unpin(slot: number): void {
-    const entry = slot + 1;
-    assert(this.#pins[entry]! > 0, "the slot is not pinned");
-    this.#pins[entry]!--;
-    if (this.#pins[entry] === 0 && this.#status[entry] === LIMBO) {
-      this.#limboSize--;
-      this.#free(entry);
-    }
+    this.#holds.unpin(slot + 1);
+    this.#leaveLimbo(slot + 1);
   }
 
   isPinned(slot: number): boolean {
-    return this.#pins[slot + 1]! > 0;
+    return this.#holds.isPinned(slot + 1);
+  }
+
+  /** The slot holds newer contents than the store: it is not reused before they are flushed. */
+  markDirty(slot: number): void {
+    assert(this.keyOf(slot) !== NO_KEY, "only a slot with a key can be dirty");
+    this.#holds.markDirty(slot + 1);
+  }
+
+  isDirty(slot: number): boolean {
+    return this.#holds.isDirty(slot + 1);
+  }
+
+  /** Dirty slots that no flush has been begun for. */
+  get dirtyCount(): number {
+    return this.#holds.dirtyCount;
+  }
+
+  /**
+   * Begins the flush of as many dirty slots as fit into `slots`, those nearest to eviction first,
+   * and returns how many. Each of them is held until `endFlush`. A slot whose flush is under way is
+   * not begun again; if it becomes dirty meanwhile, its turn comes after that.
+   */
+  beginFlush(slots: Uint32Array): number {
+    const count = this.#gatherDirty(this.#cold, slots, 0);
+    return this.#gatherDirty(this.#hot, slots, count);
+  }
+
+  /** The flush of a slot is durable, or it failed and the slot is dirty still. */
+  endFlush(slot: number, succeeded: boolean): void {
+    const entry = slot + 1;
+    this.#holds.endFlush(entry);
+    if (!succeeded && this.keyOf(slot) !== NO_KEY) this.#holds.markDirty(entry);
+    this.#leaveLimbo(entry);
   }
 
   /** The key that a slot belongs to, or -1. */
@@ -327,8 +339,8 @@ export class PageCache {
 
   /** The entry that the key got, or 0. */
   #admit(key: number, hot: boolean): number {
-    const warmingUp = this.#untouchedSlots > 0;
-    const entry = this.#takeSlot();
+    const warmingUp = this.#freeSlots.hasUntouched;
+    const entry = this.#freeSlots.take() || this.#evict();
     if (entry === 0) return 0;
     this.#index.add(key, entry);
     const enterHot = hot || (warmingUp && this.#cold.size >= this.#balance.coldTarget);
@@ -355,20 +367,27 @@ export class PageCache {
     ring.remove(entry);
   }
 
-  #free(entry: number): void {
-    this.#status[entry] = FREE;
-    this.#since[entry] = this.#freeFirst;
-    this.#freeFirst = entry;
+  /** A slot that was removed while it was held is free once it is held no more. */
+  #leaveLimbo(entry: number): void {
+    if (this.#status[entry] !== LIMBO || this.#holds.isHeld(entry)) return;
+    this.#limboSize--;
+    this.#free(entry);
   }
 
-  #takeSlot(): number {
-    if (this.#freeFirst !== 0) {
-      const entry = this.#freeFirst;
-      this.#freeFirst = this.#since[entry]!;
-      return entry;
+  #gatherDirty(ring: EntryRing, slots: Uint32Array, already: number): number {
+    let count = already;
+    let entry = ring.first;
+    for (let left = ring.size; left > 0; left--) {
+      if (count === slots.length || this.#holds.dirtyCount === 0) break;
+      if (this.#holds.beginFlush(entry)) slots[count++] = entry - 1;
+      entry = ring.after(entry);
     }
-    if (this.#untouchedSlots > 0) return this.capacity - --this.#untouchedSlots;
-    return this.#evict();
+    return count;
+  }
+
+  #free(entry: number): void {
+    this.#status[entry] = FREE;
+    this.#freeSlots.give(entry);
   }
 
   #evict(): number {
@@ -388,7 +407,7 @@ export class PageCache {
     let entry = this.#cold.first;
     for (let left = this.#cold.size; left > 0; left--) {
       const next = this.#cold.after(entry);
-      if (this.#pins[entry] !== 0) {
+      if (this.#holds.isHeld(entry)) {
         this.#counters[SKIPPED_SLOTS]!++;
         if (++skipped === COLD_SKIPS_MAX) return 0;
       } else if ((this.#status[entry]! & COUNT_MASK) < this.#coldHits) {
@@ -410,7 +429,7 @@ export class PageCache {
     const stepsMax = this.#hot.size * (COUNT_MASK + 1);
     for (let step = 0; step < stepsMax; step++) {
       const entry = this.#hot.first;
-      if (this.#pins[entry] === 0) {
+      if (!this.#holds.isHeld(entry)) {
         const mayStay = this.#meet(entry);
         if (!mayStay || skipped >= this.#handLimit) return this.#releaseHot(entry);
       }
@@ -444,7 +463,7 @@ export class PageCache {
   #evictAny(ring: EntryRing): number {
     let entry = ring.first;
     for (let left = ring.size; left > 0; left--) {
-      if (this.#pins[entry] === 0) {
+      if (!this.#holds.isHeld(entry)) {
         return ring === this.#cold ? this.#releaseCold(entry) : this.#releaseHot(entry);
       }
       entry = ring.after(entry);

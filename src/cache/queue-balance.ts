@@ -1,18 +1,18 @@
 /**
  * What measurement decides while the cache runs; in the published modes these are constants.
  *
- * *Border*: how much of the cache the cold queue aims at. Both sides are asked about the same amount of
- * room, the margin. A ghost that returns soon enough that a cold queue longer by the margin had
- * kept it moves the border one step towards the hot ring. A hit on an armed slot that the hand
- * would have taken already, were the ring shorter by the margin, moves it back.
+ * *Border*: how much of the cache the cold queue aims at. Both sides are asked about the same
+ * amount of room, the margin. A ghost that returns soon enough that a cold queue longer by the
+ * margin had kept it moves the border one step towards the hot ring. A hit on an armed slot that
+ * the hand would have taken already, were the ring shorter by the margin, moves it back.
  *
  * *Ghosts*: one that was away for longer than the hot ring's victims were idle is not hot.
  *
- * *Grace*: a slot that was hit in several rounds of the hand and not in the last one may stay for one more.
- * That is right where popularity lasts and wrong where it moves on. So the share of graced slots
- * that are hit is held against the share of newcomers that are hit in their first round; where
- * grace pays less than half as much, only every sixteenth slot gets it, to notice when that
- * changes.
+ * *Grace*: a slot that was hit in several rounds of the hand and not in the last one may stay for
+ * one more. That is right where popularity lasts and wrong where it moves on. So the share of
+ * graced slots that are hit is held against the share of newcomers that are hit in their first
+ * round; where grace pays less than half as much, only every sixteenth slot gets it, to notice
+ * when that changes.
  *
  * Ages are in the cache's own time: admissions, plus a little for hits.
  */

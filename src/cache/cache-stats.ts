@@ -1,0 +1,33 @@
+/** Counted since construction. */
+export interface CacheStats {
+  readonly hits: number;
+  readonly misses: number;
+  /** Slots that went from the cold queue to the hot ring. */
+  readonly promotions: number;
+  /** Inserts of a key that was a ghost. */
+  readonly ghostHits: number;
+  /** Slots that a search for a victim stepped over because they were in use or held. */
+  readonly skippedSlots: number;
+  readonly evictions: number;
+}
+
+export const HITS = 0;
+export const MISSES = 1;
+export const PROMOTIONS = 2;
+export const GHOST_HITS = 3;
+export const SKIPPED_SLOTS = 4;
+export const EVICTIONS = 5;
+/** The cache's own time: admissions, in the adaptive mode all inserts; hits count a little. */
+export const TICKS = 6;
+export const COUNTER_COUNT = 7;
+
+export function statsOf(counters: Float64Array): CacheStats {
+  return {
+    hits: counters[HITS]!,
+    misses: counters[MISSES]!,
+    promotions: counters[PROMOTIONS]!,
+    ghostHits: counters[GHOST_HITS]!,
+    skippedSlots: counters[SKIPPED_SLOTS]!,
+    evictions: counters[EVICTIONS]!,
+  };
+}
