@@ -1,7 +1,7 @@
 /** Ports of a server in tests: real time, real sockets, and a log that is kept. */
-import type { Clock, Log, LogFields, LogLevel } from "../../src/ports/index.ts";
+import { NodeClock, StreamNetwork } from "../../src/platform/index.ts";
+import type { Log, LogFields, LogLevel } from "../../src/ports/index.ts";
 import type { NbdServerPorts } from "../../src/frontend/index.ts";
-import { NodeNetwork } from "./node-network.ts";
 
 export class KeptLog implements Log {
   readonly lines: { level: LogLevel; message: string; fields: LogFields | undefined }[] = [];
@@ -11,16 +11,6 @@ export class KeptLog implements Log {
   }
 }
 
-export const realClock: Clock = {
-  nowMs: () => performance.now(),
-  wallMs: () => Date.now(),
-  after(delayMs, callback) {
-    const timer = setTimeout(callback, delayMs);
-    timer.unref();
-    return { cancel: () => clearTimeout(timer) };
-  },
-};
-
 export function quietPorts(): NbdServerPorts & { readonly log: KeptLog } {
-  return { network: new NodeNetwork(), clock: realClock, log: new KeptLog() };
+  return { network: new StreamNetwork(), clock: new NodeClock(), log: new KeptLog() };
 }
