@@ -5,6 +5,7 @@
 import assert from "node:assert/strict";
 import { fileURLToPath } from "node:url";
 import { isMainThread, parentPort, Worker, workerData } from "node:worker_threads";
+import { Prng } from "../src/base/index.ts";
 import type { CrashPolicy } from "../src/sim/index.ts";
 import { randomWorkload, StoreWorld } from "./store-world.ts";
 
@@ -16,6 +17,12 @@ export interface SweepPart {
   readonly step: number;
   /** How many of the policies each operation gets; they take turns. */
   readonly policiesEach: number;
+}
+
+export interface LivesPart {
+  readonly firstSeed: number;
+  readonly seedCount: number;
+  readonly livesEach: number;
 }
 
 export interface SweepResult {
@@ -82,8 +89,32 @@ export async function sweep(part: SweepPart): Promise<SweepResult> {
   return { runs, operations, failure: undefined };
 }
 
+/** Many lives of one device: each ends in a power cut anywhere, also during recovery. */
+export async function lives(part: LivesPart): Promise<SweepResult> {
+  let runs = 0;
+  for (let seed = part.firstSeed; seed < part.firstSeed + part.seedCount; seed++) {
+    const world = new StoreWorld({ seed, blockCount: 128 });
+    const prng = new Prng(seed);
+    try {
+      for (let life = 0; life < part.livesEach; life++) {
+        world.machine.cutPowerAt(prng.between(1, 40), { kind: "random", seed: prng.u32() });
+        await world.run(() => workload(world, 12));
+        if (world.machine.isOn) world.machine.cutPower({ kind: "none" });
+        if (prng.chance(0.5)) await recoverAndCheck(world);
+        world.replaceMachine();
+        runs++;
+      }
+      await recoverAndCheck(world);
+    } catch (error) {
+      const reason = error instanceof Error ? (error.stack ?? error.message) : String(error);
+      return { runs, operations: 0, failure: `lives of seed ${seed}: ${reason}` };
+    }
+  }
+  return { runs, operations: 0, failure: undefined };
+}
+
 /** Runs the part in a worker. */
-export function sweepInWorker(part: SweepPart): Promise<SweepResult> {
+export function sweepInWorker(part: SweepPart | LivesPart): Promise<SweepResult> {
   return new Promise((resolve, reject) => {
     const worker = new Worker(fileURLToPath(import.meta.url), { workerData: part });
     worker.once("message", resolve);
@@ -91,5 +122,7 @@ export function sweepInWorker(part: SweepPart): Promise<SweepResult> {
   });
 }
 
-if (!isMainThread && parentPort !== null)
-  parentPort.postMessage(await sweep(workerData as SweepPart));
+if (!isMainThread && parentPort !== null) {
+  const part = workerData as SweepPart | LivesPart;
+  parentPort.postMessage(await ("firstSeed" in part ? lives(part) : sweep(part)));
+}

@@ -20,7 +20,6 @@ import { Device, isClean } from "../src/store/index.ts";
 import type { Component, ComponentFault, TransactionKind } from "../src/store/index.ts";
 
 const CLUSTER_ID = "c1".repeat(16);
-const COMPONENT_ID = "a0".repeat(16);
 const OBJECT_ID = "0b".repeat(16);
 const DEVICE_ID = "d5".repeat(16);
 const HOST_ID = "40".repeat(16);
@@ -56,6 +55,7 @@ export class StoreWorld {
   device: Device | undefined;
   component: Component | undefined;
   simDisk: SimDisk | undefined;
+  componentId: string = "a0".repeat(16);
   #sequence = 0;
   #done = new Set<number>();
   #committed = 0;
@@ -68,7 +68,10 @@ export class StoreWorld {
     this.options = options;
     this.simulation = new Simulation({ seed: options.seed });
     this.prng = new Prng(options.seed ^ 0x5eed);
-    this.disk = new DiskMedium({ sizeBytes: options.diskBytes ?? 64 << 20 });
+    this.disk = new DiskMedium({
+      sizeBytes: options.diskBytes ?? 64 << 20,
+      capacityBytes: 1 << 30,
+    });
     this.blockCount = options.blockCount ?? 512;
     this.blocks = Array.from({ length: this.blockCount }, () => ({ acknowledged: 0, sent: [] }));
     this.machine = new SimMachine(this.simulation);
@@ -112,9 +115,9 @@ export class StoreWorld {
       destageBlocksMax: this.options.destageBlocksMax ?? 64,
     });
     this.component =
-      this.device.component(COMPONENT_ID) ??
+      this.device.component(this.componentId) ??
       (await this.device.createComponent({
-        componentId: COMPONENT_ID,
+        componentId: this.componentId,
         objectId: OBJECT_ID,
         sizeBytes: this.blockCount * BLOCK_SIZE_BYTES,
       }));

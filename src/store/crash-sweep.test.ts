@@ -24,3 +24,16 @@ test("a power cut at any operation loses nothing acknowledged and tears no block
     }
   }
 });
+
+test("a device survives many lives that end anywhere, recovery included", async (t) => {
+  const seedCount = LONG ? 400 : 20;
+  const results = await Promise.all([
+    sweepInWorker({ firstSeed: 1, seedCount, livesEach: 8 }),
+    sweepInWorker({ firstSeed: 1 + seedCount, seedCount, livesEach: 8 }),
+  ]);
+  for (const result of results) {
+    assert.equal(result.failure, undefined, result.failure);
+    assert.equal(result.runs, seedCount * 8);
+    t.diagnostic(`${result.runs} lives`);
+  }
+});

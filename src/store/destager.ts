@@ -34,6 +34,8 @@ const STAGING_BLOCKS = 1024;
 /** Runs at least this long are written from journal memory, without a copy. */
 const DIRECT_RUN_BLOCKS_MIN = 8;
 const RETRY_DELAY_MS = 200;
+/** How long to wait for reads that keep freed blocks from being used again. */
+const QUARANTINE_DELAY_MS = 2;
 
 export interface DestageOptions {
   readonly blocksMax: number;
@@ -42,8 +44,10 @@ export interface DestageOptions {
    * `cursor`.
    */
   readonly checkpoint: (batch: MetadataBatch, frame: number, cursor: JournalCursor) => void;
-  /** Memory or space came free. */
+  /** A round gave memory and perhaps space up, or it turned out that there is no space. */
   readonly onProgress: () => void;
+  /** Nothing that is durable and decided is left, for now. */
+  readonly onIdle: () => void;
 }
 
 export class Destager {
@@ -83,7 +87,7 @@ export class Destager {
     if (this.#running !== undefined || this.#stopped) return;
     this.#running = this.#loop().finally(() => {
       this.#running = undefined;
-      this.#options.onProgress();
+      this.#options.onIdle();
     });
   }
 
@@ -122,36 +126,48 @@ export class Destager {
 
   async #loop(): Promise<void> {
     while (!this.#stopped) {
-      const went = await this.exclusive(() => this.#tryRound());
-      if (!went) return;
-      this.#options.onProgress();
+      const outcome = await this.exclusive(() => this.#tryRound());
+      if (outcome === "nothing") return;
+      if (outcome === "wait") await this.#pause(QUARANTINE_DELAY_MS);
+      else this.#options.onProgress();
+      if (outcome === "failed") return;
     }
   }
 
-  async #tryRound(): Promise<boolean> {
-    if (this.#state.journal.hasFailed) return false;
+  #pause(delayMs: number): Promise<void> {
+    return new Promise((resolve) => {
+      this.#state.clock.after(delayMs, resolve);
+    });
+  }
+
+  async #tryRound(): Promise<"published" | "nothing" | "wait" | "failed"> {
+    if (this.#state.journal.hasFailed) return "nothing";
     const before = this.#batch.cursor;
     try {
-      const went = await this.#round();
-      if (went && this.#outOfSpace) {
-        this.#outOfSpace = false;
-        this.#state.emit({
-          kind: "space-available",
-          level: "info",
-          message: "the device has space again",
-          details: {},
-        });
-      }
-      return went;
+      if (!(await this.#round())) return "nothing";
+      if (this.#outOfSpace) this.#spaceAvailable();
+      return "published";
     } catch (error) {
       this.#batch.cursor = before;
-      this.#roundFailed(error);
-      return false;
+      const code = error instanceof CodedError ? error.code : "unexpected";
+      // Blocks are free already, and only reads under way keep them from being used again.
+      if (code === "no-space" && this.#state.space.quarantinedBlocks > 0) return "wait";
+      this.#roundFailed(error, code);
+      return "failed";
     }
   }
 
-  #roundFailed(error: unknown): void {
-    const code = error instanceof CodedError ? error.code : "unexpected";
+  #spaceAvailable(): void {
+    this.#outOfSpace = false;
+    this.#state.emit({
+      kind: "space-available",
+      level: "info",
+      message: "the device has space again",
+      details: {},
+    });
+  }
+
+  #roundFailed(error: unknown, code: string): void {
     if (code === "no-space") {
       if (!this.#outOfSpace) {
         this.#state.emit({

@@ -179,6 +179,7 @@ export class Device implements ComponentHost {
       blocksMax: options.destageBlocksMax ?? 8192,
       checkpoint: (batch, frame, at) => this.#putCheckpoint(batch, frame, at),
       onProgress: () => this.#progress(),
+      onIdle: () => this.#idle(),
     });
     this.#reclaimer = new Reclaimer(this.state);
     this.#sampleSpace();
@@ -382,12 +383,19 @@ export class Device implements ComponentHost {
     this.#destager.start();
   }
 
+  /** Whoever was refused may try again. */
   #progress(): void {
     this.#sampleSpace();
     const waiting = this.#waitingForRoom;
     this.#waitingForRoom = [];
     for (const callback of waiting) callback();
-    if (!this.#destager.isRunning) this.#reclaimer.consider();
+  }
+
+  #idle(): void {
+    // What is held is not decided yet: its decision starts the next round. Waking anybody before that
+    // would go round in circles.
+    if (this.state.journal.payloadBlocksHeld === 0) this.#progress();
+    this.#reclaimer.consider();
   }
 
   decided(): void {
@@ -395,7 +403,10 @@ export class Device implements ComponentHost {
     if (this.#destager.isRunning || this.#closed) return;
     const held = journal.payloadBlocksHeld / (journal.memorySegments * journal.segmentBlocks);
     const full = journal.usedSegments / journal.memorySegments;
-    if (Math.max(held, full - 1 / journal.memorySegments) >= HIGH_WATER_SHARE) {
+    if (
+      this.#waitingForRoom.length > 0 ||
+      Math.max(held, full - 1 / journal.memorySegments) >= HIGH_WATER_SHARE
+    ) {
       this.#destager.start();
       return;
     }
@@ -407,6 +418,7 @@ export class Device implements ComponentHost {
 
   #groupDone(): void {
     if (!this.state.journal.hasFailed) return;
+    this.#progress();
     this.#emit({
       kind: "device-failed",
       level: "error",
