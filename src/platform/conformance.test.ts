@@ -7,10 +7,17 @@ import type { MetricLabels } from "../ports/index.ts";
 import { clockConformance } from "../../test/conformance/clock.ts";
 import { DISK_CONFORMANCE_BYTES, diskConformance } from "../../test/conformance/disk.ts";
 import type { DiskWorld } from "../../test/conformance/disk.ts";
+import { metadataStoreConformance } from "../../test/conformance/metadata-store.ts";
 import { metricsConformance } from "../../test/conformance/metrics.ts";
 import { networkConformance } from "../../test/conformance/network.ts";
 import type { World } from "../../test/conformance/world.ts";
-import { NodeClock, PrometheusMetrics, StreamNetwork, openDisk } from "./index.ts";
+import {
+  LmdbMetadataStore,
+  NodeClock,
+  PrometheusMetrics,
+  StreamNetwork,
+  openDisk,
+} from "./index.ts";
 import type { DiskKind, DiskOptions } from "./index.ts";
 
 /** Timers of ours let the process end, so something else has to keep a test alive. */
@@ -66,6 +73,22 @@ for (const kind of ["io_uring", "node-fs"] satisfies DiskKind[]) {
     );
   }
 }
+
+metadataStoreConformance("LmdbMetadataStore", async () => {
+  const { path, world } = folder();
+  const open = async (): Promise<LmdbMetadataStore> =>
+    await LmdbMetadataStore.open(join(path, "metadata"));
+  const store = await open();
+  return {
+    ...world,
+    store,
+    reopen: open,
+    dispose: async () => {
+      await store.close();
+      await world.dispose();
+    },
+  };
+});
 
 clockConformance("NodeClock", async () => ({ ...nothing(), clock: new NodeClock() }));
 

@@ -19,13 +19,12 @@ import {
   ftruncateSync,
   linkSync,
   openSync,
-  readFileSync,
   rmSync,
   statSync,
   statfsSync,
 } from "node:fs";
-import type { Stats } from "node:fs";
 import { dirname } from "node:path";
+import { lockExclusively, syncFolder } from "./file-lock.ts";
 import {
   FALLOCATE_KEEP_SIZE,
   FALLOCATE_PUNCH_HOLE,
@@ -35,7 +34,6 @@ import {
   blockDeviceSizeBytes,
   fallocate,
   systemErrorCode,
-  tryLockExclusive,
 } from "./sys.ts";
 
 /** Of files, and of block devices whose logical blocks are not larger. */
@@ -85,7 +83,7 @@ export class DeviceFile {
     const isDirect = options.direct ?? isBlockDevice;
     const fd = openExclusively(path, isBlockDevice, isDirect);
     try {
-      lock(fd, path);
+      lockExclusively(fd, path);
       const device = new DeviceFile(fd, path, isBlockDevice, isDirect);
       device.#check(options);
       return device;
@@ -233,42 +231,6 @@ function notADevice(path: string): CodedError {
   });
 }
 
-function lock(fd: number, path: string): void {
-  if (tryLockExclusive(fd)) return;
-  const pid = lockHolder(fstatSync(fd));
-  const holder = pid === undefined ? "another process" : `process ${pid}`;
-  throw new CodedError({
-    code: "device-in-use",
-    message: `${path} is in use by ${holder}`,
-    hint: "Stop that process, or give another device",
-    details: pid === undefined ? { path } : { path, pid },
-  });
-}
-
-/** The process that holds a lock on this file, as far as the kernel tells. */
-function lockHolder(file: Stats): number | undefined {
-  const hex = (value: number): string => value.toString(16).padStart(2, "0");
-  // As new_encode_dev in the kernel has it: 12 bits major, 20 bits minor in two parts.
-  const major = (file.dev >> 8) & 0xfff;
-  const minor = (file.dev & 0xff) | ((file.dev >> 12) & 0xfff00);
-  const key = `${hex(major)}:${hex(minor)}:${file.ino}`;
-  let locks: string;
-  try {
-    locks = readFileSync("/proc/locks", "utf8");
-  } catch {
-    // Without /proc the message says "another process".
-    return undefined;
-  }
-  // 1: FLOCK  ADVISORY  WRITE 4242 fe:00:131 0 EOF
-  for (const line of locks.split("\n")) {
-    const fields = line.trim().split(/\s+/);
-    if (fields[1] === "FLOCK" && fields[5] === key && Number(fields[4]) > 0) {
-      return Number(fields[4]);
-    }
-  }
-  return undefined;
-}
-
 function create(path: string, sizeBytes: number, preallocateBytes: number): void {
   assert(Number.isSafeInteger(sizeBytes) && sizeBytes > 0, "a file needs a size");
   assert(preallocateBytes <= sizeBytes, "no more is preallocated than there is");
@@ -333,14 +295,5 @@ function preallocate(fd: number, path: string, lengthBytes: number): void {
       },
       { cause: error },
     );
-  }
-}
-
-function syncFolder(path: string): void {
-  const fd = openSync(path, constants.O_RDONLY | constants.O_DIRECTORY);
-  try {
-    fsyncSync(fd);
-  } finally {
-    closeSync(fd);
   }
 }

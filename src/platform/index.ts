@@ -8,3 +8,5 @@ export { NodeClock } from "./node-clock.ts";
 export { PrometheusMetrics } from "./prometheus-metrics.ts";
 export { StreamNetwork } from "./stream-network.ts";
 export type { StreamNetworkOptions } from "./stream-network.ts";
+export { LmdbMetadataStore } from "./lmdb-metadata-store.ts";
+export type { MetadataOptions } from "./lmdb-metadata-store.ts";

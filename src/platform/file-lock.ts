@@ -1,0 +1,55 @@
+/**
+ * Keeps a second daemon away from a file: an advisory lock (flock) that dies with the open file
+ * description that holds it, and so with the process.
+ */
+import { CodedError } from "../base/index.ts";
+import { closeSync, constants, fstatSync, fsyncSync, openSync, readFileSync } from "node:fs";
+import type { Stats } from "node:fs";
+import { tryLockExclusive } from "./sys.ts";
+
+/** Fails with code `device-in-use`, naming the process that has the lock. */
+export function lockExclusively(fd: number, path: string): void {
+  if (tryLockExclusive(fd)) return;
+  const pid = lockHolder(fstatSync(fd));
+  const holder = pid === undefined ? "another process" : `process ${pid}`;
+  throw new CodedError({
+    code: "device-in-use",
+    message: `${path} is in use by ${holder}`,
+    hint: "Stop that process, or give another device",
+    details: pid === undefined ? { path } : { path, pid },
+  });
+}
+
+/** The process that holds a lock on this file, as far as the kernel tells. */
+function lockHolder(file: Stats): number | undefined {
+  const hex = (value: number): string => value.toString(16).padStart(2, "0");
+  // As new_encode_dev in the kernel has it: 12 bits major, 20 bits minor in two parts.
+  const major = (file.dev >> 8) & 0xfff;
+  const minor = (file.dev & 0xff) | ((file.dev >> 12) & 0xfff00);
+  const key = `${hex(major)}:${hex(minor)}:${file.ino}`;
+  let locks: string;
+  try {
+    locks = readFileSync("/proc/locks", "utf8");
+  } catch {
+    // Without /proc the message says "another process".
+    return undefined;
+  }
+  // 1: FLOCK  ADVISORY  WRITE 4242 fe:00:131 0 EOF
+  for (const line of locks.split("\n")) {
+    const fields = line.trim().split(/\s+/);
+    if (fields[1] === "FLOCK" && fields[5] === key && Number(fields[4]) > 0) {
+      return Number(fields[4]);
+    }
+  }
+  return undefined;
+}
+
+/** Makes a new name in the folder durable. */
+export function syncFolder(path: string): void {
+  const fd = openSync(path, constants.O_RDONLY | constants.O_DIRECTORY);
+  try {
+    fsyncSync(fd);
+  } finally {
+    closeSync(fd);
+  }
+}
