@@ -1,0 +1,87 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import fc from "fast-check";
+import { SPACE_GROUP_BLOCKS } from "../format/index.ts";
+import { blockKey, blockOfKey, BlockTable, componentOfKey } from "./block-table.ts";
+import { SpaceMap } from "./space-map.ts";
+
+test("a block table agrees with a map under any sequence of puts and removals", () => {
+  const operation = fc.record({
+    put: fc.boolean(),
+    component: fc.nat(3),
+    block: fc.nat(20),
+    value: fc.nat(1000),
+  });
+  fc.assert(
+    fc.property(fc.array(operation, { maxLength: 300 }), (operations) => {
+      const table = new BlockTable(128);
+      const model = new Map<number, number>();
+      for (const { put, component, block, value } of operations) {
+        const key = blockKey(component, block * 2 ** 29);
+        if (put) {
+          table.set(key, value, value + 0.5);
+          model.set(key, value);
+        } else {
+          const slot = table.find(key);
+          assert.equal(slot >= 0, model.delete(key));
+          if (slot >= 0) table.removeSlot(slot);
+        }
+        assert.equal(table.size, model.size);
+      }
+      for (const [key, value] of model) {
+        const slot = table.find(key);
+        assert.equal(table.values[slot], value);
+        assert.equal(table.sequences[slot], value + 0.5);
+      }
+    }),
+  );
+});
+
+test("a block key names component and block", () => {
+  const key = blockKey(500_000, 2 ** 34 - 1);
+  assert(Number.isSafeInteger(key));
+  assert.equal(componentOfKey(key), 500_000);
+  assert.equal(blockOfKey(key), 2 ** 34 - 1);
+});
+
+test("a space map hands every block out once, and a stored map loads as it was", () => {
+  const blockCount = SPACE_GROUP_BLOCKS + 37;
+  const space = new SpaceMap(blockCount);
+  const handed = new Set<number>();
+  for (let i = 0; i < blockCount; i++) handed.add(space.allocate()!);
+  assert.equal(handed.size, blockCount);
+  assert.equal(space.allocate(), undefined);
+  const freed = [0, 5, SPACE_GROUP_BLOCKS - 1, SPACE_GROUP_BLOCKS, blockCount - 1];
+  space.beginFree(freed);
+  const copy = new SpaceMap(blockCount);
+  for (let group = 0; group < space.groupCount; group++) {
+    const bits = new Uint8Array(SPACE_GROUP_BLOCKS / 8);
+    space.storeGroup(group, bits);
+    copy.loadGroup(group, bits);
+  }
+  assert.equal(copy.freeBlocks, freed.length, "what is being freed is free on disk");
+  assert.equal(space.freeBlocks, 0, "and not to be had before the reads have ended");
+  space.finishFree(freed, 3);
+  space.releaseQuarantine(2);
+  assert.equal(space.freeBlocks, 0);
+  space.releaseQuarantine(3);
+  assert.equal(space.freeBlocks, freed.length);
+  assert.deepEqual(new Set(freed.map(() => space.allocate())), new Set(freed));
+});
+
+test("blocks being punched are not handed out, and count as free on disk", () => {
+  const space = new SpaceMap(100);
+  const first = space.allocate()!;
+  space.beginFree([first]);
+  space.finishFree([first], 1);
+  space.releaseQuarantine(1);
+  assert.equal(space.unpunchedBlocks, 1);
+  const run = space.beginPunch(0, 10);
+  assert.deepEqual(run, { start: first, count: 1 });
+  for (let i = 0; i < 99; i++) assert.notEqual(space.allocate(), first);
+  assert.equal(space.allocate(), undefined);
+  assert(!space.isUsedOnDisk(first));
+  space.finishPunch(first, 1, true);
+  assert.equal(space.unpunchedBlocks, 0);
+  assert.equal(space.allocate(), first);
+});
