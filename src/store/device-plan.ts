@@ -1,11 +1,13 @@
 /** Where the parts of a device lie. */
-import { BLOCK_SIZE_BYTES, CodedError, fromHex, getU32 } from "../base/index.ts";
+import { assert, BLOCK_SIZE_BYTES, CodedError, fromHex, getU32 } from "../base/index.ts";
 import { JOURNAL_OFFSET_BYTES } from "../format/index.ts";
 import type { Superblock } from "../format/index.ts";
 import type { JournalGeometry } from "./journal.ts";
 
 export const SEGMENT_BYTES_DEFAULT: number = 4 << 20;
 const BLOCKS_OFFSET_ALIGNMENT = 1 << 20;
+/** A segment holds at least one frame of the largest size. */
+const SEGMENT_BYTES_MIN: number = 2 << 20;
 /** The smallest block store that makes sense. */
 const BLOCKS_MIN = 256;
 
@@ -35,6 +37,7 @@ export function planDevice(
   options: FormatOptions,
 ): Superblock {
   const segmentBytes = options.segmentBytes ?? SEGMENT_BYTES_DEFAULT;
+  assert(segmentBytes >= SEGMENT_BYTES_MIN, "a segment holds at least one frame");
   const tenth = Math.floor(sizeBytes / 10);
   const journalBytes = options.journalBytes ?? Math.min(1 << 30, Math.max(64 << 20, tenth));
   const segmentCount = Math.max(4, Math.floor(journalBytes / segmentBytes));
