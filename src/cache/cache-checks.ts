@@ -4,15 +4,16 @@ import { CodedError } from "../base/index.ts";
 /** Entry numbers, slots and ghosts together, must fit into 31 bits. */
 export const CACHE_CAPACITY_MAX: number = 2 ** 29;
 
-export function checkCapacity(capacity: number): void {
+export function checkCapacity(capacity: number, unit: "slots" | "bytes" = "slots"): void {
   if (!Number.isSafeInteger(capacity) || capacity < 1) {
     throw new CodedError({
       code: "cache-capacity-invalid",
-      message: `A cache cannot have ${String(capacity)} slots`,
+      message: `A cache cannot have ${String(capacity)} ${unit}`,
       hint: "Give a whole number of at least 1.",
     });
   }
-  if (capacity > CACHE_CAPACITY_MAX) throw capacityTooLarge(capacity, undefined);
+  if (unit === "slots" && capacity > CACHE_CAPACITY_MAX)
+    throw capacityTooLarge(capacity, undefined);
 }
 
 export function capacityTooLarge(capacity: number, cause: unknown): CodedError {

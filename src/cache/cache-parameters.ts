@@ -8,6 +8,15 @@
  */
 export type CacheMode = "clock2q" | "clock2q-plus" | "best";
 
+export interface PageCacheOptions {
+  /** Number of slots. */
+  readonly capacity: number;
+  /** Default "best". */
+  readonly mode?: CacheMode;
+  /** Overrides the mode's limit on how many slots in use the hand steps over per eviction. */
+  readonly handLimit?: number;
+}
+
 export interface CacheParameters {
   /** Share of the capacity that the cold queue aims at. */
   readonly coldFraction: number;

@@ -3,6 +3,7 @@
  * numbers above those of the slots, in a circle: a key that is asked for again leaves a hole, so
  * the circle is larger than the number of keys it keeps, or the holes would shorten its memory.
  */
+import { assert } from "../base/index.ts";
 import { NO_KEY } from "./key-index.ts";
 import type { KeyIndex } from "./key-index.ts";
 
@@ -16,7 +17,7 @@ export class GhostQueue {
   readonly #index: KeyIndex;
   readonly #entryFirst: number;
   readonly #circleSize: number;
-  readonly #sizeMax: number;
+  #sizeMax: number;
   /** When each key was last admitted, in the cache's own time. */
   readonly #admitted: Int32Array;
   #oldest = 0;
@@ -37,6 +38,13 @@ export class GhostQueue {
 
   get size(): number {
     return this.#size;
+  }
+
+  /** Remembers so many keys from now on, at most as many as at first. */
+  resize(sizeMax: number): void {
+    assert(sizeMax <= this.#circleSize, "more ghosts than there is room for");
+    this.#sizeMax = sizeMax;
+    while (this.#size > sizeMax) this.#dropOldest();
   }
 
   admittedAt(entry: number): number {

@@ -165,8 +165,9 @@ export class NaiveCache {
       this.#filledSlots = Math.max(this.#filledSlots, used + 1);
       return true;
     }
-    const hotTarget = this.capacity - this.limbo.length - this.#coldTarget;
-    const hotFirst = this.cold.length === 0 || this.hot.length > hotTarget;
+    const size = this.cold.length + this.hot.length;
+    const coldTarget = (this.#coldTarget * size) / this.capacity;
+    const hotFirst = this.cold.length === 0 || this.hot.length > size - coldTarget;
     return (
       (hotFirst ? this.#evictHot() : this.#evictCold()) ||
       (hotFirst ? this.#evictCold() : this.#evictHot()) ||

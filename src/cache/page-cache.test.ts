@@ -252,6 +252,26 @@ test("grace is given where popularity lasts, and withheld where it moves on", ()
   assert.ok(missRatio("best", 0.1) < missRatio("clock2q-plus", 0.1) * 1.02);
 });
 
+test("a cache shrinks by evictions in steps, and grows again, while in use", () => {
+  const cache = fullCache();
+  cache.resize(30);
+  assert.equal(cache.insert(1000), cache.peek(1000));
+  assert.equal(cache.size, 100);
+  while (cache.size > cache.slotsMax) {
+    const slot = cache.evict();
+    assert.equal(cache.keyOf(slot), -1);
+    assert.equal(cache.peek(cache.evictedKey), -1);
+  }
+  assert.deepEqual(queueSizes(cache), { cold: 3, hot: 27 });
+  for (let key = 2000; key < 2100; key++) cache.insert(key);
+  assert.equal(cache.size, 30);
+  cache.resize(60);
+  for (let key = 3000; key < 3100; key++) cache.insert(key);
+  assert.equal(cache.size, 60);
+  assert.throws(() => cache.resize(101), isFault("cache-capacity-too-large"));
+  assert.throws(() => cache.resize(0), isFault("cache-capacity-invalid"));
+});
+
 test("keys up to 2^53 - 1 are told apart, others are refused", () => {
   const cache = new PageCache({ capacity: 8 });
   const keys = [0, 1, 2 ** 31, 2 ** 32, 2 ** 32 + 1, 2 ** 52, 2 ** 53 - 1];

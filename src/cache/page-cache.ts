@@ -42,7 +42,7 @@
  */
 import { assert } from "../base/index.ts";
 import { parametersOf } from "./cache-parameters.ts";
-import type { CacheMode } from "./cache-parameters.ts";
+import type { CacheMode, CacheParameters, PageCacheOptions } from "./cache-parameters.ts";
 import { capacityTooLarge, checkCapacity, checkHandLimit, checkKey } from "./cache-checks.ts";
 import {
   COUNTER_COUNT,
@@ -62,36 +62,20 @@ import { GhostQueue } from "./ghost-queue.ts";
 import { KeyIndex, NO_KEY } from "./key-index.ts";
 import { QueueBalance } from "./queue-balance.ts";
 import { SlotHolds } from "./slot-holds.ts";
-
-export interface PageCacheOptions {
-  /** Number of slots. */
-  readonly capacity: number;
-  /** Default "best". */
-  readonly mode?: CacheMode;
-  /** Overrides the mode's limit on how many slots in use the hand steps over per eviction. */
-  readonly handLimit?: number;
-}
+import {
+  COLD,
+  COUNT_MASK,
+  FREE,
+  GRACE_ROUNDS_MIN,
+  HOT,
+  LIMBO,
+  NEWCOMER,
+  QUEUE_MASK,
+  statusAfterHand,
+  USED,
+} from "./slot-status.ts";
 
 // Entries are numbered from 1, so that 0 means none; slots, as the caller sees them, from 0.
-const FREE = 0;
-const COLD = 4;
-const HOT = 8;
-/** Removed while held: has no key any more, and becomes free when nothing holds it any more. */
-const LIMBO = 12;
-const QUEUE_MASK = 12;
-/**
- * In the cold queue, hits after the window. In the hot ring, rounds of the hand in which it was
- * hit.
- */
-const COUNT_MASK = 3;
-/** Hit since the hand came by. */
-const USED = 16;
-/** The hand has given it a round although it was not hit. */
-const GRACED = 32;
-/** The hand has not come by yet. */
-const NEWCOMER = 64;
-/** Rounds with hits after which a hot slot may be given grace. */
-const GRACE_ROUNDS_MIN = 2;
 
 /** Held cold slots that one search steps over before it turns to the hot ring. */
 const COLD_SKIPS_MAX = 10;
@@ -103,9 +87,9 @@ export class PageCache {
   readonly mode: CacheMode;
   readonly #coldHits: number;
   readonly #handLimit: number;
-  readonly #adaptive: boolean;
-  readonly #ticksPerHit: number;
-  readonly #balance: QueueBalance;
+  #balance: QueueBalance;
+  #slotsMax: number;
+  readonly #parameters: CacheParameters;
   readonly #index: KeyIndex;
   readonly #links: RingLinks;
   readonly #cold: EntryRing;
@@ -135,9 +119,9 @@ export class PageCache {
     checkHandLimit(this.#handLimit);
     // Hits saturate in two bits, so a count beyond them is one that is never reached.
     this.#coldHits = Math.min(parameters.coldHits, COUNT_MASK + 1);
-    this.#adaptive = parameters.adaptive;
-    this.#ticksPerHit = parameters.ticksPerHit;
     this.#balance = new QueueBalance(capacity, parameters);
+    this.#slotsMax = capacity;
+    this.#parameters = parameters;
     const ghostKeys = Math.floor(capacity * parameters.ghostFraction);
     const ghosts = { keys: ghostKeys, circle: Math.ceil(ghostKeys * parameters.ghostCircle) };
     try {
@@ -217,6 +201,36 @@ export class PageCache {
     // It was away for longer than any burst.
     if (!isHot) this.#since[entry] = (this.#since[entry]! - this.#balance.window) | 0;
     return entry - 1;
+  }
+
+  /**
+   * Takes the slot from the key that the algorithm would give up next, which `evictedKey` then
+   * names. The slot, now free, or -1 if every slot is held.
+   */
+  evict(): number {
+    this.#evictedKey = NO_KEY;
+    const entry = this.#evict();
+    if (entry !== 0) this.#free(entry);
+    return entry - 1;
+  }
+
+  /** How many of the slots may be in use: the capacity unless `resize` changed it. */
+  get slotsMax(): number {
+    return this.#slotsMax;
+  }
+
+  /**
+   * Uses so many slots, at most the capacity, from now on. What it learned about its queues starts
+   * anew. Nothing is given up at once: call `evict` as long as `size` is greater, in steps that
+   * suit. Until then, inserts do not grow it. Fails with `cache-capacity-invalid` or
+   * `cache-capacity-too-large`.
+   */
+  resize(slotsMax: number): void {
+    checkCapacity(slotsMax);
+    if (slotsMax > this.capacity) throw capacityTooLarge(slotsMax, undefined);
+    this.#slotsMax = slotsMax;
+    this.#balance = new QueueBalance(slotsMax, this.#parameters);
+    this.#ghosts.resize(Math.floor(slotsMax * this.#parameters.ghostFraction));
   }
 
   /**
@@ -330,7 +344,10 @@ export class PageCache {
   }
 
   #now(): number {
-    return (this.#counters[TICKS]! + Math.floor(this.#counters[HITS]! * this.#ticksPerHit)) | 0;
+    return (
+      (this.#counters[TICKS]! + Math.floor(this.#counters[HITS]! * this.#parameters.ticksPerHit)) |
+      0
+    );
   }
 
   #age(since: number): number {
@@ -339,12 +356,13 @@ export class PageCache {
 
   /** The entry that the key got, or 0. */
   #admit(key: number, hot: boolean): number {
-    const warmingUp = this.#freeSlots.hasUntouched;
-    const entry = this.#freeSlots.take() || this.#evict();
+    const warmingUp = this.#freeSlots.hasUntouched && this.size < this.#slotsMax;
+    const hasRoom = this.size + this.#limboSize < this.#slotsMax;
+    const entry = (hasRoom ? this.#freeSlots.take() : 0) || this.#evict();
     if (entry === 0) return 0;
     this.#index.add(key, entry);
     const enterHot = hot || (warmingUp && this.#cold.size >= this.#balance.coldTarget);
-    if (this.#adaptive || !enterHot) this.#counters[TICKS]!++;
+    if (this.#parameters.adaptive || !enterHot) this.#counters[TICKS]!++;
     if (enterHot) this.#enterHot(entry);
     else this.#enterCold(entry);
     return entry;
@@ -391,14 +409,12 @@ export class PageCache {
   }
 
   #evict(): number {
-    const hotFirst =
-      this.#cold.size === 0 ||
-      this.#hot.size > this.capacity - this.#limboSize - this.#balance.coldTarget;
+    const size = this.size;
+    const coldTarget = (this.#balance.coldTarget * size) / this.#slotsMax;
+    const hotFirst = this.#cold.size === 0 || this.#hot.size > size - coldTarget;
     let entry = hotFirst ? this.#evictHot() : this.#evictCold();
     if (entry === 0) entry = hotFirst ? this.#evictCold() : this.#evictHot();
-    if (entry === 0) entry = this.#evictAny(this.#cold);
-    if (entry === 0) entry = this.#evictAny(this.#hot);
-    return entry;
+    return entry || this.#evictAny(this.#cold) || this.#evictAny(this.#hot);
   }
 
   #evictCold(): number {
@@ -442,19 +458,9 @@ export class PageCache {
 
   /** The hand comes to a slot: false if it is armed and free to take; arms it otherwise. */
   #meet(entry: number): boolean {
-    const status = this.#status[entry]!;
-    const wasHit = (status & USED) !== 0;
-    let rounds = status & COUNT_MASK;
-    if (this.#adaptive) {
-      if ((status & GRACED) !== 0) this.#balance.noteGraced(wasHit);
-      if ((status & NEWCOMER) !== 0) this.#balance.noteNewcomer(wasHit);
-      if (wasHit) rounds = Math.min(COUNT_MASK, rounds + 1);
-    }
-    if (!wasHit) {
-      if (rounds < GRACE_ROUNDS_MIN || !this.#balance.givesGrace()) return false;
-      rounds--;
-    }
-    this.#status[entry] = HOT | rounds | (wasHit ? 0 : GRACED);
+    const status = statusAfterHand(this.#status[entry]!, this.#balance);
+    if (status === FREE) return false;
+    this.#status[entry] = status;
     this.#since[entry] = this.#now();
     return true;
   }

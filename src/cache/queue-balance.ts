@@ -72,6 +72,11 @@ export class QueueBalance {
     return this.#window;
   }
 
+  /** Whether rounds of the hand are counted at all, and may earn grace. */
+  get countsRounds(): boolean {
+    return this.#adaptive;
+  }
+
   /** A victim of the hot ring had not been hit since the hand met it, `age` ago. */
   noteVictim(age: number): void {
     if (!this.#adaptive) return;
