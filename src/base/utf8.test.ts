@@ -47,3 +47,9 @@ test("decoding accepts exactly what the platform's strict decoder accepts", () =
     { numRuns: 2000 },
   );
 });
+
+test("a byte that begins no sequence is refused", () => {
+  for (const lead of [0x80, 0xc0, 0xc1, 0xf5, 0xf8, 0xff]) {
+    assert.equal(decodeUtf8(Uint8Array.of(lead, 0x90, 0x80, 0x80)), undefined);
+  }
+});

@@ -37,7 +37,7 @@ export function decodeUtf8(
   let at = start;
   while (at < end) {
     const lead = bytes[at]!;
-    const length = lead < 0x80 ? 1 : lead < 0xc2 ? 0 : lead < 0xe0 ? 2 : lead < 0xf0 ? 3 : 4;
+    const length = sequenceBytes(lead);
     if (length === 0 || at + length > end) return undefined;
     let point = length === 1 ? lead : lead & (0xff >> (length + 1));
     for (let i = 1; i < length; i++) {
@@ -50,6 +50,13 @@ export function decodeUtf8(
     at += length;
   }
   return text;
+}
+
+/** 0 for bytes that begin no sequence. */
+function sequenceBytes(lead: number): number {
+  if (lead < 0x80) return 1;
+  if (lead < 0xc2 || lead > 0xf4) return 0;
+  return lead < 0xe0 ? 2 : lead < 0xf0 ? 3 : 4;
 }
 
 function isEncodable(point: number, length: number): boolean {
