@@ -1,1 +1,3 @@
-export {};
+export { parseCommandLine } from "./command-line.ts";
+export type { Invocation } from "./command-line.ts";
+export { helpText } from "./help.ts";

@@ -1,1 +1,36 @@
-export {};
+/**
+ * The host's public face. What a command line needs to parse and print is loaded with it; what runs
+ * a host (and with it the native libraries) only when one is started.
+ */
+import type { DevHostOptions } from "./dev-host.ts";
+import type { RunHostOptions } from "./run-host.ts";
+
+export type { Command, CommandOption, Example } from "./command.ts";
+export { errorCodes } from "./error-codes.ts";
+export type { ErrorCode } from "./error-codes.ts";
+export { hostConfigShape } from "./host-config.ts";
+export { nearest } from "./nearest.ts";
+export { operationNames, operationRow, operations } from "./operations.ts";
+export type {
+  Operation,
+  OperationName,
+  OperationTable,
+  OperationTypes,
+  RequestOf,
+  ResponseOf,
+} from "./operations.ts";
+export { commandsTable, configTable, errorsTable, requestsTable } from "./docs-tables.ts";
+export { processCommands } from "./process-commands.ts";
+export type { ProcessCommandName } from "./process-commands.ts";
+export { anyShape, shapeProblems } from "./shape.ts";
+export type { AnyField, AnyObjectShape, AnyShape, ObjectShape } from "./shape.ts";
+export { version } from "./version.ts";
+export type * from "./views.ts";
+
+export async function runHost(options: RunHostOptions): Promise<number> {
+  return await (await import("./run-host.ts")).runHost(options);
+}
+
+export async function runDevHost(options: DevHostOptions): Promise<number> {
+  return await (await import("./dev-host.ts")).runDevHost(options);
+}

@@ -62,6 +62,8 @@ export interface OpenOptions {
   readonly blockCacheBytes?: number;
   /** Most blocks that one destage round takes. */
   readonly destageBlocksMax?: number;
+  /** As `Device.onEvent`, and hears also what happens while the device is opened. */
+  readonly onEvent?: (event: DeviceEvent) => void;
 }
 
 export class Device implements ComponentHost {
@@ -131,6 +133,7 @@ export class Device implements ComponentHost {
 
   private constructor(ports: DevicePorts, options: OpenOptions, parts: OpenedParts) {
     const { superblock, replay, recovered } = parts;
+    if (options.onEvent !== undefined) this.#listeners.add(options.onEvent);
     this.#checkpoint = parts.checkpoint;
     const crc = (bytes: Uint8Array, start: number, end: number): number =>
       ports.digests.crc32c(bytes, start, end);

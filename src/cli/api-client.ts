@@ -1,0 +1,134 @@
+/** Asks a running host: one request per operation, made from the operation's row. */
+import { request as httpRequest } from "node:http";
+import type { IncomingMessage } from "node:http";
+import { CodedError, errorText } from "../base/index.ts";
+import type { Fault } from "../base/index.ts";
+import { operationRow } from "../host/index.ts";
+import type { OperationName, ResponseOf } from "../host/index.ts";
+
+/** Long enough for a scrub of a large device to finish. */
+const ANSWER_MS_MAX = 30 * 60_000;
+const ANSWER_BYTES_MAX = 64 * 2 ** 20;
+
+export class ApiClient {
+  readonly #base: URL;
+
+  /** Fails with `usage` if `url` is none. */
+  constructor(url: string) {
+    if (!URL.canParse(url) || new URL(url).protocol !== "http:") {
+      throw new CodedError({
+        code: "usage",
+        message: `"${url}" is not the address of an API`,
+        hint: "Give --api or DRYSTONE_API as http://ADDRESS:PORT",
+      });
+    }
+    this.#base = new URL(url);
+  }
+
+  async call<N extends OperationName>(
+    name: N,
+    request: Readonly<Record<string, unknown>>,
+  ): Promise<ResponseOf<N>> {
+    const response = await this.#send(name, request);
+    const text = await readAll(response);
+    const value = parseJson(text, this.#base.href);
+    // The host answers by the same row.
+    if (response.statusCode === 200) return value as ResponseOf<N>;
+    throw new CodedError(
+      faultOf(value) ?? { code: "bug", message: `the host answered ${text.slice(0, 200)}` },
+    );
+  }
+
+  /**
+   * Calls `onEvent` with the JSON text of each server-sent event until the host ends the stream.
+   */
+  async follow(
+    request: Readonly<Record<string, unknown>>,
+    onEvent: (text: string) => void,
+  ): Promise<void> {
+    const response = await this.#send("events", { ...request, follow: true });
+    if (response.statusCode !== 200) {
+      const fault = faultOf(parseJson(await readAll(response), this.#base.href));
+      throw new CodedError(fault ?? { code: "bug", message: "the host refused without a reason" });
+    }
+    response.setEncoding("utf8");
+    let rest = "";
+    for await (const chunk of response as AsyncIterable<string>) {
+      const lines = (rest + chunk).split("\n");
+      rest = lines.pop() ?? "";
+      for (const line of lines) if (line.startsWith("data: ")) onEvent(line.slice(6));
+    }
+  }
+
+  #send(name: OperationName, request: Readonly<Record<string, unknown>>): Promise<IncomingMessage> {
+    const row = operationRow(name);
+    const rest: Record<string, unknown> = { ...request };
+    const path = row.path.replace(/:(\w+)/g, (_match, field: string) => {
+      const value = String(rest[field]);
+      delete rest[field];
+      return encodeURIComponent(value);
+    });
+    const url = new URL(path, this.#base);
+    const hasBody = row.method === "POST";
+    if (!hasBody)
+      for (const [key, value] of Object.entries(rest)) url.searchParams.set(key, String(value));
+    return new Promise((resolve, reject) => {
+      const outgoing = httpRequest(url, { method: row.method, timeout: ANSWER_MS_MAX }, resolve);
+      outgoing.on("timeout", () => outgoing.destroy(new Error("no answer in time")));
+      outgoing.on("error", (error) => reject(this.#unreachable(error)));
+      if (hasBody) outgoing.setHeader("content-type", "application/json");
+      outgoing.end(hasBody ? JSON.stringify(rest) : undefined);
+    });
+  }
+
+  #unreachable(error: Error): CodedError {
+    const isRefused = "code" in error && (error.code === "ECONNREFUSED" || error.code === "ENOENT");
+    return new CodedError(
+      {
+        code: isRefused ? "connection-refused" : "connection-failed",
+        message: isRefused
+          ? `no host is running at ${this.#base.href}`
+          : `the host at ${this.#base.href} cannot be asked: ${errorText(error)}`,
+        hint: "Start one with `drystone dev` or `drystone host run --config FILE`, or give its address with --api URL",
+      },
+      { cause: error },
+    );
+  }
+}
+
+async function readAll(response: IncomingMessage): Promise<string> {
+  const chunks: Buffer[] = [];
+  let lengthBytes = 0;
+  for await (const chunk of response as AsyncIterable<Buffer>) {
+    lengthBytes += chunk.length;
+    if (lengthBytes > ANSWER_BYTES_MAX)
+      throw new CodedError({ code: "bug", message: "the answer has no end" });
+    chunks.push(chunk);
+  }
+  return Buffer.concat(chunks).toString("utf8");
+}
+
+function parseJson(text: string, where: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch (error) {
+    throw new CodedError(
+      {
+        code: "connection-failed",
+        message: `what answers at ${where} is not a Drystone host`,
+        hint: "Check --api and DRYSTONE_API",
+      },
+      { cause: error },
+    );
+  }
+}
+
+function faultOf(value: unknown): Fault | undefined {
+  if (typeof value !== "object" || value === null || !("error" in value)) return undefined;
+  const { error } = value;
+  if (typeof error !== "object" || error === null) return undefined;
+  if (!("code" in error) || typeof error.code !== "string") return undefined;
+  if (!("message" in error) || typeof error.message !== "string") return undefined;
+  const hint = "hint" in error && typeof error.hint === "string" ? { hint: error.hint } : {};
+  return { code: error.code, message: error.message, ...hint };
+}

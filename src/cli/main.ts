@@ -1,0 +1,119 @@
+/**
+ * The `drystone` command. Exit codes: 0 done, 1 refused or failed, 2 the command line cannot be
+ * understood. Data on stdout, messages on stderr.
+ */
+import { createInterface } from "node:readline/promises";
+import { CodedError, errorText } from "../base/index.ts";
+import { operations, runDevHost, runHost, version } from "../host/index.ts";
+import type { EventView, OperationName, ProcessCommandName } from "../host/index.ts";
+import { ApiClient } from "./api-client.ts";
+import { API_URL_DEFAULT, parseCommandLine, usageError } from "./command-line.ts";
+import type { Invocation } from "./command-line.ts";
+import { helpText } from "./help.ts";
+import { processOutput, reportFault } from "./output.ts";
+import type { Output } from "./output.ts";
+import { eventLine, render } from "./render.ts";
+
+type Asked = Extract<Invocation, { kind: "operation" }>;
+
+async function run(argv: readonly string[], output: Output): Promise<number> {
+  const invocation = parseCommandLine(argv, process.cwd());
+  switch (invocation.kind) {
+    case "help":
+      output.data(helpText(invocation.words));
+      return 0;
+    case "version":
+      output.data(output.isJson ? `${JSON.stringify({ version })}\n` : `drystone ${version}\n`);
+      return 0;
+    case "process":
+      return runProcess(invocation.name, invocation.request, output);
+    case "operation":
+      return runOperation(invocation, output);
+  }
+}
+
+async function runProcess(
+  name: ProcessCommandName,
+  request: Readonly<Record<string, unknown>>,
+  output: Output,
+): Promise<number> {
+  const { isJson } = output;
+  if (name === "dev") return runDevHost({ ...request, isJson });
+  const { config, wipe } = request;
+  if (typeof config !== "string") {
+    throw usageError(
+      "drystone host run needs --config FILE",
+      "For example: drystone host run --config /etc/drystone/host.json",
+    );
+  }
+  return runHost({ config, wipe: Array.isArray(wipe) ? wipe.map(String) : [], isJson });
+}
+
+async function runOperation(asked: Asked, output: Output): Promise<number> {
+  const api = asked.global.api ?? process.env["DRYSTONE_API"] ?? "";
+  const client = new ApiClient(api === "" ? API_URL_DEFAULT : api);
+  if (!(await isConfirmed(asked, output))) {
+    output.message("drystone: nothing was done\n");
+    return 1;
+  }
+  if (asked.name === "events" && asked.request["follow"] === true) {
+    return followEvents(client, asked.request, output);
+  }
+  const answer = await client.call(asked.name, asked.request);
+  output.data(output.isJson ? `${JSON.stringify(answer)}\n` : render(asked.name, answer, output));
+  return 0;
+}
+
+async function followEvents(
+  client: ApiClient,
+  request: Readonly<Record<string, unknown>>,
+  output: Output,
+): Promise<number> {
+  await client.follow(request, (text) => {
+    if (output.isJson) output.data(`${text}\n`);
+    else output.data(`${eventLine(JSON.parse(text) as EventView, output)}\n`);
+  });
+  throw new CodedError({
+    code: "connection-failed",
+    message: "the host ended the stream of events",
+    hint: "It is stopping; follow again when it runs",
+  });
+}
+
+/** Asks for the name before a dangerous operation, on a terminal and without --yes. */
+async function isConfirmed(asked: Asked, output: Output): Promise<boolean> {
+  const { danger, positionals } = operations[asked.name satisfies OperationName];
+  if (danger === undefined || asked.global.yes || output.isJson) return true;
+  if (!process.stdin.isTTY || !process.stderr.isTTY) return true;
+  const name = String(asked.request[positionals[0] ?? "name"]);
+  const prompt = createInterface({ input: process.stdin, output: process.stderr });
+  try {
+    const question = `${danger.replace("NAME", name)}.\nType the name to go on: `;
+    return (await prompt.question(question)) === name;
+  } finally {
+    prompt.close();
+  }
+}
+
+async function main(argv: readonly string[]): Promise<void> {
+  const output = processOutput(argv.includes("--json"));
+  // The reader of a pipe has seen enough, as in `drystone events | head -1`.
+  process.stdout.on("error", (error: NodeJS.ErrnoException) => {
+    if (error.code !== "EPIPE") throw error;
+    process.exit(0);
+  });
+  try {
+    process.exitCode = await run(argv, output);
+  } catch (error) {
+    const isCoded = error instanceof CodedError;
+    if (!isCoded && error instanceof Error) output.message(`${error.stack ?? error.message}\n`);
+    const hint = "Report it with the lines above";
+    reportFault(
+      output,
+      isCoded ? error.fault : { code: "bug", message: `a bug: ${errorText(error)}`, hint },
+    );
+    process.exitCode = isCoded && error.code === "usage" ? 2 : 1;
+  }
+}
+
+await main(process.argv.slice(2));

@@ -1,0 +1,274 @@
+/** Answers as people read them: one function per operation. With `--json` none of this is used. */
+import { formatSize } from "../base/index.ts";
+import type {
+  AttachmentView,
+  ComponentView,
+  DeviceView,
+  EventView,
+  HealthWord,
+  OperationName,
+  ResponseOf,
+  StatsView,
+  StatusView,
+  TreeView,
+  VolumeView,
+} from "../host/index.ts";
+import type { Colour, Output } from "./output.ts";
+import { layoutTable } from "./table.ts";
+import type { Column } from "./table.ts";
+
+type Renderers = {
+  readonly [N in OperationName]: (answer: ResponseOf<N>, output: Output) => string[];
+};
+
+const HEALTH_COLOURS: Readonly<Record<HealthWord, Colour>> = {
+  healthy: "green",
+  degraded: "yellow",
+  failed: "red",
+};
+
+const renderers: Renderers = {
+  status: renderStatus,
+  "host.list": ({ hosts }, output) =>
+    table(
+      output,
+      ["NAME", "STATE", "DEVICES>", "ATTACHED>", "API"],
+      hosts.map((host) => [
+        host.name,
+        host.state,
+        String(host.deviceCount),
+        String(host.attachedCount),
+        host.apiAddress,
+      ]),
+    ),
+  "host.show": (host) =>
+    facts([
+      ["name", host.name],
+      ["id", host.hostId],
+      ["state", host.state],
+      ["API", host.apiAddress],
+      ["version", host.version],
+      ["devices", String(host.deviceCount)],
+      ["attached volumes", String(host.attachedCount)],
+    ]),
+  "device.list": ({ devices }, output) => deviceTable(devices, output),
+  "device.scrub": (scrub, output) => [
+    scrub.problemCount === 0
+      ? `${output.style("green", "no problems")} on device ${scrub.deviceId}`
+      : `${output.style("red", `${scrub.problemCount} problems`)} on device ${scrub.deviceId}`,
+    ...scrub.problems.map((problem) => `  ${problem}`),
+    ...facts(Object.entries(scrub.report).map(([name, value]) => [spaced(name), String(value)])),
+  ],
+  "volume.create": (volume) => [
+    `created ${volume.name}, ${formatSize(volume.sizeBytes)}`,
+    `  next: drystone volume attach ${volume.name}`,
+  ],
+  "volume.list": ({ volumes }, output) =>
+    volumes.length === 0
+      ? ["no volumes yet", "  next: drystone volume create NAME --size 10G"]
+      : volumeTable(volumes, output),
+  "volume.show": renderVolume,
+  "volume.resize": (volume) => [`${volume.name} has ${formatSize(volume.sizeBytes)} now`],
+  "volume.delete": () => ["deleted"],
+  "volume.attach": (attachment) => [
+    `${attachment.volume} is at ${attachment.uri}`,
+    `  try: nbdinfo '${attachment.uri}'`,
+  ],
+  "volume.detach": () => ["detached"],
+  stats: renderStats,
+  events: ({ events }, output) => events.map((event) => eventLine(event, output)),
+};
+
+export function render<N extends OperationName>(
+  name: N,
+  answer: ResponseOf<N>,
+  output: Output,
+): string {
+  const lines = renderers[name](answer, output);
+  return lines.map((line) => `${line}\n`).join("");
+}
+
+export function eventLine(event: EventView, output: Output): string {
+  const colours: Readonly<Record<EventView["level"], Colour | undefined>> = {
+    info: undefined,
+    warning: "yellow",
+    error: "red",
+  };
+  const colour = colours[event.level];
+  const level = event.level.padEnd(7);
+  const time = new Date(event.timeMs).toISOString().replace("T", " ").slice(0, 19);
+  return `${time}  ${colour === undefined ? level : output.style(colour, level)}  ${event.message}`;
+}
+
+function renderStatus(status: StatusView, output: Output): string[] {
+  const { capacity } = status;
+  const reasons = status.reasons.flatMap(({ message, action }) => [
+    `  ${message}`,
+    `    do: ${action}`,
+  ]);
+  const share =
+    capacity.capacityBytes === 0 ? 0 : (100 * capacity.usedBytes) / capacity.capacityBytes;
+  return [
+    `${output.style(HEALTH_COLOURS[status.health], status.health)}   drystone ${status.version}, up ${formatDuration(status.uptimeMs)}`,
+    ...reasons,
+    "",
+    ...renderers["host.list"]({ hosts: status.hosts }, output),
+    "",
+    ...deviceTable(status.devices, output),
+    "",
+    `capacity  ${formatSize(capacity.usedBytes)} used of ${formatSize(capacity.capacityBytes)} (${share.toFixed(1)} %), ${formatSize(capacity.freeBytes)} free`,
+    `volumes   ${status.volumeCount}, ${status.attachments.length} attached`,
+    ...(status.attachments.length === 0
+      ? []
+      : ["", ...attachmentTable(status.attachments, output)]),
+  ];
+}
+
+function attachmentTable(attachments: readonly AttachmentView[], output: Output): string[] {
+  return table(
+    output,
+    ["VOLUME", "HOST", "STATE", "ACCESS", "NBD ADDRESS"],
+    attachments.map((attachment) => [
+      attachment.volume,
+      attachment.host,
+      attachment.state,
+      attachment.readOnly ? "read-only" : "read-write",
+      attachment.address,
+    ]),
+  );
+}
+
+function deviceTable(devices: readonly DeviceView[], output: Output): string[] {
+  const rows = devices.map((device) => [
+    device.deviceId.slice(0, 8),
+    device.host,
+    device.state,
+    device.adapter,
+    formatSize(device.capacityBytes),
+    formatSize(device.freeBytes),
+    String(device.checksumErrors + device.readErrors),
+    device.reason ?? device.path,
+  ]);
+  return table(
+    output,
+    ["DEVICE", "HOST", "STATE", "I/O", "SIZE>", "FREE>", "ERRORS>", "PATH"],
+    rows,
+  );
+}
+
+function volumeTable(volumes: readonly VolumeView[], output: Output): string[] {
+  const rows = volumes.map((volume) => [
+    volume.name,
+    formatSize(volume.sizeBytes),
+    volume.logicalBytes === undefined ? "" : formatSize(volume.logicalBytes),
+    volume.accessible ? "accessible" : "inaccessible",
+    volume.attachment?.host ?? "",
+    volume.attachment?.address ?? "not attached",
+  ]);
+  return table(output, ["NAME", "SIZE>", "DATA>", "STATE", "HOST", "ATTACHED AT"], rows);
+}
+
+function renderVolume(volume: VolumeView, output: Output): string[] {
+  const { attachment } = volume;
+  return [
+    ...facts([
+      ["name", volume.name],
+      ["size", `${formatSize(volume.sizeBytes)} (${volume.sizeBytes} bytes)`],
+      ...(volume.logicalBytes === undefined
+        ? []
+        : [["data", formatSize(volume.logicalBytes)] as const]),
+      ["object", volume.objectId],
+      [
+        "accessible",
+        volume.accessible
+          ? output.style("green", "yes")
+          : output.style("red", `no: ${volume.reason ?? ""}`),
+      ],
+      ["owner", volume.owner === undefined ? "none" : `${volume.owner}, epoch ${volume.epoch}`],
+      ["policy", `${volume.failuresToTolerate} failures to tolerate, ${volume.stripes} stripes`],
+      ["attached", attachment === undefined ? "no" : attachment.uri],
+      ...(attachment?.reason === undefined ? [] : [["not offered", attachment.reason] as const]),
+    ]),
+    "",
+    ...treeLines(volume.tree, volume, 0),
+  ];
+}
+
+function treeLines(node: TreeView, volume: VolumeView, depth: number): string[] {
+  const indent = "  ".repeat(depth);
+  const component = volume.components.find(({ componentId }) => componentId === node.componentId);
+  const where = component === undefined ? "" : ` ${componentText(component)}`;
+  const below = (node.children ?? []).flatMap((child) => treeLines(child, volume, depth + 1));
+  return [`${indent}${node.kind}${where}`, ...below];
+}
+
+function componentText({ componentId, state, host, device, sequence }: ComponentView): string {
+  const place = `${host}/${device.slice(0, 8)}`;
+  const newest = sequence === undefined ? "" : `  sequence ${sequence}`;
+  return `${componentId.slice(0, 8)}  ${state}  ${place}${newest}`;
+}
+
+function renderStats(stats: StatsView, output: Output): string[] {
+  const counters = (values: Readonly<Record<string, number>>): string =>
+    Object.entries(values)
+      .map(([name, value]) => `${spaced(name)} ${value}`)
+      .join(", ");
+  return [
+    ...facts([
+      ["logical", `${formatSize(stats.logicalBytes)} stored, before deduplication`],
+      ["unique", `${formatSize(stats.uniqueBytes)} of distinct content`],
+      [
+        "physical",
+        `${formatSize(stats.physicalBytes)} taken of ${formatSize(stats.capacityBytes)}`,
+      ],
+      ["reclaimable", formatSize(stats.reclaimableBytes)],
+      ["dedup ratio", stats.dedupRatio.toFixed(2)],
+      ["cache", counters(stats.cache)],
+      ["journal", counters(stats.journal)],
+      ["destage", counters(stats.destage)],
+      ["rebuild", counters({ ...stats.rebuild })],
+      ["catch-up", counters({ ...stats.catchUp })],
+    ]),
+    "",
+    ...table(
+      output,
+      ["VOLUME", "SIZE>", "DATA>"],
+      stats.volumes.map((volume) => [
+        volume.name,
+        formatSize(volume.sizeBytes),
+        volume.logicalBytes === undefined ? "" : formatSize(volume.logicalBytes),
+      ]),
+    ),
+  ];
+}
+
+/** `title>` means a column that is aligned to the right. */
+function table(
+  output: Output,
+  titles: readonly string[],
+  rows: readonly (readonly string[])[],
+): string[] {
+  const columns = titles.map((title): Column =>
+    title.endsWith(">") ? { title: title.slice(0, -1), align: "right" } : { title },
+  );
+  const [head = "", ...lines] = layoutTable(columns, rows, output.widthMax);
+  return [output.style("bold", head), ...lines];
+}
+
+function facts(rows: readonly (readonly [string, string])[]): string[] {
+  const width = Math.max(0, ...rows.map(([name]) => name.length));
+  return rows.map(([name, value]) => `${name.padEnd(width)}  ${value}`);
+}
+
+/** `bytesNeeded` as `bytes needed`. */
+function spaced(name: string): string {
+  return name.replace(/[A-Z]/g, (letter) => ` ${letter.toLowerCase()}`);
+}
+
+export function formatDuration(durationMs: number): string {
+  const seconds = Math.floor(durationMs / 1000);
+  if (seconds < 60) return `${seconds} s`;
+  if (seconds < 3600) return `${Math.floor(seconds / 60)} min`;
+  if (seconds < 2 * 86_400) return `${Math.floor(seconds / 3600)} h`;
+  return `${Math.floor(seconds / 86_400)} days`;
+}

@@ -1,0 +1,218 @@
+/**
+ * The volumes that this host offers: for each an owner of its object and an NBD listener of its
+ * own. The directory's record comes before the listener is announced and goes after it has closed,
+ * so that what a client was told survives a restart.
+ */
+import { mkdirSync } from "node:fs";
+import { join } from "node:path";
+import { CodedError, errorText } from "../base/index.ts";
+import type { ObjectRecord } from "../cluster/index.ts";
+import { NbdServer, SingleExport } from "../frontend/index.ts";
+import { ObjectOwner } from "../object/index.ts";
+import type { OwnerState, OwnerWorld } from "../object/index.ts";
+import {
+  attached,
+  createAttachment,
+  deleteAttachment,
+  listAttachments,
+} from "./attachment-records.ts";
+import type { AttachmentRecord } from "./attachment-records.ts";
+import { formatAddress, nbdUri, parseAddress } from "./names.ts";
+import type { PlaneWorld } from "./plane-world.ts";
+import type { AttachmentView, VolumeAttachRequest } from "./views.ts";
+
+/** How long clients may take to get their answers when a volume is detached or the host stops. */
+const CLOSE_MS_MAX = 5000;
+
+interface Offered {
+  /** The address gets the port that was chosen. */
+  record: AttachmentRecord;
+  readonly owner: ObjectOwner;
+  readonly server: NbdServer;
+  stoppedReason: string | undefined;
+}
+
+export class Attachments {
+  readonly #world: PlaneWorld;
+  readonly #ownerWorld: OwnerWorld;
+  readonly #offered = new Map<string, Offered>();
+  /** Volumes that should be offered and could not be, with the reason. */
+  readonly #failed = new Map<
+    string,
+    { readonly record: AttachmentRecord; readonly reason: string }
+  >();
+
+  constructor(world: PlaneWorld, ownerWorld: OwnerWorld) {
+    this.#world = world;
+    this.#ownerWorld = ownerWorld;
+  }
+
+  /** Fails with `volume-attached`, those of `ObjectOwner.take` and of `Network.listen`. */
+  async attach(volume: ObjectRecord, request: VolumeAttachRequest): Promise<AttachmentView> {
+    const current = this.view(volume.objectId);
+    if (current !== undefined) throw attached(volume.name, current.address);
+    const address = request.nbd ?? this.#defaultSocket(volume.name);
+    const wanted: AttachmentRecord = {
+      objectId: volume.objectId,
+      volume: volume.name,
+      hostId: this.#world.identity.hostId,
+      nbd: formatAddress(parseAddress(address)),
+      readOnly: request.readOnly ?? false,
+    };
+    const offered = await this.#offer(wanted);
+    try {
+      // With the port that was chosen where the request left that open.
+      const record = { ...wanted, nbd: formatAddress(offered.server.address) };
+      offered.record = record;
+      await createAttachment(this.#world.directory, this.#world.identity.clusterId, record);
+      this.#offered.set(record.objectId, offered);
+      this.#event(
+        "info",
+        "volume-attached",
+        `volume ${record.volume} is attached at ${record.nbd}`,
+        record,
+      );
+      return viewOf(record, this.#world.identity.hostName, undefined);
+    } catch (error) {
+      await withdraw(offered);
+      throw error;
+    }
+  }
+
+  /** Fails with `volume-not-attached`. */
+  async detach(volume: ObjectRecord): Promise<void> {
+    const { objectId } = volume;
+    const offered = this.#offered.get(objectId);
+    const record = offered?.record ?? this.#failed.get(objectId)?.record;
+    if (record === undefined) {
+      throw new CodedError({
+        code: "volume-not-attached",
+        message: `volume ${volume.name} is not attached`,
+        hint: "drystone volume list shows what is",
+      });
+    }
+    if (offered !== undefined) await withdraw(offered);
+    await deleteAttachment(this.#world.directory, this.#world.identity.clusterId, objectId);
+    this.#offered.delete(objectId);
+    this.#failed.delete(objectId);
+    this.#event("info", "volume-detached", `volume ${volume.name} is detached`, record);
+  }
+
+  /**
+   * Offers again what was attached when the host ended. What cannot be is kept, with the reason.
+   */
+  async restore(): Promise<{ attachedCount: number; failedCount: number }> {
+    const { directory, identity } = this.#world;
+    const records = await listAttachments(directory, identity.clusterId);
+    for (const record of records.filter(({ hostId }) => hostId === identity.hostId)) {
+      try {
+        this.#offered.set(record.objectId, await this.#offer(record));
+      } catch (error) {
+        const reason = errorText(error);
+        this.#failed.set(record.objectId, { record, reason });
+        const message = `volume ${record.volume} cannot be offered again: ${reason}`;
+        this.#event("error", "attach-failed", message, record);
+      }
+    }
+    return { attachedCount: this.#offered.size, failedCount: this.#failed.size };
+  }
+
+  view(objectId: string): AttachmentView | undefined {
+    const { hostName } = this.#world.identity;
+    const offered = this.#offered.get(objectId);
+    if (offered !== undefined) return viewOf(offered.record, hostName, offered.stoppedReason);
+    const failed = this.#failed.get(objectId);
+    return failed === undefined ? undefined : viewOf(failed.record, hostName, failed.reason);
+  }
+
+  /** The name of an object that is offered here. */
+  volumeName(objectId: string): string | undefined {
+    return this.#offered.get(objectId)?.record.volume;
+  }
+
+  /** What the owner on this host knows, if there is one. */
+  ownerState(objectId: string): OwnerState | undefined {
+    return this.#offered.get(objectId)?.owner.state;
+  }
+
+  owner(objectId: string): ObjectOwner | undefined {
+    return this.#offered.get(objectId)?.owner;
+  }
+
+  /** Answers what is in flight and closes; the records stay for the next start. */
+  async close(): Promise<void> {
+    const all = [...this.#offered.values()];
+    this.#offered.clear();
+    const closing = await Promise.allSettled(all.map(withdraw));
+    for (const [index, outcome] of closing.entries()) {
+      if (outcome.status === "fulfilled") continue;
+      const volume = all[index]!.record.volume;
+      this.#world.log.write("error", "a volume was not closed cleanly", {
+        volume,
+        error: errorText(outcome.reason),
+      });
+    }
+  }
+
+  async #offer(record: AttachmentRecord): Promise<Offered> {
+    const address = parseAddress(record.nbd);
+    const owner = await ObjectOwner.take(this.#ownerWorld, record.objectId, record.readOnly);
+    try {
+      const catalog = new SingleExport(owner.volume, `Drystone volume ${record.volume}`);
+      const { network, clock, log } = this.#world;
+      const server = await NbdServer.listen({ network, clock, log }, catalog, { address });
+      const offered: Offered = { record, owner, server, stoppedReason: undefined };
+      owner.onStopped((reason) => {
+        offered.stoppedReason = reason;
+        const message = `volume ${record.volume} is not served here any more: ${reason}`;
+        this.#event("error", "volume-stopped", message, record);
+      });
+      return offered;
+    } catch (error) {
+      await owner.close();
+      throw withVolume(error, record);
+    }
+  }
+
+  #defaultSocket(volume: string): string {
+    const { socketsPath } = this.#world.identity;
+    mkdirSync(socketsPath, { recursive: true, mode: 0o700 });
+    return join(socketsPath, `${volume}.sock`);
+  }
+
+  #event(level: "info" | "error", kind: string, message: string, record: AttachmentRecord): void {
+    const details = { volume: record.volume, address: record.nbd };
+    this.#world.addEvent({ level, kind, message, details });
+  }
+}
+
+async function withdraw({ owner, server }: Offered): Promise<void> {
+  await server.close(CLOSE_MS_MAX);
+  await owner.close();
+}
+
+function viewOf(
+  record: AttachmentRecord,
+  host: string,
+  reason: string | undefined,
+): AttachmentView {
+  return {
+    volume: record.volume,
+    host,
+    kind: "nbd",
+    address: record.nbd,
+    uri: nbdUri(parseAddress(record.nbd), record.volume),
+    readOnly: record.readOnly,
+    state: reason === undefined ? "online" : "failed",
+    ...(reason === undefined ? {} : { reason }),
+  };
+}
+
+/** The listener's refusals name the address; say what it was wanted for and what to do. */
+function withVolume(error: unknown, record: AttachmentRecord): unknown {
+  if (!(error instanceof CodedError)) return error;
+  const { fault } = error;
+  const hint = fault.hint ?? "Choose another address with --nbd";
+  const message = `volume ${record.volume} cannot be attached at ${record.nbd}: ${fault.message}`;
+  return new CodedError({ ...fault, message, hint }, { cause: error });
+}

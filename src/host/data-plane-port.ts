@@ -1,0 +1,82 @@
+/**
+ * What the main thread and the data worker ask of each other. Every argument and answer can be
+ * copied between threads; nothing here knows that there are any.
+ */
+import type { DirectoryCondition, DirectoryOutcome, DirectoryRecord } from "../ports/index.ts";
+import type { DirectoryEvent, DirectoryWrite, LogFields, LogLevel } from "../ports/index.ts";
+import type { NewEvent } from "./event-ring.ts";
+import type { AttachmentView, DeviceView, ScrubView, StatsView, VolumeView } from "./views.ts";
+import type { VolumeAttachRequest, VolumeCreateRequest, VolumeResizeRequest } from "./views.ts";
+
+export interface OpenDeviceRequest {
+  readonly path: string;
+  readonly sizeBytes?: number;
+  /** Take it although it holds something else. */
+  readonly wipe: boolean;
+}
+
+export interface RecoverReport {
+  readonly attachedCount: number;
+  readonly failedCount: number;
+}
+
+/** Asked of the data plane. Names of volumes are the users'. */
+export interface DataPlaneMethods {
+  openDevice(request: OpenDeviceRequest): Promise<DeviceView>;
+  /** Finishes what a crash interrupted, and offers again what was attached. */
+  recover(argument: undefined): Promise<RecoverReport>;
+  listDevices(argument: undefined): Promise<readonly DeviceView[]>;
+  scrubDevice(device: string): Promise<ScrubView>;
+  createVolume(request: VolumeCreateRequest): Promise<VolumeView>;
+  listVolumes(argument: undefined): Promise<readonly VolumeView[]>;
+  showVolume(name: string): Promise<VolumeView>;
+  resizeVolume(request: VolumeResizeRequest): Promise<VolumeView>;
+  deleteVolume(name: string): Promise<void>;
+  attach(request: VolumeAttachRequest): Promise<AttachmentView>;
+  detach(name: string): Promise<void>;
+  stats(argument: undefined): Promise<StatsView>;
+  /** No new connections; answers what is in flight, closes volumes and devices. */
+  close(argument: undefined): Promise<void>;
+}
+
+export interface LogLine {
+  readonly level: LogLevel;
+  readonly message: string;
+  readonly fields: LogFields;
+}
+
+/** Asked of the main thread by the data plane. */
+export interface ControlMethods {
+  addEvent(event: NewEvent): Promise<void>;
+  log(line: LogLine): Promise<void>;
+  directoryGet(key: string): Promise<DirectoryRecord | undefined>;
+  directoryList(prefix: string): Promise<DirectoryListing>;
+  directoryTransact(request: TransactRequest): Promise<DirectoryOutcome>;
+  directoryWatch(request: WatchRequest): Promise<void>;
+  directoryUnwatch(watchId: number): Promise<void>;
+  directoryGrantLease(ttlMs: number): Promise<string>;
+  directoryKeepAlive(lease: string): Promise<number>;
+  directoryRevokeLease(lease: string): Promise<void>;
+}
+
+/** The data plane's side of watches. */
+export interface WatchMethods {
+  watchEvent(request: { readonly watchId: number; readonly event: DirectoryEvent }): Promise<void>;
+  watchLost(watchId: number): Promise<void>;
+}
+
+export interface DirectoryListing {
+  readonly records: readonly DirectoryRecord[];
+  readonly revision: number;
+}
+
+export interface TransactRequest {
+  readonly conditions: readonly DirectoryCondition[];
+  readonly writes: readonly DirectoryWrite[];
+}
+
+export interface WatchRequest {
+  readonly watchId: number;
+  readonly prefix: string;
+  readonly fromRevision: number;
+}

@@ -1,0 +1,60 @@
+/**
+ * The data plane on a worker thread, seen from the main thread. A worker that ends without being
+ * asked to takes the process with it (`onDeath`): acknowledged writes are durable, and a fresh
+ * start recovers.
+ */
+import { Worker } from "node:worker_threads";
+import { CodedError, errorText } from "../base/index.ts";
+import type { ControlMethods, DataPlaneMethods, WatchMethods } from "./data-plane-port.ts";
+import type { PlaneIdentity } from "./plane-world.ts";
+import { RpcPeer } from "./rpc.ts";
+
+type WorkerMethods = DataPlaneMethods & WatchMethods;
+
+export class DataPlaneThread {
+  readonly peer: RpcPeer<ControlMethods, WorkerMethods>;
+  readonly #worker: Worker;
+  #isStopping = false;
+
+  constructor(
+    identity: PlaneIdentity,
+    control: ControlMethods,
+    onDeath: (error: CodedError) => void,
+  ) {
+    this.#worker = new Worker(new URL("./data-worker.js", import.meta.url), {
+      workerData: identity,
+    });
+    this.peer = new RpcPeer(this.#worker, control);
+    let cause: unknown;
+    this.#worker.on("error", (error) => {
+      cause = error;
+    });
+    this.#worker.on("exit", (code) => {
+      const error = died(code, cause);
+      this.peer.fail(error);
+      if (!this.#isStopping) onDeath(error);
+    });
+  }
+
+  /** Closes the data plane, then ends the worker. */
+  async close(): Promise<void> {
+    try {
+      await this.peer.call("close", undefined);
+    } finally {
+      this.#isStopping = true;
+      await this.#worker.terminate();
+    }
+  }
+}
+
+function died(code: number, cause: unknown): CodedError {
+  const why = cause === undefined ? `exit code ${code}` : errorText(cause);
+  return new CodedError(
+    {
+      code: "data-worker-died",
+      message: `the data worker ended unexpectedly: ${why}`,
+      hint: "Start the host again: it recovers what was acknowledged; report the bug with the host's log",
+    },
+    { cause },
+  );
+}

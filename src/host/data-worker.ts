@@ -1,0 +1,64 @@
+/**
+ * The data worker: devices, objects and NBD listeners on an event loop of their own. Everything it
+ * needs of the main thread (directory, events, log) goes through the port; see
+ * docs/internals/host.md.
+ */
+import { parentPort, workerData } from "node:worker_threads";
+import { assert } from "../base/index.ts";
+import { LmdbMetadataStore, NodeClock, StreamNetwork, openDisk } from "../platform/index.ts";
+import type { Log } from "../ports/index.ts";
+import { BlockDigests } from "./block-digests.ts";
+import { DataPlane } from "./data-plane.ts";
+import type { ControlMethods, DataPlaneMethods, WatchMethods } from "./data-plane-port.ts";
+import { RemoteDirectory } from "./directory-link.ts";
+import type { PlaneIdentity } from "./plane-world.ts";
+import { RpcPeer } from "./rpc.ts";
+import { newId } from "./state-dir.ts";
+
+function main(): void {
+  assert(parentPort !== null, "the data worker runs as a worker");
+  const directory = new RemoteDirectory(() => peer);
+  const log: Log = {
+    write: (level, message, fields) => {
+      // Once the main thread is gone there is nobody to tell.
+      peer.call("log", { level, message, fields: fields ?? {} }).catch(() => undefined);
+    },
+  };
+  const plane = new DataPlane({
+    clock: new NodeClock(),
+    log,
+    network: new StreamNetwork(),
+    digests: new BlockDigests(),
+    directory,
+    identity: workerData as PlaneIdentity, // Made by DataPlaneThread in the same process.
+    newId,
+    openDisk,
+    openMetadata: (path, mustExist) => LmdbMetadataStore.open(path, { mustExist }),
+    addEvent: (event) => void peer.call("addEvent", event).catch(() => undefined),
+  });
+  const local = methodsOf(plane, directory.watchMethods);
+  const peer: RpcPeer<typeof local, ControlMethods> = new RpcPeer(parentPort, local);
+}
+
+/** Only these can be called from outside, whatever else the classes have. */
+function methodsOf(plane: DataPlane, watch: WatchMethods): DataPlaneMethods & WatchMethods {
+  return {
+    openDevice: (request) => plane.openDevice(request),
+    recover: () => plane.recover(),
+    listDevices: () => plane.listDevices(),
+    scrubDevice: (device) => plane.scrubDevice(device),
+    createVolume: (request) => plane.createVolume(request),
+    listVolumes: () => plane.listVolumes(),
+    showVolume: (name) => plane.showVolume(name),
+    resizeVolume: (request) => plane.resizeVolume(request),
+    deleteVolume: (name) => plane.deleteVolume(name),
+    attach: (request) => plane.attach(request),
+    detach: (name) => plane.detach(name),
+    stats: () => plane.stats(),
+    close: () => plane.close(),
+    watchEvent: (request) => watch.watchEvent(request),
+    watchLost: (watchId) => watch.watchLost(watchId),
+  };
+}
+
+main();

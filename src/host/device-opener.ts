@@ -1,0 +1,206 @@
+/**
+ * From a path to an open device: finds its halves, looks before it writes, formats what is empty,
+ * and refuses what is foreign, somebody else's or half missing. Nothing is changed before it is
+ * clear that the device may be taken.
+ */
+import { existsSync, mkdirSync, rmSync, statSync } from "node:fs";
+import { dirname } from "node:path";
+import { CodedError } from "../base/index.ts";
+import type { Disk, MetadataStore } from "../ports/index.ts";
+import { Device } from "../store/index.ts";
+import type { DeviceEvent, DeviceInspection } from "../store/index.ts";
+import type { OpenDeviceRequest } from "./data-plane-port.ts";
+import { findDevicePlace, metadataPathOf, refusal, writeRefusal } from "./device-place.ts";
+import { systemErrorCode } from "./system-error.ts";
+import type { DevicePlace } from "./device-place.ts";
+import type { PlaneWorld } from "./plane-world.ts";
+
+/** What precedes the journal on a device. */
+const SUPERBLOCKS_BYTES = 1 << 20;
+const JOURNAL_SHARE = 16;
+const JOURNAL_BYTES_MIN = 64 << 20;
+const JOURNAL_BYTES_MAX = 256 << 20;
+
+export interface OpenedDevice {
+  readonly path: string;
+  readonly device: Device;
+  readonly disk: Disk;
+}
+
+/**
+ * `onEvent` hears what happens to the device, from its opening on. Fails with the codes of
+ * `findDevicePlace`, of `Device.open` and of the disk's adapter.
+ */
+export async function openDeviceAt(
+  world: PlaneWorld,
+  request: OpenDeviceRequest,
+  onEvent: (event: DeviceEvent) => void,
+): Promise<OpenedDevice> {
+  const place = findDevicePlace(request.path, request.sizeBytes);
+  const disk = openDisk(world, place);
+  try {
+    const opening = new DeviceOpening(world, { request, place, disk, onEvent });
+    return { path: request.path, device: await opening.run(), disk };
+  } catch (error) {
+    await disk.close();
+    throw withPath(error, request.path);
+  }
+}
+
+interface Subject {
+  readonly request: OpenDeviceRequest;
+  readonly place: DevicePlace;
+  readonly disk: Disk;
+  readonly onEvent: (event: DeviceEvent) => void;
+}
+
+class DeviceOpening {
+  readonly #world: PlaneWorld;
+  readonly #subject: Subject;
+
+  constructor(world: PlaneWorld, subject: Subject) {
+    this.#world = world;
+    this.#subject = subject;
+  }
+
+  async run(): Promise<Device> {
+    const { request, disk } = this.#subject;
+    const { clusterId } = this.#world.identity;
+    const found = await Device.inspect(disk);
+    const isOurs = found.kind === "drystone" && found.superblock.clusterId === clusterId;
+    if (found.kind === "empty" || (request.wipe && !isOurs)) return await this.#format(found);
+    // For every other finding than a device of this cluster `Device.open` knows the right refusal,
+    // and makes it before it looks at the metadata.
+    if (!isOurs) return await this.#open(NO_METADATA);
+    const path = this.#metadataPath(found.superblock.deviceId);
+    if (!existsSync(path)) {
+      throw refusal(
+        "device-incomplete",
+        request.path,
+        `${request.path} has data, but its metadata at ${path} is missing`,
+        "Restore the metadata from the same moment as the data",
+      );
+    }
+    const metadata = await openMetadata(this.#world, path, true);
+    try {
+      return await this.#open(metadata);
+    } catch (error) {
+      await metadata.close();
+      throw error;
+    }
+  }
+
+  async #format(found: DeviceInspection): Promise<Device> {
+    const { place, disk } = this.#subject;
+    const { identity, digests, clock, log, addEvent } = this.#world;
+    const { clusterId, hostId } = identity;
+    const deviceId = this.#world.newId();
+    await this.#clearMetadata(deviceId, found);
+    const metadata = await openMetadata(this.#world, this.#metadataPath(deviceId), false);
+    try {
+      const journalBytes = journalBytesFor(disk.sizeBytes);
+      const ports = { disk, metadata, digests, clock, log };
+      await Device.format(ports, { clusterId, hostId, deviceId, journalBytes });
+      const wiped = found.kind === "empty" ? "" : ", what it held before is gone";
+      addEvent({
+        level: "info",
+        kind: "device-formatted",
+        message: `device ${deviceId} was made at ${place.path}${wiped}`,
+        details: { deviceId, path: place.path },
+      });
+      return await this.#open(metadata);
+    } catch (error) {
+      await metadata.close();
+      throw error;
+    }
+  }
+
+  async #open(metadata: MetadataStore): Promise<Device> {
+    const { disk, onEvent } = this.#subject;
+    const { identity, digests, clock, log } = this.#world;
+    const { clusterId, memoryBytesPerDevice } = identity;
+    return await Device.open(
+      { disk, metadata, digests, clock, log },
+      {
+        clusterId,
+        journalMemoryBytes: Math.floor(memoryBytesPerDevice * 0.45),
+        blockCacheBytes: Math.floor(memoryBytesPerDevice * 0.43),
+        pageCacheBytes: Math.floor(memoryBytesPerDevice * 0.12),
+        onEvent,
+      },
+    );
+  }
+
+  /**
+   * Metadata left over from a format that a crash cut short goes; metadata of a device in use
+   * stays.
+   */
+  async #clearMetadata(deviceId: string, found: DeviceInspection): Promise<void> {
+    const { request } = this.#subject;
+    const path = this.#metadataPath(deviceId);
+    if (!existsSync(path)) return;
+    if (found.kind === "empty" && !request.wipe && (await isInUse(this.#world, path))) {
+      throw refusal(
+        "device-incomplete",
+        request.path,
+        `${request.path} has the metadata of a device in use, but its data is empty`,
+        "Restore the data, or give --wipe to start over without it",
+      );
+    }
+    rmSync(dirname(path), { recursive: true, force: true });
+  }
+
+  #metadataPath(deviceId: string): string {
+    return metadataPathOf(this.#subject.place, this.#world.identity.devicesPath, deviceId);
+  }
+}
+
+function openDisk(world: PlaneWorld, place: DevicePlace): Disk {
+  if (place.createSizeBytes === undefined) return world.openDisk(place.dataPath, {});
+  const preallocateBytes = SUPERBLOCKS_BYTES + journalBytesFor(place.createSizeBytes);
+  return world.openDisk(place.dataPath, {
+    createSizeBytes: place.createSizeBytes,
+    preallocateBytes,
+  });
+}
+
+const NO_METADATA: MetadataStore = {
+  get: () => undefined,
+  scan: () => undefined,
+  commit: () => Promise.reject(new Error("a refused device has no metadata")),
+  usedBytes: () => 0,
+  close: async () => undefined,
+};
+
+/** A device that was formatted and never used has a checkpoint and nothing else. */
+async function isInUse(world: PlaneWorld, path: string): Promise<boolean> {
+  if (statSync(path).size === 0) return false;
+  const metadata = await openMetadata(world, path, true);
+  let count = 0;
+  metadata.scan(new Uint8Array(), new Uint8Array(32).fill(255), () => ++count < 2);
+  await metadata.close();
+  return count >= 2;
+}
+
+async function openMetadata(
+  world: PlaneWorld,
+  path: string,
+  mustExist: boolean,
+): Promise<MetadataStore> {
+  mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
+  return await world.openMetadata(path, mustExist);
+}
+
+function journalBytesFor(sizeBytes: number): number {
+  const share = Math.floor(sizeBytes / JOURNAL_SHARE);
+  return Math.min(JOURNAL_BYTES_MAX, Math.max(JOURNAL_BYTES_MIN, share));
+}
+
+/** Errors of floors that know no paths get the path that the user gave. */
+function withPath(error: unknown, path: string): unknown {
+  if (systemErrorCode(error) !== undefined && !(error instanceof CodedError)) {
+    return writeRefusal(path, error);
+  }
+  if (!(error instanceof CodedError) || error.message.includes(path)) return error;
+  return new CodedError({ ...error.fault, message: `${path}: ${error.message}` }, { cause: error });
+}

@@ -1,0 +1,229 @@
+/** The devices of this host: opening them, finding components on them, adding up their numbers. */
+import { CodedError } from "../base/index.ts";
+import type { Component, DeviceEvent, DeviceStats } from "../store/index.ts";
+import { isClean } from "../store/index.ts";
+import type { OpenDeviceRequest } from "./data-plane-port.ts";
+import { openDeviceAt } from "./device-opener.ts";
+import type { OpenedDevice } from "./device-opener.ts";
+import { nearest } from "./nearest.ts";
+import type { PlaneWorld } from "./plane-world.ts";
+import type { DeviceView, ScrubView, StatsView, VolumeStatsView } from "./views.ts";
+
+const NO_TRAFFIC = { bytesNeeded: 0, bytesSent: 0, bytesSkipped: 0 };
+
+export class DeviceSet {
+  readonly #world: PlaneWorld;
+  readonly #volumeName: (objectId: string) => string | undefined;
+  readonly #opened: OpenedDevice[] = [];
+  readonly #failures = new Map<string, string>();
+
+  /** `volumeName` tells the volume of an object, where it is known. */
+  constructor(world: PlaneWorld, volumeName: (objectId: string) => string | undefined) {
+    this.#world = world;
+    this.#volumeName = volumeName;
+  }
+
+  async open(request: OpenDeviceRequest): Promise<DeviceView> {
+    const opened = await openDeviceAt(this.#world, request, (event) => {
+      this.#happened(request.path, event);
+    });
+    const { deviceId } = opened.device;
+    if (this.#opened.some((other) => other.device.deviceId === deviceId)) {
+      await opened.device.close();
+      throw new CodedError({
+        code: "device-in-use",
+        message: `${request.path} and another device of this host have the same id ${deviceId}`,
+        hint: "One is a copy of the other: leave the copy out",
+      });
+    }
+    this.#opened.push(opened);
+    return this.#view(opened);
+  }
+
+  component(componentId: string): Component | undefined {
+    for (const { device } of this.#opened) {
+      const found = device.component(componentId);
+      if (found !== undefined) return found;
+    }
+    return undefined;
+  }
+
+  deviceOf(componentId: string): OpenedDevice | undefined {
+    return this.#opened.find(({ device }) => device.component(componentId) !== undefined);
+  }
+
+  /** The device with the most room, of those that take writes. Fails with `no-device`. */
+  roomiest(): OpenedDevice {
+    const online = this.#opened.filter(({ device }) => !this.#failures.has(device.deviceId));
+    const best = online.toSorted((a, b) => freeBytes(b) - freeBytes(a))[0];
+    if (best !== undefined) return best;
+    throw new CodedError({
+      code: "no-device",
+      message: "this host has no device that takes writes",
+      hint: "drystone device list says why; add a device to the host's configuration",
+    });
+  }
+
+  views(): DeviceView[] {
+    return this.#opened.map((opened) => this.#view(opened));
+  }
+
+  /** Bytes with data, before deduplication, by object. */
+  logicalBytes(): Map<string, number> {
+    const byObject = new Map<string, number>();
+    for (const { device } of this.#opened) {
+      for (const { objectId, mappedBytes } of device.stats().components) {
+        byObject.set(objectId, (byObject.get(objectId) ?? 0) + mappedBytes);
+      }
+    }
+    return byObject;
+  }
+
+  /** The newest committed sequence as the device knows it. */
+  sequenceOf(componentId: string): number | undefined {
+    for (const { device } of this.#opened) {
+      const info = device.components().find((one) => one.componentId === componentId);
+      if (info !== undefined) return info.committedSequence;
+    }
+    return undefined;
+  }
+
+  stats(volumes: readonly VolumeStatsView[]): StatsView {
+    const all = this.#opened.map((opened) => ({ opened, stats: opened.device.stats() }));
+    const sum = (pick: (stats: DeviceStats) => number): number =>
+      all.reduce((total, { stats }) => total + pick(stats), 0);
+    const logicalBytes = sum((stats) => stats.logicalBytes);
+    const uniqueBytes = sum((stats) => stats.uniqueBytes);
+    return {
+      logicalBytes,
+      uniqueBytes,
+      physicalBytes: sum((stats) => stats.physicalBytes),
+      capacityBytes: sum((stats) => stats.capacityBytes),
+      freeBytes: all.reduce((total, { opened }) => total + freeBytes(opened), 0),
+      reclaimableBytes: sum((stats) => stats.reclaimableBytes),
+      dedupRatio: uniqueBytes === 0 ? 1 : logicalBytes / uniqueBytes,
+      cache: {
+        ...addUp(all.map(({ stats }) => prefixed("block", stats.blockCache ?? {}))),
+        ...addUp(all.map(({ stats }) => prefixed("page", stats.pageCache))),
+      },
+      journal: addUp(all.map(({ stats }) => numbersOf(stats.journal))),
+      destage: addUp(all.map(({ stats }) => numbersOf(stats.counters))),
+      rebuild: NO_TRAFFIC,
+      catchUp: NO_TRAFFIC,
+      volumes,
+    };
+  }
+
+  /** `device` is an id or the beginning of one. Fails with `device-unknown`. */
+  async scrub(device: string): Promise<ScrubView> {
+    const found = this.#opened.filter((opened) => opened.device.deviceId.startsWith(device));
+    if (found.length !== 1) throw this.#unknown(device, found.length);
+    const { device: scrubbed } = found[0]!;
+    const report = await scrubbed.scrub();
+    const { contents, logicalBlocks, repaired, ...findings } = report;
+    const problems = Object.entries(findings).filter(([, count]) => count > 0);
+    return {
+      deviceId: scrubbed.deviceId,
+      problemCount: isClean(report) ? 0 : problems.reduce((sum, [, count]) => sum + count, 0),
+      report: { contents, logicalBlocks, repaired, ...findings },
+      problems: problems.map(([name, count]) => `${count} ${words(name)}`),
+    };
+  }
+
+  async close(): Promise<void> {
+    const closing = this.#opened.map(({ device }) => device.close());
+    const failed = (await Promise.allSettled(closing)).find(({ status }) => status === "rejected");
+    if (failed?.status === "rejected") throw failed.reason;
+  }
+
+  #unknown(device: string, count: number): CodedError {
+    const ids = this.#opened.map((opened) => opened.device.deviceId);
+    const meant = nearest(device, ids);
+    const message =
+      count === 0
+        ? `no device has an id that begins with ${device.slice(0, 64)}`
+        : `${count} devices have an id that begins with "${device}"`;
+    const hint = meant === undefined ? "drystone device list" : `Did you mean ${meant}?`;
+    return new CodedError({ code: "device-unknown", message, hint });
+  }
+
+  #happened(path: string, event: DeviceEvent): void {
+    const { kind, level, details } = event;
+    if (kind === "device-failed") this.#failures.set(String(details["deviceId"]), event.message);
+    const objectId = this.#objectOf(details["componentId"]);
+    const volume = objectId === undefined ? undefined : this.#volumeName(objectId);
+    const message = volume === undefined ? event.message : `${event.message} (volume ${volume})`;
+    const where = volume === undefined ? { path } : { path, volume };
+    this.#world.addEvent({ kind, level, message, details: { ...details, ...where } });
+  }
+
+  #objectOf(componentId: string | number | boolean | undefined): string | undefined {
+    for (const { device } of this.#opened) {
+      const info = device.components().find((one) => one.componentId === componentId);
+      if (info !== undefined) return info.objectId;
+    }
+    return undefined;
+  }
+
+  #view(opened: OpenedDevice): DeviceView {
+    const { device, disk, path } = opened;
+    const stats = device.stats();
+    const failure = this.#failures.get(device.deviceId);
+    return {
+      deviceId: device.deviceId,
+      host: this.#world.identity.hostName,
+      path,
+      state: failure === undefined ? "online" : "failed",
+      ...(failure === undefined ? {} : { reason: failure }),
+      adapter: disk.kind,
+      capacityBytes: stats.capacityBytes,
+      freeBytes: freeBytes(opened),
+      logicalBytes: stats.logicalBytes,
+      uniqueBytes: stats.uniqueBytes,
+      physicalBytes: stats.physicalBytes,
+      reclaimableBytes: stats.reclaimableBytes,
+      checksumErrors: stats.counters.checksumErrors,
+      readErrors: stats.counters.readErrors,
+      damagedBlocks: stats.badBlocks,
+      componentCount: stats.components.length,
+    };
+  }
+}
+
+/**
+ * What new data can take: room on the device, as far as its file system has room for a sparse file.
+ */
+function freeBytes({ device, disk }: OpenedDevice): number {
+  const stats = device.stats();
+  return Math.min(stats.freeBytes, stats.reclaimableBytes + disk.availableBytes());
+}
+
+function numbersOf(values: object): Record<string, number> {
+  const numbers: Record<string, number> = {};
+  for (const [name, value] of Object.entries(values) as [string, unknown][]) {
+    if (typeof value === "number") numbers[name] = value;
+  }
+  return numbers;
+}
+
+function prefixed(prefix: string, values: object): Record<string, number> {
+  return Object.fromEntries(
+    Object.entries(numbersOf(values)).map(([name, value]) => [
+      `${prefix}${name[0]!.toUpperCase()}${name.slice(1)}`,
+      value,
+    ]),
+  );
+}
+
+function addUp(all: readonly Readonly<Record<string, number>>[]): Record<string, number> {
+  const total: Record<string, number> = {};
+  for (const values of all) {
+    for (const [name, value] of Object.entries(values)) total[name] = (total[name] ?? 0) + value;
+  }
+  return total;
+}
+
+/** `leakedBlocks` as `leaked blocks`. */
+function words(name: string): string {
+  return name.replace(/[A-Z]/g, (letter) => ` ${letter.toLowerCase()}`);
+}

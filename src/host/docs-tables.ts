@@ -1,0 +1,89 @@
+/**
+ * The generated parts of docs/operating: the same rows that the API and the command line use, as
+ * Markdown.
+ */
+import { errorCodes } from "./error-codes.ts";
+import { hostConfigShape } from "./host-config.ts";
+import { operationNames, operationRow } from "./operations.ts";
+import { processCommands } from "./process-commands.ts";
+import { anyShape } from "./shape.ts";
+import type { AnyField, AnyShape } from "./shape.ts";
+import type { Command } from "./command.ts";
+
+/** Every command: what is typed, what the API calls it, who may run it. */
+export function commandsTable(): string {
+  const processes = Object.values(processCommands).map((command) => [
+    code(usage(command)),
+    command.summary,
+    "starts a process",
+    "",
+  ]);
+  const rows = operationNames.map((name) => {
+    const row = operationRow(name);
+    return [code(usage(row)), row.summary, code(`${row.method} ${row.path}`), row.role];
+  });
+  return markdownTable(["command", "what it does", "API", "role"], [...processes, ...rows]);
+}
+
+/** Every field of every request. */
+export function requestsTable(): string {
+  const rows = operationNames.flatMap((name) => {
+    const row = operationRow(name);
+    return Object.entries(anyShape(row.request).fields).map(([field, value]) => [
+      code(name),
+      ...fieldCells(field, value),
+    ]);
+  });
+  return markdownTable(["operation", "field", "kind", "required", "meaning"], rows);
+}
+
+/** Every field of the configuration file. */
+export function configTable(): string {
+  const { fields } = anyShape(hostConfigShape);
+  const rows = Object.entries(fields).flatMap(([field, value]) => [
+    fieldCells(field, value),
+    ...nestedRows(field, value.shape),
+  ]);
+  return markdownTable(["field", "kind", "required", "meaning"], rows);
+}
+
+export function errorsTable(): string {
+  const rows = Object.entries(errorCodes).map(([name, { status, meaning, action }]) => [
+    code(name),
+    String(status),
+    meaning,
+    action,
+  ]);
+  return markdownTable(["code", "HTTP", "meaning", "next step"], rows);
+}
+
+function nestedRows(field: string, shape: AnyShape): string[][] {
+  if (shape.kind !== "list" || shape.of.kind !== "object") return [];
+  return Object.entries(shape.of.fields).map(([inner, value]) =>
+    fieldCells(`${field}[].${inner}`, value),
+  );
+}
+
+function fieldCells(name: string, { optional, shape }: AnyField): string[] {
+  const example =
+    shape.example === undefined ? "" : ` (for example ${code(String(shape.example))})`;
+  return [code(name), shape.kind, optional ? "no" : "yes", shape.description + example];
+}
+
+function usage(command: Command): string {
+  const positionals = command.positionals.map((field) => field.toUpperCase());
+  const options = command.options.map(({ name, argument }) =>
+    argument === undefined ? `[--${name}]` : `[--${name} ${argument}]`,
+  );
+  return ["drystone", ...command.words, ...positionals, ...options].join(" ");
+}
+
+function code(text: string): string {
+  return `\`${text}\``;
+}
+
+function markdownTable(titles: readonly string[], rows: readonly (readonly string[])[]): string {
+  const line = (cells: readonly string[]): string =>
+    `| ${cells.map((cell) => cell.replace(/\|/g, "\\|")).join(" | ")} |`;
+  return [line(titles), line(titles.map(() => "---")), ...rows.map(line)].join("\n");
+}

@@ -1,0 +1,209 @@
+/**
+ * Every error code that the API and the command line may answer, with the HTTP status it travels
+ * under and what it means. docs/operating/errors.md is generated from here; a code that is missing
+ * here answers 500.
+ */
+export interface ErrorCode {
+  readonly status: number;
+  readonly meaning: string;
+  readonly action: string;
+}
+
+function row(status: number, meaning: string, action: string): ErrorCode {
+  return { status, meaning, action };
+}
+
+export const errorCodes: Readonly<Record<string, ErrorCode>> = {
+  // Requests
+  "request-invalid": row(
+    400,
+    "A field is missing, unknown or out of range",
+    "The message names each field",
+  ),
+  "request-too-large": row(413, "The body of a request exceeds 64 KiB", "Send less"),
+  "path-unknown": row(404, "The API has nothing at this path", "The hint names the nearest path"),
+  "method-unknown": row(405, "The path exists, with another method", "The hint names the methods"),
+  "origin-refused": row(
+    403,
+    "A web page of another origin asks",
+    "Use the address of the host itself",
+  ),
+  usage: row(400, "A command line that cannot be understood (exit code 2)", "Run it with --help"),
+  // Names
+  "volume-exists": row(
+    409,
+    "The name is taken",
+    "Choose another name, or use the volume that exists",
+  ),
+  "volume-name-invalid": row(400, "A volume cannot have this name", "The hint has the rule"),
+  "volume-size-invalid": row(400, "A volume cannot have this size", "The hint has the limits"),
+  "volume-in-use": row(409, "A host owns the volume", "drystone volume detach NAME"),
+  "volume-not-found": row(404, "No volume has this name", "drystone volume list"),
+  "volume-attached": row(409, "The volume is attached", "drystone volume detach NAME"),
+  "volume-not-attached": row(
+    409,
+    "The volume is not attached",
+    "drystone volume list shows what is",
+  ),
+  "host-unknown": row(404, "No host has this name", "drystone host list"),
+  "device-unknown": row(404, "No device has this id", "drystone device list"),
+  // Volumes
+  "policy-unsatisfiable": row(
+    409,
+    "Too few hosts or devices for the policy",
+    "Ask for less, or add hosts",
+  ),
+  "volume-shrink-unsupported": row(
+    409,
+    "The new size is smaller",
+    "Create a smaller volume and copy what is needed",
+  ),
+  "object-inaccessible": row(
+    503,
+    "The volume cannot be served here now",
+    "The message says what is missing",
+  ),
+  fenced: row(
+    503,
+    "Another owner with a higher epoch has taken over",
+    "Use the volume through its owner",
+  ),
+  "not-owner": row(503, "Another host owns the volume", "drystone volume show NAME"),
+  "object-contended": row(409, "Somebody changes the same volume's record", "Try again"),
+  // Addresses
+  "address-in-use": row(
+    409,
+    "Another process or volume listens there",
+    "Choose another address or stop the other",
+  ),
+  "address-invalid": row(
+    400,
+    "Not an address, or not one of this machine",
+    "Use PATH or ADDRESS:PORT",
+  ),
+  "permission-denied": row(403, "The operating system refuses", "Check owner and mode of the path"),
+  "connection-refused": row(
+    503,
+    "Nobody listens at the API's address",
+    "drystone dev, or systemctl start drystoned",
+  ),
+  "connection-failed": row(
+    503,
+    "The host cannot be asked, or stopped",
+    "Check --api and DRYSTONE_API",
+  ),
+  // Devices
+  "no-device": row(409, "The host has no device that is online", "drystone device list"),
+  "no-space": row(507, "The device is full", "Delete or discard data, or add a device"),
+  "device-missing": row(
+    404,
+    "The device's path does not exist",
+    "Check the path in the configuration",
+  ),
+  "device-too-small": row(
+    400,
+    "The device cannot hold a journal and data",
+    "Give it at least 256 MiB",
+  ),
+  "device-read-only": row(
+    403,
+    "The device cannot be written",
+    "Mount it read-write, check its permissions",
+  ),
+  "device-foreign": row(
+    409,
+    "The device holds data that is not ours",
+    "--wipe DEVICE takes it; the data is lost",
+  ),
+  "device-other-cluster": row(
+    409,
+    "The device belongs to another cluster",
+    "--wipe DEVICE takes it; the data is lost",
+  ),
+  "device-in-use": row(409, "Another process uses the device", "Stop the other process"),
+  "device-failed": row(
+    503,
+    "The device could not be opened at start",
+    "drystone device list says why",
+  ),
+  "device-incomplete": row(
+    500,
+    "The device's data is there without its metadata, or the reverse",
+    "Restore both from the same moment",
+  ),
+  "superblock-damaged": row(
+    500,
+    "Both copies of the device's superblock are damaged",
+    "Check the disk; restore from a mirror",
+  ),
+  "journal-damaged": row(
+    500,
+    "A record in the middle of the journal is damaged",
+    "Check the disk; restore from a mirror",
+  ),
+  "metadata-damaged": row(
+    500,
+    "The device's metadata cannot be read",
+    "Check the disk; restore from a mirror",
+  ),
+  "format-unknown": row(500, "Written by a newer version", "Install that version"),
+  "read-error": row(500, "The disk could not read", "Check the disk: dmesg, smartctl"),
+  "write-error": row(500, "The disk could not write", "Check the disk: dmesg, smartctl"),
+  "device-invalid": row(400, "Neither a directory nor a block device", "Give one of these"),
+  "device-empty": row(409, "The device is not formatted", "Start the host with it"),
+  "metadata-missing": row(500, "The device's metadata is gone", "Restore data and metadata"),
+  "metadata-foreign": row(500, "The metadata was not written by us", "Restore data and metadata"),
+  "metadata-other-device": row(
+    500,
+    "Data and metadata are of two devices",
+    "Put them together again",
+  ),
+  "component-too-small": row(500, "A component does not hold its volume", "drystone device scrub"),
+  "io-uring-unavailable": row(
+    500,
+    "DRYSTONE_DISK asks for io_uring, which is forbidden",
+    "Unset it",
+  ),
+  "disk-kind-unknown": row(500, "DRYSTONE_DISK is not io_uring or node-fs", "Unset it"),
+  // The host process
+  "config-missing": row(400, "The configuration file cannot be read", "Check the path"),
+  "config-invalid": row(
+    400,
+    "The configuration has problems; the message names each",
+    "Correct the file",
+  ),
+  "state-in-use": row(
+    409,
+    "Another host process runs on this state directory",
+    "Stop it, or use another stateDir",
+  ),
+  "record-invalid": row(
+    500,
+    "A record of the directory is damaged",
+    "Restore the state directory from a backup",
+  ),
+  "record-format-unknown": row(
+    500,
+    "A record of the directory was written by a newer version",
+    "Install that version",
+  ),
+  "state-damaged": row(500, "A file of the state directory is damaged", "Restore it from a backup"),
+  "state-unwritable": row(
+    403,
+    "The state directory cannot be written",
+    "Check owner, mode and free space",
+  ),
+  "not-supported": row(501, "This version cannot do it yet", "The hint names what can be done"),
+  "data-worker-died": row(
+    500,
+    "The thread that serves I/O has ended",
+    "Start the host again; report the bug",
+  ),
+  stopping: row(503, "The host is stopping", "Try again when it runs"),
+  "too-many-requests": row(503, "Too many connections follow events", "Close some"),
+  bug: row(500, "A bug in Drystone", "Report it with the host's log"),
+};
+
+export function httpStatusOf(code: string): number {
+  return errorCodes[code]?.status ?? 500;
+}

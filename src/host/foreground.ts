@@ -1,0 +1,58 @@
+/**
+ * A host in the foreground until a signal. The first SIGTERM, SIGINT or SIGHUP stops it cleanly, a
+ * second one at once: whatever was acknowledged is durable either way.
+ */
+import type { CodedError } from "../base/index.ts";
+import type { Log } from "../ports/index.ts";
+import type { HostConfig } from "./host-config.ts";
+import { HostProcess } from "./host-process.ts";
+
+const STOP_SIGNALS = ["SIGTERM", "SIGINT", "SIGHUP"] as const;
+const EXIT_FORCED = 1;
+/** A terminal signals the whole process group, and a parent such as npm passes it on once more. */
+const SAME_SIGNAL_MS = 500;
+
+export interface Foreground {
+  readonly config: HostConfig;
+  readonly wipe: readonly string[];
+  readonly log: Log;
+  /** Called once, when the host serves. */
+  readonly ready: (host: HostProcess) => Promise<void>;
+  /** For the user's eyes. */
+  readonly message: (text: string) => void;
+}
+
+/** Resolves with the exit code. Fails as `HostProcess.start` does, or if the data worker dies. */
+export async function runForeground(run: Foreground): Promise<number> {
+  const { config, wipe, log } = run;
+  const stop = stopRequested(run.message);
+  let reportDeath: (error: CodedError) => void = () => undefined;
+  const death = new Promise<never>((_resolve, reject) => {
+    reportDeath = reject;
+  });
+  death.catch(() => undefined); // The races below see it.
+  const starting = HostProcess.start({ config, wipe, log, onDeath: (error) => reportDeath(error) });
+  const host = await Promise.race([starting, death]);
+  const serving = run.ready(host).then(() => stop);
+  await Promise.race([serving, stop, death]);
+  return (await host.close()) ? 0 : 1;
+}
+
+function stopRequested(message: (text: string) => void): Promise<void> {
+  return new Promise((resolve) => {
+    let firstMs: number | undefined;
+    for (const signal of STOP_SIGNALS) {
+      process.on(signal, () => {
+        const nowMs = performance.now();
+        if (firstMs !== undefined) {
+          if (nowMs - firstMs < SAME_SIGNAL_MS) return;
+          message(`${signal} again: ending at once`);
+          process.exit(EXIT_FORCED);
+        }
+        firstMs = nowMs;
+        message(`${signal}: stopping; once more ends at once`);
+        resolve();
+      });
+    }
+  });
+}

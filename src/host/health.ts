@@ -1,0 +1,103 @@
+/** From what is known of devices and volumes to one word, the reasons for it, and what to do. */
+import type { EventView, HealthReason, HealthWord } from "./views.ts";
+import type { AttachmentView, DeviceView, VolumeView } from "./views.ts";
+
+/** Below this share of free space new data is about to be refused. */
+const FREE_SHARE_LOW = 0.05;
+
+export interface HealthFacts {
+  readonly devices: readonly DeviceView[];
+  readonly volumes: readonly VolumeView[];
+  readonly attachments: readonly AttachmentView[];
+  /**
+   * The newest event of each kind of fault since the host started or the device was scrubbed clean.
+   */
+  readonly faults: readonly EventView[];
+}
+
+interface Finding extends HealthReason {
+  readonly word: HealthWord;
+}
+
+export function judgeHealth(facts: HealthFacts): {
+  readonly health: HealthWord;
+  readonly reasons: readonly HealthReason[];
+} {
+  const findings = [
+    ...(facts.devices.length === 0 ? [noDevice()] : []),
+    ...facts.devices.flatMap(deviceFindings),
+    ...facts.volumes.filter(({ accessible }) => !accessible).map(inaccessible),
+    ...facts.attachments.filter(({ state }) => state === "failed").map(notOffered),
+    ...facts.faults.map(faultFinding),
+  ];
+  const reasons = findings.map(({ code, message, action }) => ({ code, message, action }));
+  if (findings.some(({ word }) => word === "failed")) return { health: "failed", reasons };
+  return { health: findings.length === 0 ? "healthy" : "degraded", reasons };
+}
+
+function noDevice(): Finding {
+  return {
+    word: "degraded",
+    code: "no-device",
+    message: "this host gives no device to the cluster",
+    action: "add one under devices in its configuration and start it again",
+  };
+}
+
+function deviceFindings(device: DeviceView): Finding[] {
+  const findings: Finding[] = [];
+  const name = `device ${device.deviceId.slice(0, 8)} (${device.path})`;
+  if (device.state === "failed") {
+    findings.push({
+      word: "failed",
+      code: "device-failed",
+      message: `${name} takes no writes: ${device.reason ?? "unknown"}`,
+      action: "check the disk (dmesg, smartctl), then start the host again",
+    });
+  }
+  if (device.damagedBlocks > 0) {
+    findings.push({
+      word: "degraded",
+      code: "damaged-blocks",
+      message: `${name} has ${device.damagedBlocks} damaged blocks; reading them fails`,
+      action: "check the disk; drystone events says which blocks; writing them again repairs them",
+    });
+  }
+  if (device.freeBytes < device.capacityBytes * FREE_SHARE_LOW) {
+    findings.push({
+      word: "degraded",
+      code: "almost-full",
+      message: `${name} is almost full`,
+      action: "delete or discard data, or add a device",
+    });
+  }
+  return findings;
+}
+
+function inaccessible(volume: VolumeView): Finding {
+  return {
+    word: "failed",
+    code: "object-inaccessible",
+    message: `volume ${volume.name} is not accessible: ${volume.reason ?? "unknown"}`,
+    action: `drystone volume show ${volume.name}`,
+  };
+}
+
+function notOffered(attachment: AttachmentView): Finding {
+  return {
+    word: "degraded",
+    code: "attach-failed",
+    message: `volume ${attachment.volume} is not offered at ${attachment.address}: ${attachment.reason ?? "unknown"}`,
+    action: `free the address and start the host again, or: drystone volume detach ${attachment.volume}`,
+  };
+}
+
+function faultFinding(event: EventView): Finding {
+  const device = String(event.details["deviceId"] ?? "").slice(0, 8);
+  return {
+    word: "degraded",
+    code: event.kind,
+    message: `device ${device}: ${event.message}`,
+    action: `check the disk (dmesg, smartctl), then: drystone device scrub ${device}`,
+  };
+}

@@ -1,0 +1,202 @@
+/**
+ * The configuration file of `drystone host run`: JSON, checked whole before anything is touched.
+ * Every problem is named in one go; relative paths count from the file's own directory.
+ */
+import { readFileSync } from "node:fs";
+import { hostname } from "node:os";
+import { dirname, isAbsolute, resolve } from "node:path";
+import { CodedError, errorText, parseSize } from "../base/index.ts";
+import { hostNameInvalid, parseAddress } from "./names.ts";
+import { checkShape } from "./shape.ts";
+import type { ObjectShape, TextShape } from "./shape.ts";
+
+export const API_ADDRESS_DEFAULT = "127.0.0.1:7400";
+const MEMORY_BYTES_DEFAULT = 128 * 2 ** 20;
+const MEMORY_BYTES_MIN = 32 * 2 ** 20;
+const DEVICE_SIZE_BYTES_MIN = 256 * 2 ** 20;
+const CONFIG_BYTES_MAX = 1 << 20;
+const PATH_LENGTH_MAX = 4096;
+
+export interface HostConfig {
+  readonly name: string;
+  readonly stateDir: string;
+  readonly apiAddress: { readonly host: string; readonly port: number };
+  readonly devices: readonly DeviceConfig[];
+  /** For journals' unsettled blocks and caches of all devices together. */
+  readonly memoryBytes: number;
+}
+
+export interface DeviceConfig {
+  /** A directory or a block device. */
+  readonly path: string;
+  /** For a new device in a directory; otherwise what the file system has free. */
+  readonly sizeBytes?: number;
+}
+
+/** The file as it is written. Sizes are texts such as "10G". */
+interface HostConfigFile {
+  readonly name?: string;
+  readonly stateDir: string;
+  readonly apiAddress?: string;
+  readonly devices: readonly DeviceConfigFile[];
+  readonly memory?: string;
+}
+
+interface DeviceConfigFile {
+  readonly path: string;
+  readonly size?: string;
+}
+
+export const hostConfigShape: ObjectShape<HostConfigFile> = {
+  kind: "object",
+  description: "The configuration of a host",
+  fields: {
+    name: {
+      optional: true,
+      shape: {
+        kind: "text",
+        lengthMax: PATH_LENGTH_MAX,
+        invalid: hostNameInvalid,
+        description: "The host's name (default: the machine's)",
+        example: "h1",
+      },
+    },
+    stateDir: {
+      optional: false,
+      shape: path("Where the host keeps its ids, directory and events", "/var/lib/drystone"),
+    },
+    apiAddress: {
+      optional: true,
+      shape: {
+        kind: "text",
+        lengthMax: PATH_LENGTH_MAX,
+        invalid: apiAddressInvalid,
+        description: `ADDRESS:PORT of the API (default: ${API_ADDRESS_DEFAULT})`,
+        example: API_ADDRESS_DEFAULT,
+      },
+    },
+    devices: {
+      optional: false,
+      shape: {
+        kind: "list",
+        countMax: 64,
+        description: "What the host gives to the cluster",
+        of: {
+          kind: "object",
+          description: "A device",
+          fields: {
+            path: { optional: false, shape: path("A directory or a block device", "/dev/sdb") },
+            size: {
+              optional: true,
+              shape: size(
+                "Size of a new device in a directory (default: free space)",
+                "100G",
+                DEVICE_SIZE_BYTES_MIN,
+              ),
+            },
+          },
+        },
+      },
+    },
+    memory: {
+      optional: true,
+      shape: size(
+        "Memory for caches and blocks on their way to disk (default: 128M)",
+        "128M",
+        MEMORY_BYTES_MIN,
+      ),
+    },
+  },
+};
+
+export function readHostConfig(file: string): HostConfig {
+  let text: string;
+  try {
+    text = readFileSync(file, "utf8");
+  } catch (error) {
+    throw new CodedError(
+      {
+        code: "config-missing",
+        message: `the configuration ${file} cannot be read: ${errorText(error)}`,
+        hint: "Check the path given with --config",
+      },
+      { cause: error },
+    );
+  }
+  return parseHostConfig(text, file);
+}
+
+/** `file` is named in errors, and relative paths count from its directory. */
+export function parseHostConfig(text: string, file: string): HostConfig {
+  const hint = `Correct ${file}; docs/operating/install.md describes every field`;
+  let value: unknown;
+  try {
+    if (text.length > CONFIG_BYTES_MAX) throw new Error("it is larger than 1 MiB");
+    value = JSON.parse(text);
+  } catch (error) {
+    const message = `${file} is not JSON: ${errorText(error)}`;
+    throw new CodedError({ code: "config-invalid", message, hint }, { cause: error });
+  }
+  const checked = checkShape(hostConfigShape, value, "config-invalid", hint);
+  const base = dirname(resolve(file));
+  const config = fromFile(checked, base);
+  const twice = config.devices.find(
+    ({ path: wanted }, index) => config.devices.findIndex((other) => other.path === wanted) < index,
+  );
+  if (twice === undefined) return config;
+  const message = `devices lists ${twice.path} twice`;
+  throw new CodedError({ code: "config-invalid", message, hint });
+}
+
+function fromFile(file: HostConfigFile, base: string): HostConfig {
+  const address = parseAddress(file.apiAddress ?? API_ADDRESS_DEFAULT);
+  if (address.kind !== "tcp") throw new Error("the shape lets TCP addresses pass only");
+  return {
+    name: file.name ?? hostname(),
+    stateDir: absolute(base, file.stateDir),
+    apiAddress: { host: address.host, port: address.port },
+    devices: file.devices.map((device) => ({
+      path: absolute(base, device.path),
+      ...(device.size === undefined ? {} : { sizeBytes: sizeOf(device.size) }),
+    })),
+    memoryBytes: file.memory === undefined ? MEMORY_BYTES_DEFAULT : sizeOf(file.memory),
+  };
+}
+
+function absolute(base: string, name: string): string {
+  return isAbsolute(name) ? resolve(name) : resolve(base, name);
+}
+
+function sizeOf(text: string): number {
+  const bytes = parseSize(text);
+  if (bytes === undefined) throw new Error("the shape lets sizes pass only");
+  return bytes;
+}
+
+function path(description: string, example: string): TextShape {
+  return { kind: "text", lengthMax: PATH_LENGTH_MAX, description, example };
+}
+
+function size(description: string, example: string, bytesMin: number): TextShape {
+  return {
+    kind: "text",
+    lengthMax: 32,
+    description,
+    example,
+    invalid: (text) => {
+      const bytes = parseSize(text);
+      if (bytes === undefined) return `is "${text}", which is not a size such as ${example}`;
+      return bytes < bytesMin ? `is ${text}, the least is ${bytesMin / 2 ** 20}M` : undefined;
+    },
+  };
+}
+
+function apiAddressInvalid(text: string): string | undefined {
+  const rule = "must be ADDRESS:PORT";
+  try {
+    return parseAddress(text).kind === "tcp" ? undefined : `${rule}, not a socket path`;
+  } catch (error) {
+    if (error instanceof CodedError) return `${rule}: ${error.message}`;
+    throw error;
+  }
+}

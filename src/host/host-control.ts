@@ -1,0 +1,156 @@
+/**
+ * The handlers of the operation table: what a host answers, made of the data plane, the events and
+ * time.
+ */
+import { CodedError } from "../base/index.ts";
+import type { Clock } from "../ports/index.ts";
+import type { DataPlaneMethods } from "./data-plane-port.ts";
+import type { EventRing } from "./event-ring.ts";
+import { judgeHealth } from "./health.ts";
+import type { Handlers } from "./http-api.ts";
+import { nearest } from "./nearest.ts";
+import type { RpcPeer } from "./rpc.ts";
+import { version } from "./version.ts";
+import type { EventView, HostView, StatusView } from "./views.ts";
+
+const EVENTS_LIMIT_DEFAULT = 100;
+/** Kinds of device events that `status` shows until the device was scrubbed clean. */
+const FAULT_KINDS: readonly string[] = [
+  "block-damaged",
+  "metadata-damaged",
+  "journal-repaired",
+  "superblock-repaired",
+];
+
+export interface HostFacts {
+  readonly name: string;
+  readonly hostId: string;
+  readonly clusterId: string;
+  /** As the API's listener was told, with the port that was chosen. */
+  readonly apiAddress: () => string;
+}
+
+type Plane = Pick<RpcPeer<object, DataPlaneMethods>, "call">;
+
+export class HostControl {
+  readonly handlers: Handlers;
+  readonly #facts: HostFacts;
+  readonly #plane: Plane;
+  readonly #events: EventRing;
+  readonly #clock: Clock;
+  readonly #startedMs: number;
+  readonly #faults = new Map<string, EventView>();
+
+  constructor(facts: HostFacts, plane: Plane, events: EventRing, clock: Clock) {
+    this.#facts = facts;
+    this.#plane = plane;
+    this.#events = events;
+    this.#clock = clock;
+    this.#startedMs = clock.nowMs();
+    events.follow((event) => this.#noteFault(event));
+    this.handlers = this.#makeHandlers();
+  }
+
+  /** Why nothing should be sent here, or undefined. */
+  async unhealthyReason(): Promise<string | undefined> {
+    const { health, reasons } = await this.#status();
+    return health === "failed" ? reasons.map(({ message }) => message).join("; ") : undefined;
+  }
+
+  #makeHandlers(): Handlers {
+    const plane = this.#plane;
+    const done = { done: true } as const;
+    return {
+      status: () => this.#status(),
+      "host.list": async () => ({ hosts: [await this.#hostView()] }),
+      "host.show": ({ name }) => this.#showHost(name),
+      "device.list": async () => ({ devices: await plane.call("listDevices", undefined) }),
+      "device.scrub": ({ device }) => this.#scrub(device),
+      "volume.create": (request) => plane.call("createVolume", request),
+      "volume.list": async () => ({ volumes: await plane.call("listVolumes", undefined) }),
+      "volume.show": ({ name }) => plane.call("showVolume", name),
+      "volume.resize": (request) => plane.call("resizeVolume", request),
+      "volume.delete": async ({ name }) => {
+        await plane.call("deleteVolume", name);
+        return done;
+      },
+      "volume.attach": async (request) => {
+        if (request.host !== undefined) await this.#showHost(request.host);
+        return await plane.call("attach", request);
+      },
+      "volume.detach": async ({ name }) => {
+        await plane.call("detach", name);
+        return done;
+      },
+      stats: () => plane.call("stats", undefined),
+      events: async ({ after, limit }) => ({
+        events: this.#events.list(after ?? 0, limit ?? EVENTS_LIMIT_DEFAULT),
+        lastSequence: this.#events.lastSequence,
+      }),
+    };
+  }
+
+  async #status(): Promise<StatusView> {
+    const devices = await this.#plane.call("listDevices", undefined);
+    const volumes = await this.#plane.call("listVolumes", undefined);
+    const attachments = volumes.flatMap(({ attachment }) => attachment ?? []);
+    const faults = [...this.#faults.values()];
+    const { health, reasons } = judgeHealth({ devices, volumes, attachments, faults });
+    const sum = (pick: (device: (typeof devices)[number]) => number): number =>
+      devices.reduce((total, device) => total + pick(device), 0);
+    return {
+      health,
+      reasons,
+      version,
+      clusterId: this.#facts.clusterId,
+      uptimeMs: Math.round(this.#clock.nowMs() - this.#startedMs),
+      hosts: [this.#viewWith(devices.length, attachments.length)],
+      devices,
+      capacity: {
+        capacityBytes: sum((device) => device.capacityBytes),
+        freeBytes: sum((device) => device.freeBytes),
+        usedBytes: sum((device) => device.uniqueBytes),
+      },
+      volumeCount: volumes.length,
+      attachments,
+    };
+  }
+
+  async #scrub(device: string): Promise<Awaited<ReturnType<Handlers["device.scrub"]>>> {
+    const scrub = await this.#plane.call("scrubDevice", device);
+    if (scrub.problemCount > 0) return scrub;
+    for (const [key, event] of this.#faults) {
+      if (event.details["deviceId"] === scrub.deviceId) this.#faults.delete(key);
+    }
+    return scrub;
+  }
+
+  async #showHost(name: string): Promise<HostView> {
+    const { name: own, hostId } = this.#facts;
+    if (name === own || name === hostId) return await this.#hostView();
+    const meant = nearest(name, [own]);
+    throw new CodedError({
+      code: "host-unknown",
+      message: `there is no host named ${name.slice(0, 80)}`,
+      hint: meant === undefined ? "drystone host list shows all hosts" : `Did you mean ${meant}?`,
+    });
+  }
+
+  async #hostView(): Promise<HostView> {
+    const devices = await this.#plane.call("listDevices", undefined);
+    const volumes = await this.#plane.call("listVolumes", undefined);
+    const attachedCount = volumes.filter(({ attachment }) => attachment?.state === "online").length;
+    return this.#viewWith(devices.length, attachedCount);
+  }
+
+  #viewWith(deviceCount: number, attachedCount: number): HostView {
+    const { name, hostId } = this.#facts;
+    const apiAddress = this.#facts.apiAddress();
+    return { name, hostId, state: "up", apiAddress, version, deviceCount, attachedCount };
+  }
+
+  #noteFault(event: EventView): void {
+    if (!FAULT_KINDS.includes(event.kind)) return;
+    this.#faults.set(`${String(event.details["deviceId"])} ${event.kind}`, event);
+  }
+}

@@ -1,0 +1,269 @@
+/**
+ * One host in this process, from its configuration to a served API, and back. Main thread:
+ * directory, events, HTTP. Data worker: everything on the way of I/O.
+ *
+ * Start: lock, ids, API port, devices, what was attached; a failure undoes the steps before it and
+ * leaves everything as it was. Stop: no new requests, answers what is in flight, flushes, closes.
+ * Being killed instead costs nothing but the recovery at the next start.
+ */
+import { mkdirSync, statSync } from "node:fs";
+import { dirname } from "node:path";
+import { CodedError, errorText } from "../base/index.ts";
+import {
+  EmbeddedDirectory,
+  createCluster,
+  findCluster,
+  putDevice,
+  putHost,
+} from "../cluster/index.ts";
+import { LmdbMetadataStore, NodeClock } from "../platform/index.ts";
+import type { Clock, Log, MetadataStore } from "../ports/index.ts";
+import { DataPlaneThread } from "./data-plane-thread.ts";
+import type { ControlMethods } from "./data-plane-port.ts";
+import { directoryMethods } from "./directory-link.ts";
+import { EventRing } from "./event-ring.ts";
+import type { HostConfig } from "./host-config.ts";
+import { HostControl } from "./host-control.ts";
+import { HttpApi } from "./http-api.ts";
+import type { ApiBackend, Handlers } from "./http-api.ts";
+import { metricsText } from "./metrics-text.ts";
+import { formatAddress } from "./names.ts";
+import { StateDir } from "./state-dir.ts";
+
+/**
+ * The worker's own devices are not this thread's to close, so a hanging disk cannot hang the stop.
+ */
+const CLOSE_MS_MAX = 30_000;
+
+export interface HostStart {
+  readonly config: HostConfig;
+  /** Devices that may be taken although they hold something else. */
+  readonly wipe: readonly string[];
+  readonly log: Log;
+  /** The data worker ended without being asked to. */
+  readonly onDeath: (error: CodedError) => void;
+}
+
+export class HostProcess {
+  readonly state: StateDir;
+  readonly handlers: Handlers;
+  /** `http://ADDRESS:PORT`, with the port that was chosen. */
+  readonly apiUrl: string;
+  readonly #closers: Closers;
+  readonly #log: Log;
+
+  private constructor(parts: StartedParts, log: Log) {
+    this.state = parts.state;
+    this.handlers = parts.handlers;
+    this.apiUrl = parts.apiUrl;
+    this.#closers = parts.closers;
+    this.#log = log;
+  }
+
+  /** Fails with the codes of its parts; every step before the failing one is undone. */
+  static async start(start: HostStart): Promise<HostProcess> {
+    const closers = new Closers(start.log);
+    try {
+      return new HostProcess(await startParts(start, closers), start.log);
+    } catch (error) {
+      await closers.closeAll();
+      throw error;
+    }
+  }
+
+  /** False if something could not be closed in time or at all; the log says what. */
+  async close(): Promise<boolean> {
+    this.#log.write("info", "stopping");
+    const isClean = await this.#closers.closeAll();
+    this.#log.write("info", isClean ? "stopped" : "stopped, not cleanly");
+    return isClean;
+  }
+}
+
+interface StartedParts {
+  readonly state: StateDir;
+  readonly handlers: Handlers;
+  readonly apiUrl: string;
+  readonly closers: Closers;
+}
+
+async function startParts(start: HostStart, closers: Closers): Promise<StartedParts> {
+  const { config, log } = start;
+  const clock = new NodeClock();
+  const state = StateDir.open(config.stateDir);
+  closers.add("state directory", () => state.close());
+  const { clusterId, hostId } = state.identity;
+  const store = await openStore(state);
+  closers.add("metadata", () => store.close());
+  const directory = await EmbeddedDirectory.open(store, clock);
+  closers.add("directory", () => directory.close());
+  const events = new EventRing(store, clock, (error) => {
+    log.write("warning", "an event was not stored", { error: errorText(error) });
+  });
+
+  const thread: DataPlaneThread = new DataPlaneThread(
+    {
+      clusterId,
+      hostId,
+      hostName: config.name,
+      devicesPath: state.devicesPath,
+      socketsPath: state.socketsPath,
+      memoryBytesPerDevice: Math.floor(config.memoryBytes / Math.max(1, config.devices.length)),
+    },
+    controlMethods(directory, events, log, () => thread),
+    start.onDeath,
+  );
+  closers.add("data plane", () => thread.close());
+
+  let apiAddress = "";
+  const facts = { name: config.name, hostId, clusterId, apiAddress: () => apiAddress };
+  const control = new HostControl(facts, thread.peer, events, clock);
+  // The port is taken before any device is touched; requests wait until the host is ready.
+  const gate = new Gate();
+  const api = new HttpApi(apiBackend(control, events, log, gate));
+  const port = await api.listen(config.apiAddress.host, config.apiAddress.port);
+  closers.add("API", () => api.close());
+  apiAddress = formatAddress({ kind: "tcp", host: config.apiAddress.host, port });
+
+  await ensureCluster(directory, clusterId, config.name, clock);
+  for (const device of config.devices) {
+    const wipe = start.wipe.includes(device.path);
+    const view = await thread.peer.call("openDevice", { ...device, wipe });
+    const { deviceId, path, capacityBytes } = view;
+    await putDevice(directory, clusterId, { deviceId, hostId, path, sizeBytes: capacityBytes });
+  }
+  await putHost(directory, clusterId, {
+    hostId,
+    name: config.name,
+    managementAddress: apiAddress,
+    storageAddress: apiAddress,
+  });
+  await thread.peer.call("recover", undefined);
+  events.add({
+    level: "info",
+    kind: "host-started",
+    message: `host ${config.name} started`,
+    details: {},
+  });
+  closers.add("events", async () => {
+    events.add({
+      level: "info",
+      kind: "host-stopped",
+      message: `host ${config.name} stops`,
+      details: {},
+    });
+  });
+  gate.open();
+  return { state, handlers: control.handlers, apiUrl: `http://${apiAddress}`, closers };
+}
+
+/** An empty file is a new store to the adapter; but not where there has been one. */
+async function openStore(state: StateDir): Promise<MetadataStore> {
+  const path = state.metadataPath;
+  const { isComplete } = state.identity;
+  try {
+    if (isComplete && statSync(path).size === 0) throw new Error("it is empty");
+    mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
+    const store = await LmdbMetadataStore.open(path, { mustExist: isComplete });
+    state.markComplete();
+    return store;
+  } catch (error) {
+    throw new CodedError(
+      {
+        code: "state-damaged",
+        message: `the directory at ${path} cannot be opened: ${errorText(error)}`,
+        hint: "Check the disk; restore the state directory from a backup",
+      },
+      { cause: error },
+    );
+  }
+}
+
+async function ensureCluster(
+  directory: EmbeddedDirectory,
+  clusterId: string,
+  name: string,
+  clock: Clock,
+): Promise<void> {
+  if ((await findCluster(directory, clusterId)) !== undefined) return;
+  await createCluster(directory, { clusterId, name, createdMs: Math.round(clock.wallMs()) });
+}
+
+function controlMethods(
+  directory: EmbeddedDirectory,
+  events: EventRing,
+  log: Log,
+  thread: () => DataPlaneThread,
+): ControlMethods {
+  return {
+    ...directoryMethods(directory, (method, argument) => thread().peer.call(method, argument)),
+    addEvent: async (event) => void events.add(event),
+    log: async ({ level, message, fields }) => log.write(level, message, fields),
+  };
+}
+
+function apiBackend(control: HostControl, events: EventRing, log: Log, gate: Gate): ApiBackend {
+  return {
+    handlers: control.handlers,
+    ready: gate.opened,
+    metricsText: async () =>
+      metricsText(await control.handlers.stats({}), await control.handlers.status({})),
+    unhealthyReason: () => control.unhealthyReason(),
+    followEvents: (listener) => events.follow(listener),
+    reportBug: (operation, error) => {
+      const stack = error instanceof Error ? error.stack : String(error);
+      log.write("error", "an operation failed because of a bug", { operation, stack });
+    },
+  };
+}
+
+/** A promise with a handle. */
+class Gate {
+  readonly opened: Promise<void>;
+  open: () => void = () => undefined;
+
+  constructor() {
+    this.opened = new Promise((resolve) => {
+      this.open = resolve;
+    });
+  }
+}
+
+/** What was opened, to be closed in the opposite order, each within a bound. */
+class Closers {
+  readonly #log: Log;
+  readonly #all: { readonly name: string; readonly close: () => Promise<void> }[] = [];
+
+  constructor(log: Log) {
+    this.#log = log;
+  }
+
+  add(name: string, close: () => Promise<void>): void {
+    this.#all.push({ name, close });
+  }
+
+  async closeAll(): Promise<boolean> {
+    let isClean = true;
+    for (const { name, close } of this.#all.splice(0).toReversed()) {
+      try {
+        await within(CLOSE_MS_MAX, close());
+      } catch (error) {
+        isClean = false;
+        this.#log.write("error", `closing failed: ${name}`, { error: errorText(error) });
+      }
+    }
+    return isClean;
+  }
+}
+
+async function within(limitMs: number, task: Promise<void>): Promise<void> {
+  let timer: NodeJS.Timeout | undefined;
+  const timeout = new Promise<never>((_resolve, reject) => {
+    timer = setTimeout(() => reject(new Error(`not done after ${limitMs} ms`)), limitMs);
+  });
+  try {
+    await Promise.race([task, timeout]);
+  } finally {
+    clearTimeout(timer);
+  }
+}

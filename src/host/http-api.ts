@@ -1,0 +1,313 @@
+/**
+ * The HTTP API: the operation table over `node:http`, nothing else. JSON in and out, `GET /metrics`
+ * for Prometheus, `GET /healthz` for load balancers, server-sent events for `events` with `follow`.
+ *
+ * Limits: 64 KiB of body, 10 seconds for a request to arrive, 64 followers of events, 1000
+ * connections. Every refusal is `{error: {code, message, hint}}` with the status that the code's
+ * row names.
+ */
+import { createServer } from "node:http";
+import type { IncomingMessage, Server, ServerResponse } from "node:http";
+import { isIP } from "node:net";
+import type { AddressInfo } from "node:net";
+import { hostname } from "node:os";
+import { CodedError, errorText } from "../base/index.ts";
+import type { Fault } from "../base/index.ts";
+import { httpStatusOf } from "./error-codes.ts";
+import { nearest } from "./nearest.ts";
+import { operationNames, operationRow } from "./operations.ts";
+import type { Operation, OperationName, RequestOf, ResponseOf } from "./operations.ts";
+import { anyShape, isRecord, shapeProblems } from "./shape.ts";
+import type { EventView, EventsRequest } from "./views.ts";
+
+const BODY_BYTES_MAX = 64 * 1024;
+const REQUEST_MS_MAX = 10_000;
+const CLOSE_MS_MAX = 3000;
+const FOLLOWERS_MAX = 64;
+const CONNECTIONS_MAX = 1000;
+/** So that a proxy or a client with a time-out sees that the stream lives. */
+const FOLLOW_BEAT_MS = 15_000;
+
+export type Handlers = {
+  readonly [N in OperationName]: (request: RequestOf<N>) => Promise<ResponseOf<N>>;
+};
+
+export interface ApiBackend {
+  readonly handlers: Handlers;
+  /** Requests that come earlier wait for it. */
+  readonly ready: Promise<void>;
+  metricsText(): Promise<string>;
+  /** Why the host is not healthy enough to be sent work, or undefined. */
+  unhealthyReason(): Promise<string | undefined>;
+  /** Calls `listener` for each new event; returns how to stop. */
+  followEvents(listener: (event: EventView) => void): () => void;
+  /** A failure that is a bug: for the log. */
+  reportBug(operation: string, error: unknown): void;
+}
+
+interface Match {
+  readonly operation: Operation;
+  readonly pathFields: Readonly<Record<string, string>>;
+}
+
+export class HttpApi {
+  readonly #backend: ApiBackend;
+  readonly #server: Server;
+  readonly #followers = new Set<ServerResponse>();
+
+  constructor(backend: ApiBackend) {
+    this.#backend = backend;
+    this.#server = createServer((request, response) => void this.#answer(request, response));
+    this.#server.requestTimeout = REQUEST_MS_MAX;
+    this.#server.headersTimeout = REQUEST_MS_MAX;
+    this.#server.maxConnections = CONNECTIONS_MAX;
+  }
+
+  /**
+   * Resolves with the port. Fails with `address-in-use`, `address-invalid` or `permission-denied`.
+   */
+  async listen(host: string, port: number): Promise<number> {
+    await new Promise<void>((resolve, reject) => {
+      const refuse = (error: Error): void => reject(listenError(error, `${host}:${port}`));
+      this.#server.once("error", refuse);
+      this.#server.listen(port, host, () => {
+        this.#server.off("error", refuse);
+        resolve();
+      });
+    });
+    return (this.#server.address() as AddressInfo).port;
+  }
+
+  /** No new requests; those under way are answered; followers are let go. */
+  async close(): Promise<void> {
+    for (const follower of this.#followers) follower.end();
+    const closed = new Promise<void>((resolve) => this.#server.close(() => resolve()));
+    this.#server.closeIdleConnections();
+    const cutOff = setTimeout(() => this.#server.closeAllConnections(), CLOSE_MS_MAX);
+    await closed;
+    clearTimeout(cutOff);
+  }
+
+  async #answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    // A client that goes away while it is answered costs only its own connection.
+    response.on("error", () => response.destroy());
+    const url = new URL(request.url ?? "/", "http://localhost");
+    try {
+      checkOrigin(request);
+      await this.#backend.ready;
+      await this.#route(request, response, url);
+    } catch (error) {
+      if (error instanceof CodedError) {
+        sendFault(response, error.fault);
+        return;
+      }
+      this.#backend.reportBug(`${request.method ?? ""} ${url.pathname}`, error);
+      const hint = "Report it with the host's log";
+      sendFault(response, { code: "bug", message: `a bug: ${errorText(error)}`, hint });
+    }
+  }
+
+  async #route(request: IncomingMessage, response: ServerResponse, url: URL): Promise<void> {
+    if (request.method === "GET" && url.pathname === "/metrics") {
+      const text = await this.#backend.metricsText();
+      response.writeHead(200, { "content-type": "text/plain; version=0.0.4" }).end(text);
+      return;
+    }
+    if (request.method === "GET" && url.pathname === "/healthz") {
+      const reason = await this.#backend.unhealthyReason();
+      const status = reason === undefined ? 200 : 503;
+      response.writeHead(status, { "content-type": "text/plain" }).end(`${reason ?? "ok"}\n`);
+      return;
+    }
+    const match = matchOperation(request.method ?? "", url.pathname);
+    const body = await readBody(request);
+    const value = { ...queryFields(match.operation, url), ...body, ...match.pathFields };
+    const checked = checkRequest(match.operation, value);
+    if (match.operation.name === "events" && value["follow"] === true) {
+      await this.#follow(response, checked as EventsRequest);
+      return;
+    }
+    sendJson(response, 200, await this.#run(match.operation.name, checked));
+  }
+
+  async #run<N extends OperationName>(name: N, request: unknown): Promise<unknown> {
+    const handler = this.#backend.handlers[name];
+    return await handler(request as RequestOf<N>); // Checked against the row's shape by the caller.
+  }
+
+  async #follow(response: ServerResponse, request: EventsRequest): Promise<void> {
+    if (this.#followers.size >= FOLLOWERS_MAX) {
+      const message = `${FOLLOWERS_MAX} connections follow events already`;
+      throw new CodedError({ code: "too-many-requests", message, hint: "Close one of them" });
+    }
+    const send = (event: EventView): void => {
+      // A follower that does not read is let go instead of being queued for without limit.
+      if (response.writableLength > 1 << 20) response.destroy();
+      else response.write(`id: ${event.sequence}\ndata: ${JSON.stringify(event)}\n\n`);
+    };
+    const past = await this.#backend.handlers.events({ ...request, follow: false });
+    response.writeHead(200, { "content-type": "text/event-stream", "cache-control": "no-store" });
+    response.write(": events\n\n");
+    for (const event of past.events) send(event);
+    const stop = this.#backend.followEvents((event) => {
+      if (event.sequence > past.lastSequence) send(event);
+    });
+    const beat = setInterval(() => response.write(":\n\n"), FOLLOW_BEAT_MS);
+    this.#followers.add(response);
+    response.on("close", () => {
+      clearInterval(beat);
+      stop();
+      this.#followers.delete(response);
+    });
+  }
+}
+
+/**
+ * The API has no authentication on the loopback address, so web pages must not reach it through a
+ * visitor's browser: neither from another origin, nor under another name that resolves to this
+ * machine.
+ */
+function checkOrigin(request: IncomingMessage): void {
+  const { origin, host = "" } = request.headers;
+  const name = host.replace(/:\d*$/, "");
+  const isPlainName =
+    name === "localhost" || isIP(name.replace(/^\[|\]$/g, "")) !== 0 || name === hostname();
+  if (isPlainName && (origin === undefined || origin === `http://${host}`)) return;
+  throw new CodedError({
+    code: "origin-refused",
+    message: "requests from web pages of other origins are refused",
+    hint: "Use the address of the host itself",
+  });
+}
+
+function matchOperation(method: string, pathname: string): Match {
+  const matches: Match[] = [];
+  for (const name of operationNames) {
+    const operation = operationRow(name);
+    const pathFields = matchPath(operation.path, pathname);
+    if (pathFields !== undefined) matches.push({ operation, pathFields });
+  }
+  const found = matches.find(({ operation }) => operation.method === method);
+  if (found !== undefined) return found;
+  if (matches.length > 0) {
+    const methods = matches.map(({ operation }) => operation.method).join(", ");
+    const message = `${pathname} does not take ${method.slice(0, 16)}`;
+    throw new CodedError({ code: "method-unknown", message, hint: `It takes ${methods}` });
+  }
+  const paths = operationNames.map((name) => operationRow(name).path);
+  const suggestion = nearest(pathname, [...paths, "/metrics", "/healthz"]);
+  throw new CodedError({
+    code: "path-unknown",
+    message: `there is nothing at ${pathname.slice(0, 80)}`,
+    hint:
+      suggestion === undefined
+        ? "docs/operating/commands.md lists every path"
+        : `Did you mean ${suggestion}?`,
+  });
+}
+
+/** The values of the path's ":" segments, or undefined if the path is another one. */
+function matchPath(pattern: string, pathname: string): Record<string, string> | undefined {
+  const wanted = pattern.split("/");
+  const given = pathname.split("/");
+  if (wanted.length !== given.length) return undefined;
+  const fields: Record<string, string> = {};
+  for (const [index, segment] of wanted.entries()) {
+    const text = given[index]!;
+    if (segment.startsWith(":")) fields[segment.slice(1)] = decode(text);
+    else if (segment !== text) return undefined;
+  }
+  return fields;
+}
+
+function decode(text: string): string {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text; // Not percent-encoded: the name is then refused as any unknown one is.
+  }
+}
+
+/** Query parameters as the kinds of value that the request's shape wants. */
+function queryFields(operation: Operation, url: URL): Record<string, unknown> {
+  const { fields } = anyShape(operation.request);
+  const values: Record<string, unknown> = {};
+  for (const [key, text] of url.searchParams) {
+    const kind = fields[key]?.shape.kind;
+    if (kind === "integer" && /^\d{1,16}$/.test(text)) values[key] = Number(text);
+    else if (kind === "boolean" && (text === "" || text === "true")) values[key] = true;
+    else if (kind === "boolean" && text === "false") values[key] = false;
+    else values[key] = text;
+  }
+  return values;
+}
+
+function checkRequest(operation: Operation, value: unknown): unknown {
+  const problems = shapeProblems(anyShape(operation.request), value);
+  if (problems.length === 0) return value;
+  const message = `${operation.name}: ${problems.join("; ")}`;
+  const hint = "docs/operating/commands.md lists every field";
+  throw new CodedError({ code: "request-invalid", message, hint });
+}
+
+async function readBody(request: IncomingMessage): Promise<Record<string, unknown>> {
+  const chunks: Buffer[] = [];
+  let lengthBytes = 0;
+  for await (const chunk of request as AsyncIterable<Buffer>) {
+    lengthBytes += chunk.length;
+    if (lengthBytes > BODY_BYTES_MAX) {
+      const message = `the body exceeds ${BODY_BYTES_MAX} bytes`;
+      throw new CodedError({ code: "request-too-large", message, hint: "Send less" });
+    }
+    chunks.push(chunk);
+  }
+  if (lengthBytes === 0) return {};
+  try {
+    const value: unknown = JSON.parse(Buffer.concat(chunks).toString("utf8"));
+    if (isRecord(value)) return value;
+  } catch (error) {
+    const message = `the body is not JSON: ${errorText(error)}`;
+    throw new CodedError({ code: "request-invalid", message }, { cause: error });
+  }
+  throw new CodedError({ code: "request-invalid", message: "the body is not a JSON object" });
+}
+
+function sendFault(response: ServerResponse, fault: Fault): void {
+  if (response.headersSent) {
+    response.destroy();
+    return;
+  }
+  if (fault.code === "request-too-large") response.setHeader("connection", "close");
+  sendJson(response, httpStatusOf(fault.code), { error: fault });
+}
+
+function sendJson(response: ServerResponse, status: number, value: unknown): void {
+  const text = `${JSON.stringify(value)}\n`;
+  response.writeHead(status, { "content-type": "application/json", "cache-control": "no-store" });
+  response.end(text);
+}
+
+function listenError(error: Error & { code?: string }, address: string): Error {
+  if (error.code === "EADDRINUSE") {
+    return new CodedError({
+      code: "address-in-use",
+      message: `the API cannot listen on ${address}: another process does`,
+      hint: "Stop that process (ss -ltnp shows it), or choose another port with apiAddress or --api-port",
+    });
+  }
+  if (error.code === "EADDRNOTAVAIL" || error.code === "ENOTFOUND" || error.code === "EAI_AGAIN") {
+    return new CodedError({
+      code: "address-invalid",
+      message: `the API cannot listen on ${address}: it is not an address of this machine`,
+      hint: "Use 127.0.0.1, 0.0.0.0 or an address that `ip address` shows",
+    });
+  }
+  if (error.code === "EACCES") {
+    return new CodedError({
+      code: "permission-denied",
+      message: `the API cannot listen on ${address}: not permitted`,
+      hint: "Use a port above 1023, or run as root",
+    });
+  }
+  return error;
+}

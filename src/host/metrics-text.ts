@@ -1,0 +1,121 @@
+/** `GET /metrics`: what `stats` and `status` know, in Prometheus' text format. */
+import { version } from "./version.ts";
+import type { StatsView, StatusView } from "./views.ts";
+
+interface Family {
+  readonly name: string;
+  readonly type: "gauge" | "counter";
+  readonly help: string;
+  readonly samples: readonly (readonly [Readonly<Record<string, string>>, number])[];
+}
+
+export function metricsText(stats: StatsView, status: StatusView): string {
+  const families = [
+    ...hostFamilies(stats, status),
+    ...deviceFamilies(status),
+    ...volumeFamilies(stats),
+  ];
+  return families.map(familyText).join("");
+}
+
+function hostFamilies(stats: StatsView, status: StatusView): Family[] {
+  const one = (name: string, help: string, value: number): Family => ({
+    name: `drystone_${name}`,
+    type: "gauge",
+    help,
+    samples: [[{}, value]],
+  });
+  const healthy = { healthy: 1, degraded: 0.5, failed: 0 }[status.health];
+  return [
+    { name: "drystone_build_info", type: "gauge", help: "Always 1", samples: [[{ version }, 1]] },
+    one("health", "1 healthy, 0.5 degraded, 0 failed", healthy),
+    one("uptime_seconds", "Since the host started", status.uptimeMs / 1000),
+    one("logical_bytes", "Bytes stored, before deduplication", stats.logicalBytes),
+    one("unique_bytes", "Bytes of distinct content", stats.uniqueBytes),
+    one("physical_bytes", "Bytes taken on devices", stats.physicalBytes),
+    one("reclaimable_bytes", "Bytes that the next reclaim gives back", stats.reclaimableBytes),
+    one("dedup_ratio", "Logical bytes per unique byte", stats.dedupRatio),
+    one("volumes", "Volumes that exist", status.volumeCount),
+    one("attachments", "Volumes that are attached", status.attachments.length),
+    counters("cache", "Cache counters", stats.cache),
+    counters("journal", "Journal counters and sizes", stats.journal),
+    counters("destage", "Destage counters", stats.destage),
+    counters("rebuild", "Bytes of rebuilds", { ...stats.rebuild }),
+    counters("catch_up", "Bytes of catch-ups", { ...stats.catchUp }),
+  ];
+}
+
+function counters(name: string, help: string, values: Readonly<Record<string, number>>): Family {
+  return {
+    name: `drystone_${name}`,
+    type: "gauge",
+    help,
+    samples: Object.entries(values).map(([counter, value]) => [{ counter }, value]),
+  };
+}
+
+function deviceFamilies(status: StatusView): Family[] {
+  const family = (
+    name: string,
+    type: Family["type"],
+    help: string,
+    pick: (device: StatusView["devices"][number]) => number,
+  ): Family => ({
+    name: `drystone_device_${name}`,
+    type,
+    help,
+    samples: status.devices.map((device) => [
+      { device: device.deviceId, host: device.host },
+      pick(device),
+    ]),
+  });
+  return [
+    family("up", "gauge", "1 if the device serves", ({ state }) => (state === "online" ? 1 : 0)),
+    family("capacity_bytes", "gauge", "Size", ({ capacityBytes }) => capacityBytes),
+    family("free_bytes", "gauge", "Room for new data", ({ freeBytes }) => freeBytes),
+    family(
+      "damaged_blocks",
+      "gauge",
+      "Blocks known to be damaged",
+      ({ damagedBlocks }) => damagedBlocks,
+    ),
+    family(
+      "checksum_errors_total",
+      "counter",
+      "Wrong checksums",
+      ({ checksumErrors }) => checksumErrors,
+    ),
+    family("read_errors_total", "counter", "Failed reads", ({ readErrors }) => readErrors),
+  ];
+}
+
+function volumeFamilies(stats: StatsView): Family[] {
+  const volumes = stats.volumes;
+  return [
+    {
+      name: "drystone_volume_size_bytes",
+      type: "gauge",
+      help: "Size",
+      samples: volumes.map(({ name, sizeBytes }) => [{ volume: name }, sizeBytes]),
+    },
+    {
+      name: "drystone_volume_logical_bytes",
+      type: "gauge",
+      help: "Bytes that hold data, before deduplication",
+      samples: volumes.map(({ name, logicalBytes }) => [{ volume: name }, logicalBytes ?? 0]),
+    },
+  ];
+}
+
+function familyText({ name, type, help, samples }: Family): string {
+  const lines = samples.map(([labels, value]) => `${name}${labelsText(labels)} ${value}\n`);
+  return `# HELP ${name} ${help}\n# TYPE ${name} ${type}\n${lines.join("")}`;
+}
+
+function labelsText(labels: Readonly<Record<string, string>>): string {
+  const pairs = Object.entries(labels).map(
+    ([name, value]) =>
+      `${name}="${value.replace(/[\\"\n]/g, (c) => (c === "\n" ? "\\n" : `\\${c}`))}"`,
+  );
+  return pairs.length === 0 ? "" : `{${pairs.join(",")}}`;
+}

@@ -1,0 +1,365 @@
+/**
+ * The operation table: one row per thing that can be asked of a running host. The HTTP API serves
+ * these rows, the command line is built from them, and docs/operating/commands.md lists them, so
+ * that the three cannot disagree. Commands that start a process stand in `process-commands.ts`.
+ */
+import type { Command } from "./command.ts";
+import type { ObjectShape } from "./shape.ts";
+import * as shapes from "./view-shapes.ts";
+import type * as views from "./views.ts";
+
+/** What each operation takes and answers. */
+export interface OperationTypes {
+  status: { request: views.Nothing; response: views.StatusView };
+  "host.list": { request: views.Nothing; response: views.HostList };
+  "host.show": { request: views.NameRequest; response: views.HostView };
+  "device.list": { request: views.Nothing; response: views.DeviceList };
+  "device.scrub": { request: views.DeviceScrubRequest; response: views.ScrubView };
+  "volume.create": { request: views.VolumeCreateRequest; response: views.VolumeView };
+  "volume.list": { request: views.Nothing; response: views.VolumeList };
+  "volume.show": { request: views.NameRequest; response: views.VolumeView };
+  "volume.resize": { request: views.VolumeResizeRequest; response: views.VolumeView };
+  "volume.delete": { request: views.NameRequest; response: views.Done };
+  "volume.attach": { request: views.VolumeAttachRequest; response: views.AttachmentView };
+  "volume.detach": { request: views.NameRequest; response: views.Done };
+  stats: { request: views.Nothing; response: views.StatsView };
+  events: { request: views.EventsRequest; response: views.EventList };
+}
+
+export type OperationName = keyof OperationTypes;
+export type RequestOf<N extends OperationName> = OperationTypes[N]["request"];
+export type ResponseOf<N extends OperationName> = OperationTypes[N]["response"];
+
+export interface Operation<N extends OperationName = OperationName> extends Command {
+  readonly name: N;
+  readonly method: "GET" | "POST" | "DELETE";
+  /** Segments that start with ":" are fields of the request. */
+  readonly path: string;
+  /** Who answers: any host for the cluster, one host for itself, or the owner of the object. */
+  readonly scope: "cluster" | "host" | "owner";
+  /** Who may run it. Each role may do what those before it may: viewer, operator, admin. */
+  readonly role: "viewer" | "operator" | "admin";
+  readonly request: ObjectShape<RequestOf<N>>;
+  readonly response: ObjectShape<ResponseOf<N>>;
+  /** Error codes beyond those that any request may meet. */
+  readonly errors: readonly string[];
+  /** Asked on a terminal before it is done. `NAME` stands for the first positional. */
+  readonly danger?: string;
+}
+
+export type OperationTable = { readonly [N in OperationName]: Operation<N> };
+
+export const operations: OperationTable = {
+  status: {
+    name: "status",
+    words: ["status"],
+    summary: "One screen: health, reasons, what to do, hosts, capacity, attached volumes",
+    examples: [{ line: "drystone status", why: "is everything all right?" }],
+    positionals: [],
+    options: [],
+    method: "GET",
+    path: "/v1/status",
+    scope: "cluster",
+    role: "viewer",
+    request: shapes.nothingShape,
+    response: shapes.statusShape,
+    errors: [],
+  },
+  "host.list": {
+    name: "host.list",
+    words: ["host", "list"],
+    summary: "List the hosts of the cluster",
+    examples: [{ line: "drystone host list", why: "every host on a line" }],
+    positionals: [],
+    options: [],
+    method: "GET",
+    path: "/v1/hosts",
+    scope: "cluster",
+    role: "viewer",
+    request: shapes.nothingShape,
+    response: shapes.hostListShape,
+    errors: [],
+  },
+  "host.show": {
+    name: "host.show",
+    words: ["host", "show"],
+    summary: "Show one host",
+    examples: [{ line: "drystone host show h1", why: "the host named h1" }],
+    positionals: ["name"],
+    options: [],
+    method: "GET",
+    path: "/v1/hosts/:name",
+    scope: "cluster",
+    role: "viewer",
+    request: shapes.nameRequestShape,
+    response: shapes.hostViewShape,
+    errors: ["host-unknown"],
+  },
+  "device.list": {
+    name: "device.list",
+    words: ["device", "list"],
+    summary: "List the devices, their space and their faults",
+    examples: [{ line: "drystone device list", why: "how full is each device?" }],
+    positionals: [],
+    options: [],
+    method: "GET",
+    path: "/v1/devices",
+    scope: "cluster",
+    role: "viewer",
+    request: shapes.nothingShape,
+    response: shapes.deviceListShape,
+    errors: [],
+  },
+  "device.scrub": {
+    name: "device.scrub",
+    words: ["device", "scrub"],
+    summary: "Read a device through: checksums, reference counts, leaked space",
+    examples: [{ line: "drystone device scrub 7f3a", why: "the device whose id begins with 7f3a" }],
+    positionals: ["device"],
+    options: [],
+    method: "POST",
+    path: "/v1/devices/:device/scrub",
+    scope: "host",
+    role: "operator",
+    request: shapes.deviceScrubShape,
+    response: shapes.scrubShape,
+    errors: ["device-unknown", "device-failed"],
+  },
+  "volume.create": {
+    name: "volume.create",
+    words: ["volume", "create"],
+    summary: "Create a volume: thin, takes space only for what is written",
+    examples: [
+      { line: "drystone volume create web1 --size 10G", why: "10 GiB" },
+      { line: "drystone volume create db --size 1.5T --json", why: "for scripts" },
+    ],
+    positionals: ["name"],
+    options: [
+      {
+        name: "size",
+        field: "sizeBytes",
+        kind: "size",
+        argument: "SIZE",
+        summary: "Size: 10G, 1.5T, or bytes",
+      },
+      {
+        name: "failures-to-tolerate",
+        field: "failuresToTolerate",
+        kind: "count",
+        argument: "N",
+        summary: "Host failures to survive (0 on one host)",
+      },
+      {
+        name: "stripes",
+        field: "stripes",
+        kind: "count",
+        argument: "N",
+        summary: "Devices per copy (1)",
+      },
+    ],
+    method: "POST",
+    path: "/v1/volumes",
+    scope: "cluster",
+    role: "operator",
+    request: shapes.volumeCreateShape,
+    response: shapes.volumeViewShape,
+    errors: [
+      "volume-name-invalid",
+      "volume-size-invalid",
+      "volume-exists",
+      "policy-unsatisfiable",
+      "no-device",
+    ],
+  },
+  "volume.list": {
+    name: "volume.list",
+    words: ["volume", "list"],
+    summary: "List the volumes",
+    examples: [{ line: "drystone volume list", why: "every volume on a line" }],
+    positionals: [],
+    options: [],
+    method: "GET",
+    path: "/v1/volumes",
+    scope: "cluster",
+    role: "viewer",
+    request: shapes.nothingShape,
+    response: shapes.volumeListShape,
+    errors: [],
+  },
+  "volume.show": {
+    name: "volume.show",
+    words: ["volume", "show"],
+    summary: "Show a volume: its tree, owner, components and where it is attached",
+    examples: [{ line: "drystone volume show web1", why: "the volume named web1" }],
+    positionals: ["name"],
+    options: [],
+    method: "GET",
+    path: "/v1/volumes/:name",
+    scope: "cluster",
+    role: "viewer",
+    request: shapes.nameRequestShape,
+    response: shapes.volumeViewShape,
+    errors: ["volume-not-found"],
+  },
+  "volume.resize": {
+    name: "volume.resize",
+    words: ["volume", "resize"],
+    summary: "Grow a volume; clients see the new size when they connect again",
+    examples: [{ line: "drystone volume resize web1 --size 20G", why: "to 20 GiB" }],
+    positionals: ["name"],
+    options: [
+      { name: "size", field: "sizeBytes", kind: "size", argument: "SIZE", summary: "New size" },
+    ],
+    method: "POST",
+    path: "/v1/volumes/:name/resize",
+    scope: "owner",
+    role: "operator",
+    request: shapes.volumeResizeShape,
+    response: shapes.volumeViewShape,
+    errors: ["volume-not-found", "volume-size-invalid", "volume-shrink-unsupported", "no-space"],
+  },
+  "volume.delete": {
+    name: "volume.delete",
+    words: ["volume", "delete"],
+    summary: "Delete a volume and give its space back",
+    examples: [
+      { line: "drystone volume delete web1", why: "asks for the name on a terminal" },
+      { line: "drystone volume delete web1 --yes", why: "does not ask" },
+    ],
+    positionals: ["name"],
+    options: [],
+    method: "DELETE",
+    path: "/v1/volumes/:name",
+    scope: "cluster",
+    role: "operator",
+    request: shapes.nameRequestShape,
+    response: shapes.doneShape,
+    errors: ["volume-not-found", "volume-attached"],
+    danger: "This deletes volume NAME and all its data for ever",
+  },
+  "volume.attach": {
+    name: "volume.attach",
+    words: ["volume", "attach"],
+    summary: "Offer a volume over NBD; it is offered again after a restart until it is detached",
+    examples: [
+      { line: "drystone volume attach web1", why: "on a socket in the host's state directory" },
+      { line: "drystone volume attach web1 --nbd /run/web1.sock", why: "on a unix socket" },
+      { line: "drystone volume attach web1 --nbd 127.0.0.1:10809", why: "over TCP" },
+    ],
+    positionals: ["name"],
+    options: [
+      {
+        name: "nbd",
+        field: "nbd",
+        kind: "address",
+        argument: "SOCKET-OR-ADDRESS",
+        summary: "A unix socket's path, or ADDRESS:PORT",
+      },
+      { name: "read-only", field: "readOnly", kind: "flag", summary: "Refuse writes" },
+      {
+        name: "host",
+        field: "host",
+        kind: "text",
+        argument: "HOST",
+        summary: "The host that offers it",
+      },
+    ],
+    method: "POST",
+    path: "/v1/volumes/:name/attach",
+    scope: "cluster",
+    role: "operator",
+    request: shapes.volumeAttachShape,
+    response: shapes.attachmentViewShape,
+    errors: [
+      "volume-not-found",
+      "volume-attached",
+      "address-in-use",
+      "address-invalid",
+      "permission-denied",
+      "host-unknown",
+      "object-inaccessible",
+    ],
+  },
+  "volume.detach": {
+    name: "volume.detach",
+    words: ["volume", "detach"],
+    summary: "Stop offering a volume; what is in flight is answered first",
+    examples: [{ line: "drystone volume detach web1", why: "disconnects its clients" }],
+    positionals: ["name"],
+    options: [],
+    method: "POST",
+    path: "/v1/volumes/:name/detach",
+    scope: "cluster",
+    role: "operator",
+    request: shapes.nameRequestShape,
+    response: shapes.doneShape,
+    errors: ["volume-not-found", "volume-not-attached"],
+  },
+  stats: {
+    name: "stats",
+    words: ["stats"],
+    summary: "Logical, unique and physical bytes, dedup ratio, cache, journal, traffic",
+    examples: [
+      { line: "drystone stats", why: "what is stored, and how much it saves" },
+      { line: "drystone stats --json", why: "every counter" },
+    ],
+    positionals: [],
+    options: [],
+    method: "GET",
+    path: "/v1/stats",
+    scope: "cluster",
+    role: "viewer",
+    request: shapes.nothingShape,
+    response: shapes.statsShape,
+    errors: [],
+  },
+  events: {
+    name: "events",
+    words: ["events"],
+    summary: "What happened, oldest first",
+    examples: [
+      { line: "drystone events", why: "the newest 100" },
+      { line: "drystone events --follow", why: "and what happens from now on" },
+      { line: "drystone events --follow --json", why: "one JSON object a line" },
+    ],
+    positionals: [],
+    options: [
+      {
+        name: "follow",
+        field: "follow",
+        kind: "flag",
+        summary: "Keep printing new events until Ctrl-C",
+      },
+      {
+        name: "after",
+        field: "after",
+        kind: "count",
+        argument: "SEQUENCE",
+        summary: "Only newer ones",
+      },
+      {
+        name: "limit",
+        field: "limit",
+        kind: "count",
+        argument: "N",
+        summary: "At most so many (100)",
+      },
+    ],
+    method: "GET",
+    path: "/v1/events",
+    scope: "cluster",
+    role: "viewer",
+    request: shapes.eventsShape,
+    response: shapes.eventListShape,
+    errors: [],
+  },
+};
+
+export const operationNames: readonly OperationName[] = Object.keys(
+  operations,
+) as readonly OperationName[];
+
+/** The row, as a type that all rows share. */
+export function operationRow(name: OperationName): Operation {
+  return operations[name];
+}

@@ -1,0 +1,43 @@
+/** What the data plane is built over: ports, and ways to open what they stand on. */
+import type {
+  Clock,
+  Digests,
+  Directory,
+  Disk,
+  Log,
+  MetadataStore,
+  Network,
+} from "../ports/index.ts";
+import type { NewEvent } from "./event-ring.ts";
+
+export interface PlaneWorld {
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly network: Network;
+  readonly digests: Digests;
+  readonly directory: Directory;
+  readonly identity: PlaneIdentity;
+  /** A new random identity, 32 hexadecimal digits. */
+  readonly newId: () => string;
+  readonly openDisk: (path: string, options: DiskOpening) => Disk;
+  /** `path` is a file. Makes the store if it is not there, unless it must be. */
+  readonly openMetadata: (path: string, mustExist: boolean) => Promise<MetadataStore>;
+  readonly addEvent: (event: NewEvent) => void;
+}
+
+export interface PlaneIdentity {
+  readonly clusterId: string;
+  readonly hostId: string;
+  readonly hostName: string;
+  /** Where metadata of block devices is kept. */
+  readonly devicesPath: string;
+  /** Where sockets of volumes attached without an address are made. */
+  readonly socketsPath: string;
+  /** For the caches and journals of one device. */
+  readonly memoryBytesPerDevice: number;
+}
+
+export interface DiskOpening {
+  readonly createSizeBytes?: number;
+  readonly preallocateBytes?: number;
+}

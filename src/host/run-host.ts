@@ -1,0 +1,54 @@
+/** `drystone host run`: one host from its configuration file; what systemd starts. */
+import { JsonLog } from "../platform/index.ts";
+import { runForeground } from "./foreground.ts";
+import { readHostConfig } from "./host-config.ts";
+import type { HostProcess } from "./host-process.ts";
+import type { StatusView } from "./views.ts";
+
+export interface RunHostOptions {
+  readonly config: string;
+  readonly wipe: readonly string[];
+  readonly isJson: boolean;
+}
+
+export async function runHost({ config: file, wipe, isJson }: RunHostOptions): Promise<number> {
+  const config = readHostConfig(file);
+  return await runForeground({
+    config,
+    wipe,
+    log: new JsonLog(process.stderr),
+    ready: async (host) => {
+      const status = await host.handlers.status({});
+      process.stdout.write(
+        isJson ? `${JSON.stringify(readyObject(host, status))}\n` : readyLine(host, status),
+      );
+    },
+    message: (text) => void process.stderr.write(`drystone: ${text}\n`),
+  });
+}
+
+export interface ReadyObject {
+  readonly ready: true;
+  readonly host: string;
+  readonly api: string;
+  readonly health: string;
+  readonly devices: readonly string[];
+  readonly attachments: readonly { readonly volume: string; readonly uri: string }[];
+}
+
+export function readyObject(host: HostProcess, status: StatusView): ReadyObject {
+  return {
+    ready: true,
+    host: status.hosts[0]?.name ?? "",
+    api: host.apiUrl,
+    health: status.health,
+    devices: status.devices.map(({ path }) => path),
+    attachments: status.attachments.map(({ volume, uri }) => ({ volume, uri })),
+  };
+}
+
+function readyLine(host: HostProcess, status: StatusView): string {
+  const { devices, attachments, health } = status;
+  const name = status.hosts[0]?.name ?? "";
+  return `drystone: host ${name} is ready (${health}), API ${host.apiUrl}, ${devices.length} devices, ${attachments.length} volumes attached\n`;
+}

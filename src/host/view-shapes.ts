@@ -1,0 +1,403 @@
+/** The shapes of `views.ts`. The compiler holds each against its interface. */
+import { VOLUME_SIZE_BYTES_MAX, formatSize } from "../base/index.ts";
+import { ADDRESS_LENGTH_MAX, NAME_LENGTH_MAX, nbdAddressInvalid } from "./names.ts";
+import type {
+  BooleanShape,
+  ChoiceShape,
+  IntegerShape,
+  ListShape,
+  NumberShape,
+  ObjectShape,
+  RecordShape,
+  ShapeOf,
+  TextShape,
+} from "./shape.ts";
+import type * as views from "./views.ts";
+
+/** No answer lists more than this of anything. */
+const LIST_COUNT_MAX = 100_000;
+const TEXT_LENGTH_MAX = 4096;
+const LARGEST: string = formatSize(VOLUME_SIZE_BYTES_MAX);
+const VOLUME_SIZE_DESCRIPTION = `Bytes, a multiple of 512, at most ${LARGEST}`;
+
+interface Required<S> {
+  readonly optional: false;
+  readonly shape: S;
+}
+
+interface Optional<S> {
+  readonly optional: true;
+  readonly shape: S;
+}
+
+function must<S>(shape: S): Required<S> {
+  return { optional: false, shape };
+}
+
+function may<S>(shape: S): Optional<S> {
+  return { optional: true, shape };
+}
+
+function text(description: string): TextShape {
+  return { kind: "text", lengthMax: TEXT_LENGTH_MAX, description };
+}
+
+function count(description: string): IntegerShape {
+  return { kind: "integer", min: 0, max: Number.MAX_SAFE_INTEGER, description };
+}
+
+function flag(description: string): BooleanShape {
+  return { kind: "boolean", description };
+}
+
+function number(description: string): NumberShape {
+  return { kind: "number", description };
+}
+
+function choice<T extends string>(description: string, values: readonly T[]): ChoiceShape<T> {
+  return { kind: "choice", values, description };
+}
+
+function record(description: string): RecordShape {
+  return { kind: "record", description };
+}
+
+function list<T>(description: string, of: ShapeOf<T>): ListShape<T> {
+  return { kind: "list", countMax: LIST_COUNT_MAX, of, description };
+}
+
+/**
+ * The rule for names of volumes is the cluster floor's: it refuses with a code of its own, as for
+ * sizes.
+ */
+function volumeName(description: string): TextShape {
+  return { kind: "text", lengthMax: NAME_LENGTH_MAX, description, example: "web1" };
+}
+
+function volumeSize(description: string): IntegerShape {
+  return {
+    kind: "integer",
+    min: 0,
+    max: Number.MAX_SAFE_INTEGER,
+    description,
+    example: 10 * 2 ** 30,
+  };
+}
+
+export const nothingShape: ObjectShape<views.Nothing> = {
+  kind: "object",
+  description: "Nothing",
+  fields: {},
+};
+
+export const doneShape: ObjectShape<views.Done> = {
+  kind: "object",
+  description: "It is done, and durable",
+  fields: { done: must(flag("Always true")) },
+};
+
+export const nameRequestShape: ObjectShape<views.NameRequest> = {
+  kind: "object",
+  description: "Which one",
+  fields: { name: must(volumeName("Its name")) },
+};
+
+export const volumeCreateShape: ObjectShape<views.VolumeCreateRequest> = {
+  kind: "object",
+  description: "The new volume",
+  fields: {
+    name: must(volumeName("A name that no other volume has")),
+    sizeBytes: must(volumeSize(VOLUME_SIZE_DESCRIPTION)),
+    failuresToTolerate: may({
+      kind: "integer",
+      min: 0,
+      max: 3,
+      description: "Host failures that the volume survives (0 on a single host)",
+    }),
+    stripes: may({
+      kind: "integer",
+      min: 1,
+      max: 12,
+      description: "Devices that each copy is spread over (1 for now)",
+    }),
+  },
+};
+
+export const volumeResizeShape: ObjectShape<views.VolumeResizeRequest> = {
+  kind: "object",
+  description: "The new size",
+  fields: {
+    name: must(volumeName("The volume")),
+    sizeBytes: must(volumeSize(VOLUME_SIZE_DESCRIPTION)),
+  },
+};
+
+export const volumeAttachShape: ObjectShape<views.VolumeAttachRequest> = {
+  kind: "object",
+  description: "Where the volume is offered",
+  fields: {
+    name: must(volumeName("The volume")),
+    nbd: may({
+      kind: "text",
+      lengthMax: ADDRESS_LENGTH_MAX,
+      invalid: nbdAddressInvalid,
+      description:
+        "A unix socket's path or ADDRESS:PORT; without it a socket in the host's state directory",
+      example: "/run/drystone/web1.sock",
+    }),
+    readOnly: may(flag("Refuse writes")),
+    host: may(volumeName("The host that offers it (default: the one asked)")),
+  },
+};
+
+export const deviceScrubShape: ObjectShape<views.DeviceScrubRequest> = {
+  kind: "object",
+  description: "Which device",
+  fields: { device: must(text("Its id, or the beginning of its id")) },
+};
+
+export const eventsShape: ObjectShape<views.EventsRequest> = {
+  kind: "object",
+  description: "Which events",
+  fields: {
+    after: may(count("Only events with a higher sequence")),
+    limit: may({
+      kind: "integer",
+      min: 1,
+      max: 1000,
+      description: "At most so many, the newest (100)",
+    }),
+    follow: may(
+      flag("Keep the connection and send new events as they happen (server-sent events)"),
+    ),
+  },
+};
+
+export const hostViewShape: ObjectShape<views.HostView> = {
+  kind: "object",
+  description: "A host",
+  fields: {
+    name: must(text("Its name")),
+    hostId: must(text("Its id, for life")),
+    state: must(choice("Whether it answers", ["up", "down"])),
+    apiAddress: must(text("Where its API listens")),
+    version: must(text("The version it runs")),
+    deviceCount: must(count("Its devices")),
+    attachedCount: must(count("Volumes attached there")),
+  },
+};
+
+export const deviceViewShape: ObjectShape<views.DeviceView> = {
+  kind: "object",
+  description: "A device",
+  fields: {
+    deviceId: must(text("Its id, for life")),
+    host: must(text("The host that has it")),
+    path: must(text("Its directory or block device")),
+    state: must(choice("Whether it serves", ["online", "failed"])),
+    reason: may(text("Why it does not serve")),
+    adapter: must(text("How its I/O is done: io_uring or node-fs")),
+    capacityBytes: must(count("Its size")),
+    freeBytes: must(count("Bytes that new data can take")),
+    logicalBytes: must(count("Bytes stored, before deduplication")),
+    uniqueBytes: must(count("Bytes of distinct content")),
+    physicalBytes: must(count("Bytes taken, journal and metadata included")),
+    reclaimableBytes: must(count("Bytes that the next reclaim gives back")),
+    checksumErrors: must(count("Blocks whose checksum was wrong since the host started")),
+    readErrors: must(count("Reads that the device refused since the host started")),
+    damagedBlocks: must(count("Stored blocks that are known to be damaged")),
+    componentCount: must(count("Components on it")),
+  },
+};
+
+export const attachmentViewShape: ObjectShape<views.AttachmentView> = {
+  kind: "object",
+  description: "Where a volume is offered",
+  fields: {
+    volume: must(text("The volume")),
+    host: must(text("The host that offers it")),
+    kind: must(choice("The protocol", ["nbd"])),
+    address: must(text("Socket path or ADDRESS:PORT")),
+    uri: must(text("For clients that take a URI")),
+    readOnly: must(flag("Writes are refused")),
+    state: must(choice("Whether it is being offered", ["online", "failed"])),
+    reason: may(text("Why it is not")),
+  },
+};
+
+export const treeViewShape: ObjectShape<views.TreeView> = {
+  kind: "object",
+  description: "A node of the tree that spreads the object",
+  fields: {
+    kind: must(choice("The node", ["component", "mirror", "stripe", "witness"])),
+    componentId: may(text("The component, for leaves")),
+    children: may({
+      kind: "list",
+      countMax: 64,
+      description: "Nodes below",
+      get of(): ObjectShape<views.TreeView> {
+        return treeViewShape;
+      },
+    }),
+  },
+};
+
+const componentViewShape: ObjectShape<views.ComponentView> = {
+  kind: "object",
+  description: "A component",
+  fields: {
+    componentId: must(text("Its id")),
+    host: must(text("The host that has it")),
+    device: must(text("The device that has it")),
+    state: must(text("active, stale, catching-up or absent")),
+    sequence: may(count("The newest committed transaction")),
+  },
+};
+
+export const volumeViewShape: ObjectShape<views.VolumeView> = {
+  kind: "object",
+  description: "A volume",
+  fields: {
+    name: must(text("Its name")),
+    objectId: must(text("Its object's id")),
+    sizeBytes: must(count("Its size")),
+    logicalBytes: may(count("Bytes that hold data, before deduplication")),
+    failuresToTolerate: must(count("Host failures that it survives")),
+    stripes: must(count("Devices that each copy is spread over")),
+    accessible: must(flag("It can be read and written")),
+    reason: may(text("Why it is not accessible")),
+    epoch: must(count("The owner's generation")),
+    owner: may(text("The host that orders its writes")),
+    tree: must(treeViewShape),
+    components: must(list("Its parts", componentViewShape)),
+    attachment: may(attachmentViewShape),
+  },
+};
+
+const reasonShape: ObjectShape<views.HealthReason> = {
+  kind: "object",
+  description: "Why, and what to do",
+  fields: {
+    code: must(text("A word for machines")),
+    message: must(text("What is wrong")),
+    action: must(text("What to do")),
+  },
+};
+
+const capacityShape: ObjectShape<views.CapacityView> = {
+  kind: "object",
+  description: "Space of all devices together",
+  fields: {
+    capacityBytes: must(count("All of it")),
+    freeBytes: must(count("Free")),
+    usedBytes: must(count("Taken")),
+  },
+};
+
+export const statusShape: ObjectShape<views.StatusView> = {
+  kind: "object",
+  description: "The cluster on one screen",
+  fields: {
+    health: must(choice("One word", ["healthy", "degraded", "failed"])),
+    reasons: must(list("Why it is not healthy", reasonShape)),
+    version: must(text("The version of the host that was asked")),
+    clusterId: must(text("The cluster's id")),
+    uptimeMs: must(count("Milliseconds since the host started")),
+    hosts: must(list("All hosts", hostViewShape)),
+    devices: must(list("All devices", deviceViewShape)),
+    capacity: must(capacityShape),
+    volumeCount: must(count("Volumes that exist")),
+    attachments: must(list("Volumes that are attached", attachmentViewShape)),
+  },
+};
+
+const trafficShape: ObjectShape<views.TrafficView> = {
+  kind: "object",
+  description: "Bytes moved to restore redundancy",
+  fields: {
+    bytesNeeded: must(count("Bytes that were missing")),
+    bytesSent: must(count("Bytes that went over the network")),
+    bytesSkipped: must(count("Bytes that the destination had already")),
+  },
+};
+
+const volumeStatsShape: ObjectShape<views.VolumeStatsView> = {
+  kind: "object",
+  description: "A volume's share",
+  fields: {
+    name: must(text("The volume")),
+    sizeBytes: must(count("Its size")),
+    logicalBytes: may(count("Bytes that hold data, before deduplication")),
+  },
+};
+
+export const statsShape: ObjectShape<views.StatsView> = {
+  kind: "object",
+  description: "Bytes and counters",
+  fields: {
+    logicalBytes: must(count("Bytes stored, before deduplication")),
+    uniqueBytes: must(count("Bytes of distinct content")),
+    physicalBytes: must(count("Bytes taken on devices")),
+    capacityBytes: must(count("Size of all devices")),
+    freeBytes: must(count("Bytes that new data can take")),
+    reclaimableBytes: must(count("Bytes that the next reclaim gives back")),
+    dedupRatio: must(number("logicalBytes / uniqueBytes")),
+    cache: must(record("Cache counters")),
+    journal: must(record("Journal counters")),
+    destage: must(record("Destage counters")),
+    rebuild: must(trafficShape),
+    catchUp: must(trafficShape),
+    volumes: must(list("By volume", volumeStatsShape)),
+  },
+};
+
+export const scrubShape: ObjectShape<views.ScrubView> = {
+  kind: "object",
+  description: "What a scrub found",
+  fields: {
+    deviceId: must(text("The device")),
+    problemCount: must(count("Problems found; 0 is what you want")),
+    report: must(record("Counters of the scrub")),
+    problems: must(list("The first problems, one sentence each", text("A problem"))),
+  },
+};
+
+const eventShape: ObjectShape<views.EventView> = {
+  kind: "object",
+  description: "Something that happened",
+  fields: {
+    sequence: must(count("Grows by one per event")),
+    timeMs: must(count("Milliseconds since 1970")),
+    level: must(choice("How bad", ["info", "warning", "error"])),
+    kind: must(text("A word for machines")),
+    message: must(text("What happened")),
+    details: must(record("Facts for machines")),
+  },
+};
+
+export const hostListShape: ObjectShape<views.HostList> = {
+  kind: "object",
+  description: "All hosts",
+  fields: { hosts: must(list("The hosts", hostViewShape)) },
+};
+
+export const volumeListShape: ObjectShape<views.VolumeList> = {
+  kind: "object",
+  description: "All volumes",
+  fields: { volumes: must(list("The volumes, by name", volumeViewShape)) },
+};
+
+export const deviceListShape: ObjectShape<views.DeviceList> = {
+  kind: "object",
+  description: "All devices",
+  fields: { devices: must(list("The devices", deviceViewShape)) },
+};
+
+export const eventListShape: ObjectShape<views.EventList> = {
+  kind: "object",
+  description: "Events, oldest first",
+  fields: {
+    events: must(list("The events", eventShape)),
+    lastSequence: must(count("The newest sequence there is")),
+  },
+};

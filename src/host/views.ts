@@ -1,0 +1,219 @@
+/**
+ * What the API answers and takes, as types: the words of requests and responses. Their shapes stand
+ * in
+ * `view-shapes.ts`; the operation table joins both. Sizes are bytes, times milliseconds since 1970.
+ */
+
+export type HealthWord = "healthy" | "degraded" | "failed";
+
+/** One reason why the health word is what it is, and what to do about it. */
+export interface HealthReason {
+  readonly code: string;
+  readonly message: string;
+  readonly action: string;
+}
+
+export interface CapacityView {
+  readonly capacityBytes: number;
+  readonly freeBytes: number;
+  readonly usedBytes: number;
+}
+
+export interface StatusView {
+  readonly health: HealthWord;
+  readonly reasons: readonly HealthReason[];
+  readonly version: string;
+  readonly clusterId: string;
+  readonly uptimeMs: number;
+  readonly hosts: readonly HostView[];
+  readonly devices: readonly DeviceView[];
+  readonly capacity: CapacityView;
+  readonly volumeCount: number;
+  readonly attachments: readonly AttachmentView[];
+}
+
+export interface HostView {
+  readonly name: string;
+  readonly hostId: string;
+  readonly state: "up" | "down";
+  readonly apiAddress: string;
+  readonly version: string;
+  readonly deviceCount: number;
+  readonly attachedCount: number;
+}
+
+export type DeviceState = "online" | "failed";
+
+export interface DeviceView {
+  readonly deviceId: string;
+  readonly host: string;
+  readonly path: string;
+  readonly state: DeviceState;
+  /** Why it is not online. */
+  readonly reason?: string;
+  /** How its I/O is done: "io_uring" or "node-fs". */
+  readonly adapter: string;
+  readonly capacityBytes: number;
+  readonly freeBytes: number;
+  readonly logicalBytes: number;
+  readonly uniqueBytes: number;
+  readonly physicalBytes: number;
+  readonly reclaimableBytes: number;
+  readonly checksumErrors: number;
+  readonly readErrors: number;
+  /** Stored blocks that are known to be damaged; a write of the same content repairs them. */
+  readonly damagedBlocks: number;
+  readonly componentCount: number;
+}
+
+export interface AttachmentView {
+  readonly volume: string;
+  readonly host: string;
+  readonly kind: "nbd";
+  /** A socket's path, or `address:port`. */
+  readonly address: string;
+  readonly uri: string;
+  readonly readOnly: boolean;
+  /** "failed" when the host could not offer the address again after a restart. */
+  readonly state: "online" | "failed";
+  readonly reason?: string;
+}
+
+/** How an object is spread over components. */
+export interface TreeView {
+  readonly kind: "component" | "mirror" | "stripe" | "witness";
+  readonly componentId?: string;
+  readonly children?: readonly TreeView[];
+}
+
+export interface ComponentView {
+  readonly componentId: string;
+  readonly host: string;
+  readonly device: string;
+  readonly state: string;
+  /** The newest committed transaction; absent while nobody on this host has opened the object. */
+  readonly sequence?: number;
+}
+
+export interface VolumeView {
+  readonly name: string;
+  readonly objectId: string;
+  readonly sizeBytes: number;
+  /** Bytes that hold data, before deduplication; absent while it cannot be told. */
+  readonly logicalBytes?: number;
+  readonly failuresToTolerate: number;
+  readonly stripes: number;
+  readonly accessible: boolean;
+  /** Why it is not accessible. */
+  readonly reason?: string;
+  readonly epoch: number;
+  readonly owner?: string;
+  readonly tree: TreeView;
+  readonly components: readonly ComponentView[];
+  readonly attachment?: AttachmentView;
+}
+
+export interface TrafficView {
+  readonly bytesNeeded: number;
+  readonly bytesSent: number;
+  readonly bytesSkipped: number;
+}
+
+export interface VolumeStatsView {
+  readonly name: string;
+  readonly sizeBytes: number;
+  readonly logicalBytes?: number;
+}
+
+export interface StatsView {
+  readonly logicalBytes: number;
+  readonly uniqueBytes: number;
+  readonly physicalBytes: number;
+  readonly capacityBytes: number;
+  readonly freeBytes: number;
+  readonly reclaimableBytes: number;
+  /** logicalBytes / uniqueBytes; 1 for an empty store. */
+  readonly dedupRatio: number;
+  readonly cache: Readonly<Record<string, number>>;
+  readonly journal: Readonly<Record<string, number>>;
+  readonly destage: Readonly<Record<string, number>>;
+  readonly rebuild: TrafficView;
+  readonly catchUp: TrafficView;
+  readonly volumes: readonly VolumeStatsView[];
+}
+
+export interface ScrubView {
+  readonly deviceId: string;
+  readonly problemCount: number;
+  readonly report: Readonly<Record<string, number>>;
+  readonly problems: readonly string[];
+}
+
+export type EventLevel = "info" | "warning" | "error";
+
+export interface EventView {
+  readonly sequence: number;
+  readonly timeMs: number;
+  readonly level: EventLevel;
+  /** Kebab-case: "volume-created", "checksum-mismatch". */
+  readonly kind: string;
+  readonly message: string;
+  readonly details: Readonly<Record<string, string | number | boolean>>;
+}
+
+export interface HostList {
+  readonly hosts: readonly HostView[];
+}
+
+export interface VolumeList {
+  readonly volumes: readonly VolumeView[];
+}
+
+export interface DeviceList {
+  readonly devices: readonly DeviceView[];
+}
+
+export interface EventList {
+  readonly events: readonly EventView[];
+  /** The newest sequence there is: ask for what comes after it. */
+  readonly lastSequence: number;
+}
+
+export interface Done {
+  readonly done: true;
+}
+
+export type Nothing = Readonly<Record<never, never>>;
+
+export interface NameRequest {
+  readonly name: string;
+}
+
+export interface VolumeCreateRequest {
+  readonly name: string;
+  readonly sizeBytes: number;
+  readonly failuresToTolerate?: number;
+  readonly stripes?: number;
+}
+
+export interface VolumeResizeRequest {
+  readonly name: string;
+  readonly sizeBytes: number;
+}
+
+export interface VolumeAttachRequest {
+  readonly name: string;
+  readonly nbd?: string;
+  readonly readOnly?: boolean;
+  readonly host?: string;
+}
+
+export interface DeviceScrubRequest {
+  readonly device: string;
+}
+
+export interface EventsRequest {
+  readonly after?: number;
+  readonly limit?: number;
+  readonly follow?: boolean;
+}
