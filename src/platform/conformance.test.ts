@@ -3,16 +3,19 @@ import { execFileSync, spawnSync } from "node:child_process";
 import { mkdtempSync, rmSync, truncateSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { assert } from "../base/index.ts";
-import type { MetricLabels } from "../ports/index.ts";
+import type { DiskMemory, MetricLabels } from "../ports/index.ts";
 import { clockConformance } from "../../test/conformance/clock.ts";
 import { DISK_CONFORMANCE_BYTES, diskConformance } from "../../test/conformance/disk.ts";
 import type { DiskWorld } from "../../test/conformance/disk.ts";
+import { digestsConformance } from "../../test/conformance/digests.ts";
 import { metadataStoreConformance } from "../../test/conformance/metadata-store.ts";
 import { metricsConformance } from "../../test/conformance/metrics.ts";
 import { networkConformance } from "../../test/conformance/network.ts";
 import type { World } from "../../test/conformance/world.ts";
 import {
   LmdbMetadataStore,
+  MemoryPool,
+  NativeDigests,
   NodeClock,
   PrometheusMetrics,
   StreamNetwork,
@@ -91,6 +94,26 @@ metadataStoreConformance("LmdbMetadataStore", async () => {
 });
 
 clockConformance("NodeClock", async () => ({ ...nothing(), clock: new NodeClock() }));
+
+for (const hasAddress of [true, false]) {
+  digestsConformance(
+    `NativeDigests, memory ${hasAddress ? "with" : "without"} address`,
+    async () => {
+      const digests = new NativeDigests();
+      const pool = new MemoryPool();
+      const heap = (lengthBytes: number): DiskMemory => ({
+        bytes: new Uint8Array(lengthBytes),
+        handle: { address: 0, lengthBytes },
+      });
+      return {
+        run: (work) => work(),
+        digests,
+        allocate: (lengthBytes) => (hasAddress ? pool.allocate(lengthBytes) : heap(lengthBytes)),
+        dispose: async () => await digests.close(),
+      };
+    },
+  );
+}
 
 metricsConformance("PrometheusMetrics", async () => {
   const metrics = new PrometheusMetrics();

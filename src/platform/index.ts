@@ -10,3 +10,4 @@ export { StreamNetwork } from "./stream-network.ts";
 export type { StreamNetworkOptions } from "./stream-network.ts";
 export { LmdbMetadataStore } from "./lmdb-metadata-store.ts";
 export type { MetadataOptions } from "./lmdb-metadata-store.ts";
+export { NativeDigests } from "./native-digests.ts";

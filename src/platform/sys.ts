@@ -361,11 +361,10 @@ export class UvPolls {
 
 // OpenSSL.
 
-const nativeSha256: (source: number, lengthBytes: number, target: Uint8Array) => Integer64 =
-  library.func("SHA256", "uint64_t", ["uint64_t", "size_t", "void *"]);
+const nativeSha256: (source: number, lengthBytes: number, target: number) => Integer64 =
+  library.func("SHA256", "uint64_t", ["uint64_t", "size_t", "uint64_t"]);
 
-/** SHA-256 of memory at an address into the first 32 bytes of `target`; nothing is allocated. */
-export function sha256At(source: number, lengthBytes: number, target: Uint8Array): void {
-  assert(target.length >= 32, "a SHA-256 digest has 32 bytes");
+/** SHA-256 of the bytes at one address into the 32 bytes at another; nothing is allocated. */
+export function sha256At(source: number, lengthBytes: number, target: number): void {
   nativeSha256(source, lengthBytes, target);
 }
