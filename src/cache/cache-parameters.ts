@@ -3,8 +3,8 @@
  *
  * `clock2q` is US 9,760,493: 2Q's proportions, the hot queue a clock, the only way into it a
  * ghost. `clock2q-plus` is arXiv 2511.21958: a cold queue of a tenth, in which hits count once a
- * correlation window of newer admissions has passed. `best` is what measurement chose: see `page-
- * cache.ts`.
+ * correlation window of newer admissions has passed. `best` is what measurement chose: see
+ * `page-cache.ts`.
  */
 export type CacheMode = "clock2q" | "clock2q-plus" | "best";
 
