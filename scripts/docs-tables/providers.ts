@@ -3,17 +3,23 @@
  * own and a row here.
  */
 import { commandsTable, configTable, errorsTable, requestsTable } from "../../src/host/index.ts";
+import type { DocsTable } from "../../src/host/index.ts";
 import { debianPackagesTable } from "./debian-packages-table.ts";
 import { floorsTable } from "./floors-table.ts";
 import type { Providers } from "./generated-sections.ts";
 import { layoutTables } from "./layout-tables.ts";
+import { markdownTable } from "./markdown-table.ts";
 
 export const providers: Providers = new Map<string, () => string>([
-  ["commands", commandsTable],
+  ["commands", () => rendered(commandsTable())],
   ["debian-packages", debianPackagesTable],
-  ["errors", errorsTable],
+  ["errors", () => rendered(errorsTable())],
   ["floors", floorsTable],
   ...layoutTables,
-  ["host-config", configTable],
-  ["requests", requestsTable],
+  ["host-config", () => rendered(configTable())],
+  ["requests", () => rendered(requestsTable())],
 ]);
+
+function rendered({ header, rows }: DocsTable): string {
+  return markdownTable(header, rows);
+}

@@ -10,8 +10,13 @@ import { anyShape } from "./shape.ts";
 import type { AnyField, AnyShape } from "./shape.ts";
 import type { Command } from "./command.ts";
 
+export interface DocsTable {
+  readonly header: readonly string[];
+  readonly rows: readonly (readonly string[])[];
+}
+
 /** Every command: what is typed, what the API calls it, who may run it. */
-export function commandsTable(): string {
+export function commandsTable(): DocsTable {
   const processes = Object.values(processCommands).map((command) => [
     code(usage(command)),
     command.summary,
@@ -22,11 +27,11 @@ export function commandsTable(): string {
     const row = operationRow(name);
     return [code(usage(row)), row.summary, code(`${row.method} ${row.path}`), row.role];
   });
-  return markdownTable(["command", "what it does", "API", "role"], [...processes, ...rows]);
+  return { header: ["command", "what it does", "API", "role"], rows: [...processes, ...rows] };
 }
 
 /** Every field of every request. */
-export function requestsTable(): string {
+export function requestsTable(): DocsTable {
   const rows = operationNames.flatMap((name) => {
     const row = operationRow(name);
     return Object.entries(anyShape(row.request).fields).map(([field, value]) => [
@@ -34,27 +39,27 @@ export function requestsTable(): string {
       ...fieldCells(field, value),
     ]);
   });
-  return markdownTable(["operation", "field", "kind", "required", "meaning"], rows);
+  return { header: ["operation", "field", "kind", "required", "meaning"], rows: rows };
 }
 
 /** Every field of the configuration file. */
-export function configTable(): string {
+export function configTable(): DocsTable {
   const { fields } = anyShape(hostConfigShape);
   const rows = Object.entries(fields).flatMap(([field, value]) => [
     fieldCells(field, value),
     ...nestedRows(field, value.shape),
   ]);
-  return markdownTable(["field", "kind", "required", "meaning"], rows);
+  return { header: ["field", "kind", "required", "meaning"], rows: rows };
 }
 
-export function errorsTable(): string {
+export function errorsTable(): DocsTable {
   const rows = Object.entries(errorCodes).map(([name, { status, meaning, action }]) => [
     code(name),
     String(status),
     meaning,
     action,
   ]);
-  return markdownTable(["code", "HTTP", "meaning", "next step"], rows);
+  return { header: ["code", "HTTP", "meaning", "next step"], rows: rows };
 }
 
 function nestedRows(field: string, shape: AnyShape): string[][] {
@@ -80,10 +85,4 @@ function usage(command: Command): string {
 
 function code(text: string): string {
   return `\`${text}\``;
-}
-
-function markdownTable(titles: readonly string[], rows: readonly (readonly string[])[]): string {
-  const line = (cells: readonly string[]): string =>
-    `| ${cells.map((cell) => cell.replace(/\|/g, "\\|")).join(" | ")} |`;
-  return [line(titles), line(titles.map(() => "---")), ...rows.map(line)].join("\n");
 }

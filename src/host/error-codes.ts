@@ -151,6 +151,7 @@ export const errorCodes: Readonly<Record<string, ErrorCode>> = {
   "write-error": row(500, "The disk could not write", "Check the disk: dmesg, smartctl"),
   "device-invalid": row(400, "Neither a directory nor a block device", "Give one of these"),
   "device-empty": row(409, "The device is not formatted", "Start the host with it"),
+  "metadata-failed": row(500, "The metadata could not be read or written", "Check the disk: dmesg"),
   "metadata-missing": row(500, "The device's metadata is gone", "Restore data and metadata"),
   "metadata-foreign": row(500, "The metadata was not written by us", "Restore data and metadata"),
   "metadata-other-device": row(

@@ -20,6 +20,7 @@ export type {
   ResponseOf,
 } from "./operations.ts";
 export { commandsTable, configTable, errorsTable, requestsTable } from "./docs-tables.ts";
+export type { DocsTable } from "./docs-tables.ts";
 export { processCommands } from "./process-commands.ts";
 export type { ProcessCommandName } from "./process-commands.ts";
 export { anyShape, shapeProblems } from "./shape.ts";
