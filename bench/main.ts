@@ -19,8 +19,9 @@ import type { Benchmark, BenchmarkResult, Figure } from "./benchmark.ts";
 import { run as runCacheSimulator } from "./cache.ts";
 import { nbdBenchmark } from "./nbd.ts";
 import { objectBenchmark } from "./object.ts";
+import { storeBenchmark } from "./store.ts";
 
-const BENCHMARKS: readonly Benchmark[] = [nbdBenchmark, objectBenchmark];
+const BENCHMARKS: readonly Benchmark[] = [nbdBenchmark, objectBenchmark, storeBenchmark];
 /** Programs with options of their own. */
 const PROGRAMS: ReadonlyMap<string, (args: readonly string[]) => Promise<void>> = new Map([
   ["cache", runCacheSimulator],

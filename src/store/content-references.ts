@@ -1,15 +1,15 @@
 /**
- * Changes to the content map that one metadata batch will publish (US20160350325A1: one entry per
- * stored block with fingerprint, address and reference count; one logical entry per block with
- * address and pointer). Counts move by the net difference; an entry that ends at zero is deleted
- * and its block freed.
+ * Changes to the content map that one metadata batch will publish (US20160350325A1: one entry per stored
+ * block with fingerprint, address and reference count; one logical entry per block with address and
+ * pointer). Counts move by the net difference; an entry that ends at zero is deleted and its block freed.
  *
  * The content id is the first half of the SHA-256 fingerprint, the entry holds the other half. Two
  * contents with the same first half get neighbouring ids, so a collision costs a probe, never data.
+ *
+ * A table in typed arrays, used again for every batch: nothing is allocated per block.
  */
-import { assert, CodedError, equalBytes, getU32, getU40, setU32, setU40 } from "../base/index.ts";
-import type { MetadataStore } from "../ports/index.ts";
-import { MetadataBatch } from "../ports/index.ts";
+import { assert, CodedError, getU32, getU40, setU32, setU40 } from "../base/index.ts";
+import type { MetadataBatch, MetadataStore } from "../ports/index.ts";
 import {
   CONTENT_ID_BYTES,
   contentKey,
@@ -20,17 +20,10 @@ import {
 import type { SpaceMap } from "./space-map.ts";
 
 const PROBES_MAX = 8;
-
-export interface ContentRecord {
-  readonly id: Uint8Array;
-  readonly fingerprintTail: Uint8Array;
-  readonly physical: number;
-  /** As stored before this batch. */
-  readonly references: number;
-  change: number;
-  /** Allocated by this batch: its data must be written before the batch is committed. */
-  readonly isNew: boolean;
-}
+const WORDS = CONTENT_ID_BYTES / 4;
+const CAPACITY_START = 1024;
+/** A table that one large batch has grown beyond this is not kept. */
+const CAPACITY_KEPT_MAX = 65_536;
 
 export interface StoredContent {
   readonly physical: number;
@@ -51,75 +44,176 @@ export function encodeContent(key: Uint8Array, content: StoredContent): Uint8Arr
 /** Undefined if the value cannot be believed. */
 export function decodeContent(key: Uint8Array, value: Uint8Array): StoredContent | undefined {
   const at = ContentValueLayout.at;
-  if (value.length !== ContentValueLayout.sizeBytes || !valueIsIntact(key, value)) return undefined;
+  if (!contentIsIntact(key, value)) return undefined;
   return {
     physical: getU40(value, at.physical),
     references: getU32(value, at.references),
-    fingerprintTail: value.slice(at.fingerprintTail, at.fingerprintTail + 16),
+    fingerprintTail: value.slice(at.fingerprintTail, at.fingerprintTail + CONTENT_ID_BYTES),
   };
 }
 
-/** 16 bytes as a map key. */
-function idText(bytes: Uint8Array, at: number): string {
-  return String.fromCharCode(
-    getU32(bytes, at) & 0xffff,
-    getU32(bytes, at) >>> 16,
-    getU32(bytes, at + 4) & 0xffff,
-    getU32(bytes, at + 4) >>> 16,
-    getU32(bytes, at + 8) & 0xffff,
-    getU32(bytes, at + 8) >>> 16,
-    getU32(bytes, at + 12) & 0xffff,
-    getU32(bytes, at + 12) >>> 16,
-  );
+function contentIsIntact(key: Uint8Array, value: Uint8Array): boolean {
+  return value.length === ContentValueLayout.sizeBytes && valueIsIntact(key, value);
 }
+
+/** A row of the table, until the batch is over. */
+export type ContentRow = number;
 
 export class ContentReferences {
   readonly #metadata: MetadataStore;
   readonly #space: SpaceMap;
   readonly #onMissing: (id: Uint8Array) => void;
-  readonly #records = new Map<string, ContentRecord>();
   readonly #key: Uint8Array = new Uint8Array(1 + CONTENT_ID_BYTES);
+  readonly #value: Uint8Array = new Uint8Array(ContentValueLayout.sizeBytes);
+  readonly #probeId: Uint8Array = new Uint8Array(CONTENT_ID_BYTES);
+  /** Hash slots: row + 1, or 0. Four per row at most one of which is used. */
+  #slots: Int32Array = new Int32Array(0);
+  #ids: Uint32Array = new Uint32Array(0);
+  #tails: Uint32Array = new Uint32Array(0);
+  #physical: Float64Array = new Float64Array(0);
+  #references: Float64Array = new Float64Array(0);
+  #changes: Int32Array = new Int32Array(0);
+  #isNew: Uint8Array = new Uint8Array(0);
+  #size = 0;
 
   constructor(metadata: MetadataStore, space: SpaceMap, onMissing: (id: Uint8Array) => void) {
     this.#metadata = metadata;
     this.#space = space;
     this.#onMissing = onMissing;
+    this.#allocate(CAPACITY_START);
   }
 
-  #find(id: Uint8Array, at: number): ContentRecord | undefined {
-    const text = idText(id, at);
-    const known = this.#records.get(text);
-    if (known !== undefined) return known;
+  #allocate(capacity: number): void {
+    const grown = <T extends Uint32Array | Float64Array | Int32Array | Uint8Array>(
+      to: T,
+      from: T,
+    ): T => {
+      to.set(from.subarray(0, Math.min(from.length, to.length)));
+      return to;
+    };
+    this.#ids = grown(new Uint32Array(capacity * WORDS), this.#ids);
+    this.#tails = grown(new Uint32Array(capacity * WORDS), this.#tails);
+    this.#physical = grown(new Float64Array(capacity), this.#physical);
+    this.#references = grown(new Float64Array(capacity), this.#references);
+    this.#changes = grown(new Int32Array(capacity), this.#changes);
+    this.#isNew = grown(new Uint8Array(capacity), this.#isNew);
+    this.#slots = new Int32Array(capacity * 4);
+    for (let row = 0; row < this.#size; row++) this.#slots[this.#freeSlot(row)] = row + 1;
+  }
+
+  #freeSlot(row: number): number {
+    const mask = this.#slots.length - 1;
+    let slot = this.#ids[row * WORDS]! & mask;
+    while (this.#slots[slot] !== 0) slot = (slot + 1) & mask;
+    return slot;
+  }
+
+  /** Forgets all rows. */
+  clear(): void {
+    this.#size = 0;
+    if (this.#physical.length > CAPACITY_KEPT_MAX) this.#allocate(CAPACITY_START);
+    else this.#slots.fill(0);
+  }
+
+  physicalOf(row: ContentRow): number {
+    return this.#physical[row]!;
+  }
+
+  /** Allocated by this batch, so that its data must be written before the batch is committed. */
+  isNew(row: ContentRow): boolean {
+    return this.#isNew[row] === 1;
+  }
+
+  /** Net change of the reference count so far. */
+  changeOf(row: ContentRow): number {
+    return this.#changes[row]!;
+  }
+
+  /** Copies the 16 bytes of the id. */
+  copyId(row: ContentRow, into: Uint8Array, at: number): void {
+    for (let word = 0; word < WORDS; word++) {
+      setU32(into, at + word * 4, this.#ids[row * WORDS + word]!);
+    }
+  }
+
+  #find(id: Uint8Array, at: number): ContentRow {
+    const mask = this.#slots.length - 1;
+    const first = getU32(id, at);
+    let slot = first & mask;
+    for (;;) {
+      const row = this.#slots[slot]! - 1;
+      if (row < 0) return this.#load(id, at);
+      const words = row * WORDS;
+      if (
+        this.#ids[words] === first &&
+        this.#ids[words + 1] === getU32(id, at + 4) &&
+        this.#ids[words + 2] === getU32(id, at + 8) &&
+        this.#ids[words + 3] === getU32(id, at + 12)
+      ) {
+        return row;
+      }
+      slot = (slot + 1) & mask;
+    }
+  }
+
+  /** Fetches an entry from the content map; -1 if there is none. */
+  #load(id: Uint8Array, at: number): ContentRow {
     const key = contentKey(id, at, this.#key);
     const value = this.#metadata.get(key);
-    if (value === undefined) return undefined;
-    const stored = decodeContent(key, value);
-    if (stored === undefined) return undefined;
-    const record: ContentRecord = {
-      ...stored,
-      id: id.slice(at, at + CONTENT_ID_BYTES),
-      change: 0,
-      isNew: false,
-    };
-    this.#records.set(text, record);
-    return record;
+    if (value === undefined || !contentIsIntact(key, value)) return -1;
+    const layout = ContentValueLayout.at;
+    return this.#add(id, at, {
+      tail: value,
+      tailAt: layout.fingerprintTail,
+      physical: getU40(value, layout.physical),
+      references: getU32(value, layout.references),
+    });
+  }
+
+  #add(
+    id: Uint8Array,
+    at: number,
+    content: { tail: Uint8Array; tailAt: number; physical: number; references: number },
+  ): ContentRow {
+    if (this.#size === this.#physical.length) this.#allocate(this.#size * 2);
+    const row = this.#size++;
+    for (let word = 0; word < WORDS; word++) {
+      this.#ids[row * WORDS + word] = getU32(id, at + word * 4);
+      this.#tails[row * WORDS + word] = getU32(content.tail, content.tailAt + word * 4);
+    }
+    this.#physical[row] = content.physical;
+    this.#references[row] = content.references;
+    this.#changes[row] = 0;
+    this.#isNew[row] = 0;
+    this.#slots[this.#freeSlot(row)] = row + 1;
+    return row;
+  }
+
+  #tailEquals(row: ContentRow, tail: Uint8Array, at: number): boolean {
+    for (let word = 0; word < WORDS; word++) {
+      if (this.#tails[row * WORDS + word] !== getU32(tail, at + word * 4)) return false;
+    }
+    return true;
   }
 
   /** Adds a reference to the content with this fingerprint; allocates a block if it is new. */
-  acquire(fingerprints: Uint8Array, at: number): ContentRecord {
-    const tail = fingerprints.subarray(at + CONTENT_ID_BYTES, at + 2 * CONTENT_ID_BYTES);
+  acquire(fingerprints: Uint8Array, at: number): ContentRow {
+    const tailAt = at + CONTENT_ID_BYTES;
     let id = fingerprints;
     let idAt = at;
     for (let probe = 0; probe < PROBES_MAX; probe++) {
-      const found = this.#find(id, idAt);
-      if (found === undefined) return this.#create(id, idAt, tail);
-      if (equalBytes(found.fingerprintTail, tail)) {
-        found.change++;
-        return found;
+      const row = this.#find(id, idAt);
+      if (row < 0) return this.#create(id, idAt, { tail: fingerprints, tailAt });
+      if (this.#tailEquals(row, fingerprints, tailAt)) {
+        this.#changes[row]!++;
+        return row;
       }
-      id = id.slice(idAt, idAt + CONTENT_ID_BYTES);
-      idAt = 0;
-      id[CONTENT_ID_BYTES - 1]!++;
+      if (probe === 0) {
+        this.#probeId.set(fingerprints.subarray(at, tailAt));
+        id = this.#probeId;
+        idAt = 0;
+      }
+      this.#probeId[CONTENT_ID_BYTES - 1]!++;
     }
     throw new CodedError({
       code: "fingerprint-collision",
@@ -127,67 +221,62 @@ export class ContentReferences {
     });
   }
 
-  #create(id: Uint8Array, at: number, tail: Uint8Array): ContentRecord {
+  #create(id: Uint8Array, at: number, tail: { tail: Uint8Array; tailAt: number }): ContentRow {
     const physical = this.#space.allocate();
     if (physical === undefined) {
       throw new CodedError({ code: "no-space", message: "the block store has no free block" });
     }
-    const record: ContentRecord = {
-      id: id.slice(at, at + CONTENT_ID_BYTES),
-      fingerprintTail: tail.slice(),
-      physical,
-      references: 0,
-      change: 1,
-      isNew: true,
-    };
-    this.#records.set(idText(id, at), record);
-    return record;
-  }
-
-  /**
-   * Adds a reference to a content that a logical entry names already. False if it does not exist.
-   */
-  retain(ids: Uint8Array, at: number): boolean {
-    const record = this.#find(ids, at);
-    if (record === undefined) return false;
-    record.change++;
-    return true;
+    const row = this.#add(id, at, { ...tail, physical, references: 0 });
+    this.#isNew[row] = 1;
+    this.#changes[row] = 1;
+    return row;
   }
 
   /** Takes one reference away. */
   drop(ids: Uint8Array, at: number): void {
-    const record = this.#find(ids, at);
-    if (record === undefined || record.references + record.change <= 0) {
+    const row = this.#find(ids, at);
+    if (row < 0 || this.#references[row]! + this.#changes[row]! <= 0) {
       this.#onMissing(ids.slice(at, at + CONTENT_ID_BYTES));
       return;
     }
-    record.change--;
+    this.#changes[row]!--;
   }
 
   /** Puts all changes into the batch; returns the blocks that it frees. */
   writeTo(batch: MetadataBatch): number[] {
     const freed: number[] = [];
-    for (const record of this.#records.values()) {
-      if (record.change === 0 && !record.isNew) continue;
-      const references = record.references + record.change;
+    const key = this.#key;
+    for (let row = 0; row < this.#size; row++) {
+      const isNew = this.#isNew[row] === 1;
+      if (this.#changes[row] === 0 && !isNew) continue;
+      const references = this.#references[row]! + this.#changes[row]!;
       assert(references >= 0, "reference count below zero");
-      const key = contentKey(record.id, 0, this.#key);
-      if (references > 0) batch.put(key, encodeContent(key, { ...record, references }));
-      else if (!record.isNew) batch.delete(key);
-      if (references === 0) freed.push(record.physical);
+      this.copyId(row, this.#probeId, 0);
+      contentKey(this.#probeId, 0, key);
+      if (references > 0) batch.put(key, this.#encode(row, references));
+      else if (!isNew) batch.delete(key);
+      if (references === 0) freed.push(this.#physical[row]!);
     }
     return freed;
   }
 
-  /** Gives back what was allocated for a batch that will not be committed. */
-  abandon(): void {
-    for (const record of this.#records.values()) {
-      if (record.isNew) this.#space.unallocate(record.physical);
+  #encode(row: ContentRow, references: number): Uint8Array {
+    const at = ContentValueLayout.at;
+    const value = this.#value;
+    setU40(value, at.physical, this.#physical[row]!);
+    setU32(value, at.references, references);
+    for (let word = 0; word < WORDS; word++) {
+      setU32(value, at.fingerprintTail + word * 4, this.#tails[row * WORDS + word]!);
     }
-    this.#records.clear();
+    sealValue(this.#key, value);
+    return value;
   }
 
-  get size(): number {
-    return this.#records.size;
+  /** Gives back what was allocated for a batch that will not be committed. */
+  abandon(): void {
+    for (let row = 0; row < this.#size; row++) {
+      if (this.#isNew[row] === 1) this.#space.unallocate(this.#physical[row]!);
+    }
+    this.clear();
   }
 }

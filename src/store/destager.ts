@@ -20,7 +20,6 @@ import {
 } from "../format/index.ts";
 import { blockOfKey, componentOfKey } from "./block-table.ts";
 import type { ComponentInfo } from "./component-table.ts";
-import type { ContentRecord } from "./content-references.ts";
 import type { DeviceState } from "./device-state.ts";
 import { DestageBatch } from "./destage-batch.ts";
 import type { JournalCursor } from "./destage-batch.ts";
@@ -201,16 +200,16 @@ export class Destager {
       const dataKeys = await this.#fingerprint();
       const writes = this.#mapBlocks(update, dataKeys);
       await this.#writeBlocks(writes);
-      const repaired = writes.filter(({ content }) => !content.isNew);
+      const repaired = writes.filter(({ isRepair }) => isRepair);
       for (const component of batch.touched) {
         const info = this.#state.components.at(component);
         if (info !== undefined) update.touch(info);
       }
       await update.commit((metadata) => {
-        for (const { content } of repaired) metadata.delete(badBlockKey(content.physical));
+        for (const { physical } of repaired) metadata.delete(badBlockKey(physical));
         this.#options.checkpoint(metadata, batch.lastFrame, batch.cursor);
       });
-      for (const { content } of repaired) this.#repaired(content);
+      for (const { physical } of repaired) this.#repaired(physical);
     } catch (error) {
       update.abandon();
       throw error;
@@ -219,14 +218,14 @@ export class Destager {
     return true;
   }
 
-  #repaired(content: ContentRecord): void {
-    this.#state.badBlocks.delete(content.physical);
+  #repaired(physical: number): void {
+    this.#state.badBlocks.delete(physical);
     this.#state.counters.repairedBlocks++;
     this.#state.emit({
       kind: "block-repaired",
       level: "info",
       message: "a damaged block was written again from the same content",
-      details: { physical: content.physical },
+      details: { physical },
     });
   }
 
@@ -283,8 +282,10 @@ export class Destager {
       if (update.sequenceOf(info, blockIndex) >= sequence) continue;
       const content = update.contents.acquire(this.#fingerprints, fingerprintAt);
       update.map(info, blockIndex, sequence, { content, checksum: journal.checksums[location]! });
-      const isFirst = content.isNew && content.change === 1 && content.references === 0;
-      if (isFirst || badBlocks.has(content.physical)) writes.push({ content, location });
+      const physical = update.contents.physicalOf(content);
+      const isFirst = update.contents.isNew(content) && update.contents.changeOf(content) === 1;
+      const isRepair = badBlocks.size > 0 && badBlocks.has(physical);
+      if (isFirst || isRepair) writes.push({ physical, location, isRepair });
       else counters.duplicateBlocks++;
     }
     assert(dataIndex === dataKeys.length, "a fingerprint belongs to each data block");
@@ -297,12 +298,12 @@ export class Destager {
   async #writeBlocks(writes: BlockWrite[]): Promise<void> {
     if (writes.length === 0) return;
     const { journal, requests, counters } = this.#state;
-    writes.sort((a, b) => a.content.physical - b.content.physical);
+    writes.sort((a, b) => a.physical - b.physical);
     let pendingWrites: Promise<void>[] = [];
     let staged = 0;
     for (let start = 0; start < writes.length;) {
       const { length, isDirect } = runAt(writes, start);
-      const physical = writes[start]!.content.physical;
+      const physical = writes[start]!.physical;
       if (isDirect) {
         pendingWrites.push(this.#write(journal.memory, writes[start]!.location, physical, length));
       } else {
@@ -382,8 +383,11 @@ export class Destager {
 }
 
 interface BlockWrite {
-  readonly content: ContentRecord;
+  readonly physical: number;
+  /** Memory block of the journal. */
   readonly location: number;
+  /** The block is known to be damaged and is written over in place. */
+  readonly isRepair: boolean;
 }
 
 function runAt(
@@ -395,7 +399,7 @@ function runAt(
   while (start + length < writes.length && length < STAGING_BLOCKS) {
     const previous = writes[start + length - 1]!;
     const next = writes[start + length]!;
-    if (next.content.physical !== previous.content.physical + 1) break;
+    if (next.physical !== previous.physical + 1) break;
     if (sameOrder === length && next.location === previous.location + 1) sameOrder++;
     // A long stretch that lies in order in the journal is worth a write of its own.
     else if (sameOrder >= DIRECT_RUN_BLOCKS_MIN) break;

@@ -3,6 +3,7 @@ import type { Clock, Digests, Disk, DiskRequests, Log, MetadataStore } from "../
 import type { Superblock } from "../format/index.ts";
 import type { BlockCache } from "./block-cache.ts";
 import type { ComponentTable } from "./component-table.ts";
+import type { ContentReferences } from "./content-references.ts";
 import type { Journal } from "./journal.ts";
 import type { LogicalMap } from "./logical-map.ts";
 import type { PendingBlocks } from "./pending-blocks.ts";
@@ -46,12 +47,12 @@ export interface DeviceState extends DevicePorts {
   readonly blockCache: BlockCache;
   readonly readStamps: ReadStamps;
   readonly components: ComponentTable;
+  /** Reference changes of the one map update that is under way. */
+  readonly contents: ContentReferences;
   /** Physical blocks known to be damaged: a write of the same content repairs them in place. */
   readonly badBlocks: Set<number>;
   readonly counters: DeviceCounters;
   emit(event: DeviceEvent): void;
-  /** A reference to a content that the content map does not have. */
-  contentMissing(id: Uint8Array): void;
   /** A stored block cannot be believed: remember it, report it. */
   blockDamaged(where: {
     component: number;

@@ -11,6 +11,7 @@ import { BlockCache } from "./block-cache.ts";
 import type { Component, Transaction } from "./component.ts";
 import { ComponentTable } from "./component-table.ts";
 import type { ComponentInfo } from "./component-table.ts";
+import { ContentReferences } from "./content-references.ts";
 import { deleteComponentMaps, resizeComponentMaps } from "./component-removal.ts";
 import { Destager } from "./destager.ts";
 import type { JournalCursor } from "./destage-batch.ts";
@@ -170,10 +171,12 @@ export class Device implements ComponentHost {
       blockCache: new BlockCache(Math.floor(cacheBytes / BLOCK_SIZE_BYTES)),
       readStamps: new ReadStamps(),
       components: parts.components,
+      contents: new ContentReferences(ports.metadata, parts.space, (id) => {
+        this.#contentMissing(id);
+      }),
       badBlocks,
       counters: newCounters(),
       emit: (event) => this.#emit(event),
-      contentMissing: (id) => this.#contentMissing(id),
       blockDamaged: (where) => this.#blockDamaged(where),
     };
     this.reader = new Reader(this.state);

@@ -45,16 +45,15 @@ export function setMarker(entries: Uint8Array, at: number, marker: number, seque
   setU48(entries, at + ENTRY.sequence, sequence);
 }
 
+/** Writes all of an entry but its content id. */
 export function setMapped(
   entries: Uint8Array,
   at: number,
-  mapping: { physical: number; sequence: number; checksum: number },
-  content: Uint8Array,
+  mapping: { readonly physical: number; readonly sequence: number; readonly checksum: number },
 ): void {
   setU40(entries, at + ENTRY.physical, mapping.physical);
   setU48(entries, at + ENTRY.sequence, mapping.sequence);
   setU32(entries, at + ENTRY.checksum, mapping.checksum);
-  entries.set(content, at + ENTRY.content);
 }
 
 /** The value of a page: short if all 64 blocks are holes or allocated zeroes of one transaction. */

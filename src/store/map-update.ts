@@ -22,8 +22,7 @@ import {
 } from "../format/index.ts";
 import { encodeComponent } from "./component-table.ts";
 import type { ComponentInfo } from "./component-table.ts";
-import { ContentReferences } from "./content-references.ts";
-import type { ContentRecord } from "./content-references.ts";
+import type { ContentReferences, ContentRow } from "./content-references.ts";
 import type { DeviceState } from "./device-state.ts";
 import {
   contentAt,
@@ -57,9 +56,8 @@ export class MapUpdate {
 
   constructor(state: DeviceState) {
     this.#state = state;
-    this.contents = new ContentReferences(state.metadata, state.space, (id) => {
-      state.contentMissing(id);
-    });
+    this.contents = state.contents;
+    this.contents.clear();
   }
 
   get pageCount(): number {
@@ -103,15 +101,17 @@ export class MapUpdate {
     info: ComponentInfo,
     blockIndex: number,
     sequence: number,
-    to: { content: ContentRecord; checksum: number },
+    to: { content: ContentRow; checksum: number },
   ): void {
     const page = this.#page(info, pageOf(blockIndex));
     const at = entryOffset(blockIndex);
     assert(sequenceOf(page.entries, at) < sequence, "older data over newer");
     this.#unmap(info, blockIndex, page.entries, at);
     const { content, checksum } = to;
-    setMapped(page.entries, at, { physical: content.physical, sequence, checksum }, content.id);
-    this.#region(info, page.page).change(blockIndex, content.id, 0, 1);
+    const physical = this.contents.physicalOf(content);
+    setMapped(page.entries, at, { physical, sequence, checksum });
+    this.contents.copyId(content, page.entries, contentAt(at));
+    this.#region(info, page.page).change(blockIndex, page.entries, contentAt(at), 1);
     this.#countMapped(info, 1);
   }
 
