@@ -122,6 +122,8 @@ export class DeviceFile {
   }
 
   #check(options: DeviceOptions): void {
+    // Not every kernel refuses to open such a device for writing; its writes would fail.
+    if (this.isBlockDevice && blockDeviceIsReadOnly(this.fd)) throw readOnly(this.path);
     const sizeBytesMin = options.sizeBytesMin ?? this.alignmentBytes;
     if (this.sizeBytes < sizeBytesMin) {
       throw new CodedError({
@@ -182,7 +184,7 @@ function openingFault(
     return fault("device-in-use", `${path} is mounted or used by the kernel`, hint);
   }
   if (code === "EROFS" || (isBlockDevice && code !== "EPERM" && isReadOnlyDevice(path))) {
-    return fault("device-read-only", `${path} cannot be written to`, "Make it writable first");
+    return readOnly(path, error);
   }
   if (code === "EACCES" || code === "EPERM") {
     const hint = "Run as root, or give the user of this process read and write access";
@@ -208,6 +210,18 @@ function isReadOnlyDevice(path: string): boolean {
   } finally {
     closeSync(fd);
   }
+}
+
+function readOnly(path: string, cause?: unknown): CodedError {
+  return new CodedError(
+    {
+      code: "device-read-only",
+      message: `${path} cannot be written to`,
+      hint: "Make it writable first",
+      details: { path },
+    },
+    { cause },
+  );
 }
 
 function missing(path: string, cause?: unknown): CodedError {

@@ -1,6 +1,6 @@
 /**
- * The thread that fingerprints. It reads blocks at their addresses: nothing is copied to it, and each
- * answer is one transferred array.
+ * The thread that fingerprints. It reads blocks at their addresses: nothing is copied to it, and
+ * each answer is one transferred array.
  */
 import { FINGERPRINT_BYTES } from "../ports/index.ts";
 import { parentPort } from "node:worker_threads";

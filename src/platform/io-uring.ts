@@ -4,11 +4,12 @@
  * The rings are the kernel's memory, mapped: entries are filled in place, heads and tails move with
  * Atomics, and one system call hands over a whole batch and collects what has completed meanwhile.
  * An eventfd announces completions; it keeps quiet about those that the handing over itself brings
- * about, which the caller sees at once. (Watching the ring's own file descriptor instead would save the
- * eventfd, but with deferred task work Linux 6.18 loses wake-ups that way under load.)
+ * about, which the caller sees at once. (Watching the ring's own file descriptor instead would save
+ * the eventfd, but with deferred task work Linux 6.18 loses wake-ups that way under load.)
  *
- * Layouts and numbers: linux/io_uring.h, kernel 5.4 and later. What newer kernels offer (no interrupts
- * for completions, one submitting thread) is asked for first and done without where it is refused.
+ * Layouts and numbers: linux/io_uring.h, kernel 5.4 and later. What newer kernels offer (no
+ * interrupts for completions, one submitting thread) is asked for first and done without where it
+ * is refused.
  */
 import { assert } from "../base/index.ts";
 import {
@@ -255,7 +256,8 @@ export class IoUring {
     closeDescriptor(this.#fd);
     closeDescriptor(this.eventFd);
     unmap(this.#scratch, PAGE_BYTES);
-    // Views of the rings may outlive this object by a garbage collection: leave zero pages, reclaim later.
+    // Views of the rings may outlive this object by a garbage collection: leave zero pages, reclaim
+    // later.
     for (const [view, address, lengthBytes] of [
       [this.#words, this.#ringAddress, pageAligned(this.#ringBytes)],
       [this.#entries, this.#entriesAddress, pageAligned(this.entryCount * SQE_BYTES)],

@@ -1,9 +1,9 @@
 /**
- * Checks a metadata file before LMDB maps it. LMDB trusts its file: a page number beyond the end or a
- * damaged header would kill the process, where an operator needs a sentence.
+ * Checks a metadata file before LMDB maps it. LMDB trusts its file: a page number beyond the end or
+ * a damaged header would kill the process, where an operator needs a sentence.
  *
- * Format (LMDB data version 2, as the `lmdb` package writes it): pages of 4096 bytes; pages 0 and 1 are
- * the two headers, of which the one with the higher transaction number counts.
+ * Format (LMDB data version 2, as the `lmdb` package writes it): pages of 4096 bytes; pages 0 and 1
+ * are the two headers, of which the one with the higher transaction number counts.
  */
 import { CodedError, getU16, getU32, getU64 } from "../base/index.ts";
 import { fstatSync, readSync } from "node:fs";

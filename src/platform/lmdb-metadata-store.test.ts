@@ -135,7 +135,9 @@ function writer(path: string): string {
       const store = await LmdbMetadataStore.open(${JSON.stringify(path)});
       for (let round = 0; round < 10000; round++) {
         const batch = new MetadataBatch();
-        for (let i = 0; i < 20; i++) batch.put(Buffer.from([round >> 8, round, i]), Buffer.from("x"));
+        for (let i = 0; i < 20; i++) {
+          batch.put(Buffer.from([round >> 8, round, i]), Buffer.from("x"));
+        }
         await store.commit(batch);
         require("node:fs").writeSync(1, round + "\\n");
       }

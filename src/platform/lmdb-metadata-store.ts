@@ -1,20 +1,21 @@
 /**
  * A metadata store on LMDB.
  *
- * Durability: the database is opened without `overlappingSync`, so that its writing thread runs LMDB's
- * own commit: write the pages, fdatasync, then write the header through a descriptor opened with
- * O_DSYNC. Only after that does the promise of a batch resolve. (With the package's default a commit is
- * visible, and its promise resolved, before the data is on disk.) LMDB never overwrites pages that the
- * last durable header refers to: after a crash the database is the one of some commit, whole.
+ * Durability: the database is opened without `overlappingSync`, so that its writing thread runs
+ * LMDB's own commit: write the pages, fdatasync, then write the header through a descriptor opened
+ * with O_DSYNC. Only after that does the promise of a batch resolve. (With the package's default a
+ * commit is visible, and its promise resolved, before the data is on disk.) LMDB never overwrites
+ * pages that the last durable header refers to: after a crash the database is the one of some
+ * commit, whole.
  *
- * Reads have to see a batch at once, and the writing thread takes its time. So what was committed and
- * is not in the database yet is kept in memory and laid over it. One transaction is under way at a
- * time; batches that arrive meanwhile share the next one. If it fails, every batch that was called for
- * until then fails: later ones may build on earlier ones.
+ * Reads have to see a batch at once, and the writing thread takes its time. So what was committed
+ * and is not in the database yet is kept in memory and laid over it. One transaction is under way
+ * at a time; batches that arrive meanwhile share the next one. If it fails, every batch that was
+ * called for until then fails: later ones may build on earlier ones.
  *
- * Scale: a key and a value of 32 bytes cost about 1 us of the calling thread and 2 us of the writing
- * one; a look-up 1 to 2 us. LMDB maps its file: what was touched counts as resident memory until the
- * kernel needs it elsewhere.
+ * Scale: a key and a value of 32 bytes cost about 1 us of the calling thread and 2 us of the
+ * writing one; a look-up 1 to 2 us. LMDB maps its file: `ResidentLimit` keeps that from counting as
+ * memory.
  */
 import { CodedError, assert, compareBytes, errorText } from "../base/index.ts";
 import { closeSync, constants, openSync, rmSync, statfsSync } from "node:fs";
@@ -28,6 +29,7 @@ import { LMDB_PAGE_BYTES, checkLmdbFile, damaged } from "./lmdb-file.ts";
 import { checkLmdbTrees } from "./lmdb-walk.ts";
 import { PendingEntries, mergeEntries } from "./pending-entries.ts";
 import type { PendingEntry } from "./pending-entries.ts";
+import { ResidentLimit } from "./resident-limit.ts";
 import { systemErrorCode } from "./sys.ts";
 
 /** Address space only: neither memory nor disk is taken before it is needed. */
@@ -58,6 +60,7 @@ export class LmdbMetadataStore implements MetadataStore {
   readonly #path: string;
   readonly #lockFd: number;
   readonly #database: RootDatabase<Uint8Array, Uint8Array>;
+  readonly #resident: ResidentLimit | undefined;
   readonly #views = new Map<number, Uint8Array>();
   #gathering = new Group();
   #underWay: Group | undefined;
@@ -95,6 +98,7 @@ export class LmdbMetadataStore implements MetadataStore {
     this.#path = path;
     this.#lockFd = lockFd;
     this.#database = database;
+    this.#resident = ResidentLimit.of(path);
   }
 
   get(key: Uint8Array): Uint8Array | undefined {
@@ -191,6 +195,7 @@ export class LmdbMetadataStore implements MetadataStore {
 
   #finish(group: Group, error: unknown): void {
     if (error === undefined) {
+      this.#resident?.enforce();
       this.#underWay = undefined;
       for (const waiter of group.waiters) waiter.resolve();
       if (this.#gathering.waiters.length > 0) this.#start();
@@ -238,7 +243,9 @@ export class LmdbMetadataStore implements MetadataStore {
     return damaged(this.#path, `it cannot be read: ${errorText(error)}`, error);
   }
 
-  /** LMDB says EIO when the file system took a part of what was to be written: ask how full it is. */
+  /**
+   * LMDB says EIO when the file system took a part of what was to be written: ask how full it is.
+   */
   #saysFull(code: number | undefined, group: Group): boolean {
     if (code === undefined || code !== EIO) return code !== undefined && FULL_CODES.has(code);
     const { bavail, bsize } = statfsSync(this.#path);

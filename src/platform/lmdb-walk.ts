@@ -1,14 +1,14 @@
 /**
- * Walks the trees of a metadata file and checks their structure: every page that is reached is there,
- * is what its parent says, is reached once, and its entries lie within it.
+ * Walks the trees of a metadata file and checks their structure: every page that is reached is
+ * there, is what its parent says, is reached once, and its entries lie within it.
  *
- * LMDB has no checksums and follows whatever it finds, so that a damaged page would crash the process
- * or a write would land on pages in use. What values hold is not checked here.
+ * LMDB has no checksums and follows whatever it finds, so that a damaged page would crash the
+ * process or a write would land on pages in use. What values hold is not checked here.
  *
- * Page: number u64, transaction u64, pad u16, flags u16, lower u16, upper u16 (or, of an overflow page,
- * its page count u32), then offsets u16 of the entries, counted from the end of this header of 24 bytes.
- * Entry: u16, u16, u16, key length u16, key, data. In a branch the first three are the child's page
- * number; in a leaf the data's length in two parts, and flags.
+ * Page: number u64, transaction u64, pad u16, flags u16, lower u16, upper u16 (or, of an overflow
+ * page, its page count u32), then offsets u16 of the entries, counted from the end of this header
+ * of 24 bytes. Entry: u16, u16, u16, key length u16, key, data. In a branch the first three are the
+ * child's page number; in a leaf the data's length in two parts, and flags.
  */
 import { getU16, getU32, getU64 } from "../base/index.ts";
 import { fstatSync, readSync } from "node:fs";
@@ -21,7 +21,10 @@ const ENTRY_HEADER_BYTES = 8;
 const FLAG_BRANCH = 1;
 const FLAG_LEAF = 2;
 const FLAG_OVERFLOW = 4;
-/** Of an entry whose data lies on pages of its own: page number u64, transaction u64, page count u64. */
+/**
+ * Of an entry whose data lies on pages of its own: page number u64, transaction u64, page count
+ * u64.
+ */
 const ENTRY_FLAG_OVERFLOW = 1;
 const OVERFLOW_REFERENCE_BYTES = 24;
 const PAGE_NUMBER_HIGH_MAX = 2 ** 16;

@@ -1,10 +1,11 @@
 /**
  * Checksums and fingerprints by native code.
  *
- * CRC32C runs on the calling thread, with the processor's own instruction where there is one. SHA-256
- * runs on a thread of its own that is started when it is first needed: at 3 us a block it would stand in
- * the way of I/O. Blocks stay where they are, the thread is told their addresses. Memory without an
- * address, and a few blocks only, are done on the calling thread: that is cheaper than asking.
+ * CRC32C runs on the calling thread, with the processor's own instruction where there is one.
+ * SHA-256 runs on a thread of its own that is started when it is first needed: at 3 us a block it
+ * would stand in the way of I/O. Blocks stay where they are, the thread is told their addresses.
+ * Memory without an address, and a few blocks only, are done on the calling thread: that is cheaper
+ * than asking.
  */
 import { BLOCK_SIZE_BYTES, CodedError, assert, crc32c, errorText } from "../base/index.ts";
 import { createHash } from "node:crypto";

@@ -20,7 +20,10 @@ export class NodeClock implements Clock {
   }
 }
 
-/** Node's timers round to whole milliseconds and may come up to one early: what is missing is waited for. */
+/**
+ * Node's timers round to whole milliseconds and may come up to one early: what is missing is waited
+ * for.
+ */
 class NodeTimer implements Timer {
   readonly #dueMs: number;
   readonly #callback: () => void;

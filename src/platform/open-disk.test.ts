@@ -1,5 +1,6 @@
 import { ok as assert, equal, deepEqual, throws } from "node:assert/strict";
-import { mkdtempSync, rmSync, statSync, truncateSync, writeFileSync } from "node:fs";
+import { execFileSync } from "node:child_process";
+import { mkdirSync, mkdtempSync, rmSync, statSync, truncateSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { CodedError, Prng } from "../base/index.ts";
@@ -35,7 +36,7 @@ for (const kind of KINDS) {
     await disk.close();
   });
 
-  test(`${kind}: more requests than run at once all complete, each once, with their own token`, async () => {
+  test(`${kind}: more requests than run at once complete once each`, async () => {
     const disk = openNew(kind, "many");
     const count = 2000;
     const memory = disk.allocate(4096 * 16);
@@ -120,7 +121,7 @@ for (const kind of KINDS) {
     await openNew(kind, "close").close();
   });
 
-  test(`${kind}: preallocated space is set aside in a new file and in one that exists`, async () => {
+  test(`${kind}: space is set aside in a new file and in one that exists`, async () => {
     const disk = openNew(kind, "preallocated", { preallocateBytes: 4 * MIB });
     assert(disk.allocatedBytes() >= 4 * MIB);
     await disk.close();
@@ -140,7 +141,7 @@ for (const kind of KINDS) {
     await disk.close();
   });
 
-  test(`${kind}: requests out of range, unaligned or without an address are bugs`, async () => {
+  test(`${kind}: requests out of range or without an address are bugs`, async () => {
     const disk = openNew(kind, "bugs");
     const memory = disk.allocate(8192);
     const done = (): void => {};
@@ -211,5 +212,31 @@ test("the environment chooses the adapter", async () => {
     throws(() => openDisk(join(folder, "environment")), coded("disk-kind-unknown"));
   } finally {
     delete process.env["DRYSTONE_DISK"];
+  }
+});
+
+test("block devices that are read-only or mounted are refused, each with its reason", async (t) => {
+  if (process.getuid?.() !== 0) return t.skip("only root may make loop devices");
+  const file = join(folder, "backing");
+  writeFileSync(file, new Uint8Array(4 * MIB));
+  const run = (program: string, ...parameters: string[]): string =>
+    execFileSync(program, parameters, { encoding: "utf8", stdio: "pipe" }).trim();
+  const readOnly = run("losetup", "--find", "--show", "--read-only", file);
+  const writable = run("losetup", "--find", "--show", file);
+  const mount = join(folder, "mount");
+  mkdirSync(mount);
+  try {
+    throws(() => openDisk(readOnly), coded("device-read-only"));
+    const disk = openDisk(writable);
+    equal(disk.sizeBytes, 4 * MIB);
+    throws(() => openDisk(writable), coded("device-in-use"));
+    await disk.close();
+    run("mkfs.ext4", "-q", writable);
+    run("mount", writable, mount);
+    throws(() => openDisk(writable), coded("device-in-use"));
+    run("umount", mount);
+  } finally {
+    run("losetup", "--detach", readOnly);
+    run("losetup", "--detach", writable);
   }
 });

@@ -1,8 +1,9 @@
 /**
- * Puts and deletes that were called for and are not in the database yet, found by key or in key order.
+ * Puts and deletes that were called for and are not in the database yet, found by key or in key
+ * order.
  *
- * A hash table of indexes in one typed array: looking up a key makes no garbage. The order of keys is
- * worked out when it is first asked for, and kept until the next change.
+ * A hash table of indexes in one typed array: looking up a key makes no garbage. The order of keys
+ * is worked out when it is first asked for, and kept until the next change.
  */
 import { assert, compareBytes, equalBytes } from "../base/index.ts";
 

@@ -1,12 +1,15 @@
 /**
- * Calls back on the libuv loop of the current thread, main or worker, when a file descriptor becomes
- * readable. Node has no interface for this; libuv's own is reached through the node binary's exports.
+ * Calls back on the libuv loop of the current thread, main or worker, when a file descriptor
+ * becomes readable. Node has no interface for this; libuv's own is reached through the node
+ * binary's exports.
  *
  * The condition is level triggered: the callback comes again until the descriptor is no longer
- * readable. Microtasks run after it as after any event. An error thrown in it is an uncaught exception.
+ * readable. Microtasks run after it as after any event. An error thrown in it is an uncaught
+ * exception.
  *
- * A thread that ends with an open handle aborts the whole process, so whatever is still open is given up
- * when the thread exits. `worker.terminate()` runs no exit handlers: ask a worker to end instead.
+ * A thread that ends with an open handle aborts the whole process, so whatever is still open is
+ * given up when the thread exits. `worker.terminate()` runs no exit handlers: ask a worker to end
+ * instead.
  */
 import { assert, assertDefined } from "../base/index.ts";
 import { PAGE_BYTES, UvPolls, mapAnonymous, uvPollBytes, uvRef, uvUnref } from "./sys.ts";

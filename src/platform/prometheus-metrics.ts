@@ -1,8 +1,10 @@
 /**
- * Metrics as numbers in memory, and their text in the exposition format of Prometheus, version 0.0.4.
+ * Metrics as numbers in memory, and their text in the exposition format of Prometheus, version
+ * 0.0.4.
  *
- * Asking again for the same name and labels gives the same number, so that two parts of the system may
- * count together. The same name as another kind, with another help text or other bounds is a bug.
+ * Asking again for the same name and labels gives the same number, so that two parts of the system
+ * may count together. The same name as another kind, with another help text or other bounds is a
+ * bug.
  */
 import { assert, assertDefined } from "../base/index.ts";
 import type { Counter, Gauge, Histogram, MetricLabels, Metrics } from "../ports/index.ts";

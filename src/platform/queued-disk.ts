@@ -1,10 +1,10 @@
 /**
- * What the real disks share: a table of requests in typed arrays, a first-in-first-out queue in front of
- * the operating system, continuation of short transfers, and the meaning of errors.
+ * What the real disks share: a table of requests in typed arrays, a first-in-first-out queue in
+ * front of the operating system, continuation of short transfers, and the meaning of errors.
  *
- * An adapter says how many requests it runs at once and how to start one; a request that finds no room
- * waits here. The table is bounded: the floors above bound what they have under way, so a full table is
- * a bug. Nothing is allocated per request.
+ * An adapter says how many requests it runs at once and how to start one; a request that finds no
+ * room waits here. The table is bounded: the floors above bound what they have under way, so a full
+ * table is a bug. Nothing is allocated per request.
  */
 import { assert, assertDefined } from "../base/index.ts";
 import type { Disk, DiskDone, DiskFault, DiskMemory } from "../ports/index.ts";
@@ -39,8 +39,8 @@ export abstract class QueuedDisk implements Disk {
   abstract readonly kind: string;
 
   /**
-   * Per slot. `progresses` counts the bytes that earlier, shorter transfers have moved; of a punch it
-   * says whether it was tried before.
+   * Per slot. `progresses` counts the bytes that earlier, shorter transfers have moved; of a punch
+   * it says whether it was tried before.
    */
   protected readonly operations: Uint8Array = new Uint8Array(DISK_REQUESTS_MAX);
   protected readonly memories: (DiskMemory | undefined)[] = [];

@@ -46,8 +46,8 @@ function holdsHandle(socket: object): socket is HandleHolder {
 }
 
 /**
- * `net.Server` makes its sockets without a way to give them a read buffer. So the connection is moved
- * to a socket that has one, and the server's own is dropped without it.
+ * `net.Server` makes its sockets without a way to give them a read buffer. So the connection is
+ * moved to a socket that has one, and the server's own is dropped without it.
  */
 export function adoptAccepted(accepted: Socket): Socket {
   const options: SocketConstructorOpts & { handle?: unknown; manualStart: boolean } = {

@@ -1,8 +1,9 @@
 /**
  * Byte streams over TCP and unix sockets, on `node:net`.
  *
- * A unix socket's path that a killed process left behind is taken over; one that somebody listens on,
- * and anything that is not a socket, is left alone. Unix sockets are for their owner and group (0660).
+ * A unix socket's path that a killed process left behind is taken over; one that somebody listens
+ * on, and anything that is not a socket, is left alone. Unix sockets are for their owner and group
+ * (0660).
  */
 import { CodedError, errorText } from "../base/index.ts";
 import { chmodSync, existsSync, lstatSync, rmSync } from "node:fs";

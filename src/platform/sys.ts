@@ -2,9 +2,9 @@
  * System calls that Node lacks, and the few exports of the node binary itself that adapters need.
  *
  * The only file that loads koffi, so that another foreign-function interface can take its place.
- * Addresses are plain numbers: user space ends below 2^47, and a BigInt per call would be garbage on
- * the data path. koffi answers a 64-bit result as a number where it is a safe integer and as a BigInt
- * beyond, which is how a failed mmap (2^64 - 1) is told from an address.
+ * Addresses are plain numbers: user space ends below 2^47, and a BigInt per call would be garbage
+ * on the data path. koffi answers a 64-bit result as a number where it is a safe integer and as a
+ * BigInt beyond, which is how a failed mmap (2^64 - 1) is told from an address.
  *
  * A function here either succeeds or throws `SystemCallError`; those on the data path return the
  * negative errno instead, as the kernel does.
@@ -95,8 +95,8 @@ export function mapFile(fd: number, offset: number, lengthBytes: number): number
 }
 
 /**
- * Puts fresh zero pages over a mapping: its real memory is free, and views that are still around read
- * zeroes instead of killing the process.
+ * Puts fresh zero pages over a mapping: its real memory is free, and views that are still around
+ * read zeroes instead of killing the process.
  */
 export function discardMapping(address: number, lengthBytes: number): void {
   const flags = MAP_PRIVATE_ANONYMOUS | MAP_FIXED_NORESERVE;
@@ -108,7 +108,21 @@ export function unmap(address: number, lengthBytes: number): void {
   checked("munmap", nativeMunmap(address, lengthBytes));
 }
 
-/** The bytes at an address, without a copy and without ownership. Any thread may make its own view. */
+const MADV_DONTNEED = 4;
+const nativeMadvise: (address: number, lengthBytes: number, advice: number) => number =
+  library.func("madvise", "int", ["uint64_t", "size_t", "int"]);
+
+/**
+ * Takes the pages of a shared file mapping out of this process. They stay in the page cache and
+ * come back when they are touched: nothing is lost, and threads that read meanwhile notice nothing.
+ */
+export function dropMappedPages(address: number, lengthBytes: number): void {
+  checked("madvise", nativeMadvise(address, lengthBytes, MADV_DONTNEED));
+}
+
+/**
+ * The bytes at an address, without a copy and without ownership. Any thread may make its own view.
+ */
 export function viewMemory(address: number, lengthBytes: number): ArrayBuffer {
   assert(address > 0 && lengthBytes > 0, "a view needs memory");
   assert(lengthBytes <= VIEW_BYTES_MAX, "a view must stay below 4 GiB");
@@ -231,7 +245,9 @@ const nativeRegister: (
   "unsigned int",
 ]);
 
-/** The ring's file descriptor, or a negative errno. `parameters` is the address of io_uring_params. */
+/**
+ * The ring's file descriptor, or a negative errno. `parameters` is the address of io_uring_params.
+ */
 export function ioUringSetup(entries: number, parameters: number): number {
   const fd = nativeSetup(SYS_IO_URING_SETUP, entries, parameters);
   return typeof fd === "number" && fd >= 0 ? fd : -koffi.errno();

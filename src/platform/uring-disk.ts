@@ -1,9 +1,9 @@
 /**
- * A disk through io_uring: the requests of a turn go to the kernel in one system call, and completions
- * come back in batches on the loop of the thread that opened the disk.
+ * A disk through io_uring: the requests of a turn go to the kernel in one system call, and
+ * completions come back in batches on the loop of the thread that opened the disk.
  *
- * Completions that are there right after handing over (reads from the page cache mostly) are taken at
- * the end of the turn, without a trip through the event loop's poll.
+ * Completions that are there right after handing over (reads from the page cache mostly) are taken
+ * at the end of the turn, without a trip through the event loop's poll.
  */
 import { assertDefined } from "../base/index.ts";
 import type { DeviceFile } from "./device-file.ts";
@@ -21,7 +21,10 @@ export class UringDisk extends QueuedDisk {
   #takingScheduled = false;
   #released = false;
 
-  /** Throws `SystemCallError` where io_uring does not exist or is forbidden. Owns `file` from then on. */
+  /**
+   * Throws `SystemCallError` where io_uring does not exist or is forbidden. Owns `file` from then
+   * on.
+   */
   constructor(file: DeviceFile) {
     const ring = new IoUring(file.fd, RING_ENTRIES);
     super(file, ring.entryCount);
@@ -34,7 +37,8 @@ export class UringDisk extends QueuedDisk {
     if (operation === FLUSH) {
       this.#ring.queue(OP_FSYNC, 0, 0, 0, slot);
     } else if (operation === PUNCH) {
-      // This operation has its length where others have an address, and its mode where they have a length.
+      // This operation has its length where others have an address, and its mode where they have a
+      // length.
       const mode = this.file.punchMode;
       this.#ring.queue(OP_FALLOCATE, this.lengths[slot]!, mode, this.offsets[slot]!, slot);
     } else {
