@@ -6,8 +6,9 @@ import * as fs from "node:fs";
 import * as path from "node:path";
 import { BLOCK_SIZE_BYTES, Prng } from "../src/base/index.ts";
 import {
-
+  JsonLog,
   LmdbMetadataStore,
+  NativeDigests,
   NodeClock,
   openDisk,
 } from "../src/platform/index.ts";
@@ -16,19 +17,6 @@ import type { Component, ComponentFault, Transaction } from "../src/store/index.
 import { figure, isWanted } from "./benchmark.ts";
 import type { Benchmark, Figure } from "./benchmark.ts";
 
-import { createHash } from "node:crypto";
-import rsCrc from "@node-rs/crc32";
-class NativeDigests {
-  crc32c(bytes: Uint8Array, start: number, end: number): number {
-    return rsCrc.crc32c(bytes.subarray(start, end) as Buffer);
-  }
-  async fingerprint(memory: { bytes: Uint8Array }, offsets: Float64Array, count: number, target: Uint8Array): Promise<void> {
-    for (let i = 0; i < count; i++) {
-      const at = offsets[i]!;
-      target.set(createHash("sha256").update(memory.bytes.subarray(at, at + 4096)).digest(), i * 32);
-    }
-  }
-}
 const CLUSTER_ID = "c1".repeat(16);
 const COMPONENT_ID = "a0".repeat(16);
 const VOLUME_BLOCKS = 65_536;
@@ -46,7 +34,7 @@ async function openBench(folder: string): Promise<{ device: Device; component: C
   fs.mkdirSync(folder, { recursive: true });
   const disk = openDisk(path.join(folder, "data"), { createSizeBytes: DEVICE_BYTES });
   const metadata = await LmdbMetadataStore.open(path.join(folder, "metadata.mdb"));
-  const log = { write: (_l: string, m: string) => console.error(m) };
+  const log = new JsonLog(process.stderr, { level: "error" });
   const ports = { disk, metadata, digests: new NativeDigests(), clock: new NodeClock(), log };
   const journalBytes = 256 << 20;
   await Device.format(ports, {
@@ -125,7 +113,15 @@ class Writer {
     this.#prng.fill(this.#source);
     const { epoch, kind } = { epoch: 1, kind: "data" as const };
     const source = this.#source;
-    this.#transaction = { epoch, sequence: 0, kind, blockIndex: 0, blockCount, source, sourceAt: 0 };
+    this.#transaction = {
+      epoch,
+      sequence: 0,
+      kind,
+      blockIndex: 0,
+      blockCount,
+      source,
+      sourceAt: 0,
+    };
   }
 
   continueAfter(sequence: number): this {
@@ -203,7 +199,11 @@ export const storeBenchmark: Benchmark = {
         const load = { depth, seconds: options.seconds, bytesEach };
         const random = workload.includes("random");
         runs.push(
-          await drive(load, (done) => writer.write(random, done), () => component.submit()),
+          await drive(
+            load,
+            (done) => writer.write(random, done),
+            () => component.submit(),
+          ),
         );
         sequence = writer.sequence;
         const held = device.stats().journal.pendingBytes;

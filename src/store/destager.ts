@@ -45,7 +45,9 @@ export interface DestageOptions {
   readonly checkpoint: (batch: MetadataBatch, frame: number, cursor: JournalCursor) => void;
   /** A round gave memory and perhaps space up, or it turned out that there is no space. */
   readonly onProgress: () => void;
-  /** Nothing that is durable and decided is left, for now. */
+  /** Whether another round is worth its cost now, although nobody waits for it. */
+  readonly isWorthwhile: () => boolean;
+  /** The last round is over: nothing is left, or what is left may wait and gather. */
   readonly onIdle: () => void;
 }
 
@@ -60,6 +62,8 @@ export class Destager {
   #stopped = false;
   #lockTail: Promise<void> = Promise.resolve();
   #outOfSpace = false;
+  /** Somebody waits for everything to be destaged. */
+  #draining = 0;
   #retryTimer: Timer | undefined;
 
   constructor(state: DeviceState, start: JournalCursor, options: DestageOptions) {
@@ -81,7 +85,7 @@ export class Destager {
     return this.#running !== undefined;
   }
 
-  /** Starts rounds until nothing decided is left. Errors end up in the device's events. */
+  /** Starts rounds, until none is worth it. Errors end up in the device's events. */
   start(): void {
     if (this.#running !== undefined || this.#stopped) return;
     this.#running = this.#loop().finally(() => {
@@ -95,9 +99,14 @@ export class Destager {
    * be now for want of space.
    */
   async drain(): Promise<void> {
-    await this.#running;
-    this.start();
-    await this.#running;
+    this.#draining++;
+    try {
+      await this.#running;
+      this.start();
+      await this.#running;
+    } finally {
+      this.#draining--;
+    }
   }
 
   /** Ends after the round under way. */
@@ -130,6 +139,7 @@ export class Destager {
       if (outcome === "wait") await this.#pause(QUARANTINE_DELAY_MS);
       else this.#options.onProgress();
       if (outcome === "failed") return;
+      if (this.#draining === 0 && !this.#options.isWorthwhile()) return;
     }
   }
 

@@ -51,6 +51,8 @@ import type { DeviceInspection } from "./superblocks.ts";
 const FILE_SYSTEM_RESERVE_BYTES_MAX: number = 64 << 20;
 /** Destage begins when journal memory is this full, or when writers have been quiet for a while. */
 const HIGH_WATER_SHARE = 0.25;
+/** Rounds follow each other while at least this much is left: small rounds cost as much as large ones. */
+const LOW_WATER_SHARE = 0.125;
 const QUIET_DELAY_MS = 500;
 
 export interface OpenOptions {
@@ -185,6 +187,7 @@ export class Device implements ComponentHost {
       blocksMax: options.destageBlocksMax ?? 8192,
       checkpoint: (batch, frame, at) => this.#putCheckpoint(batch, frame, at),
       onProgress: () => this.#progress(),
+      isWorthwhile: () => this.#waitingForRoom.length > 0 || this.#fullness() >= LOW_WATER_SHARE,
       onIdle: () => this.#idle(),
     });
     this.#reclaimer = new Reclaimer(this.state);
@@ -400,25 +403,35 @@ export class Device implements ComponentHost {
   #idle(): void {
     // What is held is not decided yet: its decision starts the next round. Waking anybody before that
     // would go round in circles.
-    if (this.state.journal.payloadBlocksHeld === 0) this.#progress();
+    const { journal } = this.state;
+    if (journal.payloadBlocksHeld === 0) this.#progress();
+    const isBehind = journal.destagedFrame < journal.durableFrame;
+    if (isBehind && !journal.hasFailed && !this.#closed) this.#awaitQuiet();
     this.#reclaimer.consider();
   }
 
   decided(): void {
-    const { journal } = this.state;
     if (this.#destager.isRunning || this.#closed) return;
-    const held = journal.payloadBlocksHeld / (journal.memorySegments * journal.segmentBlocks);
-    const full = journal.usedSegments / journal.memorySegments;
-    if (
-      this.#waitingForRoom.length > 0 ||
-      Math.max(held, full - 1 / journal.memorySegments) >= HIGH_WATER_SHARE
-    ) {
+    if (this.#waitingForRoom.length > 0 || this.#fullness() >= HIGH_WATER_SHARE) {
       this.#destager.start();
-      return;
+    } else {
+      this.#awaitQuiet();
     }
+  }
+
+  /** How much of the journal's memory is taken, from 0 to 1. */
+  #fullness(): number {
+    const { journal } = this.state;
+    const held = journal.payloadBlocksHeld / (journal.memorySegments * journal.segmentBlocks);
+    // The segment being filled never comes free.
+    return Math.max(held, (journal.usedSegments - 1) / journal.memorySegments);
+  }
+
+  /** Destages what is left once some time has passed. */
+  #awaitQuiet(): void {
     this.#quietTimer ??= this.state.clock.after(QUIET_DELAY_MS, () => {
       this.#quietTimer = undefined;
-      this.#destager.start();
+      if (!this.#closed) void this.#destager.drain();
     });
   }
 
