@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { regenerate } from "./generated-sections.ts";
-import { markdownTable } from "./markdown-table.ts";
+import { alignTables, markdownTable } from "./markdown-table.ts";
 
 const providers = new Map([["fruit", () => "apple\n"]]);
 const section = (name: string, body: string): string =>
@@ -33,4 +33,15 @@ test("table columns are as wide as their widest cell, and bars are escaped", () 
     ["x|y", "d"],
   ];
   assert.equal(markdownTable(["a", "b"], rows), expected.join("\n"));
+});
+
+test("tables that a provider laid out its own way are laid out again, text is left alone", () => {
+  const given = "Text | bar\n\n| a | b |\n|-|-|\n| long |c|\n| x\\|y | d |\n\n    | code |";
+  const rows = [
+    ["long", "c"],
+    ["x|y", "d"],
+  ];
+  const expected = `Text | bar\n\n${markdownTable(["a", "b"], rows)}\n\n    | code |`;
+  assert.equal(alignTables(given), expected);
+  assert.equal(alignTables(expected), expected);
 });

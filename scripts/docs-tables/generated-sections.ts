@@ -6,6 +6,8 @@
  *
  * What stands between is replaced by what the provider NAME renders.
  */
+import { alignTables } from "./markdown-table.ts";
+
 export type Providers = ReadonlyMap<string, () => string>;
 
 export interface Regenerated {
@@ -30,7 +32,7 @@ export function regenerate(text: string, providers: Providers): Regenerated {
     return { text, names, fault: `nothing generates "${unknown}"; there are: ${known}` };
   }
   const updated = text.replaceAll(SECTION, (_section, name: string) => {
-    const body = providers.get(name)?.().trim() ?? "";
+    const body = alignTables(providers.get(name)?.().trim() ?? "");
     return `<!-- generated: ${name} -->\n\n${body}\n\n<!-- end generated -->`;
   });
   return { text: updated, names };
