@@ -5,6 +5,7 @@
 import { commandsTable, configTable, errorsTable, requestsTable } from "../../src/host/index.ts";
 import type { DocsTable } from "../../src/host/index.ts";
 import { debianPackagesTable } from "./debian-packages-table.ts";
+import { decisionsTable } from "./decisions-table.ts";
 import { floorsTable } from "./floors-table.ts";
 import type { Providers } from "./generated-sections.ts";
 import { layoutTables } from "./layout-tables.ts";
@@ -14,6 +15,7 @@ export const providers: Providers = new Map<string, () => string>([
   ["commands", () => rendered(commandsTable())],
   ["debian-packages", debianPackagesTable],
   ["errors", () => rendered(errorsTable())],
+  ["decisions", decisionsTable],
   ["floors", floorsTable],
   ...layoutTables,
   ["host-config", () => rendered(configTable())],
