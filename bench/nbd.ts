@@ -1,10 +1,11 @@
 /**
- * Drystone as an NBD server beside qemu-nbd on a raw file and nbdkit with a disk in memory: the same client
- * (fio), the same storage, one server loaded at a time, servers interleaved within every round.
+ * Drystone as an NBD server beside qemu-nbd on a raw file and nbdkit with a disk in memory: the
+ * same client (fio), the same storage, one server loaded at a time, servers interleaved within
+ * every round.
  *
- * Like is compared with like: reads come from memory on both sides (the working set is cached), and a
- * write counts when it is durable on both sides. nbdkit's memory disk is durable never; it stands for what
- * an NBD server can reach here at all.
+ * Like is compared with like: reads come from memory on both sides (the working set is cached), and
+ * a write counts when it is durable on both sides. nbdkit's memory disk is durable never; it stands
+ * for what an NBD server can reach here at all.
  */
 import * as fs from "node:fs";
 import * as path from "node:path";
@@ -132,7 +133,9 @@ async function makeTargets(folder: string): Promise<Target[]> {
   ];
 }
 
-/** Starts a server and fills what the workloads touch with data that nothing can compress or share. */
+/**
+ * Starts a server and fills what the workloads touch with data that nothing can compress or share.
+ */
 async function prepare(target: Target): Promise<NbdAddress> {
   await target.server.start();
   const address = await target.server.volume("bench", VOLUME_BYTES);

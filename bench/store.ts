@@ -1,6 +1,7 @@
 /**
- * One device by itself, on the real adapters: durable writes and verified reads at a queue depth, and
- * destage with SHA-256, without sockets and protocol. CPU time is of the whole process, threads included.
+ * One device by itself, on the real adapters: durable writes and verified reads at a queue depth,
+ * and destage with SHA-256, without sockets and protocol. CPU time is of the whole process, threads
+ * included.
  */
 import * as fs from "node:fs";
 import * as path from "node:path";

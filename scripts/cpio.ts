@@ -1,7 +1,8 @@
 /**
  * Writes a cpio archive in the "newc" form that the Linux kernel unpacks as an initramfs
- * (Documentation/driver-api/early-userspace/buffer-format in the kernel's tree). Written here so that
- * device nodes and root ownership need no root and the result is the same byte for byte every time.
+ * (Documentation/driver-api/early-userspace/buffer-format in the kernel's tree). Written here so
+ * that device nodes and root ownership need no root and the result is the same byte for byte every
+ * time.
  */
 export interface CpioEntry {
   /** Path without a leading slash. */

@@ -1,7 +1,7 @@
 /**
- * What runs as process 1 in the test guest. It exists apart from the builder because it is a program of
- * its own: a shell script for busybox, driven by `drystone.job=` on the kernel command line, that tells
- * its story on the serial console in lines a test can wait for:
+ * What runs as process 1 in the test guest. It exists apart from the builder because it is a
+ * program of its own: a shell script for busybox, driven by `drystone.job=` on the kernel command
+ * line, that tells its story on the serial console in lines a test can wait for:
  *
  *   READY job             drivers loaded, /dev/vda is there
  *   MOUNTED created|found the file system was made, or was there already

@@ -1,11 +1,13 @@
 /**
- * Builds the test guest: a Linux kernel and an initramfs made of Debian's own packages, which boot under
- * QEMU's software emulation in a few seconds with a volume as /dev/vda. What it runs is in guest-init.ts.
+ * Builds the test guest: a Linux kernel and an initramfs made of Debian's own packages, which boot
+ * under QEMU's software emulation in a few seconds with a volume as /dev/vda. What it runs is in
+ * guest-init.ts.
  *
  *   node dist/scripts/guest.js [--json] [--refresh]     prints where the kernel and the initramfs are
  *
- * The result is kept in .cache/guest, one folder for each recipe (these scripts and the packages' versions).
- * While neither the scripts nor apt's package lists changed, a second run asks nobody and is instant.
+ * The result is kept in .cache/guest, one folder for each recipe (these scripts and the packages'
+ * versions). While neither the scripts nor apt's package lists changed, a second run asks nobody
+ * and is instant.
  */
 import { execFileSync } from "node:child_process";
 import { createHash } from "node:crypto";
@@ -49,7 +51,10 @@ const repository = path.resolve(here, "../..");
 const cacheFolder = path.join(repository, ".cache/guest");
 const aptLists = "/var/lib/apt/lists";
 
-/** The guest, built if it is not there yet. `refresh` asks apt even if nothing seems to have changed. */
+/**
+ * The guest, built if it is not there yet. `refresh` asks apt even if nothing seems to have
+ * changed.
+ */
 export function guestImage(refresh = false): GuestImage {
   const recipe = recipeHash();
   const current = readJson<CurrentImage>(path.join(cacheFolder, "current.json"));

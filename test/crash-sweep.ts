@@ -1,6 +1,6 @@
 /**
- * Runs a part of the crash sweep in a thread of its own: the test runner's bookkeeping of every promise
- * would cost more than the sweep. Reports the first failure as text.
+ * Runs a part of the crash sweep in a thread of its own: the test runner's bookkeeping of every
+ * promise would cost more than the sweep. Reports the first failure as text.
  */
 import assert from "node:assert/strict";
 import { fileURLToPath } from "node:url";

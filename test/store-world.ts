@@ -1,7 +1,7 @@
 /**
- * A device in the simulator with a model beside it. The owner here numbers transactions and commits what
- * is durable, as the object floor does; the model knows for each block what may be read after a crash:
- * the last acknowledged value, or any value sent since.
+ * A device in the simulator with a model beside it. The owner here numbers transactions and commits
+ * what is durable, as the object floor does; the model knows for each block what may be read after
+ * a crash: the last acknowledged value, or any value sent since.
  */
 import assert from "node:assert/strict";
 import { BLOCK_SIZE_BYTES, Prng } from "../src/base/index.ts";
@@ -229,7 +229,9 @@ export class StoreWorld {
   }
 }
 
-/** A bounded random workload: `count` transactions, some at once, with reads and destages between. */
+/**
+ * A bounded random workload: `count` transactions, some at once, with reads and destages between.
+ */
 export async function randomWorkload(world: StoreWorld, count: number): Promise<void> {
   const { prng } = world;
   const underWay: Promise<unknown>[] = [];
@@ -238,7 +240,8 @@ export async function randomWorkload(world: StoreWorld, count: number): Promise<
     const longest = kind === "data" ? 24 : prng.chance(0.3) ? 200 : 20;
     const length = prng.between(1, Math.min(longest, world.blockCount));
     const first = prng.below(world.blockCount - length + 1);
-    // Few different contents, so that duplicates, overwrites and drops to zero references are frequent.
+    // Few different contents, so that duplicates, overwrites and drops to zero references are
+    // frequent.
     const tags = Array.from({ length }, () => (kind === "data" ? prng.below(40) : 0));
     underWay.push(world.send(kind, first, tags));
     if (prng.chance(0.3)) await Promise.all(underWay.splice(0));

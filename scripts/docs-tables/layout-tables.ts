@@ -1,4 +1,6 @@
-/** One table per byte layout that src/format exports, named "layout:NAME". None can be forgotten. */
+/**
+ * One table per byte layout that src/format exports, named "layout:NAME". None can be forgotten.
+ */
 import * as format from "../../src/format/index.ts";
 import type { Field, Layout } from "../../src/format/index.ts";
 import { markdownTable } from "./markdown-table.ts";

@@ -1,4 +1,7 @@
-/** Golden bytes: what is on disks out there must stay readable. A change here is a new format version. */
+/**
+ * Golden bytes: what is on disks out there must stay readable. A change here is a new format
+ * version.
+ */
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { crc32c, toHex } from "../base/index.ts";

@@ -68,7 +68,10 @@ export function zeroEdges(request: IoRequest, scratch: ScratchBlocks): void {
   if (request.hasTail) scratchBytes(scratch, request.tailScratch).fill(0, 0, tailFrom);
 }
 
-/** Moves the whole blocks, which were read to the start of the target, and adds the parts around them. */
+/**
+ * Moves the whole blocks, which were read to the start of the target, and adds the parts around
+ * them.
+ */
 export function completeRead(request: IoRequest, scratch: ScratchBlocks): void {
   const target = assertDefined(request.target, "no target").bytes;
   const { targetAt, lengthBytes } = request;

@@ -17,7 +17,9 @@ export interface VolumeIo {
    * given back.
    */
   allocate(lengthBytes: number): DiskMemory;
-  /** `target` comes from `allocate`; `targetAt` is a multiple of 4096, the data follow without gaps. */
+  /**
+   * `target` comes from `allocate`; `targetAt` is a multiple of 4096, the data follow without gaps.
+   */
   read(
     target: DiskMemory,
     targetAt: number,

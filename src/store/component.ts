@@ -1,8 +1,9 @@
 import type { DiskMemory } from "../ports/index.ts";
 
 /**
- * The part of an object that lives on one device, as the object's owner sees it. Units are blocks of
- * 4096 bytes, relative to the component. The component orders nothing: it does what the owner numbers.
+ * The part of an object that lives on one device, as the object's owner sees it. Units are blocks
+ * of 4096 bytes, relative to the component. The component orders nothing: it does what the owner
+ * numbers.
  */
 export interface Component {
   readonly componentId: string;
@@ -10,17 +11,21 @@ export interface Component {
   /** Memory for the targets of `read`, where `targetAt` is a multiple of 4096. */
   allocate(lengthBytes: number): DiskMemory;
   /**
-   * Fences every owner with a lower epoch, durably, and tells what this component holds. Fails with code
+   * Fences every owner with a lower epoch, durably, and tells what this component holds. Fails with
+   * code
    * `fenced` if the component has seen a higher epoch.
    */
   open(epoch: number): Promise<ComponentOpening>;
   /**
-   * Journals one transaction. Returns false if there is no room in memory now: nothing happened, try again
-   * after `onRoom`. The payload is copied before the call returns; `done` comes once it is durable.
-   * Sequences of one component only grow.
+   * Journals one transaction. Returns false if there is no room in memory now: nothing happened,
+   * try again after `onRoom`. The payload is copied before the call returns; `done` comes once it
+   * is durable. Sequences of one component only grow.
    */
   prepare(transaction: Transaction, done: ComponentDone, token: number): boolean;
-  /** Everything up to `sequence` is decided: it may be destaged and counts as never to be taken back. */
+  /**
+   * Everything up to `sequence` is decided: it may be destaged and counts as never to be taken
+   * back.
+   */
   commit(epoch: number, sequence: number): void;
   /**
    * Reads the newest prepared contents, verified. Zeroes for holes. The owner keeps reads away from

@@ -1,7 +1,8 @@
 /**
- * Changes to the content map that one metadata batch will publish (US20160350325A1: one entry per stored
- * block with fingerprint, address and reference count; one logical entry per block with address and
- * pointer). Counts move by the net difference; an entry that ends at zero is deleted and its block freed.
+ * Changes to the content map that one metadata batch will publish (US20160350325A1: one entry per
+ * stored block with fingerprint, address and reference count; one logical entry per block with
+ * address and pointer). Counts move by the net difference; an entry that ends at zero is deleted
+ * and its block freed.
  *
  * The content id is the first half of the SHA-256 fingerprint, the entry holds the other half. Two
  * contents with the same first half get neighbouring ids, so a collision costs a probe, never data.

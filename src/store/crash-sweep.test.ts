@@ -1,7 +1,7 @@
 /**
  * The power is cut at every disk and metadata operation of a workload: everything unflushed lost,
- * everything kept, prefixes, and random subsets of 512-byte sectors. After recovery every acknowledged write
- * is there, no block is half of anything, and counts equal pointers.
+ * everything kept, prefixes, and random subsets of 512-byte sectors. After recovery every
+ * acknowledged write is there, no block is half of anything, and counts equal pointers.
  */
 import assert from "node:assert/strict";
 import { test } from "node:test";

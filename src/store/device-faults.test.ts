@@ -1,6 +1,6 @@
 /**
- * Disks lie, break and fill up. Whatever they do: wrong data is never returned, nothing acknowledged is
- * lost while a good copy of it exists, and the device says where it hurts.
+ * Disks lie, break and fill up. Whatever they do: wrong data is never returned, nothing
+ * acknowledged is lost while a good copy of it exists, and the device says where it hurts.
  */
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -38,7 +38,10 @@ async function stored(seed: number): Promise<StoreWorld> {
   return world;
 }
 
-/** A device whose power was cut with everything still in the journal: `groups` writes, one frame each. */
+/**
+ * A device whose power was cut with everything still in the journal: `groups` writes, one frame
+ * each.
+ */
 async function journalled(seed: number, groups: number): Promise<StoreWorld> {
   const world = new StoreWorld({ seed });
   await inWorld(world, async () => {

@@ -1,6 +1,6 @@
 /**
- * One device: a disk with a superblock, a journal and a block store, and a metadata store beside it.
- * Builds the parts, recovers at start, decides what may enter, and answers for the whole.
+ * One device: a disk with a superblock, a journal and a block store, and a metadata store beside
+ * it. Builds the parts, recovers at start, decides what may enter, and answers for the whole.
  */
 import { assert, BLOCK_SIZE_BYTES, CodedError, getU32 } from "../base/index.ts";
 import { DiskRequests, MetadataBatch } from "../ports/index.ts";
@@ -51,7 +51,10 @@ import type { DeviceInspection } from "./superblocks.ts";
 const FILE_SYSTEM_RESERVE_BYTES_MAX: number = 64 << 20;
 /** Destage begins when journal memory is this full, or when writers have been quiet for a while. */
 const HIGH_WATER_SHARE = 0.25;
-/** Rounds follow each other while at least this much is left: small rounds cost as much as large ones. */
+/**
+ * Rounds follow each other while at least this much is left: small rounds cost as much as large
+ * ones.
+ */
 const LOW_WATER_SHARE = 0.125;
 const QUIET_DELAY_MS = 500;
 
@@ -401,8 +404,8 @@ export class Device implements ComponentHost {
   }
 
   #idle(): void {
-    // What is held is not decided yet: its decision starts the next round. Waking anybody before that
-    // would go round in circles.
+    // What is held is not decided yet: its decision starts the next round. Waking anybody before
+    // that would go round in circles.
     const { journal } = this.state;
     if (journal.payloadBlocksHeld === 0) this.#progress();
     const isBehind = journal.destagedFrame < journal.durableFrame;

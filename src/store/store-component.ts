@@ -177,7 +177,8 @@ export class StoreComponent implements Component, JournalWaiter {
   commit(epoch: number, sequence: number): void {
     const { info } = this;
     if (epoch < info.epoch) return;
-    // The watermark is the object's: what it passes may have been refused here, or be for other components.
+    // The watermark is the object's: what it passes may have been refused here, or be for other
+    // components.
     const decided = Math.min(sequence, info.preparedSequence);
     if (decided <= info.committedSequence) return;
     info.committedSequence = decided;
