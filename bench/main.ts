@@ -17,11 +17,17 @@ import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import type { Benchmark, BenchmarkResult, Figure } from "./benchmark.ts";
 import { run as runCacheSimulator } from "./cache.ts";
+import { destageBenchmark } from "./destage.ts";
 import { nbdBenchmark } from "./nbd.ts";
 import { objectBenchmark } from "./object.ts";
 import { storeBenchmark } from "./store.ts";
 
-const BENCHMARKS: readonly Benchmark[] = [nbdBenchmark, objectBenchmark, storeBenchmark];
+const BENCHMARKS: readonly Benchmark[] = [
+  nbdBenchmark,
+  destageBenchmark,
+  objectBenchmark,
+  storeBenchmark,
+];
 /** Programs with options of their own. */
 const PROGRAMS: ReadonlyMap<string, (args: readonly string[]) => Promise<void>> = new Map([
   ["cache", runCacheSimulator],

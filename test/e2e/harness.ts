@@ -77,7 +77,7 @@ export class DevHost implements BlockServer {
       String(this.#port),
       "--json",
     ]);
-    await this.#program.waitForLine(/"ready"/, READY_MS_MAX);
+    await this.#program.waitForLine(/^\{"ready":true/, READY_MS_MAX);
   }
 
   async kill(): Promise<void> {
@@ -107,8 +107,8 @@ export class DevHost implements BlockServer {
   async volume(name: string, sizeBytes: number): Promise<NbdAddress> {
     const socket = path.join(this.folder, `${name}.sock`);
     await this.cli(["volume", "create", name, "--size", String(sizeBytes)]);
-    await this.cli(["volume", "attach", name, "--nbd", socket]);
-    return { socket, exportName: name };
+    const attached = await this.cli<{ uri: string }>(["volume", "attach", name, "--nbd", socket]);
+    return { socket, exportName: decodeURIComponent(new URL(attached.uri).pathname.slice(1)) };
   }
 }
 
