@@ -18,6 +18,8 @@ import { destagedStats } from "./stats.ts";
 const BLOCK = 4096;
 const BLOCKS = 64;
 const VOLUME_BYTES = 64 << 20;
+/** Small, because the tests search through all of it. */
+const DEVICE_SIZE = "512M";
 const EIO = 5;
 const FLIPS_PER_FILE = isLong ? 100 : 8;
 
@@ -82,7 +84,7 @@ function blockStorePlace(host: DevHost, data: Buffer): Place {
 }
 
 test("a bit flipped in a stored block is an I/O error, and the host says where", async (t) => {
-  const host = await startHost(t);
+  const host = await startHost(t, DEVICE_SIZE);
   const address = await host.volume("flip", VOLUME_BYTES);
   const data = randomBlocks(1);
   const client = await NbdClient.connect(address);
@@ -102,7 +104,7 @@ test("a bit flipped in a stored block is an I/O error, and the host says where",
 });
 
 test("a bit flipped in the journal never becomes wrong data", async (t) => {
-  const host = await startHost(t);
+  const host = await startHost(t, DEVICE_SIZE);
   const address = await host.volume("flip", VOLUME_BYTES);
   const data = randomBlocks(2);
   const client = await NbdClient.connect(address);
@@ -117,6 +119,7 @@ test("a bit flipped in the journal never becomes wrong data", async (t) => {
   } catch (error) {
     // Refusing to start is right too, if the reason is given.
     assert.match(String(error), /journal/);
+    t.diagnostic("the host refused to start");
     return;
   }
   await assertReported(host);
@@ -124,11 +127,12 @@ test("a bit flipped in the journal never becomes wrong data", async (t) => {
     (connection) => connection.close().then(() => true),
     () => false,
   );
+  t.diagnostic(`the host started, the volume is ${isOffered ? "" : "not "}offered`);
   if (isOffered) assert.ok((await refusedBlocks(address, data)).includes(17));
 });
 
 test("bits flipped in the metadata never become wrong data", async (t) => {
-  const host = await startHost(t);
+  const host = await startHost(t, DEVICE_SIZE);
   const address = await host.volume("flip", VOLUME_BYTES);
   const data = randomBlocks(3);
   const client = await NbdClient.connect(address);
@@ -141,18 +145,26 @@ test("bits flipped in the metadata never become wrong data", async (t) => {
   const files = regularFiles(host.dataFolder).filter((file) => file.endsWith(".mdb"));
   const flips = files.flatMap((file) => usedBytes(file, new Prng(3), FLIPS_PER_FILE));
   assert.ok(flips.length > 0, "there is no metadata file");
+  let refusals = 0;
+  let errors = 0;
   for (const flip of flips) {
     flipBit(flip);
     await host.start().catch(() => undefined); // Refusing to start is right too.
     const client = await NbdClient.connect(address).catch(() => undefined);
-    if (client !== undefined) {
+    if (client === undefined) refusals++;
+    else {
       await client.close();
-      await refusedBlocks(address, data);
+      const refused = await refusedBlocks(address, data);
+      if (refused.length > 0) errors++;
     }
+    assert.notEqual(host.program.signal, "SIGSEGV", `${JSON.stringify(flip)} crashed the host`);
     await host.kill();
     fs.rmSync(host.dataFolder, { recursive: true });
     await copyFolder(whole, host.dataFolder);
   }
+  t.diagnostic(
+    `${flips.length} flips: ${refusals} not served, ${errors} with I/O errors, none wrong`,
+  );
 });
 
 async function copyFolder(from: string, to: string): Promise<void> {

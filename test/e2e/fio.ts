@@ -30,9 +30,8 @@ export interface FioOptions {
 /** Throws, with fio's messages, if fio fails. */
 export async function fio(options: FioOptions): Promise<FioJob> {
   const args = ["--name=job", "--ioengine=nbd", `--uri=${options.uri}`, ...options.args];
-  const run = await runTool("fio", [...args, "--output-format=json", "--group_reporting"], {
-    timeoutMs: options.timeoutMs,
-  });
+  const output = ["--output-format=json", "--group_reporting", "--verify_state_save=0"];
+  const run = await runTool("fio", [...args, ...output], { timeoutMs: options.timeoutMs });
   // fio puts warnings in front of its JSON.
   const json = run.stdout.slice(run.stdout.search(/^\{/m));
   const report = JSON.parse(json) as { readonly jobs: readonly FioJob[] };

@@ -39,8 +39,8 @@ export async function startServer(t: TestContext): Promise<BlockServer> {
 }
 
 /** A running development host, for tests of what only Drystone has. */
-export async function startHost(t: TestContext): Promise<DevHost> {
-  const host = await DevHost.create(temporaryFolder(t));
+export async function startHost(t: TestContext, deviceSize?: string): Promise<DevHost> {
+  const host = await DevHost.create(temporaryFolder(t), deviceSize);
   t.after(() => host.kill());
   await host.start();
   return host;
@@ -53,14 +53,18 @@ export class DevHost implements BlockServer {
   readonly #port: number;
   #program: Program | undefined;
 
-  private constructor(folder: string, port: number) {
+  readonly #deviceSize: readonly string[];
+
+  private constructor(folder: string, port: number, deviceSize: string | undefined) {
     this.folder = folder;
     this.#port = port;
+    this.#deviceSize = deviceSize === undefined ? [] : ["--device-size", deviceSize];
     this.api = `http://127.0.0.1:${port}`;
   }
 
-  static async create(folder: string): Promise<DevHost> {
-    return new DevHost(folder, await freePort());
+  /** `deviceSize` as the command line takes it; default: what the file system has free. */
+  static async create(folder: string, deviceSize?: string): Promise<DevHost> {
+    return new DevHost(folder, await freePort(), deviceSize);
   }
 
   /** Where the host keeps everything. */
@@ -69,7 +73,7 @@ export class DevHost implements BlockServer {
   }
 
   async start(): Promise<void> {
-    const args = ["dev", "--hosts", "1", "--dir", this.dataFolder];
+    const args = ["dev", "--hosts", "1", "--dir", this.dataFolder, ...this.#deviceSize];
     this.#program = new Program("drystone dev", process.execPath, [
       CLI,
       ...args,

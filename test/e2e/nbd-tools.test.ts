@@ -191,6 +191,7 @@ test("fio's verified random writes of every size find no difference", async (t) 
         isLong ? "--loops=20" : "--loops=1",
       ],
       ...["--verify=crc32c", "--verify_fatal=1", "--do_verify=1", "--randseed=42"],
+      "--verify_state_save=0",
     ]);
     assert.match(stdout, /err= 0/);
   }

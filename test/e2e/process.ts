@@ -82,6 +82,11 @@ export class Program {
     return this.#hasEnded;
   }
 
+  /** The signal that ended it, if one did. */
+  get signal(): NodeJS.Signals | null {
+    return this.#child.signalCode;
+  }
+
   get transcript(): readonly string[] {
     return this.#lines;
   }
