@@ -62,7 +62,8 @@ case $job in
     while :; do
       counter=$((counter + 1))
       echo $counter | dd of=/mnt/log oflag=append conv=notrunc,fsync 2>/dev/null || fail "log"
-      printf '%12d\\n' $counter | dd of=/mnt/counter conv=notrunc,fsync 2>/dev/null || fail "counter"
+      printf '%12d\\n' $counter | dd of=/mnt/counter conv=notrunc,fsync 2>/dev/null ||
+        fail "counter"
       echo "COUNTER $counter"
     done ;;
   check)

@@ -3,7 +3,7 @@
  * under QEMU's software emulation in a few seconds with a volume as /dev/vda. What it runs is in
  * guest-init.ts.
  *
- *   node dist/scripts/guest.js [--json] [--refresh]     prints where the kernel and the initramfs are
+ *   node dist/scripts/guest.js [--json] [--refresh]     prints where kernel and initramfs are
  *
  * The result is kept in .cache/guest, one folder for each recipe (these scripts and the packages'
  * versions). While neither the scripts nor apt's package lists changed, a second run asks nobody

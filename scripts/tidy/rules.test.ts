@@ -65,6 +65,8 @@ test("long lines are reported by number, but not those that cannot be broken", (
   );
   assert.deepEqual(lineLengths(file("a.ts", `  message: "${long}",`)), []);
   assert.deepEqual(lineLengths(file("a.ts", `// see https://example.org/${long}`)), []);
+  assert.deepEqual(lineLengths(file("a.ts", `test("${long}", () => {`)), []);
+  assert.deepEqual(lineLengths(file("a.ts", ` * | ${long} | table |`)), []);
   assert.equal(lineLengths(file("a.ts", `f("${long}", g("x"), h)`)).length, 1);
 });
 

@@ -1,8 +1,9 @@
 /**
  * Scrub: is everything that the maps say true?
  *
- * - Each content's reference count equals the number of logical entries that point to it. Counts are taken in
- *   passes over slices of the content ids, so memory stays bounded whatever the device's size.
+ * - Each content's reference count equals the number of logical entries that point to it. Counts
+ *   are taken in passes over slices of the content ids, so memory stays bounded whatever the
+ *   device's size.
  * - Each stored block has the SHA-256 that its content entry says.
  * - The space map calls exactly the blocks in use that some content uses.
  * - Each region's digest and mapped-block count follow from the logical entries.

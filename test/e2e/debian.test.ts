@@ -46,8 +46,9 @@ test("copies of a Debian image are identical and stored once", { timeout: 290_00
   t.diagnostic(`one copy: ${one.uniqueBytes} unique of ${one.logicalBytes} logical bytes`);
   t.diagnostic(`two copies: unique grew by ${grown.toFixed(2)} %, ratio ${two.dedupRatio}`);
   t.diagnostic(
-    `third copy, ${images.changedFileCount} of ${images.fileCount} files (${changed.toFixed(1)} % ` +
-      `of bytes) changed: unique grew by ${added.toFixed(2)} % of one copy, ratio ${three.dedupRatio}`,
+    `third copy, ${images.changedFileCount} of ${images.fileCount} files ` +
+      `(${changed.toFixed(1)} % of bytes) changed: ` +
+      `unique grew by ${added.toFixed(2)} % of one copy, ratio ${three.dedupRatio}`,
   );
   assert.ok(one.uniqueBytes > 100 << 20, "a Debian image holds more than 100 MiB");
   assert.ok(two.uniqueBytes <= one.uniqueBytes * 1.02, `the second copy added ${grown} %`);

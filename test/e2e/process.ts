@@ -34,7 +34,8 @@ export async function runTool(
   const stderr: Buffer[] = [];
   child.stdout.on("data", (chunk: Buffer) => stdout.push(chunk));
   child.stderr.on("data", (chunk: Buffer) => stderr.push(chunk));
-  child.stdin.on("error", () => undefined); // The tool may end before it read its input; its code tells.
+  // The tool may end before it has read its input; its exit code tells.
+  child.stdin.on("error", () => undefined);
   child.stdin.end(input);
   const timer = setTimeout(() => child.kill("SIGKILL"), timeoutMs);
   const code = await exitCode(child).finally(() => clearTimeout(timer));

@@ -3,8 +3,8 @@
  * what was acknowledged:
  *
  * - an acknowledged write is there, whole;
- * - a write that was sent and not acknowledged is there or is not, block by block, and within one block
- *   of 4 KiB never in part;
+ * - a write that was sent and not acknowledged is there or is not, block by block, and within one
+ *   block of 4 KiB never in part;
  * - what was found once stays: a second crash may not bring the older content back.
  *
  * No two requests in flight touch the same block (`isFree`), so each block has one owner at a time.
