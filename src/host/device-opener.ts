@@ -17,6 +17,7 @@ import type { PlaneWorld } from "./plane-world.ts";
 
 /** What precedes the journal on a device. */
 const SUPERBLOCKS_BYTES = 1 << 20;
+const SEGMENT_BYTES = 4 << 20;
 const JOURNAL_SHARE = 16;
 const JOURNAL_BYTES_MIN = 64 << 20;
 const JOURNAL_BYTES_MAX = 256 << 20;
@@ -100,7 +101,13 @@ class DeviceOpening {
     try {
       const journalBytes = journalBytesFor(disk.sizeBytes);
       const ports = { disk, metadata, digests, clock, log };
-      await Device.format(ports, { clusterId, hostId, deviceId, journalBytes });
+      await Device.format(ports, {
+        clusterId,
+        hostId,
+        deviceId,
+        journalBytes,
+        segmentBytes: SEGMENT_BYTES,
+      });
       const wiped = found.kind === "empty" ? "" : ", what it held before is gone";
       addEvent({
         level: "info",
@@ -156,11 +163,16 @@ class DeviceOpening {
 }
 
 function openDisk(world: PlaneWorld, place: DevicePlace): Disk {
-  if (place.createSizeBytes === undefined) return world.openDisk(place.dataPath, {});
-  const preallocateBytes = SUPERBLOCKS_BYTES + journalBytesFor(place.createSizeBytes);
-  return world.openDisk(place.dataPath, {
-    createSizeBytes: place.createSizeBytes,
-    preallocateBytes,
+  const { dataPath, journalPath, createSizeBytes } = place;
+  if (journalPath === undefined) return world.openDisk(dataPath, {});
+  if (createSizeBytes === undefined) {
+    return world.openDisk(dataPath, { directWrites: true, head: { path: journalPath } });
+  }
+  const journalBytes = SUPERBLOCKS_BYTES + journalBytesFor(createSizeBytes);
+  return world.openDisk(dataPath, {
+    createSizeBytes,
+    directWrites: true,
+    head: { path: journalPath, createSizeBytes: journalBytes },
   });
 }
 
@@ -193,7 +205,9 @@ async function openMetadata(
 
 function journalBytesFor(sizeBytes: number): number {
   const share = Math.floor(sizeBytes / JOURNAL_SHARE);
-  return Math.min(JOURNAL_BYTES_MAX, Math.max(JOURNAL_BYTES_MIN, share));
+  const wanted = Math.min(JOURNAL_BYTES_MAX, Math.max(JOURNAL_BYTES_MIN, share));
+  // Whole segments: the blocks begin where the journal ends.
+  return Math.floor(wanted / SEGMENT_BYTES) * SEGMENT_BYTES;
 }
 
 /** Errors of floors that know no paths get the path that the user gave. */

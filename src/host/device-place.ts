@@ -1,18 +1,23 @@
 /**
- * Where a device's two halves are. A directory holds both: `data`, a sparse file, and `metadata`. A
- * block device is all data; its metadata is in the host's state directory, by the device's id.
+ * Where a device's parts are. A directory holds `data`, a sparse file with the blocks, `journal`, a
+ * file of its own so that flushing it waits for nothing else, and `metadata`. A block device has data
+ * and journal; its metadata is in the host's state directory, by the device's id.
  */
 import {
   accessSync,
+  closeSync,
   constants,
   existsSync,
   mkdirSync,
+  openSync,
+  readSync,
   readdirSync,
+  rmSync,
   statSync,
   statfsSync,
 } from "node:fs";
 import { join } from "node:path";
-import { CodedError, errorText, formatSize } from "../base/index.ts";
+import { BLOCK_SIZE_BYTES, CodedError, errorText, formatSize } from "../base/index.ts";
 import { systemErrorCode } from "./system-error.ts";
 
 export const DEVICE_SIZE_BYTES_MIN: number = 256 * 2 ** 20;
@@ -24,6 +29,8 @@ export interface DevicePlace {
   readonly isDirectory: boolean;
   /** The file or block device with the data. */
   readonly dataPath: string;
+  /** The file with superblocks and journal, where that is another one. */
+  readonly journalPath?: string;
   /** A directory without a device yet: the size that its data file gets. */
   readonly createSizeBytes?: number;
 }
@@ -46,10 +53,19 @@ export function findDevicePlace(path: string, sizeBytes: number | undefined): De
     );
   }
   checkWritable(path);
-  const dataPath = join(path, "data");
-  if (existsSync(dataPath)) return { path, isDirectory: true, dataPath };
+  const place = {
+    path,
+    isDirectory: true,
+    dataPath: join(path, "data"),
+    journalPath: join(path, "journal"),
+  };
+  if (existsSync(place.dataPath)) {
+    checkJournal(place);
+    return place;
+  }
+  dropUnusedJournal(place.journalPath);
   checkVacant(path);
-  return { path, isDirectory: true, dataPath, createSizeBytes: newSize(path, sizeBytes) };
+  return { ...place, createSizeBytes: newSize(path, sizeBytes) };
 }
 
 export function metadataPathOf(place: DevicePlace, devicesPath: string, deviceId: string): string {
@@ -120,18 +136,41 @@ export function writeRefusal(path: string, error: unknown): CodedError {
   );
 }
 
+function checkJournal(place: { readonly path: string; readonly journalPath: string }): void {
+  if (existsSync(place.journalPath)) return;
+  throw refusal(
+    "device-incomplete",
+    place.path,
+    `${place.path} has data, but its journal is missing`,
+    "Restore the journal from the same moment as the data",
+  );
+}
+
+/** The journal is made before the data; a crash between the two leaves one that was never used. */
+function dropUnusedJournal(path: string): void {
+  if (!existsSync(path)) return;
+  const head = Buffer.alloc(BLOCK_SIZE_BYTES);
+  const fd = openSync(path, "r");
+  try {
+    readSync(fd, head);
+  } finally {
+    closeSync(fd);
+  }
+  if (head.every((byte) => byte === 0)) rmSync(path);
+}
+
 /** Without our data file there must be nothing, or what is there is somebody's, or half of ours. */
 function checkVacant(path: string): void {
   const names = readdirSync(path).filter(
     (name) => name !== "lost+found" && !name.endsWith(".unfinished"),
   );
   if (names.length === 0) return;
-  if (names.includes("metadata")) {
+  if (names.includes("metadata") || names.includes("journal")) {
     throw refusal(
       "device-incomplete",
       path,
-      `${path} has metadata but no data`,
-      "Restore both from the same moment, or give an empty directory",
+      `${path} has metadata or a journal but no data`,
+      "Restore all from the same moment, or give an empty directory",
     );
   }
   throw refusal(

@@ -39,5 +39,8 @@ export interface PlaneIdentity {
 
 export interface DiskOpening {
   readonly createSizeBytes?: number;
-  readonly preallocateBytes?: number;
+  /** Write past the page cache, read through it. */
+  readonly directWrites?: boolean;
+  /** A second file for everything below its size. */
+  readonly head?: { readonly path: string; readonly createSizeBytes?: number };
 }

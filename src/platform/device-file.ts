@@ -56,10 +56,17 @@ export interface DeviceOptions {
   readonly sizeBytesMin?: number;
   /** Bypass the page cache. Default: block devices yes, files no. */
   readonly direct?: boolean;
+  /**
+   * Write past the page cache and read through it, where the file system can: a flush then waits
+   * for nothing but the device, and what is read often stays in the kernel's memory.
+   */
+  readonly directWrites?: boolean;
 }
 
 export class DeviceFile {
   readonly fd: number;
+  /** The same as `fd`, or a descriptor of the same file that bypasses the page cache. */
+  readonly writeFd: number;
   readonly path: string;
   readonly isBlockDevice: boolean;
   readonly isDirect: boolean;
@@ -84,7 +91,8 @@ export class DeviceFile {
     const fd = openExclusively(path, isBlockDevice, isDirect);
     try {
       lockExclusively(fd, path);
-      const device = new DeviceFile(fd, path, isBlockDevice, isDirect);
+      const writeFd = (options.directWrites ?? false) && !isDirect ? openDirectly(path, fd) : fd;
+      const device = new DeviceFile({ fd, writeFd }, path, isBlockDevice, isDirect);
       device.#check(options);
       return device;
     } catch (error) {
@@ -93,8 +101,14 @@ export class DeviceFile {
     }
   }
 
-  private constructor(fd: number, path: string, isBlockDevice: boolean, isDirect: boolean) {
+  private constructor(
+    { fd, writeFd }: { readonly fd: number; readonly writeFd: number },
+    path: string,
+    isBlockDevice: boolean,
+    isDirect: boolean,
+  ) {
     this.fd = fd;
+    this.writeFd = writeFd;
     this.path = path;
     this.isBlockDevice = isBlockDevice;
     this.isDirect = isDirect;
@@ -118,6 +132,7 @@ export class DeviceFile {
   }
 
   close(): void {
+    if (this.writeFd !== this.fd) closeSync(this.writeFd);
     closeSync(this.fd);
   }
 
@@ -166,6 +181,16 @@ function openExclusively(path: string, isBlockDevice: boolean, isDirect: boolean
     return openSync(path, flags);
   } catch (error) {
     throw openingFault(path, isBlockDevice, isDirect, error);
+  }
+}
+
+/** `fd` again where the file system has no direct I/O. */
+function openDirectly(path: string, fd: number): number {
+  try {
+    return openSync(path, constants.O_RDWR | constants.O_DIRECT);
+  } catch (error) {
+    if (systemErrorCode(error) !== "EINVAL") throw error;
+    return fd;
   }
 }
 

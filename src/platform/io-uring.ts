@@ -104,7 +104,6 @@ export class IoUring {
   readonly entryCount: number;
 
   readonly #fd: number;
-  readonly #targetFd: number;
   readonly #ringAddress: number;
   readonly #ringBytes: number;
   readonly #entriesAddress: number;
@@ -126,8 +125,7 @@ export class IoUring {
   #closed = false;
 
   /** Throws `SystemCallError`: ENOSYS or EPERM where io_uring does not exist or is forbidden. */
-  constructor(targetFd: number, entryCountWanted: number) {
-    this.#targetFd = targetFd;
+  constructor(entryCountWanted: number) {
     const { fd, params } = setUp(entryCountWanted);
     this.#fd = fd;
     this.entryCount = params[PARAM_SQ_ENTRIES]!;
@@ -166,6 +164,7 @@ export class IoUring {
    * operation says; `userData` is an integer in [0, 2^31).
    */
   queue(
+    targetFd: number,
     operation: number,
     address: number,
     lengthBytes: number,
@@ -176,7 +175,7 @@ export class IoUring {
     const at = (this.#sqTail & this.#sqMask) * SQE_WORDS;
     const entry = this.#entries;
     entry[at] = operation;
-    entry[at + 1] = this.#targetFd;
+    entry[at + 1] = targetFd;
     entry[at + 2] = offset % TWO_32;
     entry[at + 3] = offset / TWO_32;
     entry[at + 4] = address % TWO_32;

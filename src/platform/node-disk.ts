@@ -5,8 +5,8 @@
  */
 import { assertDefined } from "../base/index.ts";
 import { fdatasync, read, write } from "node:fs";
-import type { DeviceFile } from "./device-file.ts";
 import { FLUSH, PUNCH, QueuedDisk, READ } from "./queued-disk.ts";
+import type { DeviceFiles } from "./queued-disk.ts";
 import { fallocateAsync } from "./sys.ts";
 
 /** The pool runs few at a time; more would only make other users of the pool wait. */
@@ -19,18 +19,17 @@ export class NodeDisk extends QueuedDisk {
   /** One per slot, made when the slot is first used. */
   readonly #callbacks: TransferDone[] = [];
 
-  constructor(file: DeviceFile) {
-    super(file, RUNNING_MAX);
+  constructor(files: DeviceFiles) {
+    super(files, RUNNING_MAX);
   }
 
   protected override start(slot: number): void {
     const operation = this.operations[slot]!;
-    const { fd } = this.file;
+    const { fd, writeFd, punchMode } = this.fileOf(slot);
     const done = (this.#callbacks[slot] ??= this.#callback(slot));
     if (operation === FLUSH) {
-      fdatasync(fd, done);
+      fdatasync(writeFd, done);
     } else if (operation === PUNCH) {
-      const { punchMode } = this.file;
       fallocateAsync(fd, punchMode, this.offsets[slot]!, this.lengths[slot]!, (result) => {
         this.finish(slot, result);
       });
@@ -40,7 +39,7 @@ export class NodeDisk extends QueuedDisk {
       const at = this.positions[slot]! + progress;
       const offset = this.offsets[slot]! + progress;
       if (operation === READ) read(fd, bytes, at, this.remainingBytes(slot), offset, done);
-      else write(fd, bytes, at, this.remainingBytes(slot), offset, done);
+      else write(writeFd, bytes, at, this.remainingBytes(slot), offset, done);
     }
   }
 

@@ -4,6 +4,7 @@ import type { Disk } from "../ports/index.ts";
 import { DeviceFile } from "./device-file.ts";
 import type { DeviceOptions } from "./device-file.ts";
 import { NodeDisk } from "./node-disk.ts";
+import type { DeviceFiles } from "./queued-disk.ts";
 import { SystemCallError } from "./sys.ts";
 import { UringDisk } from "./uring-disk.ts";
 
@@ -12,6 +13,8 @@ export type DiskKind = "io_uring" | "node-fs";
 export interface DiskOptions extends DeviceOptions {
   /** Default: what the environment variable DRYSTONE_DISK says, or else io_uring where it works. */
   readonly kind?: DiskKind;
+  /** A second file for everything below its size; made if `createSizeBytes` is given. */
+  readonly head?: { readonly path: string; readonly createSizeBytes?: number };
 }
 
 /**
@@ -20,14 +23,15 @@ export interface DiskOptions extends DeviceOptions {
  */
 export function openDisk(path: string, options: DiskOptions = {}): Disk {
   const kind = options.kind ?? kindFromEnvironment();
-  const file = DeviceFile.open(path, options);
-  if (kind === "node-fs") return new NodeDisk(file);
+  const files = openFiles(path, options);
+  if (kind === "node-fs") return new NodeDisk(files);
   try {
-    return new UringDisk(file);
+    return new UringDisk(files);
   } catch (error) {
     if (!(error instanceof SystemCallError)) throw error;
-    if (kind === undefined) return new NodeDisk(file);
-    file.close();
+    if (kind === undefined) return new NodeDisk(files);
+    files.main.close();
+    files.head?.close();
     throw new CodedError(
       {
         code: "io-uring-unavailable",
@@ -36,6 +40,25 @@ export function openDisk(path: string, options: DiskOptions = {}): Disk {
       },
       { cause: error },
     );
+  }
+}
+
+function openFiles(path: string, options: DiskOptions): DeviceFiles {
+  if (options.head === undefined) return { main: DeviceFile.open(path, options) };
+  const { path: headPath, createSizeBytes } = options.head;
+  const { directWrites = false } = options;
+  const preallocation = createSizeBytes === undefined ? {} : { createSizeBytes };
+  // The head first: a main file without one would be taken for a device that lost its journal.
+  const head = DeviceFile.open(headPath, {
+    directWrites,
+    ...preallocation,
+    preallocateBytes: createSizeBytes ?? 0,
+  });
+  try {
+    return { main: DeviceFile.open(path, options), head };
+  } catch (error) {
+    head.close();
+    throw error;
   }
 }
 

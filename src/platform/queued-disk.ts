@@ -33,6 +33,18 @@ function faultOf(operation: number, errno: number): DiskFault {
   return FULL.has(name) ? "no-space" : "write-error";
 }
 
+/**
+ * What a disk is made of: one file or block device, or two files that share the offsets. The second
+ * has everything below its own size: a journal there is flushed without waiting for the rest.
+ */
+export interface DeviceFiles {
+  readonly main: DeviceFile;
+  readonly head?: DeviceFile;
+}
+
+/** Of a flush: the second file's turn. */
+const HEAD_FLUSHED = 1;
+
 export abstract class QueuedDisk implements Disk {
   readonly sizeBytes: number;
   readonly alignmentBytes: number;
@@ -59,7 +71,9 @@ export abstract class QueuedDisk implements Disk {
   #waitingCount = 0;
   #runningCount = 0;
 
-  protected readonly file: DeviceFile;
+  readonly #main: DeviceFile;
+  readonly #head: DeviceFile | undefined;
+  readonly #headBytes: number;
   readonly #pool = new MemoryPool();
   readonly #runningCountMax: number;
   #turnScheduled = false;
@@ -67,10 +81,12 @@ export abstract class QueuedDisk implements Disk {
   #idle: (() => void) | undefined;
   #closed: Promise<void> | undefined;
 
-  constructor(file: DeviceFile, runningCountMax: number) {
-    this.file = file;
-    this.sizeBytes = file.sizeBytes;
-    this.alignmentBytes = file.alignmentBytes;
+  constructor({ main, head }: DeviceFiles, runningCountMax: number) {
+    this.#main = main;
+    this.#head = head;
+    this.#headBytes = head?.sizeBytes ?? 0;
+    this.sizeBytes = main.sizeBytes;
+    this.alignmentBytes = Math.max(main.alignmentBytes, head?.alignmentBytes ?? 0);
     this.#runningCountMax = runningCountMax;
   }
 
@@ -115,7 +131,12 @@ export abstract class QueuedDisk implements Disk {
   }
 
   flush(done: DiskDone, token: number): void {
-    this.#request(this.#describe(FLUSH, undefined, 0, 0, 0), done, token);
+    this.flushRange(0, this.sizeBytes, done, token);
+  }
+
+  flushRange(offset: number, lengthBytes: number, done: DiskDone, token: number): void {
+    assert(lengthBytes > 0 && offset + lengthBytes <= this.sizeBytes, "a flush within the disk");
+    this.#request(this.#describe(FLUSH, undefined, 0, lengthBytes, offset), done, token);
   }
 
   punch(offset: number, lengthBytes: number, done: DiskDone, token: number): void {
@@ -135,11 +156,11 @@ export abstract class QueuedDisk implements Disk {
   }
 
   allocatedBytes(): number {
-    return this.file.allocatedBytes();
+    return this.#main.allocatedBytes() + (this.#head?.allocatedBytes() ?? 0);
   }
 
   availableBytes(): number {
-    return this.file.availableBytes();
+    return this.#main.availableBytes();
   }
 
   close(): Promise<void> {
@@ -157,10 +178,27 @@ export abstract class QueuedDisk implements Disk {
       else this.#answer(slot, faultOf(operation, -result));
     } else if (operation === READ || operation === WRITE) {
       this.#finishTransfer(slot, operation, result);
+    } else if (operation === FLUSH && this.#hasMoreToFlush(slot)) {
+      this.progresses[slot] = HEAD_FLUSHED;
+      this.#enqueue(slot);
     } else {
       this.#answer(slot, undefined);
     }
     if (this.#waitingCount > 0) this.#scheduleTurn();
+  }
+
+  /** The file that the next step of a request concerns. */
+  protected fileOf(slot: number): DeviceFile {
+    const isHead =
+      this.offsets[slot]! < this.#headBytes &&
+      (this.operations[slot] !== FLUSH || this.progresses[slot] !== HEAD_FLUSHED);
+    return isHead ? assertDefined(this.#head, "there is a second file") : this.#main;
+  }
+
+  #hasMoreToFlush(slot: number): boolean {
+    if (this.progresses[slot] === HEAD_FLUSHED || this.offsets[slot]! >= this.#headBytes)
+      return false;
+    return this.offsets[slot]! + this.lengths[slot]! > this.#headBytes;
   }
 
   /** Bytes that the next transfer of this request may move. */
@@ -172,8 +210,8 @@ export abstract class QueuedDisk implements Disk {
     if (errno === "EINTR" || errno === "EAGAIN") return true;
     if (errno !== "EOPNOTSUPP" || this.operations[slot] !== PUNCH) return false;
     // Once more: a block device that cannot discard can still be told to write zeroes.
-    if (!this.file.isBlockDevice || this.progresses[slot] !== 0) return false;
-    this.file.punchMode = FALLOCATE_ZERO_RANGE | FALLOCATE_KEEP_SIZE;
+    if (!this.#main.isBlockDevice || this.progresses[slot] !== 0) return false;
+    this.#main.punchMode = FALLOCATE_ZERO_RANGE | FALLOCATE_KEEP_SIZE;
     this.progresses[slot] = 1;
     return true;
   }
@@ -260,6 +298,8 @@ export abstract class QueuedDisk implements Disk {
     assert(lengthBytes > 0 && lengthBytes % this.alignmentBytes === 0, "a length is aligned");
     assert(offset >= 0 && offset % this.alignmentBytes === 0, "an offset is aligned");
     assert(offset + lengthBytes <= this.sizeBytes, "a request stays within the disk");
+    const straddles = offset < this.#headBytes && offset + lengthBytes > this.#headBytes;
+    assert(!straddles, "a request stays within one file");
   }
 
   async #close(): Promise<void> {
@@ -271,6 +311,7 @@ export abstract class QueuedDisk implements Disk {
     }
     await this.release();
     this.#pool.release();
-    this.file.close();
+    this.#main.close();
+    this.#head?.close();
   }
 }

@@ -6,10 +6,10 @@
  * at the end of the turn, without a trip through the event loop's poll.
  */
 import { assertDefined } from "../base/index.ts";
-import type { DeviceFile } from "./device-file.ts";
 import { IoUring, OP_FALLOCATE, OP_FSYNC, OP_READ, OP_WRITE } from "./io-uring.ts";
 import { PollWatcher } from "./poll-watcher.ts";
 import { FLUSH, PUNCH, QueuedDisk, READ } from "./queued-disk.ts";
+import type { DeviceFiles } from "./queued-disk.ts";
 
 /** Requests in the kernel's hands at once. */
 const RING_ENTRIES = 256;
@@ -22,32 +22,34 @@ export class UringDisk extends QueuedDisk {
   #released = false;
 
   /**
-   * Throws `SystemCallError` where io_uring does not exist or is forbidden. Owns `file` from then
-   * on.
+   * Throws `SystemCallError` where io_uring does not exist or is forbidden. Owns `files` from
+   * then on.
    */
-  constructor(file: DeviceFile) {
-    const ring = new IoUring(file.fd, RING_ENTRIES);
-    super(file, ring.entryCount);
+  constructor(files: DeviceFiles) {
+    const ring = new IoUring(RING_ENTRIES);
+    super(files, ring.entryCount);
     this.#ring = ring;
     this.#watcher = new PollWatcher(ring.eventFd, this.#onReadable, () => ring.close());
   }
 
   protected override start(slot: number): void {
     const operation = this.operations[slot]!;
+    const file = this.fileOf(slot);
     if (operation === FLUSH) {
-      this.#ring.queue(OP_FSYNC, 0, 0, 0, slot);
+      this.#ring.queue(file.writeFd, OP_FSYNC, 0, 0, 0, slot);
     } else if (operation === PUNCH) {
       // This operation has its length where others have an address, and its mode where they have a
       // length.
-      const mode = this.file.punchMode;
-      this.#ring.queue(OP_FALLOCATE, this.lengths[slot]!, mode, this.offsets[slot]!, slot);
+      const length = this.lengths[slot]!;
+      this.#ring.queue(file.fd, OP_FALLOCATE, length, file.punchMode, this.offsets[slot]!, slot);
     } else {
       const memory = assertDefined(this.memories[slot], "a transfer has memory");
       const progress = this.progresses[slot]!;
       const address = memory.handle.address + this.positions[slot]! + progress;
       const offset = this.offsets[slot]! + progress;
-      const code = operation === READ ? OP_READ : OP_WRITE;
-      this.#ring.queue(code, address, this.remainingBytes(slot), offset, slot);
+      const length = this.remainingBytes(slot);
+      if (operation === READ) this.#ring.queue(file.fd, OP_READ, address, length, offset, slot);
+      else this.#ring.queue(file.writeFd, OP_WRITE, address, length, offset, slot);
     }
   }
 

@@ -37,6 +37,12 @@ export class DiskRequests {
     await this.#run("flush", (token) => this.#disk.flush(this.#done, token));
   }
 
+  async flushRange(offset: number, lengthBytes: number): Promise<void> {
+    await this.#run("flush", (token) => {
+      this.#disk.flushRange(offset, lengthBytes, this.#done, token);
+    });
+  }
+
   async punch(offset: number, lengthBytes: number): Promise<void> {
     await this.#run(`punch of ${lengthBytes} bytes at ${offset}`, (token) => {
       this.#disk.punch(offset, lengthBytes, this.#done, token);

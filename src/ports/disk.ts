@@ -40,6 +40,11 @@ export interface Disk {
     token: number,
   ): void;
   flush(done: DiskDone, token: number): void;
+  /**
+   * As `flush`, for the writes that lie within the range. What lies elsewhere may or may not become
+   * durable: a disk made of several files need not wait for all of them.
+   */
+  flushRange(offset: number, lengthBytes: number, done: DiskDone, token: number): void;
   /** Gives space back; the range reads as zeroes afterwards. */
   punch(offset: number, lengthBytes: number, done: DiskDone, token: number): void;
   /**

@@ -129,12 +129,13 @@ export class DiskMedium implements SimMedium {
     }
   }
 
-  /** Everything that had completed when the flush was requested is durable. */
-  flush(completions: number): void {
+  /** What had completed when the flush was requested and lies within the range is durable. */
+  flush(completions: number, offset = 0, end: number = this.sizeBytes): void {
     const covered: MediumWrite[] = [];
     const rest: MediumWrite[] = [];
     for (const write of this.#unflushed) {
-      const isCovered = write.completion !== 0 && write.completion <= completions;
+      const isWithin = write.offset >= offset && write.offset + write.lengthBytes <= end;
+      const isCovered = isWithin && write.completion !== 0 && write.completion <= completions;
       (isCovered ? covered : rest).push(write);
     }
     covered.sort((a, b) => a.completion - b.completion);

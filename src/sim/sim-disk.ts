@@ -125,11 +125,16 @@ export class SimDisk implements Disk {
   }
 
   flush(done: DiskDone, token: number): void {
-    this.#check(0, this.alignmentBytes);
+    this.flushRange(0, this.sizeBytes, done, token);
+  }
+
+  /** Nothing outside the range becomes durable by it. */
+  flushRange(offset: number, lengthBytes: number, done: DiskDone, token: number): void {
+    this.#check(offset, lengthBytes);
     const covered = this.medium.completions;
-    this.#machine.operationRequested("flush", 0, 0);
+    this.#machine.operationRequested("flush", offset, lengthBytes);
     this.#later(this.flushLatency, () => {
-      if (!this.#isGone) this.medium.flush(covered);
+      if (!this.#isGone) this.medium.flush(covered, offset, offset + lengthBytes);
       done(token, this.#isGone ? "gone" : undefined);
     });
   }

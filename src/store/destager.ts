@@ -307,7 +307,7 @@ export class Destager {
    */
   async #writeBlocks(writes: BlockWrite[]): Promise<void> {
     if (writes.length === 0) return;
-    const { journal, requests, counters } = this.#state;
+    const { journal, requests, counters, superblock } = this.#state;
     writes.sort((a, b) => a.physical - b.physical);
     let pendingWrites: Promise<void>[] = [];
     let staged = 0;
@@ -336,7 +336,7 @@ export class Destager {
     }
     await Promise.all(pendingWrites);
     counters.writtenBlocks += writes.length;
-    await requests.flush();
+    await requests.flushRange(superblock.blocksOffset, superblock.blockCount * BLOCK_SIZE_BYTES);
   }
 
   async #write(

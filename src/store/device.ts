@@ -44,7 +44,12 @@ import type { ScrubOptions, ScrubReport } from "./scrub.ts";
 import { SpaceMap } from "./space-map.ts";
 import { StoreComponent } from "./store-component.ts";
 import type { Admission, ComponentHost } from "./store-component.ts";
-import { inspectDisk, requireSuperblock, writeSuperblocks } from "./superblocks.ts";
+import {
+  inspectDisk,
+  requireSuperblock,
+  writeBlankJournal,
+  writeSuperblocks,
+} from "./superblocks.ts";
 import type { DeviceInspection } from "./superblocks.ts";
 
 /** Room that is left to the metadata store and the file system; less on small devices. */
@@ -94,6 +99,7 @@ export class Device implements ComponentHost {
   /** Makes an empty device. The caller has made sure that what is there may be destroyed. */
   static async format(ports: DevicePorts, options: FormatOptions): Promise<void> {
     const superblock = planDevice(ports.disk.sizeBytes, ports.clock.wallMs(), options);
+    await writeBlankJournal(ports.disk, superblock);
     await commitCheckpoint(ports.metadata, {
       incarnation: 0,
       frameNumber: 0,

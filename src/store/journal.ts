@@ -320,7 +320,8 @@ export class Journal {
     this.#writesLeft--;
     if (this.#writesLeft > 0) return;
     if (this.#failed) return this.#fail();
-    this.#disk.flush(this.#flushed, 0);
+    const { offset, segmentBytes, segmentCount } = this.geometry;
+    this.#disk.flushRange(offset, segmentBytes * segmentCount, this.#flushed, 0);
     this.#disk.submit();
   };
 

@@ -78,6 +78,20 @@ export async function writeSuperblocks(disk: Disk, superblock: Superblock): Prom
   }
 }
 
+/**
+ * Writes zeroes over the journal once, so that no later write there has to allocate anything: on a file
+ * system that would make every flush wait for the file system's own journal.
+ */
+export async function writeBlankJournal(disk: Disk, superblock: Superblock): Promise<void> {
+  const { journalOffset, segmentBytes, segmentCount } = superblock;
+  const requests = new DiskRequests(disk);
+  const memory = disk.allocate(segmentBytes);
+  for (let segment = 0; segment < segmentCount; segment++) {
+    await requests.write(memory, 0, segmentBytes, journalOffset + segment * segmentBytes);
+  }
+  await requests.flush();
+}
+
 /** The superblock of a device of this cluster; every other finding is an error with its reason. */
 export function requireSuperblock(found: DeviceInspection, clusterId: string): Superblock {
   const fail = (code: string, message: string, hint: string): never => {

@@ -164,6 +164,16 @@ const durability: Record<string, DiskTest> = {
     assert.equal(again.sizeBytes, DISK_CONFORMANCE_BYTES);
     await again.close();
   },
+  "a write within a flushed range survives reopening": async (world, disk, requests) => {
+    const memory = filled(disk, 4 * PAGE, 23);
+    const expected = memory.bytes.slice();
+    await requests.write(memory, 0, 4 * PAGE, 5 * PAGE);
+    await requests.flushRange(5 * PAGE, 4 * PAGE);
+    await disk.close();
+    const again = await world.reopen();
+    await assertHolds(again, 5 * PAGE, expected);
+    await again.close();
+  },
   "a flushed punch survives reopening": async (world, disk, requests) => {
     const memory = filled(disk, 4 * PAGE, 22);
     await requests.write(memory, 0, 4 * PAGE, 0);
