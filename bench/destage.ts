@@ -1,7 +1,8 @@
 /**
- * How fast one device moves committed blocks from its journal to the block store, and what that costs:
- * fingerprints (SHA-256), content map, large writes, one metadata transaction per batch. The journal's own
- * writes are done before the clock starts. Beside it SHA-256 alone, which is what destage cannot beat.
+ * How fast one device moves committed blocks from its journal to the block store, and what that
+ * costs: fingerprints (SHA-256), content map, large writes, one metadata transaction per batch. The
+ * journal's own writes are done before the clock starts. Beside it SHA-256 alone, which is what
+ * destage cannot beat.
  */
 import * as fs from "node:fs";
 import * as path from "node:path";

@@ -1,7 +1,7 @@
 /**
  * Where a device's parts are. A directory holds `data`, a sparse file with the blocks, `journal`, a
- * file of its own so that flushing it waits for nothing else, and `metadata`. A block device has data
- * and journal; its metadata is in the host's state directory, by the device's id.
+ * file of its own so that flushing it waits for nothing else, and `metadata`. A block device has
+ * data and journal; its metadata is in the host's state directory, by the device's id.
  */
 import {
   accessSync,

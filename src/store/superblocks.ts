@@ -79,8 +79,8 @@ export async function writeSuperblocks(disk: Disk, superblock: Superblock): Prom
 }
 
 /**
- * Writes zeroes over the journal once, so that no later write there has to allocate anything: on a file
- * system that would make every flush wait for the file system's own journal.
+ * Writes zeroes over the journal once, so that no later write there has to allocate anything: on a
+ * file system that would make every flush wait for the file system's own journal.
  */
 export async function writeBlankJournal(disk: Disk, superblock: Superblock): Promise<void> {
   const { journalOffset, segmentBytes, segmentCount } = superblock;

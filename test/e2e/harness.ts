@@ -1,6 +1,6 @@
 /**
- * A development host under test: the real command line on a folder and a port of its own, ready when it
- * says so, killed or stopped at will, and gone after the test whatever happened in between.
+ * A development host under test: the real command line on a folder and a port of its own, ready
+ * when it says so, killed or stopped at will, and gone after the test whatever happened in between.
  */
 import * as fs from "node:fs";
 import * as net from "node:net";
