@@ -32,6 +32,8 @@ const PAGES_PER_UPDATE_MAX = 1024;
 const STAGING_BLOCKS = 1024;
 /** Runs at least this long are written from journal memory, without a copy. */
 const DIRECT_RUN_BLOCKS_MIN = 8;
+/** Blocks that are mapped in one go: clients' requests run in between. */
+const MAPPED_AT_ONCE = 512;
 const RETRY_DELAY_MS = 200;
 /** How long to wait for reads that keep freed blocks from being used again. */
 const QUARANTINE_DELAY_MS = 2;
@@ -62,8 +64,8 @@ export class Destager {
   #stopped = false;
   #lockTail: Promise<void> = Promise.resolve();
   #outOfSpace = false;
-  /** Somebody waits for everything to be destaged. */
-  #draining = 0;
+  /** Somebody waits until the frames up to this one are destaged. */
+  #drainTarget = 0;
   #retryTimer: Timer | undefined;
 
   constructor(state: DeviceState, start: JournalCursor, options: DestageOptions) {
@@ -99,14 +101,11 @@ export class Destager {
    * be now for want of space.
    */
   async drain(): Promise<void> {
-    this.#draining++;
-    try {
-      await this.#running;
-      this.start();
-      await this.#running;
-    } finally {
-      this.#draining--;
-    }
+    // Writers may go on for ever: only what is durable by now is waited for.
+    this.#drainTarget = Math.max(this.#drainTarget, this.#state.journal.durableFrame);
+    await this.#running;
+    this.start();
+    await this.#running;
   }
 
   /** Ends after the round under way. */
@@ -139,7 +138,8 @@ export class Destager {
       if (outcome === "wait") await this.#pause(QUARANTINE_DELAY_MS);
       else this.#options.onProgress();
       if (outcome === "failed") return;
-      if (this.#draining === 0 && !this.#options.isWorthwhile()) return;
+      const isWaitedFor = this.#state.journal.destagedFrame < this.#drainTarget;
+      if (!isWaitedFor && !this.#options.isWorthwhile()) return;
     }
   }
 
@@ -208,7 +208,7 @@ export class Destager {
     const update = new MapUpdate(this.#state);
     try {
       const dataKeys = await this.#fingerprint();
-      const writes = this.#mapBlocks(update, dataKeys);
+      const writes = await this.#mapBlocks(update, dataKeys);
       await this.#writeBlocks(writes);
       const repaired = writes.filter(({ isRepair }) => isRepair);
       for (const component of batch.touched) {
@@ -271,12 +271,14 @@ export class Destager {
   }
 
   /** Points every block of the batch at its content; returns what has to be written. */
-  #mapBlocks(update: MapUpdate, dataKeys: Float64Array): BlockWrite[] {
+  async #mapBlocks(update: MapUpdate, dataKeys: Float64Array): Promise<BlockWrite[]> {
     const { journal, components, badBlocks, counters } = this.#state;
     const batch = this.#batch;
     const writes: BlockWrite[] = [];
     let dataIndex = 0;
+    let mapped = 0;
     for (const key of batch.keys) {
+      if (++mapped % MAPPED_AT_ONCE === 0) await this.#pause(0);
       const location = batch.locationOf(key);
       const sequence = batch.sequenceOf(key);
       const isData = location >= 0;

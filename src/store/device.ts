@@ -55,12 +55,12 @@ import type { DeviceInspection } from "./superblocks.ts";
 /** Room that is left to the metadata store and the file system; less on small devices. */
 const FILE_SYSTEM_RESERVE_BYTES_MAX: number = 64 << 20;
 /** Destage begins when journal memory is this full, or when writers have been quiet for a while. */
-const HIGH_WATER_SHARE = 0.25;
+const HIGH_WATER_SHARE = 0.5;
 /**
  * Rounds follow each other while at least this much is left: small rounds cost as much as large
  * ones.
  */
-const LOW_WATER_SHARE = 0.125;
+const LOW_WATER_SHARE = 0.4;
 const QUIET_DELAY_MS = 500;
 
 export interface OpenOptions {
