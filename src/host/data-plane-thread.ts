@@ -9,6 +9,9 @@ import type { ControlMethods, DataPlaneMethods, WatchMethods } from "./data-plan
 import type { PlaneIdentity } from "./plane-world.ts";
 import { RpcPeer } from "./rpc.ts";
 
+/** The data path leaves next to no garbage, and a larger nursery would only be memory. */
+const YOUNG_GENERATION_MB = 16;
+
 type WorkerMethods = DataPlaneMethods & WatchMethods;
 
 export class DataPlaneThread {
@@ -23,6 +26,7 @@ export class DataPlaneThread {
   ) {
     this.#worker = new Worker(new URL("./data-worker.js", import.meta.url), {
       workerData: identity,
+      resourceLimits: { maxYoungGenerationSizeMb: YOUNG_GENERATION_MB },
     });
     this.peer = new RpcPeer(this.#worker, control);
     let cause: unknown;

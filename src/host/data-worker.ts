@@ -5,9 +5,8 @@
  */
 import { parentPort, workerData } from "node:worker_threads";
 import { assert } from "../base/index.ts";
-import { LmdbMetadataStore, NodeClock, StreamNetwork, openDisk } from "../platform/index.ts";
+import { LmdbMetadataStore, NativeDigests, NodeClock, StreamNetwork, openDisk } from "../platform/index.ts";
 import type { Log } from "../ports/index.ts";
-import { BlockDigests } from "./block-digests.ts";
 import { DataPlane } from "./data-plane.ts";
 import type { ControlMethods, DataPlaneMethods, WatchMethods } from "./data-plane-port.ts";
 import { RemoteDirectory } from "./directory-link.ts";
@@ -24,11 +23,12 @@ function main(): void {
       peer.call("log", { level, message, fields: fields ?? {} }).catch(() => undefined);
     },
   };
+  const digests = new NativeDigests();
   const plane = new DataPlane({
     clock: new NodeClock(),
     log,
     network: new StreamNetwork(),
-    digests: new BlockDigests(),
+    digests,
     directory,
     identity: workerData as PlaneIdentity, // Made by DataPlaneThread in the same process.
     newId,
@@ -36,12 +36,16 @@ function main(): void {
     openMetadata: (path, mustExist) => LmdbMetadataStore.open(path, { mustExist }),
     addEvent: (event) => void peer.call("addEvent", event).catch(() => undefined),
   });
-  const local = methodsOf(plane, directory.watchMethods);
+  const local = methodsOf(plane, directory.watchMethods, () => digests.close());
   const peer: RpcPeer<typeof local, ControlMethods> = new RpcPeer(parentPort, local);
 }
 
 /** Only these can be called from outside, whatever else the classes have. */
-function methodsOf(plane: DataPlane, watch: WatchMethods): DataPlaneMethods & WatchMethods {
+function methodsOf(
+  plane: DataPlane,
+  watch: WatchMethods,
+  closeDigests: () => Promise<void>,
+): DataPlaneMethods & WatchMethods {
   return {
     openDevice: (request) => plane.openDevice(request),
     recover: () => plane.recover(),
@@ -55,7 +59,10 @@ function methodsOf(plane: DataPlane, watch: WatchMethods): DataPlaneMethods & Wa
     attach: (request) => plane.attach(request),
     detach: (name) => plane.detach(name),
     stats: () => plane.stats(),
-    close: () => plane.close(),
+    close: async () => {
+      await plane.close();
+      await closeDigests();
+    },
     watchEvent: (request) => watch.watchEvent(request),
     watchLost: (watchId) => watch.watchLost(watchId),
   };

@@ -1,4 +1,5 @@
 /** `GET /metrics`: what `stats` and `status` know, in Prometheus' text format. */
+import { PrometheusMetrics } from "../platform/index.ts";
 import { version } from "./version.ts";
 import type { StatsView, StatusView } from "./views.ts";
 
@@ -10,12 +11,16 @@ interface Family {
 }
 
 export function metricsText(stats: StatsView, status: StatusView): string {
-  const families = [
-    ...hostFamilies(stats, status),
-    ...deviceFamilies(status),
-    ...volumeFamilies(stats),
-  ];
-  return families.map(familyText).join("");
+  // Made anew for each scrape: what was deleted leaves no samples behind.
+  const metrics = new PrometheusMetrics();
+  const all = [...hostFamilies(stats, status), ...deviceFamilies(status), ...volumeFamilies(stats)];
+  for (const { name, type, help, samples } of all) {
+    for (const [labels, value] of samples) {
+      if (type === "gauge") metrics.gauge(name, help, labels).set(value);
+      else metrics.counter(name, help, labels).add(value);
+    }
+  }
+  return metrics.exposition();
 }
 
 function hostFamilies(stats: StatsView, status: StatusView): Family[] {
@@ -105,17 +110,4 @@ function volumeFamilies(stats: StatsView): Family[] {
       samples: volumes.map(({ name, logicalBytes }) => [{ volume: name }, logicalBytes ?? 0]),
     },
   ];
-}
-
-function familyText({ name, type, help, samples }: Family): string {
-  const lines = samples.map(([labels, value]) => `${name}${labelsText(labels)} ${value}\n`);
-  return `# HELP ${name} ${help}\n# TYPE ${name} ${type}\n${lines.join("")}`;
-}
-
-function labelsText(labels: Readonly<Record<string, string>>): string {
-  const pairs = Object.entries(labels).map(
-    ([name, value]) =>
-      `${name}="${value.replace(/[\\"\n]/g, (c) => (c === "\n" ? "\\n" : `\\${c}`))}"`,
-  );
-  return pairs.length === 0 ? "" : `{${pairs.join(",")}}`;
 }
