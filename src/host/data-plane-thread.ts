@@ -17,6 +17,7 @@ type WorkerMethods = DataPlaneMethods & WatchMethods;
 export class DataPlaneThread {
   readonly peer: RpcPeer<ControlMethods, WorkerMethods>;
   readonly #worker: Worker;
+  readonly #ended: Promise<void>;
   #isStopping = false;
 
   constructor(
@@ -33,21 +34,25 @@ export class DataPlaneThread {
     this.#worker.on("error", (error) => {
       cause = error;
     });
-    this.#worker.on("exit", (code) => {
-      const error = died(code, cause);
-      this.peer.fail(error);
-      if (!this.#isStopping) onDeath(error);
+    this.#ended = new Promise((resolve) => {
+      this.#worker.on("exit", (code) => {
+        const error = died(code, cause);
+        this.peer.fail(error);
+        if (!this.#isStopping) onDeath(error);
+        resolve();
+      });
     });
   }
 
-  /** Closes the data plane, then ends the worker. */
+  /**
+   * Closes the data plane and waits for the worker to end by itself: ending it from here while the
+   * loop still closes handles would abort the process.
+   */
   async close(): Promise<void> {
-    try {
-      await this.peer.call("close", undefined);
-    } finally {
-      this.#isStopping = true;
-      await this.#worker.terminate();
-    }
+    const closed = this.peer.call("close", undefined);
+    this.#isStopping = true;
+    await closed;
+    await this.#ended;
   }
 }
 

@@ -5,7 +5,13 @@
  */
 import { parentPort, workerData } from "node:worker_threads";
 import { assert } from "../base/index.ts";
-import { LmdbMetadataStore, NativeDigests, NodeClock, StreamNetwork, openDisk } from "../platform/index.ts";
+import {
+  LmdbMetadataStore,
+  NativeDigests,
+  NodeClock,
+  StreamNetwork,
+  openDisk,
+} from "../platform/index.ts";
 import type { Log } from "../ports/index.ts";
 import { DataPlane } from "./data-plane.ts";
 import type { ControlMethods, DataPlaneMethods, WatchMethods } from "./data-plane-port.ts";
@@ -36,15 +42,20 @@ function main(): void {
     openMetadata: (path, mustExist) => LmdbMetadataStore.open(path, { mustExist }),
     addEvent: (event) => void peer.call("addEvent", event).catch(() => undefined),
   });
-  const local = methodsOf(plane, directory.watchMethods, () => digests.close());
-  const peer: RpcPeer<typeof local, ControlMethods> = new RpcPeer(parentPort, local);
+  const port = parentPort;
+  const local = methodsOf(plane, directory.watchMethods, async () => {
+    await digests.close();
+    // After the answer has left. With the port gone nothing keeps the loop, and the thread ends.
+    setImmediate(() => port.close());
+  });
+  const peer: RpcPeer<typeof local, ControlMethods> = new RpcPeer(port, local);
 }
 
 /** Only these can be called from outside, whatever else the classes have. */
 function methodsOf(
   plane: DataPlane,
   watch: WatchMethods,
-  closeDigests: () => Promise<void>,
+  finish: () => Promise<void>,
 ): DataPlaneMethods & WatchMethods {
   return {
     openDevice: (request) => plane.openDevice(request),
@@ -61,7 +72,7 @@ function methodsOf(
     stats: () => plane.stats(),
     close: async () => {
       await plane.close();
-      await closeDigests();
+      await finish();
     },
     watchEvent: (request) => watch.watchEvent(request),
     watchLost: (watchId) => watch.watchLost(watchId),

@@ -9,6 +9,7 @@ import { dirname, join, resolve } from "node:path";
 import { CodedError, errorText } from "../base/index.ts";
 import { JsonLog } from "../platform/index.ts";
 import { runForeground } from "./foreground.ts";
+import { MEMORY_BYTES_DEFAULT } from "./host-config.ts";
 import type { HostConfig } from "./host-config.ts";
 import type { HostProcess } from "./host-process.ts";
 import { parseAddress } from "./names.ts";
@@ -20,7 +21,6 @@ const DIR_DEFAULT = ".drystone-dev";
 const DEVICE_SIZE_BYTES_MAX = 64 * 2 ** 30;
 const DEMO_SIZE_BYTES = 10 * 2 ** 30;
 const LOG_BYTES_MAX = 16 * 2 ** 20;
-const MEMORY_BYTES = 128 * 2 ** 20;
 
 export interface DevHostOptions {
   readonly hosts?: number;
@@ -73,7 +73,7 @@ function devConfig(folder: string, options: DevHostOptions): HostConfig {
     stateDir: join(folder, "h1", "state"),
     apiAddress: { host: "127.0.0.1", port: options.apiPort ?? API_PORT_DEFAULT },
     devices: [{ path: device, sizeBytes: options.deviceSizeBytes ?? defaultDeviceSize(folder) }],
-    memoryBytes: MEMORY_BYTES,
+    memoryBytes: MEMORY_BYTES_DEFAULT,
   };
 }
 

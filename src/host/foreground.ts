@@ -8,7 +8,6 @@ import type { HostConfig } from "./host-config.ts";
 import { HostProcess } from "./host-process.ts";
 
 const STOP_SIGNALS = ["SIGTERM", "SIGINT", "SIGHUP"] as const;
-const EXIT_FORCED = 1;
 /** A terminal signals the whole process group, and a parent such as npm passes it on once more. */
 const SAME_SIGNAL_MS = 500;
 
@@ -33,8 +32,13 @@ export async function runForeground(run: Foreground): Promise<number> {
   death.catch(() => undefined); // The races below see it.
   const starting = HostProcess.start({ config, wipe, log, onDeath: (error) => reportDeath(error) });
   const host = await Promise.race([starting, death]);
-  const serving = run.ready(host).then(() => stop);
-  await Promise.race([serving, stop, death]);
+  try {
+    const serving = run.ready(host).then(() => stop);
+    await Promise.race([serving, stop, death]);
+  } catch (error) {
+    await host.close();
+    throw error;
+  }
   return (await host.close()) ? 0 : 1;
 }
 
@@ -47,7 +51,8 @@ function stopRequested(message: (text: string) => void): Promise<void> {
         if (firstMs !== undefined) {
           if (nowMs - firstMs < SAME_SIGNAL_MS) return;
           message(`${signal} again: ending at once`);
-          process.exit(EXIT_FORCED);
+          // An orderly exit would wait for the other threads; what is acknowledged is durable.
+          process.kill(process.pid, "SIGKILL");
         }
         firstMs = nowMs;
         message(`${signal}: stopping; once more ends at once`);
