@@ -51,8 +51,11 @@ export class DataPlaneThread {
   async close(): Promise<void> {
     const closed = this.peer.call("close", undefined);
     this.#isStopping = true;
-    await closed;
-    await this.#ended;
+    try {
+      await closed;
+    } finally {
+      await this.#ended;
+    }
   }
 }
 

@@ -71,8 +71,11 @@ function methodsOf(
     detach: (name) => plane.detach(name),
     stats: () => plane.stats(),
     close: async () => {
-      await plane.close();
-      await finish();
+      try {
+        await plane.close();
+      } finally {
+        await finish();
+      }
     },
     watchEvent: (request) => watch.watchEvent(request),
     watchLost: (watchId) => watch.watchLost(watchId),

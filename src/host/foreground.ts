@@ -8,6 +8,8 @@ import type { HostConfig } from "./host-config.ts";
 import { HostProcess } from "./host-process.ts";
 
 const STOP_SIGNALS = ["SIGTERM", "SIGINT", "SIGHUP"] as const;
+/** How long a process may live on whose parts could not all be closed. */
+const LINGER_MS_MAX = 5000;
 /** A terminal signals the whole process group, and a parent such as npm passes it on once more. */
 const SAME_SIGNAL_MS = 500;
 
@@ -31,15 +33,29 @@ export async function runForeground(run: Foreground): Promise<number> {
   });
   death.catch(() => undefined); // The races below see it.
   const starting = HostProcess.start({ config, wipe, log, onDeath: (error) => reportDeath(error) });
-  const host = await Promise.race([starting, death]);
+  const host = await Promise.race([starting, death]).catch((error: unknown) => {
+    endSoon();
+    throw error;
+  });
   try {
     const serving = run.ready(host).then(() => stop);
     await Promise.race([serving, stop, death]);
   } catch (error) {
-    await host.close();
+    await closeOrKill(host);
     throw error;
   }
-  return (await host.close()) ? 0 : 1;
+  return (await closeOrKill(host)) ? 0 : 1;
+}
+
+async function closeOrKill(host: HostProcess): Promise<boolean> {
+  const isClean = await host.close();
+  if (!isClean) endSoon();
+  return isClean;
+}
+
+/** What could not be closed may keep the process alive for ever; what is acknowledged is durable. */
+function endSoon(): void {
+  setTimeout(() => process.kill(process.pid, "SIGKILL"), LINGER_MS_MAX).unref();
 }
 
 function stopRequested(message: (text: string) => void): Promise<void> {

@@ -487,16 +487,23 @@ export class Device implements ComponentHost {
     await this.#reclaimer.run();
   }
 
-  /** Destages what is decided, then stops. Requests under way must have been answered. */
+  /**
+   * Destages what is decided, then stops. Requests under way must have been answered. Metadata and
+   * disk are let go of even if that fails: what is decided stays in the journal.
+   */
   async close(): Promise<void> {
     if (this.#closed) return;
-    if (!this.state.journal.hasFailed) await this.#destager.drain();
-    this.#closed = true;
-    this.#quietTimer?.cancel();
-    await this.#destager.stop();
-    await this.#reclaimer.stop();
-    await this.state.metadata.close();
-    await this.state.disk.close();
+    try {
+      if (!this.state.journal.hasFailed) await this.#destager.drain();
+      this.#closed = true;
+      await this.#destager.stop();
+    } finally {
+      this.#closed = true;
+      this.#quietTimer?.cancel();
+      await this.#reclaimer.stop();
+      await this.state.metadata.close();
+      await this.state.disk.close();
+    }
   }
 }
 
