@@ -16,13 +16,15 @@ import {
 import { Device } from "../src/store/index.ts";
 import type { Component, ComponentFault, Transaction } from "../src/store/index.ts";
 import { figure, isWanted } from "./benchmark.ts";
-import type { Benchmark, Figure } from "./benchmark.ts";
+import type { Benchmark, BenchmarkOptions, Figure } from "./benchmark.ts";
 
 const CLUSTER_ID = "c1".repeat(16);
 const COMPONENT_ID = "a0".repeat(16);
 const VOLUME_BLOCKS = 65_536;
 const DEVICE_BYTES = 2 ** 31;
 const JOURNAL_BYTES = 256 << 20;
+
+type Answer = (fault: ComponentFault | undefined) => void;
 
 interface Run {
   readonly operations: number;
@@ -62,7 +64,7 @@ async function openBench(folder: string): Promise<{ device: Device; component: C
 /** Keeps `depth` requests under way for `seconds`; `start` begins one and calls back at its end. */
 function drive(
   run: { readonly depth: number; readonly seconds: number; readonly bytesEach: number },
-  start: (done: (fault: ComponentFault | undefined) => void) => void,
+  start: (done: Answer) => void,
   submit: () => void,
 ): Promise<Run> {
   const cpu = process.cpuUsage();
@@ -139,7 +141,7 @@ class Writer {
   }
 
   /** Random places, or one after the other; every block is different. */
-  write(random: boolean, done: (fault: ComponentFault | undefined) => void): void {
+  write(random: boolean, done: Answer): void {
     const transaction = this.#transaction;
     const places = VOLUME_BLOCKS / transaction.blockCount;
     const place = random ? this.#prng.below(places) : this.#next++ % places;
@@ -185,82 +187,96 @@ function figuresOf(workload: string, runs: readonly Run[]): Figure[] {
   ];
 }
 
+class StoreRuns {
+  readonly figures: Figure[] = [];
+  readonly #options: BenchmarkOptions;
+  readonly #device: Device;
+  readonly #component: Component;
+  #sequence = 0;
+
+  constructor(options: BenchmarkOptions, device: Device, component: Component) {
+    this.#options = options;
+    this.#device = device;
+    this.#component = component;
+  }
+
+  /** Random or sequential by the workload's name; each round ends with destage, measured apart. */
+  async writes(workload: string, blocks: number, depth: number): Promise<void> {
+    const { rounds, seconds, workloads } = this.#options;
+    if (!isWanted(workload, workloads)) return;
+    const runs: Run[] = [];
+    const destages: Run[] = [];
+    const isRandom = workload.includes("random");
+    for (let round = 0; round < rounds; round++) {
+      const writer = new Writer(this.#component, blocks).continueAfter(this.#sequence);
+      const load = { depth, seconds, bytesEach: blocks * BLOCK_SIZE_BYTES };
+      const start = (done: Answer): void => writer.write(isRandom, done);
+      runs.push(await drive(load, start, () => this.#component.submit()));
+      this.#sequence = writer.sequence;
+      destages.push(await this.#destage());
+      this.#options.progress(`${workload} ${round + 1}/${rounds}`);
+    }
+    this.figures.push(...figuresOf(workload, runs));
+    this.figures.push(...figuresOf(`${workload}, destage`, destages));
+  }
+
+  async #destage(): Promise<Run> {
+    const bytes = this.#device.stats().journal.pendingBytes;
+    const cpu = process.cpuUsage();
+    const begin = performance.now();
+    await this.#device.destage();
+    const used = process.cpuUsage(cpu);
+    return {
+      operations: Math.max(1, bytes / BLOCK_SIZE_BYTES),
+      seconds: (performance.now() - begin) / 1000,
+      cpuSeconds: (used.user + used.system) / 1e6,
+      bytes,
+    };
+  }
+
+  async reads(workload: string, depth: number): Promise<void> {
+    const { rounds, seconds, workloads } = this.#options;
+    if (!isWanted(workload, workloads)) return;
+    const runs: Run[] = [];
+    const prng = new Prng(3);
+    const component = this.#component;
+    const memories = Array.from({ length: depth }, () => component.allocate(BLOCK_SIZE_BYTES));
+    const start = (done: Answer): void => {
+      const memory = memories.pop()!;
+      const answer = (_token: number, fault: ComponentFault | undefined): void => {
+        memories.push(memory);
+        done(fault);
+      };
+      component.read(memory, 0, prng.below(VOLUME_BLOCKS), 1, answer, 0);
+    };
+    for (let round = 0; round < rounds; round++) {
+      const load = { depth, seconds, bytesEach: BLOCK_SIZE_BYTES };
+      runs.push(await drive(load, start, () => component.submit()));
+      this.#options.progress(`${workload} ${round + 1}/${rounds}`);
+    }
+    this.figures.push(...figuresOf(workload, runs));
+  }
+}
+
 export const storeBenchmark: Benchmark = {
   name: "store",
   summary: "one device without protocol: durable writes, verified reads, destage",
   defaults: { rounds: 3, seconds: 2, folder: "/dev/shm" },
   async run(options) {
-    const figures: Figure[] = [];
     const folder = path.join(options.folder, `drystone-bench-store-${process.pid}`);
     const { device, component } = await openBench(folder);
     // The product's timers keep no process alive; a benchmark that waits for one must.
     const alive = setInterval(() => {}, 60_000);
-    let sequence = 0;
-    const writes = async (workload: string, blocks: number, depth: number): Promise<void> => {
-      if (!isWanted(workload, options.workloads)) return;
-      const runs: Run[] = [];
-      const destages: Run[] = [];
-      for (let round = 0; round < options.rounds; round++) {
-        const writer = new Writer(component, blocks).continueAfter(sequence);
-        const bytesEach = blocks * BLOCK_SIZE_BYTES;
-        const load = { depth, seconds: options.seconds, bytesEach };
-        const random = workload.includes("random");
-        runs.push(
-          await drive(
-            load,
-            (done) => writer.write(random, done),
-            () => component.submit(),
-          ),
-        );
-        sequence = writer.sequence;
-        const held = device.stats().journal.pendingBytes;
-        const cpu = process.cpuUsage();
-        const begin = performance.now();
-        await device.destage();
-        const used = process.cpuUsage(cpu);
-        destages.push({
-          operations: Math.max(1, held / BLOCK_SIZE_BYTES),
-          seconds: (performance.now() - begin) / 1000,
-          cpuSeconds: (used.user + used.system) / 1e6,
-          bytes: held,
-        });
-        options.progress(`${workload} ${round + 1}/${options.rounds}`);
-      }
-      figures.push(...figuresOf(workload, runs), ...figuresOf(`${workload}, destage`, destages));
-    };
-    const reads = async (workload: string, depth: number): Promise<void> => {
-      if (!isWanted(workload, options.workloads)) return;
-      const runs: Run[] = [];
-      const prng = new Prng(3);
-      const memories = Array.from({ length: depth }, () => component.allocate(BLOCK_SIZE_BYTES));
-      for (let round = 0; round < options.rounds; round++) {
-        runs.push(
-          await drive(
-            { depth, seconds: options.seconds, bytesEach: BLOCK_SIZE_BYTES },
-            (done) => {
-              const memory = memories.pop()!;
-              const block = prng.below(VOLUME_BLOCKS);
-              const answer = (_token: number, fault: ComponentFault | undefined): void => {
-                memories.push(memory);
-                done(fault);
-              };
-              component.read(memory, 0, block, 1, answer, 0);
-            },
-            () => component.submit(),
-          ),
-        );
-        options.progress(`${workload} ${round + 1}/${options.rounds}`);
-      }
-      figures.push(...figuresOf(workload, runs));
-    };
-    await writes("sequential 128k write QD8", 32, 8);
-    await writes("random 4k write QD32", 1, 32);
-    await writes("random 4k write QD1", 1, 1);
-    await reads("random 4k read QD32", 32);
-    await reads("random 4k read QD1", 1);
+    const runs = new StoreRuns(options, device, component);
+    await runs.writes("sequential 128k write QD8", 32, 8);
+    await runs.writes("random 4k write QD32", 1, 32);
+    await runs.writes("random 4k write QD1", 1, 1);
+    await runs.reads("random 4k read QD32", 32);
+    await runs.reads("random 4k read QD1", 1);
     await device.close();
     clearInterval(alive);
     fs.rmSync(folder, { recursive: true, force: true });
-    return { figures, notes: ["every write is durable when answered; every block is different"] };
+    const notes = ["every write is durable when answered; every block is different"];
+    return { figures: runs.figures, notes };
   },
 };
