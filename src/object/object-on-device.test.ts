@@ -154,7 +154,7 @@ test("over a device, what was acknowledged outlives power cuts, untorn", async (
       const outcome = await host.machine.run(async () => {
         const requests = await host.start();
         await verify(requests, history, what);
-        const at = host.machine.operationCount + 1 + prng.below(120);
+        const at = host.machine.operationCount + 1 + prng.below(50);
         host.machine.cutPowerAt(at, { kind: "random", seed: prng.u32() });
         await work(requests, history, prng);
         finishedCount++;

@@ -4,10 +4,10 @@
  */
 import { assert, BLOCK_SIZE_BYTES, CodedError, getU32 } from "../base/index.ts";
 import { DiskRequests, MetadataBatch } from "../ports/index.ts";
-import type { Timer } from "../ports/index.ts";
 import { badBlockKey, checkpointKey } from "../format/index.ts";
 import type { Superblock } from "../format/index.ts";
 import { BlockCache } from "./block-cache.ts";
+import { COMPONENTS_MAX } from "./block-table.ts";
 import type { Component, Transaction } from "./component.ts";
 import { ComponentTable } from "./component-table.ts";
 import type { ComponentInfo } from "./component-table.ts";
@@ -25,6 +25,7 @@ import {
   readCheckpoint,
 } from "./device-records.ts";
 import type { Checkpoint } from "./device-records.ts";
+import { DeviceRoom } from "./device-room.ts";
 import { geometryOf, planDevice } from "./device-plan.ts";
 import type { FormatOptions } from "./device-plan.ts";
 import { newCounters } from "./device-state.ts";
@@ -52,17 +53,6 @@ import {
 } from "./superblocks.ts";
 import type { DeviceInspection } from "./superblocks.ts";
 
-/** Room that is left to the metadata store and the file system; less on small devices. */
-const FILE_SYSTEM_RESERVE_BYTES_MAX: number = 64 << 20;
-/** Destage begins when journal memory is this full, or when writers have been quiet for a while. */
-const HIGH_WATER_SHARE = 0.5;
-/**
- * Rounds follow each other while at least this much is left: small rounds cost as much as large
- * ones.
- */
-const LOW_WATER_SHARE = 0.4;
-const QUIET_DELAY_MS = 500;
-
 export interface OpenOptions {
   readonly clusterId: string;
   /** Memory for undestaged writes; at least three journal segments. Default 64 MiB. */
@@ -82,13 +72,10 @@ export class Device implements ComponentHost {
   readonly reader: Reader;
   readonly #destager: Destager;
   readonly #reclaimer: Reclaimer;
+  readonly #room: DeviceRoom;
   readonly #live = new Map<number, StoreComponent>();
   readonly #listeners = new Set<(event: DeviceEvent) => void>();
   #checkpoint: Checkpoint;
-  #waitingForRoom: (() => void)[] = [];
-  #quietTimer: Timer | undefined;
-  #availableBlocks = 0;
-  #admittedSinceSample = 0;
   #closed = false;
 
   /** What a disk holds, without changing anything. */
@@ -195,12 +182,12 @@ export class Device implements ComponentHost {
     this.#destager = new Destager(this.state, cursor, {
       blocksMax: options.destageBlocksMax ?? 8192,
       checkpoint: (batch, frame, at) => this.#putCheckpoint(batch, frame, at),
-      onProgress: () => this.#progress(),
-      isWorthwhile: () => this.#waitingForRoom.length > 0 || this.#fullness() >= LOW_WATER_SHARE,
-      onIdle: () => this.#idle(),
+      onProgress: () => this.#room.wake(),
+      isWorthwhile: () => this.#room.wantsDestage,
+      onIdle: () => this.#room.destageEnded(),
     });
     this.#reclaimer = new Reclaimer(this.state);
-    this.#sampleSpace();
+    this.#room = new DeviceRoom(this.state, this.#destager, this.#reclaimer);
     journal.onGroupDone(() => this.#groupDone());
   }
 
@@ -298,6 +285,13 @@ export class Device implements ComponentHost {
         message: `component ${componentId} exists`,
       });
     }
+    if (this.#checkpoint.componentNext >= COMPONENTS_MAX) {
+      throw new CodedError({
+        code: "component-limit",
+        message: `device ${this.deviceId} has made ${COMPONENTS_MAX} components, its limit`,
+        hint: "Move its volumes to another device and format it anew",
+      });
+    }
     const info: ComponentInfo = {
       index: this.#checkpoint.componentNext,
       componentId,
@@ -346,7 +340,7 @@ export class Device implements ComponentHost {
 
   async #remove(info: ComponentInfo): Promise<void> {
     await this.#destager.exclusive(() => deleteComponentMaps(this.state, info));
-    this.#progress();
+    this.#room.wake();
   }
 
   #resumeDeletions(): void {
@@ -362,91 +356,21 @@ export class Device implements ComponentHost {
     await this.#destager.exclusive(() => commitComponent(this.state.metadata, info));
   }
 
-  // What may enter.
-
   admit(kind: Transaction["kind"], blockCount: number): Admission {
-    const { journal, pending, space } = this.state;
-    if (journal.hasFailed || this.#closed) return "write-error";
-    if (this.#destager.isOutOfSpace) return "no-space";
-    if (!pending.hasRoom(kind, blockCount)) return this.#later();
-    if (kind !== "data") return "taken";
-    this.#admittedSinceSample += blockCount;
-    if (this.#admittedSinceSample >= 4096) this.#sampleSpace();
-    const wanted = journal.payloadBlocksHeld + blockCount;
-    const free = Math.min(
-      space.freeBlocks + space.quarantinedBlocks,
-      space.unpunchedBlocks + space.quarantinedBlocks + this.#availableBlocks,
-    );
-    if (wanted <= free) return "taken";
-    // What waits in the journal may turn out to be duplicates: find out before saying no.
-    return journal.payloadBlocksHeld > 0 || this.#destager.isRunning ? this.#later() : "no-space";
-  }
-
-  #later(): Admission {
-    this.#destager.start();
-    return "later";
-  }
-
-  #sampleSpace(): void {
-    this.#admittedSinceSample = 0;
-    const { disk } = this.state;
-    const reserve = Math.min(FILE_SYSTEM_RESERVE_BYTES_MAX, disk.sizeBytes / 16);
-    const available = disk.availableBytes() - reserve;
-    this.#availableBlocks = Math.max(0, Math.floor(available / BLOCK_SIZE_BYTES));
+    return this.#room.admit(kind, blockCount);
   }
 
   onRoom(callback: () => void): void {
-    this.#waitingForRoom.push(callback);
-    // Nobody may be left waiting for a destage that is not under way.
-    this.#destager.start();
-  }
-
-  /** Whoever was refused may try again. */
-  #progress(): void {
-    this.#sampleSpace();
-    const waiting = this.#waitingForRoom;
-    this.#waitingForRoom = [];
-    for (const callback of waiting) callback();
-  }
-
-  #idle(): void {
-    // What is held is not decided yet: its decision starts the next round. Waking anybody before
-    // that would go round in circles.
-    const { journal } = this.state;
-    if (journal.payloadBlocksHeld === 0) this.#progress();
-    const isBehind = journal.destagedFrame < journal.durableFrame;
-    if (isBehind && !journal.hasFailed && !this.#closed) this.#awaitQuiet();
-    this.#reclaimer.consider();
+    this.#room.onRoom(callback);
   }
 
   decided(): void {
-    if (this.#destager.isRunning || this.#closed) return;
-    if (this.#waitingForRoom.length > 0 || this.#fullness() >= HIGH_WATER_SHARE) {
-      this.#destager.start();
-    } else {
-      this.#awaitQuiet();
-    }
-  }
-
-  /** How much of the journal's memory is taken, from 0 to 1. */
-  #fullness(): number {
-    const { journal } = this.state;
-    const held = journal.payloadBlocksHeld / (journal.memorySegments * journal.segmentBlocks);
-    // The segment being filled never comes free.
-    return Math.max(held, (journal.usedSegments - 1) / journal.memorySegments);
-  }
-
-  /** Destages what is left once some time has passed. */
-  #awaitQuiet(): void {
-    this.#quietTimer ??= this.state.clock.after(QUIET_DELAY_MS, () => {
-      this.#quietTimer = undefined;
-      if (!this.#closed) void this.#destager.drain();
-    });
+    this.#room.decided();
   }
 
   #groupDone(): void {
     if (!this.state.journal.hasFailed) return;
-    this.#progress();
+    this.#room.wake();
     this.#emit({
       kind: "device-failed",
       level: "error",
@@ -499,7 +423,7 @@ export class Device implements ComponentHost {
       await this.#destager.stop();
     } finally {
       this.#closed = true;
-      this.#quietTimer?.cancel();
+      this.#room.close();
       await this.#reclaimer.stop();
       await this.state.metadata.close();
       await this.state.disk.close();

@@ -8,7 +8,6 @@
 import { getU32, REGION_BLOCKS, setU32 } from "../base/index.ts";
 import type { MetadataStore } from "../ports/index.ts";
 import {
-  PAGE_BLOCKS,
   PAGES_PER_GROUP,
   regionsKey,
   REGIONS_PER_GROUP,
@@ -74,12 +73,6 @@ export class RegionGroup {
 export function regionGroupOfPage(page: number): number {
   return Math.floor(page / PAGES_PER_GROUP);
 }
-
-export function regionGroupOfBlock(blockIndex: number): number {
-  return Math.floor(blockIndex / GROUP_BLOCKS);
-}
-
-export const REGION_GROUP_PAGES: number = GROUP_BLOCKS / PAGE_BLOCKS;
 
 export class RegionMap {
   readonly #metadata: MetadataStore;

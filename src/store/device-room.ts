@@ -1,0 +1,140 @@
+/**
+ * What may enter a device, and when destage runs: the two sides of one budget. Journal memory is bounded,
+ * and every journalled block may need a block of its own, so a write is admitted only while both last.
+ *
+ * Destage works best in large rounds: it starts when journal memory is half full, when a writer waits, or
+ * when things have been quiet for a while.
+ */
+import { BLOCK_SIZE_BYTES } from "../base/index.ts";
+import type { Timer } from "../ports/index.ts";
+import type { Transaction } from "./component.ts";
+import type { Destager } from "./destager.ts";
+import type { DeviceState } from "./device-state.ts";
+import type { Reclaimer } from "./reclaimer.ts";
+import type { Admission } from "./store-component.ts";
+
+/** Room that is left to the metadata store and the file system; less on small devices. */
+const FILE_SYSTEM_RESERVE_BYTES_MAX: number = 64 << 20;
+const FILE_SYSTEM_RESERVE_SHARE = 1 / 16;
+/** Admitted blocks after which the file system is asked again how much room it has. */
+const SAMPLE_BLOCKS = 4096;
+/** Destage begins when journal memory is this full. */
+const HIGH_WATER_SHARE = 0.5;
+/** Rounds follow each other while at least this much is left: small rounds cost as much as large. */
+const LOW_WATER_SHARE = 0.4;
+const QUIET_DELAY_MS = 500;
+
+export class DeviceRoom {
+  readonly #state: DeviceState;
+  readonly #destager: Destager;
+  readonly #reclaimer: Reclaimer;
+  #waiting: (() => void)[] = [];
+  #quietTimer: Timer | undefined;
+  #availableBlocks = 0;
+  #admittedSinceSample = 0;
+  #closed = false;
+
+  constructor(state: DeviceState, destager: Destager, reclaimer: Reclaimer) {
+    this.#state = state;
+    this.#destager = destager;
+    this.#reclaimer = reclaimer;
+    this.#sampleSpace();
+  }
+
+  admit(kind: Transaction["kind"], blockCount: number): Admission {
+    const { journal, pending } = this.#state;
+    if (journal.hasFailed || this.#closed) return "write-error";
+    if (this.#destager.isOutOfSpace) return "no-space";
+    if (!pending.hasRoom(kind, blockCount)) return this.#later();
+    if (kind !== "data") return "taken";
+    this.#admittedSinceSample += blockCount;
+    if (this.#admittedSinceSample >= SAMPLE_BLOCKS) this.#sampleSpace();
+    const wanted = journal.payloadBlocksHeld + blockCount;
+    if (wanted <= this.#freeBlocks()) return "taken";
+    // The last look at the file system may be old.
+    this.#sampleSpace();
+    if (wanted <= this.#freeBlocks()) return "taken";
+    // What waits in the journal may turn out to be duplicates: find out before saying no.
+    return journal.payloadBlocksHeld > 0 || this.#destager.isRunning ? this.#later() : "no-space";
+  }
+
+  /** Blocks that both the space map and the file system have room for. */
+  #freeBlocks(): number {
+    const { space } = this.#state;
+    const occupied = space.unpunchedBlocks + space.quarantinedBlocks;
+    return Math.min(space.freeBlocks + space.quarantinedBlocks, occupied + this.#availableBlocks);
+  }
+
+  #later(): Admission {
+    this.#destager.start();
+    return "later";
+  }
+
+  #sampleSpace(): void {
+    this.#admittedSinceSample = 0;
+    const { disk } = this.#state;
+    const share = disk.sizeBytes * FILE_SYSTEM_RESERVE_SHARE;
+    const reserve = Math.min(FILE_SYSTEM_RESERVE_BYTES_MAX, share);
+    const available = disk.availableBytes() - reserve;
+    this.#availableBlocks = Math.max(0, Math.floor(available / BLOCK_SIZE_BYTES));
+  }
+
+  /** Calls back once when a refused transaction is worth trying again. */
+  onRoom(callback: () => void): void {
+    this.#waiting.push(callback);
+    // Nobody may be left waiting for a destage that is not under way.
+    this.#destager.start();
+  }
+
+  /** Memory or space came free, or it is certain that none will. */
+  wake(): void {
+    this.#sampleSpace();
+    const waiting = this.#waiting;
+    this.#waiting = [];
+    for (const callback of waiting) callback();
+  }
+
+  /** Whether another destage round should follow at once. */
+  get wantsDestage(): boolean {
+    return this.#waiting.length > 0 || this.#fullness() >= LOW_WATER_SHARE;
+  }
+
+  /** Transactions were decided: they may be destaged. */
+  decided(): void {
+    if (this.#destager.isRunning || this.#closed) return;
+    const isUrgent = this.#waiting.length > 0 || this.#fullness() >= HIGH_WATER_SHARE;
+    if (isUrgent) this.#destager.start();
+    else this.#awaitQuiet();
+  }
+
+  destageEnded(): void {
+    // What is held is not decided yet: its decision starts the next round. Waking anybody before that
+    // would go round in circles.
+    const { journal } = this.#state;
+    if (journal.payloadBlocksHeld === 0) this.wake();
+    const isBehind = journal.destagedFrame < journal.durableFrame;
+    if (isBehind && !journal.hasFailed && !this.#closed) this.#awaitQuiet();
+    this.#reclaimer.consider();
+  }
+
+  /** How much of the journal's memory is taken, from 0 to 1. */
+  #fullness(): number {
+    const { journal } = this.#state;
+    const held = journal.payloadBlocksHeld / (journal.memorySegments * journal.segmentBlocks);
+    // The segment being filled never comes free.
+    return Math.max(held, (journal.usedSegments - 1) / journal.memorySegments);
+  }
+
+  /** Destages what is left once some time has passed. */
+  #awaitQuiet(): void {
+    this.#quietTimer ??= this.#state.clock.after(QUIET_DELAY_MS, () => {
+      this.#quietTimer = undefined;
+      if (!this.#closed) void this.#destager.drain();
+    });
+  }
+
+  close(): void {
+    this.#closed = true;
+    this.#quietTimer?.cancel();
+  }
+}
