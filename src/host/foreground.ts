@@ -53,7 +53,9 @@ async function closeOrKill(host: HostProcess): Promise<boolean> {
   return isClean;
 }
 
-/** What could not be closed may keep the process alive for ever; what is acknowledged is durable. */
+/**
+ * What could not be closed may keep the process alive for ever; what is acknowledged is durable.
+ */
 function endSoon(): void {
   setTimeout(() => process.kill(process.pid, "SIGKILL"), LINGER_MS_MAX).unref();
 }

@@ -1,9 +1,10 @@
 /**
- * What may enter a device, and when destage runs: the two sides of one budget. Journal memory is bounded,
- * and every journalled block may need a block of its own, so a write is admitted only while both last.
+ * What may enter a device, and when destage runs: the two sides of one budget. Journal memory is
+ * bounded, and every journalled block may need a block of its own, so a write is admitted only
+ * while both last.
  *
- * Destage works best in large rounds: it starts when journal memory is half full, when a writer waits, or
- * when things have been quiet for a while.
+ * Destage works best in large rounds: it starts when journal memory is half full, when a writer
+ * waits, or when things have been quiet for a while.
  */
 import { BLOCK_SIZE_BYTES } from "../base/index.ts";
 import type { Timer } from "../ports/index.ts";
@@ -20,7 +21,9 @@ const FILE_SYSTEM_RESERVE_SHARE = 1 / 16;
 const SAMPLE_BLOCKS = 4096;
 /** Destage begins when journal memory is this full. */
 const HIGH_WATER_SHARE = 0.5;
-/** Rounds follow each other while at least this much is left: small rounds cost as much as large. */
+/**
+ * Rounds follow each other while at least this much is left: small rounds cost as much as large.
+ */
 const LOW_WATER_SHARE = 0.4;
 const QUIET_DELAY_MS = 500;
 
@@ -108,8 +111,8 @@ export class DeviceRoom {
   }
 
   destageEnded(): void {
-    // What is held is not decided yet: its decision starts the next round. Waking anybody before that
-    // would go round in circles.
+    // What is held is not decided yet: its decision starts the next round. Waking anybody before
+    // that would go round in circles.
     const { journal } = this.#state;
     if (journal.payloadBlocksHeld === 0) this.wake();
     const isBehind = journal.destagedFrame < journal.durableFrame;

@@ -417,12 +417,11 @@ export class Device implements ComponentHost {
    */
   async close(): Promise<void> {
     if (this.#closed) return;
+    this.#closed = true;
     try {
       if (!this.state.journal.hasFailed) await this.#destager.drain();
-      this.#closed = true;
       await this.#destager.stop();
     } finally {
-      this.#closed = true;
       this.#room.close();
       await this.#reclaimer.stop();
       await this.state.metadata.close();
