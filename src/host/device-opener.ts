@@ -131,7 +131,7 @@ class DeviceOpening {
       {
         clusterId,
         journalMemoryBytes: Math.floor(memoryBytesPerDevice * 0.45),
-        blockCacheBytes: Math.floor(memoryBytesPerDevice * 0.43),
+        blockCacheBytes: Math.floor(memoryBytesPerDevice * 0.35),
         pageCacheBytes: Math.floor(memoryBytesPerDevice * 0.12),
         onEvent,
       },

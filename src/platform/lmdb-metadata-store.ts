@@ -35,6 +35,9 @@ import { systemErrorCode } from "./sys.ts";
 /** Address space only: neither memory nor disk is taken before it is needed. */
 const MAP_BYTES_DEFAULT = 256 * 2 ** 30;
 const FIRST_KEY = new Uint8Array([0]);
+/** Random reads touch a page of 4 KiB each: 16 MiB between two looks. */
+const READS_PER_CHECK = 4096;
+const LIMITING_INTERVAL_MS = 20;
 /** Distinct lengths of values for which a view of the read buffer is kept. */
 const VIEWS_MAX = 64;
 
@@ -64,6 +67,9 @@ export class LmdbMetadataStore implements MetadataStore {
   readonly #views = new Map<number, Uint8Array>();
   #gathering = new Group();
   #underWay: Group | undefined;
+  /** Since resident memory was last looked at: each may have touched a page. */
+  #reads = 0;
+  #limiter: NodeJS.Timeout | undefined;
   #visits = 0;
   #closing = false;
   #idle: (() => void) | undefined;
@@ -105,12 +111,18 @@ export class LmdbMetadataStore implements MetadataStore {
     assert(!this.#closing, "the store is closed");
     const pending = this.#gathering.pending.find(key) ?? this.#underWay?.pending.find(key);
     if (pending !== undefined) return pending.value;
+    if (++this.#reads >= READS_PER_CHECK) this.#limitMemory();
     try {
       const found = this.#database.getBinaryFast(key);
       return found === undefined ? undefined : this.#view(found);
     } catch (error) {
       throw this.#readingFault(error);
     }
+  }
+
+  #limitMemory(): void {
+    this.#reads = 0;
+    this.#resident?.enforce();
   }
 
   scan(
@@ -177,6 +189,8 @@ export class LmdbMetadataStore implements MetadataStore {
     const group = this.#gathering;
     this.#gathering = new Group();
     this.#underWay = group;
+    // The writing thread reads every page that it changes.
+    this.#limiter ??= setInterval(() => this.#limitMemory(), LIMITING_INTERVAL_MS).unref();
     void this.#write(group.pending.entries).then(
       () => this.#finish(group, undefined),
       (error: unknown) => this.#finish(group, error),
@@ -194,8 +208,10 @@ export class LmdbMetadataStore implements MetadataStore {
   }
 
   #finish(group: Group, error: unknown): void {
+    clearInterval(this.#limiter);
+    this.#limiter = undefined;
     if (error === undefined) {
-      this.#resident?.enforce();
+      this.#limitMemory();
       this.#underWay = undefined;
       for (const waiter of group.waiters) waiter.resolve();
       if (this.#gathering.waiters.length > 0) this.#start();
