@@ -12,6 +12,8 @@ import { RpcPeer } from "./rpc.ts";
 /** The data path leaves next to no garbage, and a larger nursery would only be memory. */
 const YOUNG_GENERATION_MB = 16;
 
+const DATA_WORKER = new URL("./data-worker.js", import.meta.url);
+
 type WorkerMethods = DataPlaneMethods & WatchMethods;
 
 export class DataPlaneThread {
@@ -24,8 +26,9 @@ export class DataPlaneThread {
     identity: PlaneIdentity,
     control: ControlMethods,
     onDeath: (error: CodedError) => void,
+    entry: URL = DATA_WORKER,
   ) {
-    this.#worker = new Worker(new URL("./data-worker.js", import.meta.url), {
+    this.#worker = new Worker(entry, {
       workerData: identity,
       resourceLimits: { maxYoungGenerationSizeMb: YOUNG_GENERATION_MB },
     });

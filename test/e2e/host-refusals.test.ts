@@ -197,9 +197,8 @@ test("a directory with other files, or half a device, is refused and left alone"
 
   const { host: owner, device: half, uri } = await hostWithData(t);
   assert.equal(await owner.stop(), 0);
-  const metadata = path.join(half, "metadata");
-  const data = path.join(half, "data");
-  for (const part of [metadata, data]) {
+  for (const name of ["metadata", "data", "journal"]) {
+    const part = path.join(half, name);
     fs.renameSync(part, `${half}.away`);
     assert.equal((await owner.refusal()).code, "device-incomplete", part);
     fs.renameSync(`${half}.away`, part);
@@ -247,11 +246,11 @@ test("a read-only and a full file system are refused", { skip: !isRoot }, async 
 test("damaged superblocks are refused; one of two is repaired and reported", async (t) => {
   const { host, device, uri } = await hostWithData(t);
   assert.equal(await host.stop(), 0);
-  const data = path.join(device, "data");
+  const file = path.join(device, "journal");
   const noise = Buffer.alloc(16, 0xa5);
-  const before = SUPERBLOCK_OFFSETS.map((offset) => overwrite(data, offset + 64, noise));
+  const before = SUPERBLOCK_OFFSETS.map((offset) => overwrite(file, offset + 64, noise));
   assert.equal((await host.refusal()).code, "superblock-damaged");
-  overwrite(data, SUPERBLOCK_OFFSETS[0]! + 64, before[0]!);
+  overwrite(file, SUPERBLOCK_OFFSETS[0]! + 64, before[0]!);
   await host.start();
   await assertData(uri);
   const status = await host.cli<{ reasons: readonly { code: string }[] }>(["status"]);
