@@ -11,6 +11,7 @@ import type { Timer } from "../ports/index.ts";
 import type { Transaction } from "./component.ts";
 import type { Destager } from "./destager.ts";
 import type { DeviceState } from "./device-state.ts";
+import { reclaimableBytes } from "./device-stats.ts";
 import type { Reclaimer } from "./reclaimer.ts";
 import type { Admission } from "./store-component.ts";
 
@@ -64,8 +65,7 @@ export class DeviceRoom {
   /** Blocks that both the space map and the file system have room for. */
   #freeBlocks(): number {
     const { space } = this.#state;
-    const occupied = space.unpunchedBlocks + space.quarantinedBlocks;
-    return Math.min(space.freeBlocks + space.quarantinedBlocks, occupied + this.#availableBlocks);
+    return Math.min(space.freeBlocks, this.#availableBlocks) + space.quarantinedBlocks;
   }
 
   #later(): Admission {
@@ -78,7 +78,7 @@ export class DeviceRoom {
     const { disk } = this.#state;
     const share = disk.sizeBytes * FILE_SYSTEM_RESERVE_SHARE;
     const reserve = Math.min(FILE_SYSTEM_RESERVE_BYTES_MAX, share);
-    const available = disk.availableBytes() - reserve;
+    const available = disk.availableBytes() + reclaimableBytes(this.#state) - reserve;
     this.#availableBlocks = Math.max(0, Math.floor(available / BLOCK_SIZE_BYTES));
   }
 

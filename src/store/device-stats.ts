@@ -40,6 +40,19 @@ export interface DeviceStats {
   }[];
 }
 
+/**
+ * Bytes of the disk that blocks nobody uses still occupy. After a start the space map does not know
+ * which free blocks were given back; the disk knows how much it has set aside.
+ */
+export function reclaimableBytes(
+  state: Pick<DeviceState, "disk" | "space" | "superblock">,
+): number {
+  const { disk, space, superblock } = state;
+  const inUse = superblock.blocksOffset + space.usedBlocks * BLOCK_SIZE_BYTES;
+  const occupied = Math.max(0, disk.allocatedBytes() - inUse);
+  return Math.min(space.unpunchedBlocks * BLOCK_SIZE_BYTES, occupied);
+}
+
 export function deviceStats(state: DeviceState): DeviceStats {
   const { superblock, journal, space, logical, disk } = state;
   const components = state.components.all().filter((info) => !info.deleting);
@@ -50,7 +63,7 @@ export function deviceStats(state: DeviceState): DeviceStats {
     logicalBytes: mapped * BLOCK_SIZE_BYTES,
     uniqueBytes: space.usedBlocks * BLOCK_SIZE_BYTES,
     physicalBytes: disk.allocatedBytes(),
-    reclaimableBytes: space.unpunchedBlocks * BLOCK_SIZE_BYTES,
+    reclaimableBytes: reclaimableBytes(state),
     capacityBytes: superblock.blockCount * BLOCK_SIZE_BYTES,
     freeBytes: (space.freeBlocks + space.quarantinedBlocks) * BLOCK_SIZE_BYTES,
     journal: {

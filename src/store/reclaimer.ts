@@ -4,6 +4,7 @@
  */
 import { BLOCK_SIZE_BYTES } from "../base/index.ts";
 import type { DeviceState } from "./device-state.ts";
+import { reclaimableBytes } from "./device-stats.ts";
 
 const RUN_BLOCKS_MAX = 16_384;
 /** Below this much there is nothing to gain: the blocks will be written again soon. */
@@ -21,18 +22,10 @@ export class Reclaimer {
   /** Starts a pass if it is worth it. */
   consider(): void {
     if (this.#running !== undefined || this.#stopped) return;
-    if (this.#occupiedByFree() < WORTHWHILE_BLOCKS * BLOCK_SIZE_BYTES) return;
+    if (reclaimableBytes(this.#state) < WORTHWHILE_BLOCKS * BLOCK_SIZE_BYTES) return;
     this.run().catch((error: unknown) => {
       this.#state.log.write("warning", "could not give space back", { error: String(error) });
     });
-  }
-
-  /** Bytes that the disk keeps for blocks nobody uses. */
-  #occupiedByFree(): number {
-    const { disk, space, superblock } = this.#state;
-    if (space.unpunchedBlocks === 0) return 0;
-    const overhead = superblock.blocksOffset + space.usedBlocks * BLOCK_SIZE_BYTES;
-    return Math.max(0, disk.allocatedBytes() - overhead);
   }
 
   async run(): Promise<void> {
