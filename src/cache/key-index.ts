@@ -9,6 +9,7 @@
 import { assert } from "../base/index.ts";
 import { indexArray } from "./index-array.ts";
 import type { IndexArray } from "./index-array.ts";
+import { hashOf, highOf } from "./key-hash.ts";
 
 const BUCKETS_PER_ENTRY = 0.75;
 /** Marks an entry without a key. Never equal to a key, which is at least zero. */
@@ -66,11 +67,7 @@ export class KeyIndex {
     this.keys[entry] = NO_KEY;
   }
 
-  /** Multiplicative hash (Knuth, TAOCP 3, 6.4) of both halves; the high bits choose the bucket. */
   #bucketOf(key: number): number {
-    const high = (key / 4294967296) | 0;
-    let hash = Math.imul((key | 0) ^ Math.imul(high, 0x85ebca6b), 0x9e3779b1);
-    hash = Math.imul(hash ^ (hash >>> 15), 0x2c1b3c6d);
-    return ((hash >>> 0) * this.#bucketScale) | 0;
+    return ((hashOf(key | 0, highOf(key)) >>> 0) * this.#bucketScale) | 0;
   }
 }

@@ -6,14 +6,20 @@
  * ends.
  */
 import { assert, CodedError, errorText } from "../base/index.ts";
-import type { PageCache } from "./page-cache.ts";
+
+/** A page cache, private or shared. */
+export interface WriteBackSource {
+  readonly dirtyCount: number;
+  beginFlush(slots: Uint32Array): number;
+  endFlush(slot: number, succeeded: boolean): void;
+}
 
 /** Returns once the contents of these slots are durable. The array is reused after that. */
 export type FlushBatch = (slots: Uint32Array) => Promise<void>;
 
 /** Returns how many slots were flushed. Fails with `cache-flush-failed`. */
 export async function writeBack(
-  cache: PageCache,
+  cache: WriteBackSource,
   batchSlotsMax: number,
   flush: FlushBatch,
 ): Promise<number> {

@@ -1,0 +1,205 @@
+/**
+ * The hash index of a shared cache: chains of entries, read without a lock, changed under the lock
+ * of their bucket.
+ *
+ * A change is one store of one word, so a chain is whole at every instant, whoever dies when. A
+ * reader may stand on an entry while that is unlinked and linked elsewhere, and go astray: what it
+ * finds it must check after a pin, and that it found nothing counts only if the bucket's version is
+ * the same before and after (`confirm`). A lock says who holds it, so that it can be taken from the
+ * dead.
+ *
+ * A retired entry, the older version of a page whose flush is under way, stays in its chain behind
+ * the newer one until the flush ends: searches for a key pass over it.
+ */
+import { CodedError } from "../base/index.ts";
+import { hashOf } from "./key-hash.ts";
+import { BUCKET_WORDS, HEAD, KEY_HIGH, KEY_LOW, LOCK, NEXT, SLOT_WORDS } from "./shared-layout.ts";
+import { STATE } from "./shared-layout.ts";
+import type { SharedLayout } from "./shared-layout.ts";
+import { LIMBO, QUEUE_MASK } from "./slot-status.ts";
+
+const OWNER_MASK = 0xff;
+const VERSION_STEP = 0x100;
+/** Attempts to take a lock before the taker sleeps for a moment where memory allows that. */
+const SPINS_MAX = 200;
+const SLEEPS_MAX = 3000;
+const SLEEP_MS = 1;
+/** Where nobody can sleep: about half a second. */
+const SPINS_WITHOUT_SLEEP_MAX = 2 ** 25;
+const TRIES_MAX = 8;
+/** No chain is this long: the reader has gone astray. */
+const CHAIN_MAX = 1000;
+
+export class SharedIndex {
+  readonly #words: Int32Array;
+  readonly #bucketsAt: number;
+  readonly #bucketCount: number;
+  readonly #bucketScale: number;
+  readonly #slotsAt: number;
+  readonly #owner: number;
+  readonly #canSleep: boolean;
+
+  /** `owner` marks this worker's locks: 1 to 255. */
+  constructor(words: Int32Array, layout: SharedLayout, owner: number) {
+    this.#words = words;
+    this.#bucketsAt = layout.bucketsAt;
+    this.#bucketCount = layout.bucketCount;
+    this.#bucketScale = layout.bucketCount / 2 ** 32;
+    this.#slotsAt = layout.slotsAt;
+    this.#owner = owner;
+    this.#canSleep = words.buffer instanceof SharedArrayBuffer;
+  }
+
+  /** Where the words of a key's bucket are. */
+  bucketOf(low: number, high: number): number {
+    const bucket = ((hashOf(low, high) >>> 0) * this.#bucketScale) | 0;
+    return this.#bucketsAt + bucket * BUCKET_WORDS;
+  }
+
+  /** A guess without a lock: an entry that had the key a moment ago, or 0. */
+  guess(bucket: number, low: number, high: number): number {
+    const words = this.#words;
+    let entry = words[bucket + HEAD]!;
+    for (let steps = 0; entry !== 0 && steps < CHAIN_MAX; steps++) {
+      const at = this.#slotsAt + entry * SLOT_WORDS;
+      if (words[at + KEY_LOW] === low && words[at + KEY_HIGH] === high) return entry;
+      entry = words[at + NEXT]!;
+    }
+    return 0;
+  }
+
+  /** The entry that has the key, or 0. Exact at some moment during the call. */
+  confirm(bucket: number, low: number, high: number): number {
+    const words = this.#words;
+    for (let tries = 0; tries < TRIES_MAX; tries++) {
+      const before = Atomics.load(words, bucket + LOCK);
+      if ((before & OWNER_MASK) !== 0) continue;
+      const entry = this.find(bucket, low, high);
+      if (Atomics.load(words, bucket + LOCK) === before) return entry;
+    }
+    this.lock(bucket);
+    const entry = this.find(bucket, low, high);
+    this.unlock(bucket);
+    return entry;
+  }
+
+  /** As `confirm`, for the holder of the lock. */
+  find(bucket: number, low: number, high: number): number {
+    return this.#findFrom(Atomics.load(this.#words, bucket + HEAD), low, high, false);
+  }
+
+  /** Whether a retired entry of the same key is behind this one. For the holder of the lock. */
+  hasRetired(entry: number): boolean {
+    return this.#findBehind(entry, true) !== 0;
+  }
+
+  /** An entry of the same key behind this one that is not retired. For the holder of the lock. */
+  findBehind(entry: number): number {
+    return this.#findBehind(entry, false);
+  }
+
+  #findBehind(entry: number, retired: boolean): number {
+    const words = this.#words;
+    const at = this.#slotsAt + entry * SLOT_WORDS;
+    const next = Atomics.load(words, at + NEXT);
+    return this.#findFrom(next, words[at + KEY_LOW]!, words[at + KEY_HIGH]!, retired);
+  }
+
+  #findFrom(first: number, low: number, high: number, retired: boolean): number {
+    const words = this.#words;
+    let entry = first;
+    for (let steps = 0; entry !== 0 && steps < CHAIN_MAX; steps++) {
+      const at = this.#slotsAt + entry * SLOT_WORDS;
+      if (
+        Atomics.load(words, at + KEY_LOW) === low &&
+        Atomics.load(words, at + KEY_HIGH) === high
+      ) {
+        const isRetired = (Atomics.load(words, at + STATE) & QUEUE_MASK) === LIMBO;
+        if (isRetired === retired) return entry;
+      }
+      entry = Atomics.load(words, at + NEXT);
+    }
+    return 0;
+  }
+
+  /** Puts an entry, which has its key, first into its chain. For the holder of the lock. */
+  link(bucket: number, entry: number): void {
+    const words = this.#words;
+    Atomics.store(words, this.#slotsAt + entry * SLOT_WORDS + NEXT, words[bucket + HEAD]!);
+    Atomics.store(words, bucket + HEAD, entry);
+  }
+
+  /** False if the entry is not in this chain. For the holder of the lock. */
+  unlink(bucket: number, entry: number): boolean {
+    const words = this.#words;
+    let at = bucket + HEAD;
+    for (let next = Atomics.load(words, at); next !== 0; next = Atomics.load(words, at)) {
+      const nextAt = this.#slotsAt + next * SLOT_WORDS + NEXT;
+      if (next === entry) {
+        Atomics.store(words, at, Atomics.load(words, nextAt));
+        return true;
+      }
+      at = nextAt;
+    }
+    return false;
+  }
+
+  tryLock(bucket: number): boolean {
+    const words = this.#words;
+    for (let tries = 0; tries < TRIES_MAX; tries++) {
+      const lock = Atomics.load(words, bucket + LOCK);
+      if ((lock & OWNER_MASK) !== 0) continue;
+      const locked = lock | this.#owner;
+      if (Atomics.compareExchange(words, bucket + LOCK, lock, locked) === lock) return true;
+    }
+    return false;
+  }
+
+  /**
+   * Its holder leaves within some dozen instructions, unless the system suspends or ends it there.
+   * Fails with `cache-worker-stuck` if that lasts.
+   */
+  lock(bucket: number): void {
+    const words = this.#words;
+    for (let spins = 0; spins < SPINS_MAX; spins++) if (this.tryLock(bucket)) return;
+    const roundsMax = this.#canSleep ? SLEEPS_MAX : SPINS_WITHOUT_SLEEP_MAX;
+    for (let rounds = 0; rounds < roundsMax; rounds++) {
+      const lock = Atomics.load(words, bucket + LOCK);
+      const isLocked = (lock & OWNER_MASK) !== 0;
+      if (isLocked && this.#canSleep) Atomics.wait(words, bucket + LOCK, lock, SLEEP_MS);
+      if (this.tryLock(bucket)) return;
+    }
+    throw stuck((words[bucket + LOCK]! & OWNER_MASK) - 1);
+  }
+
+  unlock(bucket: number): void {
+    const version = this.#words[bucket + LOCK]! & ~OWNER_MASK;
+    Atomics.store(this.#words, bucket + LOCK, (version + VERSION_STEP) | 0);
+  }
+
+  /**
+   * Takes every lock over that a dead worker holds, lets `repair` see to its chain, and gives it
+   * back.
+   */
+  takeOverLocks(owner: number, repair: (bucket: number) => void): void {
+    const words = this.#words;
+    for (let bucket = 0; bucket < this.#bucketCount; bucket++) {
+      const at = this.#bucketsAt + bucket * BUCKET_WORDS;
+      const lock = Atomics.load(words, at + LOCK);
+      if ((lock & OWNER_MASK) !== owner) continue;
+      const taken = (lock & ~OWNER_MASK) | this.#owner;
+      if (Atomics.compareExchange(words, at + LOCK, lock, taken) !== lock) continue;
+      repair(at);
+      this.unlock(at);
+    }
+  }
+}
+
+export function stuck(place: number): CodedError {
+  return new CodedError({
+    code: "cache-worker-stuck",
+    message: `The worker at place ${place} of the shared cache stopped in the middle of a change`,
+    hint: "If it died, call reap for it: that gives back what it held.",
+    details: { place },
+  });
+}

@@ -1,0 +1,177 @@
+/**
+ * Tortures the shared cache: workers at random work, ended and replaced at random moments, and a
+ * director that reaps the dead and looks at everything in the end.
+ *
+ * Found would be: a torn page, a page of another key, a version older than one that was published
+ * before the look-up (a lost dirty page), a version stored over a newer one, two publications of
+ * one version (a lost update), a slot given to two workers to fill, a pinned page that changed, and
+ * any breach of the invariants that `findProblems` knows.
+ */
+import { Worker } from "node:worker_threads";
+import { Prng } from "../../src/base/index.ts";
+import { formatSharedCache, sharedCacheBytes, SharedPageCache } from "../../src/cache/index.ts";
+import { findProblems } from "../../src/cache/shared-census.ts";
+import { joinParts } from "../../src/cache/shared-parts.ts";
+import { readPage, TortureMemory } from "./torture-rules.ts";
+import type { TortureSetting } from "./torture-rules.ts";
+import type { TortureOrder } from "./torture-worker.ts";
+
+export interface TortureRun extends TortureSetting {
+  readonly seed: number;
+  /** Ends when so much was done, or so much time has passed. */
+  readonly operationsMax: number;
+  readonly secondsMax: number;
+  /** Mean time between two workers' ends; 0 for none. */
+  readonly killEveryMs: number;
+  /** A module with the exports of `src/cache/index.ts`. */
+  readonly cacheModule: string;
+}
+
+export interface TortureReport {
+  readonly operations: number;
+  readonly seconds: number;
+  readonly kills: number;
+  /** Slots that dead workers owned or were flushing. */
+  readonly reapedSlots: number;
+  readonly stats: object;
+  readonly problems: readonly string[];
+}
+
+const WORKER = new URL("./torture-worker.js", import.meta.url);
+
+class TortureDirector {
+  readonly #run: TortureRun;
+  readonly #prng: Prng;
+  readonly #rules: TortureMemory;
+  readonly #cacheMemory: SharedArrayBuffer;
+  readonly #cache: SharedPageCache;
+  readonly #workers: (Worker | undefined)[] = [];
+  readonly #problems: string[] = [];
+  #seed: number;
+  #kills = 0;
+  #reapedSlots = 0;
+
+  constructor(run: TortureRun) {
+    const { capacity, pageBytes, workerCount } = run;
+    const geometry = { capacity, pageBytes, workersMax: workerCount + 1, pinsMax: 8 };
+    this.#run = run;
+    this.#seed = run.seed;
+    this.#prng = new Prng(run.seed);
+    this.#rules = new TortureMemory(settingOf(run));
+    this.#cacheMemory = new SharedArrayBuffer(sharedCacheBytes(geometry));
+    formatSharedCache(this.#cacheMemory, geometry);
+    this.#cache = new SharedPageCache(this.#cacheMemory);
+  }
+
+  async direct(): Promise<TortureReport> {
+    const started = performance.now();
+    const { workerCount, secondsMax, operationsMax, killEveryMs } = this.#run;
+    for (let worker = 0; worker < workerCount; worker++) this.#start(worker);
+    const end = started + secondsMax * 1000;
+    while (performance.now() < end && this.#operations() < operationsMax) {
+      await pause(killEveryMs === 0 ? 20 : killEveryMs * (0.5 + this.#prng.below(1000) / 1000));
+      if (this.#problems.length > 0) break;
+      if (killEveryMs > 0) await this.#kill(this.#prng.below(workerCount));
+    }
+    await this.#stop();
+    if (this.#problems.length === 0) this.#inspect();
+    return {
+      operations: this.#operations(),
+      seconds: (performance.now() - started) / 1000,
+      kills: this.#kills,
+      reapedSlots: this.#reapedSlots,
+      stats: this.#cache.stats,
+      problems: this.#problems,
+    };
+  }
+
+  #start(worker: number): void {
+    const order: TortureOrder = {
+      cacheModule: this.#run.cacheModule,
+      cacheMemory: this.#cacheMemory,
+      rulesMemory: this.#rules.shared,
+      setting: settingOf(this.#run),
+      worker,
+      seed: this.#seed++,
+    };
+    Atomics.store(this.#rules.places, worker, 0);
+    const thread = new Worker(WORKER, { workerData: order });
+    thread.on("error", (error) => this.#problems.push(error.message));
+    this.#workers[worker] = thread;
+  }
+
+  async #kill(worker: number): Promise<void> {
+    const place = Atomics.load(this.#rules.places, worker) - 1;
+    // One that has not joined yet cannot be told from others afterwards.
+    if (place < 0) return;
+    await this.#workers[worker]!.terminate();
+    if (this.#problems.length > 0) return;
+    this.#kills++;
+    const { fillers } = this.#rules;
+    for (let slot = 0; slot < fillers.length; slot++) {
+      Atomics.compareExchange(fillers, slot, place + 1, 0);
+    }
+    this.#reapedSlots += this.#cache.reap(place);
+    this.#start(worker);
+  }
+
+  async #stop(): Promise<void> {
+    Atomics.store(this.#rules.stop, 0, 1);
+    const limit = performance.now() + 10_000;
+    for (const worker of this.#workers) {
+      const left = Math.max(1, limit - performance.now());
+      const ended = new Promise((resolve) => worker!.once("exit", resolve));
+      if (worker!.threadId === -1) continue;
+      const timer = new Promise((resolve) => setTimeout(resolve, left, "late").unref());
+      if ((await Promise.race([ended, timer])) !== "late") continue;
+      this.#problems.push("a worker does not end");
+      await worker!.terminate();
+    }
+  }
+
+  /** Flushes all, and holds everything against everything. */
+  #inspect(): void {
+    const { stored, acknowledged, published } = this.#rules;
+    const cache = this.#cache;
+    const pages = new Int32Array(cache.pages.buffer, cache.pages.byteOffset);
+    const batch = new Uint32Array(16);
+    for (let count = cache.beginFlush(batch); count > 0; count = cache.beginFlush(batch)) {
+      for (const slot of batch.subarray(0, count)) {
+        const at = cache.pageAt(slot) / 4;
+        const key = cache.keyOf(slot);
+        const version = readPage(pages.subarray(at, at + cache.pageBytes / 4), key);
+        if (version < stored[key]!) this.#problems.push(`key ${key}: ${version} over a newer one`);
+        stored[key] = version;
+        cache.endFlush(slot, true);
+      }
+    }
+    if (cache.dirtyCount > 0) this.#problems.push(`${cache.dirtyCount} slots stay dirty`);
+    for (let key = 0; key < stored.length; key++) {
+      const version = stored[key]!;
+      if (version < acknowledged[key]!) this.#problems.push(`key ${key}: a version was lost`);
+      if (version < published[key]!) this.#problems.push(`key ${key}: one version twice`);
+      // A worker may have died after publishing and before it noted that.
+      if (version > published[key]! + this.#kills) this.#problems.push(`key ${key}: from nowhere`);
+    }
+    cache.leave();
+    const parts = joinParts(this.#cacheMemory);
+    this.#problems.push(...findProblems(parts));
+    parts.pins.free(parts.pins.place);
+  }
+
+  #operations(): number {
+    return this.#rules.thousands.reduce((sum, count) => sum + count * 1000, 0);
+  }
+}
+
+export function torture(run: TortureRun): Promise<TortureReport> {
+  return new TortureDirector(run).direct();
+}
+
+function settingOf({ keyCount, capacity, pageBytes, workerCount }: TortureRun): TortureSetting {
+  return { keyCount, capacity, pageBytes, workerCount };
+}
+
+function pause(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms));
+}
