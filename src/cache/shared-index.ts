@@ -21,7 +21,7 @@ import { LIMBO, QUEUE_MASK } from "./slot-status.ts";
 const OWNER_MASK = 0xff;
 const VERSION_STEP = 0x100;
 /** Attempts to take a lock before the taker sleeps for a moment where memory allows that. */
-const SPINS_MAX = 200;
+const SPINS_MAX = 32;
 const SLEEPS_MAX = 3000;
 const SLEEP_MS = 1;
 /** Where nobody can sleep: about half a second. */

@@ -89,7 +89,11 @@ test("a slot is not reused while any worker looks at it or has it pinned", () =>
   put(a, 3, 3);
   assert.equal(a.evictedKey, 2);
   b.unpin(slot);
-  assert.equal(a.insert(4), 1 - slot, "1 is pinned once more, and an insert ends a's own look at 3");
+  assert.equal(
+    a.insert(4),
+    1 - slot,
+    "1 is pinned once more, and an insert ends a's own look at 3",
+  );
   a.abandon(1 - slot);
   b.unpin(slot);
   assertSound(memory, a, b);

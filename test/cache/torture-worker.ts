@@ -103,8 +103,10 @@ class TortureWorker {
     writePage(this.#pages[newer]!, key, version);
     this.#endFilling(newer);
     if (!this.#cache.publish(newer, true)) return;
-    Atomics.add(this.#rules.published, key, 1);
-    raise(this.#rules.acknowledged, key, version);
+    const { acknowledged, published } = this.#rules;
+    raise(acknowledged, key, version);
+    const count = Atomics.add(published, key, 1) + 1;
+    if (count > Atomics.load(acknowledged, key)) fail(`key ${key}: one version published twice`);
   }
 
   #pin(key: number): void {
