@@ -159,6 +159,11 @@ export const errorCodes: Readonly<Record<string, ErrorCode>> = {
     "Data and metadata are of two devices",
     "Put them together again",
   ),
+  "component-limit": row(
+    507,
+    "A device has made as many components as it can number",
+    "Move its volumes to another device and format it anew",
+  ),
   "component-too-small": row(500, "A component does not hold its volume", "drystone device scrub"),
   "io-uring-unavailable": row(
     500,
