@@ -30,14 +30,16 @@ import { checkLmdbTrees } from "./lmdb-walk.ts";
 import { PendingEntries, mergeEntries } from "./pending-entries.ts";
 import type { PendingEntry } from "./pending-entries.ts";
 import { ResidentLimit } from "./resident-limit.ts";
-import { systemErrorCode } from "./sys.ts";
+import { systemErrorCode, trimNativeHeap } from "./sys.ts";
 
 /** Address space only: neither memory nor disk is taken before it is needed. */
 const MAP_BYTES_DEFAULT = 256 * 2 ** 30;
 const FIRST_KEY = new Uint8Array([0]);
-/** Random reads touch a page of 4 KiB each: 16 MiB between two looks. */
-const READS_PER_CHECK = 4096;
+/** Random reads touch a page of 4 KiB each: 8 MiB between two looks. */
+const READS_PER_CHECK = 2048;
 const LIMITING_INTERVAL_MS = 20;
+/** Smaller transactions leave too little behind. */
+const TRIM_ENTRIES_MIN = 2048;
 /** Distinct lengths of values for which a view of the read buffer is kept. */
 const VIEWS_MAX = 64;
 
@@ -212,6 +214,8 @@ export class LmdbMetadataStore implements MetadataStore {
     this.#limiter = undefined;
     if (error === undefined) {
       this.#limitMemory();
+      // LMDB makes a copy of each page that a transaction changes, and frees it afterwards.
+      if (group.pending.size >= TRIM_ENTRIES_MIN) trimNativeHeap();
       this.#underWay = undefined;
       for (const waiter of group.waiters) waiter.resolve();
       if (this.#gathering.waiters.length > 0) this.#start();

@@ -7,7 +7,7 @@ import { readFileSync, realpathSync } from "node:fs";
 import { PAGE_BYTES, dropMappedPages } from "./sys.ts";
 
 /** Of the whole process: the program itself has some 45 MB of files mapped. */
-const MAPPED_BYTES_MAX = 80 * 1024 * 1024;
+const MAPPED_BYTES_MAX = 64 * 1024 * 1024;
 
 export class ResidentLimit {
   readonly #address: number;

@@ -111,6 +111,22 @@ export function unmap(address: number, lengthBytes: number): void {
 const MADV_DONTNEED = 4;
 const nativeMadvise: (address: number, lengthBytes: number, advice: number) => number =
   library.func("madvise", "int", ["uint64_t", "size_t", "int"]);
+/** Only glibc has it. */
+const nativeMallocTrim: ((padBytes: number) => number) | undefined = findMallocTrim();
+
+function findMallocTrim(): ((padBytes: number) => number) | undefined {
+  try {
+    return library.func("malloc_trim", "int", ["size_t"]);
+  } catch {
+    // Another libc, which keeps its own counsel about free memory.
+    return undefined;
+  }
+}
+
+/** Gives memory that native code has freed back to the kernel. */
+export function trimNativeHeap(): void {
+  nativeMallocTrim?.(0);
+}
 
 /**
  * Takes the pages of a shared file mapping out of this process. They stay in the page cache and
