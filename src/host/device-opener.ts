@@ -130,9 +130,9 @@ class DeviceOpening {
       { disk, metadata, digests, clock, log },
       {
         clusterId,
-        journalMemoryBytes: Math.floor(memoryBytesPerDevice * 0.45),
-        blockCacheBytes: Math.floor(memoryBytesPerDevice * 0.35),
-        pageCacheBytes: Math.floor(memoryBytesPerDevice * 0.12),
+        journalMemoryBytes: Math.floor(memoryBytesPerDevice * 0.2),
+        blockCacheBytes: Math.floor(memoryBytesPerDevice * 0.75),
+        pageCacheBytes: Math.floor(memoryBytesPerDevice * 0.05),
         onEvent,
       },
     );

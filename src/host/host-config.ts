@@ -11,7 +11,7 @@ import { checkShape } from "./shape.ts";
 import type { ObjectShape, TextShape } from "./shape.ts";
 
 export const API_ADDRESS_DEFAULT = "127.0.0.1:7400";
-export const MEMORY_BYTES_DEFAULT: number = 80 * 2 ** 20;
+export const MEMORY_BYTES_DEFAULT: number = 192 * 2 ** 20;
 const MEMORY_BYTES_MIN = 32 * 2 ** 20;
 const DEVICE_SIZE_BYTES_MIN = 256 * 2 ** 20;
 const CONFIG_BYTES_MAX = 1 << 20;
@@ -101,8 +101,8 @@ export const hostConfigShape: ObjectShape<HostConfigFile> = {
     memory: {
       optional: true,
       shape: size(
-        "Memory for caches and blocks on their way to disk (default: 80M)",
-        "80M",
+        "Memory for caches and blocks on their way to disk (default: 192M)",
+        "192M",
         MEMORY_BYTES_MIN,
       ),
     },

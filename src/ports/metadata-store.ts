@@ -29,17 +29,36 @@ export const METADATA_KEY_BYTES_MAX = 64;
 /** Longest value, in bytes. */
 export const METADATA_VALUE_BYTES_MAX = 65_536;
 
+const SLAB_BYTES_FIRST = 4096;
+const SLAB_BYTES = 262_144;
+
 /** Puts and deletes in order; a later one on the same key wins. Keys and values are copied in. */
 export class MetadataBatch {
   /** Operations as pairs; an undefined value deletes. */
   readonly operations: { readonly key: Uint8Array; readonly value: Uint8Array | undefined }[] = [];
 
+  #slab: Uint8Array = new Uint8Array(0);
+  #slabUsed = 0;
+
   put(key: Uint8Array, value: Uint8Array): void {
-    this.operations.push({ key: key.slice(), value: value.slice() });
+    this.operations.push({ key: this.#copy(key), value: this.#copy(value) });
   }
 
   delete(key: Uint8Array): void {
-    this.operations.push({ key: key.slice(), value: undefined });
+    this.operations.push({ key: this.#copy(key), value: undefined });
+  }
+
+  /** Large slabs: an array buffer per key and value would cost more than all else. */
+  #copy(bytes: Uint8Array): Uint8Array {
+    if (this.#slabUsed + bytes.length > this.#slab.length) {
+      this.#slab = new Uint8Array(this.#slab.length === 0 ? SLAB_BYTES_FIRST : SLAB_BYTES);
+      this.#slabUsed = 0;
+      if (bytes.length > this.#slab.length) return bytes.slice();
+    }
+    const start = this.#slabUsed;
+    this.#slab.set(bytes, start);
+    this.#slabUsed = start + bytes.length;
+    return this.#slab.subarray(start, this.#slabUsed);
   }
 
   get size(): number {

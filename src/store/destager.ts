@@ -33,7 +33,7 @@ const STAGING_BLOCKS = 1024;
 /** Runs at least this long are written from journal memory, without a copy. */
 const DIRECT_RUN_BLOCKS_MIN = 8;
 /** Blocks that are mapped in one go: clients' requests run in between. */
-const MAPPED_AT_ONCE = 512;
+const MAPPED_AT_ONCE = 128;
 const RETRY_DELAY_MS = 200;
 /** How long to wait for reads that keep freed blocks from being used again. */
 const QUARANTINE_DELAY_MS = 2;

@@ -56,13 +56,21 @@ export function setMapped(
   setU32(entries, at + ENTRY.checksum, mapping.checksum);
 }
 
-/** The value of a page: short if all 64 blocks are holes or allocated zeroes of one transaction. */
+/** `encodePage` writes here: callers copy what they keep. */
+const scratch = new Uint8Array(
+  PageHeaderLayout.sizeBytes + PAGE_ENTRIES_BYTES + VALUE_CHECKSUM_BYTES,
+);
+
+/**
+ * The value of a page, valid until the next call: short if all 64 blocks are holes or allocated zeroes of one transaction.
+ */
 export function encodePage(key: Uint8Array, entries: Uint8Array, at: number): Uint8Array {
   const marker = physicalOf(entries, at);
   const uniform = (marker === PHYSICAL_HOLE || marker === PHYSICAL_ZERO) && isUniform(entries, at);
   const header = PageHeaderLayout.sizeBytes;
   const size = header + (uniform ? 0 : PAGE_ENTRIES_BYTES) + VALUE_CHECKSUM_BYTES;
-  const value = new Uint8Array(size);
+  const value = size === scratch.length ? scratch : scratch.subarray(0, size);
+  value.fill(0, 0, header);
   if (uniform) {
     value[PageHeaderLayout.at.kind] = marker === PHYSICAL_HOLE ? PAGE_KIND_HOLE : PAGE_KIND_ZERO;
     setU48(value, PageHeaderLayout.at.sequence, sequenceOf(entries, at));

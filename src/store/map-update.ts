@@ -26,6 +26,7 @@ import type { ContentReferences, ContentRow } from "./content-references.ts";
 import type { DeviceState } from "./device-state.ts";
 import {
   contentAt,
+  ENTRY_BYTES,
   encodePage,
   entryOffset,
   pageOf,
@@ -37,10 +38,15 @@ import {
 import { regionGroupOfPage } from "./region-map.ts";
 import type { RegionGroup } from "./region-map.ts";
 
+/** Pages that share one array: an array for each would cost more than what is done with it. */
+const PAGES_PER_SLAB = 128;
+
 interface PageCopy {
   readonly info: ComponentInfo;
   readonly page: number;
+  /** Shared with other pages: this one's entries begin at `start`. */
   readonly entries: Uint8Array;
+  readonly start: number;
   remove: boolean;
 }
 
@@ -51,6 +57,7 @@ export class MapUpdate {
   readonly #regions = new Map<number, { info: ComponentInfo; group: number; value: RegionGroup }>();
   readonly #mappedChange = new Map<ComponentInfo, number>();
   #recent: PageCopy | undefined;
+  #slab: Uint8Array = new Uint8Array(0);
   #groups: number[] = [];
   #freed: number[] = [];
 
@@ -70,13 +77,19 @@ export class MapUpdate {
     const key = info.index * 2 ** 32 + page;
     let copy = this.#pages.get(key);
     if (copy === undefined) {
-      copy = { info, page, entries: new Uint8Array(PAGE_ENTRIES_BYTES), remove: false };
-      this.#state.logical.copyPage(info.index, page, copy.entries, 0);
+      copy = { info, page, ...this.#allocatePage(), remove: false };
+      this.#state.logical.copyPage(info.index, page, copy.entries, copy.start);
       this.#pages.set(key, copy);
       this.#region(info, page).setPage(page, true);
     }
     this.#recent = copy;
     return copy;
+  }
+
+  #allocatePage(): { entries: Uint8Array; start: number } {
+    const index = this.#pages.size % PAGES_PER_SLAB;
+    if (index === 0) this.#slab = new Uint8Array(PAGES_PER_SLAB * PAGE_ENTRIES_BYTES);
+    return { entries: this.#slab, start: index * PAGE_ENTRIES_BYTES };
   }
 
   #region(info: ComponentInfo, page: number): RegionGroup {
@@ -93,7 +106,7 @@ export class MapUpdate {
   /** The sequence that last wrote the block, as far as the maps say. */
   sequenceOf(info: ComponentInfo, blockIndex: number): number {
     const page = this.#page(info, pageOf(blockIndex));
-    return sequenceOf(page.entries, entryOffset(blockIndex));
+    return sequenceOf(page.entries, page.start + entryOffset(blockIndex));
   }
 
   /** Points the block at a content of which the caller has acquired a reference. */
@@ -104,7 +117,7 @@ export class MapUpdate {
     to: { content: ContentRow; checksum: number },
   ): void {
     const page = this.#page(info, pageOf(blockIndex));
-    const at = entryOffset(blockIndex);
+    const at = page.start + entryOffset(blockIndex);
     assert(sequenceOf(page.entries, at) < sequence, "older data over newer");
     this.#unmap(info, blockIndex, page.entries, at);
     const { content, checksum } = to;
@@ -118,7 +131,7 @@ export class MapUpdate {
   /** Makes the block a hole, an allocated zero or a damaged block, if `sequence` is newer. */
   mark(info: ComponentInfo, blockIndex: number, sequence: number, marker: number): void {
     const page = this.#page(info, pageOf(blockIndex));
-    const at = entryOffset(blockIndex);
+    const at = page.start + entryOffset(blockIndex);
     if (sequenceOf(page.entries, at) >= sequence) return;
     this.#unmap(info, blockIndex, page.entries, at);
     setMarker(page.entries, at, marker, sequence);
@@ -134,7 +147,8 @@ export class MapUpdate {
   /** Takes a whole page out, with its references: the component is going away. */
   removePage(info: ComponentInfo, page: number): void {
     const copy = this.#page(info, page);
-    for (let at = 0; at < PAGE_ENTRIES_BYTES; at += PAGE_ENTRIES_BYTES / 64) {
+    const end = copy.start + PAGE_ENTRIES_BYTES;
+    for (let at = copy.start; at < end; at += ENTRY_BYTES) {
       if (physicalOf(copy.entries, at) >= PHYSICAL_MAX) continue;
       this.contents.drop(copy.entries, contentAt(at));
       this.#countMapped(info, -1);
@@ -183,10 +197,10 @@ export class MapUpdate {
   }
 
   #writePages(batch: MetadataBatch): void {
-    for (const { info, page, entries, remove } of this.#pages.values()) {
+    for (const { info, page, entries, start, remove } of this.#pages.values()) {
       const key = logicalKey(info.index, page);
       if (remove) batch.delete(key);
-      else batch.put(key, encodePage(key, entries, 0));
+      else batch.put(key, encodePage(key, entries, start));
     }
     for (const { info, group, value } of this.#regions.values()) {
       const key = regionsKey(info.index, group);
@@ -199,9 +213,9 @@ export class MapUpdate {
 
   #publish(): void {
     const { logical, regions, space, blockCache } = this.#state;
-    for (const { info, page, entries, remove } of this.#pages.values()) {
+    for (const { info, page, entries, start, remove } of this.#pages.values()) {
       if (remove) logical.forget(info.index, page);
-      else logical.publish(info.index, page, entries, 0);
+      else logical.publish(info.index, page, entries, start);
     }
     for (const { info, group, value } of this.#regions.values()) {
       regions.publish(info.index, group, value);

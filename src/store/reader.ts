@@ -17,7 +17,7 @@ import { LOCATION_DAMAGED, LOCATION_NONE } from "./pending-blocks.ts";
 /** Longest read of one call, in blocks (1 MiB). */
 export const READ_BLOCKS_MAX = 256;
 /** Longer reads pass by the block cache: they are copies and scans. */
-const CACHED_READ_BLOCKS_MAX = 16;
+const CACHED_READ_BLOCKS_MAX = 32;
 
 class ReadSlot {
   readonly index: number;
