@@ -2,14 +2,14 @@
  * The journal's writing side: group commit.
  *
  * Records gather in the open frame, in memory that mirrors a segment of the disk byte for byte.
- * While one group of frames is being written and flushed, the next gathers; when the flush is done,
- * everybody in the group is told and the next one leaves. One write and one flush therefore serve
- * every transaction that arrived meanwhile, whatever its component.
+ * While groups of frames are being written and flushed, the next gathers; when a flush is done,
+ * everybody in the groups that it covers is told and the next one leaves. One write and one flush
+ * therefore serve every transaction that arrived meanwhile, whatever its component.
  *
  * The memory keeps payloads until they are destaged: it is also where reads find them. When all
  * memory segments hold undestaged data `append` refuses, which is how slow devices push back.
  *
- * Invariants: a frame is durable only if all frames before it are; at most one group is under way;
+ * Invariants: a frame is durable only if all frames before it are; at most two groups are under way;
  * a segment's memory is given up only when every frame in it is destaged, durably.
  */
 import { assert, BLOCK_SIZE_BYTES, setU32 } from "../base/index.ts";
@@ -48,6 +48,19 @@ export interface JournalPosition {
 type Crc = (bytes: Uint8Array, start: number, end: number) => number;
 
 const NO_FRAME = -1;
+/**
+ * Groups that are written and flushed at once. Two: what arrives while one is on its way need not wait
+ * for the end of it, and a group is still large enough to be worth a flush.
+ */
+const GROUPS_MAX = 2;
+
+interface Group {
+  readonly id: number;
+  readonly lastFrame: number;
+  readonly waiterCount: number;
+  writesLeft: number;
+  isFlushing: boolean;
+}
 
 export class Journal {
   readonly memory: DiskMemory;
@@ -80,15 +93,14 @@ export class Journal {
 
   /** Closed frames not yet handed to the disk: runs of memory blocks. */
   readonly #sealed: { slot: number; from: number; to: number }[] = [];
-  #groupRunning = false;
-  #groupLastFrame = 0;
-  #writesLeft = 0;
+  /** Under way, oldest first. */
+  #groups: Group[] = [];
+  #groupSerial = 0;
 
-  /** Waiters in order of their records; the first `#groupWaiters` belong to the group under way. */
+  /** Waiters in order of their records; the first ones belong to the groups under way. */
   #waiters: JournalWaiter[] = [];
   #waiterSequences: number[] = [];
   #waiterTags: number[] = [];
-  #groupWaiters = 0;
 
   #payloadBlocksHeld = 0;
   frames = 0;
@@ -286,16 +298,21 @@ export class Journal {
     this.frames++;
   }
 
-  /** Starts writing what has gathered, unless a group is under way: then that one's end does it. */
+  /** Starts writing what has gathered, unless enough is under way: then the end of that does it. */
   submit(): void {
-    if (this.#groupRunning || this.#failed) return;
+    if (this.#groups.length >= GROUPS_MAX || this.#failed) return;
     if (this.#openAt !== NO_FRAME) this.#closeFrame();
     if (this.#sealed.length === 0) return;
-    this.#groupRunning = true;
-    this.#groupLastFrame = this.#frameNext - 1;
-    this.#groupWaiters = this.#waiters.length;
+    const inGroups = this.#groups.reduce((sum, group) => sum + group.waiterCount, 0);
+    const group: Group = {
+      id: ++this.#groupSerial,
+      lastFrame: this.#frameNext - 1,
+      waiterCount: this.#waiters.length - inGroups,
+      writesLeft: this.#sealed.length,
+      isFlushing: false,
+    };
+    this.#groups.push(group);
     this.groups++;
-    this.#writesLeft = this.#sealed.length;
     for (const run of this.#sealed) {
       const generation = this.slotGeneration[run.slot]!;
       const segment = generation % this.geometry.segmentCount;
@@ -308,29 +325,48 @@ export class Journal {
         bytes,
         this.geometry.offset + segment * this.geometry.segmentBytes + at * BLOCK_SIZE_BYTES,
         this.#written,
-        0,
+        group.id,
       );
     }
     this.#sealed.length = 0;
     this.#disk.submit();
   }
 
-  readonly #written = (_token: number, fault: DiskFault | undefined): void => {
-    if (fault !== undefined) this.#failed = true;
-    this.#writesLeft--;
-    if (this.#writesLeft > 0) return;
-    if (this.#failed) return this.#fail();
-    const { offset, segmentBytes, segmentCount } = this.geometry;
-    this.#disk.flushRange(offset, segmentBytes * segmentCount, this.#flushed, 0);
-    this.#disk.submit();
+  readonly #written = (id: number, fault: DiskFault | undefined): void => {
+    if (this.#failed) return;
+    if (fault !== undefined) return this.#fail();
+    const group = this.#groups.find((one) => one.id === id);
+    assert(group !== undefined, "a group ended before it was written");
+    group.writesLeft--;
+    this.#flushWritten();
   };
 
-  readonly #flushed = (_token: number, fault: DiskFault | undefined): void => {
+  /** A flush covers the newest group that is written, if all before it are: it makes all durable. */
+  #flushWritten(): void {
+    let last: Group | undefined;
+    for (const group of this.#groups) {
+      if (group.writesLeft > 0) break;
+      last = group;
+    }
+    if (last === undefined || last.isFlushing) return;
+    last.isFlushing = true;
+    const { offset, segmentBytes, segmentCount } = this.geometry;
+    this.#disk.flushRange(offset, segmentBytes * segmentCount, this.#flushed, last.id);
+    this.#disk.submit();
+  }
+
+  readonly #flushed = (id: number, fault: DiskFault | undefined): void => {
+    if (this.#failed) return;
     // After a failed flush the kernel may have dropped the pages: nothing may be retried.
     if (fault !== undefined) return this.#fail();
-    this.#groupRunning = false;
-    this.#durableFrame = this.#groupLastFrame;
-    this.#tellWaiters(this.#groupWaiters, undefined);
+    // A later flush may have come first and have vouched for this group, too.
+    let waiterCount = 0;
+    while (this.#groups.length > 0 && this.#groups[0]!.id <= id) {
+      const group = this.#groups.shift()!;
+      waiterCount += group.waiterCount;
+      this.#durableFrame = group.lastFrame;
+    }
+    this.#tellWaiters(waiterCount, undefined);
     this.#onGroupDone();
     this.submit();
   };
@@ -342,20 +378,14 @@ export class Journal {
     this.#waiters = waiters.slice(count);
     this.#waiterSequences = sequences.slice(count);
     this.#waiterTags = tags.slice(count);
-    this.#groupWaiters = 0;
     for (let i = 0; i < count; i++) waiters[i]!.recordDurable(sequences[i]!, tags[i]!, fault);
   }
 
   #fail(): void {
     this.#failed = true;
-    this.#groupRunning = false;
+    this.#groups = [];
     this.#tellWaiters(this.#waiters.length, "write-error");
     this.#onGroupDone();
-  }
-
-  /** Whether anything appended is not durable yet. */
-  get isBusy(): boolean {
-    return this.#groupRunning || this.#openAt !== NO_FRAME || this.#sealed.length > 0;
   }
 
   /** Every frame up to `frame` is destaged, durably: segments that hold nothing newer are free. */
