@@ -53,7 +53,9 @@ export const FREE_TAIL = 112;
 export const UNTOUCHED = 128;
 const HEADER_WORDS = 144;
 
-/** Words of a worker: whether it lives, that it lives, how many pins may be set, what it looks at. */
+/**
+ * Words of a worker: whether it lives, that it lives, how many pins may be set, what it looks at.
+ */
 export const ALIVE = 0;
 export const BEAT = 1;
 export const PINS_TOP = 2;

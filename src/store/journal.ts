@@ -9,8 +9,8 @@
  * The memory keeps payloads until they are destaged: it is also where reads find them. When all
  * memory segments hold undestaged data `append` refuses, which is how slow devices push back.
  *
- * Invariants: a frame is durable only if all frames before it are; at most two groups are under way;
- * a segment's memory is given up only when every frame in it is destaged, durably.
+ * Invariants: a frame is durable only if all frames before it are; at most two groups are under
+ * way; a segment's memory is given up only when every frame in it is destaged, durably.
  */
 import { assert, BLOCK_SIZE_BYTES, setU32 } from "../base/index.ts";
 import type { Disk, DiskFault, DiskMemory } from "../ports/index.ts";
@@ -49,8 +49,8 @@ type Crc = (bytes: Uint8Array, start: number, end: number) => number;
 
 const NO_FRAME = -1;
 /**
- * Groups that are written and flushed at once. Two: what arrives while one is on its way need not wait
- * for the end of it, and a group is still large enough to be worth a flush.
+ * Groups that are written and flushed at once. Two: what arrives while one is on its way need not
+ * wait for the end of it, and a group is still large enough to be worth a flush.
  */
 const GROUPS_MAX = 2;
 
@@ -341,7 +341,9 @@ export class Journal {
     this.#flushWritten();
   };
 
-  /** A flush covers the newest group that is written, if all before it are: it makes all durable. */
+  /**
+   * A flush covers the newest group that is written, if all before it are: it makes all durable.
+   */
   #flushWritten(): void {
     let last: Group | undefined;
     for (const group of this.#groups) {

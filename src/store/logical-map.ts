@@ -62,7 +62,8 @@ const scratch = new Uint8Array(
 );
 
 /**
- * The value of a page, valid until the next call: short if all 64 blocks are holes or allocated zeroes of one transaction.
+ * The value of a page, valid until the next call: short if all 64 blocks are holes or allocated
+ * zeroes of one transaction.
  */
 export function encodePage(key: Uint8Array, entries: Uint8Array, at: number): Uint8Array {
   const marker = physicalOf(entries, at);

@@ -8,7 +8,9 @@ import { fileURLToPath, pathToFileURL } from "node:url";
 
 export interface BrokenRule {
   readonly rule: string;
-  /** Compiled file in the cache's folder, a text that occurs in it once, and what takes its place. */
+  /**
+   * Compiled file in the cache's folder, a text that occurs in it once, and what takes its place.
+   */
   readonly file: string;
   readonly text: string;
   readonly instead: string;
