@@ -18,6 +18,7 @@ import {
   releaseOwnerships,
 } from "../cluster/index.ts";
 import type { ObjectRecord, StoredObject } from "../cluster/index.ts";
+import { ObjectOwner } from "../object/index.ts";
 import type { OwnerWorld } from "../object/index.ts";
 import { attached } from "./attachment-records.ts";
 import { Attachments } from "./attachments.ts";
@@ -66,7 +67,29 @@ export class DataPlane implements DataPlaneMethods {
       if (isWanted !== true) await this.#deleteComponent(componentId);
       await dropIntent(directory, identity.clusterId, componentId);
     }
+    await this.#settle();
     return await this.#attachments.restore();
+  }
+
+  /**
+   * Owns every object with an undecided tail for a moment, attached or not: what the journal holds
+   * of it would keep everybody else's writes from leaving the journal.
+   */
+  async #settle(): Promise<void> {
+    for (const objectId of this.#devices.undecidedObjects()) {
+      try {
+        const owner = await ObjectOwner.take(this.#ownerWorld(), objectId, false);
+        await owner.close();
+      } catch (error) {
+        if (!(error instanceof CodedError)) throw error;
+        this.#world.addEvent({
+          level: "warning",
+          kind: "object-unsettled",
+          message: `the last writes of an object could not be settled: ${error.message}`,
+          details: { objectId },
+        });
+      }
+    }
   }
 
   async listDevices(): Promise<readonly DeviceView[]> {

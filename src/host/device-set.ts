@@ -48,6 +48,14 @@ export class DeviceSet {
     return undefined;
   }
 
+  /** Objects with transactions on these devices that nobody has decided since the start. */
+  undecidedObjects(): string[] {
+    const objects = this.#opened.flatMap(({ device }) =>
+      device.undecided().map(({ objectId }) => objectId),
+    );
+    return [...new Set(objects)];
+  }
+
   deviceOf(componentId: string): OpenedDevice | undefined {
     return this.#opened.find(({ device }) => device.component(componentId) !== undefined);
   }

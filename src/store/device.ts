@@ -257,6 +257,14 @@ export class Device implements ComponentHost {
     return this.state.components.all().filter((info) => !info.deleting);
   }
 
+  /**
+   * Components with transactions that nobody has decided since the device was opened. Frames are
+   * destaged in order, so these hold up all that came after: their objects' owners must settle them.
+   */
+  undecided(): readonly ComponentInfo[] {
+    return this.components().filter((info) => info.preparedSequence > info.committedSequence);
+  }
+
   component(componentId: string): StoreComponent | undefined {
     const info = this.state.components.byId(componentId);
     if (info === undefined || info.deleting) return undefined;
