@@ -259,7 +259,8 @@ export class Device implements ComponentHost {
 
   /**
    * Components with transactions that nobody has decided since the device was opened. Frames are
-   * destaged in order, so these hold up all that came after: their objects' owners must settle them.
+   * destaged in order, so these hold up all that came after: their objects' owners must settle
+   * them.
    */
   undecided(): readonly ComponentInfo[] {
     return this.components().filter((info) => info.preparedSequence > info.committedSequence);

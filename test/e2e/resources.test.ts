@@ -20,8 +20,8 @@ const VOLUME_BYTES = 4 * 2 ** 30;
 const PRIVATE_BYTES_MAX = 250e6;
 /**
  * With the program's file and mapped metadata. The goal is 300 MB and is missed: the kernel maps
- * sixteen pages around each one that is touched, so most of the metadata counts as resident while it
- * is being changed, although it is page cache like any other.
+ * sixteen pages around each one that is touched, so most of the metadata counts as resident while
+ * it is being changed, although it is page cache like any other.
  */
 const RESIDENT_BYTES_MAX = 450e6;
 
