@@ -16,6 +16,7 @@ import * as path from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import type { Benchmark, BenchmarkResult, Figure } from "./benchmark.ts";
+import { cacheSpeedBenchmark } from "./cache-speed.ts";
 import { run as runCacheSimulator } from "./cache.ts";
 import { destageBenchmark } from "./destage.ts";
 import { nbdBenchmark } from "./nbd.ts";
@@ -27,6 +28,7 @@ const BENCHMARKS: readonly Benchmark[] = [
   destageBenchmark,
   objectBenchmark,
   storeBenchmark,
+  cacheSpeedBenchmark,
 ];
 /** Programs with options of their own. */
 const PROGRAMS: ReadonlyMap<string, (args: readonly string[]) => Promise<void>> = new Map([

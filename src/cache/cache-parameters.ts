@@ -29,8 +29,8 @@ export interface CacheParameters {
   readonly ghostCircle: number;
   /** The part of the cold queue, at its young end, in which hits are taken as one burst. */
   readonly windowFraction: number;
-  /** Hits after the window that make a cold entry hot; Infinity if only a ghost can do that. */
-  readonly coldHits: number;
+  /** Whether a hit after the window makes a cold entry hot; otherwise only a ghost becomes hot. */
+  readonly promotes: boolean;
   /** Entries in use that the hand steps over before it takes one regardless. */
   readonly handLimit: number;
   /** Lets measured worth decide about the border, ghosts and grace: see `queue-balance.ts`. */
@@ -47,7 +47,7 @@ const PARAMETERS: Readonly<Record<CacheMode, CacheParameters>> = {
     ghostFraction: 0.5,
     ghostCircle: 2,
     windowFraction: 0,
-    coldHits: Infinity,
+    promotes: false,
     handLimit: Infinity,
     adaptive: false,
     ticksPerHit: 0,
@@ -57,7 +57,7 @@ const PARAMETERS: Readonly<Record<CacheMode, CacheParameters>> = {
     ghostFraction: 0.5,
     ghostCircle: 2,
     windowFraction: 0.5,
-    coldHits: 1,
+    promotes: true,
     handLimit: Infinity,
     adaptive: false,
     ticksPerHit: 0,
@@ -67,7 +67,7 @@ const PARAMETERS: Readonly<Record<CacheMode, CacheParameters>> = {
     ghostFraction: 1,
     ghostCircle: 1.125,
     windowFraction: 0.25,
-    coldHits: 1,
+    promotes: true,
     handLimit: 128,
     adaptive: true,
     ticksPerHit: 0.05,

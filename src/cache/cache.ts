@@ -30,7 +30,8 @@ const NUMBERED_FROM = 2 ** 52;
 
 export class Cache<K, V> {
   readonly #pages: PageCache;
-  readonly #keys: (K | undefined)[];
+  /** Of slots whose keys have numbers; empty as long as there are none, which saves memory. */
+  #keys: (K | undefined)[] = [];
   readonly #values: (V | undefined)[];
   readonly #sizes: Float64Array;
   readonly #numbers: Map<K, number> = new Map<K, number>();
@@ -49,8 +50,7 @@ export class Cache<K, V> {
     if (capacityBytes !== undefined) checkCapacity(capacityBytes, "bytes");
     if (capacityBytes !== undefined && options.sizeOf === undefined) throw sizeMissing();
     this.#pages = new PageCache({ capacity, mode });
-    this.#keys = Array.from({ length: capacity }, () => undefined);
-    this.#values = Array.from({ length: capacity }, () => undefined);
+    this.#values = emptyArray<V>(capacity);
     this.#sizes = new Float64Array(options.sizeOf === undefined ? 0 : capacity);
     this.#numbersMax = 4 * capacity + 64;
     this.#sizeOf = options.sizeOf;
@@ -95,15 +95,11 @@ export class Cache<K, V> {
       this.delete(key);
       return false;
     }
-    let slot = this.#pages.peek(this.#numberOf(key));
-    if (slot < 0) {
-      slot = this.#pages.insert(this.#numberFor(key));
-      assert(slot >= 0, "nothing is pinned, so there is always a slot");
-      if (this.#pages.evictedKey >= 0) this.#forget(slot);
-    } else {
-      this.#forget(slot);
-    }
-    this.#keys[slot] = key;
+    const slot = this.#pages.insert(this.#numberFor(key));
+    assert(slot >= 0, "nothing is pinned, so there is always a slot");
+    // Of the key that had the slot, or of the value that this key had.
+    this.#forget(slot);
+    if (!isPlain(key)) this.#rememberKey(slot, key);
     this.#values[slot] = value;
     if (sizeBytes > 0) {
       this.#sizes[slot] = sizeBytes;
@@ -124,7 +120,10 @@ export class Cache<K, V> {
 
   /** Visits every entry. Must not change the cache meanwhile. */
   forEach(visit: (value: V, key: K) => void): void {
-    this.#pages.forEach((_, slot) => visit(this.#values[slot] as V, this.#keys[slot] as K));
+    this.#pages.forEach((number, slot) => {
+      const key = number < NUMBERED_FROM ? number : this.#keys[slot];
+      visit(this.#values[slot] as V, key as K);
+    });
   }
 
   #measure(value: V, key: K): number {
@@ -135,6 +134,11 @@ export class Cache<K, V> {
       message: `A value cannot have a size of ${String(sizeBytes)} bytes`,
       hint: "Let sizeOf return a whole number of at least 0.",
     });
+  }
+
+  #rememberKey(slot: number, key: K): void {
+    if (this.#keys.length === 0) this.#keys = emptyArray<K>(this.capacity);
+    this.#keys[slot] = key;
   }
 
   #makeRoom(slot: number): void {
@@ -148,7 +152,7 @@ export class Cache<K, V> {
   }
 
   #forget(slot: number): void {
-    this.#keys[slot] = undefined;
+    if (this.#keys.length > 0) this.#keys[slot] = undefined;
     this.#values[slot] = undefined;
     if (this.#sizeOf === undefined) return;
     this.#sizeBytes -= this.#sizes[slot]!;
@@ -177,6 +181,10 @@ export class Cache<K, V> {
       if (this.#pages.queueOf(number) === undefined) this.#numbers.delete(key);
     }
   }
+}
+
+function emptyArray<T>(length: number): (T | undefined)[] {
+  return Array.from({ length }, () => undefined);
 }
 
 function isPlain(key: unknown): key is number {

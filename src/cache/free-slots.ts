@@ -1,16 +1,18 @@
 /**
  * Entries that no key has: first those that never had one, in order, and before them whatever was
- * given back, last in first out. The list runs through an array of the owner's that free entries
- * do not need.
+ * given back, last in first out. The list runs through a word of the entries that free ones do not
+ * need.
  */
+import type { EntryTable } from "./entry-table.ts";
+
 export class FreeSlots {
-  readonly #links: Int32Array;
+  readonly #table: EntryTable;
   readonly #slotCount: number;
   #usedCount = 0;
   #first = 0;
 
-  constructor(links: Int32Array, slotCount: number) {
-    this.#links = links;
+  constructor(table: EntryTable, slotCount: number) {
+    this.#table = table;
     this.#slotCount = slotCount;
   }
 
@@ -23,12 +25,12 @@ export class FreeSlots {
   take(): number {
     const entry = this.#first;
     if (entry === 0) return this.hasUntouched ? ++this.#usedCount : 0;
-    this.#first = this.#links[entry]!;
+    this.#first = this.#table.since(entry);
     return entry;
   }
 
   give(entry: number): void {
-    this.#links[entry] = this.#first;
+    this.#table.setSince(entry, this.#first);
     this.#first = entry;
   }
 }

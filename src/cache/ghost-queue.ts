@@ -1,39 +1,54 @@
 /**
- * The keys that lately left the cold queue, without data, oldest first out. It uses the entry
- * numbers above those of the slots, in a circle: a key that is asked for again leaves a hole, so
- * the circle is larger than the number of keys it keeps, or the holes would shorten its memory.
+ * The keys that lately left the cold queue, without data, oldest first out, with an index of its
+ * own.
+ *
+ * Of a key only a fingerprint of 32 bits is kept. That another key has the same one, and is in the
+ * same bucket, happens once in billions of misses, and makes one key hot too early.
+ *
+ * The queue is a circle. A key that is asked for again leaves a hole in it, so the circle is larger
+ * than the number of keys it keeps, or the holes would shorten its memory.
  */
 import { assert } from "../base/index.ts";
-import { NO_KEY } from "./key-index.ts";
-import type { KeyIndex } from "./key-index.ts";
+import { indexArray } from "./index-array.ts";
+import type { IndexArray } from "./index-array.ts";
+import { bucketCountOf, fingerprintOf, hashShift } from "./key-hash.ts";
 
-/** How many keys to remember, and how many entries of the index to do that in. */
+const BUCKETS_PER_GHOST_MIN = 0.5;
+const WORDS = 2;
+const FINGERPRINT = 0;
+/** When the key was last admitted, in the cache's own time. */
+const ADMITTED = 1;
+
+/** How many keys to remember, and how many places to do that in. */
 export interface GhostSizes {
   readonly keys: number;
   readonly circle: number;
 }
 
 export class GhostQueue {
-  readonly #index: KeyIndex;
-  readonly #entryFirst: number;
   readonly #circleSize: number;
   #sizeMax: number;
-  /** When each key was last admitted, in the cache's own time. */
-  readonly #admitted: Int32Array;
+  /** Fingerprint (0: a hole) and admission of each place. */
+  readonly #places: Int32Array;
+  /** From each place, one-based, to the next one of its bucket. */
+  readonly #links: IndexArray;
+  readonly #buckets: IndexArray;
+  readonly #bucketShift: number;
   #oldest = 0;
   #span = 0;
   #size = 0;
 
-  constructor(index: KeyIndex, entryFirst: number, sizes: GhostSizes) {
-    this.#index = index;
-    this.#entryFirst = entryFirst;
+  constructor(sizes: GhostSizes) {
     this.#circleSize = sizes.circle;
     this.#sizeMax = sizes.keys;
-    this.#admitted = new Int32Array(this.#circleSize);
+    this.#bucketShift = hashShift(Math.ceil(sizes.circle * BUCKETS_PER_GHOST_MIN));
+    this.#places = new Int32Array(sizes.circle * WORDS);
+    this.#links = indexArray(sizes.circle + 1, sizes.circle);
+    this.#buckets = indexArray(bucketCountOf(this.#bucketShift), sizes.circle);
   }
 
   get sizeBytes(): number {
-    return this.#admitted.byteLength;
+    return this.#places.byteLength + this.#links.byteLength + this.#buckets.byteLength;
   }
 
   get size(): number {
@@ -47,30 +62,60 @@ export class GhostQueue {
     while (this.#size > sizeMax) this.#dropOldest();
   }
 
-  admittedAt(entry: number): number {
-    return this.#admitted[entry - this.#entryFirst]!;
+  /** A number for the ghost of a key until the queue changes, or 0. */
+  find(low: number, high: number): number {
+    const fingerprint = fingerprintOf(low, high);
+    let ghost = this.#buckets[this.#bucketOf(fingerprint)]!;
+    while (ghost !== 0 && this.#places[(ghost - 1) * WORDS + FINGERPRINT] !== fingerprint) {
+      ghost = this.#links[ghost]!;
+    }
+    return ghost;
   }
 
-  push(key: number, admitted: number): void {
+  admittedAt(ghost: number): number {
+    return this.#places[(ghost - 1) * WORDS + ADMITTED]!;
+  }
+
+  push(low: number, high: number, admitted: number): void {
     if (this.#sizeMax === 0) return;
     while (this.#size >= this.#sizeMax || this.#span >= this.#circleSize) this.#dropOldest();
-    const at = (this.#oldest + this.#span) % this.#circleSize;
+    const end = this.#oldest + this.#span;
+    const place = end < this.#circleSize ? end : end - this.#circleSize;
+    const fingerprint = fingerprintOf(low, high);
+    const bucket = this.#bucketOf(fingerprint);
     this.#span++;
     this.#size++;
-    this.#admitted[at] = admitted;
-    this.#index.add(key, this.#entryFirst + at);
+    this.#places[place * WORDS + FINGERPRINT] = fingerprint;
+    this.#places[place * WORDS + ADMITTED] = admitted;
+    this.#links[place + 1] = this.#buckets[bucket]!;
+    this.#buckets[bucket] = place + 1;
   }
 
-  remove(entry: number): void {
-    this.#index.remove(entry);
+  remove(ghost: number): void {
+    const fingerprintAt = (ghost - 1) * WORDS + FINGERPRINT;
+    const bucket = this.#bucketOf(this.#places[fingerprintAt]!);
+    let other = this.#buckets[bucket]!;
+    if (other === ghost) {
+      this.#buckets[bucket] = this.#links[ghost]!;
+    } else {
+      while (this.#links[other] !== ghost) {
+        other = this.#links[other]!;
+        assert(other !== 0, "the ghost is not in its bucket");
+      }
+      this.#links[other] = this.#links[ghost]!;
+    }
+    this.#places[fingerprintAt] = 0;
     this.#size--;
   }
 
   /** Holes are passed over once each, by the push that reaches them. */
   #dropOldest(): void {
-    const entry = this.#entryFirst + this.#oldest;
-    if (this.#index.keys[entry] !== NO_KEY) this.remove(entry);
-    this.#oldest = (this.#oldest + 1) % this.#circleSize;
+    if (this.#places[this.#oldest * WORDS + FINGERPRINT] !== 0) this.remove(this.#oldest + 1);
+    this.#oldest = this.#oldest + 1 === this.#circleSize ? 0 : this.#oldest + 1;
     this.#span--;
+  }
+
+  #bucketOf(fingerprint: number): number {
+    return fingerprint >>> this.#bucketShift;
   }
 }

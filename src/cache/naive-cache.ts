@@ -182,7 +182,7 @@ export class NaiveCache {
     for (const item of this.cold.slice()) {
       if (isHeld(item)) {
         if (++skipped === 10) return false;
-      } else if (item.count < this.#parameters.coldHits) {
+      } else if (item.count === 0 || !this.#parameters.promotes) {
         return this.#evict(item);
       } else {
         this.promotions++;

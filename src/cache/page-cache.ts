@@ -57,9 +57,10 @@ import {
 } from "./cache-stats.ts";
 import type { CacheStats } from "./cache-stats.ts";
 import { EntryRing, RingLinks } from "./entry-ring.ts";
+import { EntryTable } from "./entry-table.ts";
 import { FreeSlots } from "./free-slots.ts";
 import { GhostQueue } from "./ghost-queue.ts";
-import { KeyIndex, NO_KEY } from "./key-index.ts";
+import { highOf } from "./key-hash.ts";
 import { QueueBalance } from "./queue-balance.ts";
 import { SlotHolds } from "./slot-holds.ts";
 import {
@@ -82,31 +83,30 @@ const COLD_SKIPS_MAX = 10;
 /** Cold slots that one insert makes hot before it takes its slot from the hot ring. */
 const PROMOTIONS_PER_INSERT_MAX = 64;
 
+const NO_KEY = -1;
+
 export class PageCache {
   readonly capacity: number;
   readonly mode: CacheMode;
-  readonly #coldHits: number;
   readonly #handLimit: number;
   #balance: QueueBalance;
   #slotsMax: number;
   readonly #parameters: CacheParameters;
-  readonly #index: KeyIndex;
+  readonly #table: EntryTable;
   readonly #links: RingLinks;
   readonly #cold: EntryRing;
   readonly #hot: EntryRing;
   readonly #ghosts: GhostQueue;
-  /** Queue and hit count of each slot. */
-  readonly #status: Uint8Array;
   readonly #freeSlots: FreeSlots;
   readonly #holds: SlotHolds;
-  /**
-   * When a cold slot was filled, or the hand last met a hot one, in the cache's own time, modulo
-   * 2^32; the link of the free list for a free slot.
-   */
-  readonly #since: Int32Array;
   readonly #counters: Float64Array = new Float64Array(COUNTER_COUNT);
   #limboSize = 0;
-  #evictedKey = NO_KEY;
+  #evictedEntry = 0;
+  #evictedLow = 0;
+  #evictedHigh = 0;
+  /** A key that has no slot, as the last search found; the high half is -1 if there is none. */
+  #missedLow = 0;
+  #missedHigh = -1;
 
   /** Fails with `cache-capacity-invalid` or `cache-capacity-too-large`. */
   constructor(options: PageCacheOptions) {
@@ -117,26 +117,22 @@ export class PageCache {
     this.mode = mode;
     this.#handLimit = options.handLimit ?? parameters.handLimit;
     checkHandLimit(this.#handLimit);
-    // Hits saturate in two bits, so a count beyond them is one that is never reached.
-    this.#coldHits = Math.min(parameters.coldHits, COUNT_MASK + 1);
     this.#balance = new QueueBalance(capacity, parameters);
     this.#slotsMax = capacity;
     this.#parameters = parameters;
     const ghostKeys = Math.floor(capacity * parameters.ghostFraction);
     const ghosts = { keys: ghostKeys, circle: Math.ceil(ghostKeys * parameters.ghostCircle) };
     try {
-      this.#index = new KeyIndex(capacity + ghosts.circle);
-      this.#ghosts = new GhostQueue(this.#index, capacity + 1, ghosts);
+      this.#table = new EntryTable(capacity);
+      this.#ghosts = new GhostQueue(ghosts);
       this.#links = new RingLinks(capacity);
-      this.#status = new Uint8Array(capacity + 1);
       this.#holds = new SlotHolds(capacity);
-      this.#since = new Int32Array(capacity + 1);
     } catch (cause) {
       throw capacityTooLarge(capacity, cause);
     }
     this.#cold = new EntryRing(this.#links);
     this.#hot = new EntryRing(this.#links);
-    this.#freeSlots = new FreeSlots(this.#since, capacity);
+    this.#freeSlots = new FreeSlots(this.#table, capacity);
   }
 
   /** Number of keys that have a slot. */
@@ -146,7 +142,8 @@ export class PageCache {
 
   /** The key that lost its slot to the last `insert`, or -1 if none did. */
   get evictedKey(): number {
-    return this.#evictedKey;
+    if (this.#evictedEntry === 0) return NO_KEY;
+    return this.#evictedHigh * 2 ** 32 + (this.#evictedLow >>> 0);
   }
 
   /** A new object each time: for reports, not for hot paths. */
@@ -156,26 +153,26 @@ export class PageCache {
 
   /** Bytes of the arrays that this cache holds, all of them allocated at construction. */
   get overheadBytes(): number {
-    const slots = this.#status.byteLength + this.#holds.sizeBytes + this.#since.byteLength;
-    return this.#index.sizeBytes + this.#links.sizeBytes + this.#ghosts.sizeBytes + slots;
+    const slots = this.#links.sizeBytes + this.#holds.sizeBytes;
+    return this.#table.sizeBytes + this.#ghosts.sizeBytes + slots;
   }
 
   /** The slot of a key, or -1. Counts as a use of it. */
   lookup(key: number): number {
-    const entry = this.#index.find(key);
-    if (entry === 0 || entry > this.capacity) {
+    const entry = this.#find(key);
+    if (entry === 0) {
       this.#counters[MISSES]!++;
       return -1;
     }
     this.#counters[HITS]!++;
-    this.#touch(entry);
+    const status = this.#table.status(entry);
+    if ((status & USED) === 0) this.#touch(entry, status);
     return entry - 1;
   }
 
   /** The slot of a key, or -1, without counting as a use. */
   peek(key: number): number {
-    const entry = this.#index.find(key);
-    return entry > this.capacity ? -1 : entry - 1;
+    return this.#find(key) - 1;
   }
 
   /**
@@ -185,21 +182,26 @@ export class PageCache {
    */
   insert(key: number): number {
     checkKey(key);
-    this.#evictedKey = NO_KEY;
-    const known = this.#index.find(key);
-    if (known === 0) return this.#admit(key, false) - 1;
-    if (known <= this.capacity) return known - 1;
-    const admitted = this.#ghosts.admittedAt(known);
+    this.#evictedEntry = 0;
+    const known = this.#find(key);
+    if (known !== 0) return known - 1;
+    const low = key | 0;
+    const high = highOf(key);
+    const ghost = this.#ghosts.find(low, high);
+    if (ghost === 0) return this.#admit(low, high, false) - 1;
+    const admitted = this.#ghosts.admittedAt(ghost);
     const isHot = this.#balance.ghostIsHot(this.#age(admitted));
-    this.#ghosts.remove(known);
-    const entry = this.#admit(key, isHot);
+    this.#ghosts.remove(ghost);
+    const entry = this.#admit(low, high, isHot);
     if (entry === 0) {
-      this.#ghosts.push(key, admitted);
+      this.#ghosts.push(low, high, admitted);
       return -1;
     }
     this.#counters[GHOST_HITS]!++;
     // It was away for longer than any burst.
-    if (!isHot) this.#since[entry] = (this.#since[entry]! - this.#balance.window) | 0;
+    if (!isHot) {
+      this.#table.setSince(entry, (this.#table.since(entry) - this.#balance.window) | 0);
+    }
     return entry - 1;
   }
 
@@ -208,7 +210,7 @@ export class PageCache {
    * names. The slot, now free, or -1 if every slot is held.
    */
   evict(): number {
-    this.#evictedKey = NO_KEY;
+    this.#evictedEntry = 0;
     const entry = this.#evict();
     if (entry !== 0) this.#free(entry);
     return entry - 1;
@@ -238,19 +240,19 @@ export class PageCache {
    * being flushed. False if the key has no slot.
    */
   remove(key: number): boolean {
-    const entry = this.#index.find(key);
-    if (entry === 0) return false;
-    if (entry > this.capacity) {
-      this.#ghosts.remove(entry);
+    const entry = this.#find(key);
+    if (entry === 0) {
+      const ghost = this.#findGhost(key);
+      if (ghost !== 0) this.#ghosts.remove(ghost);
       return false;
     }
-    this.#index.remove(entry);
+    this.#table.remove(entry);
     this.#leaveQueue(entry);
     this.#holds.discardDirty(entry);
     if (!this.#holds.isHeld(entry)) {
       this.#free(entry);
     } else {
-      this.#status[entry] = LIMBO;
+      this.#table.setStatus(entry, LIMBO);
       this.#limboSize++;
     }
     return true;
@@ -258,7 +260,7 @@ export class PageCache {
 
   /** Keeps a slot from being reused until as many calls of `unpin`. */
   pin(slot: number): void {
-    assert(this.#status[slot + 1]! >= COLD, "only a slot in use can be pinned");
+    assert(this.#table.status(slot + 1) >= COLD, "only a slot in use can be pinned");
     this.#holds.pin(slot + 1);
   }
 
@@ -307,7 +309,7 @@ export class PageCache {
   /** The key that a slot belongs to, or -1. */
   keyOf(slot: number): number {
     assert(slot >= 0 && slot < this.capacity, "no such slot");
-    return this.#index.keys[slot + 1]!;
+    return this.#hasKey(slot + 1) ? this.#table.keyOf(slot + 1) : NO_KEY;
   }
 
   /**
@@ -315,32 +317,55 @@ export class PageCache {
    */
   forEach(visit: (key: number, slot: number) => void): void {
     for (let entry = 1; entry <= this.capacity; entry++) {
-      const key = this.#index.keys[entry]!;
-      if (key !== NO_KEY) visit(key, entry - 1);
+      if (this.#hasKey(entry)) visit(this.#table.keyOf(entry), entry - 1);
     }
   }
 
   /** Which queue holds a key: for tests and for people, it counts as no use. */
   queueOf(key: number): "cold" | "hot" | "ghost" | undefined {
-    const entry = this.#index.find(key);
-    if (entry === 0) return undefined;
-    if (entry > this.capacity) return "ghost";
-    return (this.#status[entry]! & QUEUE_MASK) === COLD ? "cold" : "hot";
+    const entry = this.#find(key);
+    if (entry === 0) return this.#findGhost(key) === 0 ? undefined : "ghost";
+    return (this.#table.status(entry) & QUEUE_MASK) === COLD ? "cold" : "hot";
   }
 
-  #touch(entry: number): void {
-    const status = this.#status[entry]!;
+  /** The entry of a key, or 0. What is no key has none. */
+  #find(key: number): number {
+    const low = key | 0;
+    let high = 0;
+    if (low !== key || low < 0) {
+      high = highOf(key);
+      if (high < 0 || high * 2 ** 32 + (low >>> 0) !== key) return 0;
+    }
+    if (low === this.#missedLow && high === this.#missedHigh) return 0;
+    const entry = this.#table.find(low, high);
+    if (entry === 0) {
+      this.#missedLow = low;
+      this.#missedHigh = high;
+    }
+    return entry;
+  }
+
+  #findGhost(key: number): number {
+    return Number.isSafeInteger(key) && key >= 0 ? this.#ghosts.find(key | 0, highOf(key)) : 0;
+  }
+
+  #hasKey(entry: number): boolean {
+    const queue = this.#table.status(entry) & QUEUE_MASK;
+    return queue === COLD || queue === HOT;
+  }
+
+  /** A hit on a slot that was not hit since the hand met it, or, if it is cold, in its window. */
+  #touch(entry: number, status: number): void {
+    const table = this.#table;
     if ((status & QUEUE_MASK) === HOT) {
-      if ((status & USED) !== 0) return;
-      this.#status[entry] = status | USED;
+      table.setStatus(entry, status | USED);
       if ((status & COUNT_MASK) >= GRACE_ROUNDS_MIN) return;
-      this.#balance.noteArmedHit(this.#age(this.#since[entry]!), this.#hot.size);
+      this.#balance.noteArmedHit(this.#age(table.since(entry)), this.#hot.size);
       return;
     }
-    if ((status & COUNT_MASK) === COUNT_MASK) return;
     // With a window of W, strictly, a hit counts once W others were admitted after this one.
-    if (this.#age(this.#since[entry]!) < this.#balance.window) return;
-    this.#status[entry] = status + 1;
+    if (this.#age(table.since(entry)) < this.#balance.window) return;
+    table.setStatus(entry, status | USED);
   }
 
   #now(): number {
@@ -355,12 +380,13 @@ export class PageCache {
   }
 
   /** The entry that the key got, or 0. */
-  #admit(key: number, hot: boolean): number {
+  #admit(low: number, high: number, hot: boolean): number {
     const warmingUp = this.#freeSlots.hasUntouched && this.size < this.#slotsMax;
     const hasRoom = this.size + this.#limboSize < this.#slotsMax;
     const entry = (hasRoom ? this.#freeSlots.take() : 0) || this.#evict();
     if (entry === 0) return 0;
-    this.#index.add(key, entry);
+    this.#table.add(entry, low, high);
+    this.#missedHigh = -1;
     const enterHot = hot || (warmingUp && this.#cold.size >= this.#balance.coldTarget);
     if (this.#parameters.adaptive || !enterHot) this.#counters[TICKS]!++;
     if (enterHot) this.#enterHot(entry);
@@ -369,25 +395,25 @@ export class PageCache {
   }
 
   #enterCold(entry: number): void {
-    this.#status[entry] = COLD;
-    this.#since[entry] = this.#now();
+    this.#table.setStatus(entry, COLD);
+    this.#table.setSince(entry, this.#now());
     this.#cold.add(entry);
   }
 
   #enterHot(entry: number): void {
-    this.#status[entry] = HOT | NEWCOMER;
-    this.#since[entry] = this.#now();
+    this.#table.setStatus(entry, HOT | NEWCOMER);
+    this.#table.setSince(entry, this.#now());
     this.#hot.add(entry);
   }
 
   #leaveQueue(entry: number): void {
-    const ring = (this.#status[entry]! & QUEUE_MASK) === COLD ? this.#cold : this.#hot;
+    const ring = (this.#table.status(entry) & QUEUE_MASK) === COLD ? this.#cold : this.#hot;
     ring.remove(entry);
   }
 
   /** A slot that was removed while it was held is free once it is held no more. */
   #leaveLimbo(entry: number): void {
-    if (this.#status[entry] !== LIMBO || this.#holds.isHeld(entry)) return;
+    if (this.#table.status(entry) !== LIMBO || this.#holds.isHeld(entry)) return;
     this.#limboSize--;
     this.#free(entry);
   }
@@ -404,7 +430,7 @@ export class PageCache {
   }
 
   #free(entry: number): void {
-    this.#status[entry] = FREE;
+    this.#table.setStatus(entry, FREE);
     this.#freeSlots.give(entry);
   }
 
@@ -426,7 +452,7 @@ export class PageCache {
       if (this.#holds.isHeld(entry)) {
         this.#counters[SKIPPED_SLOTS]!++;
         if (++skipped === COLD_SKIPS_MAX) return 0;
-      } else if ((this.#status[entry]! & COUNT_MASK) < this.#coldHits) {
+      } else if ((this.#table.status(entry) & USED) === 0 || !this.#parameters.promotes) {
         return this.#releaseCold(entry);
       } else {
         this.#counters[PROMOTIONS]!++;
@@ -458,10 +484,10 @@ export class PageCache {
 
   /** The hand comes to a slot: false if it is armed and free to take; arms it otherwise. */
   #meet(entry: number): boolean {
-    const status = statusAfterHand(this.#status[entry]!, this.#balance);
+    const status = statusAfterHand(this.#table.status(entry), this.#balance);
     if (status === FREE) return false;
-    this.#status[entry] = status;
-    this.#since[entry] = this.#now();
+    this.#table.setStatus(entry, status);
+    this.#table.setSince(entry, this.#now());
     return true;
   }
 
@@ -478,22 +504,23 @@ export class PageCache {
   }
 
   #releaseCold(entry: number): number {
-    const key = this.#index.keys[entry]!;
     this.#release(entry);
-    this.#ghosts.push(key, this.#since[entry]!);
+    this.#ghosts.push(this.#evictedLow, this.#evictedHigh, this.#table.since(entry));
     return entry;
   }
 
   #releaseHot(entry: number): number {
-    this.#balance.noteVictim(this.#age(this.#since[entry]!));
+    this.#balance.noteVictim(this.#age(this.#table.since(entry)));
     this.#release(entry);
     return entry;
   }
 
   #release(entry: number): void {
     this.#counters[EVICTIONS]!++;
-    this.#evictedKey = this.#index.keys[entry]!;
+    this.#evictedEntry = entry;
+    this.#evictedLow = this.#table.lowOf(entry);
+    this.#evictedHigh = this.#table.highOf(entry);
     this.#leaveQueue(entry);
-    this.#index.remove(entry);
+    this.#table.remove(entry);
   }
 }

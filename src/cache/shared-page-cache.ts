@@ -390,18 +390,17 @@ export class SharedPageCache {
       this.#hitsUntilTick = HITS_PER_TICKS;
       Atomics.add(this.#words, at.TICKS, TICKS_PER_HITS);
     }
+    if ((state & USED) !== 0) return;
     const { balance } = this.#slots;
     if ((state & QUEUE_MASK) === HOT) {
-      if ((state & USED) !== 0) return;
       Atomics.compareExchange(this.#words, slot + at.STATE, state, state | USED);
       if ((state & COUNT_MASK) >= GRACE_ROUNDS_MIN) return;
       const hotSize = this.#words[at.SLOTS_MAX]! - this.#words[at.COLD_SIZE]!;
       balance.noteArmedHit(this.#slots.age(this.#words[slot + at.SINCE]!), hotSize);
       return;
     }
-    if ((state & COUNT_MASK) === COUNT_MASK) return;
     if (this.#slots.age(this.#words[slot + at.SINCE]!) < balance.window) return;
-    Atomics.compareExchange(this.#words, slot + at.STATE, state, state + 1);
+    Atomics.compareExchange(this.#words, slot + at.STATE, state, state | USED);
   }
 
   #lookupSlowly(bucket: number, low: number, high: number): number {

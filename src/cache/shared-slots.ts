@@ -30,6 +30,7 @@ import {
   NEWCOMER,
   QUEUE_MASK,
   statusAfterHand,
+  USED,
 } from "./slot-status.ts";
 
 /** Held cold slots that one search steps over before it turns to the hot ring. */
@@ -233,7 +234,7 @@ export class SharedSlots {
         this.#dropHint(position, entry);
       } else if ((state & HELD) !== 0) {
         if (++skipped === COLD_SKIPS_MAX) break;
-      } else if ((state & COUNT_MASK) >= this.#parameters.coldHits) {
+      } else if ((state & USED) !== 0) {
         if (this.#promote(entry, state)) this.#dropHint(position, entry);
         if (++promoted === PROMOTIONS_PER_SEARCH_MAX) break;
       } else if (this.claim(entry, state) && this.#unlinkClaimed(entry, state)) {

@@ -10,9 +10,9 @@ export const HOT: number = 8;
 /** Removed while held: has no key any more, and becomes free when nothing holds it any more. */
 export const LIMBO: number = 12;
 export const QUEUE_MASK: number = 12;
-/** Cold: hits after the window. Hot: rounds of the hand in which it was hit. */
+/** Of a hot slot: rounds of the hand in which it was hit. */
 export const COUNT_MASK: number = 3;
-/** Hit since the hand came by. */
+/** Cold: hit after the window. Hot: hit since the hand came by. */
 export const USED: number = 16;
 /** The hand has given it a round although it was not hit. */
 export const GRACED: number = 32;
