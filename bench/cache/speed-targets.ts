@@ -29,7 +29,7 @@ export const SPEED_TARGETS: ReadonlyMap<string, (capacity: number) => SpeedTarge
   ["quick-lru", (maxSize) => new QuickLRU<number, number>({ maxSize })],
   ["sieve-cache", (capacity) => new SieveCache<number, number>(capacity)],
   ["lru.min", (max) => createLRU<number, number>({ max })],
-  ["tiny-lru", (max) => tinyLru<number>(max) as unknown as SpeedTarget],
+  ["tiny-lru", (max) => tinyLru<number>(max)],
   [
     "transitory",
     (size) => {

@@ -17,9 +17,7 @@ export const PROMOTIONS = 2;
 export const GHOST_HITS = 3;
 export const SKIPPED_SLOTS = 4;
 export const EVICTIONS = 5;
-/** The cache's own time: admissions, in the adaptive mode all inserts; hits count a little. */
-export const TICKS = 6;
-export const COUNTER_COUNT = 7;
+export const COUNTER_COUNT = 6;
 
 export function statsOf(counters: Float64Array): CacheStats {
   return {

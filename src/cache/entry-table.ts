@@ -13,7 +13,7 @@
 import { assert } from "../base/index.ts";
 import { indexArray } from "./index-array.ts";
 import type { IndexArray } from "./index-array.ts";
-import { bucketCountOf, hashOf, hashShift } from "./key-hash.ts";
+import { bucketCountOf, hashOf, hashShift, highOf, mixOf } from "./key-hash.ts";
 
 const BUCKETS_PER_ENTRY_MIN = 0.75;
 const LOW = 0;
@@ -24,11 +24,15 @@ const STATUS = 3;
 const STATUS_BITS = 8;
 const STATUS_MASK = 0xff;
 const WORDS_SHIFT = 2;
+const HIGH_LIMIT = 2 ** 21;
+const NO_MISS = -1;
 
 export class EntryTable {
   readonly #words: Int32Array;
   readonly #buckets: IndexArray;
   readonly #bucketShift: number;
+  #missedLow = 0;
+  #missedHigh: number = NO_MISS;
 
   constructor(entryCount: number) {
     this.#bucketShift = hashShift(Math.ceil(entryCount * BUCKETS_PER_ENTRY_MIN));
@@ -40,25 +44,47 @@ export class EntryTable {
     return this.#words.byteLength + this.#buckets.byteLength;
   }
 
-  /** The entry of a key, or 0. */
-  find(low: number, high: number): number {
+  /**
+   * The entry of a key, or 0. What is no key has none. That a key has none is remembered until one
+   * is added, for an insert mostly follows a miss.
+   */
+  find(key: number): number {
+    const low = key | 0;
+    let high = 0;
+    if (low !== key || low < 0) {
+      high = highOf(key);
+      if (high < 0 || high >= HIGH_LIMIT || high * 2 ** 32 + (low >>> 0) !== key) {
+        this.#missedHigh = NO_MISS;
+        return 0;
+      }
+    }
+    if (low === this.#missedLow && high === this.#missedHigh) return 0;
     const words = this.#words;
-    let entry = this.#buckets[this.#bucketOf(low, high)]!;
+    let entry = this.#buckets[hashOf(mixOf(low, high)) >>> this.#bucketShift]!;
     while (entry !== 0) {
       const at = entry << WORDS_SHIFT;
       if (words[at + LOW] === low && words[at + STATUS]! >> STATUS_BITS === high) return entry;
       entry = words[at + LINK]!;
     }
+    this.#missedLow = low;
+    this.#missedHigh = high;
     return 0;
+  }
+
+  /** High half of the key that `find` missed last; -1 if that was no key. */
+  get missedHigh(): number {
+    return this.#missedHigh;
   }
 
   /** The key must not be in the index yet; the caller has looked. */
   add(entry: number, low: number, high: number): void {
+    this.#missedHigh = NO_MISS;
+    const words = this.#words;
     const at = entry << WORDS_SHIFT;
     const bucket = this.#bucketOf(low, high);
-    this.#words[at + LOW] = low;
-    this.#words[at + STATUS] = high << STATUS_BITS;
-    this.#words[at + LINK] = this.#buckets[bucket]!;
+    words[at + LOW] = low;
+    words[at + STATUS] = high << STATUS_BITS;
+    words[at + LINK] = this.#buckets[bucket]!;
     this.#buckets[bucket] = entry;
   }
 
@@ -103,12 +129,20 @@ export class EntryTable {
     return this.#words[(entry << WORDS_SHIFT) + STATUS]! & STATUS_MASK;
   }
 
+  /** Status and time at once, as an entry goes into a queue. */
+  enter(entry: number, status: number, since: number): void {
+    const words = this.#words;
+    const at = entry << WORDS_SHIFT;
+    words[at + SINCE] = since;
+    words[at + STATUS] = (words[at + STATUS]! & ~STATUS_MASK) | status;
+  }
+
   setStatus(entry: number, status: number): void {
     const at = (entry << WORDS_SHIFT) + STATUS;
     this.#words[at] = (this.#words[at]! & ~STATUS_MASK) | status;
   }
 
   #bucketOf(low: number, high: number): number {
-    return hashOf(low, high) >>> this.#bucketShift;
+    return hashOf(mixOf(low, high)) >>> this.#bucketShift;
   }
 }

@@ -2,8 +2,8 @@
  * The keys that lately left the cold queue, without data, oldest first out, with an index of its
  * own.
  *
- * Of a key only a fingerprint of 32 bits is kept. That another key has the same one, and is in the
- * same bucket, happens once in billions of misses, and makes one key hot too early.
+ * Of a key only its mix is kept. That another key has the same one happens once in
+ * billions of misses, and makes one key hot too early.
  *
  * The queue is a circle. A key that is asked for again leaves a hole in it, so the circle is larger
  * than the number of keys it keeps, or the holes would shorten its memory.
@@ -11,11 +11,11 @@
 import { assert } from "../base/index.ts";
 import { indexArray } from "./index-array.ts";
 import type { IndexArray } from "./index-array.ts";
-import { bucketCountOf, fingerprintOf, hashShift } from "./key-hash.ts";
+import { bucketCountOf, hashOf, hashShift, MIX_OF_ZERO } from "./key-hash.ts";
 
 const BUCKETS_PER_GHOST_MIN = 0.5;
 const WORDS = 2;
-const FINGERPRINT = 0;
+const MIX = 0;
 /** When the key was last admitted, in the cache's own time. */
 const ADMITTED = 1;
 
@@ -28,7 +28,7 @@ export interface GhostSizes {
 export class GhostQueue {
   readonly #circleSize: number;
   #sizeMax: number;
-  /** Fingerprint (0: a hole) and admission of each place. */
+  /** The mix (0: a hole) and admission of each place. */
   readonly #places: Int32Array;
   /** From each place, one-based, to the next one of its bucket. */
   readonly #links: IndexArray;
@@ -63,10 +63,10 @@ export class GhostQueue {
   }
 
   /** A number for the ghost of a key until the queue changes, or 0. */
-  find(low: number, high: number): number {
-    const fingerprint = fingerprintOf(low, high);
-    let ghost = this.#buckets[this.#bucketOf(fingerprint)]!;
-    while (ghost !== 0 && this.#places[(ghost - 1) * WORDS + FINGERPRINT] !== fingerprint) {
+  find(mix: number): number {
+    const wanted = mix || MIX_OF_ZERO;
+    let ghost = this.#buckets[this.#bucketOf(wanted)]!;
+    while (ghost !== 0 && this.#places[(ghost - 1) * WORDS + MIX] !== wanted) {
       ghost = this.#links[ghost]!;
     }
     return ghost;
@@ -76,24 +76,24 @@ export class GhostQueue {
     return this.#places[(ghost - 1) * WORDS + ADMITTED]!;
   }
 
-  push(low: number, high: number, admitted: number): void {
+  push(mix: number, admitted: number): void {
     if (this.#sizeMax === 0) return;
     while (this.#size >= this.#sizeMax || this.#span >= this.#circleSize) this.#dropOldest();
     const end = this.#oldest + this.#span;
     const place = end < this.#circleSize ? end : end - this.#circleSize;
-    const fingerprint = fingerprintOf(low, high);
-    const bucket = this.#bucketOf(fingerprint);
+    const wanted = mix || MIX_OF_ZERO;
+    const bucket = this.#bucketOf(wanted);
     this.#span++;
     this.#size++;
-    this.#places[place * WORDS + FINGERPRINT] = fingerprint;
+    this.#places[place * WORDS + MIX] = wanted;
     this.#places[place * WORDS + ADMITTED] = admitted;
     this.#links[place + 1] = this.#buckets[bucket]!;
     this.#buckets[bucket] = place + 1;
   }
 
   remove(ghost: number): void {
-    const fingerprintAt = (ghost - 1) * WORDS + FINGERPRINT;
-    const bucket = this.#bucketOf(this.#places[fingerprintAt]!);
+    const mixAt = (ghost - 1) * WORDS + MIX;
+    const bucket = this.#bucketOf(this.#places[mixAt]!);
     let other = this.#buckets[bucket]!;
     if (other === ghost) {
       this.#buckets[bucket] = this.#links[ghost]!;
@@ -104,18 +104,18 @@ export class GhostQueue {
       }
       this.#links[other] = this.#links[ghost]!;
     }
-    this.#places[fingerprintAt] = 0;
+    this.#places[mixAt] = 0;
     this.#size--;
   }
 
   /** Holes are passed over once each, by the push that reaches them. */
   #dropOldest(): void {
-    if (this.#places[this.#oldest * WORDS + FINGERPRINT] !== 0) this.remove(this.#oldest + 1);
+    if (this.#places[this.#oldest * WORDS + MIX] !== 0) this.remove(this.#oldest + 1);
     this.#oldest = this.#oldest + 1 === this.#circleSize ? 0 : this.#oldest + 1;
     this.#span--;
   }
 
-  #bucketOf(fingerprint: number): number {
-    return fingerprint >>> this.#bucketShift;
+  #bucketOf(wanted: number): number {
+    return hashOf(wanted) >>> this.#bucketShift;
   }
 }

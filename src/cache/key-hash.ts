@@ -1,11 +1,24 @@
-/** The hash of a key of up to 53 bits, given as its halves. */
-
 /**
- * Multiplicative, by the golden ratio (Knuth, TAOCP 3, 6.4): take the high bits. Neighbouring keys,
- * the usual ones, are spread more evenly than at random.
+ * Keys of up to 53 bits as halves of 32 and 21, and their hashes.
+ *
+ * The mix of a key is 32 bits that stand for it where a mistake, once in billions of cases, does no
+ * harm; for keys below 2^32 it is the key itself. Its hash is multiplicative, by the golden ratio
+ * (Knuth, TAOCP 3, 6.4): take the high bits. Neighbouring keys, the usual ones, are spread more
+ * evenly than at random.
  */
-export function hashOf(low: number, high: number): number {
-  return Math.imul(low ^ Math.imul(high, 0x85ebca6b), 0x9e3779b1);
+export function highOf(key: number): number {
+  return (key / 4294967296) | 0;
+}
+
+export function mixOf(low: number, high: number): number {
+  return low ^ Math.imul(high, 0x85ebca6b);
+}
+
+/** Stands for the mix 0 where 0 means none. */
+export const MIX_OF_ZERO: number = 0x9e3779b1 | 0;
+
+export function hashOf(mix: number): number {
+  return Math.imul(mix, 0x9e3779b1);
 }
 
 /** By how much to shift a hash to the right for so many buckets or the next power of two. */
@@ -15,16 +28,4 @@ export function hashShift(bucketCountMin: number): number {
 
 export function bucketCountOf(shift: number): number {
   return 2 ** (32 - shift);
-}
-
-/** A second opinion, independent of the first and never 0. */
-export function fingerprintOf(low: number, high: number): number {
-  let hash = Math.imul(low ^ (low >>> 16), 0x85ebca6b);
-  hash = Math.imul(hash ^ (hash >>> 13), 0xc2b2ae35) ^ Math.imul(high, 0x9e3779b1);
-  hash = Math.imul(hash ^ (hash >>> 16), 0x27d4eb2f);
-  return hash ^ (hash >>> 15) || 1;
-}
-
-export function highOf(key: number): number {
-  return (key / 4294967296) | 0;
 }

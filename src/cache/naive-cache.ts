@@ -6,6 +6,7 @@
 import type { CacheMode } from "./cache-parameters.ts";
 import { parametersOf } from "./cache-parameters.ts";
 import type { CacheParameters } from "./cache-parameters.ts";
+import { hashOf, highOf, mixOf } from "./key-hash.ts";
 
 interface Item {
   readonly key: number;
@@ -30,8 +31,7 @@ export class NaiveCache {
   readonly cold: Item[] = [];
   /** The hand stands at the front. */
   readonly hot: Item[] = [];
-  /** Oldest first; undefined is the hole that a key leaves when it is asked for again. */
-  readonly ghosts: (Ghost | undefined)[] = [];
+  readonly ghosts: NaiveGhosts;
   /** Removed while pinned: they take up room until the last unpin. */
   readonly limbo: Item[] = [];
   promotions = 0;
@@ -43,7 +43,6 @@ export class NaiveCache {
   #newHitShare = 0.5;
   #graceRefusals = 0;
   #hitCount = 0;
-  readonly #ghostsMax: number;
   #ticks = 0;
   #filledSlots = 0;
 
@@ -51,7 +50,7 @@ export class NaiveCache {
     this.capacity = capacity;
     this.#parameters = parametersOf(mode);
     this.#border = Math.max(1, Math.floor(capacity * this.#parameters.coldFraction));
-    this.#ghostsMax = Math.floor(capacity * this.#parameters.ghostFraction);
+    this.ghosts = new NaiveGhosts(capacity, this.#parameters);
   }
 
   get #coldTarget(): number {
@@ -100,15 +99,11 @@ export class NaiveCache {
   insert(key: number): boolean {
     this.evictedKey = -1;
     if (this.find(key) !== undefined) return true;
-    const ghost = this.ghosts.find((candidate) => candidate?.key === key);
-    let isHot = false;
-    if (ghost !== undefined) {
-      isHot = this.#ghostIsHot(this.#now - ghost.since);
-      this.ghosts[this.ghosts.indexOf(ghost)] = undefined;
-    }
+    const ghost = this.ghosts.take(key);
+    const isHot = ghost !== undefined && this.#ghostIsHot(this.#now - ghost.since);
     const wasWarmingUp = this.#filledSlots < this.capacity;
     if (!this.#makeRoom()) {
-      if (ghost !== undefined) this.#remember(ghost);
+      if (ghost !== undefined) this.ghosts.remember(ghost);
       return false;
     }
     const enterHot = isHot || (wasWarmingUp && this.cold.length >= this.#coldTarget);
@@ -128,8 +123,7 @@ export class NaiveCache {
   }
 
   remove(key: number): boolean {
-    const ghostAt = this.ghosts.findIndex((ghost) => ghost?.key === key);
-    if (ghostAt >= 0) this.ghosts[ghostAt] = undefined;
+    this.ghosts.take(key);
     const item = this.find(key);
     if (item === undefined) return false;
     this.#drop(item);
@@ -238,7 +232,7 @@ export class NaiveCache {
     this.evictedKey = item.key;
     const wasCold = this.cold.includes(item);
     this.#drop(item);
-    if (wasCold) this.#remember(item);
+    if (wasCold) this.ghosts.remember(item);
     else if (this.#parameters.adaptive) this.#noteVictim(this.#now - item.since);
     return true;
   }
@@ -246,13 +240,48 @@ export class NaiveCache {
   #noteVictim(age: number): void {
     this.#idle = this.#idle === 0 ? age : this.#idle + (age - this.#idle) / 128;
   }
+}
 
-  #remember({ key, since }: Ghost): void {
-    if (this.#ghostsMax === 0) return;
-    const live = (): number => this.ghosts.filter((ghost) => ghost !== undefined).length;
-    const circle = Math.ceil(this.#ghostsMax * this.#parameters.ghostCircle);
-    while (live() >= this.#ghostsMax || this.ghosts.length >= circle) this.ghosts.shift();
-    this.ghosts.push({ key, since });
+/** One queue, or in the adaptive mode sets of seven; both with holes where a key was asked for. */
+class NaiveGhosts {
+  readonly #sets: (Ghost | undefined)[][] = [];
+  readonly #sizeMax: number;
+  readonly #circle: number;
+  readonly #isQueue: boolean;
+
+  constructor(capacity: number, parameters: CacheParameters) {
+    this.#sizeMax = Math.floor(capacity * parameters.ghostFraction);
+    this.#circle = Math.ceil(this.#sizeMax * parameters.ghostCircle);
+    this.#isQueue = !parameters.adaptive;
+    const setCount = this.#isQueue ? 1 : Math.max(1, Math.ceil(this.#circle / 7));
+    for (let i = 0; i < setCount; i++) this.#sets.push([]);
+  }
+
+  has(key: number): boolean {
+    return this.#sets.flat().some((ghost) => ghost?.key === key);
+  }
+
+  take(key: number): Ghost | undefined {
+    for (const set of this.#sets) {
+      const at = set.findIndex((ghost) => ghost?.key === key);
+      if (at >= 0) return set.splice(at, 1, undefined)[0];
+    }
+    return undefined;
+  }
+
+  remember({ key, since }: Ghost): void {
+    if (this.#isQueue) {
+      const queue = this.#sets[0]!;
+      if (this.#sizeMax === 0) return;
+      const live = (): number => queue.filter((ghost) => ghost !== undefined).length;
+      while (live() >= this.#sizeMax || queue.length >= this.#circle) queue.shift();
+      queue.push({ key, since });
+    } else {
+      const hash = hashOf(mixOf(key | 0, highOf(key))) >>> 0;
+      const set = this.#sets[Math.floor((hash / 2 ** 32) * this.#sets.length)]!;
+      if (set.length === 7) set.shift();
+      set.push({ key, since });
+    }
   }
 }
 

@@ -17,24 +17,8 @@
  * without removals, a slot is lost only by `insert`, one at most each time, and `evictedKey` names
  * it. For one thread.
  *
- * The published algorithms are modes. The default mode adds four things, each of which measurement
- * on block, metadata, database and web traces supports (`bench/cache.ts` repeats it):
- *
- * - *A ghost must be younger than what it displaces.* The hand learns how long the hot ring's
- *   victims were idle. A ghost that stayed away longer than that would push out something better,
- *   so it starts in the cold queue again, without the window. This is the comparison at the heart
- *   of LIRS (Jiang and Zhang, SIGMETRICS 2002), at the price of one number.
- * - *The border between cold and hot moves to where a slot is worth more.* A hit on a key that
- *   left the cold queue lately says that a longer one had kept it. A hit on an armed slot close
- *   ahead of the hand says that a shorter hot ring had lost it. Each moves the border by a step,
- *   as in ARC (Megiddo and Modha, FAST 2003), but both sides are asked about the same amount of
- *   room.
- * - *What was hit in several rounds of the hand may be given grace* for one in which it was not,
- *   as long as graced slots are worth at least half as much as newcomers. Counters of hits, as in
- *   S3-FIFO (Yang et al., SOSP 2023), do the same where popularity lasts, and cling to the dead
- *   where it moves on.
- * - *Hits age the window a little*, so that a working set that fits, and admits nothing new, is
- *   not taken for one long burst.
+ * The published algorithms are modes. The default mode lets what it measures decide about the
+ * border between cold and hot, about ghosts and about grace: `queue-balance.ts` says how and why.
  *
  * After US 9,760,493 and US 11,080,189 (the queues, the two phases) and "Clock2Q+", arXiv
  * 2511.21958 (the correlation window); the idea that a scan must prove itself before it displaces
@@ -53,14 +37,14 @@ import {
   PROMOTIONS,
   SKIPPED_SLOTS,
   statsOf,
-  TICKS,
 } from "./cache-stats.ts";
 import type { CacheStats } from "./cache-stats.ts";
 import { EntryRing, RingLinks } from "./entry-ring.ts";
 import { EntryTable } from "./entry-table.ts";
 import { FreeSlots } from "./free-slots.ts";
+import { GhostSets } from "./ghost-sets.ts";
 import { GhostQueue } from "./ghost-queue.ts";
-import { highOf } from "./key-hash.ts";
+import { highOf, mixOf } from "./key-hash.ts";
 import { QueueBalance } from "./queue-balance.ts";
 import { SlotHolds } from "./slot-holds.ts";
 import {
@@ -77,7 +61,6 @@ import {
 } from "./slot-status.ts";
 
 // Entries are numbered from 1, so that 0 means none; slots, as the caller sees them, from 0.
-
 /** Held cold slots that one search steps over before it turns to the hot ring. */
 const COLD_SKIPS_MAX = 10;
 /** Cold slots that one insert makes hot before it takes its slot from the hot ring. */
@@ -92,21 +75,22 @@ export class PageCache {
   #balance: QueueBalance;
   #slotsMax: number;
   readonly #parameters: CacheParameters;
+  readonly #adaptive: boolean;
+  readonly #ticksPerHit: number;
   readonly #table: EntryTable;
   readonly #links: RingLinks;
   readonly #cold: EntryRing;
   readonly #hot: EntryRing;
-  readonly #ghosts: GhostQueue;
+  readonly #ghosts: GhostQueue | GhostSets;
   readonly #freeSlots: FreeSlots;
   readonly #holds: SlotHolds;
   readonly #counters: Float64Array = new Float64Array(COUNTER_COUNT);
+  /** Admissions, in the adaptive mode all inserts, modulo 2^32: the cache's own time. */
+  #ticks = 0;
   #limboSize = 0;
   #evictedEntry = 0;
   #evictedLow = 0;
   #evictedHigh = 0;
-  /** A key that has no slot, as the last search found; the high half is -1 if there is none. */
-  #missedLow = 0;
-  #missedHigh = -1;
 
   /** Fails with `cache-capacity-invalid` or `cache-capacity-too-large`. */
   constructor(options: PageCacheOptions) {
@@ -120,11 +104,13 @@ export class PageCache {
     this.#balance = new QueueBalance(capacity, parameters);
     this.#slotsMax = capacity;
     this.#parameters = parameters;
+    this.#adaptive = parameters.adaptive;
+    this.#ticksPerHit = parameters.ticksPerHit;
     const ghostKeys = Math.floor(capacity * parameters.ghostFraction);
     const ghosts = { keys: ghostKeys, circle: Math.ceil(ghostKeys * parameters.ghostCircle) };
     try {
       this.#table = new EntryTable(capacity);
-      this.#ghosts = new GhostQueue(ghosts);
+      this.#ghosts = parameters.adaptive ? GhostSets.of(ghosts.circle) : new GhostQueue(ghosts);
       this.#links = new RingLinks(capacity);
       this.#holds = new SlotHolds(capacity);
     } catch (cause) {
@@ -159,7 +145,7 @@ export class PageCache {
 
   /** The slot of a key, or -1. Counts as a use of it. */
   lookup(key: number): number {
-    const entry = this.#find(key);
+    const entry = this.#table.find(key);
     if (entry === 0) {
       this.#counters[MISSES]!++;
       return -1;
@@ -172,7 +158,7 @@ export class PageCache {
 
   /** The slot of a key, or -1, without counting as a use. */
   peek(key: number): number {
-    return this.#find(key) - 1;
+    return this.#table.find(key) - 1;
   }
 
   /**
@@ -181,20 +167,24 @@ export class PageCache {
    * Fails with `cache-key-out-of-range`.
    */
   insert(key: number): number {
-    checkKey(key);
     this.#evictedEntry = 0;
-    const known = this.#find(key);
+    const known = this.#table.find(key);
     if (known !== 0) return known - 1;
     const low = key | 0;
-    const high = highOf(key);
-    const ghost = this.#ghosts.find(low, high);
-    if (ghost === 0) return this.#admit(low, high, false) - 1;
+    const high = low === key ? 0 : highOf(key);
+    // What is no key is no missed one.
+    if (high !== this.#table.missedHigh) checkKey(key);
+    const ghost = this.#ghosts.find(mixOf(low, high));
+    return ghost === 0 ? this.#admit(low, high, false) - 1 : this.#insertGhost(ghost, low, high);
+  }
+
+  #insertGhost(ghost: number, low: number, high: number): number {
     const admitted = this.#ghosts.admittedAt(ghost);
     const isHot = this.#balance.ghostIsHot(this.#age(admitted));
     this.#ghosts.remove(ghost);
     const entry = this.#admit(low, high, isHot);
     if (entry === 0) {
-      this.#ghosts.push(low, high, admitted);
+      this.#ghosts.push(mixOf(low, high), admitted);
       return -1;
     }
     this.#counters[GHOST_HITS]!++;
@@ -232,7 +222,9 @@ export class PageCache {
     if (slotsMax > this.capacity) throw capacityTooLarge(slotsMax, undefined);
     this.#slotsMax = slotsMax;
     this.#balance = new QueueBalance(slotsMax, this.#parameters);
-    this.#ghosts.resize(Math.floor(slotsMax * this.#parameters.ghostFraction));
+    const ghostKeys = Math.floor(slotsMax * this.#parameters.ghostFraction);
+    const { adaptive, ghostCircle } = this.#parameters;
+    this.#ghosts.resize(adaptive ? Math.ceil(ghostKeys * ghostCircle) : ghostKeys);
   }
 
   /**
@@ -240,14 +232,15 @@ export class PageCache {
    * being flushed. False if the key has no slot.
    */
   remove(key: number): boolean {
-    const entry = this.#find(key);
+    const entry = this.#table.find(key);
     if (entry === 0) {
       const ghost = this.#findGhost(key);
       if (ghost !== 0) this.#ghosts.remove(ghost);
       return false;
     }
+    const queue = this.#table.status(entry) & QUEUE_MASK;
+    (queue === COLD ? this.#cold : this.#hot).remove(entry);
     this.#table.remove(entry);
-    this.#leaveQueue(entry);
     this.#holds.discardDirty(entry);
     if (!this.#holds.isHeld(entry)) {
       this.#free(entry);
@@ -323,30 +316,15 @@ export class PageCache {
 
   /** Which queue holds a key: for tests and for people, it counts as no use. */
   queueOf(key: number): "cold" | "hot" | "ghost" | undefined {
-    const entry = this.#find(key);
+    const entry = this.#table.find(key);
     if (entry === 0) return this.#findGhost(key) === 0 ? undefined : "ghost";
     return (this.#table.status(entry) & QUEUE_MASK) === COLD ? "cold" : "hot";
   }
 
-  /** The entry of a key, or 0. What is no key has none. */
-  #find(key: number): number {
-    const low = key | 0;
-    let high = 0;
-    if (low !== key || low < 0) {
-      high = highOf(key);
-      if (high < 0 || high * 2 ** 32 + (low >>> 0) !== key) return 0;
-    }
-    if (low === this.#missedLow && high === this.#missedHigh) return 0;
-    const entry = this.#table.find(low, high);
-    if (entry === 0) {
-      this.#missedLow = low;
-      this.#missedHigh = high;
-    }
-    return entry;
-  }
-
   #findGhost(key: number): number {
-    return Number.isSafeInteger(key) && key >= 0 ? this.#ghosts.find(key | 0, highOf(key)) : 0;
+    return Number.isSafeInteger(key) && key >= 0
+      ? this.#ghosts.find(mixOf(key | 0, highOf(key)))
+      : 0;
   }
 
   #hasKey(entry: number): boolean {
@@ -369,10 +347,7 @@ export class PageCache {
   }
 
   #now(): number {
-    return (
-      (this.#counters[TICKS]! + Math.floor(this.#counters[HITS]! * this.#parameters.ticksPerHit)) |
-      0
-    );
+    return (this.#ticks + this.#counters[HITS]! * this.#ticksPerHit) | 0;
   }
 
   #age(since: number): number {
@@ -381,34 +356,30 @@ export class PageCache {
 
   /** The entry that the key got, or 0. */
   #admit(low: number, high: number, hot: boolean): number {
-    const warmingUp = this.#freeSlots.hasUntouched && this.size < this.#slotsMax;
-    const hasRoom = this.size + this.#limboSize < this.#slotsMax;
-    const entry = (hasRoom ? this.#freeSlots.take() : 0) || this.#evict();
+    const size = this.#cold.size + this.#hot.size;
+    let enterHot = hot;
+    let entry = 0;
+    if (size + this.#limboSize < this.#slotsMax) {
+      const warmingUp = this.#freeSlots.hasUntouched && size < this.#slotsMax;
+      enterHot ||= warmingUp && this.#cold.size >= this.#balance.coldTarget;
+      entry = this.#freeSlots.take();
+    }
+    if (entry === 0) entry = this.#evict();
     if (entry === 0) return 0;
     this.#table.add(entry, low, high);
-    this.#missedHigh = -1;
-    const enterHot = hot || (warmingUp && this.#cold.size >= this.#balance.coldTarget);
-    if (this.#parameters.adaptive || !enterHot) this.#counters[TICKS]!++;
-    if (enterHot) this.#enterHot(entry);
-    else this.#enterCold(entry);
+    if (this.#adaptive || !enterHot) this.#ticks = (this.#ticks + 1) | 0;
+    if (enterHot) {
+      this.#enterHot(entry);
+    } else {
+      this.#table.enter(entry, COLD, this.#now());
+      this.#cold.add(entry);
+    }
     return entry;
   }
 
-  #enterCold(entry: number): void {
-    this.#table.setStatus(entry, COLD);
-    this.#table.setSince(entry, this.#now());
-    this.#cold.add(entry);
-  }
-
   #enterHot(entry: number): void {
-    this.#table.setStatus(entry, HOT | NEWCOMER);
-    this.#table.setSince(entry, this.#now());
+    this.#table.enter(entry, HOT | NEWCOMER, this.#now());
     this.#hot.add(entry);
-  }
-
-  #leaveQueue(entry: number): void {
-    const ring = (this.#table.status(entry) & QUEUE_MASK) === COLD ? this.#cold : this.#hot;
-    ring.remove(entry);
   }
 
   /** A slot that was removed while it was held is free once it is held no more. */
@@ -435,9 +406,11 @@ export class PageCache {
   }
 
   #evict(): number {
-    const size = this.size;
-    const coldTarget = (this.#balance.coldTarget * size) / this.#slotsMax;
-    const hotFirst = this.#cold.size === 0 || this.#hot.size > size - coldTarget;
+    const coldSize = this.#cold.size;
+    const size = coldSize + this.#hot.size;
+    let { coldTarget } = this.#balance;
+    if (size !== this.#slotsMax) coldTarget *= size / this.#slotsMax;
+    const hotFirst = coldSize === 0 || coldSize < coldTarget;
     let entry = hotFirst ? this.#evictHot() : this.#evictCold();
     if (entry === 0) entry = hotFirst ? this.#evictCold() : this.#evictHot();
     return entry || this.#evictAny(this.#cold) || this.#evictAny(this.#hot);
@@ -504,13 +477,15 @@ export class PageCache {
   }
 
   #releaseCold(entry: number): number {
+    this.#cold.remove(entry);
     this.#release(entry);
-    this.#ghosts.push(this.#evictedLow, this.#evictedHigh, this.#table.since(entry));
+    this.#ghosts.push(mixOf(this.#evictedLow, this.#evictedHigh), this.#table.since(entry));
     return entry;
   }
 
   #releaseHot(entry: number): number {
     this.#balance.noteVictim(this.#age(this.#table.since(entry)));
+    this.#hot.remove(entry);
     this.#release(entry);
     return entry;
   }
@@ -520,7 +495,6 @@ export class PageCache {
     this.#evictedEntry = entry;
     this.#evictedLow = this.#table.lowOf(entry);
     this.#evictedHigh = this.#table.highOf(entry);
-    this.#leaveQueue(entry);
     this.#table.remove(entry);
   }
 }

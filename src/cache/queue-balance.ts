@@ -1,18 +1,26 @@
 /**
  * What measurement decides while the cache runs; in the published modes these are constants.
  *
- * *Border*: how much of the cache the cold queue aims at. Both sides are asked about the same
- * amount of room, the margin. A ghost that returns soon enough that a cold queue longer by the
- * margin had kept it moves the border one step towards the hot ring. A hit on an armed slot that
- * the hand would have taken already, were the ring shorter by the margin, moves it back.
+ * *Ghosts.* One must be younger than what it displaces. The hand learns how long the hot ring's
+ * victims were idle; a ghost that stayed away for longer would push out something better, so it
+ * starts in the cold queue again, without the window. This is the comparison at the heart of LIRS
+ * (Jiang and Zhang, SIGMETRICS 2002), at the price of one number.
  *
- * *Ghosts*: one that was away for longer than the hot ring's victims were idle is not hot.
+ * *Border*: how much of the cache the cold queue aims at. It moves to where a slot is worth more,
+ * as in ARC (Megiddo and Modha, FAST 2003), but both sides are asked about the same amount of room,
+ * the margin. A ghost that returns soon enough that a cold queue longer by the margin had kept it
+ * moves the border one step towards the hot ring. A hit on an armed slot that the hand would have
+ * taken already, were the ring shorter by the margin, moves it back.
  *
  * *Grace*: a slot that was hit in several rounds of the hand and not in the last one may stay for
- * one more. That is right where popularity lasts and wrong where it moves on. So the share of
- * graced slots that are hit is held against the share of newcomers that are hit in their first
- * round; where grace pays less than half as much, only every sixteenth slot gets it, to notice
- * when that changes.
+ * one more. Counters of hits, as in S3-FIFO (Yang et al., SOSP 2023), do the same; that is right
+ * where popularity lasts and clings to the dead where it moves on. So the share of graced slots
+ * that are hit is held against the share of newcomers that are hit in their first round; where
+ * grace pays less than half as much, only every sixteenth slot gets it, to notice when that
+ * changes.
+ *
+ * *Window*: hits age it a little, so that a working set that fits, and admits nothing new, is not
+ * taken for one long burst.
  *
  * Ages are in the cache's own time: admissions, plus a little for hits.
  */

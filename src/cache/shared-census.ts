@@ -3,6 +3,7 @@
  * and tests. Other workers may go on; then the counts are of no one instant, and only without them
  * is every `problem` one.
  */
+import { mixOf } from "./key-hash.ts";
 import * as at from "./shared-layout.ts";
 import type { SharedParts } from "./shared-parts.ts";
 import { DIRTY, FLUSHING, OWNED } from "./shared-state.ts";
@@ -77,7 +78,7 @@ export function findProblems({ words, layout, index, ghosts, pins }: SharedParts
     if (linkedIn[entry] !== bucket) problems.push(`slot ${entry - 1} is not in its chain`);
     if (keys.has(`${low} ${high}`)) problems.push(`key ${low} ${high} has two slots`);
     keys.add(`${low} ${high}`);
-    if (ghosts.find(low, high) !== 0) problems.push(`key ${low} ${high} is a ghost as well`);
+    if (ghosts.find(mixOf(low, high)) !== 0) problems.push(`key ${low} ${high} is a ghost as well`);
   }
   return problems;
 }

@@ -12,7 +12,7 @@
  * the newer one until the flush ends: searches for a key pass over it.
  */
 import { CodedError } from "../base/index.ts";
-import { hashOf } from "./key-hash.ts";
+import { hashOf, mixOf } from "./key-hash.ts";
 import { BUCKET_WORDS, HEAD, KEY_HIGH, KEY_LOW, LOCK, NEXT, SLOT_WORDS } from "./shared-layout.ts";
 import { STATE } from "./shared-layout.ts";
 import type { SharedLayout } from "./shared-layout.ts";
@@ -52,7 +52,7 @@ export class SharedIndex {
 
   /** Where the words of a key's bucket are. */
   bucketOf(low: number, high: number): number {
-    const bucket = ((hashOf(low, high) >>> 0) * this.#bucketScale) | 0;
+    const bucket = ((hashOf(mixOf(low, high)) >>> 0) * this.#bucketScale) | 0;
     return this.#bucketsAt + bucket * BUCKET_WORDS;
   }
 

@@ -12,6 +12,7 @@
 import { CodedError } from "../base/index.ts";
 import { capacityTooLarge, checkCapacity } from "./cache-checks.ts";
 import { COUNTER_COUNT } from "./cache-stats.ts";
+import { GHOST_SET_WORDS, ghostSetCount } from "./ghost-sets.ts";
 
 export interface SharedCacheGeometry {
   /** Number of slots. */
@@ -76,8 +77,6 @@ export const HEAD = 0;
 export const LOCK = 1;
 export const BUCKET_WORDS = 2;
 
-export const GHOST_WAYS = 8;
-export const GHOST_WORDS = 2;
 export const FREE_RING_SIZE = 1024;
 
 const LINE_WORDS = 16;
@@ -126,8 +125,8 @@ export class SharedLayout {
     this.bucketsAt = this.workersAt + workersMax * this.workerWords;
     this.bucketCount = Math.max(4, Math.ceil(capacity * BUCKETS_PER_SLOT));
     this.ghostsAt = roundUp(this.bucketsAt + this.bucketCount * BUCKET_WORDS, LINE_WORDS);
-    this.ghostSets = Math.ceil((capacity * GHOSTS_PER_SLOT) / GHOST_WAYS);
-    this.slotsAt = this.ghostsAt + this.ghostSets * GHOST_WAYS * GHOST_WORDS;
+    this.ghostSets = ghostSetCount(capacity * GHOSTS_PER_SLOT);
+    this.slotsAt = this.ghostsAt + this.ghostSets * GHOST_SET_WORDS;
     this.coldRingAt = this.slotsAt + (capacity + 1) * SLOT_WORDS;
     // The cold queue aims at half of the slots at most.
     this.coldRingSize = 2 ** Math.ceil(Math.log2(Math.max(16, capacity / 2)));

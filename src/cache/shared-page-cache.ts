@@ -20,7 +20,7 @@ import { assert } from "../base/index.ts";
 import { checkKey } from "./cache-checks.ts";
 import { COUNTER_COUNT, GHOST_HITS, HITS, MISSES, statsOf } from "./cache-stats.ts";
 import type { CacheStats } from "./cache-stats.ts";
-import { highOf } from "./key-hash.ts";
+import { highOf, mixOf } from "./key-hash.ts";
 import { takeCensus } from "./shared-census.ts";
 import type { SharedCensus } from "./shared-census.ts";
 import { SharedFlushes } from "./shared-flushes.ts";
@@ -209,7 +209,8 @@ export class SharedPageCache {
     const high = highOf(key);
     const bucket = this.#index.bucketOf(low, high);
     this.#index.lock(bucket);
-    this.#parts.ghosts.remove(low, high);
+    const ghost = this.#parts.ghosts.find(mixOf(low, high));
+    if (ghost !== 0) this.#parts.ghosts.remove(ghost);
     const entry = this.#index.find(bucket, low, high);
     const retired = entry !== 0 && this.#retirement.retire(bucket, entry);
     this.#index.unlock(bucket);
@@ -427,9 +428,9 @@ export class SharedPageCache {
       this.#index.unlock(bucket);
       return false;
     }
-    const ghost = ghosts.find(low, high);
+    const ghost = ghosts.find(mixOf(low, high));
     const age = ghost === 0 ? -1 : this.#slots.age(ghosts.admittedAt(ghost));
-    if (ghost !== 0) ghosts.remove(low, high);
+    if (ghost !== 0) ghosts.remove(ghost);
     const isHot = age >= 0 && this.#slots.balance.ghostIsHot(age);
     const status = isHot || this.#slots.warmsUpHot ? HOT | NEWCOMER : COLD;
     const now = Atomics.add(words, at.TICKS, 1) + 1;

@@ -1,5 +1,5 @@
 /** What one worker needs to work on a shared cache, put together once. */
-import { SharedGhosts } from "./shared-ghosts.ts";
+import { GhostSets } from "./ghost-sets.ts";
 import { SharedIndex } from "./shared-index.ts";
 import { bytesOf, readLayout, wordsOf } from "./shared-layout.ts";
 import type { SharedCacheMemory, SharedLayout } from "./shared-layout.ts";
@@ -12,7 +12,7 @@ export interface SharedParts {
   readonly layout: SharedLayout;
   readonly pins: SharedPins;
   readonly index: SharedIndex;
-  readonly ghosts: SharedGhosts;
+  readonly ghosts: GhostSets;
 }
 
 /** Takes a place among the workers. Fails as `readLayout` does, and for want of a place. */
@@ -22,5 +22,12 @@ export function joinParts(memory: SharedCacheMemory): SharedParts {
   const words = wordsOf(bytes);
   const pins = new SharedPins(words, layout);
   const index = new SharedIndex(words, layout, ownerOf(pins.place));
-  return { bytes, words, layout, pins, index, ghosts: new SharedGhosts(words, layout) };
+  return {
+    bytes,
+    words,
+    layout,
+    pins,
+    index,
+    ghosts: new GhostSets(words, layout.ghostsAt, layout.ghostSets),
+  };
 }

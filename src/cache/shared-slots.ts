@@ -17,6 +17,7 @@
 import { parametersOf } from "./cache-parameters.ts";
 import type { CacheParameters } from "./cache-parameters.ts";
 import { EVICTIONS, PROMOTIONS, SKIPPED_SLOTS } from "./cache-stats.ts";
+import { mixOf } from "./key-hash.ts";
 import { QueueBalance } from "./queue-balance.ts";
 import * as at from "./shared-layout.ts";
 import type { SharedParts } from "./shared-parts.ts";
@@ -362,7 +363,7 @@ export class SharedSlots {
     }
     const isCold = (state & QUEUE_MASK) === COLD;
     index.unlink(bucket, entry);
-    if (isCold) ghosts.push(low, high, words[slot + at.SINCE]!);
+    if (isCold) ghosts.push(mixOf(low, high), words[slot + at.SINCE]!);
     index.unlock(bucket);
     if (isCold) this.changeColdSize(-1);
     this.#counters[EVICTIONS]!++;
