@@ -67,13 +67,14 @@ export class DataPlane implements DataPlaneMethods {
       if (isWanted !== true) await this.#deleteComponent(componentId);
       await dropIntent(directory, identity.clusterId, componentId);
     }
+    const report = await this.#attachments.restore();
     await this.#settle();
-    return await this.#attachments.restore();
+    return report;
   }
 
   /**
-   * Owns every object with an undecided tail for a moment, attached or not: what the journal holds
-   * of it would keep everybody else's writes from leaving the journal.
+   * Owns every object that still has an undecided tail for a moment, because nobody is attached to
+   * it: what the journal holds of it would keep everybody else's writes from leaving the journal.
    */
   async #settle(): Promise<void> {
     for (const objectId of this.#devices.undecidedObjects()) {
