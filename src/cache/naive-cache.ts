@@ -69,9 +69,14 @@ export class NaiveCache {
     return this.#ticks + Math.floor(this.#hitCount * this.#parameters.ticksPerHit);
   }
 
+  get #steadiness(): number {
+    const wanted = this.#newHitShare * 0.5;
+    return this.#gracedHitShare >= wanted ? 1 : this.#gracedHitShare / wanted;
+  }
+
   #moveBorder(step: number): void {
     const min = Math.max(1, this.capacity * 0.05);
-    const max = Math.max(1, this.capacity * 0.5);
+    const max = Math.max(1, this.capacity * 0.7);
     this.#border = Math.min(max, Math.max(min, this.#border + step));
   }
 
@@ -93,7 +98,7 @@ export class NaiveCache {
     item.used = true;
     if (!wasArmed || !this.#parameters.adaptive || this.hot.length <= this.#margin) return;
     const idle = this.#idle * (1 - this.#margin / this.hot.length);
-    if (idle > 0 && this.#now - item.since > idle) this.#moveBorder(-0.2);
+    if (idle > 0 && this.#now - item.since > idle) this.#moveBorder(-0.2 * this.#steadiness);
   }
 
   insert(key: number): boolean {
@@ -118,7 +123,9 @@ export class NaiveCache {
 
   #ghostIsHot(age: number): boolean {
     if (!this.#parameters.adaptive) return true;
-    if (age < this.#coldTarget + this.#margin) this.#moveBorder(0.2);
+    if (age < this.#coldTarget + this.#margin) {
+      this.#moveBorder(0.2 * (1 + 19 * (1 - this.#steadiness)));
+    }
     return this.#idle === 0 || age <= this.#idle;
   }
 
@@ -212,8 +219,7 @@ export class NaiveCache {
     }
     if (!used) {
       if (item.count < 2) return false;
-      const isWorthIt = this.#gracedHitShare >= this.#newHitShare * 0.5;
-      if (!isWorthIt && ++this.#graceRefusals % 16 !== 0) return false;
+      if (this.#steadiness < 1 && ++this.#graceRefusals % 16 !== 0) return false;
       item.count--;
     }
     item.graced = !used;

@@ -19,6 +19,10 @@
  * grace pays less than half as much, only every sixteenth slot gets it, to notice when that
  * changes.
  *
+ * The same comparison says how *steady* popularity is, and that weighs the border: where it moves
+ * on, a hit that a shorter hot ring had missed is no reason for a longer one, and a ghost that a
+ * longer cold queue had kept is a strong one for that.
+ *
  * *Window*: hits age it a little, so that a working set that fits, and admits nothing new, is not
  * taken for one long burst.
  *
@@ -27,10 +31,12 @@
 import type { CacheParameters } from "./cache-parameters.ts";
 
 const COLD_FRACTION_MIN = 0.05;
-const COLD_FRACTION_MAX = 0.5;
+const COLD_FRACTION_MAX = 0.7;
 const MARGIN_FRACTION = 0.15;
 /** In slots. */
 const BORDER_STEP = 0.2;
+/** How many more steps a soon returning ghost moves the border where popularity moves on. */
+const DRIFT_BOOST = 19;
 /** Weight of the newest victim in the moving average. */
 const IDLE_WEIGHT = 1 / 128;
 
@@ -96,13 +102,15 @@ export class QueueBalance {
   noteArmedHit(age: number, hotSize: number): void {
     if (!this.#adaptive || hotSize <= this.#margin) return;
     const idle = this.#estimates[IDLE]! * (1 - this.#margin / hotSize);
-    if (idle > 0 && age > idle) this.#moveBorder(-BORDER_STEP);
+    if (idle > 0 && age > idle) this.#moveBorder(-BORDER_STEP * this.#steadiness());
   }
 
   /** A ghost is asked for `age` after it was admitted: does it belong into the hot ring? */
   ghostIsHot(age: number): boolean {
     if (!this.#adaptive) return true;
-    if (age < this.#coldTarget + this.#margin) this.#moveBorder(BORDER_STEP);
+    if (age < this.#coldTarget + this.#margin) {
+      this.#moveBorder(BORDER_STEP * (1 + DRIFT_BOOST * (1 - this.#steadiness())));
+    }
     const idle = this.#estimates[IDLE]!;
     return idle === 0 || age <= idle;
   }
@@ -118,10 +126,19 @@ export class QueueBalance {
   }
 
   givesGrace(): boolean {
-    const worth = this.#estimates[GRACED_HIT_SHARE]!;
-    if (worth >= this.#estimates[NEW_HIT_SHARE]! * GRACE_WORTH_MIN) return true;
+    if (this.#steadiness() === 1) return true;
     this.#graceRefusals = (this.#graceRefusals + 1) & GRACE_PROBE_MASK;
     return this.#graceRefusals === 0;
+  }
+
+  /**
+   * From 0, where what lingers in the hot ring is hit no more, to 1, where it is hit at least half
+   * as often as newcomers.
+   */
+  #steadiness(): number {
+    const wanted = this.#estimates[NEW_HIT_SHARE]! * GRACE_WORTH_MIN;
+    const worth = this.#estimates[GRACED_HIT_SHARE]!;
+    return worth >= wanted ? 1 : worth / wanted;
   }
 
   #noteShare(share: number, wasHit: boolean): void {

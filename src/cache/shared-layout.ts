@@ -128,8 +128,8 @@ export class SharedLayout {
     this.ghostSets = ghostSetCount(capacity * GHOSTS_PER_SLOT);
     this.slotsAt = this.ghostsAt + this.ghostSets * GHOST_SET_WORDS;
     this.coldRingAt = this.slotsAt + (capacity + 1) * SLOT_WORDS;
-    // The cold queue aims at half of the slots at most.
-    this.coldRingSize = 2 ** Math.ceil(Math.log2(Math.max(16, capacity / 2)));
+    // The cold queue aims at less than three quarters of the slots.
+    this.coldRingSize = 2 ** Math.ceil(Math.log2(Math.max(16, capacity * 0.75)));
     this.freeRingAt = this.coldRingAt + this.coldRingSize;
     const words = this.freeRingAt + FREE_RING_SIZE;
     if (words > WORDS_MAX) throw tooLarge(capacity);
