@@ -9,8 +9,8 @@ import { ObjectLayout } from "../src/object/object-layout.ts";
 import { ObjectVolume } from "../src/object/object-volume.ts";
 import type { DiskMemory } from "../src/ports/index.ts";
 import type {
-  Component,
   ComponentDone,
+  ComponentIo,
   ComponentOpening,
   Transaction,
 } from "../src/store/index.ts";
@@ -21,16 +21,12 @@ const SIZE_BYTES = 2 ** 32;
 const PENDING_MAX = 4096;
 
 /** Accepts everything and answers when told to. */
-class IdleComponent implements Component {
+class IdleComponent implements ComponentIo {
   readonly componentId = "a";
   readonly blockCount: number = SIZE_BYTES / 4096;
   readonly #tokens = new Int32Array(PENDING_MAX);
   readonly #dones: ComponentDone[] = [];
   #count = 0;
-
-  allocate(lengthBytes: number): DiskMemory {
-    return { bytes: new Uint8Array(lengthBytes), handle: { address: 0, lengthBytes } };
-  }
 
   async open(epoch: number): Promise<ComponentOpening> {
     return { epoch, committedSequence: 0, preparedSequence: 0 };
@@ -41,7 +37,7 @@ class IdleComponent implements Component {
     return true;
   }
 
-  read(...args: Parameters<Component["read"]>): void {
+  read(...args: Parameters<ComponentIo["read"]>): void {
     this.#wait(args[4], args[5]);
   }
 
@@ -94,6 +90,10 @@ function makeTarget(): Target {
     epoch: 1,
     lastSequence: 0,
     legs: new ActiveLegs(legs.map((leg) => new ActiveLeg(leg, [idle]))),
+    allocate: (lengthBytes) => ({
+      bytes: new Uint8Array(lengthBytes),
+      handle: { address: 0, lengthBytes },
+    }),
     isLeaseAlive: () => true,
     onStopped: (_fault, reason) => {
       throw new Error(reason);

@@ -240,7 +240,7 @@ class StoreRuns {
     const runs: Run[] = [];
     const prng = new Prng(3);
     const component = this.#component;
-    const memories = Array.from({ length: depth }, () => component.allocate(BLOCK_SIZE_BYTES));
+    const memories = Array.from({ length: depth }, () => this.#device.allocate(BLOCK_SIZE_BYTES));
     const start = (done: Answer): void => {
       const memory = memories.pop()!;
       const answer = (_token: number, fault: ComponentFault | undefined): void => {

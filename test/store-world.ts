@@ -191,9 +191,9 @@ export class StoreWorld {
   }
 
   async read(blockIndex: number, blockCount: number): Promise<Uint8Array> {
-    const { component } = this;
-    assert(component !== undefined);
-    const memory = component.allocate(blockCount * BLOCK_SIZE_BYTES);
+    const { component, device } = this;
+    assert(component !== undefined && device !== undefined);
+    const memory = device.allocate(blockCount * BLOCK_SIZE_BYTES);
     const fault = await new Promise<ComponentFault | undefined>((resolve) => {
       component.read(memory, 0, blockIndex, blockCount, (_token, answer) => resolve(answer), 0);
       component.submit();

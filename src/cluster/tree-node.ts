@@ -6,7 +6,7 @@
  * Shapes that exist: component | stripe of components | mirror of those, with witnesses beside the
  * legs.
  */
-import { CodedError } from "../base/index.ts";
+import { CodedError, REGION_BLOCKS } from "../base/index.ts";
 import { idInvalid } from "./directory-keys.ts";
 import type { RecordFields } from "./record-fields.ts";
 
@@ -94,6 +94,9 @@ export function treeInvalid(tree: TreeNode): string | undefined {
     if (leg.children.length > STRIPES_MAX) return `more than ${STRIPES_MAX} stripes`;
     if (!Number.isSafeInteger(leg.unitBlocks) || leg.unitBlocks < 1 || leg.unitBlocks > 2 ** 20)
       return "a stripe unit has 1 to 1048576 blocks";
+    // Digests of regions are compared between legs that are striped differently.
+    if (leg.unitBlocks % REGION_BLOCKS !== 0)
+      return `a stripe unit is a multiple of ${REGION_BLOCKS}`;
   }
   return leavesInvalid(leavesOf(tree));
 }

@@ -67,7 +67,7 @@ export const RecordHeaderLayout: Layout<
   | "reserved2"
 > = layout("journal-record-header", "Journal record header", 64, {
   component: u32("number of the component on this device"),
-  kind: u8("1 data, 2 zero, 3 discard, 4 commit watermark only"),
+  kind: u8("1 data, 2 zero, 3 discard, 4 commit watermark only, 5 tail dropped"),
   reserved0: zeroes(1),
   payloadIndex: u16("first payload block of this record within the frame"),
   epoch: u48("epoch of the owner that sent it"),
@@ -83,6 +83,8 @@ export const RECORD_DATA = 1;
 export const RECORD_ZERO = 2;
 export const RECORD_DISCARD = 3;
 export const RECORD_COMMIT = 4;
+/** What the component journalled before this record with a higher sequence never happened. */
+export const RECORD_DROP = 5;
 
 /** Bytes of the head block for records and payload checksums. */
 export const FRAME_TABLE_BYTES: number = BLOCK_SIZE_BYTES - FrameHeaderLayout.sizeBytes;

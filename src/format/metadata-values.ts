@@ -91,9 +91,10 @@ export const ComponentValueLayout: Layout<
   | "epoch"
   | "committedSequence"
   | "mappedBlocks"
+  | "catchUpFrom"
   | "checksum"
-> = layout("component-value", "Component", 76, {
-  state: u8("1 live, 2 being deleted"),
+> = layout("component-value", "Component", 84, {
+  state: u8("1 live, 2 being deleted, 3 live and catching up"),
   reserved: zeroes(7),
   componentId: bytes(16, "identity of the component"),
   objectId: bytes(16, "object that it is part of"),
@@ -101,6 +102,7 @@ export const ComponentValueLayout: Layout<
   epoch: u64("highest epoch that opened it; lower ones are refused"),
   committedSequence: u64("highest committed sequence at the last destage"),
   mappedBlocks: u64("blocks with data in the logical map"),
+  catchUpFrom: u64("state 3: it is complete up to this sequence only"),
   checksum: u32("CRC32C of key and value"),
 });
 

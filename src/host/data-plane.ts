@@ -207,6 +207,7 @@ export class DataPlane implements DataPlaneMethods {
       clusterId: identity.clusterId,
       hostId: identity.hostId,
       log,
+      allocate: (lengthBytes) => this.#devices.allocate(lengthBytes),
       components: (componentId) => this.#devices.component(componentId),
       growComponent: (componentId, blockCount) => this.#growComponent(componentId, blockCount),
       // The embedded directory has this one host, so nobody can take its place.

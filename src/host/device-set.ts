@@ -1,5 +1,6 @@
 /** The devices of this host: opening them, finding components on them, adding up their numbers. */
 import { CodedError } from "../base/index.ts";
+import type { DiskMemory } from "../ports/index.ts";
 import type { Component, DeviceEvent, DeviceStats } from "../store/index.ts";
 import { isClean } from "../store/index.ts";
 import type { OpenDeviceRequest } from "./data-plane-port.ts";
@@ -38,6 +39,12 @@ export class DeviceSet {
     }
     this.#opened.push(opened);
     return this.#view(opened);
+  }
+
+  /** Memory that every device can read into. Fails with `no-device`. */
+  allocate(lengthBytes: number): DiskMemory {
+    const opened = this.#opened[0] ?? this.roomiest();
+    return opened.device.allocate(lengthBytes);
   }
 
   component(componentId: string): Component | undefined {

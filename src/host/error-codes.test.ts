@@ -22,6 +22,8 @@ const INTERNAL: ReadonlySet<string> = new Set([
   "fingerprint-collision",
   "lease-ended",
   "lease-ttl-invalid",
+  "message-invalid",
+  "not-settled",
   "shrink-unsupported",
 ]);
 

@@ -1,11 +1,11 @@
 /** The legs that take part in reads and writes now: full copies whose components all answered. */
 import { assert, assertDefined } from "../base/index.ts";
-import type { Component } from "../store/index.ts";
+import type { ComponentIo } from "../store/index.ts";
 import type { LegLayout } from "./object-layout.ts";
 
 export class ActiveLegs {
   readonly legs: readonly ActiveLeg[];
-  readonly components: readonly Component[];
+  readonly components: readonly ComponentIo[];
   readonly isStriped: boolean;
 
   constructor(legs: readonly ActiveLeg[]) {
@@ -37,16 +37,16 @@ export class ActiveLegs {
 
 export class ActiveLeg {
   readonly layout: LegLayout;
-  readonly components: readonly Component[];
+  readonly components: readonly ComponentIo[];
 
-  constructor(layout: LegLayout, components: readonly Component[]) {
+  constructor(layout: LegLayout, components: readonly ComponentIo[]) {
     assert(layout.columnCount === components.length, "a leg has one component per column");
     this.layout = layout;
     this.components = components;
   }
 
   /** The component that holds a block of the object. */
-  componentAt(blockIndex: number): Component {
+  componentAt(blockIndex: number): ComponentIo {
     const component = this.components[this.layout.columnOf(blockIndex)];
     return assertDefined(component, "no component for this block");
   }

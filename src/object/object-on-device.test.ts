@@ -69,6 +69,7 @@ class OneHost {
       clusterId: CLUSTER,
       hostId: "h1",
       log,
+      allocate: (lengthBytes: number) => device.allocate(lengthBytes),
       components: (componentId: string) => device.component(componentId),
       growComponent: (componentId: string, blockCount: number) =>
         device.resizeComponent(componentId, blockCount * BLOCK_SIZE_BYTES),

@@ -11,7 +11,7 @@ import { findObject, growVolumeRecord, leavesOf, mirror, witness } from "../clus
 import type { TreeNode } from "../cluster/index.ts";
 import { MetadataMedium, SimLog, SimMachine, SimMetadataStore, Simulation } from "../sim/index.ts";
 import { BlockHistory } from "../../test/support/block-history.ts";
-import { FakeComponent } from "../../test/support/fake-component.ts";
+import { FakeComponent, fakeMemory } from "../../test/support/fake-component.ts";
 import { randomBytes, randomRange, Requests, runUntil } from "../../test/support/volume-bench.ts";
 import { ObjectLayout } from "./object-layout.ts";
 import { ObjectOwner } from "./object-owner.ts";
@@ -70,6 +70,7 @@ class World {
       clusterId: CLUSTER,
       hostId,
       log: this.log,
+      allocate: fakeMemory,
       components: (componentId) => this.fakes.get(componentId),
       growComponent: async (componentId, blockCount) => {
         this.grown.push(`${componentId} ${blockCount}`);

@@ -8,7 +8,7 @@ import { assert, BLOCK_SIZE_BYTES, CodedError, errorText } from "../base/index.t
 import { checkVolumeGrowth, directoryKeys, findObject, parseStored } from "../cluster/index.ts";
 import { swapObject } from "../cluster/index.ts";
 import type { ComponentState, ObjectRecord, StoredObject, TreeNode } from "../cluster/index.ts";
-import type { Directory, DirectoryWatch, Log } from "../ports/index.ts";
+import type { Directory, DirectoryWatch, DiskMemory, Log } from "../ports/index.ts";
 import type { Component } from "../store/index.ts";
 import { ObjectLayout } from "./object-layout.ts";
 import { openComponents, replaced } from "./object-opening.ts";
@@ -23,6 +23,8 @@ export interface OwnerWorld {
   readonly clusterId: string;
   readonly hostId: string;
   readonly log: Log;
+  /** Memory for the targets of reads, that every device of this host can read into. */
+  readonly allocate: (lengthBytes: number) => DiskMemory;
   /** The way to a component, undefined while there is none. */
   readonly components: (componentId: string) => Component | undefined;
   /** Makes a component larger, durably. Doing it twice changes nothing. */
@@ -86,6 +88,7 @@ export class ObjectOwner {
       epoch: record.epoch,
       lastSequence: opened.lastSequence,
       legs: opened.legs,
+      allocate: world.allocate,
       isLeaseAlive: world.isLeaseAlive,
       onStopped: (_fault, reason) => this.#stopped(reason),
     });

@@ -34,6 +34,7 @@ export interface VolumeOptions {
   /** The highest sequence that any component holds. */
   readonly lastSequence: number;
   readonly legs: ActiveLegs;
+  readonly allocate: (lengthBytes: number) => DiskMemory;
   readonly isLeaseAlive: () => boolean;
   /** Called once if the volume stops by itself. */
   readonly onStopped: (fault: IoFault, reason: string) => void;
@@ -105,7 +106,7 @@ export class ObjectVolume implements VolumeIo {
   }
 
   allocate(lengthBytes: number): DiskMemory {
-    return this.#legs.legs[0]!.componentAt(0).allocate(lengthBytes);
+    return this.#options.allocate(lengthBytes);
   }
 
   read(

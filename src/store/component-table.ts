@@ -18,10 +18,36 @@ export interface ComponentInfo {
   preparedSequence: number;
   mappedBlocks: number;
   deleting: boolean;
+  /** Set while it lacks transactions after this sequence. */
+  catchUpFrom: number | undefined;
+  /** The watermark that its newest record in the journal carries. */
+  journalledCommit: number;
 }
 
 const STATE_LIVE = 1;
 const STATE_DELETING = 2;
+const STATE_CATCHING_UP = 3;
+const STATES = [STATE_LIVE, STATE_DELETING, STATE_CATCHING_UP] as const;
+
+export function newComponentInfo(
+  identity: Pick<ComponentInfo, "index" | "componentId" | "objectId" | "blockCount">,
+): ComponentInfo {
+  return {
+    ...identity,
+    epoch: 0,
+    committedSequence: 0,
+    preparedSequence: 0,
+    mappedBlocks: 0,
+    deleting: false,
+    catchUpFrom: undefined,
+    journalledCommit: 0,
+  };
+}
+
+function stateOf(info: ComponentInfo): number {
+  if (info.deleting) return STATE_DELETING;
+  return info.catchUpFrom === undefined ? STATE_LIVE : STATE_CATCHING_UP;
+}
 
 export function encodeComponent(
   info: ComponentInfo,
@@ -29,13 +55,14 @@ export function encodeComponent(
 ): Uint8Array {
   const at = ComponentValueLayout.at;
   const value = new Uint8Array(ComponentValueLayout.sizeBytes);
-  value[at.state] = info.deleting ? STATE_DELETING : STATE_LIVE;
+  value[at.state] = stateOf(info);
   value.set(fromHex(info.componentId), at.componentId);
   value.set(fromHex(info.objectId), at.objectId);
   setU64(value, at.blockCount, info.blockCount);
   setU64(value, at.epoch, info.epoch);
   setU64(value, at.committedSequence, info.committedSequence);
   setU64(value, at.mappedBlocks, mappedBlocks);
+  setU64(value, at.catchUpFrom, info.catchUpFrom ?? 0);
   sealValue(componentKey(info.index), value);
   return value;
 }
@@ -45,8 +72,8 @@ export function decodeComponent(index: number, value: Uint8Array): ComponentInfo
   const at = ComponentValueLayout.at;
   if (value.length !== ComponentValueLayout.sizeBytes) return undefined;
   if (!valueIsIntact(componentKey(index), value)) return undefined;
-  const state = value[at.state];
-  if (state !== STATE_LIVE && state !== STATE_DELETING) return undefined;
+  const state = STATES.find((one) => one === value[at.state]);
+  if (state === undefined) return undefined;
   const committedSequence = getU64(value, at.committedSequence);
   return {
     index,
@@ -58,6 +85,8 @@ export function decodeComponent(index: number, value: Uint8Array): ComponentInfo
     preparedSequence: committedSequence,
     mappedBlocks: getU64(value, at.mappedBlocks),
     deleting: state === STATE_DELETING,
+    catchUpFrom: state === STATE_CATCHING_UP ? getU64(value, at.catchUpFrom) : undefined,
+    journalledCommit: committedSequence,
   };
 }
 

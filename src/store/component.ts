@@ -5,11 +5,9 @@ import type { DiskMemory } from "../ports/index.ts";
  * of 4096 bytes, relative to the component. The component orders nothing: it does what the owner
  * numbers.
  */
-export interface Component {
+export interface ComponentIo {
   readonly componentId: string;
   readonly blockCount: number;
-  /** Memory for the targets of `read`, where `targetAt` is a multiple of 4096. */
-  allocate(lengthBytes: number): DiskMemory;
   /**
    * Fences every owner with a lower epoch, durably, and tells what this component holds. Fails with
    * code
@@ -47,6 +45,74 @@ export interface Component {
   submit(): void;
 }
 
+/**
+ * A component whole: what an owner needs to make it equal to its mirrors, besides reading and
+ * writing. Each method fails with `fenced` at a lower epoch.
+ */
+export interface Component extends ComponentIo {
+  /**
+   * What is newer than a sequence: of each block of the range the newest version, as runs in
+   * ascending order. A batch covers a prefix of the range; `nextBlock` says where to go on.
+   */
+  changes(request: ChangesRequest): Promise<ChangeBatch>;
+  /**
+   * Notes durably that this component lacks things after `since`, and drops what it holds that
+   * nobody has decided. Returns the sequence up to which it is complete, `since` at most. Until
+   * `endCatchUp` it calls itself committed up to there and no further.
+   */
+  beginCatchUp(epoch: number, since: number): Promise<number>;
+  /**
+   * Takes holes, zeroes, and contents that this device holds already for any component; resolves
+   * when they are durable. The answer is a bitmap over the data blocks of the batch: set, if the
+   * block is missing and has to be sent. Needs fingerprints.
+   */
+  offer(epoch: number, batch: ChangeBatch): Promise<Uint8Array>;
+  /**
+   * Journals the blocks of the batch that are newer than what is here; resolves when they are
+   * durable. `payload` holds the data blocks, one after the other. Doing it twice changes nothing.
+   */
+  apply(epoch: number, batch: ChangeBatch, payload: Uint8Array): Promise<void>;
+  /** The component is complete up to what was committed to it, durably. */
+  endCatchUp(epoch: number): Promise<void>;
+  /**
+   * Digests of regions of 1 MiB, 16 bytes each, over everything that is decided. Fails with
+   * `not-settled` while something of the component is not.
+   */
+  digests(epoch: number, firstRegion: number, regionCount: number): Promise<Uint8Array>;
+}
+
+export interface ChangesRequest {
+  readonly epoch: number;
+  readonly since: number;
+  readonly fromBlock: number;
+  readonly toBlock: number;
+  /** Bound for the data blocks of a batch. */
+  readonly blocksMax: number;
+  readonly withFingerprints: boolean;
+}
+
+export interface ChangeBatch {
+  /** Per run: first block, number of blocks, sequence, kind. */
+  readonly starts: Float64Array;
+  readonly counts: Float64Array;
+  readonly sequences: Float64Array;
+  readonly kinds: Uint8Array;
+  /** 32 bytes for each data block, in order; empty if nobody asked for them. */
+  readonly fingerprints: Uint8Array;
+  /** Where the next batch begins, or -1 if the range has come to its end. */
+  readonly nextBlock: number;
+  /** Whether the log of changes knew all of them, or the logical map had to be searched. */
+  readonly fromJournal: boolean;
+}
+
+export const CHANGE_DATA = 0;
+export const CHANGE_ZERO = 1;
+export const CHANGE_HOLE = 2;
+
+/** Bounds of one batch. */
+export const CHANGE_RUNS_MAX = 4096;
+export const CHANGE_BLOCKS_MAX = 1024;
+
 export interface Transaction {
   epoch: number;
   sequence: number;
@@ -61,7 +127,8 @@ export interface Transaction {
 /** "zero" keeps the range reported as allocated, "discard" makes holes. */
 export type TransactionKind = "data" | "zero" | "discard";
 
-export type ComponentFault = "fenced" | "no-space" | "read-error" | "write-error";
+/** "unreachable": the link to it broke, and whether it was done is unknown. */
+export type ComponentFault = "fenced" | "no-space" | "read-error" | "write-error" | "unreachable";
 
 export type ComponentDone = (token: number, fault: ComponentFault | undefined) => void;
 

@@ -10,6 +10,7 @@ import {
   newRecordHeader,
   RECORD_COMMIT,
   RECORD_DATA,
+  RECORD_DROP,
   RECORD_ZERO,
   recordAt,
 } from "../format/index.ts";
@@ -123,13 +124,17 @@ export class DestageBatch {
     this.cursor = { ...this.cursor, blockInSegment: this.cursor.blockInSegment + blocks };
   }
 
+  /** Visits the records that hold a version of blocks. */
   #eachRecord(state: DeviceState, frameAt: number, visit: (record: RecordHeader) => void): void {
     const bytes = state.journal.memory.bytes;
     const at = frameAt * BLOCK_SIZE_BYTES;
     const count = getU16(bytes, at + FrameHeaderLayout.at.recordCount);
+    const frame = getU64(bytes, at + FrameHeaderLayout.at.frameNumber);
     for (let index = 0; index < count; index++) {
       decodeRecord(bytes, recordAt(at, index), this.#record);
-      visit(this.#record);
+      const { kind } = this.#record;
+      if (kind === RECORD_COMMIT || kind === RECORD_DROP) continue;
+      if (!state.voids.has(this.#record, frame)) visit(this.#record);
     }
   }
 
@@ -137,7 +142,7 @@ export class DestageBatch {
     let decided = true;
     this.#eachRecord(state, frameAt, (record) => {
       const info = state.components.at(record.component);
-      if (record.kind === RECORD_COMMIT || info === undefined || info.deleting) return;
+      if (info === undefined || info.deleting) return;
       if (record.sequence > info.committedSequence) decided = false;
     });
     return decided;
@@ -148,7 +153,7 @@ export class DestageBatch {
     const at = frameAt * BLOCK_SIZE_BYTES;
     this.#eachRecord(state, frameAt, (record) => {
       const info = state.components.at(record.component);
-      if (info === undefined || info.deleting || record.kind === RECORD_COMMIT) return;
+      if (info === undefined || info.deleting) return;
       this.touched.add(record.component);
       if (record.kind === RECORD_DATA)
         this.#takeData(state, record, frameAt + 1 + record.payloadIndex);

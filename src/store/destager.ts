@@ -29,6 +29,8 @@ import type { PendingRange } from "./pending-blocks.ts";
 
 /** Pages that one metadata batch changes at most when it applies ranges or removes components. */
 const PAGES_PER_UPDATE_MAX = 1024;
+/** The most that `existingPages` returns at once. */
+export const EXISTING_PAGES_MAX: number = PAGES_PER_UPDATE_MAX;
 const STAGING_BLOCKS = 1024;
 /** Runs at least this long are written from journal memory, without a copy. */
 const DIRECT_RUN_BLOCKS_MIN = 8;
@@ -254,6 +256,7 @@ export class Destager {
     counters.destageBatches++;
     journal.releasePayload(batch.payloadBlocks);
     journal.release(batch.lastFrame);
+    this.#state.voids.release(batch.lastFrame);
   }
 
   /** Fingerprints the batch's data blocks; returns their keys in the order of the fingerprints. */

@@ -2,6 +2,7 @@
 import type { Clock, Digests, Disk, DiskRequests, Log, MetadataStore } from "../ports/index.ts";
 import type { Superblock } from "../format/index.ts";
 import type { BlockCache } from "./block-cache.ts";
+import type { ChangeLog } from "./change-log.ts";
 import type { ComponentTable } from "./component-table.ts";
 import type { ContentReferences } from "./content-references.ts";
 import type { Journal } from "./journal.ts";
@@ -10,6 +11,7 @@ import type { PendingBlocks } from "./pending-blocks.ts";
 import type { ReadStamps } from "./read-stamps.ts";
 import type { RegionMap } from "./region-map.ts";
 import type { SpaceMap } from "./space-map.ts";
+import type { VoidRecords } from "./void-records.ts";
 
 export interface DevicePorts {
   readonly disk: Disk;
@@ -41,6 +43,8 @@ export interface DeviceState extends DevicePorts {
   readonly superblock: Superblock;
   readonly journal: Journal;
   readonly pending: PendingBlocks;
+  readonly voids: VoidRecords;
+  readonly changeLog: ChangeLog;
   readonly space: SpaceMap;
   readonly logical: LogicalMap;
   readonly regions: RegionMap;

@@ -4,12 +4,14 @@
  */
 import { assert, BLOCK_SIZE_BYTES, CodedError, getU32 } from "../base/index.ts";
 import { DiskRequests, MetadataBatch } from "../ports/index.ts";
+import type { DiskMemory } from "../ports/index.ts";
 import { badBlockKey, checkpointKey } from "../format/index.ts";
 import type { Superblock } from "../format/index.ts";
 import { BlockCache } from "./block-cache.ts";
 import { COMPONENTS_MAX } from "./block-table.ts";
 import type { Component, Transaction } from "./component.ts";
-import { ComponentTable } from "./component-table.ts";
+import { ComponentTable, newComponentInfo } from "./component-table.ts";
+import { SCRATCH_BLOCKS } from "./component-sync.ts";
 import type { ComponentInfo } from "./component-table.ts";
 import { ContentReferences } from "./content-references.ts";
 import { deleteComponentMaps, resizeComponentMaps } from "./component-removal.ts";
@@ -76,6 +78,8 @@ export class Device implements ComponentHost {
   readonly #live = new Map<number, StoreComponent>();
   readonly #listeners = new Set<(event: DeviceEvent) => void>();
   #checkpoint: Checkpoint;
+  #scratch: DiskMemory | undefined = undefined;
+  #scratchTurn: Promise<void> = Promise.resolve();
   #closed = false;
 
   /** What a disk holds, without changing anything. */
@@ -163,6 +167,8 @@ export class Device implements ComponentHost {
       superblock,
       journal,
       pending: replay.pending,
+      voids: replay.voids,
+      changeLog: replay.changeLog(journal),
       space: parts.space,
       logical,
       regions,
@@ -277,7 +283,7 @@ export class Device implements ComponentHost {
     return component;
   }
 
-  /** Sizes are multiples of 4096. Fails with `component-exists`. */
+  /** Sizes are multiples of 4096, 0 for a witness. Fails with `component-exists`. */
   async createComponent(options: {
     componentId: string;
     objectId: string;
@@ -285,7 +291,7 @@ export class Device implements ComponentHost {
   }): Promise<Component> {
     const { componentId, objectId, sizeBytes } = options;
     assert(
-      sizeBytes > 0 && sizeBytes % BLOCK_SIZE_BYTES === 0,
+      sizeBytes >= 0 && sizeBytes % BLOCK_SIZE_BYTES === 0,
       "component size is in whole blocks",
     );
     if (this.state.components.byId(componentId) !== undefined) {
@@ -301,23 +307,19 @@ export class Device implements ComponentHost {
         hint: "Move its volumes to another device and format it anew",
       });
     }
-    const info: ComponentInfo = {
+    const info = newComponentInfo({
       index: this.#checkpoint.componentNext,
       componentId,
       objectId,
       blockCount: sizeBytes / BLOCK_SIZE_BYTES,
-      epoch: 0,
-      committedSequence: 0,
-      preparedSequence: 0,
-      mappedBlocks: 0,
-      deleting: false,
-    };
+    });
     this.#checkpoint = { ...this.#checkpoint, componentNext: info.index + 1 };
     await this.#destager.exclusive(async () => {
       await commitCheckpoint(this.state.metadata, this.#checkpoint);
       await commitComponent(this.state.metadata, info);
     });
     this.state.components.add(info);
+    this.state.changeLog.begin(info.index, 0);
     const component = this.component(componentId);
     assert(component !== undefined, "a component exists after its creation");
     return component;
@@ -344,6 +346,7 @@ export class Device implements ComponentHost {
     info.deleting = true;
     this.#live.delete(info.index);
     this.state.pending.forget(info.index);
+    this.state.changeLog.forget(info.index);
     await this.#remove(info);
   }
 
@@ -360,9 +363,29 @@ export class Device implements ComponentHost {
     }
   }
 
-  async persistEpoch(info: ComponentInfo, epoch: number): Promise<void> {
-    info.epoch = epoch;
+  async persist(info: ComponentInfo): Promise<void> {
     await this.#destager.exclusive(() => commitComponent(this.state.metadata, info));
+  }
+
+  exclusive<T>(work: () => Promise<T>): Promise<T> {
+    return this.#destager.exclusive(work);
+  }
+
+  async withScratch<T>(work: (memory: DiskMemory) => Promise<T>): Promise<T> {
+    this.#scratch ??= this.state.disk.allocate(SCRATCH_BLOCKS * BLOCK_SIZE_BYTES);
+    const memory = this.#scratch;
+    const turn = this.#scratchTurn.then(() => work(memory));
+    // Whoever comes next waits for the end, however it ended.
+    this.#scratchTurn = turn.then(
+      () => {},
+      () => {},
+    );
+    return await turn;
+  }
+
+  /** Zeroed memory that reads of this device's components may use as their target. */
+  allocate(lengthBytes: number): DiskMemory {
+    return this.state.disk.allocate(lengthBytes);
   }
 
   admit(kind: Transaction["kind"], blockCount: number): Admission {
@@ -401,7 +424,6 @@ export class Device implements ComponentHost {
 
   // The whole.
 
-  /** Resolves when everything decided so far has left the journal. */
   async destage(): Promise<void> {
     await this.#destager.drain();
   }

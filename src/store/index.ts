@@ -1,8 +1,14 @@
+export { ChangeBatchBuilder, changeBatchInvalid, dataBlocksOf } from "./change-batch.ts";
+export { CHANGE_BLOCKS_MAX, CHANGE_DATA, CHANGE_HOLE, CHANGE_RUNS_MAX } from "./component.ts";
+export { CHANGE_ZERO } from "./component.ts";
 export type {
   BlockRun,
+  ChangeBatch,
+  ChangesRequest,
   Component,
   ComponentDone,
   ComponentFault,
+  ComponentIo,
   ComponentOpening,
   Transaction,
   TransactionKind,

@@ -54,6 +54,7 @@ export type RecordVisitor = (
   payloadBlock: number,
   checksumOf: (index: number) => number,
   damaged: ReadonlySet<number>,
+  frameNumber: number,
 ) => void;
 
 interface Start {
@@ -278,7 +279,7 @@ export class JournalRecovery {
     const checksumOf = (index: number): number => getU32(bytes, payloadChecksumAt(at, index));
     for (let index = 0; index < frame.recordCount; index++) {
       decodeRecord(bytes, recordAt(at, index), record);
-      visit(record, block + 1 + record.payloadIndex, checksumOf, damaged);
+      visit(record, block + 1 + record.payloadIndex, checksumOf, damaged, frame.frameNumber);
     }
   }
 

@@ -1,13 +1,15 @@
 /** Turns the frames that recovery finds into pending blocks and component states. */
 import { BLOCK_SIZE_BYTES } from "../base/index.ts";
-import { RECORD_COMMIT, RECORD_DATA, RECORD_ZERO } from "../format/index.ts";
+import { RECORD_COMMIT, RECORD_DATA, RECORD_DROP, RECORD_ZERO } from "../format/index.ts";
 import type { RecordHeader, Superblock } from "../format/index.ts";
-import type { ComponentTable } from "./component-table.ts";
+import { ChangeLog } from "./change-log.ts";
+import type { ComponentInfo, ComponentTable } from "./component-table.ts";
 import { geometryOf } from "./device-plan.ts";
 import type { Checkpoint } from "./device-records.ts";
 import type { DevicePorts } from "./device-state.ts";
 import type { Journal } from "./journal.ts";
 import { JournalRecovery } from "./journal-recovery.ts";
+import { walkJournal } from "./journal-walk.ts";
 import type { RecoveredJournal } from "./journal-recovery.ts";
 import {
   LOCATION_DAMAGED,
@@ -17,19 +19,23 @@ import {
   RANGE_BLOCKS_MIN,
 } from "./pending-blocks.ts";
 import type { PendingRange } from "./pending-blocks.ts";
+import { VoidRecords } from "./void-records.ts";
 
 export class JournalReplay {
   readonly #ports: DevicePorts;
   readonly #superblock: Superblock;
   readonly #components: ComponentTable;
   readonly #checksums: { readonly block: number; readonly checksum: number }[] = [];
-  readonly #entries: {
+  #entries: {
     component: number;
     blockIndex: number;
     sequence: number;
     location: number;
   }[] = [];
-  readonly #ranges: PendingRange[] = [];
+  #ranges: PendingRange[] = [];
+  /** By component: everything that is destaged has a sequence up to this one. */
+  readonly #destaged = new Map<number, number>();
+  readonly voids: VoidRecords = new VoidRecords();
   pending: PendingBlocks = new PendingBlocks(1);
 
   constructor(ports: DevicePorts, superblock: Superblock, components: ComponentTable) {
@@ -39,6 +45,8 @@ export class JournalReplay {
   }
 
   async run(checkpoint: Checkpoint, journalMemoryBytes: number): Promise<RecoveredJournal> {
+    for (const info of this.#components.all())
+      this.#destaged.set(info.index, info.committedSequence);
     const geometry = geometryOf(this.#superblock);
     const wanted = Math.floor(journalMemoryBytes / geometry.segmentBytes);
     const memorySegmentsWanted = Math.min(Math.max(3, wanted), geometry.segmentCount - 1);
@@ -48,7 +56,7 @@ export class JournalReplay {
     const { generation, frameNumber } = checkpoint;
     const recovered = await recovery.replay(
       { generation, frameNumber, memorySegmentsWanted },
-      (record, payloadBlock, checksumOf, damaged) => {
+      (record, payloadBlock, checksumOf, damaged, frame) => {
         const info = this.#components.at(record.component);
         for (let i = 0; record.kind === RECORD_DATA && i < record.blockCount; i++) {
           const checksum = checksumOf(record.payloadIndex + i);
@@ -56,14 +64,29 @@ export class JournalReplay {
         }
         if (info === undefined || info.deleting) return;
         info.committedSequence = Math.max(info.committedSequence, record.committed);
-        if (record.kind === RECORD_COMMIT) return;
-        info.preparedSequence = Math.max(info.preparedSequence, record.sequence);
+        info.journalledCommit = info.committedSequence;
         info.epoch = Math.max(info.epoch, record.epoch);
+        if (record.kind === RECORD_COMMIT) return;
+        if (record.kind === RECORD_DROP) {
+          this.#drop(info, record.sequence, frame);
+          return;
+        }
+        info.preparedSequence = Math.max(info.preparedSequence, record.sequence);
         this.#note(record, payloadBlock, damaged);
       },
     );
     this.#fillPending(recovered, geometry.segmentBytes / BLOCK_SIZE_BYTES);
     return recovered;
+  }
+
+  /** The tail above `above` never happened. */
+  #drop(info: ComponentInfo, above: number, frame: number): void {
+    const isKept = (one: { readonly component: number; readonly sequence: number }): boolean =>
+      one.component !== info.index || one.sequence <= above;
+    this.#entries = this.#entries.filter(isKept);
+    this.#ranges = this.#ranges.filter(isKept);
+    this.voids.add(info.index, frame - 1, above);
+    info.preparedSequence = above;
   }
 
   #note(record: RecordHeader, payloadBlock: number, damaged: ReadonlySet<number>): void {
@@ -97,5 +120,17 @@ export class JournalReplay {
     for (const segment of recovered.segments) journal.adopt(segment.slot, segment);
     for (const { block, checksum } of this.#checksums) journal.checksums[block] = checksum;
     journal.resumeDestageAfter(destagedFrame);
+  }
+
+  /** What the replayed frames are about; what was destaged before is not in it. */
+  changeLog(journal: Journal): ChangeLog {
+    const log = new ChangeLog();
+    for (const [component, sequence] of this.#destaged) log.begin(component, sequence);
+    walkJournal(journal, (record, _payloadBlock, frame) => {
+      if (record.kind === RECORD_COMMIT || record.kind === RECORD_DROP) return;
+      if (this.voids.has(record, frame)) return;
+      log.note(record.component, record.sequence, record.blockIndex, record.blockCount);
+    });
+    return log;
   }
 }

@@ -298,6 +298,12 @@ export class Journal {
     this.frames++;
   }
 
+  /** Closes the open frame: what is appended from now on lies in later frames. */
+  seal(): number {
+    if (this.#openAt !== NO_FRAME) this.#closeFrame();
+    return this.#frameNext - 1;
+  }
+
   /** Starts writing what has gathered, unless enough is under way: then the end of that does it. */
   submit(): void {
     if (this.#groups.length >= GROUPS_MAX || this.#failed) return;

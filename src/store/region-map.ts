@@ -1,9 +1,11 @@
 /**
  * Digests of regions of 1 MiB, and which logical-map pages exist.
  *
- * A digest is four 32-bit sums over (block index, content id) of the region's blocks with data:
- * adding and subtracting one block's term keeps it exact without looking at the others. Two mirrors
- * hold the same data iff their digests are equal; it detects mistakes, it does not resist forgery.
+ * A digest is four 32-bit sums over (block index within the region, content id) of the region's
+ * blocks with data: adding and subtracting one block's term keeps it exact without looking at the
+ * others. Stripe units are whole regions, so a region of the object has the same digest in every
+ * leg, however the leg is striped. Two mirrors hold the same data iff their digests are equal; it
+ * detects mistakes, it does not resist forgery.
  */
 import { getU32, REGION_BLOCKS, setU32 } from "../base/index.ts";
 import type { MetadataStore } from "../ports/index.ts";
@@ -37,9 +39,10 @@ export class RegionGroup {
   /** Adds (+1) or takes away (-1) a block's term. */
   change(blockIndex: number, contents: Uint8Array, contentAt: number, sign: 1 | -1): void {
     const region = Math.floor((blockIndex % GROUP_BLOCKS) / REGION_BLOCKS);
+    const position = (blockIndex % REGION_BLOCKS) + 1;
     for (let lane = 0; lane < LANES; lane++) {
       let term = getU32(contents, contentAt + lane * 4);
-      term ^= Math.imul((blockIndex + 1) | 0, LANE_FACTORS[lane]!);
+      term ^= Math.imul(position, LANE_FACTORS[lane]!);
       term = Math.imul(term ^ (term >>> 16), 0x85ebca6b);
       term = Math.imul(term ^ (term >>> 13), 0xc2b2ae35);
       term ^= term >>> 16;

@@ -6,13 +6,17 @@ import {
   PHYSICAL_HOLE,
   PHYSICAL_MAX,
   PHYSICAL_ZERO,
+  RECORD_COMMIT,
   RECORD_DATA,
   RECORD_DISCARD,
   RECORD_ZERO,
 } from "../format/index.ts";
 import type { RecordHeader } from "../format/index.ts";
+import { ComponentSync } from "./component-sync.ts";
 import type {
   BlockRun,
+  ChangeBatch,
+  ChangesRequest,
   Component,
   ComponentDone,
   ComponentFault,
@@ -41,14 +45,26 @@ export interface ComponentHost {
   decided(): void;
   /** Called once when a refused transaction is worth trying again. */
   onRoom(callback: () => void): void;
-  persistEpoch(info: ComponentInfo, epoch: number): Promise<void>;
+  /** Writes the component's record; resolves when it is durable. */
+  persist(info: ComponentInfo): Promise<void>;
+  /** Runs `work` while nothing is destaged. */
+  exclusive<T>(work: () => Promise<T>): Promise<T>;
+  /** Resolves when everything decided so far has left the journal. */
+  destage(): Promise<void>;
+  /** One at a time: whoever runs has the scratch memory to itself. */
+  withScratch<T>(work: (memory: DiskMemory) => Promise<T>): Promise<T>;
 }
+
+/** A commit that no record has carried is journalled by itself after this many transactions. */
+const SILENT_COMMIT_DISTANCE = 4096;
+const NO_WAITER: JournalWaiter = { recordDurable: () => {} };
 
 const RECORD_KINDS = { data: RECORD_DATA, zero: RECORD_ZERO, discard: RECORD_DISCARD } as const;
 
 export class StoreComponent implements Component, JournalWaiter {
   readonly info: ComponentInfo;
   readonly #host: ComponentHost;
+  readonly #sync: ComponentSync;
   readonly #record: RecordHeader = newRecordHeader();
   readonly #payload: { bytes: Uint8Array; at: number } = { bytes: new Uint8Array(0), at: 0 };
   readonly #ticket: { waiter: JournalWaiter; tag: number } = { waiter: this, tag: 0 };
@@ -62,6 +78,7 @@ export class StoreComponent implements Component, JournalWaiter {
   constructor(info: ComponentInfo, host: ComponentHost) {
     this.info = info;
     this.#host = host;
+    this.#sync = new ComponentSync(this, host);
   }
 
   get componentId(): string {
@@ -72,39 +89,52 @@ export class StoreComponent implements Component, JournalWaiter {
     return this.info.blockCount;
   }
 
-  allocate(lengthBytes: number): DiskMemory {
-    return this.#host.state.disk.allocate(lengthBytes);
-  }
-
   async open(epoch: number): Promise<ComponentOpening> {
     const { info } = this;
-    if (epoch < info.epoch) {
-      throw new CodedError({
-        code: "fenced",
-        message: `component ${info.componentId} was opened with epoch ${info.epoch}, above ${epoch}`,
-      });
-    }
-    if (epoch > info.epoch) await this.#host.persistEpoch(info, epoch);
+    this.requireEpoch(epoch);
+    // Refused from now on; answered when it is durable, whoever asked first.
+    info.epoch = epoch;
+    await this.#host.persist(info);
     return {
       epoch: info.epoch,
-      committedSequence: info.committedSequence,
+      committedSequence: info.catchUpFrom ?? info.committedSequence,
       preparedSequence: info.preparedSequence,
     };
   }
 
+  /** Fails with `fenced`. */
+  requireEpoch(epoch: number): void {
+    const { info } = this;
+    if (epoch >= info.epoch) return;
+    throw new CodedError({
+      code: "fenced",
+      message: `component ${info.componentId} was opened with epoch ${info.epoch}, above ${epoch}`,
+    });
+  }
+
   prepare(transaction: Transaction, done: ComponentDone, token: number): boolean {
+    const { epoch, preparedSequence } = this.info;
+    assert(
+      transaction.epoch < epoch || transaction.sequence > preparedSequence,
+      "sequences of a component only grow",
+    );
+    return this.append(transaction, done, token);
+  }
+
+  /** As `prepare`, for a version that may be older than others of the component. */
+  append(transaction: Transaction, done: ComponentDone, token: number): boolean {
     const { info } = this;
     const { kind, blockIndex, blockCount, sequence } = transaction;
     assert(blockCount >= 1 && blockIndex + blockCount <= info.blockCount, "range beyond component");
     assert(kind !== "data" || blockCount <= DATA_BLOCKS_MAX, "data transaction too long");
     if (transaction.epoch < info.epoch) return this.#refuse(done, token, "fenced");
-    assert(sequence > info.preparedSequence, "sequences of a component only grow");
     const admission = this.#host.admit(kind, blockCount);
     if (admission === "later") return false;
     if (admission !== "taken") return this.#refuse(done, token, admission);
     const first = this.#journal(transaction, done, token);
     if (first < 0) return false;
-    info.preparedSequence = sequence;
+    info.preparedSequence = Math.max(info.preparedSequence, sequence);
+    this.#host.state.changeLog.note(info.index, sequence, blockIndex, blockCount);
     this.#notePending(transaction, first);
     return true;
   }
@@ -129,6 +159,7 @@ export class StoreComponent implements Component, JournalWaiter {
       if (tag < this.#dones.length) this.#freeTags.push(tag);
       return -1;
     }
+    this.info.journalledCommit = record.committed;
     this.#dones[tag] = done;
     this.#tokens[tag] = token;
     return first;
@@ -176,13 +207,31 @@ export class StoreComponent implements Component, JournalWaiter {
 
   commit(epoch: number, sequence: number): void {
     const { info } = this;
-    if (epoch < info.epoch) return;
     // The watermark is the object's: what it passes may have been refused here, or be for other
     // components.
-    const decided = Math.min(sequence, info.preparedSequence);
-    if (decided <= info.committedSequence) return;
-    info.committedSequence = decided;
+    if (epoch < info.epoch || sequence <= info.committedSequence) return;
+    info.committedSequence = sequence;
+    if (sequence - info.journalledCommit >= SILENT_COMMIT_DISTANCE) this.#journalCommit();
     this.#host.decided();
+  }
+
+  /**
+   * A component that nothing is written to would otherwise look far behind after a crash. If there
+   * is no room now, the next commit tries again.
+   */
+  #journalCommit(): void {
+    const { info } = this;
+    const record = this.#record;
+    record.component = info.index;
+    record.kind = RECORD_COMMIT;
+    record.epoch = info.epoch;
+    record.sequence = info.committedSequence;
+    record.blockIndex = 0;
+    record.blockCount = 0;
+    record.committed = info.committedSequence;
+    const ticket = { waiter: NO_WAITER, tag: 0 };
+    if (this.#host.state.journal.append(record, undefined, ticket) < 0) return;
+    info.journalledCommit = info.committedSequence;
   }
 
   read(
@@ -223,6 +272,30 @@ export class StoreComponent implements Component, JournalWaiter {
     if (physical === PHYSICAL_ZERO) return "allocated-zero";
     // A damaged block must be read to be noticed: never call it a hole.
     return physical === PHYSICAL_HOLE ? "hole" : "data";
+  }
+
+  changes(request: ChangesRequest): Promise<ChangeBatch> {
+    return this.#sync.changes(request);
+  }
+
+  beginCatchUp(epoch: number, since: number): Promise<number> {
+    return this.#sync.begin(epoch, since);
+  }
+
+  offer(epoch: number, batch: ChangeBatch): Promise<Uint8Array> {
+    return this.#sync.offer(epoch, batch);
+  }
+
+  apply(epoch: number, batch: ChangeBatch, payload: Uint8Array): Promise<void> {
+    return this.#sync.apply(epoch, batch, payload);
+  }
+
+  endCatchUp(epoch: number): Promise<void> {
+    return this.#sync.end(epoch);
+  }
+
+  digests(epoch: number, firstRegion: number, regionCount: number): Promise<Uint8Array> {
+    return this.#sync.digests(epoch, firstRegion, regionCount);
   }
 
   onRoom(callback: () => void): void {

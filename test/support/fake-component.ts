@@ -6,14 +6,25 @@
 import { assert, BLOCK_SIZE_BYTES, CodedError } from "../../src/base/index.ts";
 import type { Prng } from "../../src/base/index.ts";
 import type { DiskMemory } from "../../src/ports/index.ts";
+import {
+  CHANGE_DATA,
+  CHANGE_HOLE,
+  CHANGE_ZERO,
+  ChangeBatchBuilder,
+  dataBlocksOf,
+} from "../../src/store/index.ts";
 import type {
   BlockRun,
+  ChangeBatch,
+  ChangesRequest,
   Component,
   ComponentDone,
   ComponentFault,
   ComponentOpening,
   Transaction,
 } from "../../src/store/index.ts";
+
+const KINDS = { data: CHANGE_DATA, hole: CHANGE_HOLE, "allocated-zero": CHANGE_ZERO } as const;
 
 interface Prepared {
   readonly transaction: Transaction;
@@ -22,6 +33,10 @@ interface Prepared {
 }
 
 type Block = Uint8Array | "allocated-zero";
+
+export function fakeMemory(lengthBytes: number): DiskMemory {
+  return { bytes: new Uint8Array(lengthBytes), handle: { address: 0, lengthBytes } };
+}
 
 export class FakeComponent implements Component {
   readonly componentId: string;
@@ -38,6 +53,7 @@ export class FakeComponent implements Component {
   refusedCount = 0;
   readonly #prng: Prng;
   readonly #blocks = new Map<number, Block>();
+  readonly #versions = new Map<number, number>();
   #epoch = 1;
   /** Called and not submitted. */
   #called: (() => void)[] = [];
@@ -89,13 +105,8 @@ export class FakeComponent implements Component {
     this.#epoch++;
   }
 
-  allocate(lengthBytes: number): DiskMemory {
-    return { bytes: new Uint8Array(lengthBytes), handle: { address: 0, lengthBytes } };
-  }
-
   async open(epoch: number): Promise<ComponentOpening> {
-    if (epoch < this.#epoch)
-      throw new CodedError({ code: "fenced", message: `epoch ${this.#epoch} was seen` });
+    this.#fence(epoch);
     this.#epoch = epoch;
     return {
       epoch,
@@ -169,6 +180,61 @@ export class FakeComponent implements Component {
     }
   }
 
+  async changes(request: ChangesRequest): Promise<ChangeBatch> {
+    this.#fence(request.epoch);
+    const builder = new ChangeBatchBuilder();
+    for (let block = request.fromBlock; block < request.toBlock; block++) {
+      if (!builder.hasRoom(request.blocksMax)) return builder.finish(block, true);
+      const sequence = this.#versions.get(block) ?? 0;
+      if (sequence > request.since) builder.add(block, 1, sequence, KINDS[this.#kindOf(block)]);
+    }
+    return builder.finish(-1, true);
+  }
+
+  async beginCatchUp(epoch: number, since: number): Promise<number> {
+    this.#fence(epoch);
+    return Math.min(since, this.committedSequence);
+  }
+
+  async offer(epoch: number, batch: ChangeBatch): Promise<Uint8Array> {
+    this.#fence(epoch);
+    return new Uint8Array(Math.ceil(dataBlocksOf(batch) / 8)).fill(255);
+  }
+
+  async apply(epoch: number, batch: ChangeBatch, payload: Uint8Array): Promise<void> {
+    this.#fence(epoch);
+    let at = 0;
+    for (const [run, start] of batch.starts.entries()) {
+      const sequence = batch.sequences[run]!;
+      const isData = batch.kinds[run] === CHANGE_DATA;
+      for (let block = start; block < start + batch.counts[run]!; block++) {
+        const bytes = payload.slice(at, at + BLOCK_SIZE_BYTES);
+        if (isData) at += BLOCK_SIZE_BYTES;
+        if ((this.#versions.get(block) ?? 0) >= sequence) continue;
+        this.preparedSequence = Math.max(this.preparedSequence, sequence);
+        this.#versions.set(block, sequence);
+        if (isData) this.#blocks.set(block, bytes);
+        else if (batch.kinds[run] === CHANGE_HOLE) this.#blocks.delete(block);
+        else this.#blocks.set(block, "allocated-zero");
+      }
+    }
+  }
+
+  async endCatchUp(epoch: number): Promise<void> {
+    this.#fence(epoch);
+  }
+
+  /** Not of contents: tests of digests use real components. */
+  async digests(epoch: number, _firstRegion: number, regionCount: number): Promise<Uint8Array> {
+    this.#fence(epoch);
+    return new Uint8Array(regionCount * 16);
+  }
+
+  #fence(epoch: number): void {
+    if (epoch >= this.#epoch) return;
+    throw new CodedError({ code: "fenced", message: `epoch ${this.#epoch} was seen` });
+  }
+
   onRoom(callback: () => void): void {
     this.#actions.push(callback);
   }
@@ -196,6 +262,7 @@ export class FakeComponent implements Component {
     this.preparedSequence = Math.max(this.preparedSequence, sequence);
     for (let i = 0; i < blockCount; i++) {
       const at = i * BLOCK_SIZE_BYTES;
+      this.#versions.set(blockIndex + i, sequence);
       if (kind === "data")
         this.#blocks.set(blockIndex + i, source.subarray(at, at + BLOCK_SIZE_BYTES));
       else if (kind === "zero") this.#blocks.set(blockIndex + i, "allocated-zero");

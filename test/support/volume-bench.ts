@@ -8,7 +8,7 @@ import { ActiveLeg, ActiveLegs } from "../../src/object/active-legs.ts";
 import { ObjectLayout } from "../../src/object/object-layout.ts";
 import { ObjectVolume } from "../../src/object/object-volume.ts";
 import type { IoDone, IoFault, VolumeIo } from "../../src/object/index.ts";
-import { FakeComponent } from "./fake-component.ts";
+import { FakeComponent, fakeMemory } from "./fake-component.ts";
 
 /**
  * Runs components, one completion after the other, with their microtasks, until the condition
@@ -144,6 +144,7 @@ export function benchOf(tree: TreeNode, sizeBytes: number, prng: Prng): Bench {
     epoch: 1,
     lastSequence: 0,
     legs: new ActiveLegs(legs),
+    allocate: fakeMemory,
     isLeaseAlive: () => bench.leaseIsAlive,
     onStopped: (_fault, reason) => void stops.push(reason),
   });

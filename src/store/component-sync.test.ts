@@ -1,0 +1,370 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { assertDefined, BLOCK_SIZE_BYTES, CodedError, Prng } from "../base/index.ts";
+import { DiskMedium, MetadataMedium, SimDigests, SimDisk, SimLog } from "../sim/index.ts";
+import { SimMachine, SimMetadataStore, Simulation } from "../sim/index.ts";
+import { StoreWorld } from "../../test/store-world.ts";
+import { dataBlocksOf } from "./change-batch.ts";
+import { ChangeLog } from "./change-log.ts";
+import { CHANGE_DATA } from "./component.ts";
+import type { ChangeBatch, ComponentFault, TransactionKind } from "./component.ts";
+import { Device } from "./device.ts";
+import { isClean } from "./scrub.ts";
+import type { StoreComponent } from "./store-component.ts";
+
+const CLUSTER_ID = "c1".repeat(16);
+const OBJECT_ID = "0b".repeat(16);
+const COMPONENT_ID = "a0".repeat(16);
+const SEGMENT_BYTES = 2 << 20;
+const BLOCKS = 600;
+
+/** A device with one component, on a machine that may lose power. */
+class Store {
+  readonly simulation: Simulation;
+  readonly #disk = new DiskMedium({ sizeBytes: 64 << 20 });
+  readonly #metadata = new MetadataMedium();
+  machine: SimMachine;
+  #device: Device | undefined;
+  #isFormatted = false;
+
+  constructor(simulation: Simulation) {
+    this.simulation = simulation;
+    this.machine = new SimMachine(simulation);
+  }
+
+  get device(): Device {
+    return assertDefined(this.#device, "not open");
+  }
+
+  get component(): StoreComponent {
+    return assertDefined(this.device.component(COMPONENT_ID), "no component");
+  }
+
+  async open(deviceId: string): Promise<void> {
+    const { machine } = this;
+    const ports = {
+      disk: new SimDisk(machine, this.#disk),
+      metadata: new SimMetadataStore(machine, this.#metadata),
+      digests: new SimDigests(machine, { mode: "fast" }),
+      clock: machine.clock,
+      log: new SimLog(machine.clock),
+    };
+    const sizes = { journalBytes: 4 * SEGMENT_BYTES, segmentBytes: SEGMENT_BYTES };
+    const ids = { clusterId: CLUSTER_ID, hostId: "40".repeat(16), deviceId };
+    if (!this.#isFormatted) await Device.format(ports, { ...ids, ...sizes });
+    this.#device = await Device.open(ports, {
+      clusterId: CLUSTER_ID,
+      journalMemoryBytes: 3 * SEGMENT_BYTES,
+    });
+    const sizeBytes = BLOCKS * BLOCK_SIZE_BYTES;
+    const made = { componentId: COMPONENT_ID, objectId: OBJECT_ID, sizeBytes };
+    if (!this.#isFormatted) await this.#device.createComponent(made);
+    this.#isFormatted = true;
+  }
+
+  /** Everything unflushed is lost; the next machine opens what is left. */
+  crash(): void {
+    this.machine.cutPower({ kind: "none" });
+    this.machine = new SimMachine(this.simulation);
+  }
+
+  async write(
+    sequence: number,
+    blockIndex: number,
+    tags: readonly number[],
+    kind: TransactionKind = "data",
+  ): Promise<void> {
+    const source = new Uint8Array(tags.length * BLOCK_SIZE_BYTES);
+    tags.forEach((tag, i) => source.set(StoreWorld.content(tag), i * BLOCK_SIZE_BYTES));
+    const { component } = this;
+    const { epoch } = component.info;
+    const fault = await new Promise<ComponentFault | undefined>((resolve) => {
+      const shape = { epoch, sequence, kind, blockIndex, blockCount: tags.length };
+      const isTaken = component.prepare(
+        { ...shape, source, sourceAt: 0 },
+        (_token, answer) => resolve(answer),
+        0,
+      );
+      assert.ok(isTaken, "there is room");
+      component.submit();
+    });
+    assert.equal(fault, undefined);
+  }
+
+  async contents(): Promise<Uint8Array> {
+    const memory = this.device.allocate(BLOCKS * BLOCK_SIZE_BYTES);
+    for (let first = 0; first < BLOCKS; first += 100) {
+      const fault = await new Promise<ComponentFault | undefined>((resolve) => {
+        const at = first * BLOCK_SIZE_BYTES;
+        this.component.read(memory, at, first, 100, (_token, answer) => resolve(answer), 0);
+        this.component.submit();
+      });
+      assert.equal(fault, undefined);
+    }
+    return memory.bytes;
+  }
+}
+
+interface Traffic {
+  sentBlocks: number;
+  offeredBlocks: number;
+  fromJournal: boolean;
+}
+
+/** What an owner does: everything after `since` goes from one to the other. */
+async function catchUp(from: Store, to: Store, since: number, blocksMax = 64): Promise<Traffic> {
+  const traffic: Traffic = { sentBlocks: 0, offeredBlocks: 0, fromJournal: true };
+  const { epoch } = from.component.info;
+  for (let fromBlock = 0; fromBlock >= 0;) {
+    const batch = await from.component.changes({
+      epoch,
+      since,
+      fromBlock,
+      toBlock: BLOCKS,
+      blocksMax,
+      withFingerprints: true,
+    });
+    assert.ok(dataBlocksOf(batch) <= blocksMax + 1);
+    traffic.fromJournal &&= batch.fromJournal;
+    traffic.offeredBlocks += dataBlocksOf(batch);
+    const missing = await to.component.offer(epoch, batch);
+    const contents = await from.contents();
+    traffic.sentBlocks += await send(to, batch, missing, contents);
+    fromBlock = batch.nextBlock;
+  }
+  return traffic;
+}
+
+async function send(
+  to: Store,
+  batch: ChangeBatch,
+  missing: Uint8Array,
+  contents: Uint8Array,
+): Promise<number> {
+  const starts: number[] = [];
+  const sequences: number[] = [];
+  const payload: number[] = [];
+  let index = 0;
+  for (const [run, start] of batch.starts.entries()) {
+    if (batch.kinds[run] !== CHANGE_DATA) continue;
+    for (let block = start; block < start + batch.counts[run]!; block++, index++) {
+      if ((missing[index >>> 3]! & (1 << (index & 7))) === 0) continue;
+      starts.push(block);
+      sequences.push(batch.sequences[run]!);
+      const at = block * BLOCK_SIZE_BYTES;
+      payload.push(...contents.subarray(at, at + BLOCK_SIZE_BYTES));
+    }
+  }
+  const part: ChangeBatch = {
+    starts: Float64Array.from(starts),
+    counts: new Float64Array(starts.length).fill(1),
+    sequences: Float64Array.from(sequences),
+    kinds: new Uint8Array(starts.length),
+    fingerprints: new Uint8Array(0),
+    nextBlock: -1,
+    fromJournal: true,
+  };
+  await to.component.apply(to.component.info.epoch, part, Uint8Array.from(payload));
+  return starts.length;
+}
+
+async function assertEqual(a: Store, b: Store): Promise<void> {
+  assert.deepEqual(await a.contents(), await b.contents());
+  const regions = Math.ceil(BLOCKS / 256);
+  const { epoch } = a.component.info;
+  const left = await a.component.digests(epoch, 0, regions);
+  assert.deepEqual(left, await b.component.digests(epoch, 0, regions));
+  assert.ok(left.some((byte) => byte !== 0));
+  for (const store of [a, b]) assert.ok(isClean(await store.device.scrub()));
+}
+
+async function pair(seed: number, work: (a: Store, b: Store, prng: Prng) => Promise<void>) {
+  const simulation = new Simulation({ seed });
+  const a = new Store(simulation);
+  const b = new Store(simulation);
+  await simulation.run(async () => {
+    await a.open("d1".repeat(16));
+    await b.open("d2".repeat(16));
+    for (const store of [a, b]) await store.component.open(1);
+    await work(a, b, new Prng(seed));
+  });
+}
+
+function randomTags(prng: Prng, length: number): number[] {
+  return Array.from({ length }, () => prng.between(1, 60));
+}
+
+test("what one copy missed reaches it, whatever is destaged, written or known meanwhile", async () => {
+  for (let seed = 1; seed <= 12; seed++) {
+    await pair(seed, async (a, b, prng) => {
+      let sequence = 0;
+      const both = async (stores: readonly Store[]): Promise<void> => {
+        sequence += prng.between(1, 3);
+        const kind = prng.pick(["data", "data", "data", "zero", "discard"] as const);
+        const length = prng.between(1, kind === "data" ? 20 : 100);
+        const first = prng.below(BLOCKS - length);
+        const tags = randomTags(prng, length);
+        for (const store of stores) await store.write(sequence, first, tags, kind);
+      };
+      for (let i = 0; i < 30; i++) await both([a, b]);
+      for (const store of [a, b]) store.component.commit(1, sequence);
+      const since = sequence;
+      if (prng.chance(0.5)) for (const store of [a, b]) await store.device.destage();
+      for (let i = 0; i < 40; i++) {
+        await both([a]);
+        a.component.commit(1, sequence);
+        if (prng.chance(0.1)) await a.device.destage();
+      }
+      if (prng.chance(0.3)) {
+        await a.device.close();
+        await a.open("d1".repeat(16));
+      }
+      for (const store of [a, b]) await store.component.open(2);
+      assert.equal(await b.component.beginCatchUp(2, since), since);
+      // New writes reach both while the old ones are on their way.
+      await both([a, b]);
+      const traffic = await catchUp(a, b, since);
+      await both([a, b]);
+      for (const store of [a, b]) store.component.commit(2, sequence);
+      await assertEqual(a, b);
+      assert.ok(traffic.sentBlocks <= traffic.offeredBlocks);
+      const again = await catchUp(a, b, since);
+      assert.equal(again.sentBlocks, 0, "nothing is sent twice");
+      await b.component.endCatchUp(2);
+      assert.equal((await b.component.open(2)).committedSequence, sequence);
+    });
+  }
+});
+
+test("contents that the device holds for anything are not sent", async () => {
+  await pair(3, async (a, b) => {
+    await b.write(1, 500, [7, 8, 9]);
+    b.component.commit(1, 1);
+    await b.device.destage();
+    await a.write(2, 0, [7, 8, 9, 10, 7]);
+    a.component.commit(1, 2);
+    const traffic = await catchUp(a, b, 1);
+    assert.deepEqual([traffic.offeredBlocks, traffic.sentBlocks], [5, 1]);
+    b.component.commit(1, 2);
+    const bytes = await b.contents();
+    for (const [block, tag] of [7, 8, 9, 10, 7].entries()) {
+      const at = block * BLOCK_SIZE_BYTES;
+      assert.deepEqual(bytes.slice(at, at + BLOCK_SIZE_BYTES), StoreWorld.content(tag));
+    }
+    await b.device.destage();
+    assert.ok(isClean(await b.device.scrub()));
+  });
+});
+
+test("beyond the log the logical map answers, and says the same", async () => {
+  await pair(5, async (a, b) => {
+    for (let i = 1; i <= 20; i++) await a.write(i, (i * 37) % 500, [i, i + 1]);
+    a.component.commit(1, 20);
+    const request = { epoch: 1, since: 12, fromBlock: 0, toBlock: BLOCKS, blocksMax: 1000 };
+    const logged = await a.component.changes({ ...request, withFingerprints: false });
+    assert.ok(logged.fromJournal);
+    await a.device.close();
+    await a.open("d1".repeat(16));
+    await a.component.open(1);
+    const searched = await a.component.changes({ ...request, withFingerprints: false });
+    assert.ok(!searched.fromJournal);
+    assert.deepEqual([...searched.starts], [...logged.starts]);
+    assert.deepEqual([...searched.sequences], [...logged.sequences]);
+    await b.component.open(1);
+  });
+});
+
+test("a tail that nobody decided is gone for good, and older versions under it are back", async () => {
+  const simulation = new Simulation({ seed: 9 });
+  const store = new Store(simulation);
+  await simulation.run(async () => {
+    await store.open("d1".repeat(16));
+    await store.component.open(1);
+    await store.write(1, 0, [1, 1, 1, 1]);
+    store.component.commit(1, 1);
+    await store.write(2, 2, [2, 2, 2]);
+    await store.write(
+      3,
+      100,
+      Array.from({ length: 80 }, () => 0),
+      "discard",
+    );
+    await store.component.open(2);
+    assert.equal(await store.component.beginCatchUp(2, 1), 1);
+  });
+  const check = async (): Promise<void> => {
+    const bytes = await store.contents();
+    for (const [block, tag] of [1, 1, 1, 1, 0].entries()) {
+      const at = block * BLOCK_SIZE_BYTES;
+      const found = bytes.slice(at, at + BLOCK_SIZE_BYTES);
+      assert.deepEqual(found, StoreWorld.content(tag), `block ${block}`);
+    }
+  };
+  await simulation.run(check);
+  store.crash();
+  await simulation.run(async () => {
+    await store.open("d1".repeat(16));
+    await check();
+    const opening = await store.component.open(3);
+    assert.deepEqual([opening.committedSequence, opening.preparedSequence], [1, 1]);
+    // A later owner's numbers are above the tail's: it must stay gone when they are decided.
+    await store.write(2000, 300, [5]);
+    store.component.commit(3, 2000);
+    assert.equal((await store.component.open(3)).committedSequence, 1, "still catching up");
+    await store.device.destage();
+    await check();
+    assert.ok(isClean(await store.device.scrub()));
+  });
+});
+
+test("batches from elsewhere are checked, and old epochs refused", async () => {
+  await pair(1, async (a) => {
+    const good: ChangeBatch = {
+      starts: Float64Array.of(0),
+      counts: Float64Array.of(1),
+      sequences: Float64Array.of(1),
+      kinds: Uint8Array.of(0),
+      fingerprints: new Uint8Array(0),
+      nextBlock: -1,
+      fromJournal: true,
+    };
+    const block = new Uint8Array(BLOCK_SIZE_BYTES);
+    const bad: [Partial<ChangeBatch>, Uint8Array][] = [
+      [{ starts: Float64Array.of(BLOCKS) }, block],
+      [{ starts: Float64Array.of(-1) }, block],
+      [{ starts: Float64Array.of(0.5) }, block],
+      [{ counts: Float64Array.of(0) }, block],
+      [{ sequences: Float64Array.of(0) }, block],
+      [{ kinds: Uint8Array.of(9) }, block],
+      [{ kinds: new Uint8Array(0) }, block],
+      [{}, new Uint8Array(1)],
+    ];
+    for (const [change, payload] of bad)
+      await assert.rejects(a.component.apply(1, { ...good, ...change }, payload), (error) => {
+        return error instanceof CodedError && error.code === "message-invalid";
+      });
+    await a.component.open(5);
+    await assert.rejects(a.component.apply(4, good, block), (error) => {
+      return error instanceof CodedError && error.code === "fenced";
+    });
+  });
+});
+
+test("the log of changes knows how far back it reaches", () => {
+  const log = new ChangeLog(4);
+  log.begin(1, 0);
+  for (let i = 1; i <= 4; i++) log.note(1, i, i * 10, 5);
+  assert.deepEqual(log.since(1, 2, 0, 100), [
+    { start: 30, end: 35 },
+    { start: 40, end: 45 },
+  ]);
+  assert.deepEqual(log.since(1, 0, 12, 32), [
+    { start: 12, end: 15 },
+    { start: 20, end: 25 },
+    { start: 30, end: 32 },
+  ]);
+  log.note(2, 1, 0, 1);
+  assert.equal(log.since(1, 0, 0, 100), undefined);
+  assert.equal(log.since(1, 1, 0, 100)?.length, 3);
+  assert.equal(log.since(2, 0, 0, 100), undefined, "nobody said that it is complete");
+});

@@ -1,0 +1,408 @@
+/**
+ * The side of a component that makes it equal to its mirrors: says what is newer here than a
+ * sequence, takes what is newer elsewhere, compares. A version enters the journal only if it is
+ * newer than what the block has, so applying anything twice, late or in any order changes nothing.
+ *
+ * Sources: US9830234B2 (a returning component gets what it missed, filtered and merged by
+ * sequence), US20190227727A1 (fingerprints first; what this device holds for any component is not
+ * sent).
+ */
+import { BLOCK_SIZE_BYTES, CodedError, setU32 } from "../base/index.ts";
+import { FINGERPRINT_BYTES } from "../ports/index.ts";
+import type { DiskMemory } from "../ports/index.ts";
+import {
+  contentKey,
+  CONTENT_ID_BYTES,
+  newRecordHeader,
+  RECORD_DATA,
+  RECORD_DROP,
+  RECORD_ZERO,
+  REGION_DIGEST_BYTES,
+  REGIONS_PER_GROUP,
+} from "../format/index.ts";
+import { blockKey } from "./block-table.ts";
+import { changeBatchInvalid, dataBlocksOf } from "./change-batch.ts";
+import { CHANGE_DATA, CHANGE_ZERO } from "./component.ts";
+import type { ChangeBatch, ChangesRequest, ComponentFault, Transaction } from "./component.ts";
+import { collectChanges, newestSequence } from "./component-changes.ts";
+import type { ComponentInfo } from "./component-table.ts";
+import { decodeContent } from "./content-references.ts";
+import { walkJournal } from "./journal-walk.ts";
+import {
+  LOCATION_DAMAGED,
+  LOCATION_HOLE,
+  LOCATION_ZERO,
+  RANGE_BLOCKS_MIN,
+} from "./pending-blocks.ts";
+import type { ComponentHost, StoreComponent } from "./store-component.ts";
+
+/** Blocks of the scratch memory of a device, and the longest data transaction. */
+export const SCRATCH_BLOCKS = 256;
+
+/** A content that this device has, for a block that wants it. */
+interface Known {
+  readonly blockIndex: number;
+  readonly sequence: number;
+  readonly dataIndex: number;
+  readonly physical: number;
+}
+
+export class ComponentSync {
+  readonly #component: StoreComponent;
+  readonly #info: ComponentInfo;
+  readonly #host: ComponentHost;
+
+  constructor(component: StoreComponent, host: ComponentHost) {
+    this.#component = component;
+    this.#info = component.info;
+    this.#host = host;
+  }
+
+  async changes(request: ChangesRequest): Promise<ChangeBatch> {
+    this.#component.requireEpoch(request.epoch);
+    return await this.#host.exclusive(() => collectChanges(this.#host.state, this.#info, request));
+  }
+
+  async begin(epoch: number, since: number): Promise<number> {
+    this.#component.requireEpoch(epoch);
+    const info = this.#info;
+    await this.#dropTail();
+    const complete = Math.min(since, info.catchUpFrom ?? info.committedSequence);
+    info.catchUpFrom = complete;
+    // Persisted also if it has not changed: the epoch may have.
+    await this.#host.persist(info);
+    return complete;
+  }
+
+  async end(epoch: number): Promise<void> {
+    this.#component.requireEpoch(epoch);
+    this.#info.catchUpFrom = undefined;
+    await this.#host.persist(this.#info);
+  }
+
+  /**
+   * What is prepared here and was never decided did not happen, or is fetched again. First for the
+   * running device, then in the journal: a crash in between brings the tail back, undecided as
+   * before.
+   */
+  async #dropTail(): Promise<void> {
+    const info = this.#info;
+    if (info.preparedSequence <= info.committedSequence) return;
+    const above = info.committedSequence;
+    await this.#host.exclusive(async () => {
+      const { journal, voids } = this.#host.state;
+      voids.add(info.index, journal.seal(), above);
+      this.#rebuildPending();
+      info.preparedSequence = above;
+    });
+    const record = newRecordHeader();
+    record.component = info.index;
+    record.kind = RECORD_DROP;
+    record.epoch = info.epoch;
+    record.sequence = above;
+    record.committed = above;
+    await this.#journalled((done) => {
+      const waiter = {
+        recordDurable: (_sequence: number, _tag: number, fault: ComponentFault | undefined) =>
+          done(fault),
+      };
+      return this.#host.state.journal.append(record, undefined, { waiter, tag: 0 }) >= 0;
+    });
+  }
+
+  /** From the frames, without what never happened: a dropped version may hide an older one. */
+  #rebuildPending(): void {
+    const { journal, pending, voids } = this.#host.state;
+    const component = this.#info.index;
+    const damaged = new Map<number, number>();
+    for (const [slot, key] of pending.table.keys.entries())
+      if (key >= 0 && pending.table.values[slot] === LOCATION_DAMAGED)
+        damaged.set(key, pending.table.sequences[slot]!);
+    pending.forget(component);
+    walkJournal(journal, (record, payloadBlock, frame) => {
+      if (record.component !== component || voids.has(record, frame)) return;
+      const { kind, blockIndex, blockCount, sequence } = record;
+      const end = blockIndex + blockCount;
+      const marker = kind === RECORD_ZERO ? LOCATION_ZERO : LOCATION_HOLE;
+      if (kind !== RECORD_DATA && blockCount >= RANGE_BLOCKS_MIN) {
+        pending.putRange({ component, start: blockIndex, end, sequence, location: marker });
+        return;
+      }
+      for (let i = 0; i < blockCount; i++) {
+        const isDamaged = damaged.get(blockKey(component, blockIndex + i)) === sequence;
+        const location = isDamaged ? LOCATION_DAMAGED : payloadBlock + i;
+        pending.put(component, blockIndex + i, sequence, kind === RECORD_DATA ? location : marker);
+      }
+    });
+  }
+
+  async offer(epoch: number, batch: ChangeBatch): Promise<Uint8Array> {
+    this.#check(epoch, batch);
+    const blocks = dataBlocksOf(batch);
+    if (batch.fingerprints.length !== blocks * FINGERPRINT_BYTES)
+      throw invalid("an offer comes with fingerprints");
+    const missing = new Uint8Array(Math.ceil(blocks / 8));
+    const durable: Promise<void>[] = [];
+    const known: Known[] = [];
+    let dataIndex = 0;
+    for (let run = 0; run < batch.starts.length; run++) {
+      if (batch.kinds[run] !== CHANGE_DATA) {
+        durable.push(this.#applyRun(batch, run, undefined, 0));
+        continue;
+      }
+      for (let i = 0; i < batch.counts[run]!; i++, dataIndex++)
+        this.#sort(batch, run, i, dataIndex, known, missing);
+    }
+    if (known.length > 0) await this.#adopt(batch, known, missing, durable);
+    this.#component.submit();
+    await Promise.all(durable);
+    return missing;
+  }
+
+  /** Not wanted, known here, or missing. */
+  #sort(
+    batch: ChangeBatch,
+    run: number,
+    offset: number,
+    dataIndex: number,
+    known: Known[],
+    missing: Uint8Array,
+  ): void {
+    const blockIndex = batch.starts[run]! + offset;
+    const sequence = batch.sequences[run]!;
+    if (newestSequence(this.#host.state, this.#info, blockIndex) >= sequence) return;
+    const physical = this.#find(batch.fingerprints, dataIndex * FINGERPRINT_BYTES);
+    if (physical === undefined) setBit(missing, dataIndex);
+    else known.push({ blockIndex, sequence, dataIndex, physical });
+  }
+
+  #find(fingerprints: Uint8Array, at: number): number | undefined {
+    const { metadata, badBlocks } = this.#host.state;
+    const key = contentKey(fingerprints, at);
+    const value = metadata.get(key);
+    const content = value && decodeContent(key, value);
+    if (content === undefined || badBlocks.has(content.physical)) return undefined;
+    const tailAt = at + CONTENT_ID_BYTES;
+    const isSame = content.fingerprintTail.every((byte, i) => byte === fingerprints[tailAt + i]);
+    return isSame ? content.physical : undefined;
+  }
+
+  /**
+   * Copies known contents into the journal. The block may have been freed and used again between
+   * the look-up and the read: what was read must have the fingerprint that is wanted.
+   */
+  async #adopt(
+    batch: ChangeBatch,
+    known: readonly Known[],
+    missing: Uint8Array,
+    durable: Promise<void>[],
+  ): Promise<void> {
+    await this.#host.withScratch(async (memory) => {
+      for (let from = 0; from < known.length; from += SCRATCH_BLOCKS) {
+        const part = known.slice(from, from + SCRATCH_BLOCKS);
+        const isRead = await this.#readKnown(memory, part);
+        const offsets = Float64Array.from(part, (_one, i) => i * BLOCK_SIZE_BYTES);
+        const found = new Uint8Array(part.length * FINGERPRINT_BYTES);
+        await this.#host.state.digests.fingerprint(memory, offsets, part.length, found);
+        for (const [i, one] of part.entries()) {
+          const wantedAt = one.dataIndex * FINGERPRINT_BYTES;
+          if (!isRead[i] || !equal(found, i * FINGERPRINT_BYTES, batch.fingerprints, wantedAt)) {
+            setBit(missing, one.dataIndex);
+            continue;
+          }
+          durable.push(this.#applyBlock(one, memory.bytes, i * BLOCK_SIZE_BYTES));
+        }
+        // Payloads are copied when they are journalled: the memory is free for the next part then.
+        this.#component.submit();
+        await Promise.all(durable.splice(0));
+      }
+    });
+  }
+
+  async #readKnown(memory: DiskMemory, part: readonly Known[]): Promise<boolean[]> {
+    const { requests, superblock } = this.#host.state;
+    return await Promise.all(
+      part.map(async ({ physical }, i) => {
+        const offset = superblock.blocksOffset + physical * BLOCK_SIZE_BYTES;
+        try {
+          await requests.read(memory, i * BLOCK_SIZE_BYTES, BLOCK_SIZE_BYTES, offset);
+          return true;
+        } catch (error) {
+          if (error instanceof CodedError && error.code === "read-error") return false;
+          throw error;
+        }
+      }),
+    );
+  }
+
+  async #applyBlock(one: Known, source: Uint8Array, sourceAt: number): Promise<void> {
+    await this.#applyRange({
+      epoch: this.#info.epoch,
+      sequence: one.sequence,
+      kind: "data",
+      blockIndex: one.blockIndex,
+      blockCount: 1,
+      source,
+      sourceAt,
+    });
+  }
+
+  async apply(epoch: number, batch: ChangeBatch, payload: Uint8Array): Promise<void> {
+    this.#check(epoch, batch);
+    if (payload.length !== dataBlocksOf(batch) * BLOCK_SIZE_BYTES)
+      throw invalid(`${payload.length} bytes of payload do not fit the batch`);
+    const durable: Promise<void>[] = [];
+    let at = 0;
+    for (let run = 0; run < batch.starts.length; run++) {
+      durable.push(this.#applyRun(batch, run, payload, at));
+      if (batch.kinds[run] === CHANGE_DATA) at += batch.counts[run]! * BLOCK_SIZE_BYTES;
+    }
+    this.#component.submit();
+    await Promise.all(durable);
+  }
+
+  async #applyRun(
+    batch: ChangeBatch,
+    run: number,
+    payload: Uint8Array | undefined,
+    payloadAt: number,
+  ): Promise<void> {
+    const kind = batch.kinds[run]!;
+    const isData = kind === CHANGE_DATA;
+    await this.#applyRange({
+      epoch: this.#info.epoch,
+      sequence: batch.sequences[run]!,
+      kind: isData ? "data" : kind === CHANGE_ZERO ? "zero" : "discard",
+      blockIndex: batch.starts[run]!,
+      blockCount: batch.counts[run]!,
+      source: payload ?? new Uint8Array(0),
+      sourceAt: payloadAt,
+    });
+  }
+
+  /** Journals the parts of the range that are newer than what is here. */
+  async #applyRange(range: Transaction): Promise<void> {
+    const end = range.blockIndex + range.blockCount;
+    let block = range.blockIndex;
+    while (block < end) {
+      // Asked again after each wait: newer versions may have come meanwhile.
+      if (!this.#isNewer(block, range.sequence)) {
+        block++;
+        continue;
+      }
+      let next = block + 1;
+      const limit = range.kind === "data" ? Math.min(end, block + SCRATCH_BLOCKS) : end;
+      while (next < limit && this.#isNewer(next, range.sequence)) next++;
+      const skipped = (block - range.blockIndex) * BLOCK_SIZE_BYTES;
+      const part: Transaction = {
+        ...range,
+        blockIndex: block,
+        blockCount: next - block,
+        sourceAt: range.sourceAt + skipped,
+      };
+      const durable = this.#append(part);
+      if (durable === undefined) await this.#room();
+      else {
+        await durable;
+        block = next;
+      }
+    }
+  }
+
+  #isNewer(blockIndex: number, sequence: number): boolean {
+    return newestSequence(this.#host.state, this.#info, blockIndex) < sequence;
+  }
+
+  /** Undefined if there is no room now. */
+  #append(transaction: Transaction): Promise<void> | undefined {
+    let settle: (fault: ComponentFault | undefined) => void = () => {};
+    const durable = new Promise<void>((resolve, reject) => {
+      settle = (fault) => (fault === undefined ? resolve() : reject(failed(fault)));
+    });
+    if (!this.#component.append(transaction, (_token, fault) => settle(fault), 0)) return undefined;
+    this.#component.submit();
+    return durable;
+  }
+
+  #room(): Promise<void> {
+    return new Promise((resolve) => this.#host.onRoom(resolve));
+  }
+
+  /** Appends until there is room, and resolves when that is durable. */
+  async #journalled(
+    append: (done: (fault: ComponentFault | undefined) => void) => boolean,
+  ): Promise<void> {
+    for (;;) {
+      if (this.#host.state.journal.hasFailed) throw failed("write-error");
+      let isTaken = false;
+      const durable = new Promise<ComponentFault | undefined>((resolve) => {
+        isTaken = append(resolve);
+        if (!isTaken) resolve(undefined);
+      });
+      this.#component.submit();
+      const fault = await durable;
+      if (fault !== undefined) throw failed(fault);
+      if (isTaken) return;
+      await this.#room();
+    }
+  }
+
+  async digests(epoch: number, firstRegion: number, regionCount: number): Promise<Uint8Array> {
+    this.#component.requireEpoch(epoch);
+    await this.#host.destage();
+    if (this.#hasPending())
+      throw new CodedError({
+        code: "not-settled",
+        message: `component ${this.#info.componentId} holds writes that are not destaged`,
+      });
+    const result = new Uint8Array(regionCount * REGION_DIGEST_BYTES);
+    const { regions } = this.#host.state;
+    for (let i = 0; i < regionCount; i++) {
+      const region = firstRegion + i;
+      const group = regions.group(this.#info.index, Math.floor(region / REGIONS_PER_GROUP));
+      const lanes = REGION_DIGEST_BYTES / 4;
+      const words = group.digests.subarray(
+        (region % REGIONS_PER_GROUP) * lanes,
+        ((region % REGIONS_PER_GROUP) + 1) * lanes,
+      );
+      for (const [lane, word] of words.entries())
+        setU32(result, i * REGION_DIGEST_BYTES + lane * 4, word);
+    }
+    return result;
+  }
+
+  #hasPending(): boolean {
+    const { pending } = this.#host.state;
+    const component = this.#info.index;
+    const first = blockKey(component, 0);
+    const end = blockKey(component + 1, 0);
+    if (pending.ranges.some((range) => range.component === component)) return true;
+    return pending.table.size > 0 && pending.table.keys.some((key) => key >= first && key < end);
+  }
+
+  #check(epoch: number, batch: ChangeBatch): void {
+    this.#component.requireEpoch(epoch);
+    const why = changeBatchInvalid(batch, this.#info.blockCount);
+    if (why !== undefined) throw invalid(why);
+  }
+}
+
+function setBit(bitmap: Uint8Array, index: number): void {
+  bitmap[index >>> 3]! |= 1 << (index & 7);
+}
+
+function equal(a: Uint8Array, aAt: number, b: Uint8Array, bAt: number): boolean {
+  for (let i = 0; i < FINGERPRINT_BYTES; i++) if (a[aAt + i] !== b[bAt + i]) return false;
+  return true;
+}
+
+function invalid(why: string): CodedError {
+  return new CodedError({
+    code: "message-invalid",
+    message: `a batch of changes is invalid: ${why}`,
+  });
+}
+
+function failed(fault: ComponentFault): CodedError {
+  return new CodedError({ code: fault, message: `a change could not be made durable: ${fault}` });
+}
