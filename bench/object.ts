@@ -4,7 +4,7 @@
  * comes on top.
  */
 import { component } from "../src/cluster/index.ts";
-import { ActiveLeg, ActiveLegs } from "../src/object/active-legs.ts";
+import { Leg, LegMember, Legs } from "../src/object/legs.ts";
 import { ObjectLayout } from "../src/object/object-layout.ts";
 import { ObjectVolume } from "../src/object/object-volume.ts";
 import type { DiskMemory } from "../src/ports/index.ts";
@@ -89,12 +89,16 @@ function makeTarget(): Target {
     readOnly: false,
     epoch: 1,
     lastSequence: 0,
-    legs: new ActiveLegs(legs.map((leg) => new ActiveLeg(leg, [idle]))),
+    legs: new Legs(legs.map((leg) => new Leg(leg, [new LegMember("a", idle, "active")]))),
     allocate: (lengthBytes) => ({
       bytes: new Uint8Array(lengthBytes),
       handle: { address: 0, lengthBytes },
     }),
     isLeaseAlive: () => true,
+    onMemberFailed: (member) => {
+      throw new Error(member.componentId);
+    },
+    onDamage: () => {},
     onStopped: (_fault, reason) => {
       throw new Error(reason);
     },

@@ -207,8 +207,12 @@ export class DataPlane implements DataPlaneMethods {
       clusterId: identity.clusterId,
       hostId: identity.hostId,
       log,
+      clock: this.#world.clock,
       allocate: (lengthBytes) => this.#devices.allocate(lengthBytes),
       components: (componentId) => this.#devices.component(componentId),
+      isNear: (componentId) => this.#devices.component(componentId) !== undefined,
+      catchUp: this.#devices.catchUp,
+      addEvent: (event) => this.#world.addEvent(event),
       growComponent: (componentId, blockCount) => this.#growComponent(componentId, blockCount),
       // The embedded directory has this one host, so nobody can take its place.
       isLeaseAlive: () => true,

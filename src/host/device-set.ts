@@ -1,6 +1,7 @@
 /** The devices of this host: opening them, finding components on them, adding up their numbers. */
 import { CodedError } from "../base/index.ts";
 import type { DiskMemory } from "../ports/index.ts";
+import type { ResyncTraffic } from "../object/index.ts";
 import type { Component, DeviceEvent, DeviceStats } from "../store/index.ts";
 import { isClean } from "../store/index.ts";
 import type { OpenDeviceRequest } from "./data-plane-port.ts";
@@ -13,6 +14,8 @@ import type { DeviceView, ScrubView, StatsView, VolumeStatsView } from "./views.
 const NO_TRAFFIC = { bytesNeeded: 0, bytesSent: 0, bytesSkipped: 0 };
 
 export class DeviceSet {
+  /** What owners on this host sent to returning components. */
+  readonly catchUp: ResyncTraffic = { ...NO_TRAFFIC };
   readonly #world: PlaneWorld;
   readonly #volumeName: (objectId: string) => string | undefined;
   readonly #opened: OpenedDevice[] = [];
@@ -124,7 +127,7 @@ export class DeviceSet {
       journal: addUp(all.map(({ stats }) => numbersOf(stats.journal))),
       destage: addUp(all.map(({ stats }) => numbersOf(stats.counters))),
       rebuild: NO_TRAFFIC,
-      catchUp: NO_TRAFFIC,
+      catchUp: { ...this.catchUp },
       volumes,
     };
   }

@@ -23,7 +23,10 @@ const INTERNAL: ReadonlySet<string> = new Set([
   "lease-ended",
   "lease-ttl-invalid",
   "message-invalid",
+  "copies-differ",
   "not-settled",
+  "not-stale",
+  "unreachable",
   "shrink-unsupported",
 ]);
 

@@ -1,11 +1,12 @@
 /**
- * Reads of whole requests and of the edges of partial ones, from one leg, and from the next where
- * that one has a bad block. The blocks are locked by the caller.
+ * Reads of whole requests and of the edges of partial ones, from the nearest leg, and from the next
+ * where that one has a bad block or cannot be reached. The blocks are locked by the caller.
  */
 import { assert, assertDefined, BLOCK_SIZE_BYTES } from "../base/index.ts";
+import type { DiskMemory } from "../ports/index.ts";
 import type { ComponentDone } from "../store/index.ts";
-import type { ActiveLegs } from "./active-legs.ts";
 import type { IoRequest, RequestTable } from "./io-request.ts";
+import type { Legs } from "./legs.ts";
 import { takeScratch } from "./partial-blocks.ts";
 import type { ScratchBlocks } from "./scratch-blocks.ts";
 
@@ -17,22 +18,21 @@ export interface ReaderEvents {
   readDone(request: IoRequest): void;
   /** The object was taken over. */
   fenced(): void;
+  /** No copy of the blocks can be reached. */
+  unreachable(): void;
+  /** A copy could not be read, and another one was: the blocks want to be written again. */
+  damageFound(firstBlock: number, endBlock: number): void;
   /** Components were given work outside of a caller's turn: they want a `submit`. */
   submitWanted(): void;
 }
 
 export class BlockReader {
-  readonly #legs: ActiveLegs;
+  readonly #legs: Legs;
   readonly #requests: RequestTable;
   readonly #scratch: ScratchBlocks;
   readonly #events: ReaderEvents;
 
-  constructor(
-    legs: ActiveLegs,
-    requests: RequestTable,
-    scratch: ScratchBlocks,
-    events: ReaderEvents,
-  ) {
+  constructor(legs: Legs, requests: RequestTable, scratch: ScratchBlocks, events: ReaderEvents) {
     this.#legs = legs;
     this.#requests = requests;
     this.#scratch = scratch;
@@ -68,33 +68,45 @@ export class BlockReader {
   }
 
   #readEdge(request: IoRequest, block: number, scratchIndex: number): void {
-    const leg = assertDefined(this.#legs.legs[request.leg], "no such leg");
+    this.#readRun(request, block, 1, {
+      target: this.#scratch.memoryOf(scratchIndex),
+      targetAt: this.#scratch.offsetOf(scratchIndex),
+    });
+  }
+
+  /** Blocks that lie in one component in every leg. */
+  #readRun(
+    request: IoRequest,
+    block: number,
+    count: number,
+    into: { readonly target: DiskMemory; readonly targetAt: number },
+  ): void {
+    const leg = this.#legs.readableLeg(block, request.attempt);
+    if (leg === undefined) {
+      request.hasNoCopy = true;
+      return;
+    }
+    const component = assertDefined(leg.memberAt(block).component, "an active member is there");
+    const componentBlock = leg.layout.componentBlockOf(block);
     request.pendingCount++;
-    leg
-      .componentAt(block)
-      .read(
-        this.#scratch.memoryOf(scratchIndex),
-        this.#scratch.offsetOf(scratchIndex),
-        leg.layout.componentBlockOf(block),
-        1,
-        this.#blocksRead,
-        request.slot,
-      );
+    component.read(
+      into.target,
+      into.targetAt,
+      componentBlock,
+      count,
+      this.#blocksRead,
+      request.slot,
+    );
   }
 
   #readBody(request: IoRequest, first: number, end: number, targetAt: number): void {
-    const leg = assertDefined(this.#legs.legs[request.leg], "no such leg");
     const target = assertDefined(request.target, "a read has a target");
-    const isStriped = leg.layout.columnCount > 1;
     let block = first;
     let at = targetAt;
     while (block < end) {
       let count = Math.min(end - block, READ_BLOCKS_MAX);
-      if (isStriped) count = Math.min(count, leg.layout.runBlocks(block));
-      const component = leg.componentAt(block);
-      const componentBlock = leg.layout.componentBlockOf(block);
-      request.pendingCount++;
-      component.read(target, at, componentBlock, count, this.#blocksRead, request.slot);
+      if (this.#legs.isStriped) count = Math.min(count, this.#legs.runBlocks(block));
+      this.#readRun(request, block, count, { target, targetAt: at });
       block += count;
       at += count * BLOCK_SIZE_BYTES;
     }
@@ -105,6 +117,8 @@ export class BlockReader {
     if (fault === "fenced") {
       request.fault ??= "not-owner";
       this.#events.fenced();
+    } else if (fault === "unreachable") {
+      request.hasUnreachable = true;
     } else if (fault !== undefined) {
       request.hasReadError = true;
     }
@@ -114,19 +128,32 @@ export class BlockReader {
   #release(request: IoRequest): void {
     assert(request.pendingCount > 0, "an answer too many");
     if (--request.pendingCount > 0) return;
-    if (!request.hasReadError || request.fault !== undefined) {
+    const isWhole = !request.hasReadError && !request.hasUnreachable && !request.hasNoCopy;
+    if (request.fault !== undefined || isWhole) {
+      if (isWhole && request.hadReadError)
+        this.#events.damageFound(request.firstBlock, request.endBlock);
       this.#events.readDone(request);
       return;
     }
-    // Another copy may be good; the target is filled anew, whole.
-    request.hasReadError = false;
-    if (++request.leg < this.#legs.count) {
-      if (request.kind === "read") this.read(request);
-      else this.readEdges(request);
-      this.#events.submitWanted();
+    if (request.hasNoCopy) {
+      this.#exhausted(request);
       return;
     }
-    request.fault = "io-error";
+    // Another copy may be good; the target is filled anew, whole.
+    request.hadReadError ||= request.hasReadError;
+    request.hadUnreachable ||= request.hasUnreachable;
+    request.hasReadError = false;
+    request.hasUnreachable = false;
+    request.attempt++;
+    if (request.kind === "read") this.read(request);
+    else this.readEdges(request);
+    this.#events.submitWanted();
+  }
+
+  #exhausted(request: IoRequest): void {
+    const isAway = request.hadUnreachable || (request.attempt === 0 && !request.hadReadError);
+    request.fault = isAway ? "unreachable" : "io-error";
     this.#events.readDone(request);
+    if (isAway) this.#events.unreachable();
   }
 }

@@ -26,11 +26,19 @@ export class IoRequest {
   readonly chunks: (Uint8Array | undefined)[] = [];
   headScratch: number = NO_SCRATCH;
   tailScratch: number = NO_SCRATCH;
+  /** One block, to be written as it is. */
+  isRewrite = false;
   /** The edges of a partial request are being read. */
   isReadingEdges = false;
-  /** The leg that is read from. */
-  leg = 0;
+  /** How many copies were tried before this one. */
+  attempt = 0;
+  /** Of this attempt: a bad block, a copy out of reach, blocks of which no copy is left to try. */
   hasReadError = false;
+  hasUnreachable = false;
+  hasNoCopy = false;
+  /** Of the attempts before. */
+  hadReadError = false;
+  hadUnreachable = false;
   /** The next block to send. */
   cursor = 0;
   /** Answers outstanding, and one while the request is being sent. */
@@ -70,6 +78,7 @@ export class IoRequest {
 
   /** A request within one block has a head only. */
   get hasHead(): boolean {
+    if (this.isRewrite) return true;
     return this.headSkip > 0 || (this.tailSkip > 0 && this.endBlock - this.firstBlock === 1);
   }
 
@@ -114,8 +123,13 @@ export class RequestTable {
     request.fault = undefined;
     request.pendingCount = 0;
     request.isReadingEdges = false;
+    request.isRewrite = false;
     request.hasReadError = false;
-    request.leg = 0;
+    request.hasUnreachable = false;
+    request.hasNoCopy = false;
+    request.hadReadError = false;
+    request.hadUnreachable = false;
+    request.attempt = 0;
     return request;
   }
 

@@ -1,25 +1,26 @@
 /** What of a volume is data and what is not, told by its first leg, in order and merged. */
-import { assert, BLOCK_SIZE_BYTES } from "../base/index.ts";
+import { assert, assertDefined, BLOCK_SIZE_BYTES } from "../base/index.ts";
 import type { BlockRun } from "../store/index.ts";
-import type { ActiveLegs } from "./active-legs.ts";
+import type { Legs } from "./legs.ts";
 import type { Extent } from "./volume-io.ts";
 
 export function visitExtents(
-  legs: ActiveLegs,
+  legs: Legs,
   offset: number,
   lengthBytes: number,
   visit: (extent: Extent) => boolean,
 ): void {
   if (lengthBytes === 0) return;
   const merger = new ExtentMerger(offset, offset + lengthBytes, visit);
-  const leg = legs.legs[0]!;
   const end = Math.ceil((offset + lengthBytes) / BLOCK_SIZE_BYTES);
   let block = Math.floor(offset / BLOCK_SIZE_BYTES);
   while (block < end && !merger.isStopped) {
-    const count = Math.min(end - block, leg.layout.runBlocks(block));
+    const leg = assertDefined(legs.readableLeg(block, 0), "every block has an active member");
+    const count = Math.min(end - block, legs.runBlocks(block));
     const componentBlock = leg.layout.componentBlockOf(block);
     const shift = block - componentBlock;
-    leg.componentAt(block).extents(componentBlock, count, (run) => merger.add(run, shift));
+    const component = assertDefined(leg.memberAt(block).component, "an active member is there");
+    component.extents(componentBlock, count, (run) => merger.add(run, shift));
     block += count;
   }
   merger.finish();

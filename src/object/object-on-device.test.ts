@@ -69,6 +69,10 @@ class OneHost {
       clusterId: CLUSTER,
       hostId: "h1",
       log,
+      clock: machine.clock,
+      isNear: () => true,
+      catchUp: { bytesNeeded: 0, bytesSent: 0, bytesSkipped: 0 },
+      addEvent: () => {},
       allocate: (lengthBytes: number) => device.allocate(lengthBytes),
       components: (componentId: string) => device.component(componentId),
       growComponent: (componentId: string, blockCount: number) =>

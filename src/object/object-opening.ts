@@ -2,25 +2,30 @@
  * The first half of an owner's life: every component hears of the new epoch, and what they answer
  * decides whether the object can be served here and where its numbering goes on.
  */
-import { CodedError, errorText } from "../base/index.ts";
+import { BLOCK_SIZE_BYTES, CodedError, errorText } from "../base/index.ts";
 import { leavesOf, votesOf } from "../cluster/index.ts";
 import type { ComponentRecord, ObjectRecord } from "../cluster/index.ts";
 import type { Component, ComponentOpening } from "../store/index.ts";
-import { ActiveLeg, ActiveLegs } from "./active-legs.ts";
+import { Leg, LegMember, Legs } from "./legs.ts";
 import type { ObjectLayout } from "./object-layout.ts";
+import { tailBounds } from "./tail-settling.ts";
+import type { TailBounds } from "./tail-settling.ts";
+import { ALL_RULES } from "./owner-world.ts";
+import type { OwnerRules, OwnerWorld } from "./owner-world.ts";
 
-export interface Answer {
+interface Answer {
   readonly component: Component;
   readonly opening: ComponentOpening;
 }
 
 export interface OpenedObject {
-  readonly legs: ActiveLegs;
-  /** By component id. */
-  readonly answers: ReadonlyMap<string, Answer>;
+  readonly legs: Legs<Component>;
   /** Active components that did not answer: stale from now on. */
   readonly silent: readonly ComponentRecord[];
-  readonly lastSequence: number;
+  /** The highest sequence that any active component knows as decided. */
+  readonly committed: number;
+  /** What may differ between the active components. */
+  readonly tail: TailBounds;
 }
 
 /**
@@ -29,13 +34,13 @@ export interface OpenedObject {
 export async function openComponents(
   record: ObjectRecord,
   layout: ObjectLayout,
-  find: (componentId: string) => Component | undefined,
+  world: OwnerWorld,
 ): Promise<OpenedObject> {
   const answers = new Map<string, Answer>();
   const missing: string[] = [];
   await Promise.all(
     record.components.map(async ({ componentId, hostId }) => {
-      const component = find(componentId);
+      const component = world.components(componentId);
       if (component === undefined) {
         missing.push(`component ${componentId} on host ${hostId} cannot be reached`);
         return;
@@ -49,39 +54,23 @@ export async function openComponents(
     }),
   );
   checkQuorum(record, answers, missing);
-  const legs = activeLegs(record, layout, answers);
-  if (legs.length === 0) throw inaccessible(record, ["no copy is complete", ...missing]);
+  const rules = world.rules ?? ALL_RULES;
+  const legs = new Legs(activeLegs(record, layout, answers, rules), world.isNear);
+  if (!legs.covers(Math.ceil(record.sizeBytes / BLOCK_SIZE_BYTES)))
+    throw inaccessible(record, ["no copy is complete", ...missing]);
+  const openings = legs.members
+    .filter((member) => member.role === "active")
+    .map((member) => answers.get(member.componentId)!.opening);
+  const isData = new Set(legs.members.map((member) => member.componentId));
   return {
-    legs: new ActiveLegs(legs),
-    answers,
+    legs,
     silent: record.components.filter(
-      (entry) => entry.state.kind === "active" && !answers.has(entry.componentId),
+      ({ state, componentId }) =>
+        state.kind === "active" && isData.has(componentId) && !answers.has(componentId),
     ),
-    lastSequence: settleTail(record, legs, answers),
+    committed: Math.max(...openings.map((opening) => opening.committedSequence)),
+    tail: tailBounds(openings),
   };
-}
-
-/**
- * Rolls forward what is prepared and not committed: it may have been acknowledged. Returns the
- * highest sequence. Legs that hold different tails would have to be made equal first, which a later
- * version does.
- */
-function settleTail(
-  record: ObjectRecord,
-  legs: readonly ActiveLeg[],
-  answers: ReadonlyMap<string, Answer>,
-): number {
-  const openings = legs.map((leg) =>
-    leg.components.map((component) => answers.get(component.componentId)!.opening),
-  );
-  const tails = openings.map((leg) => Math.max(...leg.map((opening) => opening.preparedSequence)));
-  const last = Math.max(...tails, ...openings.flat().map((opening) => opening.committedSequence));
-  if (tails.some((tail) => tail !== tails[0]))
-    throw inaccessible(record, ["its copies hold different last writes, and must be made equal"]);
-  for (const leg of legs)
-    for (const component of leg.components) component.commit(record.epoch, last);
-  for (const leg of legs) for (const component of leg.components) component.submit();
-  return last;
 }
 
 function checkQuorum(
@@ -101,21 +90,24 @@ function activeLegs(
   record: ObjectRecord,
   layout: ObjectLayout,
   answers: ReadonlyMap<string, Answer>,
-): ActiveLeg[] {
+  rules: OwnerRules,
+): Leg<Component>[] {
   const active = new Set(
     record.components
-      .filter((entry) => entry.state.kind === "active" && answers.has(entry.componentId))
+      .filter((entry) => entry.state.kind === "active" || !rules.excludesStale)
       .map((entry) => entry.componentId),
   );
-  return layout.legs
-    .filter((leg) => leg.componentIds.every((componentId) => active.has(componentId)))
-    .map((leg) => {
-      const components = leg.componentIds.map((id) => answers.get(id)!.component);
-      return new ActiveLeg(leg, components);
+  return layout.legs.map((leg) => {
+    const members = leg.componentIds.map((componentId) => {
+      const component = answers.get(componentId)?.component;
+      const isActive = component !== undefined && active.has(componentId);
+      return new LegMember(componentId, component, isActive ? "active" : "absent");
     });
+    return new Leg(leg, members);
+  });
 }
 
-function isFenced(error: unknown): boolean {
+export function isFenced(error: unknown): boolean {
   return error instanceof CodedError && error.code === "fenced";
 }
 

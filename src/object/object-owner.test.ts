@@ -15,11 +15,13 @@ import { FakeComponent, fakeMemory } from "../../test/support/fake-component.ts"
 import { randomBytes, randomRange, Requests, runUntil } from "../../test/support/volume-bench.ts";
 import { ObjectLayout } from "./object-layout.ts";
 import { ObjectOwner } from "./object-owner.ts";
-import type { OwnerWorld } from "./object-owner.ts";
+import type { OwnerWorld } from "./owner-world.ts";
 import type { VolumeIo } from "./volume-io.ts";
 
 const CLUSTER = "c1";
 const SIZE_BYTES = 2 ** 18 + 512;
+/** What a new owner leaves out, so that no number is used twice. */
+const NUMBERING_GAP = 1024;
 
 class World {
   readonly prng: Prng;
@@ -29,6 +31,7 @@ class World {
   readonly deadHosts = new Set<string>();
   readonly grown: string[] = [];
   readonly directory: EmbeddedDirectory;
+  readonly events: string[] = [];
   leaseIsAlive = true;
 
   private constructor(seed: number, simulation: Simulation, directory: EmbeddedDirectory) {
@@ -70,6 +73,10 @@ class World {
       clusterId: CLUSTER,
       hostId,
       log: this.log,
+      clock: this.simulation.clock,
+      isNear: () => false,
+      catchUp: { bytesNeeded: 0, bytesSent: 0, bytesSkipped: 0 },
+      addEvent: ({ kind }) => void this.events.push(kind),
       allocate: fakeMemory,
       components: (componentId) => this.fakes.get(componentId),
       growComponent: async (componentId, blockCount) => {
@@ -150,7 +157,14 @@ test("an owner says what it owns, and its record says who owns it", async () => 
     reason: undefined,
     tree: component("a"),
     components: [
-      { componentId: "a", hostId: "h1", deviceId: "d1", state: { kind: "active" }, sequence: 1 },
+      {
+        componentId: "a",
+        hostId: "h1",
+        deviceId: "d1",
+        state: { kind: "active" },
+        sequence: NUMBERING_GAP + 1,
+        isCatchingUp: false,
+      },
     ],
   });
   assert.equal((await findObject(world.directory, CLUSTER, "o1"))?.record.owner, "h1");
@@ -223,7 +237,7 @@ test("a mirror is served by what is left, and what is missing is stale first", a
   const second = await world.take();
   assert.deepEqual(
     second.state.components.map(({ state }) => state),
-    [{ kind: "stale", since: 1 }, { kind: "active" }, { kind: "active" }],
+    [{ kind: "stale", since: NUMBERING_GAP + 1 }, { kind: "active" }, { kind: "active" }],
   );
   const { bytes } = await world.settle(new Requests(second.volume).read(4096, 4096));
   assert.ok(bytes.every((byte) => byte === 7));

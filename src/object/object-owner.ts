@@ -8,32 +8,20 @@ import { assert, BLOCK_SIZE_BYTES, CodedError, errorText } from "../base/index.t
 import { checkVolumeGrowth, directoryKeys, findObject, parseStored } from "../cluster/index.ts";
 import { swapObject } from "../cluster/index.ts";
 import type { ComponentState, ObjectRecord, StoredObject, TreeNode } from "../cluster/index.ts";
-import type { Directory, DirectoryWatch, DiskMemory, Log } from "../ports/index.ts";
-import type { Component } from "../store/index.ts";
+import type { DirectoryWatch } from "../ports/index.ts";
 import { ObjectLayout } from "./object-layout.ts";
 import { openComponents, replaced } from "./object-opening.ts";
 import type { OpenedObject } from "./object-opening.ts";
+import { ObjectMembers } from "./object-members.ts";
 import { ObjectVolume } from "./object-volume.ts";
+import { ALL_RULES } from "./owner-world.ts";
+import type { OwnerWorld } from "./owner-world.ts";
+import { settleTail } from "./tail-settling.ts";
+import { TRANSACTIONS_MAX } from "./transaction-sender.ts";
 import type { VolumeIo } from "./volume-io.ts";
 
 const SWAP_ATTEMPTS_MAX = 8;
-
-export interface OwnerWorld {
-  readonly directory: Directory;
-  readonly clusterId: string;
-  readonly hostId: string;
-  readonly log: Log;
-  /** Memory for the targets of reads, that every device of this host can read into. */
-  readonly allocate: (lengthBytes: number) => DiskMemory;
-  /** The way to a component, undefined while there is none. */
-  readonly components: (componentId: string) => Component | undefined;
-  /** Makes a component larger, durably. Doing it twice changes nothing. */
-  readonly growComponent: (componentId: string, blockCount: number) => Promise<void>;
-  /** False once this host may have been replaced: nothing is read from then on. */
-  readonly isLeaseAlive: () => boolean;
-  /** Whether the host that the record names as owner may still be at work. */
-  readonly isHostAlive: (hostId: string) => Promise<boolean>;
-}
+const DIRECTORY_RETRY_MS = 200;
 
 /** For `volume show`. */
 export interface OwnerState {
@@ -54,8 +42,10 @@ export interface ComponentOwnerState {
   readonly hostId: string;
   readonly deviceId: string;
   readonly state: ComponentState;
-  /** The last sequence that is decided. */
+  /** The last sequence that is decided, as far as the component is known to have it. */
   readonly sequence: number;
+  /** It is stale, and being brought to the present. */
+  readonly isCatchingUp: boolean;
 }
 
 export class ObjectOwner {
@@ -63,11 +53,13 @@ export class ObjectOwner {
   readonly #layout: ObjectLayout;
   readonly #epoch: number;
   readonly #volume: ObjectVolume;
+  readonly #members: ObjectMembers;
   readonly #stoppedCallbacks: ((reason: string) => void)[] = [];
   #stored: StoredObject;
   #watch: DirectoryWatch | undefined = undefined;
   #reason: string | undefined = undefined;
   #isClosed = false;
+  #swapTurn: Promise<void> = Promise.resolve();
   #closing: Promise<void> | undefined = undefined;
 
   private constructor(
@@ -86,11 +78,19 @@ export class ObjectOwner {
       sizeBytes: record.sizeBytes,
       readOnly,
       epoch: record.epoch,
-      lastSequence: opened.lastSequence,
+      // Above all numbers that a component out of reach may have prepared: none is used twice.
+      lastSequence: opened.tail.prepared + TRANSACTIONS_MAX,
       legs: opened.legs,
       allocate: world.allocate,
       isLeaseAlive: world.isLeaseAlive,
       onStopped: (_fault, reason) => this.#stopped(reason),
+      onMemberFailed: (member, fault) => this.#members.failed(member, fault),
+      onDamage: (firstBlock, endBlock) => this.#members.repair(firstBlock, endBlock),
+    });
+    this.#members = new ObjectMembers(world, opened.legs, this.#volume, {
+      record: () => this.#stored.record,
+      swap: (change) => this.#swap(change),
+      stop: (reason) => this.#stop(reason),
     });
   }
 
@@ -103,11 +103,13 @@ export class ObjectOwner {
     const { record } = stored;
     try {
       const layout = new ObjectLayout(record.tree);
-      const opened = await openComponents(record, layout, world.components);
+      const opened = await openComponents(record, layout, world);
       checkSizes(record, layout, opened);
       if (opened.silent.length > 0) stored = await markStale(world, stored, opened);
+      await settle(world, record.epoch, opened);
       const owner = new ObjectOwner(world, stored, opened, readOnly);
       owner.#follow();
+      owner.#members.start();
       world.log.write("info", "ownership taken", { objectId, epoch: record.epoch });
       return owner;
     } catch (error) {
@@ -138,6 +140,7 @@ export class ObjectOwner {
       components: record.components.map((entry) => ({
         ...entry,
         sequence: entry.state.kind === "stale" ? entry.state.since : this.#volume.watermark,
+        isCatchingUp: this.#members.isCatchingUp(entry.componentId),
       })),
     };
   }
@@ -173,6 +176,7 @@ export class ObjectOwner {
   async #close(): Promise<void> {
     await this.#volume.close();
     this.#isClosed = true;
+    await this.#members.close();
     this.#watch?.cancel();
     const { objectId } = this.#stored.record;
     const isReleased = await release(this.#world, this.#stored);
@@ -224,10 +228,17 @@ export class ObjectOwner {
     this.#stopped(reason);
   }
 
+  /** The object cannot be served from here any more, although nobody else has it. */
+  #stop(reason: string): void {
+    this.#volume.stop("unreachable");
+    this.#stopped(reason);
+  }
+
   #stopped(reason: string): void {
     if (this.#reason !== undefined) return;
     this.#reason = reason;
     this.#watch?.cancel();
+    this.#members.stop();
     const { objectId, name } = this.#stored.record;
     this.#world.log.write("warning", `${name} has stopped: ${reason}`, {
       objectId,
@@ -236,17 +247,37 @@ export class ObjectOwner {
     for (const callback of this.#stoppedCallbacks.splice(0)) callback(reason);
   }
 
-  async #swap(change: (record: ObjectRecord) => ObjectRecord): Promise<void> {
+  /** One after the other: each begins with what the one before has left. */
+  #swap(change: (record: ObjectRecord) => ObjectRecord): Promise<void> {
+    const turn = this.#swapTurn.then(() => this.#swapNow(change));
+    this.#swapTurn = turn.then(
+      () => {},
+      () => {},
+    );
+    return turn;
+  }
+
+  async #swapNow(change: (record: ObjectRecord) => ObjectRecord): Promise<void> {
     const { directory, clusterId } = this.#world;
-    for (let attempt = 0; attempt < SWAP_ATTEMPTS_MAX; attempt++) {
+    for (let attempt = 0; attempt < SWAP_ATTEMPTS_MAX;) {
       const stored = this.#stored;
-      const next = await swapObject(directory, clusterId, stored, change(stored.record));
-      if (next !== undefined) {
-        this.#stored = next;
-        return;
+      try {
+        const next = await swapObject(directory, clusterId, stored, change(stored.record));
+        if (next !== undefined) {
+          this.#stored = next;
+          return;
+        }
+        const found = await findObject(directory, clusterId, stored.record.objectId);
+        if (found === undefined || !this.#see(found)) throw replaced(stored.record);
+        attempt++;
+      } catch (error) {
+        // Nobody can have taken the object over while the lease lives. Whether the swap happened
+        // is found out by the next attempt: the change is made of the record as it is then.
+        if (!isUnavailable(error) || !this.#world.isLeaseAlive() || this.#isClosed) throw error;
+        await new Promise<void>((resolve) => {
+          this.#world.clock.after(DIRECTORY_RETRY_MS, resolve);
+        });
       }
-      const found = await findObject(directory, clusterId, stored.record.objectId);
-      if (found === undefined || !this.#see(found)) throw replaced(stored.record);
     }
     throw contended(this.#stored.record);
   }
@@ -291,13 +322,24 @@ async function markStale(
     ...stored.record,
     components: stored.record.components.map((entry) =>
       silent.has(entry.componentId)
-        ? { ...entry, state: { kind: "stale", since: opened.lastSequence } }
+        ? { ...entry, state: { kind: "stale", since: opened.committed } }
         : entry,
     ),
   };
   const swapped = await swapObject(world.directory, world.clusterId, stored, next);
   if (swapped === undefined) throw replaced(stored.record);
   return swapped;
+}
+
+/** Afterwards all active components hold the same. */
+async function settle(world: OwnerWorld, epoch: number, opened: OpenedObject): Promise<void> {
+  const { legs, tail } = opened;
+  if ((world.rules ?? ALL_RULES).settlesTail) {
+    const copied = await settleTail(legs, epoch, tail, world.allocate);
+    if (copied > 0) world.log.write("info", "a tail was settled", { epoch, blocks: copied });
+  }
+  legs.commit(epoch, tail.prepared);
+  legs.submit();
 }
 
 /** Gives ownership up, if it is still as `stored` says. */
@@ -327,7 +369,8 @@ async function releaseAfterFailure(world: OwnerWorld, stored: StoredObject): Pro
 
 function checkSizes(record: ObjectRecord, layout: ObjectLayout, opened: OpenedObject): void {
   const sizes = layout.componentSizes(Math.ceil(record.sizeBytes / BLOCK_SIZE_BYTES));
-  for (const component of opened.legs.components) {
+  for (const { component, role } of opened.legs.members) {
+    if (component === undefined || role === "absent") continue;
     const wanted = sizes.get(component.componentId);
     assert(wanted !== undefined, "a component of the record has a place in the layout");
     if (component.blockCount >= wanted) continue;
@@ -339,6 +382,10 @@ function checkSizes(record: ObjectRecord, layout: ObjectLayout, opened: OpenedOb
       hint: "the device may have been restored from an old copy",
     });
   }
+}
+
+function isUnavailable(error: unknown): boolean {
+  return error instanceof CodedError && error.code === "directory-unavailable";
 }
 
 function contended(record: ObjectRecord): CodedError {

@@ -203,23 +203,82 @@ test("a volume that was taken over stops: what waits is refused, nothing hangs",
   }
 });
 
-test("a write that only some legs took stops the volume", async () => {
+test("a write that only some legs took is answered once the others are known to be stale", async () => {
   for (let seed = 1; seed <= 10; seed++) {
     const prng = new Prng(seed);
-    const { requests, components, stops } = benchOf(trees["a mirror of two"]!, SIZE_BYTES, prng);
-    components[1]!.faultOf = ({ sequence }) => (sequence === 5 ? "write-error" : undefined);
+    const bench = benchOf(trees["a mirror of two"]!, SIZE_BYTES, prng);
+    const { requests, components, stops, failures, volume, legs } = bench;
+    const fault = prng.pick(["write-error", "unreachable", "no-space"] as const);
+    components[1]!.faultOf = ({ sequence }) => (sequence >= 5 ? fault : undefined);
     for (const fake of components) fake.refusal = 0.3;
     const answers: (string | undefined)[] = [];
     for (let i = 0; i < 12; i++)
-      void requests.write(new Uint8Array(4096), i * 4096).then((fault) => answers.push(fault));
+      void requests.write(new Uint8Array(4096), i * 4096).then((answer) => answers.push(answer));
+    await runUntil(
+      components,
+      prng,
+      () => failures.length > 0 && components.every((one) => one.isQuiet),
+    );
+    await turn();
+    assert.equal(answers.length, 4, "what one copy lacks is not answered");
+    assert.equal(volume.watermark, 4);
+    const { member } = failures[0]!;
+    assert.equal(member.componentId, "b");
+    member.role = "absent";
+    legs.rolesChanged();
+    volume.memberDropped(member);
     await runUntil(components, prng, () => requests.pendingCount === 0);
     await turn();
-    assert.equal(answers.length, 12);
-    assert.ok(answers.includes("io-error"));
-    assert.equal(stops.length, 1);
-    assert.ok(Math.max(...components.map((fake) => fake.committedSequence)) < 5);
+    assert.deepEqual(answers, Array.from({ length: 12 }));
+    assert.deepEqual(stops, []);
+    assert.equal(components[0]!.committedSequence, 12);
+    assert.ok(components[1]!.committedSequence < 5);
   }
 });
+
+test("a write that no leg took stops the volume, unless all of them refused it for want of space", async () => {
+  for (const fault of ["write-error", "unreachable", "no-space"] as const) {
+    const prng = new Prng(3);
+    const bench = benchOf(trees["a mirror of two"]!, SIZE_BYTES, prng);
+    for (const fake of bench.components) fake.faultOf = () => fault;
+    const writing = bench.requests.write(new Uint8Array(4096), 0);
+    await runUntil(bench.components, prng, () => bench.requests.pendingCount === 0);
+    assert.equal(await writing, fault === "no-space" ? "no-space" : "unreachable");
+    assert.equal(bench.stops.length, fault === "no-space" ? 0 : 1);
+  }
+});
+
+test("a component that answers nothing is told of as hung, and may answer late", async () => {
+  const prng = new Prng(4);
+  const bench = benchOf(trees["a mirror of two"]!, SIZE_BYTES, prng);
+  const { requests, components, failures, volume, legs } = bench;
+  const writing = requests.write(new Uint8Array(4096).fill(9), 0);
+  await runUntil([components[0]!], prng, () => components[0]!.isQuiet);
+  for (let i = 0; i < 3; i++) volume.tick(4);
+  assert.equal(failures.length, 0);
+  volume.tick(4);
+  assert.deepEqual(
+    failures.map(({ fault }) => fault),
+    ["hung"],
+  );
+  const { member } = failures[0]!;
+  member.role = "absent";
+  legs.rolesChanged();
+  volume.memberDropped(member);
+  await turn();
+  assert.equal(await writing, undefined);
+  const next = requests.write(new Uint8Array(4096).fill(8), 0);
+  await runUntil(components, prng, () => requests.pendingCount === 0);
+  assert.equal(await next, undefined);
+  const { bytes } = await readAll(bench, prng);
+  assert.ok(bytes.every((byte) => byte === 8));
+});
+
+async function readAll(bench: Bench, prng: Prng): Promise<{ readonly bytes: Uint8Array }> {
+  const reading = bench.requests.read(0, 4096);
+  await runUntil(bench.components, prng, () => bench.requests.pendingCount === 0);
+  return await reading;
+}
 
 test("nothing is read once the lease has ended", async () => {
   const prng = new Prng(1);

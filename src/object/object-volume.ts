@@ -7,13 +7,20 @@
  */
 import { assert, BLOCK_SIZE_BYTES, SECTOR_SIZE_BYTES } from "../base/index.ts";
 import type { DiskMemory } from "../ports/index.ts";
-import type { ActiveLegs } from "./active-legs.ts";
+import type { ComponentFault } from "../store/index.ts";
 import { AnswerQueue } from "./answer-queue.ts";
 import { BlockReader } from "./block-reader.ts";
 import { RequestTable } from "./io-request.ts";
 import type { IoKind, IoRequest } from "./io-request.ts";
+import type { LegMember, Legs } from "./legs.ts";
 import { visitExtents } from "./object-extents.ts";
-import { completeRead, copyPayload, dropPayload, dropScratch } from "./partial-blocks.ts";
+import {
+  completeRead,
+  copyPayload,
+  dropPayload,
+  dropScratch,
+  keepBlock,
+} from "./partial-blocks.ts";
 import { mergeEdges, zeroEdges } from "./partial-blocks.ts";
 import { PayloadPool } from "./payload-pool.ts";
 import { RangeLock } from "./range-lock.ts";
@@ -33,18 +40,27 @@ export interface VolumeOptions {
   readonly epoch: number;
   /** The highest sequence that any component holds. */
   readonly lastSequence: number;
-  readonly legs: ActiveLegs;
+  readonly legs: Legs;
   readonly allocate: (lengthBytes: number) => DiskMemory;
   readonly isLeaseAlive: () => boolean;
   /** Called once if the volume stops by itself. */
   readonly onStopped: (fault: IoFault, reason: string) => void;
+  /**
+   * A member lacks what others have. Called as often as that is noticed; what it lacks is answered
+   * after `memberDropped`.
+   */
+  readonly onMemberFailed: (member: LegMember, fault: MemberFault) => void;
+  /** A bad copy of these blocks was found beside a good one. */
+  readonly onDamage: (firstBlock: number, endBlock: number) => void;
 }
+
+export type MemberFault = ComponentFault | "hung";
 
 export class ObjectVolume implements VolumeIo {
   readonly name: string;
   readonly readOnly: boolean;
   readonly #options: VolumeOptions;
-  readonly #legs: ActiveLegs;
+  readonly #legs: Legs;
   readonly #requests = new RequestTable();
   readonly #lock = new RangeLock(REQUEST_SLOTS_MIN);
   readonly #payloads = new PayloadPool();
@@ -79,12 +95,15 @@ export class ObjectVolume implements VolumeIo {
     this.#reader = new BlockReader(this.#legs, this.#requests, this.#scratch, {
       readDone: (request) => this.#readDone(request),
       fenced: () => this.#fail("not-owner", "another host has taken the object over"),
+      unreachable: () => this.#fail("unreachable", "no copy can be reached"),
+      damageFound: options.onDamage,
       submitWanted: () => this.#wantSubmit(),
     });
     this.#sender = new TransactionSender(this.#legs, this.#scratch, options, {
       requestDone: (request) => this.#finish(request),
       failed: (fault, reason) => this.#fail(fault, reason),
       submitWanted: () => this.#wantSubmit(),
+      memberFailed: options.onMemberFailed,
     });
   }
 
@@ -95,6 +114,19 @@ export class ObjectVolume implements VolumeIo {
   /** Everything up to this sequence is decided. */
   get watermark(): number {
     return this.#sender.watermark;
+  }
+
+  get epoch(): number {
+    return this.#options.epoch;
+  }
+
+  get isPaused(): boolean {
+    return this.#sender.isPaused;
+  }
+
+  /** The newest sequence that was given to a transaction. */
+  get lastSequence(): number {
+    return this.#sender.lastSequence;
   }
 
   get isStopped(): boolean {
@@ -231,6 +263,59 @@ export class ObjectVolume implements VolumeIo {
     this.#sender.stop(fault);
   }
 
+  // For the owner, while members come and go.
+
+  /**
+   * Writes a block again as it is, to every leg. Resolves when that is answered, whatever the
+   * answer: what could not be read stays as it was.
+   */
+  rewrite(block: number): Promise<void> {
+    const offset = block * BLOCK_SIZE_BYTES;
+    if (offset >= this.#sizeBytes || this.#stopFault !== undefined || this.#isClosing)
+      return Promise.resolve();
+    return new Promise((resolve) => {
+      const request = this.#takeRequest("data", () => resolve(), 0);
+      request.setRange(offset, BLOCK_SIZE_BYTES);
+      request.isRewrite = true;
+      this.#changesUnanswered++;
+      if (this.#lock.enter(request.slot, block, block + 1, true)) this.#start(request);
+    });
+  }
+
+  /** Resolves when everything sent by now is decided. */
+  quiet(): Promise<void> {
+    this.submit();
+    return this.#sender.quiet();
+  }
+
+  /** Holds changes back, and resolves when none is under way. Reads go on. */
+  pause(): Promise<void> {
+    const paused = this.#sender.pause();
+    this.submit();
+    return paused;
+  }
+
+  resume(): void {
+    this.#sender.resume();
+  }
+
+  takeSequence(): number {
+    return this.#sender.takeSequence();
+  }
+
+  decideSequence(sequence: number): void {
+    this.#sender.decideSequence(sequence);
+  }
+
+  /** The member's role is "absent" and the directory says that it is stale. */
+  memberDropped(member: LegMember): void {
+    this.#sender.memberDropped(member);
+  }
+
+  tick(ticksMax: number): void {
+    this.#sender.tick(ticksMax);
+  }
+
   #fail(fault: IoFault, reason: string): void {
     if (this.#stopFault !== undefined) return;
     this.stop(fault);
@@ -301,7 +386,7 @@ export class ObjectVolume implements VolumeIo {
     } else if (request.kind === "read") {
       if (this.#options.isLeaseAlive()) this.#reader.read(request);
       else this.#refuseRead(request);
-    } else if (request.isAligned) {
+    } else if (request.isAligned && !request.isRewrite) {
       this.#sender.enqueue(request);
     } else {
       request.isReadingEdges = true;
@@ -328,7 +413,8 @@ export class ObjectVolume implements VolumeIo {
       this.#finish(request);
       return;
     }
-    if (request.kind === "data") mergeEdges(request, this.#scratch);
+    if (request.isRewrite) keepBlock(request, this.#payloads, this.#scratch);
+    else if (request.kind === "data") mergeEdges(request, this.#scratch);
     else zeroEdges(request, this.#scratch);
     this.#sender.enqueue(request);
     this.#wantSubmit();

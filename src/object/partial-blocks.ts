@@ -57,6 +57,13 @@ export function mergeEdges(request: IoRequest, scratch: ScratchBlocks): void {
   chunk.set(old.subarray(from), (last % PAYLOAD_BYTES_MAX) + from);
 }
 
+/** Makes the payload of what a block holds. */
+export function keepBlock(request: IoRequest, pool: PayloadPool, scratch: ScratchBlocks): void {
+  const chunk = pool.take(BLOCK_SIZE_BYTES);
+  chunk.set(scratchBytes(scratch, request.headScratch));
+  request.chunks[0] = chunk;
+}
+
 /** Zeroes the request's part of its first and last block in scratch memory. */
 export function zeroEdges(request: IoRequest, scratch: ScratchBlocks): void {
   const isOneBlock = request.endBlock - request.firstBlock === 1;

@@ -25,6 +25,11 @@ export class SequenceWindow {
     return this.#watermark;
   }
 
+  /** The newest sequence that was taken. */
+  get last(): number {
+    return this.#last;
+  }
+
   get isFull(): boolean {
     return this.#last - this.#watermark > this.#mask;
   }

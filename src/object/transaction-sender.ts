@@ -4,24 +4,22 @@
  * queue, served in order: when a component has no room or the window is full, everything behind
  * waits, so that sequences only grow.
  */
-import { assert, assertDefined, BLOCK_SIZE_BYTES } from "../base/index.ts";
+import { assert, assertDefined } from "../base/index.ts";
 import { LEGS_MAX } from "../cluster/index.ts";
 import type { ComponentDone, ComponentFault, Transaction } from "../store/index.ts";
-import type { ActiveLegs } from "./active-legs.ts";
 import type { IoRequest } from "./io-request.ts";
-import { PAYLOAD_BYTES_MAX } from "./payload-pool.ts";
+import type { LegMember, Legs } from "./legs.ts";
 import type { ScratchBlocks } from "./scratch-blocks.ts";
 import { SequenceWindow } from "./sequence-window.ts";
+import { cutPiece } from "./transaction-piece.ts";
 import type { IoFault } from "./volume-io.ts";
 
-/** The most data in one transaction; copies of payloads are cut at the same places. */
-export const CHUNK_BLOCKS = 256;
-/** The longest range that one transaction zeroes or discards: 256 MiB. */
-const ZERO_BLOCKS_MAX = 65_536;
-const TRANSACTIONS_MAX = 1024;
+export const TRANSACTIONS_MAX = 1024;
 const NONE = -1;
+/** Answers name the use of a slot, too: one that comes late must not count for the next use. */
+const USES = 2 ** 18;
 
-assert(CHUNK_BLOCKS * BLOCK_SIZE_BYTES === PAYLOAD_BYTES_MAX, "a chunk fits into a payload buffer");
+assert(USES * TRANSACTIONS_MAX * LEGS_MAX <= 2 ** 31, "a token is a small integer");
 
 export interface SenderEvents {
   /** Everything of the request was answered, or will never be sent; `request.fault` tells. */
@@ -30,10 +28,15 @@ export interface SenderEvents {
   failed(fault: IoFault, reason: string): void;
   /** Components were given work outside of a caller's turn: they want a `submit`. */
   submitWanted(): void;
+  /**
+   * A member has not done what others did. What it lacks is answered after `memberDropped` was
+   * called for it: by then the directory must say that it is stale.
+   */
+  memberFailed(member: LegMember, fault: ComponentFault | "hung"): void;
 }
 
 export class TransactionSender {
-  readonly #legs: ActiveLegs;
+  readonly #legs: Legs;
   readonly #legCount: number;
   readonly #scratch: ScratchBlocks;
   readonly #events: SenderEvents;
@@ -43,21 +46,38 @@ export class TransactionSender {
   /** Transactions under way, by slot. */
   readonly #requests: (IoRequest | undefined)[] = Array.from({ length: TRANSACTIONS_MAX });
   readonly #sequences = new Float64Array(TRANSACTIONS_MAX);
+  /** Answers outstanding, and one while the transaction is being handed out. */
   readonly #pendingCounts = new Uint8Array(TRANSACTIONS_MAX);
+  readonly #askedCounts = new Uint8Array(TRANSACTIONS_MAX);
   readonly #failedCounts = new Uint8Array(TRANSACTIONS_MAX);
   readonly #fullCounts = new Uint8Array(TRANSACTIONS_MAX);
+  readonly #lostCounts = new Uint8Array(TRANSACTIONS_MAX);
+  readonly #uses = new Int32Array(TRANSACTIONS_MAX);
+  readonly #ticks = new Float64Array(TRANSACTIONS_MAX);
+  /** By slot and leg: who was asked, and who has failed. */
+  readonly #waitingFor: (LegMember | undefined)[] = Array.from({
+    length: TRANSACTIONS_MAX * LEGS_MAX,
+  });
+  readonly #failed: (LegMember | undefined)[] = Array.from({
+    length: TRANSACTIONS_MAX * LEGS_MAX,
+  });
+  /** Slots whose answer waits until a member is known to be stale. */
+  readonly #held = new Set<number>();
   readonly #free: number[] = [];
+  #tick = 0;
+  #isPaused = false;
+  #quietCallbacks: (() => void)[] = [];
   #head: IoRequest | undefined = undefined;
   #last: IoRequest | undefined = undefined;
   /** The transaction that not all legs have accepted yet, and the first leg that has not. */
   #openSlot = NONE;
   #openLeg = 0;
   #isSending = false;
-  #waitsForRoom = false;
+  #roomOf: LegMember | undefined = undefined;
   #stopFault: IoFault | undefined = undefined;
 
   constructor(
-    legs: ActiveLegs,
+    legs: Legs,
     scratch: ScratchBlocks,
     numbering: { readonly epoch: number; readonly lastSequence: number },
     events: SenderEvents,
@@ -85,9 +105,90 @@ export class TransactionSender {
     return this.#window.watermark;
   }
 
+  /** The newest sequence that was taken. */
+  get lastSequence(): number {
+    return this.#window.last;
+  }
+
   /** Whether a request would be sent at once, without waiting for others. */
   get isIdle(): boolean {
-    return this.#head === undefined && !this.#isSending && !this.#waitsForRoom;
+    return (
+      this.#head === undefined && !this.#isSending && !this.#isPaused && this.#roomOf === undefined
+    );
+  }
+
+  get isPaused(): boolean {
+    return this.#isPaused;
+  }
+
+  /** Resolves when everything sent so far is decided, or the sender has stopped. */
+  quiet(): Promise<void> {
+    const target = this.#window.last;
+    return new Promise((resolve) => {
+      const check = (): void => {
+        if (this.#window.watermark >= target || this.#stopFault !== undefined) resolve();
+        else this.#quietCallbacks.push(check);
+      };
+      check();
+    });
+  }
+
+  /** Nothing new is sent until `resume`; resolves when nothing is under way. */
+  pause(): Promise<void> {
+    this.#isPaused = true;
+    return this.quiet();
+  }
+
+  resume(): void {
+    this.#isPaused = false;
+    this.#sendQueue();
+    this.#events.submitWanted();
+  }
+
+  /** A sequence for what is sent while the sender is paused. */
+  takeSequence(): number {
+    assert(this.#isPaused, "only between transactions of clients");
+    return this.#window.take();
+  }
+
+  decideSequence(sequence: number): void {
+    this.#window.decide(sequence);
+  }
+
+  /**
+   * Time passes: to be called at regular intervals. Members that have not answered within
+   * `ticksMax` of them, while another one has, are told of as failed.
+   */
+  tick(ticksMax: number): void {
+    this.#tick++;
+    for (let slot = 0; slot < TRANSACTIONS_MAX; slot++) {
+      if (this.#requests[slot] === undefined || slot === this.#openSlot) continue;
+      if (this.#tick - this.#ticks[slot]! < ticksMax) continue;
+      const pendingCount = this.#pendingCounts[slot]!;
+      if (pendingCount === 0 || pendingCount === this.#askedCounts[slot]) continue;
+      for (let leg = 0; leg < this.#legCount; leg++) {
+        const member = this.#waitingFor[slot * LEGS_MAX + leg];
+        if (member !== undefined) this.#events.memberFailed(member, "hung");
+      }
+    }
+  }
+
+  /** The member is absent from now on, and the directory says so. */
+  memberDropped(member: LegMember): void {
+    assert(member.role === "absent", "a member is dropped after its role has ended");
+    if (this.#roomOf === member) this.#roomOf = undefined;
+    for (let slot = 0; slot < TRANSACTIONS_MAX; slot++) {
+      if (this.#requests[slot] === undefined) continue;
+      for (let leg = 0; leg < this.#legCount; leg++) {
+        if (this.#waitingFor[slot * LEGS_MAX + leg] !== member) continue;
+        this.#waitingFor[slot * LEGS_MAX + leg] = undefined;
+        this.#noteFault(slot, leg, member, "unreachable");
+        this.#answered(slot);
+      }
+    }
+    for (const slot of [...this.#held]) this.#decideHeld(slot);
+    this.#sendQueue();
+    this.#events.submitWanted();
   }
 
   /**
@@ -123,6 +224,8 @@ export class TransactionSender {
     if (this.#stopFault !== undefined) return;
     this.#stopFault = fault;
     this.#abandonOpen(fault);
+    for (const slot of [...this.#held]) this.#decideHeld(slot);
+    for (const callback of this.#quietCallbacks.splice(0)) callback();
     let request = this.#head;
     this.#head = undefined;
     this.#last = undefined;
@@ -142,13 +245,13 @@ export class TransactionSender {
   }
 
   #sendQueue(): void {
-    if (this.#isSending) return;
+    if (this.#isSending || this.#stopFault !== undefined) return;
     this.#isSending = true;
     while (this.#head !== undefined) {
       const request: IoRequest = this.#head;
       if (!this.#sendRest(request)) {
         // Room may have come while it was asked for.
-        if (this.#waitsForRoom || this.#window.isFull) break;
+        if (this.#isBlocked) break;
         continue;
       }
       this.#head = request.nextInQueue;
@@ -159,15 +262,20 @@ export class TransactionSender {
     this.#isSending = false;
   }
 
+  get #isBlocked(): boolean {
+    if (this.#roomOf !== undefined) return true;
+    return this.#openSlot === NONE && (this.#isPaused || this.#window.isFull);
+  }
+
   /** True once nothing of the request is left to send. */
   #sendRest(request: IoRequest): boolean {
     for (;;) {
       if (this.#openSlot === NONE) {
         if (request.cursor >= request.endBlock || request.fault !== undefined) return true;
-        if (this.#waitsForRoom || this.#window.isFull) return false;
+        if (this.#isBlocked) return false;
         this.#open(request);
       }
-      if (this.#waitsForRoom || !this.#prepareOpen(request)) return false;
+      if (this.#roomOf !== undefined || !this.#prepareOpen(request)) return false;
     }
   }
 
@@ -175,78 +283,57 @@ export class TransactionSender {
     const slot = assertDefined(this.#free.pop(), "no free transaction");
     this.#requests[slot] = request;
     this.#sequences[slot] = this.#window.take();
-    this.#pendingCounts[slot] = this.#legCount;
+    this.#pendingCounts[slot] = 1;
+    this.#askedCounts[slot] = 0;
     this.#failedCounts[slot] = 0;
     this.#fullCounts[slot] = 0;
+    this.#lostCounts[slot] = 0;
+    this.#uses[slot] = (this.#uses[slot]! + 1) % USES;
+    this.#ticks[slot] = this.#tick;
     request.pendingCount++;
     this.#openSlot = slot;
     this.#openLeg = 0;
   }
 
-  /** Hands the open transaction to the legs that have not accepted it. */
+  /** Hands the open transaction to the members that have not accepted it. */
   #prepareOpen(request: IoRequest): boolean {
     const slot = this.#openSlot;
     const block = request.cursor;
     const transaction = this.#transaction;
-    this.#cutPiece(request);
+    cutPiece(request, transaction, this.#scratch, this.#legs.runBlocks(block));
     transaction.sequence = this.#sequences[slot]!;
+    const use = this.#uses[slot]! * TRANSACTIONS_MAX + slot;
     while (this.#openLeg < this.#legCount) {
       const leg = this.#legs.legs[this.#openLeg]!;
-      const component = leg.componentAt(block);
+      const member = leg.memberAt(block);
+      const index = this.#openLeg;
+      if (member.role === "absent") {
+        this.#openLeg++;
+        continue;
+      }
+      const component = assertDefined(member.component, "who takes part can be reached");
+      const done = member.role === "active" ? this.#prepared : this.#followed;
       transaction.blockIndex = leg.layout.componentBlockOf(block);
-      if (!component.prepare(transaction, this.#prepared, slot * LEGS_MAX + this.#openLeg)) {
-        this.#waitsForRoom = true;
+      if (!component.prepare(transaction, done, use * LEGS_MAX + index)) {
+        this.#roomOf = member;
         component.onRoom(this.#roomCame);
         return false;
+      }
+      if (member.role === "active") {
+        this.#waitingFor[slot * LEGS_MAX + index] = member;
+        this.#pendingCounts[slot]!++;
+        this.#askedCounts[slot]!++;
       }
       this.#openLeg++;
     }
     request.cursor = block + transaction.blockCount;
     this.#openSlot = NONE;
+    this.#answered(slot);
     return true;
   }
 
-  /** Sets kind, count and payload of the piece at the request's cursor. */
-  #cutPiece(request: IoRequest): void {
-    const piece = this.#transaction;
-    const block = request.cursor;
-    const rest = request.endBlock - block;
-    if (request.kind === "data") {
-      const at = block - request.firstBlock;
-      const inChunk = at % CHUNK_BLOCKS;
-      const chunk = request.chunks[(at - inChunk) / CHUNK_BLOCKS];
-      piece.kind = "data";
-      piece.blockCount = Math.min(rest, CHUNK_BLOCKS - inChunk);
-      if (chunk === undefined) {
-        piece.source = assertDefined(request.source, "the payload was not copied");
-        piece.sourceAt = request.sourceAt + at * BLOCK_SIZE_BYTES;
-      } else {
-        piece.source = chunk;
-        piece.sourceAt = inChunk * BLOCK_SIZE_BYTES;
-      }
-    } else if (block === request.firstBlock && request.hasHead) {
-      this.#cutEdge(request.headScratch);
-    } else if (rest === 1 && request.hasTail) {
-      this.#cutEdge(request.tailScratch);
-    } else {
-      assert(request.kind === "zero" || request.kind === "discard", "only changes are sent");
-      piece.kind = request.kind;
-      piece.blockCount = Math.min(rest - (request.hasTail ? 1 : 0), ZERO_BLOCKS_MAX);
-    }
-    if (this.#legs.isStriped)
-      piece.blockCount = Math.min(piece.blockCount, this.#legs.runBlocks(block));
-  }
-
-  /** A block of which a part was zeroed in scratch memory. */
-  #cutEdge(scratchIndex: number): void {
-    this.#transaction.kind = "data";
-    this.#transaction.blockCount = 1;
-    this.#transaction.source = this.#scratch.memoryOf(scratchIndex).bytes;
-    this.#transaction.sourceAt = this.#scratch.offsetOf(scratchIndex);
-  }
-
   readonly #roomCame = (): void => {
-    this.#waitsForRoom = false;
+    this.#roomOf = undefined;
     if (this.#head === undefined) return;
     this.#sendQueue();
     this.#events.submitWanted();
@@ -254,38 +341,102 @@ export class TransactionSender {
 
   readonly #prepared: ComponentDone = (token, fault) => {
     const leg = token % LEGS_MAX;
-    const slot = (token - leg) / LEGS_MAX;
-    if (fault !== undefined) this.#noteFault(slot, fault);
-    if (--this.#pendingCounts[slot]! > 0) return;
-    this.#decide(slot);
+    const use = (token - leg) / LEGS_MAX;
+    const slot = use % TRANSACTIONS_MAX;
+    const member = this.#waitingFor[slot * LEGS_MAX + leg];
+    // A member that was given up may still answer.
+    if (member === undefined || (use - slot) / TRANSACTIONS_MAX !== this.#uses[slot]) return;
+    this.#waitingFor[slot * LEGS_MAX + leg] = undefined;
+    if (fault !== undefined) this.#noteFault(slot, leg, member, fault);
+    this.#answered(slot);
   };
 
-  #noteFault(slot: number, fault: ComponentFault): void {
+  /** Whoever is catching up is compared with the others before it counts. */
+  readonly #followed: ComponentDone = (_token, fault) => {
+    if (fault === "fenced") this.#fail("not-owner", "another host has taken the object over");
+  };
+
+  #noteFault(slot: number, leg: number, member: LegMember, fault: ComponentFault): void {
     this.#failedCounts[slot]!++;
     if (fault === "no-space") this.#fullCounts[slot]!++;
-    if (fault !== "fenced") return;
-    assertDefined(this.#requests[slot], "no such transaction").fault = "not-owner";
-    this.#fail("not-owner", "another host has taken the object over");
+    if (fault === "unreachable") this.#lostCounts[slot]!++;
+    this.#failed[slot * LEGS_MAX + leg] = member;
+    if (fault === "fenced") {
+      assertDefined(this.#requests[slot], "no such transaction").fault = "not-owner";
+      this.#fail("not-owner", "another host has taken the object over");
+    } else if (fault !== "no-space") {
+      // Nobody need wait for the others to know that this one has to be given up.
+      if (this.#legCount > 1 && member.role === "active") this.#events.memberFailed(member, fault);
+    }
   }
 
-  /** All legs have answered, or never will. */
+  #answered(slot: number): void {
+    if (--this.#pendingCounts[slot]! === 0) this.#decide(slot);
+  }
+
+  /** All members have answered, or never will. */
   #decide(slot: number): void {
     const request = assertDefined(this.#requests[slot], "no such transaction");
     const failedCount = this.#failedCounts[slot]!;
-    if (failedCount > 0) {
-      const isFull = this.#fullCounts[slot] === this.#legCount;
-      request.fault ??= isFull ? "no-space" : "io-error";
-      // Legs that differ may not be served: ownership is taken anew, which settles the tail.
-      if (failedCount < this.#legCount)
-        this.#fail("io-error", "some copies could not be written and others could");
+    const askedCount = this.#askedCounts[slot]!;
+    if (failedCount === 0 && askedCount > 0) return this.#conclude(slot);
+    if (failedCount < askedCount) {
+      this.#held.add(slot);
+      this.#decideHeld(slot);
+      return;
     }
-    this.#requests[slot] = undefined;
-    this.#free.push(slot);
+    if (askedCount > 0 && this.#fullCounts[slot] === askedCount) {
+      request.fault ??= "no-space";
+    } else if (this.#legCount === 1 && askedCount > 0 && this.#lostCounts[slot] === 0) {
+      // There is nothing that it could differ from.
+      request.fault ??= "io-error";
+    } else {
+      // Some of them may hold it: it is settled by whoever owns the object next.
+      request.fault ??= "unreachable";
+      this.#fail("unreachable", "no copy could be written");
+      this.#end(slot);
+      return;
+    }
+    this.#conclude(slot);
+  }
+
+  /** Some hold it and others do not: these must be known to be stale before anybody hears of it. */
+  #decideHeld(slot: number): void {
+    let isWaiting = false;
+    for (let leg = 0; leg < this.#legCount; leg++) {
+      const member = this.#failed[slot * LEGS_MAX + leg];
+      if (member === undefined || member.role !== "active") continue;
+      isWaiting = true;
+      this.#events.memberFailed(member, "no-space");
+    }
+    if (isWaiting && this.#stopFault === undefined) return;
+    this.#held.delete(slot);
+    const request = assertDefined(this.#requests[slot], "no such transaction");
+    if (isWaiting) {
+      request.fault ??= "unreachable";
+      this.#end(slot);
+    } else {
+      this.#conclude(slot);
+    }
+  }
+
+  /** The transaction is decided. */
+  #conclude(slot: number): void {
     const isWatermarkMoved = this.#window.decide(this.#sequences[slot]!);
     if (isWatermarkMoved && this.#stopFault === undefined)
       this.#legs.commit(this.#transaction.epoch, this.#window.watermark);
+    this.#end(slot);
+  }
+
+  #end(slot: number): void {
+    const request = assertDefined(this.#requests[slot], "no such transaction");
+    this.#requests[slot] = undefined;
+    for (let leg = 0; leg < this.#legCount; leg++) this.#failed[slot * LEGS_MAX + leg] = undefined;
+    this.#free.push(slot);
+    if (this.#quietCallbacks.length > 0)
+      for (const callback of this.#quietCallbacks.splice(0)) callback();
     this.#release(request);
-    if (this.#head === undefined || this.#waitsForRoom) return;
+    if (this.#head === undefined || this.#roomOf !== undefined) return;
     this.#sendQueue();
     this.#events.submitWanted();
   }
@@ -300,16 +451,15 @@ export class TransactionSender {
     this.#events.failed(fault, reason);
   }
 
-  /** Legs that have not accepted the open transaction never see it. */
+  /** Members that have not accepted the open transaction never see it. */
   #abandonOpen(fault: IoFault): void {
     const slot = this.#openSlot;
     if (slot === NONE) return;
     assertDefined(this.#requests[slot], "no such transaction").fault ??= fault;
     this.#openSlot = NONE;
-    const missing = this.#legCount - this.#openLeg;
-    assert(missing > 0, "a transaction that all legs accepted is not open");
-    this.#failedCounts[slot] = this.#failedCounts[slot]! + missing;
-    this.#pendingCounts[slot] = this.#pendingCounts[slot]! - missing;
-    if (this.#pendingCounts[slot] === 0) this.#decide(slot);
+    this.#roomOf = undefined;
+    this.#askedCounts[slot]!++;
+    this.#failedCounts[slot]!++;
+    this.#answered(slot);
   }
 }

@@ -77,6 +77,7 @@ export type IoFault =
   | "io-error" // A copy could not be read or written, and no other one could stand in.
   | "no-space" // Nothing was written, of a request of up to 1 MiB; a prefix of a longer one may be.
   | "not-owner" // Another host owns the volume by now.
+  | "unreachable" // Too few copies can be reached; whether it was done is unknown.
   | "shutting-down";
 
 /** Called once per request, never from inside the call that made it. */

@@ -4,7 +4,7 @@
  */
 import { assertDefined, BLOCK_SIZE_BYTES, type Prng } from "../../src/base/index.ts";
 import type { TreeNode } from "../../src/cluster/index.ts";
-import { ActiveLeg, ActiveLegs } from "../../src/object/active-legs.ts";
+import { Leg, LegMember, Legs } from "../../src/object/legs.ts";
 import { ObjectLayout } from "../../src/object/object-layout.ts";
 import { ObjectVolume } from "../../src/object/object-volume.ts";
 import type { IoDone, IoFault, VolumeIo } from "../../src/object/index.ts";
@@ -116,9 +116,11 @@ export class Requests {
 
 export interface Bench {
   readonly volume: ObjectVolume;
+  readonly legs: Legs;
   readonly components: readonly FakeComponent[];
   readonly requests: Requests;
   readonly stops: string[];
+  readonly failures: { readonly member: LegMember; readonly fault: string }[];
   leaseIsAlive: boolean;
 }
 
@@ -131,28 +133,34 @@ export function benchOf(tree: TreeNode, sizeBytes: number, prng: Prng): Bench {
     components.set(componentId, new FakeComponent(componentId, blockCount, prng));
   const legs = layout.legs.map(
     (leg) =>
-      new ActiveLeg(
+      new Leg(
         leg,
-        leg.componentIds.map((id) => components.get(id)!),
+        leg.componentIds.map((id) => new LegMember(id, components.get(id), "active")),
       ),
   );
   const stops: string[] = [];
+  const failures: Bench["failures"] = [];
+  const shared = new Legs(legs);
   const volume = new ObjectVolume({
     name: "v",
     sizeBytes,
     readOnly: false,
     epoch: 1,
     lastSequence: 0,
-    legs: new ActiveLegs(legs),
+    legs: shared,
     allocate: fakeMemory,
     isLeaseAlive: () => bench.leaseIsAlive,
     onStopped: (_fault, reason) => void stops.push(reason),
+    onMemberFailed: (member, fault) => void failures.push({ member, fault }),
+    onDamage: () => {},
   });
   const bench: Bench = {
     volume,
+    legs: shared,
     components: [...components.values()],
     requests: new Requests(volume),
     stops,
+    failures,
     leaseIsAlive: true,
   };
   return bench;

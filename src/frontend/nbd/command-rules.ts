@@ -64,6 +64,7 @@ const FAULT_ERRNO: Readonly<Record<IoFault, number>> = {
   "io-error": Errno.inputOutput,
   "no-space": Errno.noSpace,
   "not-owner": Errno.inputOutput,
+  unreachable: Errno.inputOutput,
   "shutting-down": Errno.shutdown,
 };
 

@@ -1,0 +1,132 @@
+/**
+ * The legs of an object as its owner uses them now. Each place of a leg has a member: the component
+ * that holds the leg's part, or nobody as long as that component is stale. Reads come from active
+ * members; changes go to active ones, whose answers count, and to those that are catching up, whose
+ * answers do not.
+ */
+import { assert, assertDefined } from "../base/index.ts";
+import type { Component, ComponentIo } from "../store/index.ts";
+import type { LegLayout } from "./object-layout.ts";
+
+export type MemberRole = "active" | "catching-up" | "absent";
+
+export class LegMember<C extends ComponentIo = ComponentIo> {
+  readonly componentId: string;
+  /** The last known way to it. */
+  component: C | undefined;
+  role: MemberRole;
+
+  constructor(componentId: string, component: C | undefined, role: MemberRole) {
+    assert(component !== undefined || role === "absent", "who takes part can be reached");
+    this.componentId = componentId;
+    this.component = component;
+    this.role = role;
+  }
+}
+
+/** A member that can be made equal to its mirrors. */
+export type ObjectMember = LegMember<Component>;
+
+export class Leg<C extends ComponentIo = ComponentIo> {
+  readonly layout: LegLayout;
+  readonly members: readonly LegMember<C>[];
+
+  constructor(layout: LegLayout, members: readonly LegMember<C>[]) {
+    assert(layout.columnCount === members.length, "a leg has one member per column");
+    this.layout = layout;
+    this.members = members;
+  }
+
+  /** The member that holds a block of the object. */
+  memberAt(blockIndex: number): LegMember<C> {
+    return assertDefined(this.members[this.layout.columnOf(blockIndex)], "no such column");
+  }
+
+  get isComplete(): boolean {
+    return this.members.every((member) => member.role === "active");
+  }
+}
+
+export class Legs<C extends ComponentIo = ComponentIo> {
+  readonly legs: readonly Leg<C>[];
+  readonly isStriped: boolean;
+  /** In the order in which reads prefer them. */
+  readonly #readOrder: readonly Leg<C>[];
+  /** Everybody who takes part. */
+  #live: C[] = [];
+
+  /** `isNear` says whether a component is cheaper to read than others. */
+  constructor(legs: readonly Leg<C>[], isNear: (componentId: string) => boolean = () => false) {
+    assert(legs.length >= 1, "an object has at least one leg");
+    this.legs = legs;
+    this.isStriped = legs.some((leg) => leg.layout.columnCount > 1);
+    const farCount = (leg: Leg<C>): number =>
+      leg.members.filter((member) => !isNear(member.componentId)).length;
+    this.#readOrder = legs.toSorted((a, b) => farCount(a) - farCount(b));
+    this.rolesChanged();
+  }
+
+  get count(): number {
+    return this.legs.length;
+  }
+
+  get members(): readonly LegMember<C>[] {
+    return this.legs.flatMap((leg) => leg.members);
+  }
+
+  /** To be called after the role of a member has changed. */
+  rolesChanged(): void {
+    this.#live = this.members
+      .filter((member) => member.role !== "absent")
+      .map((member) => assertDefined(member.component, "who takes part can be reached"));
+  }
+
+  /** Blocks from this one that lie in one component in every leg. */
+  runBlocks(blockIndex: number): number {
+    if (!this.isStriped) return Infinity;
+    let blocks = Infinity;
+    for (const leg of this.legs) blocks = Math.min(blocks, leg.layout.runBlocks(blockIndex));
+    return blocks;
+  }
+
+  /**
+   * The leg to read a block from at the given attempt, counted from 0; undefined if none is left.
+   */
+  readableLeg(blockIndex: number, attempt: number): Leg<C> | undefined {
+    let rest = attempt;
+    for (const leg of this.#readOrder) {
+      if (leg.memberAt(blockIndex).role !== "active") continue;
+      if (rest-- === 0) return leg;
+    }
+    return undefined;
+  }
+
+  /** Whether every block of an object of this size has an active member besides these. */
+  covers(objectBlocks: number, lost: ReadonlySet<LegMember> = new Set()): boolean {
+    const isLeft = (member: LegMember): boolean => member.role === "active" && !lost.has(member);
+    if (this.legs.some((leg) => leg.members.every(isLeft))) return true;
+    if (!this.isStriped) return false;
+    // Units repeat after the product of all periods at most; stripes are few.
+    for (let block = 0; block < objectBlocks;) {
+      if (!this.legs.some((leg) => isLeft(leg.memberAt(block)))) return false;
+      block += this.runBlocks(block);
+      if (block >= this.#periodBlocks()) return true;
+    }
+    return true;
+  }
+
+  #periodBlocks(): number {
+    let period = 1;
+    for (const { layout } of this.legs)
+      if (layout.columnCount > 1) period *= layout.columnCount * layout.unitBlocks;
+    return period;
+  }
+
+  submit(): void {
+    for (const component of this.#live) component.submit();
+  }
+
+  commit(epoch: number, sequence: number): void {
+    for (const component of this.#live) component.commit(epoch, sequence);
+  }
+}

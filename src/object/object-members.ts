@@ -1,0 +1,241 @@
+/**
+ * Who takes part in an object while it is owned. A member that lacks a write becomes stale in the
+ * directory before the write is answered; a stale one that can be reached again catches up. Both
+ * change the record by compare-and-swap, so an owner that was replaced learns it here at the
+ * latest.
+ */
+import { BLOCK_SIZE_BYTES, CodedError, errorText } from "../base/index.ts";
+import type { ComponentState, ObjectRecord } from "../cluster/index.ts";
+import type { Timer } from "../ports/index.ts";
+import type { Component } from "../store/index.ts";
+import { CatchUp } from "./catch-up.ts";
+import type { LegMember, Legs, ObjectMember } from "./legs.ts";
+import { isFenced } from "./object-opening.ts";
+import type { MemberFault, ObjectVolume } from "./object-volume.ts";
+import { ALL_RULES } from "./owner-world.ts";
+import type { OwnerEvent, OwnerWorld } from "./owner-world.ts";
+
+const TICK_MS = 250;
+/** A device that answers nothing for this long, while another one does, is given up: 10 s. */
+const HUNG_TICKS = 40;
+const RETRY_MS_MIN = 250;
+const RETRY_MS_MAX = 5000;
+/** Blocks that wait to be written again over a bad copy. More are found by the next read. */
+const REPAIRS_MAX = 256;
+
+export interface MembersOwner {
+  readonly record: () => ObjectRecord;
+  readonly swap: (change: (record: ObjectRecord) => ObjectRecord) => Promise<void>;
+  readonly stop: (reason: string) => void;
+}
+
+interface Returning {
+  nextMs: number;
+  delayMs: number;
+  running: Promise<void> | undefined;
+}
+
+export class ObjectMembers {
+  readonly #world: OwnerWorld;
+  readonly #legs: Legs<Component>;
+  readonly #volume: ObjectVolume;
+  readonly #owner: MembersOwner;
+  readonly #failing = new Set<LegMember>();
+  readonly #returning = new Map<ObjectMember, Returning>();
+  readonly #repairs = new Set<number>();
+  #repairing: Promise<void> | undefined;
+  #timer: Timer | undefined;
+  #isStopped = false;
+
+  constructor(world: OwnerWorld, legs: Legs<Component>, volume: ObjectVolume, owner: MembersOwner) {
+    this.#world = world;
+    this.#legs = legs;
+    this.#volume = volume;
+    this.#owner = owner;
+  }
+
+  start(): void {
+    if (this.#isStopped || this.#legs.count < 2) return;
+    this.#timer = this.#world.clock.after(TICK_MS, () => this.#tick());
+    this.#bringBack();
+  }
+
+  stop(): void {
+    this.#isStopped = true;
+    this.#timer?.cancel();
+  }
+
+  /** Resolves when nothing is under way any more. */
+  async close(): Promise<void> {
+    this.stop();
+    for (const { running } of this.#returning.values()) await running;
+    await this.#repairing;
+  }
+
+  isCatchingUp(componentId: string): boolean {
+    return this.#legs.members.some(
+      (member) => member.componentId === componentId && member.role === "catching-up",
+    );
+  }
+
+  /** A member lacks what others have. May be called again while that is being dealt with. */
+  failed(member: LegMember, fault: MemberFault): void {
+    if (this.#isStopped || member.role !== "active" || this.#failing.has(member)) return;
+    this.#failing.add(member);
+    this.#giveUp(member, fault)
+      .catch((error: unknown) => this.#owner.stop(errorText(error)))
+      .finally(() => this.#failing.delete(member));
+  }
+
+  async #giveUp(member: LegMember, fault: MemberFault): Promise<void> {
+    const { sizeBytes, name } = this.#owner.record();
+    // Those that are just being given up, too, hold nothing that may be relied on.
+    if (!this.#legs.covers(Math.ceil(sizeBytes / BLOCK_SIZE_BYTES), this.#failing)) {
+      this.#owner.stop(`the last copy of ${name} cannot be written (${fault})`);
+      return;
+    }
+    // Everything up to here was answered by everybody who was active, this member included.
+    const since = this.#volume.watermark;
+    if (this.#rules.marksStaleFirst) await this.#mark(member, { kind: "stale", since });
+    member.role = "absent";
+    this.#legs.rolesChanged();
+    this.#event("component-stale", "warning", member, `is stale: ${describe(fault)}`);
+    this.#volume.memberDropped(member);
+    if (!this.#rules.marksStaleFirst) await this.#mark(member, { kind: "stale", since });
+  }
+
+  get #rules(): NonNullable<OwnerWorld["rules"]> {
+    return this.#world.rules ?? ALL_RULES;
+  }
+
+  async #mark(member: LegMember, state: ComponentState): Promise<void> {
+    const { componentId } = member;
+    await this.#owner.swap((record) => ({
+      ...record,
+      components: record.components.map((entry) =>
+        entry.componentId === componentId ? { ...entry, state } : entry,
+      ),
+    }));
+  }
+
+  #tick(): void {
+    if (this.#isStopped) return;
+    this.#timer = this.#world.clock.after(TICK_MS, () => this.#tick());
+    this.#volume.tick(HUNG_TICKS);
+    this.#bringBack();
+  }
+
+  /** Tries those that are absent and whose time has come. */
+  #bringBack(): void {
+    const nowMs = this.#world.clock.nowMs();
+    for (const member of this.#legs.members) {
+      if (member.role !== "absent") continue;
+      let returning = this.#returning.get(member);
+      if (returning === undefined) {
+        returning = { nextMs: nowMs, delayMs: RETRY_MS_MIN, running: undefined };
+        this.#returning.set(member, returning);
+      }
+      if (returning.running !== undefined || nowMs < returning.nextMs) continue;
+      const component = this.#world.components(member.componentId);
+      if (component !== undefined) this.#return(member, component, returning);
+    }
+  }
+
+  #return(member: ObjectMember, component: Component, returning: Returning): void {
+    const running = this.#tryReturn(member, component)
+      .then(() => this.#returning.delete(member))
+      .catch((error: unknown) => {
+        if (isFenced(error)) this.#volume.stop("not-owner");
+        returning.running = undefined;
+        returning.nextMs = this.#world.clock.nowMs() + returning.delayMs;
+        returning.delayMs = Math.min(2 * returning.delayMs, RETRY_MS_MAX);
+        this.#world.log.write("info", `a component did not catch up: ${errorText(error)}`, {
+          componentId: member.componentId,
+        });
+      });
+    returning.running = running.then(() => {});
+  }
+
+  async #tryReturn(member: ObjectMember, component: Component): Promise<void> {
+    const { componentId } = member;
+    const entry = this.#owner.record().components.find((one) => one.componentId === componentId);
+    if (entry?.state.kind !== "stale")
+      throw new CodedError({ code: "not-stale", message: "the record does not call it stale" });
+    const opening = await component.open(this.#volume.epoch);
+    member.component = component;
+    // A disk that went back in time holds less than the directory says.
+    const since = Math.min(entry.state.since, sinceOf(opening, entry.state.since));
+    const { clock, allocate } = this.#world;
+    const catchUp = new CatchUp(
+      {
+        legs: this.#legs,
+        volume: this.#volume,
+        epoch: this.#volume.epoch,
+        clock,
+        allocate,
+        traffic: this.#world.catchUp,
+        activate: (one) => this.#mark(one, { kind: "active" }),
+        onMismatch: (one, regions) => this.#mismatch(one, regions),
+        rules: {
+          isVerified: this.#rules.verifiesCatchUp,
+          isFilteredByRange: this.#rules.filtersByRange,
+        },
+      },
+      member,
+    );
+    await catchUp.run(since);
+    this.#event("component-active", "info", member, "has caught up");
+  }
+
+  #mismatch(member: ObjectMember, regions: readonly number[]): void {
+    const message = `differed from its mirrors in ${regions.length} regions, which were sent again`;
+    this.#event("copies-differed", "error", member, message);
+  }
+
+  /** Blocks of which one copy was bad and another good are written again. */
+  repair(firstBlock: number, endBlock: number): void {
+    for (let block = firstBlock; block < endBlock && this.#repairs.size < REPAIRS_MAX; block++)
+      this.#repairs.add(block);
+    if (this.#isStopped) return;
+    this.#repairing ??= this.#repairAll().finally(() => {
+      this.#repairing = undefined;
+    });
+  }
+
+  async #repairAll(): Promise<void> {
+    for (const block of this.#repairs) {
+      if (this.#isStopped) break;
+      this.#repairs.delete(block);
+      await this.#volume.rewrite(block);
+    }
+  }
+
+  #event(
+    kind: OwnerEvent["kind"],
+    level: OwnerEvent["level"],
+    member: LegMember,
+    what: string,
+  ): void {
+    const { objectId, name } = this.#owner.record();
+    const { componentId } = member;
+    const message = `component ${componentId} of ${name} ${what}`;
+    this.#world.addEvent({ kind, level, message, details: { objectId, componentId } });
+    this.#world.log.write(level, message, { event: kind });
+  }
+}
+
+/** What the component itself is sure to hold, if that is less than it should. */
+function sinceOf(
+  opening: { readonly committedSequence: number; readonly preparedSequence: number },
+  since: number,
+): number {
+  const isBehind = Math.max(opening.preparedSequence, opening.committedSequence) < since;
+  return isBehind ? opening.committedSequence : since;
+}
+
+function describe(fault: MemberFault): string {
+  if (fault === "unreachable") return "its host cannot be reached";
+  if (fault === "hung") return "its device does not answer";
+  if (fault === "no-space") return "its device is full";
+  return `its device has failed (${fault})`;
+}

@@ -1,0 +1,58 @@
+/** What an owner needs of the host that it runs on, and the rules that it keeps. */
+import type { Clock, Directory, DiskMemory, Log } from "../ports/index.ts";
+import type { Component } from "../store/index.ts";
+import type { ResyncTraffic } from "./catch-up.ts";
+
+/**
+ * What keeps data safe, one switch per rule. Production code leaves all of them on; trials take one
+ * out at a time, to see that they would find out.
+ */
+export interface OwnerRules {
+  /** A member that lacks a write is stale by compare-and-swap before the write is answered. */
+  readonly marksStaleFirst: boolean;
+  readonly settlesTail: boolean;
+  readonly verifiesCatchUp: boolean;
+  readonly filtersByRange: boolean;
+  /** A stale component takes part only when it has caught up. */
+  readonly excludesStale: boolean;
+}
+
+export const ALL_RULES: OwnerRules = {
+  marksStaleFirst: true,
+  settlesTail: true,
+  verifiesCatchUp: true,
+  filtersByRange: true,
+  excludesStale: true,
+};
+
+export interface OwnerWorld {
+  readonly directory: Directory;
+  readonly clusterId: string;
+  readonly hostId: string;
+  readonly log: Log;
+  readonly clock: Clock;
+  /** Memory for the targets of reads, that every device of this host can read into. */
+  readonly allocate: (lengthBytes: number) => DiskMemory;
+  /** The way to a component, undefined while there is none. */
+  readonly components: (componentId: string) => Component | undefined;
+  /** Whether it is on this host. */
+  readonly isNear: (componentId: string) => boolean;
+  /** Counts what returning components were sent. */
+  readonly catchUp: ResyncTraffic;
+  /** Something about the object that an operator should know. */
+  readonly addEvent: (event: OwnerEvent) => void;
+  readonly rules?: OwnerRules;
+  /** Makes a component larger, durably. Doing it twice changes nothing. */
+  readonly growComponent: (componentId: string, blockCount: number) => Promise<void>;
+  /** False once this host may have been replaced: nothing is read from then on. */
+  readonly isLeaseAlive: () => boolean;
+  /** Whether the host that the record names as owner may still be at work. */
+  readonly isHostAlive: (hostId: string) => Promise<boolean>;
+}
+
+export interface OwnerEvent {
+  readonly kind: "component-stale" | "component-active" | "copies-differed";
+  readonly level: "info" | "warning" | "error";
+  readonly message: string;
+  readonly details: Readonly<Record<string, string | number>>;
+}
