@@ -17,17 +17,20 @@ import type {
   LeaseId,
   MetadataStore,
 } from "../ports/index.ts";
-import { MetadataBatch } from "../ports/index.ts";
+import {
+  DIRECTORY_CONDITIONS_MAX,
+  DIRECTORY_KEY_LENGTH_MAX,
+  DIRECTORY_WRITES_MAX,
+  LEASE_TTL_MS_MAX,
+  LEASE_TTL_MS_MIN,
+  MetadataBatch,
+} from "../ports/index.ts";
 import { DirectoryRows } from "./directory-rows.ts";
 import type { DirectoryRow, LeaseRow } from "./directory-rows.ts";
 import { LeaseTable } from "./lease-table.ts";
 import { WatchHistory } from "./watch-history.ts";
 
 const HISTORY_EVENTS_MAX = 4096;
-const WRITES_MAX = 128;
-const KEY_LENGTH_MAX = 512;
-const LEASE_TTL_MS_MIN = 10;
-const LEASE_TTL_MS_MAX = 24 * 60 * 60 * 1000;
 
 export class EmbeddedDirectory implements Directory {
   readonly #rows: DirectoryRows;
@@ -83,6 +86,7 @@ export class EmbeddedDirectory implements Directory {
     writes: readonly DirectoryWrite[],
   ): Promise<DirectoryOutcome> {
     this.#checkOpen();
+    assert(conditions.length <= DIRECTORY_CONDITIONS_MAX, "too many conditions");
     checkWrites(writes);
     return this.#inTurn(async () => {
       for (const condition of conditions) {
@@ -251,11 +255,12 @@ function compareKeys(a: string, b: string): number {
 }
 
 function checkWrites(writes: readonly DirectoryWrite[]): void {
-  assert(writes.length <= WRITES_MAX, "too many writes in one transaction");
+  assert(writes.length <= DIRECTORY_WRITES_MAX, "too many writes in one transaction");
   const seen = new Set<string>();
   for (const write of writes) {
     assert(!seen.has(write.key), `${write.key} is written twice in one transaction`);
     seen.add(write.key);
-    assert(write.key.length > 0 && write.key.length <= KEY_LENGTH_MAX, "key length out of range");
+    const isInRange = write.key.length > 0 && write.key.length <= DIRECTORY_KEY_LENGTH_MAX;
+    assert(isInRange, "key length out of range");
   }
 }

@@ -70,6 +70,22 @@ export const errorCodes: Readonly<Record<string, ErrorCode>> = {
   ),
   "not-owner": row(503, "Another host owns the volume", "drystone volume show NAME"),
   "object-contended": row(409, "Somebody changes the same volume's record", "Try again"),
+  // The directory
+  "directory-unavailable": row(
+    503,
+    "The cluster's directory does not answer; nothing was changed",
+    "The message names its endpoints and what each said",
+  ),
+  "directory-outcome-unknown": row(
+    503,
+    "The directory did not say whether a change happened",
+    "Look at what the change was for, then try again",
+  ),
+  "directory-refused": row(
+    502,
+    "etcd refuses the host's requests",
+    "Check user, password and role in etcd",
+  ),
   // Addresses
   "address-in-use": row(
     409,

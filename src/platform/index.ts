@@ -11,3 +11,6 @@ export type { StreamNetworkOptions } from "./stream-network.ts";
 export { LmdbMetadataStore } from "./lmdb-metadata-store.ts";
 export type { MetadataOptions } from "./lmdb-metadata-store.ts";
 export { NativeDigests } from "./native-digests.ts";
+export { EtcdDirectory } from "./etcd-directory.ts";
+export type { EtcdClientOptions } from "./etcd-client.ts";
+export type { EtcdTls } from "./etcd-endpoint.ts";

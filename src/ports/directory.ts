@@ -3,6 +3,7 @@
  * for the whole store; a key's record carries the revision that last changed it.
  */
 export interface Directory {
+  /** Fails, as all calls do, with `directory-unavailable` while the directory is out of reach. */
   get(key: string): Promise<DirectoryRecord | undefined>;
   /** Records whose key starts with `prefix`, in key order, and the revision they were read at. */
   list(
@@ -10,7 +11,10 @@ export interface Directory {
   ): Promise<{ readonly records: readonly DirectoryRecord[]; readonly revision: number }>;
   /**
    * All writes or none: they happen iff every condition holds. `revision` 0 in a condition means
-   * that the key does not exist. Resolves once durable.
+   * that the key does not exist. Resolves once durable. Fails with `directory-unavailable` if
+   * nothing has happened or will, and with `directory-outcome-unknown` if that cannot be told: the
+   * writes may have happened or may happen later, once. Fails with `lease-ended` and does nothing
+   * if the lease of a write has ended.
    */
   transact(
     conditions: readonly DirectoryCondition[],
@@ -33,6 +37,14 @@ export interface Directory {
   revokeLease(lease: LeaseId): Promise<void>;
   close(): Promise<void>;
 }
+
+/** Of one transaction. */
+export const DIRECTORY_WRITES_MAX = 120;
+export const DIRECTORY_CONDITIONS_MAX = 120;
+export const DIRECTORY_KEY_LENGTH_MAX = 512;
+/** A lease lasts at least and at most so long. What is asked for may be rounded up to seconds. */
+export const LEASE_TTL_MS_MIN = 10;
+export const LEASE_TTL_MS_MAX: number = 24 * 60 * 60 * 1000;
 
 export type LeaseId = string;
 

@@ -1,6 +1,13 @@
 export type { Clock, Timer } from "./clock.ts";
 export { FINGERPRINT_BYTES } from "./digests.ts";
 export type { Digests } from "./digests.ts";
+export {
+  DIRECTORY_CONDITIONS_MAX,
+  DIRECTORY_KEY_LENGTH_MAX,
+  DIRECTORY_WRITES_MAX,
+  LEASE_TTL_MS_MAX,
+  LEASE_TTL_MS_MIN,
+} from "./directory.ts";
 export type {
   Directory,
   DirectoryCondition,

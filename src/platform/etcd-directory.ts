@@ -1,0 +1,211 @@
+/**
+ * The directory of a cluster with more than one host: etcd 3.4 or later, over its JSON gateway.
+ * Keys of the directory are keys of etcd. See docs/internals/directory.md for what is relied upon.
+ */
+import { Buffer } from "node:buffer";
+import { assert, CodedError } from "../base/index.ts";
+import {
+  DIRECTORY_CONDITIONS_MAX,
+  DIRECTORY_KEY_LENGTH_MAX,
+  DIRECTORY_WRITES_MAX,
+  LEASE_TTL_MS_MAX,
+  LEASE_TTL_MS_MIN,
+  METADATA_VALUE_BYTES_MAX,
+} from "../ports/index.ts";
+import type {
+  Directory,
+  DirectoryCondition,
+  DirectoryEvent,
+  DirectoryOutcome,
+  DirectoryRecord,
+  DirectoryWatch,
+  DirectoryWrite,
+  LeaseId,
+} from "../ports/index.ts";
+import { EtcdClient } from "./etcd-client.ts";
+import type { EtcdClientOptions } from "./etcd-client.ts";
+import {
+  EtcdTransactions,
+  GUARD_PREFIX,
+  grantLease,
+  isLeaseEnded,
+  keepAlive,
+} from "./etcd-transactions.ts";
+import { EtcdWatch } from "./etcd-watch.ts";
+import { EtcdRefusal, encodeText, prefixRange, recordOf } from "./etcd-wire.ts";
+
+const PAGE_RECORDS = 500;
+/** etcd takes requests of 1.5 MiB by default; this is what the values of one may have in all. */
+const VALUES_BYTES_MAX = 1024 * 1024;
+
+export class EtcdDirectory implements Directory {
+  readonly #client: EtcdClient;
+  readonly #transactions: EtcdTransactions;
+  readonly #watches = new Set<EtcdWatch>();
+  readonly #underWay = new Set<Promise<unknown>>();
+  #ended: CodedError | undefined;
+
+  /** Fails with `address-invalid`. Connects when it is first used. */
+  constructor(options: EtcdClientOptions) {
+    this.#client = new EtcdClient(options);
+    this.#transactions = new EtcdTransactions(this.#client);
+  }
+
+  async get(key: string): Promise<DirectoryRecord | undefined> {
+    this.#check(key);
+    const answer = await this.#client.call("kv/range", { key: encodeText(key) });
+    const [kv] = answer.children("kvs");
+    return kv && recordOf(kv);
+  }
+
+  /** In the order of the keys' bytes. */
+  async list(prefix: string): Promise<{
+    readonly records: readonly DirectoryRecord[];
+    readonly revision: number;
+  }> {
+    this.#checkOpen();
+    for (;;) {
+      try {
+        return await this.#listAtOneRevision(prefix);
+      } catch (error) {
+        // So much has been written meanwhile that the revision of the first page is compacted.
+        const isCompacted = error instanceof CodedError && /compacted/.test(error.message);
+        if (!isCompacted) throw error;
+      }
+    }
+  }
+
+  async transact(
+    conditions: readonly DirectoryCondition[],
+    writes: readonly DirectoryWrite[],
+  ): Promise<DirectoryOutcome> {
+    assert(conditions.length <= DIRECTORY_CONDITIONS_MAX, "too many conditions");
+    for (const { key } of conditions) this.#check(key);
+    this.#checkWrites(writes);
+    const transaction = this.#transactions.run(conditions, writes);
+    this.#underWay.add(transaction);
+    try {
+      return await transaction;
+    } finally {
+      this.#underWay.delete(transaction);
+    }
+  }
+
+  watch(
+    prefix: string,
+    fromRevision: number,
+    onEvent: (event: DirectoryEvent) => void,
+    onLost: () => void,
+  ): DirectoryWatch {
+    this.#checkOpen();
+    assert(Number.isSafeInteger(fromRevision) && fromRevision > 0, "revisions start at 1");
+    const watch = new EtcdWatch({
+      client: this.#client,
+      prefix,
+      fromRevision,
+      isHidden,
+      onEvent,
+      onLost,
+      onOver: () => this.#watches.delete(watch),
+    });
+    this.#watches.add(watch);
+    return watch;
+  }
+
+  /** In whole seconds, rounded up; etcd gives at least 1.5 of its election time-outs. */
+  async grantLease(ttlMs: number): Promise<LeaseId> {
+    this.#checkOpen();
+    if (!Number.isFinite(ttlMs) || ttlMs < LEASE_TTL_MS_MIN || ttlMs > LEASE_TTL_MS_MAX)
+      throw new CodedError({
+        code: "lease-ttl-invalid",
+        message: `a lease cannot last ${ttlMs} ms: from ${LEASE_TTL_MS_MIN} to ${LEASE_TTL_MS_MAX}`,
+      });
+    return (await grantLease(this.#client, Math.ceil(ttlMs / 1000))).id;
+  }
+
+  async keepAlive(lease: LeaseId): Promise<number> {
+    this.#checkOpen();
+    return await keepAlive(this.#client, lease);
+  }
+
+  async revokeLease(lease: LeaseId): Promise<void> {
+    this.#checkOpen();
+    try {
+      await this.#client.call("lease/revoke", { ID: lease });
+    } catch (error) {
+      const cause = error instanceof CodedError ? error.cause : undefined;
+      if (!(cause instanceof EtcdRefusal && isLeaseEnded(cause))) throw error;
+    }
+  }
+
+  /** Waits for transactions under way; other calls fail with `directory-closed`. */
+  async close(): Promise<void> {
+    if (this.#ended !== undefined) return;
+    this.#ended = new CodedError({
+      code: "directory-closed",
+      message: "the directory is closed",
+    });
+    for (const watch of this.#watches) watch.cancel();
+    await Promise.allSettled(this.#underWay);
+    await this.#transactions.close();
+    this.#client.close();
+  }
+
+  async #listAtOneRevision(prefix: string): Promise<{
+    readonly records: readonly DirectoryRecord[];
+    readonly revision: number;
+  }> {
+    const range = prefixRange(prefix);
+    const records: DirectoryRecord[] = [];
+    let key = range.key;
+    let revision = 0;
+    for (;;) {
+      const answer = await this.#client.call("kv/range", {
+        ...range,
+        key,
+        limit: String(PAGE_RECORDS),
+        ...(revision > 0 && { revision: String(revision) }),
+      });
+      if (revision === 0) revision = answer.child("header").integer("revision");
+      const page = answer.children("kvs").map(recordOf);
+      for (const record of page) if (!isHidden(record.key)) records.push(record);
+      const last = page.at(-1);
+      if (!answer.flag("more") || last === undefined) return { records, revision };
+      key = encodeText(`${last.key}\0`);
+    }
+  }
+
+  #checkWrites(writes: readonly DirectoryWrite[]): void {
+    assert(writes.length <= DIRECTORY_WRITES_MAX, "too many writes in one transaction");
+    const seen = new Set<string>();
+    let sizeBytes = 0;
+    for (const write of writes) {
+      this.#check(write.key);
+      assert(!seen.has(write.key), `${write.key} is written twice in one transaction`);
+      seen.add(write.key);
+      if (write.kind === "delete") continue;
+      const valueBytes = Buffer.byteLength(write.value, "utf8");
+      sizeBytes += valueBytes;
+      if (valueBytes > METADATA_VALUE_BYTES_MAX || sizeBytes > VALUES_BYTES_MAX)
+        throw new CodedError({
+          code: "directory-value-too-long",
+          message: `the value of ${write.key} is too long: ${valueBytes} bytes`,
+          hint: `a value has at most ${METADATA_VALUE_BYTES_MAX} bytes, those of one transaction at most ${VALUES_BYTES_MAX}`,
+        });
+    }
+  }
+
+  #check(key: string): void {
+    this.#checkOpen();
+    const isInRange = key.length > 0 && key.length <= DIRECTORY_KEY_LENGTH_MAX;
+    assert(isInRange && !isHidden(key), "key length out of range, or a guard");
+  }
+
+  #checkOpen(): void {
+    if (this.#ended !== undefined) throw this.#ended;
+  }
+}
+
+function isHidden(key: string): boolean {
+  return key.startsWith(GUARD_PREFIX);
+}
