@@ -13,6 +13,11 @@ import type { EtcdFields } from "./etcd-wire.ts";
 const REQUEST_TIMEOUT_MS = 2000;
 const CALL_TIMEOUT_MS = 10_000;
 const PROBE_INTERVAL_MS = 2000;
+/**
+ * What the last attempt of a call has at least, past the deadline if need be: a shorter one would
+ * say "no answer" of an endpoint that was not given the time for one.
+ */
+const ATTEMPT_MS_MIN = 200;
 /** Between two rounds over all endpoints. */
 const PAUSE_MS_MIN = 50;
 const PAUSE_MS_MAX = 500;
@@ -26,7 +31,7 @@ export interface EtcdClientOptions {
   readonly credentials?: { readonly user: string; readonly password: string };
   /** How long one endpoint may take to answer before another is asked. Default: 2 s. */
   readonly requestTimeoutMs?: number;
-  /** How long a call may take in all. Default: 10 s. */
+  /** How long a call may take in all, give or take 200 ms. Default: 10 s. */
   readonly callTimeoutMs?: number;
   /** Of endpoints that failed or hold streams. Default: 2 s. */
   readonly probeIntervalMs?: number;
@@ -111,7 +116,7 @@ export class EtcdClient {
     deadlineMs: number,
   ): Promise<EtcdFields> {
     const timeoutMs = (): number =>
-      Math.max(1, Math.min(this.requestTimeoutMs, deadlineMs - performance.now()));
+      Math.min(this.requestTimeoutMs, Math.max(ATTEMPT_MS_MIN, deadlineMs - performance.now()));
     for (let isAgain = false; ; isAgain = true) {
       const token = await this.#tokenFor(endpoint, timeoutMs());
       try {
