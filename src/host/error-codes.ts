@@ -86,6 +86,16 @@ export const errorCodes: Readonly<Record<string, ErrorCode>> = {
     "etcd refuses the host's requests",
     "Check user, password and role in etcd",
   ),
+  "etcd-missing": row(
+    500,
+    "The program etcd cannot be started on this host",
+    "Install the package etcd-server",
+  ),
+  "etcd-unhealthy": row(
+    503,
+    "The etcd that this host runs does not serve",
+    "The message has what etcd said last",
+  ),
   // Addresses
   "address-in-use": row(
     409,

@@ -14,3 +14,5 @@ export { NativeDigests } from "./native-digests.ts";
 export { EtcdDirectory } from "./etcd-directory.ts";
 export type { EtcdClientOptions } from "./etcd-client.ts";
 export type { EtcdTls } from "./etcd-endpoint.ts";
+export { EtcdServer } from "./etcd-server.ts";
+export type { EtcdServerOptions, EtcdServerTls } from "./etcd-server.ts";

@@ -1,4 +1,5 @@
 /** An authority and certificates of a test, made by openssl(1). */
+import { execFileSync } from "node:child_process";
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { runTool } from "./process.ts";
@@ -8,6 +9,16 @@ export interface Certificate {
   readonly keyPath: string;
   readonly certificatePem: string;
   readonly keyPem: string;
+}
+
+/** Why no certificates can be made here, if they cannot. */
+export function opensslMissing(): string | undefined {
+  try {
+    execFileSync("openssl", ["version"], { stdio: "pipe" });
+    return undefined;
+  } catch {
+    return "openssl is not installed";
+  }
 }
 
 export class Authority {

@@ -1,27 +1,17 @@
 /** The directory on an etcd that wants certificates, a user and a password. */
 import assert from "node:assert/strict";
-import { execFileSync } from "node:child_process";
 import { mkdtempSync, rmSync } from "node:fs";
 import { test } from "node:test";
 import type { TestContext } from "node:test";
 import { EtcdDirectory } from "../../src/platform/index.ts";
 import type { EtcdClientOptions } from "../../src/platform/index.ts";
 import type { DirectoryEvent } from "../../src/ports/index.ts";
-import { Authority } from "./certificates.ts";
+import { Authority, opensslMissing } from "./certificates.ts";
 import { EtcdCluster, etcdMissing } from "./etcd.ts";
 
 const missing = etcdMissing() ?? opensslMissing();
 const options = missing === undefined ? { timeout: 60_000 } : { skip: missing };
 const KEY = "/drystone/test/a";
-
-function opensslMissing(): string | undefined {
-  try {
-    execFileSync("openssl", ["version"], { stdio: "pipe" });
-    return undefined;
-  } catch {
-    return "openssl is not installed";
-  }
-}
 
 function open(context: TestContext, clientOptions: EtcdClientOptions): EtcdDirectory {
   const directory = new EtcdDirectory(clientOptions);
