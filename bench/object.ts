@@ -9,6 +9,7 @@ import { ObjectLayout } from "../src/object/object-layout.ts";
 import { ObjectVolume } from "../src/object/object-volume.ts";
 import type { DiskMemory } from "../src/ports/index.ts";
 import type {
+  BlockRun,
   ComponentDone,
   ComponentIo,
   ComponentOpening,
@@ -42,7 +43,9 @@ class IdleComponent implements ComponentIo {
   }
 
   commit(): void {}
-  extents(): void {}
+  async extents(): Promise<readonly BlockRun[]> {
+    return [];
+  }
   onRoom(): void {}
   submit(): void {}
 

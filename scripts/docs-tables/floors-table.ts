@@ -11,6 +11,8 @@ const PURPOSE: ReadonlyMap<string, string> = new Map([
   ["store", "one device: journal, maps, block store, destage, scrub"],
   ["cluster", "the records of the directory: hosts, objects, volumes"],
   ["object", "one object: its tree, its owner, its transactions"],
+  ["link", "messages between hosts: one link to each, calls, death detection"],
+  ["plane", "one host's part in the cluster: components for others, volumes, membership"],
   ["frontend", "how clients reach a volume: NBD"],
   ["platform", "the ports on Node and Linux"],
   ["sim", "the ports in one deterministic process, with faults"],

@@ -46,6 +46,11 @@ export const errorCodes: Readonly<Record<string, ErrorCode>> = {
     "drystone volume list shows what is",
   ),
   "host-unknown": row(404, "No host has this name", "drystone host list"),
+  "host-unreachable": row(
+    503,
+    "A host cannot be reached over the storage network",
+    "drystone host list shows which hosts are up; check cables and firewalls between them",
+  ),
   "device-unknown": row(404, "No device has this id", "drystone device list"),
   // Volumes
   "policy-unsatisfiable": row(

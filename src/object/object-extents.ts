@@ -1,73 +1,77 @@
-/** What of a volume is data and what is not, told by its first leg, in order and merged. */
-import { assert, assertDefined, BLOCK_SIZE_BYTES } from "../base/index.ts";
+/** What of a volume is data and what is not, told by the nearest leg, in order and merged. */
+import { assert, BLOCK_SIZE_BYTES, CodedError } from "../base/index.ts";
 import type { BlockRun } from "../store/index.ts";
 import type { Legs } from "./legs.ts";
 import type { Extent } from "./volume-io.ts";
 
-export function visitExtents(
+/** Fails with `unreachable`. */
+export async function collectExtents(
   legs: Legs,
   offset: number,
   lengthBytes: number,
-  visit: (extent: Extent) => boolean,
-): void {
-  if (lengthBytes === 0) return;
-  const merger = new ExtentMerger(offset, offset + lengthBytes, visit);
+  extentsMax: number,
+): Promise<readonly Extent[]> {
+  assert(lengthBytes > 0 && extentsMax > 0, "a range has extents");
+  const list = new ExtentList(offset, offset + lengthBytes);
   const end = Math.ceil((offset + lengthBytes) / BLOCK_SIZE_BYTES);
   let block = Math.floor(offset / BLOCK_SIZE_BYTES);
-  while (block < end && !merger.isStopped) {
-    const leg = assertDefined(legs.readableLeg(block, 0), "every block has an active member");
+  while (block < end && list.count <= extentsMax) {
     const count = Math.min(end - block, legs.runBlocks(block));
-    const componentBlock = leg.layout.componentBlockOf(block);
-    const shift = block - componentBlock;
-    const component = assertDefined(leg.memberAt(block).component, "an active member is there");
-    component.extents(componentBlock, count, (run) => merger.add(run, shift));
-    block += count;
+    const runs = await runsAt(legs, block, count, extentsMax + 1 - list.count);
+    for (const run of runs) {
+      list.add(run.kind, block, run.blockCount);
+      block += run.blockCount;
+    }
+    if (runs.length === 0) break;
   }
-  merger.finish();
+  return list.first(extentsMax);
+}
+
+async function runsAt(
+  legs: Legs,
+  block: number,
+  count: number,
+  runsMax: number,
+): Promise<readonly BlockRun[]> {
+  for (let attempt = 0; ; attempt++) {
+    const leg = legs.readableLeg(block, attempt);
+    const component = leg?.memberAt(block).component;
+    if (leg === undefined || component === undefined)
+      throw new CodedError({ code: "unreachable", message: "no copy can be asked for extents" });
+    try {
+      return await component.extents(leg.layout.componentBlockOf(block), count, runsMax);
+    } catch (error) {
+      if (!(error instanceof CodedError)) throw error;
+    }
+  }
 }
 
 /** Joins neighbours of one kind and cuts at the ends of the range that was asked for. */
-class ExtentMerger {
+class ExtentList {
   readonly #start: number;
   readonly #end: number;
-  readonly #visit: (extent: Extent) => boolean;
-  #kind: Extent["kind"] | undefined = undefined;
-  #from: number;
-  #to: number;
-  isStopped = false;
+  readonly #extents: { kind: Extent["kind"]; offset: number; lengthBytes: number }[] = [];
 
-  constructor(start: number, end: number, visit: (extent: Extent) => boolean) {
+  constructor(start: number, end: number) {
     this.#start = start;
     this.#end = end;
-    this.#visit = visit;
-    this.#from = start;
-    this.#to = start;
   }
 
-  /** `shift` leads from blocks of the component to blocks of the object. */
-  add(run: BlockRun, shift: number): boolean {
-    const from = Math.max((run.blockIndex + shift) * BLOCK_SIZE_BYTES, this.#start);
-    const to = Math.min((run.blockIndex + shift + run.blockCount) * BLOCK_SIZE_BYTES, this.#end);
-    assert(from === this.#to && to > from, "runs of a component have gaps");
-    if (run.kind !== this.#kind) {
-      if (!this.#emit()) return false;
-      this.#kind = run.kind;
-      this.#from = from;
-    }
-    this.#to = to;
-    return true;
+  get count(): number {
+    return this.#extents.length;
   }
 
-  finish(): void {
-    if (this.isStopped) return;
-    assert(this.#to === this.#end, "the runs of a component end early");
-    this.#emit();
+  add(kind: Extent["kind"], block: number, blockCount: number): void {
+    const from = Math.max(block * BLOCK_SIZE_BYTES, this.#start);
+    const to = Math.min((block + blockCount) * BLOCK_SIZE_BYTES, this.#end);
+    const last = this.#extents.at(-1);
+    assert(to > from, "a run lies in the range");
+    assert(from === (last === undefined ? this.#start : last.offset + last.lengthBytes), "a gap");
+    if (last?.kind === kind) last.lengthBytes += to - from;
+    else this.#extents.push({ kind, offset: from, lengthBytes: to - from });
   }
 
-  #emit(): boolean {
-    if (this.#kind === undefined || this.#from === this.#to) return true;
-    const lengthBytes = this.#to - this.#from;
-    this.isStopped = !this.#visit({ kind: this.#kind, offset: this.#from, lengthBytes });
-    return !this.isStopped;
+  first(extentsMax: number): readonly Extent[] {
+    return this.#extents.slice(0, extentsMax);
   }
 }

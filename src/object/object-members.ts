@@ -4,7 +4,7 @@
  * change the record by compare-and-swap, so an owner that was replaced learns it here at the
  * latest.
  */
-import { BLOCK_SIZE_BYTES, CodedError, errorText } from "../base/index.ts";
+import { assertDefined, BLOCK_SIZE_BYTES, CodedError, errorText } from "../base/index.ts";
 import type { ComponentState, ObjectRecord } from "../cluster/index.ts";
 import type { Timer } from "../ports/index.ts";
 import type { Component } from "../store/index.ts";
@@ -136,9 +136,15 @@ export class ObjectMembers {
         this.#returning.set(member, returning);
       }
       if (returning.running !== undefined || nowMs < returning.nextMs) continue;
-      const component = this.#world.components(member.componentId);
+      const component = this.#world.components(member.componentId, this.#hostOf(member));
       if (component !== undefined) this.#return(member, component, returning);
     }
+  }
+
+  #hostOf(member: ObjectMember): string {
+    const { components } = this.#owner.record();
+    const entry = components.find(({ componentId }) => componentId === member.componentId);
+    return assertDefined(entry, "a member has an entry in the record").hostId;
   }
 
   #return(member: ObjectMember, component: Component, returning: Returning): void {

@@ -40,7 +40,7 @@ export async function openComponents(
   const missing: string[] = [];
   await Promise.all(
     record.components.map(async ({ componentId, hostId }) => {
-      const component = world.components(componentId);
+      const component = world.components(componentId, hostId);
       if (component === undefined) {
         missing.push(`component ${componentId} on host ${hostId} cannot be reached`);
         return;

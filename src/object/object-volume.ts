@@ -5,7 +5,7 @@
  * legs, and is answered when all of them hold it durably. A read locks too, so it never sees a
  * write under way.
  */
-import { assert, BLOCK_SIZE_BYTES, SECTOR_SIZE_BYTES } from "../base/index.ts";
+import { assert, BLOCK_SIZE_BYTES, CodedError, SECTOR_SIZE_BYTES } from "../base/index.ts";
 import type { DiskMemory } from "../ports/index.ts";
 import type { ComponentFault } from "../store/index.ts";
 import { AnswerQueue } from "./answer-queue.ts";
@@ -13,7 +13,7 @@ import { BlockReader } from "./block-reader.ts";
 import { RequestTable } from "./io-request.ts";
 import type { IoKind, IoRequest } from "./io-request.ts";
 import type { LegMember, Legs } from "./legs.ts";
-import { visitExtents } from "./object-extents.ts";
+import { collectExtents } from "./object-extents.ts";
 import {
   completeRead,
   copyPayload,
@@ -214,9 +214,16 @@ export class ObjectVolume implements VolumeIo {
     this.#flushes.push(request);
   }
 
-  extents(offset: number, lengthBytes: number, visit: (extent: Extent) => boolean): void {
+  async extents(
+    offset: number,
+    lengthBytes: number,
+    extentsMax: number,
+  ): Promise<readonly Extent[]> {
     this.#checkRange(offset, lengthBytes);
-    visitExtents(this.#legs, offset, lengthBytes, visit);
+    const refusal = this.#stopFault ?? (this.#isClosing ? "shutting-down" : undefined);
+    if (refusal !== undefined)
+      throw new CodedError({ code: refusal, message: "the volume is not served here" });
+    return await collectExtents(this.#legs, offset, lengthBytes, extentsMax);
   }
 
   hasRoom(): boolean {

@@ -34,7 +34,7 @@ export interface OwnerWorld {
   /** Memory for the targets of reads, that every device of this host can read into. */
   readonly allocate: (lengthBytes: number) => DiskMemory;
   /** The way to a component, undefined while there is none. */
-  readonly components: (componentId: string) => Component | undefined;
+  readonly components: (componentId: string, hostId: string) => Component | undefined;
   /** Whether it is on this host. */
   readonly isNear: (componentId: string) => boolean;
   /** Counts what returning components were sent. */

@@ -50,9 +50,11 @@ export interface VolumeIo {
   /** Completes when every write, discard and zeroing called before has been answered. */
   flush(done: IoDone, token: number): void;
   /**
-   * Visits the range as extents in order, merged, without gaps, until the visitor returns false.
+   * Extents of the range, in order, merged, without gaps, from its beginning on: at least one and
+   * at most `extentsMax`, which may cover a part of the range only. Fails with the code of an
+   * IoFault.
    */
-  extents(offset: number, lengthBytes: number, visit: (extent: Extent) => boolean): void;
+  extents(offset: number, lengthBytes: number, extentsMax: number): Promise<readonly Extent[]>;
   /**
    * False while the volume holds more copies of waiting writes than it wants to: a front end stops
    * reading from its clients until `onRoom`. What is called all the same is still taken.

@@ -37,8 +37,11 @@ export interface ComponentIo {
     done: ComponentDone,
     token: number,
   ): void;
-  /** Visits runs of blocks of one kind in order until the visitor returns false. */
-  extents(blockIndex: number, blockCount: number, visit: (run: BlockRun) => boolean): void;
+  /**
+   * Runs of blocks of one kind, in order and merged, from the first block on: at most `runsMax`,
+   * which may cover a part of the range only.
+   */
+  extents(blockIndex: number, blockCount: number, runsMax: number): Promise<readonly BlockRun[]>;
   /** Called once after a refused `prepare`, when it is worth trying again. */
   onRoom(callback: () => void): void;
   /** Starts journal and device I/O for everything called in this turn. */

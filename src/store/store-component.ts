@@ -57,6 +57,8 @@ export interface ComponentHost {
 
 /** A commit that no record has carried is journalled by itself after this many transactions. */
 const SILENT_COMMIT_DISTANCE = 4096;
+/** Blocks that one look at extents goes through: 1 GiB. */
+const EXTENT_BLOCKS_MAX = 262_144;
 const NO_WAITER: JournalWaiter = { recordDurable: () => {} };
 
 const RECORD_KINDS = { data: RECORD_DATA, zero: RECORD_ZERO, discard: RECORD_DISCARD } as const;
@@ -245,19 +247,25 @@ export class StoreComponent implements Component, JournalWaiter {
     this.#host.reader.read(this.info, { target, targetAt, blockIndex, blockCount }, done, token);
   }
 
-  extents(blockIndex: number, blockCount: number, visit: (run: BlockRun) => boolean): void {
+  async extents(
+    blockIndex: number,
+    blockCount: number,
+    runsMax: number,
+  ): Promise<readonly BlockRun[]> {
     assert(blockIndex + blockCount <= this.info.blockCount, "range beyond component");
-    const end = blockIndex + blockCount;
+    const runs: BlockRun[] = [];
+    const end = Math.min(blockIndex + blockCount, blockIndex + EXTENT_BLOCKS_MAX);
     let kind = this.#kindOf(blockIndex);
     let start = blockIndex;
-    for (let block = blockIndex + 1; block < end; block++) {
+    for (let block = blockIndex + 1; block < end && runs.length < runsMax; block++) {
       const next = this.#kindOf(block);
       if (next === kind) continue;
-      if (!visit({ kind, blockIndex: start, blockCount: block - start })) return;
+      runs.push({ kind, blockIndex: start, blockCount: block - start });
       kind = next;
       start = block;
     }
-    visit({ kind, blockIndex: start, blockCount: end - start });
+    if (runs.length < runsMax) runs.push({ kind, blockIndex: start, blockCount: end - start });
+    return runs;
   }
 
   #kindOf(blockIndex: number): BlockRun["kind"] {

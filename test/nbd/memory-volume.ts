@@ -134,7 +134,12 @@ export class MemoryVolume implements VolumeIo {
     this.#finish(done, token, this.#note("flush", 0, 0));
   }
 
-  extents(offset: number, lengthBytes: number, visit: (extent: Extent) => boolean): void {
+  async extents(
+    offset: number,
+    lengthBytes: number,
+    extentsMax: number,
+  ): Promise<readonly Extent[]> {
+    const found: Extent[] = [];
     this.#check(lengthBytes, offset);
     const end = offset + lengthBytes;
     let from = offset;
@@ -143,9 +148,11 @@ export class MemoryVolume implements VolumeIo {
       let block = Math.floor(from / BLOCK_BYTES) + 1;
       while (block * BLOCK_BYTES < end && this.#kinds[block] === kind) block++;
       const to = Math.min(end, block * BLOCK_BYTES);
-      if (!visit({ kind: KINDS[kind]!, offset: from, lengthBytes: to - from })) return;
+      if (found.length === extentsMax) break;
+      found.push({ kind: KINDS[kind]!, offset: from, lengthBytes: to - from });
       from = to;
     }
+    return found;
   }
 
   hasRoom(): boolean {

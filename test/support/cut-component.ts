@@ -117,8 +117,8 @@ export class CutComponent implements Component {
     });
   }
 
-  extents(blockIndex: number, blockCount: number, visit: (run: BlockRun) => boolean): void {
-    this.#far.extents(blockIndex, blockCount, visit);
+  extents(blockIndex: number, blockCount: number, runsMax: number): Promise<readonly BlockRun[]> {
+    return this.#call((component) => component.extents(blockIndex, blockCount, runsMax));
   }
 
   onRoom(callback: () => void): void {

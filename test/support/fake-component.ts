@@ -170,14 +170,20 @@ export class FakeComponent implements Component {
     else this.#called.push(finish);
   }
 
-  extents(blockIndex: number, blockCount: number, visit: (run: BlockRun) => boolean): void {
-    for (let at = blockIndex; at < blockIndex + blockCount;) {
+  async extents(
+    blockIndex: number,
+    blockCount: number,
+    runsMax: number,
+  ): Promise<readonly BlockRun[]> {
+    const runs: BlockRun[] = [];
+    for (let at = blockIndex; at < blockIndex + blockCount && runs.length < runsMax;) {
       const kind = this.#kindOf(at);
       let end = at + 1;
       while (end < blockIndex + blockCount && this.#kindOf(end) === kind) end++;
-      if (!visit({ kind, blockIndex: at, blockCount: end - at })) return;
+      runs.push({ kind, blockIndex: at, blockCount: end - at });
       at = end;
     }
+    return runs;
   }
 
   async changes(request: ChangesRequest): Promise<ChangeBatch> {

@@ -3,7 +3,8 @@
  * memory it was read into, with its chunk headers written into the bytes around it, so nothing is
  * copied.
  */
-import type { VolumeIo } from "../../object/index.ts";
+import { assert } from "../../base/index.ts";
+import type { Extent } from "../../object/index.ts";
 import type { ByteStream } from "../../ports/index.ts";
 import { setU16, setU32, setU64 } from "./big-endian.ts";
 import type { ReadMemory } from "./read-memory.ts";
@@ -29,7 +30,7 @@ import { ZeroRuns } from "./zero-runs.ts";
 
 /** Bytes of a block of read memory that a block status reply may take. */
 export const EXTENTS_DATA_BYTES = 4096;
-const EXTENTS_MAX = EXTENTS_DATA_BYTES / EXTENT_DESCRIPTOR_BYTES;
+export const EXTENTS_MAX: number = EXTENTS_DATA_BYTES / EXTENT_DESCRIPTOR_BYTES;
 const NOT_REPORTED = -1;
 const EXTENT_FLAGS = {
   data: 0,
@@ -119,18 +120,17 @@ export class ReplyWriter {
     this.#send(slot, start, start + this.#slots.lengthBytes[slot]!, slot);
   }
 
-  /** Extents from the slot's offset on, as many as fit, at most one if `onlyOne`. */
-  blockStatus(slot: number, volume: VolumeIo, onlyOne: boolean): void {
+  /** Extents from the slot's offset on, as many as fit. */
+  blockStatus(slot: number, extents: readonly Extent[]): void {
+    assert(extents.length > 0 && extents.length <= EXTENTS_MAX, "a reply has room for extents");
     const { bytes } = this.#memory.memory;
     const first = this.#memory.dataAt(this.#slots.page[slot]!);
-    const extentsMax = onlyOne ? 1 : EXTENTS_MAX;
     let at = first;
-    volume.extents(this.#slots.offset[slot]!, this.#slots.lengthBytes[slot]!, (extent) => {
+    for (const extent of extents) {
       setU32(bytes, at, extent.lengthBytes);
       setU32(bytes, at + 4, EXTENT_FLAGS[extent.kind]);
       at += EXTENT_DESCRIPTOR_BYTES;
-      return at < first + extentsMax * EXTENT_DESCRIPTOR_BYTES;
-    });
+    }
     const start = first - CHUNK_HEADER_BYTES - 4;
     const payloadBytes = 4 + at - first;
     this.#chunkHeader(start, slot, bytes, ChunkFlag.done, ChunkType.blockStatus, payloadBytes);

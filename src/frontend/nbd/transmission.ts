@@ -5,15 +5,15 @@
  * client can make grow has a limit: requests in flight, memory for replies, bytes of writes. At a
  * limit `consume` stops, and the rest stays in the socket.
  */
-import { assert } from "../../base/index.ts";
-import type { IoFault, VolumeIo } from "../../object/index.ts";
+import { assert, CodedError, errorText } from "../../base/index.ts";
+import type { Extent, IoFault, VolumeIo } from "../../object/index.ts";
 import type { ByteStream } from "../../ports/index.ts";
 import { faultErrno, requestErrno } from "./command-rules.ts";
 import type { NbdRequest } from "./command-rules.ts";
 import { LongRead } from "./long-read.ts";
 import { READ_PIECE_BYTES_MAX } from "./read-memory.ts";
 import type { ReadMemory } from "./read-memory.ts";
-import { EXTENTS_DATA_BYTES, ReplyWriter } from "./reply-writer.ts";
+import { EXTENTS_DATA_BYTES, EXTENTS_MAX, ReplyWriter } from "./reply-writer.ts";
 import { RequestParser } from "./request-parser.ts";
 import type { Admission, RequestHandler } from "./request-parser.ts";
 import { REQUESTS_IN_FLIGHT_MAX, RequestSlots } from "./request-slots.ts";
@@ -252,8 +252,7 @@ export class Transmission implements RequestHandler {
     if (command === Command.read) this.#startRead(slot, lengthBytes, offset);
     else if (command === Command.blockStatus) {
       const onlyOne = (flags & CommandFlag.requestOne) !== 0;
-      this.#replies.blockStatus(slot, this.#volume, onlyOne);
-      this.#unanswered--;
+      this.#startStatus(slot, offset, lengthBytes, onlyOne ? 1 : EXTENTS_MAX);
     } else if (command === Command.flush) {
       this.#countPart(slot);
       this.#volume.flush(this.#done, slot);
@@ -267,6 +266,33 @@ export class Transmission implements RequestHandler {
       const keepAllocated = (flags & CommandFlag.noHole) !== 0;
       this.#volume.writeZeroes(offset, lengthBytes, keepAllocated, this.#done, slot);
     }
+  }
+
+  #startStatus(slot: number, offset: number, lengthBytes: number, extentsMax: number): void {
+    this.#volumeRequests++;
+    this.#volume.extents(offset, lengthBytes, extentsMax).then(
+      (extents) => this.#statusDone(slot, extents),
+      (error: unknown) => this.#statusFailed(slot, error),
+    );
+  }
+
+  #statusDone(slot: number, extents: readonly Extent[]): void {
+    this.#volumeRequests--;
+    if (this.#phase === "gone") {
+      this.#reportIdle();
+      return;
+    }
+    assert(this.#phase !== "ended", "a connection ends after its last answer");
+    this.#replies.blockStatus(slot, extents);
+    this.#unanswered--;
+    this.#scheduleTurn();
+  }
+
+  #statusFailed(slot: number, error: unknown): void {
+    this.#volumeRequests--;
+    if (this.#phase === "gone") this.#reportIdle();
+    else if (error instanceof CodedError) this.#answer(slot, Errno.inputOutput);
+    else this.#owner.violation(`extents cannot be told: ${errorText(error)}`);
   }
 
   #startRead(slot: number, lengthBytes: number, offset: number): void {

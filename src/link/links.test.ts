@@ -1,0 +1,252 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { CodedError, Prng } from "../base/index.ts";
+import { decodeLinkHeader, encodeLinkHeader, LINK_HEADER_BYTES } from "../format/index.ts";
+import type { ByteStream } from "../ports/index.ts";
+import { NetworkFabric, SimLog, SimMachine, SimNetwork, Simulation } from "../sim/index.ts";
+import { FrameReader } from "./frame-reader.ts";
+import { Links } from "./links.ts";
+
+const PORT = 7401;
+
+interface Host {
+  readonly machine: SimMachine;
+  readonly network: SimNetwork;
+  readonly links: Links;
+  readonly log: SimLog;
+  readonly changes: string[];
+}
+
+const addressOf = (name: string): string => `10.0.0.${name}`;
+
+async function host(
+  fabric: NetworkFabric,
+  name: string,
+  options: { readonly clusterId?: string; readonly peers?: string } = {},
+): Promise<Host> {
+  const machine = new SimMachine(fabric.simulation);
+  const network = new SimNetwork(machine, fabric, [addressOf(name)]);
+  const log = new SimLog(machine.clock);
+  const links = new Links(
+    { network, clock: machine.clock, log },
+    {
+      clusterId: options.clusterId ?? "c1",
+      hostId: name,
+      incarnation: 1,
+      network: "storage",
+    },
+  );
+  const changes: string[] = [];
+  links.onChange((hostId, isUp) => changes.push(`${hostId} ${isUp ? "up" : "down"}`));
+  links.handle("echo", async ({ argument, payload }) => ({
+    result: argument,
+    payload: payload.slice(),
+  }));
+  links.handle("refuse", async () => {
+    throw new CodedError({ code: "too-late", message: "it is too late", hint: "come earlier" });
+  });
+  await links.listen({ kind: "tcp", host: addressOf(name), port: PORT });
+  links.setPeers(
+    Array.from(options.peers ?? "ab").map((peer) => ({
+      hostId: peer,
+      address: { kind: "tcp", host: addressOf(peer), port: PORT },
+    })),
+  );
+  return { machine, network, links, log, changes };
+}
+
+async function twoHosts(
+  work: (a: Host, b: Host, fabric: NetworkFabric) => Promise<void>,
+  seed = 1,
+): Promise<void> {
+  const simulation = new Simulation({ seed });
+  const fabric = new NetworkFabric(simulation);
+  await simulation.run(async () => {
+    const a = await host(fabric, "a");
+    const b = await host(fabric, "b");
+    await until(
+      simulation,
+      () => a.links.peer("b")?.isUp === true && b.links.peer("a")?.isUp === true,
+    );
+    await work(a, b, fabric);
+  });
+}
+
+async function until(simulation: Simulation, condition: () => boolean): Promise<void> {
+  for (let i = 0; i < 3000 && !condition(); i++)
+    await new Promise<void>((resolve) => void simulation.clock.after(10, resolve));
+  assert.ok(condition(), "it did not come");
+}
+
+const hasCode =
+  (code: string) =>
+  (error: unknown): boolean =>
+    error instanceof CodedError && error.code === code;
+
+test("calls go both ways over one link, with bytes, and faults cross word for word", async () => {
+  await twoHosts(async (a, b) => {
+    const payload = new Uint8Array(300_000).fill(7);
+    const answer = await a.links.call("b", "echo", { text: "käse", n: 1 }, { payload });
+    assert.deepEqual(answer.result, { text: "käse", n: 1 });
+    assert.deepEqual(answer.payload, payload);
+    const many = Array.from({ length: 200 }, (_, i) => b.links.call("a", "echo", i));
+    assert.deepEqual(
+      (await Promise.all(many)).map(({ result }) => result),
+      [...many.keys()],
+    );
+    await assert.rejects(a.links.call("b", "refuse", null), (error) => {
+      return hasCode("too-late")(error) && (error as CodedError).fault.hint === "come earlier";
+    });
+    await assert.rejects(a.links.call("b", "nothing", null), hasCode("method-unknown"));
+    await assert.rejects(a.links.call("z", "echo", null), hasCode("host-unreachable"));
+  });
+});
+
+test("silence ends a link within a bound, everything under way fails, and it heals", async () => {
+  await twoHosts(async (a, b, fabric) => {
+    const { simulation } = fabric;
+    b.links.handle("never", () => new Promise(() => {}));
+    const waiting = a.links.call("b", "never", null, { deadlineMs: 60_000 });
+    fabric.partition([addressOf("a")], [addressOf("b")]);
+    const begin = simulation.nowMs;
+    await assert.rejects(waiting, hasCode("host-unreachable"));
+    assert.ok(simulation.nowMs - begin < 2500, `${simulation.nowMs - begin} ms`);
+    await assert.rejects(a.links.call("b", "echo", 1), hasCode("host-unreachable"));
+    await until(simulation, () => b.links.peer("a")?.isUp === false);
+    assert.ok(!a.links.isProvenDead("b"), "silence proves nothing");
+    fabric.heal();
+    await until(simulation, () => a.links.peer("b")?.isUp === true);
+    assert.deepEqual(a.changes, ["b up", "b down", "b up"]);
+  });
+});
+
+test("a cut in one direction ends the link at both ends", async () => {
+  await twoHosts(async (a, b, fabric) => {
+    fabric.block(addressOf("b"), addressOf("a"));
+    await until(fabric.simulation, () => a.links.peer("b")?.isUp === false);
+    await until(fabric.simulation, () => b.links.peer("a")?.isUp === false);
+  });
+});
+
+test("a process that is gone is proven dead by its machine, on both sides of the order", async () => {
+  for (const [victim, other] of ["ab", "ba"]) {
+    await twoHosts(async (a, b, fabric) => {
+      const [dead, alive] = victim === "a" ? [a, b] : [b, a];
+      dead.network.kill();
+      await until(fabric.simulation, () => alive.links.peer(victim!)?.isUp === false);
+      await until(fabric.simulation, () => alive.links.isProvenDead(victim!));
+      assert.equal(other, victim === "a" ? "b" : "a");
+    });
+  }
+});
+
+test("delays and jitter of half a second are no reason to call anybody dead", async () => {
+  await twoHosts(async (a, b, fabric) => {
+    fabric.latency = { minMs: 1, maxMs: 500 };
+    await new Promise<void>((resolve) => void fabric.simulation.clock.after(3_600_000, resolve));
+    assert.deepEqual([a.changes, b.changes], [["b up"], ["a up"]]);
+    await a.links.close();
+    await b.links.close();
+  });
+});
+
+test("a host of another cluster is refused, and both sides say so", async () => {
+  const simulation = new Simulation({ seed: 2 });
+  const fabric = new NetworkFabric(simulation);
+  await simulation.run(async () => {
+    const a = await host(fabric, "a", { clusterId: "c1" });
+    const b = await host(fabric, "b", { clusterId: "c2" });
+    await until(simulation, () => /belongs to cluster c1/.test(a.links.peer("b")?.reason ?? ""));
+    assert.ok(b.log.lines.some(({ message }) => /belongs to cluster c1, not to c2/.test(message)));
+    assert.deepEqual([a.changes, b.changes], [[], []]);
+    await a.links.close();
+    await b.links.close();
+  });
+});
+
+test("a stranger is refused, and a host that is no peer any more is cut off", async () => {
+  await twoHosts(async (a, b, fabric) => {
+    const c = await host(fabric, "0", { peers: "ab" });
+    await until(fabric.simulation, () => /not a member/.test(c.links.peer("a")?.reason ?? ""));
+    b.links.setPeers([]);
+    await until(fabric.simulation, () => a.links.peer("b")?.isUp === false);
+    await c.links.close();
+  });
+});
+
+test("bytes that are no messages cost their own link and nothing else", async () => {
+  await twoHosts(async (a, b, fabric) => {
+    const machine = new SimMachine(fabric.simulation);
+    const network = new SimNetwork(machine, fabric, ["10.0.0.99"]);
+    const prng = new Prng(4);
+    for (let round = 0; round < 60; round++) {
+      const stream = await network.connect({ kind: "tcp", host: addressOf("b"), port: PORT });
+      let isClosed = false;
+      stream.start({
+        data: () => {},
+        written: () => {},
+        drained: () => {},
+        ended: () => void (isClosed = true),
+        closed: () => void (isClosed = true),
+      });
+      send(stream, prng);
+      await until(fabric.simulation, () => isClosed);
+    }
+    assert.deepEqual((await a.links.call("b", "echo", "well")).result, "well");
+    assert.deepEqual(b.changes, ["a up"]);
+  });
+});
+
+/** A hello that is damaged, cut, too long, or something else altogether. */
+function send(stream: ByteStream, prng: Prng): void {
+  const text = JSON.stringify({ clusterId: "c1", hostId: "x", incarnation: 1, network: "storage" });
+  const body = Uint8Array.from(text, (letter) => letter.charCodeAt(0));
+  const bytes = new Uint8Array(LINK_HEADER_BYTES + body.length);
+  const type = prng.pick([1, 1, 2, 6, 16, 18, 20, 4]);
+  encodeLinkHeader(bytes, 0, type, prng.chance(0.2) ? 2 ** 31 : body.length, prng.u32());
+  bytes.set(body, LINK_HEADER_BYTES);
+  if (type === 1 || prng.chance(0.5)) bytes[prng.below(bytes.length)]! ^= 1 << prng.below(8);
+  stream.write(bytes, -1);
+}
+
+test("a reader cuts messages out of pieces of any size", () => {
+  const prng = new Prng(7);
+  for (let round = 0; round < 200; round++) {
+    const sent: Uint8Array[] = [];
+    const all: number[] = [];
+    for (let i = 0; i < 20; i++) {
+      const body = new Uint8Array(prng.pick([0, 1, 7, 100, 5000]));
+      prng.fill(body);
+      const message = new Uint8Array(LINK_HEADER_BYTES + body.length);
+      encodeLinkHeader(message, 0, 6, body.length, i);
+      message.set(body, LINK_HEADER_BYTES);
+      sent.push(body);
+      all.push(...message);
+    }
+    const seen: Uint8Array[] = [];
+    const reader = new FrameReader((header, bytes, start, end) => {
+      assert.equal(header.requestId, seen.length);
+      seen.push(bytes.slice(start, end));
+    });
+    const stream = Uint8Array.from(all);
+    for (let at = 0; at < stream.length;) {
+      const length = prng.pick([1, 3, 19, 20, 21, 1000, 100_000]);
+      assert.equal(reader.push(stream.slice(at, at + length)), undefined);
+      at += length;
+    }
+    assert.deepEqual(seen, sent);
+  }
+});
+
+test("a header with any flipped bit is no header", () => {
+  const bytes = new Uint8Array(LINK_HEADER_BYTES);
+  encodeLinkHeader(bytes, 0, 16, 4096, 77);
+  const into = { type: 0, bodyBytes: 0, requestId: 0 };
+  assert.equal(decodeLinkHeader(bytes, 0, into), undefined);
+  assert.deepEqual(into, { type: 16, bodyBytes: 4096, requestId: 77 });
+  for (let bit = 0; bit < bytes.length * 8; bit++) {
+    bytes[bit >> 3]! ^= 1 << (bit & 7);
+    assert.notEqual(decodeLinkHeader(bytes, 0, into), undefined, `bit ${bit}`);
+    bytes[bit >> 3]! ^= 1 << (bit & 7);
+  }
+});

@@ -1,0 +1,340 @@
+/**
+ * The links of one host on one network: one to each other host, kept up for as long as that host is
+ * a peer. Of two hosts the one with the lower id dials, so there is one link and not two.
+ */
+import { assertDefined, CodedError, errorText } from "../base/index.ts";
+import type { Clock, Listener, Log, Network, NetworkAddress, Timer } from "../ports/index.ts";
+import type { LinkHeader } from "../format/index.ts";
+import { Link, unreachable } from "./link.ts";
+import type { CallAnswer, CallRequest, LinkIdentity } from "./link.ts";
+
+const CALL_MS = 5000;
+const DIAL_MS_MIN = 50;
+const DIAL_MS_MAX = 2000;
+const PROBE_MS = 150;
+/** A link that lasted this long is dialed again without delay when it breaks. */
+const STABLE_MS = 1000;
+
+export interface LinksPorts {
+  readonly network: Network;
+  readonly clock: Clock;
+  readonly log: Log;
+}
+
+export interface PeerAddress {
+  readonly hostId: string;
+  readonly address: NetworkAddress;
+}
+
+export interface Peer {
+  readonly hostId: string;
+  readonly isUp: boolean;
+  readonly roundTripMs: number;
+  /** The number of starts of the host at the other end, while the link is up. */
+  readonly incarnation: number | undefined;
+  /** Why the link is down, if it is. */
+  readonly reason: string | undefined;
+}
+
+export type CallHandler = (request: CallRequest, fromHostId: string) => Promise<CallAnswer>;
+export type MessageHandler = (
+  link: Link,
+  header: LinkHeader,
+  bytes: Uint8Array,
+  start: number,
+  end: number,
+) => void;
+export type PeerChange = (hostId: string, isUp: boolean, reason: string | undefined) => void;
+
+interface PeerState {
+  readonly hostId: string;
+  address: NetworkAddress;
+  link: Link | undefined;
+  reason: string | undefined;
+  dialDelayMs: number;
+  timer: Timer | undefined;
+  upSinceMs: number;
+  isDialing: boolean;
+  isProvenDead: boolean;
+}
+
+export class Links {
+  readonly #ports: LinksPorts;
+  readonly #own: LinkIdentity;
+  readonly #peers = new Map<string, PeerState>();
+  readonly #handlers = new Map<string, CallHandler>();
+  readonly #messages = new Map<number, MessageHandler>();
+  readonly #changes = new Set<PeerChange>();
+  /** Accepted and not yet known. */
+  readonly #strangers = new Set<Link>();
+  #listener: Listener | undefined;
+  #isClosed = false;
+
+  constructor(ports: LinksPorts, own: LinkIdentity) {
+    this.#ports = ports;
+    this.#own = own;
+  }
+
+  /** Fails as `Network.listen`. Resolves with the port that was chosen. */
+  async listen(address: NetworkAddress): Promise<NetworkAddress> {
+    this.#listener = await this.#ports.network.listen(address, (stream) => {
+      if (this.#isClosed) stream.destroy();
+      else this.#begin(stream, false);
+    });
+    return this.#listener.address;
+  }
+
+  /** Who is linked with from now on. Links to others are closed. */
+  setPeers(peers: readonly PeerAddress[]): void {
+    const wanted = new Map(peers.map((peer) => [peer.hostId, peer.address]));
+    wanted.delete(this.#own.hostId);
+    for (const [hostId, state] of this.#peers) {
+      if (wanted.has(hostId)) continue;
+      this.#peers.delete(hostId);
+      state.timer?.cancel();
+      state.link?.close("the host is no peer any more");
+    }
+    for (const [hostId, address] of wanted) {
+      const known = this.#peers.get(hostId);
+      if (known === undefined) this.#add(hostId, address);
+      else this.#move(known, address);
+    }
+  }
+
+  #add(hostId: string, address: NetworkAddress): void {
+    const state: PeerState = {
+      hostId,
+      address,
+      link: undefined,
+      reason: "not linked yet",
+      dialDelayMs: DIAL_MS_MIN,
+      timer: undefined,
+      upSinceMs: 0,
+      isDialing: false,
+      isProvenDead: false,
+    };
+    this.#peers.set(hostId, state);
+    this.#dialSoon(state, 0);
+  }
+
+  #move(state: PeerState, address: NetworkAddress): void {
+    if (JSON.stringify(state.address) === JSON.stringify(address)) return;
+    state.address = address;
+    state.isProvenDead = false;
+    state.dialDelayMs = DIAL_MS_MIN;
+    if (state.link === undefined) this.#dialSoon(state, 0);
+  }
+
+  peer(hostId: string): Peer | undefined {
+    const state = this.#peers.get(hostId);
+    return state && viewOf(state);
+  }
+
+  peers(): readonly Peer[] {
+    return [...this.#peers.values()].map(viewOf);
+  }
+
+  /** The link to a host, while it is up. */
+  linkTo(hostId: string): Link | undefined {
+    const link = this.#peers.get(hostId)?.link;
+    return link?.isUp === true ? link : undefined;
+  }
+
+  /**
+   * Since the link went down, the host's machine has answered that nobody listens there: the
+   * process is gone. A machine that says nothing proves nothing.
+   */
+  isProvenDead(hostId: string): boolean {
+    return this.#peers.get(hostId)?.isProvenDead === true;
+  }
+
+  /** Fails with `host-unreachable`, or as the method does there. */
+  async call(
+    hostId: string,
+    method: string,
+    argument: unknown,
+    options: { readonly deadlineMs?: number; readonly payload?: Uint8Array } = {},
+  ): Promise<CallAnswer> {
+    const state = this.#peers.get(hostId);
+    const link = this.linkTo(hostId);
+    if (link === undefined) throw unreachable(hostId, state?.reason ?? "it is not a peer");
+    return await link.call(method, argument, options.deadlineMs ?? CALL_MS, options.payload);
+  }
+
+  handle(method: string, handler: CallHandler): void {
+    this.#handlers.set(method, handler);
+  }
+
+  handleMessages(types: readonly number[], handler: MessageHandler): void {
+    for (const type of types) this.#messages.set(type, handler);
+  }
+
+  /** Returns how to stop. */
+  onChange(callback: PeerChange): () => void {
+    this.#changes.add(callback);
+    return () => this.#changes.delete(callback);
+  }
+
+  get counters(): { bytesIn: number; bytesOut: number; messagesIn: number; messagesOut: number } {
+    const total = { ...this.#past };
+    for (const { link } of this.#peers.values())
+      if (link !== undefined) addTo(total, link.counters);
+    return total;
+  }
+
+  readonly #past = { bytesIn: 0, bytesOut: 0, messagesIn: 0, messagesOut: 0 };
+
+  async close(): Promise<void> {
+    this.#isClosed = true;
+    this.setPeers([]);
+    for (const link of [...this.#strangers]) link.close("the host is stopping");
+    await this.#listener?.close();
+  }
+
+  #dialSoon(state: PeerState, delayMs: number): void {
+    state.timer?.cancel();
+    if (this.#isClosed) return;
+    state.timer = this.#ports.clock.after(delayMs, () => {
+      this.#dial(state).catch((error: unknown) => {
+        const { hostId } = state;
+        this.#ports.log.write("error", `dialing failed: ${errorText(error)}`, { hostId });
+      });
+    });
+  }
+
+  /** The higher id only asks whether anybody is there. */
+  async #dial(state: PeerState): Promise<void> {
+    if (state.link !== undefined || state.isDialing || this.#peers.get(state.hostId) !== state)
+      return;
+    state.isDialing = true;
+    try {
+      const stream = await this.#ports.network.connect(state.address);
+      state.isProvenDead = false;
+      const isLate = state.link !== undefined || this.#peers.get(state.hostId) !== state;
+      if (this.#isClosed || isLate || this.#own.hostId > state.hostId) stream.destroy();
+      else this.#begin(stream, true, state);
+    } catch (error) {
+      if (!(error instanceof CodedError)) throw error;
+      if (error.code === "connection-refused" && state.link === undefined)
+        state.isProvenDead = true;
+      state.reason = error.message;
+    } finally {
+      state.isDialing = false;
+    }
+    if (state.link === undefined) this.#dialAgain(state);
+  }
+
+  #begin(
+    stream: Parameters<Parameters<Network["listen"]>[1]>[0],
+    isDialer: boolean,
+    to?: PeerState,
+  ): void {
+    const link = new Link(
+      stream,
+      this.#ports,
+      this.#own,
+      {
+        admit: (hello) => this.#admit(hello, to),
+        welcome: (one, hello) => this.#welcome(one, hello),
+        call: (one, request) => this.#call(one, request),
+        message: (one, header, bytes, start, end) => {
+          const handler = this.#messages.get(header.type);
+          if (handler === undefined) one.violation(`a message of type ${header.type}`);
+          else handler(one, header, bytes, start, end);
+        },
+        down: (one, reason) => this.#down(one, reason, to),
+      },
+      isDialer,
+    );
+    this.#strangers.add(link);
+    if (to !== undefined) to.link = link;
+    link.start();
+  }
+
+  #admit(hello: LinkIdentity, to: PeerState | undefined): void {
+    if (!this.#peers.has(hello.hostId))
+      throw new CodedError({
+        code: "link-refused",
+        message: `host ${hello.hostId} is not a member of the cluster, as far as is known here`,
+      });
+    if (to !== undefined && to.hostId !== hello.hostId)
+      throw new CodedError({
+        code: "link-refused",
+        message: `host ${hello.hostId} answers where ${to.hostId} should`,
+      });
+  }
+
+  #welcome(link: Link, hello: LinkIdentity): void {
+    const state = assertDefined(this.#peers.get(hello.hostId), "the host was admitted");
+    this.#strangers.delete(link);
+    const before = state.link;
+    state.link = link;
+    if (before !== undefined && before !== link) before.close("a new link has taken its place");
+    state.reason = undefined;
+    state.isProvenDead = false;
+    state.upSinceMs = this.#ports.clock.nowMs();
+    this.#tell(state.hostId, true, undefined);
+  }
+
+  #down(link: Link, reason: string, to: PeerState | undefined): void {
+    this.#strangers.delete(link);
+    addTo(this.#past, link.counters);
+    const hostId = link.other?.hostId ?? to?.hostId;
+    const state = hostId === undefined ? undefined : this.#peers.get(hostId);
+    if (state === undefined || state.link !== link) return;
+    state.link = undefined;
+    state.reason = reason;
+    const wasUp = link.other !== undefined;
+    if (wasUp && this.#ports.clock.nowMs() - state.upSinceMs >= STABLE_MS)
+      state.dialDelayMs = DIAL_MS_MIN;
+    if (wasUp) this.#tell(state.hostId, false, reason);
+    this.#dialAgain(state);
+  }
+
+  #dialAgain(state: PeerState): void {
+    const isProbe = this.#own.hostId > state.hostId;
+    this.#dialSoon(state, isProbe ? Math.max(PROBE_MS, state.dialDelayMs) : state.dialDelayMs);
+    state.dialDelayMs = Math.min(DIAL_MS_MAX, 2 * state.dialDelayMs);
+  }
+
+  #tell(hostId: string, isUp: boolean, reason: string | undefined): void {
+    for (const callback of [...this.#changes]) callback(hostId, isUp, reason);
+  }
+
+  async #call(link: Link, request: CallRequest): Promise<CallAnswer> {
+    const handler = this.#handlers.get(request.method);
+    const from = link.other?.hostId;
+    if (handler === undefined || from === undefined)
+      throw new CodedError({
+        code: "method-unknown",
+        message: `this host knows no call named ${request.method}`,
+        hint: "The hosts run different versions: upgrade the older one",
+      });
+    return await handler(request, from);
+  }
+}
+
+function viewOf(state: PeerState): Peer {
+  const isUp = state.link?.isUp === true;
+  return {
+    hostId: state.hostId,
+    isUp,
+    roundTripMs: state.link?.roundTripMs ?? 0,
+    incarnation: isUp ? state.link?.other?.incarnation : undefined,
+    reason: isUp ? undefined : state.reason,
+  };
+}
+
+interface Counts {
+  bytesIn: number;
+  bytesOut: number;
+  messagesIn: number;
+  messagesOut: number;
+}
+
+function addTo(total: Counts, more: Counts): void {
+  total.bytesIn += more.bytesIn;
+  total.bytesOut += more.bytesOut;
+  total.messagesIn += more.messagesIn;
+  total.messagesOut += more.messagesOut;
+}

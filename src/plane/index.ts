@@ -1,0 +1,3 @@
+export { ComponentServer } from "./component-server.ts";
+export type { ComponentStore } from "./component-server.ts";
+export { RemoteComponents } from "./remote-component.ts";

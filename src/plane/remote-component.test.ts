@@ -1,0 +1,155 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { BLOCK_SIZE_BYTES } from "../base/index.ts";
+import { component, mirror, stripe, witness } from "../cluster/index.ts";
+import type { TreeNode } from "../cluster/index.ts";
+import { Simulation } from "../sim/index.ts";
+import { BlockHistory } from "../../test/support/block-history.ts";
+import { idOf, PlaneWorld } from "../../test/support/plane-world.ts";
+import { randomBytes, randomRange, Requests } from "../../test/support/volume-bench.ts";
+
+const SIZE_BYTES = 4 * 2 ** 20 + 512;
+const MIRROR = mirror([component(idOf("b")), component(idOf("c")), witness(idOf("a"))]);
+
+class Client {
+  readonly world: PlaneWorld;
+  readonly history = new BlockHistory(SIZE_BYTES);
+  requests: Requests;
+
+  constructor(world: PlaneWorld, requests: Requests) {
+    this.world = world;
+    this.requests = requests;
+  }
+
+  async work(count: number): Promise<void> {
+    const { prng } = this.world;
+    const running = new Set<Promise<void>>();
+    for (let i = 0; i < count; i++) {
+      const { offset, lengthBytes } = randomRange(prng, SIZE_BYTES);
+      const isWrite = prng.chance(0.8);
+      const bytes = isWrite ? randomBytes(prng, lengthBytes) : new Uint8Array(lengthBytes);
+      const change = this.history.change(offset, bytes);
+      const answer = isWrite
+        ? this.requests.write(bytes, offset)
+        : this.requests.zero(offset, lengthBytes, prng.chance(0.5));
+      const one = answer.then((fault) => {
+        assert.equal(fault, undefined);
+        this.history.acknowledge(change);
+        running.delete(one);
+      });
+      running.add(one);
+      while (running.size >= 8) await Promise.race(running);
+    }
+    await Promise.all(running);
+  }
+
+  async verify(what: string): Promise<void> {
+    const chunkBytes = 16 * BLOCK_SIZE_BYTES;
+    for (let offset = 0; offset < SIZE_BYTES; offset += chunkBytes) {
+      const length = Math.min(chunkBytes, SIZE_BYTES - offset);
+      const { fault, bytes } = await this.requests.read(offset, length);
+      assert.equal(fault, undefined, what);
+      for (let at = 0; at < length; at += BLOCK_SIZE_BYTES) {
+        const block = (offset + at) / BLOCK_SIZE_BYTES;
+        const found = bytes.subarray(at, at + this.history.lengthOf(block));
+        assert.ok(this.history.settle(block, found), `block ${block}: ${what}`);
+      }
+    }
+  }
+}
+
+async function cluster(
+  seed: number,
+  tree: TreeNode,
+  letters: string,
+  work: (world: PlaneWorld, client: Client) => Promise<void>,
+): Promise<void> {
+  const simulation = new Simulation({ seed });
+  const world = new PlaneWorld(simulation, tree, SIZE_BYTES, letters);
+  await simulation.run(async () => {
+    await world.build();
+    const owner = await world.host("a").take();
+    await work(world, new Client(world, new Requests(owner.volume)));
+    await world.hosts.get("a")!.owner?.close();
+  });
+}
+
+const TREES: Readonly<Record<string, TreeNode>> = {
+  "two copies elsewhere": MIRROR,
+  "one copy here": mirror([component(idOf("a")), component(idOf("b")), witness(idOf("c"))]),
+  "stripes over hosts": mirror([
+    stripe([component(idOf("a")), component(idOf("b"))], 256),
+    component(idOf("c"), 2),
+    witness(idOf("d")),
+  ]),
+};
+
+for (const [name, tree] of Object.entries(TREES)) {
+  const letters = name.startsWith("stripes") ? "abcd" : "abc";
+  test(`${name}: a host loses power under load, comes back, and is equal again`, async () => {
+    for (let seed = 1; seed <= 4; seed++) {
+      await cluster(seed, tree, letters, async (world, client) => {
+        await client.work(15);
+        const host = world.host(world.prng.pick(tree === MIRROR ? ["b", "c"] : ["b"]));
+        const working = client.work(30);
+        host.crash();
+        await working;
+        assert.equal(await world.state(host.letter), "stale");
+        await client.work(10);
+        await host.start();
+        await client.work(10);
+        await world.until(async () => (await world.state(host.letter)) === "active");
+        await client.verify(`seed ${seed}`);
+        assert.ok(!world.events.includes("copies-differed"));
+      });
+    }
+  });
+
+  test(`${name}: a cut cable stalls writes for a bounded time, and heals`, async () => {
+    for (let seed = 11; seed <= 13; seed++) {
+      await cluster(seed, tree, letters, async (world, client) => {
+        await client.work(10);
+        const others = Array.from(letters).filter((letter) => letter !== "b");
+        const addresses = others.map((letter) => world.host(letter).address);
+        world.fabric.partition([world.host("b").address], addresses);
+        const begin = world.simulation.nowMs;
+        await client.work(30);
+        assert.ok(world.simulation.nowMs - begin < 3000, "the stall is shorter than 3 s");
+        assert.equal(await world.state("b"), "stale");
+        world.fabric.heal();
+        await world.until(async () => (await world.state("b")) === "active");
+        await client.verify(`seed ${seed}`);
+      });
+    }
+  });
+}
+
+test("another host takes over when the owner's host has lost power, and nothing is lost", async () => {
+  for (let seed = 21; seed <= 26; seed++) {
+    await cluster(seed, TREES["one copy here"]!, "abc", async (world, client) => {
+      await client.work(10);
+      for (let i = 0; i < 8; i++) {
+        const { offset, lengthBytes } = randomRange(world.prng, SIZE_BYTES);
+        const bytes = randomBytes(world.prng, lengthBytes);
+        const change = client.history.change(offset, bytes);
+        void client.requests.write(bytes, offset).then((fault) => {
+          if (fault === undefined) client.history.acknowledge(change);
+        });
+      }
+      await world.pass(world.prng.below(20) / 10);
+      const host = world.host("a");
+      host.crash();
+      // A link that is down fails its calls at once; until then they wait.
+      await world.until(() => world.host("b").links!.linkTo(idOf("a")) === undefined);
+      const owner = await world.host("b").take();
+      client.requests = new Requests(owner.volume);
+      await client.verify(`seed ${seed}`);
+      await client.work(10);
+      assert.equal(await world.state("a"), "stale");
+      await host.start();
+      await world.until(async () => (await world.state("a")) === "active");
+      await client.verify(`seed ${seed}, at the end`);
+      await owner.close();
+    });
+  }
+});

@@ -1,0 +1,353 @@
+/**
+ * A component on another host. Requests of the data path are messages of fixed shape, what is under
+ * way is in a slot table, and when the link breaks all of it is answered as unreachable: whether it
+ * was done is unknown. After a break the component has to be opened again before it is used: the
+ * other host may have started anew.
+ */
+import { assert, BLOCK_SIZE_BYTES, CodedError } from "../base/index.ts";
+import { LINK_PREPARED, LINK_READ_DONE, LinkDoneLayout } from "../format/index.ts";
+import type { LinkHeader } from "../format/index.ts";
+import type { Link, Links } from "../link/index.ts";
+import type { Clock, DiskMemory } from "../ports/index.ts";
+import type {
+  BlockRun,
+  ChangeBatch,
+  ChangesRequest,
+  Component,
+  ComponentDone,
+  ComponentFault,
+  ComponentOpening,
+  Transaction,
+} from "../store/index.ts";
+import { decodeBatch, encodeBatch, invalid } from "./change-codec.ts";
+import { FAULTS, RequestNumbers, sendCommit, sendPrepare, sendRead } from "./component-wire.ts";
+
+/** Payload of prepares under way to one host; more is refused until answers come. */
+const WINDOW_BYTES = 16 << 20;
+/** A watermark that nothing carries goes by itself after this time. */
+const COMMIT_MS = 10;
+const OPEN_MS = 20_000;
+const CONTROL_MS = 120_000;
+
+interface Request {
+  component: RemoteComponent;
+  link: Link;
+  done: ComponentDone;
+  token: number;
+  payloadBytes: number;
+  target: DiskMemory | undefined;
+  targetAt: number;
+  lengthBytes: number;
+}
+
+/** All components of other hosts, as this host reaches them. */
+export class RemoteComponents {
+  readonly links: Links;
+  readonly clock: Clock;
+  readonly #components = new Map<string, RemoteComponent>();
+  readonly #requests = new RequestNumbers<Request>();
+  readonly #refused: { readonly done: ComponentDone; readonly token: number }[] = [];
+  readonly #windows = new Map<string, { bytes: number; waiting: (() => void)[] }>();
+
+  constructor(links: Links, clock: Clock) {
+    this.links = links;
+    this.clock = clock;
+    links.handleMessages([LINK_PREPARED, LINK_READ_DONE], (link, header, bytes, start, end) => {
+      this.#answered(link, header, bytes, start, end);
+    });
+    links.onChange((hostId, isUp) => {
+      if (!isUp) this.#lost(hostId);
+    });
+  }
+
+  component(componentId: string, hostId: string): RemoteComponent {
+    const key = `${hostId} ${componentId}`;
+    const known = this.#components.get(key);
+    if (known !== undefined) return known;
+    const component = new RemoteComponent(this, componentId, hostId);
+    this.#components.set(key, component);
+    return component;
+  }
+
+  /** Undefined if there is no room for that much now. */
+  begin(request: Request): number | undefined {
+    const window = this.#window(request.component.hostId);
+    const wanted = window.bytes + request.payloadBytes;
+    if (this.#requests.isFull || (window.bytes > 0 && wanted > WINDOW_BYTES)) return undefined;
+    window.bytes = wanted;
+    return this.#requests.take(request);
+  }
+
+  /** Answers as unreachable, at the end of the turn. */
+  refuse(done: ComponentDone, token: number): void {
+    this.#refused.push({ done, token });
+    if (this.#refused.length === 1) void Promise.resolve().then(this.#answerRefused);
+  }
+
+  readonly #answerRefused = (): void => {
+    for (const { done, token } of this.#refused.splice(0)) done(token, "unreachable");
+  };
+
+  onRoom(hostId: string, callback: () => void): void {
+    const window = this.#window(hostId);
+    window.waiting.push(callback);
+    if (window.bytes === 0) void Promise.resolve().then(() => this.#wake(hostId));
+  }
+
+  #window(hostId: string): { bytes: number; waiting: (() => void)[] } {
+    let window = this.#windows.get(hostId);
+    if (window === undefined) {
+      window = { bytes: 0, waiting: [] };
+      this.#windows.set(hostId, window);
+    }
+    return window;
+  }
+
+  #wake(hostId: string): void {
+    const window = this.#window(hostId);
+    for (const callback of window.waiting.splice(0)) callback();
+  }
+
+  #answered(link: Link, header: LinkHeader, bytes: Uint8Array, start: number, end: number): void {
+    const request = this.#requests.get(header.requestId);
+    if (request === undefined || request.link !== link || end - start < LinkDoneLayout.sizeBytes) {
+      link.violation("an answer to nothing");
+      return;
+    }
+    const number = bytes[start + LinkDoneLayout.at.fault]!;
+    const dataAt = start + LinkDoneLayout.sizeBytes;
+    if (number >= FAULTS.length) {
+      link.violation(`an answer with the unknown fault ${number}`);
+      return;
+    }
+    if (number === 0 && end - dataAt !== request.lengthBytes) {
+      link.violation(`an answer of ${end - dataAt} bytes, not ${request.lengthBytes}`);
+      return;
+    }
+    if (number === 0 && request.target !== undefined)
+      request.target.bytes.set(bytes.subarray(dataAt, end), request.targetAt);
+    this.#finish(header.requestId, FAULTS[number]);
+  }
+
+  #finish(number: number, fault: ComponentFault | undefined): void {
+    const { component, done, token, payloadBytes } = this.#requests.give(number);
+    const window = this.#window(component.hostId);
+    window.bytes -= payloadBytes;
+    done(token, fault);
+    if (window.waiting.length > 0 && window.bytes <= WINDOW_BYTES / 2) this.#wake(component.hostId);
+  }
+
+  #lost(hostId: string): void {
+    const link = this.links.linkTo(hostId);
+    const lost = this.#requests.numbers((request) => {
+      return request.component.hostId === hostId && request.link !== link;
+    });
+    for (const number of lost) if (this.#requests.get(number)) this.#finish(number, "unreachable");
+    this.#wake(hostId);
+  }
+}
+
+export class RemoteComponent implements Component {
+  readonly componentId: string;
+  readonly hostId: string;
+  readonly #all: RemoteComponents;
+  /** What the other host calls it, over the link it was opened on. */
+  #handle = 0;
+  #link: Link | undefined;
+  #blockCount = 0;
+  #commitEpoch = 0;
+  #commitSequence = 0;
+  #commitSent = 0;
+  #isCommitTimed = false;
+
+  constructor(all: RemoteComponents, componentId: string, hostId: string) {
+    this.#all = all;
+    this.componentId = componentId;
+    this.hostId = hostId;
+  }
+
+  get blockCount(): number {
+    return this.#blockCount;
+  }
+
+  async open(epoch: number): Promise<ComponentOpening> {
+    const link = this.#all.links.linkTo(this.hostId);
+    const { result } = await this.#call("component.open", { epoch }, OPEN_MS);
+    const said: Partial<Record<string, unknown>> = objectOf(result);
+    const number = (name: string): number => {
+      const value = said[name];
+      if (typeof value === "number" && Number.isSafeInteger(value)) return value;
+      throw invalid(`the answer to open has no ${name}`);
+    };
+    this.#handle = number("handle");
+    this.#link = link;
+    this.#blockCount = number("blockCount");
+    this.#commitSent = 0;
+    this.#commitSequence = 0;
+    return {
+      epoch: number("epoch"),
+      committedSequence: number("committedSequence"),
+      preparedSequence: number("preparedSequence"),
+    };
+  }
+
+  prepare(transaction: Transaction, done: ComponentDone, token: number): boolean {
+    const link = this.#usable();
+    if (link === undefined) {
+      this.#all.refuse(done, token);
+      return true;
+    }
+    const isData = transaction.kind === "data";
+    const payloadBytes = isData ? transaction.blockCount * BLOCK_SIZE_BYTES : 0;
+    const requestId = this.#all.begin({
+      component: this,
+      link,
+      done,
+      token,
+      payloadBytes,
+      target: undefined,
+      targetAt: 0,
+      lengthBytes: 0,
+    });
+    if (requestId === undefined) return false;
+    this.#sendCommit(link);
+    sendPrepare(link, requestId, this.#handle, transaction, payloadBytes);
+    return true;
+  }
+
+  commit(epoch: number, sequence: number): void {
+    this.#commitEpoch = epoch;
+    this.#commitSequence = Math.max(this.#commitSequence, sequence);
+    if (this.#isCommitTimed || this.#commitSequence <= this.#commitSent) return;
+    this.#isCommitTimed = true;
+    this.#all.clock.after(COMMIT_MS, () => {
+      this.#isCommitTimed = false;
+      const link = this.#usable();
+      if (link !== undefined) this.#sendCommit(link);
+    });
+  }
+
+  #sendCommit(link: Link): void {
+    if (this.#commitSequence <= this.#commitSent) return;
+    this.#commitSent = this.#commitSequence;
+    sendCommit(link, this.#handle, this.#commitEpoch, this.#commitSequence);
+  }
+
+  read(
+    target: DiskMemory,
+    targetAt: number,
+    blockIndex: number,
+    blockCount: number,
+    done: ComponentDone,
+    token: number,
+  ): void {
+    const link = this.#usable();
+    if (link === undefined) {
+      this.#all.refuse(done, token);
+      return;
+    }
+    const lengthBytes = blockCount * BLOCK_SIZE_BYTES;
+    const requestId = this.#all.begin({
+      component: this,
+      link,
+      done,
+      token,
+      payloadBytes: 0,
+      target,
+      targetAt,
+      lengthBytes,
+    });
+    assert(requestId !== undefined, "reads need no room");
+    sendRead(link, requestId, this.#handle, blockIndex, blockCount);
+  }
+
+  async extents(
+    blockIndex: number,
+    blockCount: number,
+    runsMax: number,
+  ): Promise<readonly BlockRun[]> {
+    const argument = { blockIndex, blockCount, runsMax };
+    const { result } = await this.#call("component.extents", argument, OPEN_MS);
+    if (!Array.isArray(result)) throw invalid("extents are a list");
+    return result.map(parseRun);
+  }
+
+  onRoom(callback: () => void): void {
+    this.#all.onRoom(this.hostId, callback);
+  }
+
+  submit(): void {
+    this.#usable()?.flush();
+  }
+
+  async changes(request: ChangesRequest): Promise<ChangeBatch> {
+    const { result, payload } = await this.#call("component.changes", request, CONTROL_MS);
+    return decodeBatch(result, payload).batch;
+  }
+
+  async beginCatchUp(epoch: number, since: number): Promise<number> {
+    const argument = { epoch, since };
+    const { result } = await this.#call("component.begin-catch-up", argument, CONTROL_MS);
+    if (typeof result !== "number") throw invalid("the answer is no sequence");
+    return result;
+  }
+
+  async offer(epoch: number, batch: ChangeBatch): Promise<Uint8Array> {
+    const { shape, bytes } = encodeBatch(batch);
+    const { payload } = await this.#call("component.offer", { epoch, shape }, CONTROL_MS, bytes);
+    return payload;
+  }
+
+  async apply(epoch: number, batch: ChangeBatch, data: Uint8Array): Promise<void> {
+    const { shape, bytes } = encodeBatch(batch);
+    const payload = new Uint8Array(bytes.length + data.length);
+    payload.set(bytes);
+    payload.set(data, bytes.length);
+    await this.#call("component.apply", { epoch, shape }, CONTROL_MS, payload);
+  }
+
+  async endCatchUp(epoch: number): Promise<void> {
+    await this.#call("component.end-catch-up", { epoch }, CONTROL_MS);
+  }
+
+  async digests(epoch: number, firstRegion: number, regionCount: number): Promise<Uint8Array> {
+    const link = this.#usable();
+    // What is decided must be known there before it is asked for.
+    if (link !== undefined) this.#sendCommit(link);
+    const argument = { epoch, firstRegion, regionCount };
+    const { payload } = await this.#call("component.digests", argument, CONTROL_MS);
+    return payload;
+  }
+
+  /** The link on which the handle is good. */
+  #usable(): Link | undefined {
+    return this.#link?.isUp === true ? this.#link : undefined;
+  }
+
+  async #call(
+    method: string,
+    argument: object,
+    deadlineMs: number,
+    payload?: Uint8Array,
+  ): Promise<{ readonly result: unknown; readonly payload: Uint8Array }> {
+    const { componentId, hostId } = this;
+    const options = { deadlineMs, ...(payload === undefined ? {} : { payload }) };
+    const said = { ...argument, componentId };
+    const answer = await this.#all.links.call(hostId, method, said, options);
+    return { result: answer.result, payload: answer.payload ?? new Uint8Array(0) };
+  }
+}
+
+function objectOf(value: unknown): object {
+  if (typeof value === "object" && value !== null) return value;
+  throw new CodedError({ code: "message-invalid", message: "an answer is no object" });
+}
+
+function parseRun(value: unknown): BlockRun {
+  const said: Partial<Record<keyof BlockRun, unknown>> = objectOf(value);
+  const { kind, blockIndex, blockCount } = said;
+  const isKind = kind === "data" || kind === "hole" || kind === "allocated-zero";
+  if (!isKind || typeof blockIndex !== "number" || typeof blockCount !== "number")
+    throw invalid("an extent cannot be read");
+  return { kind, blockIndex, blockCount };
+}
