@@ -11,6 +11,7 @@
 import { assert, CodedError, setU32 } from "../base/index.ts";
 import { METADATA_VALUE_BYTES_MAX } from "../ports/index.ts";
 import type { MetadataBatch, MetadataStore } from "../ports/index.ts";
+import { decodeAscii, encodeAscii, encodeAsciiJson } from "./ascii-json.ts";
 import { RecordFields } from "./record-fields.ts";
 
 const FORMAT = 1;
@@ -77,11 +78,11 @@ export class DirectoryRows {
   }
 
   putState(batch: MetadataBatch, revision: number): void {
-    batch.put(STATE_KEY, encodeJson({ format: FORMAT, revision, nextId: this.#nextId }));
+    batch.put(STATE_KEY, encodeAsciiJson({ format: FORMAT, revision, nextId: this.#nextId }));
   }
 
   putRecord(batch: MetadataBatch, row: DirectoryRow): void {
-    const bytes = encodeJson({ format: FORMAT, ...row });
+    const bytes = encodeAsciiJson({ format: FORMAT, ...row });
     if (bytes.length > METADATA_VALUE_BYTES_MAX)
       throw new CodedError({
         code: "directory-value-too-long",
@@ -96,7 +97,7 @@ export class DirectoryRows {
   }
 
   putLease(batch: MetadataBatch, lease: LeaseRow): void {
-    batch.put(rowKey(LEASE_PREFIX, lease.leaseId), encodeJson({ format: FORMAT, ...lease }));
+    batch.put(rowKey(LEASE_PREFIX, lease.leaseId), encodeAsciiJson({ format: FORMAT, ...lease }));
   }
 
   deleteLease(batch: MetadataBatch, lease: LeaseRow): void {
@@ -141,25 +142,4 @@ function rowKey(prefix: Uint8Array, id: number): Uint8Array {
   key.subarray(prefix.length, prefix.length + 4).reverse();
   key.subarray(prefix.length + 4).reverse();
   return key;
-}
-
-function encodeJson(value: object): Uint8Array {
-  const text = JSON.stringify(value).replaceAll(
-    /[^\0-\x7f]/g,
-    (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, "0")}`,
-  );
-  return encodeAscii(text);
-}
-
-function encodeAscii(text: string): Uint8Array {
-  const bytes = new Uint8Array(text.length);
-  for (let i = 0; i < text.length; i++) bytes[i] = text.charCodeAt(i);
-  return bytes;
-}
-
-function decodeAscii(bytes: Uint8Array): string {
-  let text = "";
-  for (let at = 0; at < bytes.length; at += 8192)
-    text += String.fromCharCode(...bytes.subarray(at, at + 8192));
-  return text;
 }

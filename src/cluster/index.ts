@@ -9,6 +9,10 @@ export {
   putHost,
 } from "./host-record.ts";
 export type { ClusterRecord, DeviceRecord, HostRecord } from "./host-record.ts";
+export { RemoteDirectoryClient } from "./remote-directory-client.ts";
+export type { RemoteDirectoryOptions } from "./remote-directory-client.ts";
+export { ServedDirectory } from "./served-directory.ts";
+export type { ServedDirectoryOptions } from "./served-directory.ts";
 export type {
   ComponentRecord,
   ComponentState,

@@ -58,6 +58,20 @@ export class RecordFields {
     return value;
   }
 
+  /** A number of 0 or more. */
+  amount(name: string): number {
+    const value = this.#fields[name];
+    if (typeof value !== "number" || !Number.isFinite(value) || value < 0)
+      throw this.invalid(name, "must be a number of 0 or more");
+    return value;
+  }
+
+  boolean(name: string): boolean {
+    const value = this.#fields[name];
+    if (typeof value !== "boolean") throw this.invalid(name, "must be true or false");
+    return value;
+  }
+
   oneOf<T extends string>(name: string, allowed: readonly T[]): T {
     const value = this.#fields[name];
     const found = allowed.find((candidate) => candidate === value);

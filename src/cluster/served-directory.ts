@@ -1,0 +1,334 @@
+/**
+ * A directory for other processes: whoever connects may read and write it. For the development
+ * cluster, where the supervisor holds the embedded directory and the hosts' processes use it.
+ *
+ * The directory must hand out all events of one revision in the same turn, as the embedded one and
+ * etcd's do: they leave in one frame, so that a client never has a part of a revision.
+ */
+import { assert, assertDefined } from "../base/index.ts";
+import type {
+  ByteStream,
+  Clock,
+  Directory,
+  DirectoryEvent,
+  DirectoryRecord,
+  DirectoryWatch,
+  Listener,
+  Log,
+  Network,
+  NetworkAddress,
+  Timer,
+} from "../ports/index.ts";
+import { encodeFrame, FrameStream } from "./frame-stream.ts";
+import type { FrameHandler } from "./frame-stream.ts";
+import { faultOf, parseClientMessage, PROTOCOL } from "./directory-messages.ts";
+import type { Answer, Call, ClientMessage, ServerMessage } from "./directory-messages.ts";
+
+const CONNECTIONS_MAX = 256;
+const WATCHES_MAX = 1024;
+const CALLS_MAX = 1024;
+/** A client says something every few seconds. */
+const SILENCE_MS_MAX = 60_000;
+/** How long answers are kept for a client that is away: longer than any call of it waits. */
+const SESSION_KEEP_MS = 10 * 60_000;
+/** Records of a listing leave in pieces of at least so many characters of keys and values. */
+const PIECE_LENGTH = 256 * 1024;
+/** Events of one frame; more of them go into the next, between two revisions. */
+const EVENTS_LENGTH = 1024 * 1024;
+
+export interface ServedDirectoryOptions {
+  /** Stays the caller's to close. */
+  readonly directory: Directory;
+  readonly network: Network;
+  readonly address: NetworkAddress;
+  readonly clock: Clock;
+  /** Of this run of the server, never used before. */
+  readonly incarnation: string;
+  readonly log?: Log;
+}
+
+/** What outlives a client's connections. */
+interface Session {
+  readonly name: string;
+  /** Of calls that change something, by number, until the client has them. */
+  readonly answers: Map<number, Promise<Answer>>;
+  connection: Connection | undefined;
+  expiry: Timer | undefined;
+}
+
+export class ServedDirectory {
+  readonly options: ServedDirectoryOptions;
+  readonly #listener: Listener;
+  readonly #connections = new Set<Connection>();
+  readonly #sessions = new Map<string, Session>();
+  #sessionCount = 0;
+
+  private constructor(options: ServedDirectoryOptions, listener: Listener) {
+    this.options = options;
+    this.#listener = listener;
+  }
+
+  /** Fails as `Network.listen` does. */
+  static async listen(options: ServedDirectoryOptions): Promise<ServedDirectory> {
+    // Clients may come before there is anything to hand them to.
+    const waiting: ByteStream[] = [];
+    let accept = (stream: ByteStream): void => void waiting.push(stream);
+    const listener = await options.network.listen(options.address, (stream) => accept(stream));
+    const served = new ServedDirectory(options, listener);
+    accept = (stream) => served.#accept(stream);
+    for (const stream of waiting) accept(stream);
+    return served;
+  }
+
+  /** With the port that was chosen where 0 was asked for. */
+  get address(): NetworkAddress {
+    return this.#listener.address;
+  }
+
+  get connectionCount(): number {
+    return this.#connections.size;
+  }
+
+  async close(): Promise<void> {
+    await this.#listener.close();
+    for (const connection of [...this.#connections]) connection.destroy("the server is closed");
+    for (const session of this.#sessions.values()) session.expiry?.cancel();
+    this.#sessions.clear();
+  }
+
+  /** Called by a connection: the session it asks for if that is known, otherwise a new one. */
+  join(connection: Connection, name: string | undefined): { session: Session; isResumed: boolean } {
+    const known = name === undefined ? undefined : this.#sessions.get(name);
+    const session = known ?? this.#newSession();
+    session.expiry?.cancel();
+    session.expiry = undefined;
+    // The client knows better than we whether its last connection is still of use.
+    session.connection?.destroy("the client has connected again");
+    session.connection = connection;
+    return { session, isResumed: known !== undefined };
+  }
+
+  /** Called by a connection that has ended; `isOver` if the client wants nothing more. */
+  leave(connection: Connection, session: Session | undefined, isOver: boolean): void {
+    this.#connections.delete(connection);
+    if (session === undefined || session.connection !== connection) return;
+    session.connection = undefined;
+    if (isOver) this.#sessions.delete(session.name);
+    else if (this.#sessions.has(session.name)) {
+      session.expiry = this.options.clock.after(SESSION_KEEP_MS, () => {
+        this.#sessions.delete(session.name);
+      });
+    }
+  }
+
+  #newSession(): Session {
+    const name = `${this.options.incarnation}/${++this.#sessionCount}`;
+    const session: Session = {
+      name,
+      answers: new Map(),
+      connection: undefined,
+      expiry: undefined,
+    };
+    this.#sessions.set(name, session);
+    return session;
+  }
+
+  #accept(stream: ByteStream): void {
+    if (this.#connections.size >= CONNECTIONS_MAX) {
+      this.options.log?.write("warning", "too many clients of the directory", {
+        remote: stream.remote,
+      });
+      stream.destroy();
+      return;
+    }
+    this.#connections.add(new Connection(this, stream));
+  }
+}
+
+class Connection implements FrameHandler {
+  readonly #served: ServedDirectory;
+  readonly #frames: FrameStream;
+  readonly #watches = new Map<number, DirectoryWatch>();
+  #session: Session | undefined;
+  #isOver = false;
+  #isClosed = false;
+  #callCount = 0;
+  #lastHeardMs: number;
+  #silence: Timer | undefined;
+
+  constructor(served: ServedDirectory, stream: ByteStream) {
+    this.#served = served;
+    this.#lastHeardMs = served.options.clock.nowMs();
+    this.#frames = new FrameStream(stream, this);
+    this.#watchSilence();
+  }
+
+  destroy(reason: string): void {
+    this.#frames.destroy(reason);
+  }
+
+  frame(value: unknown): void {
+    this.#lastHeardMs = this.#served.options.clock.nowMs();
+    const message = parseClientMessage(value);
+    if (message.kind === "hello") return this.#hello(message);
+    assert(this.#session !== undefined, "a client says hello first");
+    switch (message.kind) {
+      case "call":
+        return this.#take(message, this.#session);
+      case "watch":
+        return this.#watch(message);
+      case "unwatch":
+        return this.#unwatch(message.watch);
+      case "ping":
+        return this.#send({ kind: "pong" });
+      case "bye":
+        this.#isOver = true;
+        return this.destroy("the client has gone");
+    }
+  }
+
+  closed(reason: string): void {
+    this.#isClosed = true;
+    this.#silence?.cancel();
+    for (const watch of this.#watches.values()) watch.cancel();
+    this.#watches.clear();
+    this.#served.leave(this, this.#session, this.#isOver);
+    const fields = { remote: this.#frames.remote, reason };
+    this.#served.options.log?.write("debug", "a client of the directory has left", fields);
+  }
+
+  #hello(message: Extract<ClientMessage, { kind: "hello" }>): void {
+    assert(this.#session === undefined, "a client says hello once");
+    assert(message.protocol === PROTOCOL, `protocol ${message.protocol} is not ${PROTOCOL}`);
+    const { session, isResumed } = this.#served.join(this, message.session);
+    this.#session = session;
+    this.#send({ kind: "welcome", session: session.name, isResumed });
+  }
+
+  #take(message: Extract<ClientMessage, { kind: "call" }>, session: Session): void {
+    const { id, settled, call } = message;
+    for (const known of session.answers.keys()) if (known < settled) session.answers.delete(known);
+    assert(this.#callCount < CALLS_MAX && session.answers.size < CALLS_MAX, "too many calls");
+    this.#callCount++;
+    void this.#answer(id, this.#outcome(id, call, session)).finally(() => this.#callCount--);
+  }
+
+  /** Never rejects: a failure is an answer. */
+  #outcome(id: number, call: Call, session: Session): Promise<Answer> {
+    if (call.method === "get" || call.method === "list" || call.method === "keep-alive")
+      return this.#made(id, call);
+    const known = session.answers.get(id);
+    if (known !== undefined) return known;
+    const answer = this.#made(id, call);
+    session.answers.set(id, answer);
+    return answer;
+  }
+
+  async #made(id: number, call: Call): Promise<Answer> {
+    const { directory } = this.#served.options;
+    try {
+      switch (call.method) {
+        case "get": {
+          const record = await directory.get(call.key);
+          return { records: record === undefined ? [] : [record] };
+        }
+        case "list":
+          return await this.#list(id, call.prefix);
+        case "transact":
+          return await directory.transact(call.conditions, call.writes);
+        case "grant-lease":
+          return { lease: await directory.grantLease(call.ttlMs) };
+        case "keep-alive":
+          return { leftMs: await directory.keepAlive(call.lease) };
+        case "revoke-lease":
+          await directory.revokeLease(call.lease);
+          return {};
+      }
+    } catch (error) {
+      return { fault: faultOf(error) };
+    }
+  }
+
+  async #list(id: number, prefix: string): Promise<Answer> {
+    const { records, revision } = await this.#served.options.directory.list(prefix);
+    let piece: DirectoryRecord[] = [];
+    let length = 0;
+    const flush = (): void => {
+      if (piece.length > 0) this.#send({ kind: "records", id, records: piece });
+      piece = [];
+      length = 0;
+    };
+    for (const record of records) {
+      piece.push(record);
+      length += record.key.length + record.value.length;
+      if (length >= PIECE_LENGTH) flush();
+    }
+    flush();
+    return { revision };
+  }
+
+  async #answer(id: number, outcome: Promise<Answer>): Promise<void> {
+    this.#send({ kind: "answer", id, answer: await outcome });
+  }
+
+  #watch(message: Extract<ClientMessage, { kind: "watch" }>): void {
+    const { watch: id, prefix, fromRevision } = message;
+    assert(this.#watches.size < WATCHES_MAX, "too many watches");
+    assert(!this.#watches.has(id), "a watch has a number of its own");
+    let gathered: DirectoryEvent[] = [];
+    const flush = (): void => {
+      for (const events of wholeRevisions(gathered)) {
+        // Cancelled meanwhile.
+        if (!this.#watches.has(id)) break;
+        this.#send({ kind: "events", watch: id, events });
+      }
+      gathered = [];
+    };
+    const onEvent = (event: DirectoryEvent): void => {
+      if (gathered.length === 0) void Promise.resolve().then(flush);
+      gathered.push(event);
+    };
+    const onLost = (): void => {
+      flush();
+      if (this.#watches.delete(id)) this.#send({ kind: "lost", watch: id });
+    };
+    this.#watches.set(
+      id,
+      this.#served.options.directory.watch(prefix, fromRevision, onEvent, onLost),
+    );
+  }
+
+  #unwatch(id: number): void {
+    this.#watches.get(id)?.cancel();
+    this.#watches.delete(id);
+  }
+
+  #send(message: ServerMessage): void {
+    if (!this.#isClosed) this.#frames.sendBytes(encodeFrame(message));
+  }
+
+  #watchSilence(): void {
+    const { clock } = this.#served.options;
+    const leftMs = this.#lastHeardMs + SILENCE_MS_MAX - clock.nowMs();
+    if (leftMs <= 0) return this.destroy("the client is silent");
+    this.#silence = clock.after(leftMs, () => this.#watchSilence());
+  }
+}
+
+/** Parts of a sensible length that are cut between revisions. */
+function wholeRevisions(events: readonly DirectoryEvent[]): DirectoryEvent[][] {
+  const parts: DirectoryEvent[][] = [];
+  let length = Infinity;
+  let last = 0;
+  for (const event of events) {
+    const { key, revision } = event.kind === "put" ? event.record : event;
+    if (length >= EVENTS_LENGTH && revision !== last) {
+      parts.push([]);
+      length = 0;
+    }
+    last = revision;
+    length += key.length + (event.kind === "put" ? event.record.value.length : 0);
+    assertDefined(parts.at(-1), "the first event begins a part").push(event);
+  }
+  return parts;
+}
