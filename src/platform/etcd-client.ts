@@ -66,18 +66,23 @@ export class EtcdClient {
     this.#prober.unref();
   }
 
-  /** A call that may be made more than once. Fails with `directory-unavailable` and others. */
-  async call(
+  /**
+   * A call that may be made more than once. `read` takes what is wanted from the answer; one that
+   * it cannot read counts as none. Fails with `directory-unavailable` and others.
+   */
+  async call<T>(
     path: string,
     body: object,
+    read: (answer: EtcdFields) => T,
     deadlineMs: number = this.newDeadlineMs(),
-  ): Promise<EtcdFields> {
+  ): Promise<T> {
     for (let round = 0; ; round++) {
       const endpoint = await this.nextEndpoint(round, deadlineMs);
       try {
-        return await this.attempt(endpoint, path, body, deadlineMs);
+        return read(await this.attempt(endpoint, path, body, deadlineMs));
       } catch (error) {
         this.checkMayRetry(error);
+        this.#suspect(endpoint, error);
       }
     }
   }
@@ -248,7 +253,6 @@ export class EtcdClient {
       return await this.#authenticating;
     } catch (error) {
       if (error instanceof EtcdRefusal && error.isFinal) throw error;
-      this.#suspect(endpoint, error);
       // What the token is for has not been sent.
       throw new EtcdSilence(errorText(error), false);
     }
@@ -262,8 +266,9 @@ export class EtcdClient {
       this.#token = answer.text("token");
       return this.#token;
     } catch (error) {
-      if (!(error instanceof EtcdRefusal && /authentication is not enabled/.test(error.message)))
-        throw error;
+      const isRefusal = error instanceof EtcdRefusal && error.isFinal;
+      if (!isRefusal) this.#suspect(endpoint, error);
+      if (!isRefusal || !/authentication is not enabled/.test(error.message)) throw error;
       this.#log?.write("warning", "etcd does not ask for the user and password it was given");
       this.#token = "";
       return this.#token;

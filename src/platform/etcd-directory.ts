@@ -32,7 +32,8 @@ import {
   keepAlive,
 } from "./etcd-transactions.ts";
 import { EtcdWatch } from "./etcd-watch.ts";
-import { EtcdRefusal, encodeText, prefixRange, recordOf } from "./etcd-wire.ts";
+import { EtcdRefusal, encodeText, prefixRange, recordOf, revisionOf } from "./etcd-wire.ts";
+import type { EtcdFields } from "./etcd-wire.ts";
 
 const PAGE_RECORDS = 500;
 /** etcd takes requests of 1.5 MiB by default; this is what the values of one may have in all. */
@@ -53,9 +54,11 @@ export class EtcdDirectory implements Directory {
 
   async get(key: string): Promise<DirectoryRecord | undefined> {
     this.#check(key);
-    const answer = await this.#client.call("kv/range", { key: encodeText(key) });
-    const [kv] = answer.children("kvs");
-    return kv && recordOf(kv);
+    const read = (answer: EtcdFields): DirectoryRecord | undefined => {
+      const [kv] = answer.children("kvs");
+      return kv && recordOf(kv);
+    };
+    return await this.#client.call("kv/range", { key: encodeText(key) }, read);
   }
 
   /** In the order of the keys' bytes. */
@@ -131,7 +134,7 @@ export class EtcdDirectory implements Directory {
   async revokeLease(lease: LeaseId): Promise<void> {
     this.#checkOpen();
     try {
-      await this.#client.call("lease/revoke", { ID: lease });
+      await this.#client.call("lease/revoke", { ID: lease }, nothing);
     } catch (error) {
       const cause = error instanceof CodedError ? error.cause : undefined;
       if (!(cause instanceof EtcdRefusal && isLeaseEnded(cause))) throw error;
@@ -160,17 +163,17 @@ export class EtcdDirectory implements Directory {
     let key = range.key;
     let revision = 0;
     for (;;) {
-      const answer = await this.#client.call("kv/range", {
+      const body = {
         ...range,
         key,
         limit: String(PAGE_RECORDS),
         ...(revision > 0 && { revision: String(revision) }),
-      });
-      if (revision === 0) revision = answer.child("header").integer("revision");
-      const page = answer.children("kvs").map(recordOf);
-      for (const record of page) if (!isHidden(record.key)) records.push(record);
-      const last = page.at(-1);
-      if (!answer.flag("more") || last === undefined) return { records, revision };
+      };
+      const page = await this.#client.call("kv/range", body, readPage);
+      if (revision === 0) revision = page.revision;
+      for (const record of page.records) if (!isHidden(record.key)) records.push(record);
+      const last = page.records.at(-1);
+      if (!page.hasMore || last === undefined) return { records, revision };
       key = encodeText(`${last.key}\0`);
     }
   }
@@ -209,3 +212,19 @@ export class EtcdDirectory implements Directory {
 function isHidden(key: string): boolean {
   return key.startsWith(GUARD_PREFIX);
 }
+
+interface Page {
+  readonly records: readonly DirectoryRecord[];
+  readonly revision: number;
+  readonly hasMore: boolean;
+}
+
+function readPage(answer: EtcdFields): Page {
+  return {
+    records: answer.children("kvs").map(recordOf),
+    revision: revisionOf(answer),
+    hasMore: answer.flag("more"),
+  };
+}
+
+function nothing(): void {}

@@ -18,7 +18,7 @@ import type { DirectoryCondition, DirectoryOutcome, DirectoryWrite } from "../po
 import { codedRefusal } from "./etcd-client.ts";
 import type { EtcdClient } from "./etcd-client.ts";
 import type { EtcdEndpoint } from "./etcd-endpoint.ts";
-import { EtcdRefusal, EtcdSilence, GRPC, encodeText, recordOf } from "./etcd-wire.ts";
+import { EtcdRefusal, EtcdSilence, GRPC, encodeText, recordOf, revisionOf } from "./etcd-wire.ts";
 import type { EtcdFields } from "./etcd-wire.ts";
 
 /** Not below any cluster: their ids start with a letter or a digit. */
@@ -68,8 +68,12 @@ export class EtcdTransactions {
     const deadlineMs = this.#client.newDeadlineMs();
     const compare = conditions.map(({ key, revision }) => unchanged(key, revision));
     if (writes.length === 0) {
-      const answer = await this.#client.call("kv/txn", { compare }, deadlineMs);
-      return { succeeded: answer.flag("succeeded"), revision: revisionOf(answer) };
+      return await this.#client.call(
+        "kv/txn",
+        { compare },
+        (answer) => ({ succeeded: answer.flag("succeeded"), revision: revisionOf(answer) }),
+        deadlineMs,
+      );
     }
     await this.#enter();
     try {
@@ -87,7 +91,7 @@ export class EtcdTransactions {
     const deadlineMs = performance.now() + this.#client.requestTimeoutMs;
     // Otherwise they go with their lease.
     await this.#client
-      .call("lease/revoke", { ID: session.lease }, deadlineMs)
+      .call("lease/revoke", { ID: session.lease }, nothing, deadlineMs)
       .catch(() => undefined);
   }
 
@@ -183,22 +187,23 @@ export class EtcdTransactions {
   ): Promise<{ value: string; revision: number }> {
     const { key, session, revision } = guard;
     const value = FENCE + token;
-    const answer = await this.#client.call(
-      "kv/txn",
-      {
-        compare: [unchanged(key, revision)],
-        success: [put(key, value, session.lease)],
-        failure: [{ request_range: { key: encodeText(key) } }],
-      },
-      deadlineMs,
-    );
-    return answer.flag("succeeded") ? { value, revision: revisionOf(answer) } : guardIn(answer);
+    const body = {
+      compare: [unchanged(key, revision)],
+      success: [put(key, value, session.lease)],
+      failure: [{ request_range: { key: encodeText(key) } }],
+    };
+    const read = (answer: EtcdFields): { value: string; revision: number } =>
+      answer.flag("succeeded") ? { value, revision: revisionOf(answer) } : guardIn(answer);
+    return await this.#client.call("kv/txn", body, read, deadlineMs);
   }
 
   async #readGuard(guard: Guard, deadlineMs: number): Promise<{ value: string; revision: number }> {
-    const body = { key: encodeText(guard.key) };
-    const [kv] = (await this.#client.call("kv/range", body, deadlineMs)).children("kvs");
-    return kv === undefined ? { value: "", revision: 0 } : recordOf(kv);
+    return await this.#client.call(
+      "kv/range",
+      { key: encodeText(guard.key) },
+      (answer) => keptIn(answer.children("kvs")),
+      deadlineMs,
+    );
   }
 
   async #takeGuard(deadlineMs: number): Promise<Guard> {
@@ -276,7 +281,7 @@ export async function grantLease(
 ): Promise<{ readonly id: string }> {
   const id = (randomBytes(8).readBigUInt64LE() >> 1n || 1n).toString();
   try {
-    await client.call("lease/grant", { ID: id, TTL: String(ttlSeconds) }, deadlineMs);
+    await client.call("lease/grant", { ID: id, TTL: String(ttlSeconds) }, nothing, deadlineMs);
   } catch (error) {
     const cause = error instanceof CodedError ? error.cause : undefined;
     if (!(cause instanceof EtcdRefusal && /already exists/.test(cause.message))) throw error;
@@ -333,19 +338,18 @@ function guarded(
   };
 }
 
-function revisionOf(answer: EtcdFields): number {
-  const revision = answer.child("header").integer("revision");
-  if (revision > 0) return revision;
-  throw new EtcdSilence("an answer without a revision", true);
-}
-
 /** The guard as the other branch of a transaction found it. */
 function guardIn(answer: EtcdFields): { value: string; revision: number } {
   const [response] = answer.children("responses");
   if (response === undefined) throw new EtcdSilence("an answer without the guard", true);
-  const [kv] = response.child("response_range").children("kvs");
+  return keptIn(response.child("response_range").children("kvs"));
+}
+
+function keptIn([kv]: readonly EtcdFields[]): { value: string; revision: number } {
   return kv === undefined ? { value: "", revision: 0 } : recordOf(kv);
 }
+
+function nothing(): void {}
 
 function leaseEnded(cause: EtcdRefusal): CodedError {
   const message = "a record was to be written with a lease that has ended";

@@ -148,6 +148,13 @@ export function recordOf(kv: EtcdFields): DirectoryRecord {
   };
 }
 
+/** Of the store when it answered; of the transaction if it wrote something. */
+export function revisionOf(answer: EtcdFields): number {
+  const revision = answer.child("header").integer("revision");
+  if (revision > 0) return revision;
+  throw strange("no revision");
+}
+
 function strange(what: string): EtcdSilence {
   return new EtcdSilence(`an answer that etcd does not give: ${what}`, true);
 }

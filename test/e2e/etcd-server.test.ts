@@ -168,7 +168,7 @@ test(
     assert.ok(member !== undefined);
     // An address that this machine does not have.
     const server = await start(t, { ...member, clientUrl: "http://192.0.2.1:2379" });
-    await assert.rejects(server.healthy(1500), (error: Error) => {
+    await assert.rejects(server.healthy(1000), (error: Error) => {
       assert.match(error.message, /it said: .*192\.0\.2\.1:2379: bind: cannot assign/);
       return true;
     });

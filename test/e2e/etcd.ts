@@ -25,23 +25,30 @@ export function etcdMissing(): string | undefined {
   }
 }
 
+/**
+ * Below the range that connections get their own ports from: a port of that range may be taken
+ * while its member is down, even by a client that tries to connect to it.
+ */
+const PORT_FIRST = 20_000;
+const PORT_COUNT = 12_000;
+let portsTried = process.pid * 101;
+
 /** Ports that nobody listens on now. */
 export async function freePorts(count: number): Promise<number[]> {
-  const servers = Array.from({ length: count }, () => createServer());
-  try {
-    return await Promise.all(
-      servers.map(async (server) => {
-        await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-        const address = server.address();
-        if (address === null || typeof address === "string") throw new Error("no port");
-        return address.port;
-      }),
-    );
-  } finally {
-    await Promise.all(
-      servers.map((server) => new Promise<void>((resolve) => server.close(() => resolve()))),
-    );
+  const ports: number[] = [];
+  while (ports.length < count) {
+    const port = PORT_FIRST + (portsTried++ % PORT_COUNT);
+    if (await isFree(port)) ports.push(port);
   }
+  return ports;
+}
+
+async function isFree(port: number): Promise<boolean> {
+  const server = createServer();
+  return await new Promise((resolve) => {
+    server.once("error", () => resolve(false));
+    server.listen(port, "127.0.0.1", () => server.close(() => resolve(true)));
+  });
 }
 
 interface Member {
