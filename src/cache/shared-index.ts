@@ -16,16 +16,11 @@ import { hashOf, mixOf } from "./key-hash.ts";
 import { BUCKET_WORDS, HEAD, KEY_HIGH, KEY_LOW, LOCK, NEXT, SLOT_WORDS } from "./shared-layout.ts";
 import { STATE } from "./shared-layout.ts";
 import type { SharedLayout } from "./shared-layout.ts";
+import { waitAMoment } from "./shared-patience.ts";
 import { LIMBO, QUEUE_MASK } from "./slot-status.ts";
 
 const OWNER_MASK = 0xff;
 const VERSION_STEP = 0x100;
-/** Attempts to take a lock before the taker sleeps for a moment where memory allows that. */
-const SPINS_MAX = 32;
-const SLEEPS_MAX = 3000;
-const SLEEP_MS = 1;
-/** Where nobody can sleep: about half a second. */
-const SPINS_WITHOUT_SLEEP_MAX = 2 ** 25;
 const TRIES_MAX = 8;
 /** No chain is this long: the reader has gone astray. */
 const CHAIN_MAX = 1000;
@@ -37,7 +32,6 @@ export class SharedIndex {
   readonly #bucketScale: number;
   readonly #slotsAt: number;
   readonly #owner: number;
-  readonly #canSleep: boolean;
 
   /** `owner` marks this worker's locks: 1 to 255. */
   constructor(words: Int32Array, layout: SharedLayout, owner: number) {
@@ -47,7 +41,6 @@ export class SharedIndex {
     this.#bucketScale = layout.bucketCount / 2 ** 32;
     this.#slotsAt = layout.slotsAt;
     this.#owner = owner;
-    this.#canSleep = words.buffer instanceof SharedArrayBuffer;
   }
 
   /** Where the words of a key's bucket are. */
@@ -155,21 +148,14 @@ export class SharedIndex {
     return false;
   }
 
-  /**
-   * Its holder leaves within some dozen instructions, unless the system suspends or ends it there.
-   * Fails with `cache-worker-stuck` if that lasts.
-   */
+  /** Fails with `cache-worker-stuck` if its holder does not give it back. */
   lock(bucket: number): void {
     const words = this.#words;
-    for (let spins = 0; spins < SPINS_MAX; spins++) if (this.tryLock(bucket)) return;
-    const roundsMax = this.#canSleep ? SLEEPS_MAX : SPINS_WITHOUT_SLEEP_MAX;
-    for (let rounds = 0; rounds < roundsMax; rounds++) {
+    for (let rounds = 0; !this.tryLock(bucket); rounds++) {
       const lock = Atomics.load(words, bucket + LOCK);
-      const isLocked = (lock & OWNER_MASK) !== 0;
-      if (isLocked && this.#canSleep) Atomics.wait(words, bucket + LOCK, lock, SLEEP_MS);
-      if (this.tryLock(bucket)) return;
+      if ((lock & OWNER_MASK) === 0) continue;
+      if (!waitAMoment(words, bucket + LOCK, lock, rounds)) throw stuck((lock & OWNER_MASK) - 1);
     }
-    throw stuck((words[bucket + LOCK]! & OWNER_MASK) - 1);
   }
 
   unlock(bucket: number): void {

@@ -2,10 +2,12 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { CodedError, Prng } from "../base/index.ts";
 import { findProblems } from "./shared-census.ts";
-import { formatSharedCache, sharedCacheBytes } from "./shared-layout.ts";
+import { formatSharedCache, sharedCacheBytes, SLOT_WORDS, STATE } from "./shared-layout.ts";
 import type { SharedCacheGeometry } from "./shared-layout.ts";
 import { BUSY, FULL, MISS, SharedPageCache } from "./shared-page-cache.ts";
 import { joinParts } from "./shared-parts.ts";
+import { OWNED, ownerBits } from "./shared-state.ts";
+import { LIMBO } from "./slot-status.ts";
 import { writeBack } from "./write-back.ts";
 
 function makeMemory(geometry: Partial<SharedCacheGeometry> = {}): SharedArrayBuffer {
@@ -231,6 +233,21 @@ test("a lock that a worker died with is taken from it", () => {
   assert.throws(() => a.insert(7), isFault("cache-worker-stuck"));
   a.reap(dead.pins.place);
   put(a, 7, 1);
+  assertSound(memory, a);
+});
+
+test("a new version is refused, not waited for, while the older one is taken from the dead", () => {
+  const memory = makeMemory({ capacity: 4 });
+  const a = new SharedPageCache(memory);
+  put(a, 7, 1);
+  const mine = a.update(a.lookup(7));
+  const reaper = joinParts(memory);
+  // As a reaper has it between taking the slot and locking its bucket, which the publisher holds.
+  const older = reaper.layout.slotsAt + (a.lookup(7) + 1) * SLOT_WORDS + STATE;
+  Atomics.store(reaper.words, older, LIMBO | OWNED | ownerBits(reaper.pins.place));
+  assert.equal(a.publish(mine, true), false);
+  a.reap(reaper.pins.place);
+  assert.equal(a.lookup(7), MISS);
   assertSound(memory, a);
 });
 

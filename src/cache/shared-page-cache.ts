@@ -471,7 +471,7 @@ export class SharedPageCache {
     const wasDirty = (olderState & (DIRTY | FLUSHING)) !== 0;
     this.#commit(entry, olderState & STATUS_MASK, dirty || wasDirty);
     // Endless: from here on the older version must not come back.
-    this.#retirement.retire(bucket, older, Infinity);
+    this.#retirement.retire(bucket, older, "endless");
     this.#index.unlock(bucket);
     this.#pins.unpin(older);
     this.#retirement.finish(older);

@@ -12,9 +12,6 @@ import type { SharedParts } from "./shared-parts.ts";
 import type { SharedRetirement } from "./shared-retirement.ts";
 import { DIRTY, FLUSHING, OWNED, OWNER_MASK, ownerBits, ownerOf } from "./shared-state.ts";
 
-/** Retiring the older of two versions waits for claims of living workers. */
-const PATIENT_SPINS_MAX = 2 ** 25;
-
 export class SharedReaper {
   readonly #parts: SharedParts;
   readonly #retirement: SharedRetirement;
@@ -86,7 +83,7 @@ export class SharedReaper {
       const next = Atomics.load(words, slot + at.NEXT);
       if (!this.#isUncommitted(entry)) {
         const older = this.#parts.index.findBehind(entry);
-        if (older !== 0 && this.#retirement.retire(bucket, older, PATIENT_SPINS_MAX)) {
+        if (older !== 0 && this.#retirement.retire(bucket, older, "long")) {
           this.#retirement.finish(older);
           continue;
         }

@@ -10,13 +10,15 @@
 import { stuck } from "./shared-index.ts";
 import * as at from "./shared-layout.ts";
 import type { SharedParts } from "./shared-parts.ts";
+import { waitAMoment } from "./shared-patience.ts";
 import type { SharedSlots } from "./shared-slots.ts";
 import { FLUSHING, OWNED, OWNER_MASK, ownerBits, placeOf } from "./shared-state.ts";
 import { COLD, LIMBO, QUEUE_MASK } from "./slot-status.ts";
 
-/** Claims are taken back, or end, within some dozen instructions: see `SharedIndex.lock`. */
-const CLAIM_SPINS_MAX = 2 ** 25;
-const IMPATIENT_SPINS_MAX = 16;
+/** A claim that finds its slot pinned is taken back within so many looks, or seldom. */
+const BRIEF_ROUNDS_MAX = 16;
+/** For how long to wait for the owner of a slot: "long" is until it must be dead. */
+export type RetirementPatience = "brief" | "long" | "endless";
 
 export class SharedRetirement {
   readonly #parts: SharedParts;
@@ -34,38 +36,51 @@ export class SharedRetirement {
   }
 
   /**
-   * The state of a slot once no one owns it, for the holder of its bucket's lock. Fails with
-   * `cache-worker-stuck`, after giving the lock back.
+   * The state of a slot once no one owns it, or it has lost its key, for the holder of its bucket's
+   * lock. Fails with `cache-worker-stuck`, after giving the lock back.
    */
   settledState(bucket: number, entry: number): number {
     const stateAt = this.#slotsAt + entry * at.SLOT_WORDS + at.STATE;
-    for (let spins = 0; spins < CLAIM_SPINS_MAX; spins++) {
-      const state = Atomics.load(this.#words, stateAt);
-      if ((state & OWNED) === 0) return state;
+    let state = Atomics.load(this.#words, stateAt);
+    // In limbo it may be owned by a reaper, and that waits for the lock.
+    for (let rounds = 0; (state & OWNED) !== 0 && (state & QUEUE_MASK) !== LIMBO; rounds++) {
+      if (!waitAMoment(this.#words, stateAt, state, rounds)) {
+        this.#parts.index.unlock(bucket);
+        throw stuck(placeOf(state));
+      }
+      state = Atomics.load(this.#words, stateAt);
     }
-    this.#parts.index.unlock(bucket);
-    throw stuck(placeOf(Atomics.load(this.#words, stateAt)));
+    return state;
   }
 
   /**
    * Takes an entry from its key, for the holder of the lock. False if it is owned, and stays so for
-   * longer than a claim that finds it pinned. `finish` it when the lock is given back.
+   * as long as the patience lasts. `finish` it when the lock is given back.
    */
-  retire(bucket: number, entry: number, spinsMax: number = IMPATIENT_SPINS_MAX): boolean {
+  retire(bucket: number, entry: number, patience: RetirementPatience = "brief"): boolean {
     const stateAt = this.#slotsAt + entry * at.SLOT_WORDS + at.STATE;
-    for (let spins = 0; spins < spinsMax; spins++) {
+    for (let rounds = 0; ; rounds++) {
       const state = Atomics.load(this.#words, stateAt);
       // Its owner died, and a reaper is about to do the same.
       if ((state & QUEUE_MASK) === LIMBO) return true;
-      if ((state & OWNED) !== 0) continue;
-      const isFlushing = (state & FLUSHING) !== 0;
-      const kept = isFlushing ? FLUSHING | (state & OWNER_MASK) : this.#owned;
-      if (Atomics.compareExchange(this.#words, stateAt, state, LIMBO | kept) !== state) continue;
-      if (!isFlushing) this.#parts.index.unlink(bucket, entry);
-      if ((state & QUEUE_MASK) === COLD) this.#slots.changeColdSize(-1);
-      return true;
+      if ((state & OWNED) === 0) {
+        if (this.#retireFrom(bucket, entry, state)) return true;
+      } else {
+        if (patience === "brief" && rounds >= BRIEF_ROUNDS_MAX) return false;
+        if (!waitAMoment(this.#words, stateAt, state, rounds) && patience === "long") return false;
+      }
     }
-    return false;
+  }
+
+  /** False if the state has changed meanwhile. */
+  #retireFrom(bucket: number, entry: number, state: number): boolean {
+    const stateAt = this.#slotsAt + entry * at.SLOT_WORDS + at.STATE;
+    const isFlushing = (state & FLUSHING) !== 0;
+    const kept = isFlushing ? FLUSHING | (state & OWNER_MASK) : this.#owned;
+    if (Atomics.compareExchange(this.#words, stateAt, state, LIMBO | kept) !== state) return false;
+    if (!isFlushing) this.#parts.index.unlink(bucket, entry);
+    if ((state & QUEUE_MASK) === COLD) this.#slots.changeColdSize(-1);
+    return true;
   }
 
   /** After `retire`: makes the slot free, or leaves it in limbo for as long as it is held. */

@@ -8,7 +8,7 @@
  * any breach of the invariants that `findProblems` knows.
  */
 import { Worker } from "node:worker_threads";
-import { Prng } from "../../src/base/index.ts";
+import { CodedError, Prng } from "../../src/base/index.ts";
 import { formatSharedCache, sharedCacheBytes, SharedPageCache } from "../../src/cache/index.ts";
 import { findProblems } from "../../src/cache/shared-census.ts";
 import { joinParts } from "../../src/cache/shared-parts.ts";
@@ -71,7 +71,7 @@ class TortureDirector {
     while (performance.now() < end && this.#operations() < operationsMax) {
       await pause(killEveryMs === 0 ? 20 : killEveryMs * (0.5 + this.#prng.below(1000) / 1000));
       if (this.#problems.length > 0) break;
-      if (killEveryMs > 0) await this.#kill(this.#prng.below(workerCount));
+      if (killEveryMs > 0) await this.#kill(this.#chooseVictims());
     }
     await this.#stop();
     if (this.#problems.length === 0) this.#inspect();
@@ -96,23 +96,47 @@ class TortureDirector {
     };
     Atomics.store(this.#rules.places, worker, 0);
     const thread = new Worker(WORKER, { workerData: order });
-    thread.on("error", (error) => this.#problems.push(error.message));
+    thread.on("error", (error) => this.#problems.push(error.stack ?? error.message));
     this.#workers[worker] = thread;
   }
 
-  async #kill(worker: number): Promise<void> {
-    const place = Atomics.load(this.#rules.places, worker) - 1;
+  /** Mostly one; sometimes two, of which each may hold what the other's reaper needs. */
+  #chooseVictims(): number[] {
+    const { workerCount } = this.#run;
+    const victim = this.#prng.below(workerCount);
+    if (workerCount < 2 || !this.#prng.chance(0.25)) return [victim];
+    return [victim, (victim + this.#prng.between(1, workerCount - 1)) % workerCount];
+  }
+
+  async #kill(victims: readonly number[]): Promise<void> {
     // One that has not joined yet cannot be told from others afterwards.
-    if (place < 0) return;
-    await this.#workers[worker]!.terminate();
+    const joined = victims.filter((worker) => Atomics.load(this.#rules.places, worker) > 0);
+    await Promise.all(joined.map((worker) => this.#workers[worker]!.terminate()));
     if (this.#problems.length > 0) return;
-    this.#kills++;
+    this.#kills += joined.length;
+    const places = joined.map((worker) => Atomics.load(this.#rules.places, worker) - 1);
     const { fillers } = this.#rules;
     for (let slot = 0; slot < fillers.length; slot++) {
-      Atomics.compareExchange(fillers, slot, place + 1, 0);
+      for (const place of places) Atomics.compareExchange(fillers, slot, place + 1, 0);
     }
-    this.#reapedSlots += this.#cache.reap(place);
-    this.#start(worker);
+    this.#reap(places);
+    for (const worker of joined) this.#start(worker);
+  }
+
+  /** A reaper that needs a lock of another one who died says so, and must come again. */
+  #reap(places: readonly number[]): void {
+    const left = [...places];
+    for (let tries = 0; left.length > 0; tries++) {
+      const place = left.shift()!;
+      try {
+        this.#reapedSlots += this.#cache.reap(place);
+      } catch (error) {
+        const isStuck = error instanceof CodedError && error.code === "cache-worker-stuck";
+        if (!isStuck || !left.includes(error.fault.details?.["place"] as number) || tries > 2)
+          throw error;
+        left.push(place);
+      }
+    }
   }
 
   async #stop(): Promise<void> {
