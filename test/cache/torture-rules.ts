@@ -29,12 +29,14 @@ export class TortureMemory {
   readonly thousands: Int32Array;
   /** Place in the cache of each worker, plus one once it has joined. */
   readonly places: Int32Array;
+  /** How often a call said that another worker is stuck, and was repeated. */
+  readonly waits: Int32Array;
   /** Not 0: end. */
   readonly stop: Int32Array;
 
   constructor(setting: TortureSetting, shared?: SharedArrayBuffer) {
     const { keyCount, capacity, workerCount } = setting;
-    const lengths = [keyCount, keyCount, keyCount, capacity, workerCount, workerCount, 1];
+    const lengths = [keyCount, keyCount, keyCount, capacity, workerCount, workerCount, 1, 1];
     const words = lengths.reduce((sum, length) => sum + length, 0);
     const buffer = shared ?? new SharedArrayBuffer(words * 4);
     let at = 0;
@@ -51,6 +53,7 @@ export class TortureMemory {
     this.fillers = take(capacity);
     this.thousands = take(workerCount);
     this.places = take(workerCount);
+    this.waits = take(1);
     this.stop = take(1);
   }
 }

@@ -21,6 +21,11 @@ export interface TortureOrder {
 const { BUSY, FULL, MISS } = { MISS: -1, BUSY: -2, FULL: -3 };
 const PINS_MAX = 4;
 const FLUSHES_MAX = 8;
+/**
+ * A call that says that another worker is stuck has changed nothing and may be repeated: on a
+ * machine that is busy enough, the reaper of the dead comes late. Each try lasts three seconds.
+ */
+const STUCK_TRIES_MAX = 20;
 
 class TortureWorker {
   readonly #cache: CacheModule.SharedPageCache;
@@ -74,16 +79,16 @@ class TortureWorker {
   #get(key: number): number {
     const { acknowledged, stored } = this.#rules;
     const known = Atomics.load(acknowledged, key);
-    let slot = this.#cache.lookup(key);
+    let slot = this.#retry((cache) => cache.lookup(key));
     if (slot === MISS) {
-      slot = this.#cache.insert(key);
+      slot = this.#retry((cache) => cache.insert(key));
       if (slot < 0) return slot;
       this.#claimFilling(slot);
       const version = Atomics.load(stored, key);
       if (version < known) fail(`key ${key}: ${known} was published, ${version} is stored`);
       writePage(this.#pages[slot]!, key, version);
       this.#endFilling(slot);
-      this.#cache.publish(slot, false);
+      this.#retry((cache) => cache.publish(slot, false));
     }
     if (slot >= 0) this.#check(slot, key, known);
     return slot;
@@ -102,7 +107,7 @@ class TortureWorker {
     const version = this.#check(newer, key, 0) + 1;
     writePage(this.#pages[newer]!, key, version);
     this.#endFilling(newer);
-    if (!this.#cache.publish(newer, true)) return;
+    if (!this.#retry((cache) => cache.publish(newer, true))) return;
     const { acknowledged, published } = this.#rules;
     raise(acknowledged, key, version);
     const count = Atomics.add(published, key, 1) + 1;
@@ -143,33 +148,33 @@ class TortureWorker {
       const before = Atomics.exchange(stored, key, version);
       if (before > version) fail(`key ${key}: version ${version} stored over ${before}`);
     }
-    this.#cache.endFlush(slot, succeeded);
+    this.#retry((cache) => cache.endFlush(slot, succeeded));
   }
 
   /** Keys without a history come and are removed, also while others look at them. */
   #transient(key: number): void {
-    const slot = this.#cache.lookup(key);
+    const slot = this.#retry((cache) => cache.lookup(key));
     if (slot >= 0) {
       this.#check(slot, key, 0);
-      if (this.#prng.chance(0.5)) this.#cache.remove(key);
+      if (this.#prng.chance(0.5)) this.#retry((cache) => cache.remove(key));
     } else if (slot !== BUSY) {
-      const filled = this.#cache.insert(key);
+      const filled = this.#retry((cache) => cache.insert(key));
       if (filled < 0) return;
       this.#claimFilling(filled);
       writePage(this.#pages[filled]!, key, 1);
       this.#endFilling(filled);
-      this.#cache.publish(filled, false);
+      this.#retry((cache) => cache.publish(filled, false));
     }
   }
 
   #startAndAbandon(key: number): void {
-    const slot = this.#cache.lookup(key);
-    const owned = slot >= 0 ? this.#cache.update(slot) : this.#cache.insert(key);
+    const slot = this.#retry((cache) => cache.lookup(key));
+    const owned = slot >= 0 ? this.#cache.update(slot) : this.#retry((cache) => cache.insert(key));
     if (owned < 0) return;
     this.#claimFilling(owned);
     writePage(this.#pages[owned]!, -1, -1);
     this.#endFilling(owned);
-    this.#cache.abandon(owned);
+    this.#retry((cache) => cache.abandon(owned));
   }
 
   #check(slot: number, key: number, versionMin: number): number {
@@ -177,6 +182,18 @@ class TortureWorker {
     if (version < 0) fail(`slot ${slot}: torn, or not the page of key ${key}`);
     if (version < versionMin) fail(`key ${key}: version ${version} after ${versionMin}`);
     return version;
+  }
+
+  #retry<T>(call: (cache: CacheModule.SharedPageCache) => T): T {
+    for (let tries = 1; ; tries++) {
+      try {
+        return call(this.#cache);
+      } catch (error) {
+        const isStuck = (error as { code?: unknown }).code === "cache-worker-stuck";
+        if (!isStuck || tries === STUCK_TRIES_MAX) throw error;
+        Atomics.add(this.#rules.waits, 0, 1);
+      }
+    }
   }
 
   #claimFilling(slot: number): void {
