@@ -223,12 +223,13 @@ function renderStats(stats: StatsView, output: Output): string[] {
       ],
       ["reclaimable", formatSize(stats.reclaimableBytes)],
       ["dedup ratio", stats.dedupRatio.toFixed(2)],
-      ["cache", counters(stats.cache)],
       ["journal", counters(stats.journal)],
       ["destage", counters(stats.destage)],
       ["rebuild", counters({ ...stats.rebuild })],
       ["catch-up", counters({ ...stats.catchUp })],
     ]),
+    "",
+    ...cacheTable(stats.caches, output),
     "",
     ...table(
       output,
@@ -240,6 +241,21 @@ function renderStats(stats: StatsView, output: Output): string[] {
       ]),
     ),
   ];
+}
+
+function cacheTable(caches: StatsView["caches"], output: Output): string[] {
+  const titles = ["CACHE", "DEVICE", "HIT RATIO>", "HITS>", "MISSES>"];
+  return table(
+    output,
+    [...titles, "PROMOTED>", "GHOST HITS>", "SKIPPED>", "EVICTED>"],
+    caches.map((cache) => [
+      cache.kind,
+      cache.deviceId.slice(0, 8),
+      cache.hitRatio.toFixed(3),
+      ...[cache.hits, cache.misses, cache.promotions, cache.ghostHits].map(String),
+      ...[cache.skippedSlots, cache.evictions].map(String),
+    ]),
+  );
 }
 
 /** `title>` means a column that is aligned to the right. */

@@ -4,6 +4,8 @@ import type { DiskMemory } from "../ports/index.ts";
 import type { ResyncTraffic } from "../object/index.ts";
 import type { Component, DeviceEvent, DeviceStats } from "../store/index.ts";
 import { isClean } from "../store/index.ts";
+import { addUp, numbersOf } from "./add-up.ts";
+import { cacheViews } from "./cache-views.ts";
 import type { OpenDeviceRequest } from "./data-plane-port.ts";
 import { openDeviceAt } from "./device-opener.ts";
 import type { OpenedDevice } from "./device-opener.ts";
@@ -120,10 +122,7 @@ export class DeviceSet {
       freeBytes: all.reduce((total, { opened }) => total + freeBytes(opened), 0),
       reclaimableBytes: sum((stats) => stats.reclaimableBytes),
       dedupRatio: uniqueBytes === 0 ? 1 : logicalBytes / uniqueBytes,
-      cache: {
-        ...addUp(all.map(({ stats }) => prefixed("block", stats.blockCache ?? {}))),
-        ...addUp(all.map(({ stats }) => prefixed("page", stats.pageCache))),
-      },
+      ...cacheViews(all.map(({ stats }) => stats)),
       journal: addUp(all.map(({ stats }) => numbersOf(stats.journal))),
       destage: addUp(all.map(({ stats }) => numbersOf(stats.counters))),
       rebuild: NO_TRAFFIC,
@@ -214,31 +213,6 @@ export class DeviceSet {
 function freeBytes({ device, disk }: OpenedDevice): number {
   const stats = device.stats();
   return Math.min(stats.freeBytes, stats.reclaimableBytes + disk.availableBytes());
-}
-
-function numbersOf(values: object): Record<string, number> {
-  const numbers: Record<string, number> = {};
-  for (const [name, value] of Object.entries(values) as [string, unknown][]) {
-    if (typeof value === "number") numbers[name] = value;
-  }
-  return numbers;
-}
-
-function prefixed(prefix: string, values: object): Record<string, number> {
-  return Object.fromEntries(
-    Object.entries(numbersOf(values)).map(([name, value]) => [
-      `${prefix}${name[0]!.toUpperCase()}${name.slice(1)}`,
-      value,
-    ]),
-  );
-}
-
-function addUp(all: readonly Readonly<Record<string, number>>[]): Record<string, number> {
-  const total: Record<string, number> = {};
-  for (const values of all) {
-    for (const [name, value] of Object.entries(values)) total[name] = (total[name] ?? 0) + value;
-  }
-  return total;
 }
 
 /** `leakedBlocks` as `leaked blocks`. */

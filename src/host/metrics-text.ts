@@ -13,7 +13,12 @@ interface Family {
 export function metricsText(stats: StatsView, status: StatusView): string {
   // Made anew for each scrape: what was deleted leaves no samples behind.
   const metrics = new PrometheusMetrics();
-  const all = [...hostFamilies(stats, status), ...deviceFamilies(status), ...volumeFamilies(stats)];
+  const all = [
+    ...hostFamilies(stats, status),
+    ...deviceFamilies(status),
+    ...cacheFamilies(stats),
+    ...volumeFamilies(stats),
+  ];
   for (const { name, type, help, samples } of all) {
     for (const [labels, value] of samples) {
       if (type === "gauge") metrics.gauge(name, help, labels).set(value);
@@ -91,6 +96,32 @@ function deviceFamilies(status: StatusView): Family[] {
       ({ checksumErrors }) => checksumErrors,
     ),
     family("read_errors_total", "counter", "Failed reads", ({ readErrors }) => readErrors),
+  ];
+}
+
+function cacheFamilies({ caches }: StatsView): Family[] {
+  const family = (
+    name: string,
+    help: string,
+    pick: (cache: StatsView["caches"][number]) => number,
+  ): Family => ({
+    name: `drystone_device_cache_${name}`,
+    type: name.endsWith("_total") ? "counter" : "gauge",
+    help,
+    samples: caches.map((cache) => [{ device: cache.deviceId, cache: cache.kind }, pick(cache)]),
+  });
+  return [
+    family("hit_ratio", "Hits for each look-up", ({ hitRatio }) => hitRatio),
+    family("hits_total", "Look-ups that found what they wanted", ({ hits }) => hits),
+    family("misses_total", "Look-ups that did not", ({ misses }) => misses),
+    family("promotions_total", "Slots gone from cold to hot", ({ promotions }) => promotions),
+    family("ghost_hits_total", "Keys that came back as ghosts", ({ ghostHits }) => ghostHits),
+    family(
+      "skipped_slots_total",
+      "Slots that searches for a victim stepped over",
+      ({ skippedSlots }) => skippedSlots,
+    ),
+    family("evictions_total", "Slots given to another key", ({ evictions }) => evictions),
   ];
 }
 

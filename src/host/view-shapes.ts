@@ -331,6 +331,22 @@ const volumeStatsShape: ObjectShape<views.VolumeStatsView> = {
   },
 };
 
+const cacheStatsShape: ObjectShape<views.CacheStatsView> = {
+  kind: "object",
+  description: "A cache of a device",
+  fields: {
+    deviceId: must(text("The device")),
+    kind: must(choice("Pages of the logical maps, or blocks of data", ["pages", "blocks"])),
+    hitRatio: must(number("Hits for each look-up, 0 to 1")),
+    hits: must(count("Look-ups that found what they wanted")),
+    misses: must(count("Look-ups that did not")),
+    promotions: must(count("Slots that went from the cold queue to the hot ring")),
+    ghostHits: must(count("Keys that came back while they were remembered as evicted")),
+    skippedSlots: must(count("Slots in use or held that searches for a victim stepped over")),
+    evictions: must(count("Slots that were given to another key")),
+  },
+};
+
 export const statsShape: ObjectShape<views.StatsView> = {
   kind: "object",
   description: "Bytes and counters",
@@ -342,7 +358,8 @@ export const statsShape: ObjectShape<views.StatsView> = {
     freeBytes: must(count("Bytes that new data can take")),
     reclaimableBytes: must(count("Bytes that the next reclaim gives back")),
     dedupRatio: must(number("logicalBytes / uniqueBytes")),
-    cache: must(record("Cache counters")),
+    cache: must(record("Counters of the caches of all devices")),
+    caches: must(list("By device and cache", cacheStatsShape)),
     journal: must(record("Journal counters")),
     destage: must(record("Destage counters")),
     rebuild: must(trafficShape),

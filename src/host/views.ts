@@ -125,6 +125,21 @@ export interface VolumeStatsView {
   readonly logicalBytes?: number;
 }
 
+/** One cache of one device. */
+export interface CacheStatsView {
+  readonly deviceId: string;
+  /** What it keeps: pages of the logical maps, or blocks of data. */
+  readonly kind: "pages" | "blocks";
+  /** Hits for each look-up: 0 to 1; 0 before the first one. */
+  readonly hitRatio: number;
+  readonly hits: number;
+  readonly misses: number;
+  readonly promotions: number;
+  readonly ghostHits: number;
+  readonly skippedSlots: number;
+  readonly evictions: number;
+}
+
 export interface StatsView {
   readonly logicalBytes: number;
   readonly uniqueBytes: number;
@@ -134,7 +149,9 @@ export interface StatsView {
   readonly reclaimableBytes: number;
   /** logicalBytes / uniqueBytes; 1 for an empty store. */
   readonly dedupRatio: number;
+  /** Of all devices: names begin with what is kept, `page` or `block`. */
   readonly cache: Readonly<Record<string, number>>;
+  readonly caches: readonly CacheStatsView[];
   readonly journal: Readonly<Record<string, number>>;
   readonly destage: Readonly<Record<string, number>>;
   readonly rebuild: TrafficView;

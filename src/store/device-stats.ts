@@ -27,7 +27,10 @@ export interface DeviceStats {
     readonly bytesWritten: number;
     readonly hasFailed: boolean;
   };
-  readonly pageCache: CacheStats & { readonly pageReads: number };
+  readonly pageCache: CacheStats & {
+    /** Pages read from the metadata store, also past the cache. */
+    readonly reads: number;
+  };
   readonly blockCache: CacheStats | undefined;
   readonly counters: Readonly<DeviceCounters>;
   readonly badBlocks: number;
@@ -76,7 +79,7 @@ export function deviceStats(state: DeviceState): DeviceStats {
       bytesWritten: journal.bytesWritten,
       hasFailed: journal.hasFailed,
     },
-    pageCache: { ...logical.cacheStats, pageReads: logical.pageReads },
+    pageCache: { ...logical.cacheStats, reads: logical.pageReads },
     blockCache: state.blockCache.stats,
     counters: { ...state.counters },
     badBlocks: state.badBlocks.size,

@@ -190,7 +190,7 @@ export class LogicalMap {
 
   /** Makes a committed page visible to cached readers. */
   publish(component: number, page: number, source: Uint8Array, at: number): void {
-    const slot = this.#cache.lookup(component * 2 ** 32 + page);
+    const slot = this.#cache.peek(component * 2 ** 32 + page);
     if (slot < 0) return;
     this.entries.set(source.subarray(at, at + PAGE_ENTRIES_BYTES), slot * PAGE_ENTRIES_BYTES);
   }

@@ -1,13 +1,17 @@
 /** The HTTP API and the command line against a real host: refusals, limits, streams, signals. */
 import assert from "node:assert/strict";
+import * as crypto from "node:crypto";
 import * as fs from "node:fs";
 import * as http from "node:http";
 import * as path from "node:path";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
+import type { CacheStatsView, StatsView } from "../../src/host/index.ts";
 import { startHost, temporaryFolder } from "./harness.ts";
 import { HostRun } from "./host-run.ts";
+import { NbdClient } from "./nbd-client.ts";
 import { Program, runTool } from "./process.ts";
+import { destagedStats } from "./stats.ts";
 
 const CLI = fileURLToPath(new URL("../../../bin/drystone", import.meta.url));
 const isRoot = process.getuid?.() === 0;
@@ -71,6 +75,45 @@ test("health and metrics are served for machines", async (t) => {
   assert.match(text, /^drystone_health 1$/m);
   assert.match(text, /^drystone_volume_size_bytes\{volume="demo"\} 10737418240$/m);
   assert.match(text, /^drystone_build_info\{version="[^"]+"\} 1$/m);
+});
+
+test("the caches of each device are in stats, metrics and what stats prints", async (t) => {
+  const host = await startHost(t, "1G");
+  const address = await host.volume("web1", 64 << 20);
+  const client = await NbdClient.connect(address);
+  const data = crypto.randomBytes(1 << 20);
+  await client.write(0, data);
+  await destagedStats(host);
+  // A restart empties the caches; 256 blocks are four pages of the logical map, read twice each.
+  await client.close();
+  await host.stop();
+  await host.start();
+  const reader = await NbdClient.connect(address);
+  for (let at = 0; at < data.length; at += 32 << 10) await reader.read(at, 32 << 10);
+  for (let at = 0; at < data.length; at += 32 << 10) await reader.read(at, 32 << 10);
+  await reader.close();
+
+  const { cache, caches } = await host.cli<Pick<StatsView, "cache" | "caches">>(["stats"]);
+  assert.deepEqual(
+    caches.map(({ kind }) => kind),
+    ["pages", "blocks"],
+  );
+  const [pages, blocks] = caches as [CacheStatsView, CacheStatsView];
+  assert.equal(pages.misses, 4);
+  assert.ok(pages.hits > 0 && blocks.hits >= 256 && blocks.misses >= 256);
+  assert.equal(pages.hitRatio, pages.hits / (pages.hits + pages.misses));
+  assert.equal(cache["pageHitRatio"], pages.hitRatio);
+  assert.equal(cache["pageMisses"], 4);
+  const { text } = await ask(`${host.api}/metrics`);
+  const of = `{cache="pages",device="${pages.deviceId}"}`;
+  const lines = text.split("\n");
+  assert.ok(lines.includes(`drystone_device_cache_hit_ratio${of} ${pages.hitRatio}`), text);
+  assert.ok(lines.includes(`drystone_device_cache_misses_total${of} 4`), text);
+  for (const name of ["hits", "promotions", "ghost_hits", "skipped_slots", "evictions"]) {
+    assert.ok(text.includes(`drystone_device_cache_${name}_total${of} `), name);
+  }
+  const { stdout } = await runTool(process.execPath, [CLI, "stats", "--api", host.api]);
+  assert.match(stdout, /^CACHE +DEVICE +HIT RATIO +HITS +MISSES +PROMOTED +GHOST HITS +SKIPPED/m);
 });
 
 test("events are numbered, kept over a kill, and followed as they happen", async (t) => {
