@@ -26,8 +26,13 @@ export const directoryKeys = {
   cluster: (clusterId: string): string => `${prefix(clusterId)}/cluster`,
   hosts: (clusterId: string): string => `${prefix(clusterId)}/host/`,
   host: (clusterId: string, hostId: string): string => keyOf(clusterId, "host", hostId),
+  alives: (clusterId: string): string => `${prefix(clusterId)}/alive/`,
   /** Exists while the host's lease is alive. */
   alive: (clusterId: string, hostId: string): string => keyOf(clusterId, "alive", hostId),
+  intents: (clusterId: string): string => `${prefix(clusterId)}/component-intent/`,
+  /** A component that is being made or removed, so that it and its record agree in the end. */
+  intent: (clusterId: string, componentId: string): string =>
+    keyOf(clusterId, "component-intent", componentId),
   devices: (clusterId: string): string => `${prefix(clusterId)}/device/`,
   device: (clusterId: string, deviceId: string): string => keyOf(clusterId, "device", deviceId),
   objects: (clusterId: string): string => `${prefix(clusterId)}/object/`,

@@ -23,8 +23,10 @@ export interface HostRecord {
   readonly name: string;
   /** `host:port` of the API. */
   readonly managementAddress: string;
-  /** `host:port` where components are served. */
+  /** `host:port` where components are served; empty on a host that is alone. */
   readonly storageAddress: string;
+  /** What fails together: a rack, a room. Usually the host itself. */
+  readonly faultDomain: string;
 }
 
 export interface DeviceRecord {
@@ -32,6 +34,8 @@ export interface DeviceRecord {
   readonly hostId: string;
   readonly path: string;
   readonly sizeBytes: number;
+  /** Room for new data when the record was written. */
+  readonly freeBytes: number;
 }
 
 /** Creates the cluster's record. Fails with code `cluster-exists`. */
@@ -83,7 +87,8 @@ export async function listHosts(
       hostId: fields.text("hostId"),
       name: fields.text("name"),
       managementAddress: fields.text("managementAddress"),
-      storageAddress: fields.text("storageAddress"),
+      storageAddress: fields.anyText("storageAddress"),
+      faultDomain: fields.text("faultDomain"),
     };
   });
 }
@@ -111,6 +116,7 @@ export async function listDevices(
       hostId: fields.text("hostId"),
       path: fields.text("path"),
       sizeBytes: fields.integer("sizeBytes", 0, DEVICE_SIZE_BYTES_MAX),
+      freeBytes: fields.integer("freeBytes", 0, DEVICE_SIZE_BYTES_MAX),
     };
   });
 }

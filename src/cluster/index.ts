@@ -1,3 +1,5 @@
+export { dropIntent, listIntents, putIntent } from "./component-intents.ts";
+export type { StoredIntent } from "./component-intents.ts";
 export { directoryKeys, idInvalid } from "./directory-keys.ts";
 export { EmbeddedDirectory } from "./embedded-directory.ts";
 export {

@@ -180,8 +180,14 @@ test("trees that cannot be served are refused with the reason", () => {
 test("cluster, hosts and devices are kept under the cluster's prefix", async () => {
   const { directory, run } = await fresh();
   const cluster = { clusterId: CLUSTER, name: "lab", createdMs: 5 };
-  const host = { hostId: "h1", name: "one", managementAddress: "m:1", storageAddress: "s:2" };
-  const device = { deviceId: "d1", hostId: "h1", path: "/dev/x", sizeBytes: 2 ** 40 };
+  const host = {
+    hostId: "h1",
+    name: "one",
+    managementAddress: "m:1",
+    storageAddress: "s:2",
+    faultDomain: "r1",
+  };
+  const device = { deviceId: "d1", hostId: "h1", path: "/dev/x", sizeBytes: 2 ** 40, freeBytes: 1 };
   assert.equal(await findCluster(directory, CLUSTER), undefined);
   await run(createCluster(directory, cluster));
   await assert.rejects(run(createCluster(directory, cluster)), hasCode("cluster-exists"));

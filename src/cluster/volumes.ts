@@ -9,7 +9,9 @@ import {
   SECTOR_SIZE_BYTES,
   VOLUME_SIZE_BYTES_MAX,
 } from "../base/index.ts";
-import type { Directory, DirectoryRecord } from "../ports/index.ts";
+import type { Directory, DirectoryRecord, DirectoryWrite } from "../ports/index.ts";
+import { encodeIntent } from "./component-intents.ts";
+import type { StoredIntent } from "./component-intents.ts";
 import { directoryKeys, idInvalid } from "./directory-keys.ts";
 import { encodeObjectRecord, parseObjectRecord } from "./object-record.ts";
 import type { ObjectPolicy, ObjectRecord } from "./object-record.ts";
@@ -72,13 +74,16 @@ function sizeInvalid(sizeBytes: number): string | undefined {
 }
 
 /**
- * Writes the records of a new volume, all components active and nobody's yet. Its components must
- * exist on their devices. Fails with `volume-name-invalid`, `volume-size-invalid`, `volume-exists`.
+ * Writes the records of a new volume, all components active and nobody's yet, and drops the intents
+ * under which its components were made, all at once. Its components must exist on their devices.
+ * Fails with `volume-name-invalid`, `volume-size-invalid`, `volume-exists`, or with
+ * `creation-undone` if somebody has settled an intent meanwhile.
  */
 export async function createVolumeRecord(
   directory: Directory,
   clusterId: string,
   volume: NewVolume,
+  intents: readonly StoredIntent[] = [],
 ): Promise<ObjectRecord> {
   checkVolumeName(volume.name);
   checkVolumeSize(volume.sizeBytes);
@@ -100,13 +105,27 @@ export async function createVolumeRecord(
     [
       { key, revision: 0 },
       { key: nameKey, revision: 0 },
+      ...intents.map((intent) => ({
+        key: directoryKeys.intent(clusterId, intent.componentId),
+        revision: intent.revision,
+      })),
     ],
     [
       { kind: "put", key, value: encodeObjectRecord(record) },
       { kind: "put", key: nameKey, value: volume.objectId },
+      ...intents.map(({ componentId }): DirectoryWrite => ({
+        kind: "delete",
+        key: directoryKeys.intent(clusterId, componentId),
+      })),
     ],
   );
   if (outcome.succeeded) return record;
+  if ((await directory.get(nameKey)) === undefined)
+    throw new CodedError({
+      code: "creation-undone",
+      message: `a host restarted while ${volume.name} was being created`,
+      hint: "try again",
+    });
   throw new CodedError({
     code: "volume-exists",
     message: `a volume named ${volume.name} exists already`,
@@ -210,7 +229,8 @@ export async function growVolumeRecord(
 
 /**
  * Removes a volume that nobody owns and returns what it was, so that the caller can remove its
- * components. Fails with `volume-not-found` or `volume-in-use`.
+ * components, for each of which an intent is left. Fails with `volume-not-found` or
+ * `volume-in-use`.
  */
 export async function deleteVolumeRecord(
   directory: Directory,
@@ -225,6 +245,12 @@ export async function deleteVolumeRecord(
     [
       { kind: "delete", key },
       { kind: "delete", key: directoryKeys.volumeName(clusterId, name) },
+      // Whoever cannot be reached now deletes its components when it is back.
+      ...record.components.map(({ componentId, hostId }): DirectoryWrite => ({
+        kind: "put",
+        key: directoryKeys.intent(clusterId, componentId),
+        value: encodeIntent({ componentId, hostId, objectId: record.objectId }),
+      })),
     ],
   );
   if (!outcome.succeeded) throw inUse(name, "deleted", "another host");

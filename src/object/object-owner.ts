@@ -153,8 +153,11 @@ export class ObjectOwner {
   async resize(sizeBytes: number): Promise<void> {
     checkVolumeGrowth(this.#stored.record, sizeBytes);
     const sizes = this.#layout.componentSizes(Math.ceil(sizeBytes / BLOCK_SIZE_BYTES));
-    for (const [componentId, blockCount] of sizes)
-      await this.#world.growComponent(componentId, blockCount);
+    for (const { componentId, hostId } of this.#stored.record.components) {
+      const blockCount = sizes.get(componentId);
+      if (blockCount !== undefined)
+        await this.#world.growComponent(componentId, blockCount, hostId);
+    }
     await this.#swap((record) => ({ ...record, sizeBytes: Math.max(sizeBytes, record.sizeBytes) }));
     this.#volume.grow(this.#stored.record.sizeBytes);
     const { objectId } = this.#stored.record;
@@ -385,7 +388,8 @@ function checkSizes(record: ObjectRecord, layout: ObjectLayout, opened: OpenedOb
 }
 
 function isUnavailable(error: unknown): boolean {
-  return error instanceof CodedError && error.code === "directory-unavailable";
+  const codes = ["directory-unavailable", "directory-outcome-unknown"];
+  return error instanceof CodedError && codes.includes(error.code);
 }
 
 function contended(record: ObjectRecord): CodedError {

@@ -43,7 +43,11 @@ export interface OwnerWorld {
   readonly addEvent: (event: OwnerEvent) => void;
   readonly rules?: OwnerRules;
   /** Makes a component larger, durably. Doing it twice changes nothing. */
-  readonly growComponent: (componentId: string, blockCount: number) => Promise<void>;
+  readonly growComponent: (
+    componentId: string,
+    blockCount: number,
+    hostId: string,
+  ) => Promise<void>;
   /** False once this host may have been replaced: nothing is read from then on. */
   readonly isLeaseAlive: () => boolean;
   /** Whether the host that the record names as owner may still be at work. */

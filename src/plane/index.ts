@@ -1,3 +1,5 @@
+export { HostPlane } from "./host-plane.ts";
+export type { LocalDevice, LocalDevices } from "./host-plane.ts";
 export { ComponentServer } from "./component-server.ts";
-export type { ComponentStore } from "./component-server.ts";
 export { RemoteComponents } from "./remote-component.ts";
+export type { ClusterHosts } from "./cluster-hosts.ts";

@@ -1,0 +1,63 @@
+/**
+ * Creating and deleting a volume touches devices of several hosts and the directory, which share no
+ * transaction. An intent in the directory brackets both: it is written before a component is made,
+ * or in the transaction that removes its volume's record, and goes when both sides agree. What a
+ * crash leaves is settled by the host of the component: one that no record names is deleted. A
+ * component without an intent is never touched.
+ */
+import type { Directory } from "../ports/index.ts";
+import { directoryKeys } from "./directory-keys.ts";
+import { RecordFields } from "./record-fields.ts";
+
+const FORMAT = 1;
+
+export interface ComponentIntent {
+  readonly componentId: string;
+  readonly objectId: string;
+  /** Where the component is, or will be. */
+  readonly hostId: string;
+}
+
+export interface StoredIntent extends ComponentIntent {
+  readonly revision: number;
+}
+
+export function encodeIntent(intent: ComponentIntent): string {
+  return JSON.stringify({ format: FORMAT, ...intent });
+}
+
+export async function putIntent(
+  directory: Directory,
+  clusterId: string,
+  intent: ComponentIntent,
+): Promise<StoredIntent> {
+  const key = directoryKeys.intent(clusterId, intent.componentId);
+  const value = encodeIntent(intent);
+  const { revision } = await directory.transact([], [{ kind: "put", key, value }]);
+  return { ...intent, revision };
+}
+
+export async function dropIntent(
+  directory: Directory,
+  clusterId: string,
+  componentId: string,
+): Promise<void> {
+  const key = directoryKeys.intent(clusterId, componentId);
+  await directory.transact([], [{ kind: "delete", key }]);
+}
+
+export async function listIntents(
+  directory: Directory,
+  clusterId: string,
+): Promise<readonly StoredIntent[]> {
+  const { records } = await directory.list(directoryKeys.intents(clusterId));
+  return records.map(({ key, value, revision }) => {
+    const fields = RecordFields.parse(key, value, FORMAT);
+    return {
+      componentId: fields.text("componentId"),
+      objectId: fields.text("objectId"),
+      hostId: fields.text("hostId"),
+      revision,
+    };
+  });
+}

@@ -1,0 +1,107 @@
+/**
+ * The hosts of the cluster as this one sees them: records and leases from the directory, links from
+ * here. Links follow the records.
+ */
+import { errorText } from "../base/index.ts";
+import { directoryKeys, listHosts } from "../cluster/index.ts";
+import type { HostRecord } from "../cluster/index.ts";
+import type { Links } from "../link/index.ts";
+import type { Clock, Directory, DirectoryWatch, Log, NetworkAddress } from "../ports/index.ts";
+
+const RETRY_MS = 1000;
+
+export interface ClusterHostsWorld {
+  readonly directory: Directory;
+  readonly clusterId: string;
+  readonly hostId: string;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly links: Links;
+  readonly parseAddress: (text: string) => NetworkAddress;
+}
+
+export class ClusterHosts {
+  readonly #world: ClusterHostsWorld;
+  #records: readonly HostRecord[] = [];
+  #watch: DirectoryWatch | undefined;
+  #isClosed = false;
+
+  constructor(world: ClusterHostsWorld) {
+    this.#world = world;
+  }
+
+  /** Resolves when the records were read once. Fails as the directory does. */
+  async start(): Promise<void> {
+    const { directory, clusterId } = this.#world;
+    const prefix = directoryKeys.hosts(clusterId);
+    const { revision } = await directory.list(prefix);
+    await this.#read();
+    if (this.#isClosed) return;
+    this.#watch = directory.watch(
+      prefix,
+      revision + 1,
+      () => this.#readSoon(),
+      () => this.#restart(),
+    );
+  }
+
+  close(): void {
+    this.#isClosed = true;
+    this.#watch?.cancel();
+  }
+
+  get records(): readonly HostRecord[] {
+    return this.#records;
+  }
+
+  nameOf(hostId: string): string {
+    return this.#records.find((one) => one.hostId === hostId)?.name ?? hostId;
+  }
+
+  /** By name or id. */
+  find(name: string): HostRecord | undefined {
+    return this.#records.find((one) => one.name === name || one.hostId === name);
+  }
+
+  /** Whether it can be spoken to from here. */
+  isReachable(hostId: string): boolean {
+    return hostId === this.#world.hostId || this.#world.links.peer(hostId)?.isUp === true;
+  }
+
+  /**
+   * Whether the host may still be at work: its lease lives, and its machine has not said that the
+   * process is gone. Fails as the directory does.
+   */
+  async isAlive(hostId: string): Promise<boolean> {
+    const { directory, clusterId, links } = this.#world;
+    if (links.isProvenDead(hostId)) return false;
+    return (await directory.get(directoryKeys.alive(clusterId, hostId))) !== undefined;
+  }
+
+  #readSoon(): void {
+    this.#read().catch((error: unknown) => {
+      this.#world.log.write("warning", `hosts cannot be read: ${errorText(error)}`);
+      if (!this.#isClosed) this.#world.clock.after(RETRY_MS, () => this.#readSoon());
+    });
+  }
+
+  #restart(): void {
+    if (this.#isClosed) return;
+    this.start().catch((error: unknown) => {
+      this.#world.log.write("warning", `hosts cannot be watched: ${errorText(error)}`);
+      this.#world.clock.after(RETRY_MS, () => this.#restart());
+    });
+  }
+
+  async #read(): Promise<void> {
+    const { directory, clusterId, links, parseAddress } = this.#world;
+    const records = await listHosts(directory, clusterId);
+    if (this.#isClosed) return;
+    this.#records = records;
+    links.setPeers(
+      records
+        .filter(({ storageAddress }) => storageAddress !== "")
+        .map(({ hostId, storageAddress }) => ({ hostId, address: parseAddress(storageAddress) })),
+    );
+  }
+}

@@ -1,0 +1,375 @@
+/**
+ * One host's part in the cluster, over ports only: it serves its components to owners elsewhere,
+ * reaches theirs, makes and removes components on whichever hosts a volume lies, holds the lease
+ * under which it owns objects. Daemon, trials and browser build the same.
+ */
+import { BLOCK_SIZE_BYTES, CodedError, errorText } from "../base/index.ts";
+import {
+  createVolumeRecord,
+  deleteVolumeRecord,
+  dropIntent,
+  findObject,
+  listDevices,
+  listIntents,
+  listVolumes,
+  putDevice,
+  putHost,
+  putIntent,
+} from "../cluster/index.ts";
+import type { ObjectPolicy, ObjectRecord, StoredIntent } from "../cluster/index.ts";
+import { Links } from "../link/index.ts";
+import { ObjectLayout } from "../object/index.ts";
+import type { OwnerEvent, OwnerRules, OwnerWorld, ResyncTraffic } from "../object/index.ts";
+import type { Clock, Directory, DiskMemory, Log, Network, NetworkAddress } from "../ports/index.ts";
+import type { Timer } from "../ports/index.ts";
+import type { Component } from "../store/index.ts";
+import { ClusterHosts } from "./cluster-hosts.ts";
+import { ComponentServer, numberOf, textOf } from "./component-server.ts";
+import { HostLease } from "./host-lease.ts";
+import { placeVolume } from "./placement.ts";
+import type { PlacedComponent, Placement } from "./placement.ts";
+import { RemoteComponents } from "./remote-component.ts";
+
+const REFRESH_MS = 5000;
+const MAKE_MS = 60_000;
+
+/** The devices of this host. */
+export interface LocalDevices {
+  readonly component: (componentId: string) => Component | undefined;
+  /** Memory that every device can read into. */
+  readonly allocate: (lengthBytes: number) => DiskMemory;
+  readonly create: (component: NewComponent) => Promise<void>;
+  /** Does nothing if there is no such component. */
+  readonly remove: (componentId: string) => Promise<void>;
+  readonly grow: (componentId: string, blockCount: number) => Promise<void>;
+  readonly list: () => readonly LocalDevice[];
+}
+
+export interface NewComponent {
+  readonly deviceId: string;
+  readonly componentId: string;
+  readonly objectId: string;
+  readonly sizeBytes: number;
+}
+
+export interface LocalDevice {
+  readonly deviceId: string;
+  readonly path: string;
+  readonly sizeBytes: number;
+  readonly freeBytes: number;
+}
+
+export interface HostPlaneWorld {
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly network: Network;
+  readonly directory: Directory;
+  readonly clusterId: string;
+  readonly hostId: string;
+  readonly hostName: string;
+  readonly faultDomain: string;
+  readonly incarnation: number;
+  readonly devices: LocalDevices;
+  readonly newId: () => string;
+  readonly parseAddress: (text: string) => NetworkAddress;
+  readonly formatAddress: (address: NetworkAddress) => string;
+  readonly addEvent: (event: OwnerEvent | HostEvent) => void;
+  readonly rules?: OwnerRules;
+}
+
+export interface HostEvent {
+  readonly kind: "host-up" | "host-down" | "lease-lost" | "lease-held";
+  readonly level: "info" | "warning" | "error";
+  readonly message: string;
+  readonly details: Readonly<Record<string, string | number>>;
+}
+
+export interface NewClusterVolume {
+  readonly name: string;
+  readonly sizeBytes: number;
+  readonly policy: ObjectPolicy;
+}
+
+export class HostPlane {
+  readonly links: Links;
+  readonly hosts: ClusterHosts;
+  readonly catchUp: ResyncTraffic = { bytesNeeded: 0, bytesSent: 0, bytesSkipped: 0 };
+  readonly #world: HostPlaneWorld;
+  readonly #remote: RemoteComponents;
+  readonly #lease: HostLease;
+  #isInCluster = false;
+  #timer: Timer | undefined;
+  #isClosed = false;
+
+  constructor(world: HostPlaneWorld) {
+    this.#world = world;
+    const { clock, log, network, directory, clusterId, hostId, incarnation, devices } = world;
+    const identity = { clusterId, hostId, incarnation, network: "storage" } as const;
+    this.links = new Links({ network, clock, log }, identity);
+    this.#remote = new RemoteComponents(this.links, clock);
+    new ComponentServer(this.links, { find: devices.component, allocate: devices.allocate });
+    const { parseAddress } = world;
+    this.hosts = new ClusterHosts({
+      directory,
+      clusterId,
+      hostId,
+      clock,
+      log,
+      links: this.links,
+      parseAddress,
+    });
+    this.#lease = new HostLease({
+      directory,
+      clock,
+      log,
+      clusterId,
+      hostId,
+      incarnation,
+      onChange: (isAlive, reason) => this.#leaseChanged(isAlive, reason),
+    });
+    this.#serveDevices();
+    this.links.onChange((other, isUp, reason) => this.#hostChanged(other, isUp, reason));
+  }
+
+  /**
+   * Joins the cluster. Without a storage address the host stays alone: nobody reaches it and it
+   * reaches nobody, so that it needs no lease.
+   */
+  async start(
+    managementAddress: string,
+    storageAddress: NetworkAddress | undefined,
+  ): Promise<void> {
+    const { directory, clusterId, hostId, hostName, faultDomain, formatAddress } = this.#world;
+    let address = "";
+    if (storageAddress !== undefined) {
+      address = formatAddress(await this.links.listen(storageAddress));
+      this.#isInCluster = true;
+      await this.#lease.start();
+    }
+    await this.#putDevices();
+    await putHost(directory, clusterId, {
+      hostId,
+      name: hostName,
+      managementAddress,
+      storageAddress: address,
+      faultDomain,
+    });
+    await this.hosts.start();
+    this.#refreshLater();
+  }
+
+  async close(): Promise<void> {
+    this.#isClosed = true;
+    this.#timer?.cancel();
+    this.hosts.close();
+    await this.links.close();
+    if (this.#isInCluster) await this.#lease.close();
+  }
+
+  /** Whether nobody can have taken this host's objects over. */
+  isLeaseAlive(): boolean {
+    return !this.#isInCluster || this.#lease.isAlive();
+  }
+
+  /** Why the directory does not renew the lease, if it does not. */
+  get directoryTrouble(): string | undefined {
+    return this.#lease.trouble;
+  }
+
+  component(componentId: string, hostId: string): Component | undefined {
+    const { devices, hostId: own } = this.#world;
+    if (hostId === own) return devices.component(componentId);
+    return this.hosts.isReachable(hostId) ? this.#remote.component(componentId, hostId) : undefined;
+  }
+
+  ownerWorld(): OwnerWorld {
+    const { directory, clusterId, hostId, log, clock, devices, rules } = this.#world;
+    return {
+      directory,
+      clusterId,
+      hostId,
+      log,
+      clock,
+      allocate: devices.allocate,
+      components: (componentId, where) => this.component(componentId, where),
+      isNear: (componentId) => devices.component(componentId) !== undefined,
+      catchUp: this.catchUp,
+      addEvent: (event) => this.#world.addEvent(event),
+      growComponent: (componentId, blockCount, where) => this.#grow(componentId, blockCount, where),
+      isLeaseAlive: () => this.isLeaseAlive(),
+      isHostAlive: (other) => this.#isHostAlive(other),
+      ...(rules === undefined ? {} : { rules }),
+    };
+  }
+
+  /** Fails with `policy-unsatisfiable`, or as the hosts of its components do. */
+  async createVolume(volume: NewClusterVolume): Promise<ObjectRecord> {
+    const { directory, clusterId, newId } = this.#world;
+    const { tree, placement } = await this.#place(volume.policy);
+    const objectId = newId();
+    const intents: StoredIntent[] = [];
+    for (const { componentId, hostId } of placement)
+      intents.push(await putIntent(directory, clusterId, { componentId, objectId, hostId }));
+    try {
+      const blocks = Math.ceil(volume.sizeBytes / BLOCK_SIZE_BYTES);
+      const sizes = new ObjectLayout(tree).componentSizes(blocks);
+      await Promise.all(
+        placement.map(async (placed) => {
+          const sizeBytes = (sizes.get(placed.componentId) ?? 0) * BLOCK_SIZE_BYTES;
+          await this.#make({ ...placed, objectId, sizeBytes }, placed.hostId);
+        }),
+      );
+      const record = { ...volume, objectId, tree, placement };
+      return await createVolumeRecord(directory, clusterId, record, intents);
+    } catch (error) {
+      await this.#undo(placement);
+      throw error;
+    }
+  }
+
+  async #place(policy: ObjectPolicy): Promise<Placement> {
+    const { directory, clusterId, newId } = this.#world;
+    const devices = await listDevices(directory, clusterId);
+    const reachable = this.hosts.records.filter(({ hostId }) => this.hosts.isReachable(hostId));
+    return placeVolume(policy, reachable, devices, newId);
+  }
+
+  /** Components that no record names; those out of reach are removed when they are back. */
+  async #undo(placement: readonly PlacedComponent[]): Promise<void> {
+    for (const { componentId, hostId } of placement) await this.#removeOrLeave(componentId, hostId);
+  }
+
+  /** Fails with `volume-not-found` or `volume-in-use`. */
+  async deleteVolume(name: string): Promise<void> {
+    const { directory, clusterId } = this.#world;
+    const record = await deleteVolumeRecord(directory, clusterId, name);
+    for (const { componentId, hostId } of record.components)
+      await this.#removeOrLeave(componentId, hostId);
+  }
+
+  /** The intent stays until the component is gone. */
+  async #removeOrLeave(componentId: string, hostId: string): Promise<void> {
+    const { directory, clusterId, log } = this.#world;
+    try {
+      await this.#remove(componentId, hostId);
+      await dropIntent(directory, clusterId, componentId);
+    } catch (error) {
+      if (!(error instanceof CodedError)) throw error;
+      const what = `a component stays until its host is back: ${error.message}`;
+      log.write("warning", what, { componentId, hostId });
+    }
+  }
+
+  /** Grows the components of a volume that nobody owns. */
+  async growComponents(record: ObjectRecord, sizeBytes: number): Promise<void> {
+    const sizes = new ObjectLayout(record.tree).componentSizes(
+      Math.ceil(sizeBytes / BLOCK_SIZE_BYTES),
+    );
+    for (const { componentId, hostId } of record.components) {
+      const blockCount = sizes.get(componentId);
+      if (blockCount !== undefined) await this.#grow(componentId, blockCount, hostId);
+    }
+  }
+
+  /** What crashes left of this host's components: those that no record names go. */
+  async settleIntents(): Promise<void> {
+    const { directory, clusterId, hostId, devices } = this.#world;
+    for (const intent of await listIntents(directory, clusterId)) {
+      if (intent.hostId !== hostId) continue;
+      const { componentId, objectId } = intent;
+      const stored = await findObject(directory, clusterId, objectId);
+      const isWanted = stored?.record.components.some((one) => one.componentId === componentId);
+      if (isWanted !== true) await devices.remove(componentId);
+      await dropIntent(directory, clusterId, componentId);
+    }
+  }
+
+  /** All volumes, and of those that a living host owns what that owner knows. */
+  async volumes(): Promise<readonly ObjectRecord[]> {
+    return await listVolumes(this.#world.directory, this.#world.clusterId);
+  }
+
+  async #isHostAlive(hostId: string): Promise<boolean> {
+    if (!this.#isInCluster) return false;
+    return await this.hosts.isAlive(hostId);
+  }
+
+  async #make(component: NewComponent, hostId: string): Promise<void> {
+    if (hostId === this.#world.hostId) await this.#world.devices.create(component);
+    else await this.links.call(hostId, "device.create", component, { deadlineMs: MAKE_MS });
+  }
+
+  async #remove(componentId: string, hostId: string): Promise<void> {
+    if (hostId === this.#world.hostId) await this.#world.devices.remove(componentId);
+    else await this.links.call(hostId, "device.remove", { componentId }, { deadlineMs: MAKE_MS });
+  }
+
+  async #grow(componentId: string, blockCount: number, hostId: string): Promise<void> {
+    const argument = { componentId, blockCount };
+    if (hostId === this.#world.hostId) await this.#world.devices.grow(componentId, blockCount);
+    else await this.links.call(hostId, "device.grow", argument, { deadlineMs: MAKE_MS });
+  }
+
+  #serveDevices(): void {
+    const { devices } = this.#world;
+    this.links.handle("device.create", async ({ argument }) => {
+      await devices.create({
+        deviceId: textOf(argument, "deviceId"),
+        componentId: textOf(argument, "componentId"),
+        objectId: textOf(argument, "objectId"),
+        sizeBytes: numberOf(argument, "sizeBytes"),
+      });
+      return { result: null };
+    });
+    this.links.handle("device.remove", async ({ argument }) => {
+      await devices.remove(textOf(argument, "componentId"));
+      return { result: null };
+    });
+    this.links.handle("device.grow", async ({ argument }) => {
+      await devices.grow(textOf(argument, "componentId"), numberOf(argument, "blockCount"));
+      return { result: null };
+    });
+  }
+
+  async #putDevices(): Promise<void> {
+    const { directory, clusterId, hostId, devices } = this.#world;
+    for (const device of devices.list())
+      await putDevice(directory, clusterId, { ...device, hostId });
+  }
+
+  /** Placement goes by the room that devices have. */
+  #refreshLater(): void {
+    if (this.#isClosed || !this.#isInCluster) return;
+    this.#timer = this.#world.clock.after(REFRESH_MS, () => {
+      this.#putDevices()
+        .catch((error: unknown) => {
+          this.#world.log.write("warning", `devices are not announced: ${errorText(error)}`);
+        })
+        .finally(() => this.#refreshLater());
+    });
+  }
+
+  #leaseChanged(isAlive: boolean, reason: string | undefined): void {
+    const why = reason === undefined ? "" : `: ${reason}`;
+    this.#world.addEvent({
+      kind: isAlive ? "lease-held" : "lease-lost",
+      level: isAlive ? "info" : "error",
+      message: isAlive
+        ? "this host holds its lease in the directory"
+        : `this host has lost its lease in the directory${why}; until it is back nothing is read`,
+      details: { hostId: this.#world.hostId },
+    });
+  }
+
+  #hostChanged(hostId: string, isUp: boolean, reason: string | undefined): void {
+    const name = this.hosts.nameOf(hostId);
+    this.#world.addEvent({
+      kind: isUp ? "host-up" : "host-down",
+      level: isUp ? "info" : "warning",
+      message: isUp
+        ? `host ${name} is reachable over the storage network`
+        : `host ${name} cannot be reached over the storage network: ${reason ?? "unknown"}`,
+      details: { hostId },
+    });
+  }
+}
