@@ -2,3 +2,4 @@ export type { ExportCatalog, ExportInfo, NbdClient } from "./nbd/export-catalog.
 export { NbdServer } from "./nbd/nbd-server.ts";
 export type { NbdConnectionStatus, NbdServerOptions, NbdServerPorts } from "./nbd/nbd-server.ts";
 export { SingleExport } from "./nbd/single-export.ts";
+export { RelayVolume } from "./nbd/relay-volume.ts";

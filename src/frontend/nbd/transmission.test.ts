@@ -273,6 +273,22 @@ test("what the rules forbid is refused, and the volume is not touched", async ()
   assert.deepEqual(session.violations, []);
 });
 
+test("what may be done elsewhere is not answered: the connection ends", async () => {
+  for (const fault of ["not-owner", "unreachable"] as const) {
+    for (const fields of [
+      { command: READ, length: 4096 },
+      { command: WRITE, payload: noise(4096) },
+      { command: FLUSH },
+    ]) {
+      const session = await ready({ structured: true });
+      session.volume.fault = () => fault;
+      await assert.rejects(session.ask(fields), /exactly one reply/);
+      assert.match(String(session.violations), /not served here/);
+      assert.ok(session.stream.isClosed);
+    }
+  }
+});
+
 test("DF and block status are refused where they were not agreed on", async () => {
   const plain = await ready({ structured: false });
   assert.equal((await plain.ask({ command: BLOCK_STATUS, length: 512 })).errno, EINVAL);
@@ -305,7 +321,6 @@ test("a volume's faults become the protocol's errors", async () => {
   const faults: [IoFault, number][] = [
     ["io-error", EIO],
     ["no-space", ENOSPC],
-    ["not-owner", EIO],
     ["shutting-down", ESHUTDOWN],
   ];
   for (const structured of [true, false]) {

@@ -323,6 +323,12 @@ export class Transmission implements RequestHandler {
       this.#reportIdle();
       return;
     }
+    if (fault === "not-owner" || fault === "unreachable") {
+      // Whether it was done is unknown, and it may be done elsewhere: an error would be a lie. A
+      // client that connects again finds out.
+      this.#owner.violation("the volume is not served here any more");
+      return;
+    }
     if (fault !== undefined && this.#slots.errno[slot] === Errno.none) {
       this.#slots.errno[slot] = faultErrno(fault);
     }
