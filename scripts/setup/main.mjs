@@ -12,7 +12,7 @@ import { REPOSITORY, say, SetupError } from "./steps.mjs";
 
 /** What each name runs once the machine is ready. */
 const JOBS = {
-  start: { entry: "dist/src/cli/main.js", arguments: ["dev"], defaults: [["--hosts", "1"]] },
+  start: { entry: "dist/src/cli/main.js", arguments: ["dev"], defaults: [["--hosts", "3"]] },
   test: { entry: "dist/scripts/test.js", arguments: [], defaults: [] },
   check: { entry: "dist/scripts/check.js", arguments: [], defaults: [] },
   bench: { entry: "dist/bench/main.js", arguments: [], defaults: [] },

@@ -40,10 +40,11 @@ export interface CommandEntry {
   readonly process?: ProcessCommandName;
 }
 
+const processNames = ["dev", "dev.kill", "dev.stop", "dev.start", "host.run"] as const;
+
 /** Every command, in the order of the tables. */
 export const commandEntries: readonly CommandEntry[] = [
-  { command: processCommands.dev, process: "dev" },
-  { command: processCommands["host.run"], process: "host.run" },
+  ...processNames.map((name) => ({ command: processCommands[name], process: name })),
   ...operationNames.map((name) => ({ command: operations[name], operation: name })),
 ];
 
@@ -72,7 +73,10 @@ export function parseCommandLine(argv: readonly string[], directory: string): In
   const global = readGlobals(args);
   if (words.length === 0 && args.includes("--version")) return { kind: "version", global };
   if (words[0] === "version" && words.length === 1) return { kind: "version", global };
-  const entry = commandEntries.find(({ command }) => startsWith(wanted, command.words));
+  // The longest one: "dev" is a command, and "dev kill" is another.
+  const entry = commandEntries
+    .filter(({ command }) => startsWith(wanted, command.words))
+    .toSorted((a, b) => b.command.words.length - a.command.words.length)[0];
   if (isHelpWord || global.help || words.length === 0) {
     const known = entry?.command.words ?? groupWords(wanted);
     if (wanted.length > 0 && known.length === 0) throw unknownCommand(wanted);

@@ -4,7 +4,14 @@
  */
 import { createInterface } from "node:readline/promises";
 import { CodedError, errorText } from "../base/index.ts";
-import { operations, runDevHost, runHost, version } from "../host/index.ts";
+import {
+  operations,
+  runDevCluster,
+  runDevHost,
+  runHost,
+  tellDevCluster,
+  version,
+} from "../host/index.ts";
 import type { EventView, OperationName, ProcessCommandName } from "../host/index.ts";
 import { ApiClient } from "./api-client.ts";
 import { API_URL_DEFAULT, parseCommandLine, usageError } from "./command-line.ts";
@@ -13,6 +20,8 @@ import { helpText } from "./help.ts";
 import { processOutput, reportFault } from "./output.ts";
 import type { Output } from "./output.ts";
 import { eventLine, render } from "./render.ts";
+
+const DEV_HOSTS_DEFAULT = 3;
 
 type Asked = Extract<Invocation, { kind: "operation" }>;
 
@@ -38,7 +47,8 @@ async function runProcess(
   output: Output,
 ): Promise<number> {
   const { isJson } = output;
-  if (name === "dev") return runDevHost({ ...request, isJson });
+  if (name === "dev") return runDev(request, isJson);
+  if (name !== "host.run") return tellDev(name, request, output);
   const { config, wipe } = request;
   if (typeof config !== "string") {
     throw usageError(
@@ -47,6 +57,25 @@ async function runProcess(
     );
   }
   return runHost({ config, wipe: Array.isArray(wipe) ? wipe.map(String) : [], isJson });
+}
+
+function runDev(request: Readonly<Record<string, unknown>>, isJson: boolean): Promise<number> {
+  const { hosts = DEV_HOSTS_DEFAULT } = request;
+  if (hosts === 1) return runDevHost({ ...request, isJson });
+  return runDevCluster({ ...request, hosts: Number(hosts), isJson });
+}
+
+async function tellDev(
+  name: ProcessCommandName,
+  { dir, name: host }: Readonly<Record<string, unknown>>,
+  output: Output,
+): Promise<number> {
+  const word = name.slice("dev.".length);
+  await tellDevCluster(typeof dir === "string" ? dir : undefined, `${word} ${String(host)}`);
+  output.data(
+    output.isJson ? `${JSON.stringify({ done: true })}\n` : `${String(host)}: ${word} done\n`,
+  );
+  return 0;
 }
 
 async function runOperation(asked: Asked, output: Output): Promise<number> {

@@ -32,11 +32,11 @@ const renderers: Renderers = {
   "host.list": ({ hosts }, output) =>
     table(
       output,
-      ["NAME", "STATE", "DEVICES>", "ATTACHED>", "API"],
+      ["NAME", "STATE", "FAULT DOMAIN", "ATTACHED>", "API"],
       hosts.map((host) => [
         host.name,
         host.state,
-        String(host.deviceCount),
+        host.faultDomain,
         String(host.attachedCount),
         host.apiAddress,
       ]),
@@ -45,10 +45,12 @@ const renderers: Renderers = {
     facts([
       ["name", host.name],
       ["id", host.hostId],
-      ["state", host.state],
+      ["state", host.reason === undefined ? host.state : `${host.state}: ${host.reason}`],
       ["API", host.apiAddress],
-      ["version", host.version],
-      ["devices", String(host.deviceCount)],
+      ["storage", host.storageAddress ?? "alone"],
+      ["fault domain", host.faultDomain],
+      ["version", host.version ?? "ask that host"],
+      ["devices", host.deviceCount === undefined ? "ask that host" : String(host.deviceCount)],
       ["attached volumes", String(host.attachedCount)],
     ]),
   "device.list": ({ devices }, output) => deviceTable(devices, output),

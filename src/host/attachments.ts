@@ -9,7 +9,7 @@ import { CodedError, errorText } from "../base/index.ts";
 import type { ObjectRecord } from "../cluster/index.ts";
 import { NbdServer, SingleExport } from "../frontend/index.ts";
 import { ObjectOwner } from "../object/index.ts";
-import type { OwnerState, OwnerWorld } from "../object/index.ts";
+import type { ClusterHosts, HostPlane } from "../plane/index.ts";
 import {
   attached,
   createAttachment,
@@ -34,7 +34,7 @@ interface Offered {
 
 export class Attachments {
   readonly #world: PlaneWorld;
-  readonly #ownerWorld: OwnerWorld;
+  readonly #plane: HostPlane;
   readonly #offered = new Map<string, Offered>();
   /** Volumes that should be offered and could not be, with the reason. */
   readonly #failed = new Map<
@@ -42,15 +42,39 @@ export class Attachments {
     { readonly record: AttachmentRecord; readonly reason: string }
   >();
 
-  constructor(world: PlaneWorld, ownerWorld: OwnerWorld) {
+  constructor(world: PlaneWorld, plane: HostPlane) {
     this.#world = world;
-    this.#ownerWorld = ownerWorld;
+    this.#plane = plane;
+  }
+
+  /** The record of an attachment, whichever host has it. */
+  async find(objectId: string): Promise<AttachmentRecord | undefined> {
+    const { directory, identity } = this.#world;
+    const records = await listAttachments(directory, identity.clusterId);
+    return records.find((record) => record.objectId === objectId);
+  }
+
+  /** An attachment of this host as it is, one of another host as its record says. */
+  async viewAnywhere(objectId: string, hosts: ClusterHosts): Promise<AttachmentView | undefined> {
+    const own = this.view(objectId);
+    if (own !== undefined) return own;
+    const record = await this.find(objectId);
+    if (record === undefined) return undefined;
+    const { hostId } = record;
+    const isDown = hostId !== this.#world.identity.hostId && !hosts.isReachable(hostId);
+    return viewOf(record, hosts.nameOf(hostId), isDown ? "its host is down" : undefined);
+  }
+
+  owners(): readonly ObjectOwner[] {
+    return [...this.#offered.values()].map(({ owner }) => owner);
   }
 
   /** Fails with `volume-attached`, those of `ObjectOwner.take` and of `Network.listen`. */
   async attach(volume: ObjectRecord, request: VolumeAttachRequest): Promise<AttachmentView> {
+    await this.#dropStopped(volume.objectId);
     const current = this.view(volume.objectId);
     if (current !== undefined) throw attached(volume.name, current.address);
+    await this.#dropDead(volume);
     const address = request.nbd ?? this.#defaultSocket(volume.name);
     const wanted: AttachmentRecord = {
       objectId: volume.objectId,
@@ -77,6 +101,30 @@ export class Attachments {
       await withdraw(offered);
       throw error;
     }
+  }
+
+  /** One that cannot be served any more, or could not be offered again, makes way for a new one. */
+  async #dropStopped(objectId: string): Promise<void> {
+    const { directory, identity } = this.#world;
+    const offered = this.#offered.get(objectId);
+    const isStopped = offered?.stoppedReason !== undefined;
+    if (!isStopped && !this.#failed.has(objectId)) return;
+    if (offered !== undefined) await withdraw(offered);
+    const record = await this.find(objectId);
+    if (record?.hostId === identity.hostId)
+      await deleteAttachment(directory, identity.clusterId, objectId);
+    this.#offered.delete(objectId);
+    this.#failed.delete(objectId);
+  }
+
+  /** An attachment on a host that is gone is moved here. Fails with `volume-attached`. */
+  async #dropDead(volume: ObjectRecord): Promise<void> {
+    const { directory, identity } = this.#world;
+    const record = await this.find(volume.objectId);
+    if (record === undefined || record.hostId === identity.hostId) return;
+    if (await this.#plane.hosts.isAlive(record.hostId))
+      throw attached(volume.name, `${record.nbd} on ${this.#plane.hosts.nameOf(record.hostId)}`);
+    await deleteAttachment(directory, identity.clusterId, volume.objectId);
   }
 
   /** Fails with `volume-not-attached`. */
@@ -130,11 +178,6 @@ export class Attachments {
     return this.#offered.get(objectId)?.record.volume;
   }
 
-  /** What the owner on this host knows, if there is one. */
-  ownerState(objectId: string): OwnerState | undefined {
-    return this.#offered.get(objectId)?.owner.state;
-  }
-
   owner(objectId: string): ObjectOwner | undefined {
     return this.#offered.get(objectId)?.owner;
   }
@@ -156,7 +199,11 @@ export class Attachments {
 
   async #offer(record: AttachmentRecord): Promise<Offered> {
     const address = parseAddress(record.nbd);
-    const owner = await ObjectOwner.take(this.#ownerWorld, record.objectId, record.readOnly);
+    const owner = await ObjectOwner.take(
+      this.#plane.ownerWorld(),
+      record.objectId,
+      record.readOnly,
+    );
     try {
       const catalog = new SingleExport(owner.volume, `Drystone volume ${record.volume}`);
       const { network, clock, log } = this.#world;

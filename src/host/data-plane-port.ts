@@ -15,6 +15,16 @@ export interface OpenDeviceRequest {
   readonly wipe: boolean;
 }
 
+export interface PeerView {
+  readonly hostId: string;
+  readonly name: string;
+  readonly managementAddress: string;
+  readonly storageAddress: string;
+  readonly faultDomain: string;
+  readonly isUp: boolean;
+  readonly reason?: string;
+}
+
 export interface RecoverReport {
   readonly attachedCount: number;
   readonly failedCount: number;
@@ -23,8 +33,12 @@ export interface RecoverReport {
 /** Asked of the data plane. Names of volumes are the users'. */
 export interface DataPlaneMethods {
   openDevice(request: OpenDeviceRequest): Promise<DeviceView>;
+  /** Tells the cluster that this host is there; `managementAddress` is where its API is. */
+  join(managementAddress: string): Promise<void>;
   /** Finishes what a crash interrupted, and offers again what was attached. */
   recover(argument: undefined): Promise<RecoverReport>;
+  /** The hosts of the cluster as seen from here. */
+  listHosts(argument: undefined): Promise<readonly PeerView[]>;
   listDevices(argument: undefined): Promise<readonly DeviceView[]>;
   scrubDevice(device: string): Promise<ScrubView>;
   createVolume(request: VolumeCreateRequest): Promise<VolumeView>;

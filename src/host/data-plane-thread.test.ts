@@ -12,6 +12,9 @@ const identity: PlaneIdentity = {
   devicesPath: "/nowhere",
   socketsPath: "/nowhere",
   memoryBytesPerDevice: 0,
+  incarnation: 1,
+  faultDomain: "h1",
+  storageAddress: undefined,
 };
 
 const refuse = (): Promise<never> => Promise.reject(new Error("nobody asks"));

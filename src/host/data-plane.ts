@@ -8,25 +8,27 @@ import {
   checkVolumeGrowth,
   checkVolumeName,
   checkVolumeSize,
-  component,
-  createVolumeRecord,
-  deleteVolumeRecord,
-  findObject,
   findVolume,
   growVolumeRecord,
   listVolumes,
   releaseOwnerships,
 } from "../cluster/index.ts";
-import type { ObjectRecord, StoredObject } from "../cluster/index.ts";
+import type { ObjectPolicy, StoredObject } from "../cluster/index.ts";
 import { ObjectOwner } from "../object/index.ts";
-import type { OwnerWorld } from "../object/index.ts";
+import { HostPlane } from "../plane/index.ts";
+import type { LocalDevices } from "../plane/index.ts";
 import { attached } from "./attachment-records.ts";
 import { Attachments } from "./attachments.ts";
-import { dropIntent, listIntents, putIntent } from "./component-intents.ts";
-import type { DataPlaneMethods, OpenDeviceRequest, RecoverReport } from "./data-plane-port.ts";
+import { ClusterViews } from "./cluster-views.ts";
+import type {
+  DataPlaneMethods,
+  OpenDeviceRequest,
+  PeerView,
+  RecoverReport,
+} from "./data-plane-port.ts";
 import { DeviceSet } from "./device-set.ts";
-import type { OpenedDevice } from "./device-opener.ts";
 import { KeyedSerial } from "./keyed-serial.ts";
+import { formatAddress, parseAddress } from "./names.ts";
 import { nearest } from "./nearest.ts";
 import type { PlaneWorld } from "./plane-world.ts";
 import type {
@@ -39,19 +41,51 @@ import type {
   VolumeResizeRequest,
   VolumeView,
 } from "./views.ts";
-import { volumeView } from "./volume-view.ts";
+
+const STRIPES_MAX = 12;
+const FAILURES_MAX = 3;
+/** Taking a volume may have to wait until another host's lease has ended. */
+const FORWARD_MS = 60_000;
 
 export class DataPlane implements DataPlaneMethods {
   readonly #world: PlaneWorld;
   readonly #devices: DeviceSet;
+  readonly #plane: HostPlane;
   readonly #attachments: Attachments;
+  readonly #views: ClusterViews;
   readonly #serial = new KeyedSerial();
   #isClosing = false;
 
   constructor(world: PlaneWorld) {
     this.#world = world;
     this.#devices = new DeviceSet(world, (objectId) => this.#attachments.volumeName(objectId));
-    this.#attachments = new Attachments(world, this.#ownerWorld());
+    const { identity } = world;
+    this.#plane = new HostPlane({
+      ...world,
+      ...identity,
+      devices: localDevices(this.#devices),
+      parseAddress,
+      formatAddress,
+    });
+    this.#attachments = new Attachments(world, this.#plane);
+    this.#views = new ClusterViews(world, this.#plane, this.#devices, this.#attachments);
+    this.#plane.links.handle("volume.attach", async ({ argument }) => ({
+      result: await this.attach(attachRequest(argument)),
+    }));
+    this.#plane.links.handle("volume.detach", async ({ argument }) => {
+      await this.detach(String(argument));
+      return { result: null };
+    });
+  }
+
+  async join(managementAddress: string): Promise<void> {
+    const { storageAddress } = this.#world.identity;
+    const address = storageAddress === undefined ? undefined : parseAddress(storageAddress);
+    await this.#plane.start(managementAddress, address);
+  }
+
+  async listHosts(): Promise<readonly PeerView[]> {
+    return this.#views.hosts();
   }
 
   openDevice(request: OpenDeviceRequest): Promise<DeviceView> {
@@ -61,12 +95,7 @@ export class DataPlane implements DataPlaneMethods {
   async recover(): Promise<RecoverReport> {
     const { directory, identity } = this.#world;
     await releaseOwnerships(directory, identity.clusterId, identity.hostId);
-    for (const { componentId, objectId } of await listIntents(directory, identity.clusterId)) {
-      const stored = await findObject(directory, identity.clusterId, objectId);
-      const isWanted = stored?.record.components.some((one) => one.componentId === componentId);
-      if (isWanted !== true) await this.#deleteComponent(componentId);
-      await dropIntent(directory, identity.clusterId, componentId);
-    }
+    await this.#plane.settleIntents();
     const report = await this.#attachments.restore();
     await this.#settle();
     return report;
@@ -79,7 +108,7 @@ export class DataPlane implements DataPlaneMethods {
   async #settle(): Promise<void> {
     for (const objectId of this.#devices.undecidedObjects()) {
       try {
-        const owner = await ObjectOwner.take(this.#ownerWorld(), objectId, false);
+        const owner = await ObjectOwner.take(this.#plane.ownerWorld(), objectId, false);
         await owner.close();
       } catch (error) {
         if (!(error instanceof CodedError)) throw error;
@@ -104,32 +133,22 @@ export class DataPlane implements DataPlaneMethods {
   async createVolume(request: VolumeCreateRequest): Promise<VolumeView> {
     checkVolumeName(request.name);
     checkVolumeSize(request.sizeBytes);
-    checkPolicy(request);
+    const policy = policyOf(request);
     return await this.#exclusive(request.name, async () => {
-      const { directory, identity, newId } = this.#world;
       await this.#requireVacant(request.name);
-      const opened = this.#devices.roomiest();
-      const objectId = newId();
-      const componentId = newId();
-      await putIntent(directory, identity.clusterId, { componentId, objectId });
-      const sizeBytes = wholeBlocks(request.sizeBytes) * BLOCK_SIZE_BYTES;
-      await opened.device.createComponent({ componentId, objectId, sizeBytes });
-      const record = await this.#createRecord(request, objectId, componentId, opened);
-      await dropIntent(directory, identity.clusterId, componentId);
+      const { name, sizeBytes } = request;
+      const record = await this.#plane.createVolume({ name, sizeBytes, policy });
       this.#event("volume-created", `volume ${request.name} was created`, request.name);
-      return this.#view(record);
+      return await this.#views.volume(record);
     });
   }
 
-  async listVolumes(): Promise<readonly VolumeView[]> {
-    const { directory, identity } = this.#world;
-    const records = await listVolumes(directory, identity.clusterId);
-    const logicalBytes = this.#devices.logicalBytes();
-    return records.map((record) => this.#view(record, logicalBytes));
+  listVolumes(): Promise<readonly VolumeView[]> {
+    return this.#views.volumes();
   }
 
   async showVolume(name: string): Promise<VolumeView> {
-    return this.#view((await this.#find(name)).record);
+    return await this.#views.volume((await this.#find(name)).record);
   }
 
   async resizeVolume({ name, sizeBytes }: VolumeResizeRequest): Promise<VolumeView> {
@@ -141,36 +160,33 @@ export class DataPlane implements DataPlaneMethods {
         await owner.resize(sizeBytes);
       } else {
         const { directory, identity } = this.#world;
-        for (const { componentId } of record.components) {
-          await this.#growComponent(componentId, wholeBlocks(sizeBytes));
-        }
+        await this.#plane.growComponents(record, sizeBytes);
         await growVolumeRecord(directory, identity.clusterId, name, sizeBytes);
       }
       this.#event("volume-resized", `volume ${name} has ${sizeBytes} bytes now`, name);
-      return this.#view((await this.#find(name)).record);
+      return await this.#views.volume((await this.#find(name)).record);
     });
   }
 
   async deleteVolume(name: string): Promise<void> {
     await this.#exclusive(name, async () => {
-      const { directory, identity } = this.#world;
       const { record } = await this.#find(name);
-      const attachment = this.#attachments.view(record.objectId);
-      if (attachment !== undefined) throw attached(name, attachment.address);
-      const { objectId } = record;
-      for (const { componentId } of record.components) {
-        await putIntent(directory, identity.clusterId, { componentId, objectId });
-      }
-      await deleteVolumeRecord(directory, identity.clusterId, name);
-      for (const { componentId } of record.components) {
-        await this.#deleteComponent(componentId);
-        await dropIntent(directory, identity.clusterId, componentId);
-      }
+      const attachment = await this.#attachments.find(record.objectId);
+      if (attachment !== undefined) throw attached(name, attachment.nbd);
+      await this.#plane.deleteVolume(name);
       this.#event("volume-deleted", `volume ${name} was deleted`, name);
     });
   }
 
+  /** Here, or on the host that the request names. */
   async attach(request: VolumeAttachRequest): Promise<AttachmentView> {
+    const { host, ...rest } = request;
+    const target = host === undefined ? undefined : this.#plane.hosts.find(host);
+    if (target !== undefined && target.hostId !== this.#world.identity.hostId) {
+      const options = { deadlineMs: FORWARD_MS };
+      const answer = await this.#plane.links.call(target.hostId, "volume.attach", rest, options);
+      return answer.result as AttachmentView; // What a host of the same version has made.
+    }
     return await this.#exclusive(request.name, async () => {
       const { record } = await this.#find(request.name);
       return await this.#attachments.attach(record, request);
@@ -178,79 +194,31 @@ export class DataPlane implements DataPlaneMethods {
   }
 
   async detach(name: string): Promise<void> {
+    const { record: wanted } = await this.#find(name);
+    const found = await this.#attachments.find(wanted.objectId);
+    if (found !== undefined && found.hostId !== this.#world.identity.hostId) {
+      if (this.#plane.hosts.isReachable(found.hostId)) {
+        const options = { deadlineMs: FORWARD_MS };
+        await this.#plane.links.call(found.hostId, "volume.detach", name, options);
+        return;
+      }
+    }
     await this.#exclusive(name, async () => {
       const { record } = await this.#find(name);
       await this.#attachments.detach(record);
     });
   }
 
-  async stats(): Promise<StatsView> {
-    const volumes = (await this.listVolumes()).map(({ name, sizeBytes, logicalBytes }) => ({
-      name,
-      sizeBytes,
-      ...(logicalBytes === undefined ? {} : { logicalBytes }),
-    }));
-    return this.#devices.stats(volumes);
+  stats(): Promise<StatsView> {
+    return this.#views.stats();
   }
 
   async close(): Promise<void> {
     this.#isClosing = true;
     await this.#serial.idle();
     await this.#attachments.close();
+    await this.#plane.close();
     await this.#devices.close();
-  }
-
-  #ownerWorld(): OwnerWorld {
-    const { directory, identity, log } = this.#world;
-    return {
-      directory,
-      clusterId: identity.clusterId,
-      hostId: identity.hostId,
-      log,
-      clock: this.#world.clock,
-      allocate: (lengthBytes) => this.#devices.allocate(lengthBytes),
-      components: (componentId) => this.#devices.component(componentId),
-      isNear: (componentId) => this.#devices.component(componentId) !== undefined,
-      catchUp: this.#devices.catchUp,
-      addEvent: (event) => this.#world.addEvent(event),
-      growComponent: (componentId, blockCount) => this.#growComponent(componentId, blockCount),
-      // The embedded directory has this one host, so nobody can take its place.
-      isLeaseAlive: () => true,
-      isHostAlive: async () => false,
-    };
-  }
-
-  async #createRecord(
-    request: VolumeCreateRequest,
-    objectId: string,
-    componentId: string,
-    opened: OpenedDevice,
-  ): Promise<ObjectRecord> {
-    const { directory, identity } = this.#world;
-    try {
-      return await createVolumeRecord(directory, identity.clusterId, {
-        objectId,
-        name: request.name,
-        sizeBytes: request.sizeBytes,
-        policy: { failuresToTolerate: 0, stripes: 1 },
-        tree: component(componentId),
-        placement: [{ componentId, hostId: identity.hostId, deviceId: opened.device.deviceId }],
-      });
-    } catch (error) {
-      await this.#deleteComponent(componentId);
-      await dropIntent(directory, identity.clusterId, componentId);
-      throw error;
-    }
-  }
-
-  async #growComponent(componentId: string, blockCount: number): Promise<void> {
-    const opened = this.#devices.deviceOf(componentId);
-    if (opened === undefined) throw missingComponent(componentId);
-    await opened.device.resizeComponent(componentId, blockCount * BLOCK_SIZE_BYTES);
-  }
-
-  async #deleteComponent(componentId: string): Promise<void> {
-    await this.#devices.deviceOf(componentId)?.device.deleteComponent(componentId);
   }
 
   /** So that a taken name is refused before a component is made for it. */
@@ -281,20 +249,6 @@ export class DataPlane implements DataPlaneMethods {
     }
   }
 
-  #view(
-    record: ObjectRecord,
-    logicalBytes: Map<string, number> = this.#devices.logicalBytes(),
-  ): VolumeView {
-    return volumeView(record, {
-      hostId: this.#world.identity.hostId,
-      hostName: this.#world.identity.hostName,
-      ownerState: this.#attachments.ownerState(record.objectId),
-      attachment: this.#attachments.view(record.objectId),
-      logicalBytes: logicalBytes.get(record.objectId),
-      sequenceOf: (componentId) => this.#devices.sequenceOf(componentId),
-    });
-  }
-
   #exclusive<T>(name: string, task: () => Promise<T>): Promise<T> {
     if (!this.#isClosing) return this.#serial.run(name, task);
     const message = "the host is stopping";
@@ -308,21 +262,48 @@ export class DataPlane implements DataPlaneMethods {
   }
 }
 
-function wholeBlocks(sizeBytes: number): number {
-  return Math.ceil(sizeBytes / BLOCK_SIZE_BYTES);
-}
-
-function checkPolicy({ failuresToTolerate, stripes }: VolumeCreateRequest): void {
-  if ((failuresToTolerate ?? 0) === 0 && (stripes ?? 1) === 1) return;
-  const what =
-    (failuresToTolerate ?? 0) > 0
-      ? `${failuresToTolerate} failures to tolerate need ${2 * failuresToTolerate! + 1} hosts`
-      : `${stripes} stripes are not supported yet`;
+function policyOf(request: VolumeCreateRequest): ObjectPolicy {
+  const { failuresToTolerate = 0, stripes = 1 } = request;
+  const isKnown = failuresToTolerate <= FAILURES_MAX && stripes >= 1 && stripes <= STRIPES_MAX;
+  if (isKnown) return { failuresToTolerate, stripes };
   throw new CodedError({
     code: "policy-unsatisfiable",
-    message: `${what}, and this cluster has one host`,
-    hint: "Create it with --failures-to-tolerate 0 and --stripes 1, the defaults",
+    message: `${failuresToTolerate} failures to tolerate and ${stripes} stripes are more than any volume has`,
+    hint: `Ask for up to ${FAILURES_MAX} failures to tolerate and 1 to ${STRIPES_MAX} stripes`,
   });
+}
+
+function localDevices(devices: DeviceSet): LocalDevices {
+  return {
+    component: (componentId) => devices.component(componentId),
+    allocate: (lengthBytes) => devices.allocate(lengthBytes),
+    create: async ({ deviceId, ...component }) => {
+      await devices.byId(deviceId).device.createComponent(component);
+    },
+    remove: async (componentId) => {
+      await devices.deviceOf(componentId)?.device.deleteComponent(componentId);
+    },
+    grow: async (componentId, blockCount) => {
+      const opened = devices.deviceOf(componentId);
+      if (opened === undefined) throw missingComponent(componentId);
+      await opened.device.resizeComponent(componentId, blockCount * BLOCK_SIZE_BYTES);
+    },
+    list: () => devices.list(),
+  };
+}
+
+/** From another host: only what an attachment can be. */
+function attachRequest(argument: unknown): VolumeAttachRequest {
+  const said: Partial<Record<keyof VolumeAttachRequest, unknown>> =
+    typeof argument === "object" && argument !== null ? argument : {};
+  const { name, nbd, readOnly } = said;
+  if (typeof name !== "string")
+    throw new CodedError({ code: "request-invalid", message: "an attachment has no volume" });
+  return {
+    name,
+    ...(typeof nbd === "string" ? { nbd } : {}),
+    ...(readOnly === true ? { readOnly } : {}),
+  };
 }
 
 function missingComponent(componentId: string): CodedError {

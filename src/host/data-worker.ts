@@ -59,7 +59,9 @@ function methodsOf(
 ): DataPlaneMethods & WatchMethods {
   return {
     openDevice: (request) => plane.openDevice(request),
+    join: (managementAddress) => plane.join(managementAddress),
     recover: () => plane.recover(),
+    listHosts: () => plane.listHosts(),
     listDevices: () => plane.listDevices(),
     scrubDevice: (device) => plane.scrubDevice(device),
     createVolume: (request) => plane.createVolume(request),

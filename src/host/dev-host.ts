@@ -74,6 +74,7 @@ function devConfig(folder: string, options: DevHostOptions): HostConfig {
     apiAddress: { host: "127.0.0.1", port: options.apiPort ?? API_PORT_DEFAULT },
     devices: [{ path: device, sizeBytes: options.deviceSizeBytes ?? defaultDeviceSize(folder) }],
     memoryBytes: MEMORY_BYTES_DEFAULT,
+    cluster: undefined,
   };
 }
 

@@ -1,7 +1,7 @@
 /** The devices of this host: opening them, finding components on them, adding up their numbers. */
 import { CodedError } from "../base/index.ts";
 import type { DiskMemory } from "../ports/index.ts";
-import type { ResyncTraffic } from "../object/index.ts";
+import type { LocalDevice } from "../plane/index.ts";
 import type { Component, DeviceEvent, DeviceStats } from "../store/index.ts";
 import { isClean } from "../store/index.ts";
 import { addUp, numbersOf } from "./add-up.ts";
@@ -11,13 +11,11 @@ import { openDeviceAt } from "./device-opener.ts";
 import type { OpenedDevice } from "./device-opener.ts";
 import { nearest } from "./nearest.ts";
 import type { PlaneWorld } from "./plane-world.ts";
-import type { DeviceView, ScrubView, StatsView, VolumeStatsView } from "./views.ts";
+import type { DeviceView, ScrubView, StatsView, TrafficView, VolumeStatsView } from "./views.ts";
 
 const NO_TRAFFIC = { bytesNeeded: 0, bytesSent: 0, bytesSkipped: 0 };
 
 export class DeviceSet {
-  /** What owners on this host sent to returning components. */
-  readonly catchUp: ResyncTraffic = { ...NO_TRAFFIC };
   readonly #world: PlaneWorld;
   readonly #volumeName: (objectId: string) => string | undefined;
   readonly #opened: OpenedDevice[] = [];
@@ -72,6 +70,24 @@ export class DeviceSet {
     return this.#opened.find(({ device }) => device.component(componentId) !== undefined);
   }
 
+  byId(deviceId: string): OpenedDevice {
+    const found = this.#opened.find(({ device }) => device.deviceId === deviceId);
+    if (found !== undefined) return found;
+    throw this.#unknown(deviceId, 0);
+  }
+
+  /** What the cluster is told about them. */
+  list(): readonly LocalDevice[] {
+    return this.#opened
+      .filter(({ device }) => !this.#failures.has(device.deviceId))
+      .map((opened) => ({
+        deviceId: opened.device.deviceId,
+        path: opened.path,
+        sizeBytes: opened.device.stats().capacityBytes,
+        freeBytes: freeBytes(opened),
+      }));
+  }
+
   /** The device with the most room, of those that take writes. Fails with `no-device`. */
   roomiest(): OpenedDevice {
     const online = this.#opened.filter(({ device }) => !this.#failures.has(device.deviceId));
@@ -99,16 +115,19 @@ export class DeviceSet {
     return byObject;
   }
 
-  /** The newest committed sequence as the device knows it. */
-  sequenceOf(componentId: string): number | undefined {
-    for (const { device } of this.#opened) {
-      const info = device.components().find((one) => one.componentId === componentId);
-      if (info !== undefined) return info.committedSequence;
-    }
-    return undefined;
+  /** By component: the newest committed sequence as its device knows it. */
+  sequences(): [string, number][] {
+    return this.#opened.flatMap(({ device }) =>
+      device
+        .components()
+        .map(({ componentId, committedSequence }): [string, number] => [
+          componentId,
+          committedSequence,
+        ]),
+    );
   }
 
-  stats(volumes: readonly VolumeStatsView[]): StatsView {
+  stats(volumes: readonly VolumeStatsView[], catchUp: TrafficView): StatsView {
     const all = this.#opened.map((opened) => ({ opened, stats: opened.device.stats() }));
     const sum = (pick: (stats: DeviceStats) => number): number =>
       all.reduce((total, { stats }) => total + pick(stats), 0);
@@ -126,7 +145,7 @@ export class DeviceSet {
       journal: addUp(all.map(({ stats }) => numbersOf(stats.journal))),
       destage: addUp(all.map(({ stats }) => numbersOf(stats.counters))),
       rebuild: NO_TRAFFIC,
-      catchUp: { ...this.catchUp },
+      catchUp: { ...catchUp },
       volumes,
     };
   }

@@ -20,6 +20,7 @@ const INTERNAL: ReadonlySet<string> = new Set([
   "directory-value-too-long",
   "export-unknown",
   "fingerprint-collision",
+  "host-down",
   "internal",
   "lease-ended",
   "lease-ttl-invalid",
@@ -30,6 +31,7 @@ const INTERNAL: ReadonlySet<string> = new Set([
   "not-settled",
   "not-stale",
   "unreachable",
+  "volume-degraded",
   "shrink-unsupported",
 ]);
 

@@ -123,6 +123,34 @@ export const errorCodes: Readonly<Record<string, ErrorCode>> = {
     "The host cannot be asked, or stopped",
     "Check --api and DRYSTONE_API",
   ),
+  "host-runs": row(409, "The development host runs already", "drystone dev kill NAME ends it"),
+  "host-runs-not": row(409, "The development host does not run", "drystone dev start NAME"),
+  "cluster-runs-not": row(
+    503,
+    "No development cluster runs in the folder",
+    "drystone dev --hosts 3, or give its folder with --dir",
+  ),
+  "host-ended": row(
+    500,
+    "A host of the development cluster ended while it started",
+    "The last lines of host.log in its folder say why",
+  ),
+  "host-slow": row(
+    500,
+    "A host of the development cluster was not ready in time",
+    "The last lines of host.log in its folder say what it waits for",
+  ),
+  "hosts-apart": row(
+    500,
+    "The hosts of a new development cluster do not reach each other",
+    "Look into host.log of each host; something may filter the loopback interface",
+  ),
+  "nbd-refused": row(
+    502,
+    "A relay found no volume where it should be served",
+    "drystone volume list shows where it is attached",
+  ),
+  "no-host": row(503, "No host of the development cluster serves the volume", "drystone dev start"),
   // Devices
   "no-device": row(409, "The host has no device that is online", "drystone device list"),
   "no-space": row(507, "The device is full", "Delete or discard data, or add a device"),
@@ -208,6 +236,16 @@ export const errorCodes: Readonly<Record<string, ErrorCode>> = {
     400,
     "The configuration has problems; the message names each",
     "Correct the file",
+  ),
+  "state-other-cluster": row(
+    500,
+    "The state directory belongs to another cluster than the configuration says",
+    "Correct the id under cluster in the configuration, or use another stateDir",
+  ),
+  "creation-undone": row(
+    409,
+    "A host restarted while the volume was being created; nothing was made",
+    "Create it again",
   ),
   "state-in-use": row(
     409,

@@ -1,11 +1,12 @@
 /** From what is known of devices and volumes to one word, the reasons for it, and what to do. */
 import type { EventView, HealthReason, HealthWord } from "./views.ts";
-import type { AttachmentView, DeviceView, VolumeView } from "./views.ts";
+import type { AttachmentView, DeviceView, HostView, VolumeView } from "./views.ts";
 
 /** Below this share of free space new data is about to be refused. */
 const FREE_SHARE_LOW = 0.05;
 
 export interface HealthFacts {
+  readonly hosts: readonly HostView[];
   readonly devices: readonly DeviceView[];
   readonly volumes: readonly VolumeView[];
   readonly attachments: readonly AttachmentView[];
@@ -24,9 +25,11 @@ export function judgeHealth(facts: HealthFacts): {
   readonly reasons: readonly HealthReason[];
 } {
   const findings = [
+    ...facts.hosts.filter(({ state }) => state === "down").map(hostDown),
     ...(facts.devices.length === 0 ? [noDevice()] : []),
     ...facts.devices.flatMap(deviceFindings),
     ...facts.volumes.filter(({ accessible }) => !accessible).map(inaccessible),
+    ...facts.volumes.filter(({ accessible }) => accessible).flatMap(redundancy),
     ...facts.attachments.filter(({ state }) => state === "failed").map(notOffered),
     ...facts.faults.map(faultFinding),
   ];
@@ -72,6 +75,34 @@ function deviceFindings(device: DeviceView): Finding[] {
     });
   }
   return findings;
+}
+
+function hostDown(host: HostView): Finding {
+  return {
+    word: "degraded",
+    code: "host-down",
+    message: `host ${host.name} is down: ${host.reason ?? "it cannot be reached"}`,
+    action: `start it again, or check the network to ${host.storageAddress ?? host.apiAddress}`,
+  };
+}
+
+/** Copies that are not what they should be; a lost copy is made up for by what is left. */
+function redundancy(volume: VolumeView): Finding[] {
+  const lost = volume.components.filter(({ state }) => state !== "active");
+  if (lost.length === 0) return [];
+  const returning = lost.filter(({ state }) => state === "catching-up").length;
+  const what = lost.map(({ host, state }) => `${state} on ${host}`).join(", ");
+  return [
+    {
+      word: "degraded",
+      code: "volume-degraded",
+      message: `volume ${volume.name} has ${lost.length} of ${volume.components.length} components ${what}`,
+      action:
+        returning === lost.length
+          ? "nothing: it is catching up"
+          : "start the hosts that are down; components catch up by themselves",
+    },
+  ];
 }
 
 function inaccessible(volume: VolumeView): Finding {

@@ -28,6 +28,7 @@ test("a configuration is read, with defaults, and relative paths count from the 
     apiAddress: { host: "127.0.0.1", port: 7400 },
     devices: [{ path: "/dev/sdb" }, { path: "/etc/drystone/d2", sizeBytes: 10 * 2 ** 30 }],
     memoryBytes: 192 * 2 ** 20,
+    cluster: undefined,
   });
 });
 

@@ -6,6 +6,7 @@ import { readFileSync } from "node:fs";
 import { hostname } from "node:os";
 import { dirname, isAbsolute, resolve } from "node:path";
 import { CodedError, errorText, parseSize } from "../base/index.ts";
+import type { NetworkAddress } from "../ports/index.ts";
 import { hostNameInvalid, parseAddress } from "./names.ts";
 import { checkShape } from "./shape.ts";
 import type { ObjectShape, TextShape } from "./shape.ts";
@@ -16,6 +17,7 @@ const MEMORY_BYTES_MIN = 32 * 2 ** 20;
 const DEVICE_SIZE_BYTES_MIN = 256 * 2 ** 20;
 const CONFIG_BYTES_MAX = 1 << 20;
 const PATH_LENGTH_MAX = 4096;
+const DIRECTORY_RULE = "must be URLs of etcd, or served:ADDRESS:PORT";
 
 export interface HostConfig {
   readonly name: string;
@@ -24,7 +26,23 @@ export interface HostConfig {
   readonly devices: readonly DeviceConfig[];
   /** For journals' unsettled blocks and caches of all devices together. */
   readonly memoryBytes: number;
+  /** Undefined on a host that is alone: it keeps its own directory. */
+  readonly cluster: ClusterConfig | undefined;
 }
+
+export interface ClusterConfig {
+  /** 32 hexadecimal digits, the same on every host. */
+  readonly id: string;
+  readonly directory: DirectoryConfig;
+  /** Where components are served to other hosts. */
+  readonly storageAddress: string;
+  /** What fails together; by default the host itself. */
+  readonly faultDomain: string | undefined;
+}
+
+export type DirectoryConfig =
+  | { readonly kind: "etcd"; readonly endpoints: readonly string[] }
+  | { readonly kind: "served"; readonly address: NetworkAddress };
 
 export interface DeviceConfig {
   /** A directory or a block device. */
@@ -40,6 +58,14 @@ interface HostConfigFile {
   readonly apiAddress?: string;
   readonly devices: readonly DeviceConfigFile[];
   readonly memory?: string;
+  readonly cluster?: ClusterConfigFile;
+}
+
+interface ClusterConfigFile {
+  readonly id: string;
+  readonly directory: string;
+  readonly storageAddress: string;
+  readonly faultDomain?: string;
 }
 
 interface DeviceConfigFile {
@@ -93,6 +119,54 @@ export const hostConfigShape: ObjectShape<HostConfigFile> = {
                 "100G",
                 DEVICE_SIZE_BYTES_MIN,
               ),
+            },
+          },
+        },
+      },
+    },
+    cluster: {
+      optional: true,
+      shape: {
+        kind: "object",
+        description: "The cluster that the host is part of (default: it is alone)",
+        fields: {
+          id: {
+            optional: false,
+            shape: {
+              kind: "text",
+              lengthMax: 32,
+              invalid: clusterIdInvalid,
+              description: "The cluster's id, the same on every host",
+              example: "00112233445566778899aabbccddeeff",
+            },
+          },
+          directory: {
+            optional: false,
+            shape: {
+              kind: "text",
+              lengthMax: PATH_LENGTH_MAX,
+              invalid: (text) => (directoryOf(text) === undefined ? DIRECTORY_RULE : undefined),
+              description: "etcd: URLs with commas between, or served: ADDRESS:PORT",
+              example: "http://10.0.0.1:2379,http://10.0.0.2:2379",
+            },
+          },
+          storageAddress: {
+            optional: false,
+            shape: {
+              kind: "text",
+              lengthMax: PATH_LENGTH_MAX,
+              invalid: apiAddressInvalid,
+              description: "ADDRESS:PORT where other hosts reach this one's components",
+              example: "10.0.0.1:7401",
+            },
+          },
+          faultDomain: {
+            optional: true,
+            shape: {
+              kind: "text",
+              lengthMax: 64,
+              description: "What fails together with this host (default: nothing else)",
+              example: "rack1",
             },
           },
         },
@@ -160,7 +234,28 @@ function fromFile(file: HostConfigFile, base: string): HostConfig {
       ...(device.size === undefined ? {} : { sizeBytes: sizeOf(device.size) }),
     })),
     memoryBytes: file.memory === undefined ? MEMORY_BYTES_DEFAULT : sizeOf(file.memory),
+    cluster: file.cluster === undefined ? undefined : clusterOf(file.cluster),
   };
+}
+
+function clusterOf(file: ClusterConfigFile): ClusterConfig {
+  const directory = directoryOf(file.directory);
+  if (directory === undefined) throw new Error("the shape lets directories pass only");
+  const { id, storageAddress, faultDomain } = file;
+  return { id, directory, storageAddress, faultDomain };
+}
+
+/** As the configuration writes it; undefined if it is neither form. */
+function directoryOf(text: string): DirectoryConfig | undefined {
+  const endpoints = text.split(",");
+  if (endpoints.every((url) => /^https?:\/\/[^/]+$/.test(url))) return { kind: "etcd", endpoints };
+  const served = /^served:(.+)$/.exec(text)?.[1];
+  if (served === undefined || apiAddressInvalid(served) !== undefined) return undefined;
+  return { kind: "served", address: parseAddress(served) };
+}
+
+function clusterIdInvalid(text: string): string | undefined {
+  return /^[0-9a-f]{32}$/.test(text) ? undefined : "must be 32 hexadecimal digits";
 }
 
 function absolute(base: string, name: string): string {

@@ -4,14 +4,14 @@
  */
 import { CodedError } from "../base/index.ts";
 import type { Clock } from "../ports/index.ts";
-import type { DataPlaneMethods } from "./data-plane-port.ts";
+import type { DataPlaneMethods, PeerView } from "./data-plane-port.ts";
 import type { EventRing } from "./event-ring.ts";
 import { judgeHealth } from "./health.ts";
 import type { Handlers } from "./http-api.ts";
 import { nearest } from "./nearest.ts";
 import type { RpcPeer } from "./rpc.ts";
 import { version } from "./version.ts";
-import type { EventView, HostView, StatusView } from "./views.ts";
+import type { EventView, HostView, StatusView, VolumeView } from "./views.ts";
 
 const EVENTS_LIMIT_DEFAULT = 100;
 /** Kinds of device events that `status` shows until the device was scrubbed clean. */
@@ -62,7 +62,7 @@ export class HostControl {
     const done = { done: true } as const;
     return {
       status: () => this.#status(),
-      "host.list": async () => ({ hosts: [await this.#hostView()] }),
+      "host.list": async () => ({ hosts: await this.#hostViews() }),
       "host.show": ({ name }) => this.#showHost(name),
       "device.list": async () => ({ devices: await plane.call("listDevices", undefined) }),
       "device.scrub": ({ device }) => this.#scrub(device),
@@ -94,8 +94,10 @@ export class HostControl {
     const devices = await this.#plane.call("listDevices", undefined);
     const volumes = await this.#plane.call("listVolumes", undefined);
     const attachments = volumes.flatMap(({ attachment }) => attachment ?? []);
+    const peers = await this.#plane.call("listHosts", undefined);
+    const hosts = peers.map((peer) => this.#viewOf(peer, devices.length, volumes));
     const faults = [...this.#faults.values()];
-    const { health, reasons } = judgeHealth({ devices, volumes, attachments, faults });
+    const { health, reasons } = judgeHealth({ hosts, devices, volumes, attachments, faults });
     const sum = (pick: (device: (typeof devices)[number]) => number): number =>
       devices.reduce((total, device) => total + pick(device), 0);
     return {
@@ -104,7 +106,7 @@ export class HostControl {
       version,
       clusterId: this.#facts.clusterId,
       uptimeMs: Math.round(this.#clock.nowMs() - this.#startedMs),
-      hosts: [this.#viewWith(devices.length, attachments.length)],
+      hosts,
       devices,
       capacity: {
         capacityBytes: sum((device) => device.capacityBytes),
@@ -126,9 +128,13 @@ export class HostControl {
   }
 
   async #showHost(name: string): Promise<HostView> {
-    const { name: own, hostId } = this.#facts;
-    if (name === own || name === hostId) return await this.#hostView();
-    const meant = nearest(name, [own]);
+    const hosts = await this.#hostViews();
+    const found = hosts.find((host) => host.name === name || host.hostId === name);
+    if (found !== undefined) return found;
+    const meant = nearest(
+      name,
+      hosts.map((host) => host.name),
+    );
     throw new CodedError({
       code: "host-unknown",
       message: `there is no host named ${name.slice(0, 80)}`,
@@ -136,17 +142,29 @@ export class HostControl {
     });
   }
 
-  async #hostView(): Promise<HostView> {
+  async #hostViews(): Promise<readonly HostView[]> {
+    const peers = await this.#plane.call("listHosts", undefined);
     const devices = await this.#plane.call("listDevices", undefined);
     const volumes = await this.#plane.call("listVolumes", undefined);
-    const attachedCount = volumes.filter(({ attachment }) => attachment?.state === "online").length;
-    return this.#viewWith(devices.length, attachedCount);
+    return peers.map((peer) => this.#viewOf(peer, devices.length, volumes));
   }
 
-  #viewWith(deviceCount: number, attachedCount: number): HostView {
-    const { name, hostId } = this.#facts;
-    const apiAddress = this.#facts.apiAddress();
-    return { name, hostId, state: "up", apiAddress, version, deviceCount, attachedCount };
+  #viewOf(peer: PeerView, ownDevices: number, volumes: readonly VolumeView[]): HostView {
+    const { name, hostId, isUp, managementAddress, storageAddress, faultDomain, reason } = peer;
+    const attached = volumes.filter(({ attachment }) => {
+      return attachment?.host === name && attachment.state === "online";
+    });
+    return {
+      name,
+      hostId,
+      state: isUp ? "up" : "down",
+      apiAddress: managementAddress,
+      ...(storageAddress === "" ? {} : { storageAddress }),
+      faultDomain,
+      ...(reason === undefined ? {} : { reason }),
+      ...(hostId === this.#facts.hostId ? { version, deviceCount: ownDevices } : {}),
+      attachedCount: attached.length,
+    };
   }
 
   #noteFault(event: EventView): void {

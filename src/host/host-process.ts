@@ -11,13 +11,12 @@ import { dirname } from "node:path";
 import { CodedError, errorText } from "../base/index.ts";
 import {
   EmbeddedDirectory,
+  RemoteDirectoryClient,
   createCluster,
   findCluster,
-  putDevice,
-  putHost,
 } from "../cluster/index.ts";
-import { LmdbMetadataStore, NodeClock } from "../platform/index.ts";
-import type { Clock, Log, MetadataStore } from "../ports/index.ts";
+import { EtcdDirectory, LmdbMetadataStore, NodeClock, StreamNetwork } from "../platform/index.ts";
+import type { Clock, Directory, Log, MetadataStore } from "../ports/index.ts";
 import { DataPlaneThread } from "./data-plane-thread.ts";
 import type { ControlMethods } from "./data-plane-port.ts";
 import { directoryMethods } from "./directory-link.ts";
@@ -90,12 +89,12 @@ interface StartedParts {
 async function startParts(start: HostStart, closers: Closers): Promise<StartedParts> {
   const { config, log } = start;
   const clock = new NodeClock();
-  const state = StateDir.open(config.stateDir);
+  const state = StateDir.open(config.stateDir, config.cluster?.id);
   closers.add("state directory", () => state.close());
   const { clusterId, hostId } = state.identity;
   const store = await openStore(state);
   closers.add("metadata", () => store.close());
-  const directory = await EmbeddedDirectory.open(store, clock);
+  const directory = await openDirectory(config, store, clock, log);
   closers.add("directory", () => directory.close());
   const events = new EventRing(store, clock, (error) => {
     log.write("warning", "an event was not stored", { error: errorText(error) });
@@ -108,6 +107,10 @@ async function startParts(start: HostStart, closers: Closers): Promise<StartedPa
       hostName: config.name,
       devicesPath: state.devicesPath,
       socketsPath: state.socketsPath,
+      // Later starts have higher numbers, whatever became of the state directory.
+      incarnation: Math.round(clock.wallMs()),
+      faultDomain: config.cluster?.faultDomain ?? config.name,
+      storageAddress: config.cluster?.storageAddress,
       memoryBytesPerDevice: Math.floor(config.memoryBytes / Math.max(1, config.devices.length)),
     },
     controlMethods(directory, events, log, () => thread),
@@ -128,16 +131,9 @@ async function startParts(start: HostStart, closers: Closers): Promise<StartedPa
   await ensureCluster(directory, clusterId, config.name, clock);
   for (const device of config.devices) {
     const wipe = start.wipe.includes(device.path);
-    const view = await thread.peer.call("openDevice", { ...device, wipe });
-    const { deviceId, path, capacityBytes } = view;
-    await putDevice(directory, clusterId, { deviceId, hostId, path, sizeBytes: capacityBytes });
+    await thread.peer.call("openDevice", { ...device, wipe });
   }
-  await putHost(directory, clusterId, {
-    hostId,
-    name: config.name,
-    managementAddress: apiAddress,
-    storageAddress: apiAddress,
-  });
+  await thread.peer.call("join", apiAddress);
   await thread.peer.call("recover", undefined);
   events.add({
     level: "info",
@@ -179,18 +175,36 @@ async function openStore(state: StateDir): Promise<MetadataStore> {
   }
 }
 
+async function openDirectory(
+  { cluster }: HostConfig,
+  store: MetadataStore,
+  clock: Clock,
+  log: Log,
+): Promise<Directory> {
+  if (cluster === undefined) return await EmbeddedDirectory.open(store, clock);
+  const { directory } = cluster;
+  if (directory.kind === "etcd") return new EtcdDirectory({ endpoints: directory.endpoints });
+  const network = new StreamNetwork();
+  return new RemoteDirectoryClient({ network, clock, log, address: directory.address });
+}
+
 async function ensureCluster(
-  directory: EmbeddedDirectory,
+  directory: Directory,
   clusterId: string,
   name: string,
   clock: Clock,
 ): Promise<void> {
   if ((await findCluster(directory, clusterId)) !== undefined) return;
-  await createCluster(directory, { clusterId, name, createdMs: Math.round(clock.wallMs()) });
+  try {
+    await createCluster(directory, { clusterId, name, createdMs: Math.round(clock.wallMs()) });
+  } catch (error) {
+    // Hosts of a new cluster start at the same time: one of them makes its record.
+    if (!(error instanceof CodedError) || error.code !== "cluster-exists") throw error;
+  }
 }
 
 function controlMethods(
-  directory: EmbeddedDirectory,
+  directory: Directory,
   events: EventRing,
   log: Log,
   thread: () => DataPlaneThread,

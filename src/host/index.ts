@@ -2,6 +2,7 @@
  * The host's public face. What a command line needs to parse and print is loaded with it; what runs
  * a host (and with it the native libraries) only when one is started.
  */
+import type { DevClusterOptions } from "./dev-cluster.ts";
 import type { DevHostOptions } from "./dev-host.ts";
 import type { RunHostOptions } from "./run-host.ts";
 
@@ -34,4 +35,14 @@ export async function runHost(options: RunHostOptions): Promise<number> {
 
 export async function runDevHost(options: DevHostOptions): Promise<number> {
   return await (await import("./dev-host.ts")).runDevHost(options);
+}
+
+export async function runDevCluster(options: DevClusterOptions): Promise<number> {
+  const loaded = await import("./run-dev-cluster.ts");
+  return await loaded.runDevCluster(options);
+}
+
+export async function tellDevCluster(dir: string | undefined, command: string): Promise<void> {
+  const loaded = await import("./run-dev-cluster.ts");
+  await loaded.tellDevCluster(dir, command);
 }

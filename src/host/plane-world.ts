@@ -33,6 +33,11 @@ export interface PlaneIdentity {
   readonly devicesPath: string;
   /** Where sockets of volumes attached without an address are made. */
   readonly socketsPath: string;
+  /** Counts the starts of the host. */
+  readonly incarnation: number;
+  readonly faultDomain: string;
+  /** `host:port` where components are served to other hosts; undefined on a host that is alone. */
+  readonly storageAddress: string | undefined;
   /** For the caches and journals of one device. */
   readonly memoryBytesPerDevice: number;
 }

@@ -2,16 +2,25 @@
  * Commands that start a process instead of asking one. They share help, parsing and docs with the
  * operations.
  */
-import type { Command } from "./command.ts";
+import type { Command, CommandOption } from "./command.ts";
 
-export type ProcessCommandName = "dev" | "host.run";
+export type ProcessCommandName = "dev" | "dev.kill" | "dev.stop" | "dev.start" | "host.run";
+
+const DIR_OPTION: CommandOption = {
+  name: "dir",
+  field: "dir",
+  kind: "path",
+  argument: "DIR",
+  summary: "The folder of the development cluster (./.drystone-dev)",
+};
 
 export const processCommands: Readonly<Record<ProcessCommandName, Command>> = {
   dev: {
     words: ["dev"],
-    summary: "Run a development host in the foreground, with a volume ready to use",
+    summary: "Run a development cluster in the foreground, with a volume ready to use",
     examples: [
-      { line: "drystone dev", why: "a host in ./.drystone-dev, with a volume named demo" },
+      { line: "drystone dev", why: "three hosts in ./.drystone-dev, a mirrored volume named demo" },
+      { line: "drystone dev --hosts 1", why: "one host alone" },
       { line: "drystone dev --dir /var/tmp/d1 --api-port 7500", why: "elsewhere" },
       { line: "drystone dev --json", why: "one JSON object when it is ready, for scripts" },
     ],
@@ -22,7 +31,7 @@ export const processCommands: Readonly<Record<ProcessCommandName, Command>> = {
         field: "hosts",
         kind: "count",
         argument: "N",
-        summary: "Hosts to run (1 for now)",
+        summary: "Hosts to run (3)",
       },
       {
         name: "dir",
@@ -36,7 +45,7 @@ export const processCommands: Readonly<Record<ProcessCommandName, Command>> = {
         field: "apiPort",
         kind: "count",
         argument: "PORT",
-        summary: "Port of the API (7400)",
+        summary: "Port of the first API (7400); others and storage use the ports above it",
       },
       {
         name: "device-size",
@@ -46,6 +55,27 @@ export const processCommands: Readonly<Record<ProcessCommandName, Command>> = {
         summary: "Size of a new device (what the file system has free, at most 64G)",
       },
     ],
+  },
+  "dev.kill": {
+    words: ["dev", "kill"],
+    summary: "End a host of the development cluster with SIGKILL",
+    examples: [{ line: "drystone dev kill h1", why: "as if it had lost power" }],
+    positionals: ["name"],
+    options: [DIR_OPTION],
+  },
+  "dev.stop": {
+    words: ["dev", "stop"],
+    summary: "Stop a host of the development cluster cleanly",
+    examples: [{ line: "drystone dev stop h1", why: "as for maintenance" }],
+    positionals: ["name"],
+    options: [DIR_OPTION],
+  },
+  "dev.start": {
+    words: ["dev", "start"],
+    summary: "Start a host of the development cluster that was killed or stopped",
+    examples: [{ line: "drystone dev start h1", why: "it catches up by itself" }],
+    positionals: ["name"],
+    options: [DIR_OPTION],
   },
   "host.run": {
     words: ["host", "run"],

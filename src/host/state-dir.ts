@@ -33,8 +33,11 @@ export class StateDir {
   readonly identity: HostIdentity;
   readonly #lock: Disk;
 
-  /** Fails with `state-in-use`, `state-unwritable` or `state-damaged`. */
-  static open(path: string): StateDir {
+  /**
+   * `clusterId` is the cluster that the host is to be part of; by default it makes one of its own.
+   * Fails with `state-in-use`, `state-unwritable`, `state-damaged` or `state-other-cluster`.
+   */
+  static open(path: string, clusterId?: string): StateDir {
     makeFolder(path);
     const lock = takeLock(path);
     try {
@@ -43,10 +46,12 @@ export class StateDir {
       const metadataPath = join(path, "metadata");
       if (!existsSync(file)) {
         if (existsSync(metadataPath)) throw damaged(file, "it is missing, metadata/ is not");
-        const identity = { clusterId: newId(), hostId: newId(), isComplete: false };
+        const identity = { clusterId: clusterId ?? newId(), hostId: newId(), isComplete: false };
         writeDurably(path, "host.json", identityText(identity));
       }
       const identity = readIdentity(file);
+      if (clusterId !== undefined && identity.clusterId !== clusterId)
+        throw otherCluster(path, identity.clusterId, clusterId);
       // A first start that a crash cut short: nobody has used what it may have begun to make.
       if (!identity.isComplete) rmSync(metadataPath, { recursive: true, force: true });
       return new StateDir(path, lock, identity);
@@ -83,6 +88,14 @@ export class StateDir {
   async close(): Promise<void> {
     await this.#lock.close();
   }
+}
+
+function otherCluster(path: string, found: string, wanted: string): CodedError {
+  return new CodedError({
+    code: "state-other-cluster",
+    message: `${path} belongs to cluster ${found}, and the configuration says ${wanted}`,
+    hint: "Correct the id under cluster in the configuration, or use another stateDir",
+  });
 }
 
 /** A new random identity, 32 hexadecimal digits. */

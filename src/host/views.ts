@@ -36,9 +36,16 @@ export interface HostView {
   readonly name: string;
   readonly hostId: string;
   readonly state: "up" | "down";
+  /** Why it is down, as seen from the host that answers. */
+  readonly reason?: string;
   readonly apiAddress: string;
-  readonly version: string;
-  readonly deviceCount: number;
+  /** Where other hosts reach its components; absent on a host that is alone. */
+  readonly storageAddress?: string;
+  /** What fails together with it. */
+  readonly faultDomain: string;
+  /** Of the host that answers. */
+  readonly version?: string;
+  readonly deviceCount?: number;
   readonly attachedCount: number;
 }
 

@@ -1,12 +1,11 @@
 /** A volume's record and what its owner knows, as the API shows them. */
-import type { ObjectRecord, TreeNode, WitnessNode } from "../cluster/index.ts";
-import type { OwnerState } from "../object/index.ts";
+import type { ComponentRecord, ObjectRecord, TreeNode, WitnessNode } from "../cluster/index.ts";
+import type { ComponentOwnerState, OwnerState } from "../object/index.ts";
 import type { AttachmentView, ComponentView, TreeView, VolumeView } from "./views.ts";
 
 export interface VolumeFacts {
-  readonly hostId: string;
-  readonly hostName: string;
-  /** Of the owner on this host, if there is one: newer than the record. */
+  readonly nameOf: (hostId: string) => string;
+  /** Of the owner, if it answers: newer than the record. */
   readonly ownerState: OwnerState | undefined;
   readonly attachment: AttachmentView | undefined;
   readonly logicalBytes: number | undefined;
@@ -20,14 +19,14 @@ export function volumeView(record: ObjectRecord, facts: VolumeFacts): VolumeView
     const sequence = owned?.sequence ?? facts.sequenceOf(entry.componentId);
     return {
       componentId: entry.componentId,
-      host: entry.hostId === facts.hostId ? facts.hostName : entry.hostId,
+      host: facts.nameOf(entry.hostId),
       device: entry.deviceId,
-      state: sequence === undefined ? "absent" : (owned?.state ?? entry.state).kind,
+      state: stateOf(entry, owned, sequence),
       ...(sequence === undefined ? {} : { sequence }),
     };
   });
   const reason = inaccessibleReason(components, ownerState);
-  const owner = record.owner === facts.hostId ? facts.hostName : record.owner;
+  const owner = record.owner === undefined ? undefined : facts.nameOf(record.owner);
   return {
     name: record.name,
     objectId: record.objectId,
@@ -45,6 +44,16 @@ export function volumeView(record: ObjectRecord, facts: VolumeFacts): VolumeView
   };
 }
 
+function stateOf(
+  entry: ComponentRecord,
+  owned: ComponentOwnerState | undefined,
+  sequence: number | undefined,
+): string {
+  if (owned?.isCatchingUp === true) return "catching-up";
+  const { kind } = owned?.state ?? entry.state;
+  return sequence === undefined && kind === "active" ? "absent" : kind;
+}
+
 function treeView(node: TreeNode | WitnessNode): TreeView {
   if (node.kind === "component" || node.kind === "witness") {
     return { kind: node.kind, componentId: node.componentId };
@@ -59,7 +68,10 @@ function inaccessibleReason(
   if (ownerState !== undefined) {
     return ownerState.accessible ? undefined : (ownerState.reason ?? "its owner has stopped");
   }
-  const absent = components.find(({ state }) => state === "absent");
-  if (absent === undefined) return undefined;
-  return `component ${absent.componentId} is missing: device ${absent.device} is not open`;
+  const present = components.filter(({ state }) => state === "active");
+  if (2 * present.length > components.length) return undefined;
+  const absent = components.filter(({ state }) => state !== "active");
+  return `of its ${components.length} components ${absent.length} are not there: ${absent
+    .map(({ componentId, host, state }) => `${componentId.slice(0, 8)} on ${host} is ${state}`)
+    .join(", ")}`;
 }

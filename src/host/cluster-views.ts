@@ -1,0 +1,151 @@
+/**
+ * What the API shows of the whole cluster: records from the directory, what owners and devices on
+ * other hosts know by asking them. A host that does not answer costs its part of the picture only.
+ */
+import { CodedError } from "../base/index.ts";
+import type { ObjectRecord } from "../cluster/index.ts";
+import type { OwnerState } from "../object/index.ts";
+import type { HostPlane } from "../plane/index.ts";
+import type { Attachments } from "./attachments.ts";
+import type { PeerView } from "./data-plane-port.ts";
+import type { DeviceSet } from "./device-set.ts";
+import type { PlaneWorld } from "./plane-world.ts";
+import type { StatsView, TrafficView, VolumeView } from "./views.ts";
+import { volumeView } from "./volume-view.ts";
+
+const ASK_MS = 2000;
+
+/** What one host knows of its own, for another host's answers. */
+interface HostPart {
+  readonly owners: readonly OwnerState[];
+  readonly logicalBytes: readonly (readonly [string, number])[];
+  readonly sequences: readonly (readonly [string, number])[];
+  readonly stats: StatsView;
+}
+
+export class ClusterViews {
+  readonly #world: PlaneWorld;
+  readonly #plane: HostPlane;
+  readonly #devices: DeviceSet;
+  readonly #attachments: Attachments;
+
+  constructor(world: PlaneWorld, plane: HostPlane, devices: DeviceSet, attachments: Attachments) {
+    this.#world = world;
+    this.#plane = plane;
+    this.#devices = devices;
+    this.#attachments = attachments;
+    plane.links.handle("host.part", async () => ({ result: this.#part() }));
+  }
+
+  hosts(): readonly PeerView[] {
+    return this.#plane.hosts.records.map((record) => {
+      const isUp = this.#plane.hosts.isReachable(record.hostId);
+      const reason = isUp ? undefined : this.#plane.links.peer(record.hostId)?.reason;
+      return { ...record, isUp, ...(reason === undefined ? {} : { reason }) };
+    });
+  }
+
+  async volumes(): Promise<readonly VolumeView[]> {
+    const records = await this.#plane.volumes();
+    const parts = await this.#parts();
+    return await Promise.all(records.map((record) => this.#view(record, parts)));
+  }
+
+  async volume(record: ObjectRecord): Promise<VolumeView> {
+    return await this.#view(record, await this.#parts());
+  }
+
+  async stats(): Promise<StatsView> {
+    const parts = await this.#parts();
+    const volumes = (await this.#plane.volumes()).map(({ name, sizeBytes, objectId }) => {
+      const logicalBytes = largest(parts, objectId);
+      return { name, sizeBytes, ...(logicalBytes === undefined ? {} : { logicalBytes }) };
+    });
+    return { ...addStats(parts.map(({ stats }) => stats)), volumes };
+  }
+
+  #part(): HostPart {
+    const records = this.#attachments.owners();
+    return {
+      owners: records.map((owner) => owner.state),
+      logicalBytes: [...this.#devices.logicalBytes()],
+      sequences: this.#devices.sequences(),
+      stats: this.#devices.stats([], this.#plane.catchUp),
+    };
+  }
+
+  async #parts(): Promise<readonly HostPart[]> {
+    const { hostId } = this.#world.identity;
+    const others = this.#plane.hosts.records.filter((record) => record.hostId !== hostId);
+    const asked = others.map(async (record): Promise<HostPart | undefined> => {
+      try {
+        const options = { deadlineMs: ASK_MS };
+        const { result } = await this.#plane.links.call(record.hostId, "host.part", null, options);
+        return result as HostPart; // What a host of the same version has made.
+      } catch (error) {
+        if (error instanceof CodedError) return undefined;
+        throw error;
+      }
+    });
+    const answers = await Promise.all(asked);
+    return [this.#part(), ...answers.filter((part) => part !== undefined)];
+  }
+
+  async #view(record: ObjectRecord, parts: readonly HostPart[]): Promise<VolumeView> {
+    const sequences = new Map(parts.flatMap((part) => part.sequences));
+    const owners = parts.flatMap((part) => part.owners);
+    const ownerState = owners.find((one) => {
+      return one.objectId === record.objectId && one.epoch === record.epoch;
+    });
+    return volumeView(record, {
+      nameOf: (hostId) => this.#plane.hosts.nameOf(hostId),
+      ownerState,
+      attachment: await this.#attachments.viewAnywhere(record.objectId, this.#plane.hosts),
+      logicalBytes: largest(parts, record.objectId),
+      sequenceOf: (componentId) => sequences.get(componentId),
+    });
+  }
+}
+
+/** Every copy holds the same; a stale one may hold less. */
+function largest(parts: readonly HostPart[], objectId: string): number | undefined {
+  const all = parts.flatMap((part) => part.logicalBytes.filter(([id]) => id === objectId));
+  return all.length === 0 ? undefined : Math.max(...all.map(([, bytes]) => bytes));
+}
+
+function addStats(all: readonly StatsView[]): StatsView {
+  const sum = (pick: (stats: StatsView) => number): number =>
+    all.reduce((total, stats) => total + pick(stats), 0);
+  const counts = (
+    pick: (stats: StatsView) => Readonly<Record<string, number>>,
+  ): Record<string, number> => {
+    const total: Record<string, number> = {};
+    for (const stats of all)
+      for (const [name, value] of Object.entries(pick(stats)))
+        total[name] = (total[name] ?? 0) + value;
+    return total;
+  };
+  const traffic = (pick: (stats: StatsView) => TrafficView): TrafficView => ({
+    bytesNeeded: sum((stats) => pick(stats).bytesNeeded),
+    bytesSent: sum((stats) => pick(stats).bytesSent),
+    bytesSkipped: sum((stats) => pick(stats).bytesSkipped),
+  });
+  const logicalBytes = sum((stats) => stats.logicalBytes);
+  const uniqueBytes = sum((stats) => stats.uniqueBytes);
+  return {
+    logicalBytes,
+    uniqueBytes,
+    physicalBytes: sum((stats) => stats.physicalBytes),
+    capacityBytes: sum((stats) => stats.capacityBytes),
+    freeBytes: sum((stats) => stats.freeBytes),
+    reclaimableBytes: sum((stats) => stats.reclaimableBytes),
+    dedupRatio: uniqueBytes === 0 ? 1 : logicalBytes / uniqueBytes,
+    cache: counts((stats) => stats.cache),
+    caches: all.flatMap((stats) => stats.caches),
+    journal: counts((stats) => stats.journal),
+    destage: counts((stats) => stats.destage),
+    rebuild: traffic((stats) => stats.rebuild),
+    catchUp: traffic((stats) => stats.catchUp),
+    volumes: [],
+  };
+}

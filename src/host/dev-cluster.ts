@@ -1,0 +1,394 @@
+/**
+ * `drystone dev --hosts N`: a cluster on this machine. Each host is a process of its own with its
+ * own folder; this process keeps the directory, starts and ends hosts as it is told, and offers the
+ * volume `demo` at an address that stays good while hosts die: a relay that asks the hosts that
+ * live to attach the volume.
+ */
+import { spawn } from "node:child_process";
+import type { ChildProcess } from "node:child_process";
+import { createWriteStream, existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { join, resolve } from "node:path";
+import { createInterface } from "node:readline";
+import { fileURLToPath } from "node:url";
+import { CodedError, errorText } from "../base/index.ts";
+import { EmbeddedDirectory, ServedDirectory } from "../cluster/index.ts";
+import { NbdServer, RelayVolume, SingleExport } from "../frontend/index.ts";
+import { JsonLog, LmdbMetadataStore, NodeClock, StreamNetwork } from "../platform/index.ts";
+import type { Log } from "../ports/index.ts";
+import { callApi } from "./api-call.ts";
+import { nbdUri, parseAddress } from "./names.ts";
+import { newId } from "./state-dir.ts";
+import type { AttachmentView, VolumeList } from "./views.ts";
+
+const CLI = fileURLToPath(new URL("../cli/main.js", import.meta.url));
+const HOST = "127.0.0.1";
+const API_PORT_DEFAULT = 7400;
+const DIR_DEFAULT = ".drystone-dev";
+const DEMO_SIZE_BYTES = 10 * 2 ** 30;
+const DEVICE_SIZE_DEFAULT = 64 * 2 ** 30;
+/** Of three hosts and what they keep: small, so that they fit on a laptop. */
+const MEMORY = "128M";
+const READY_MS_MAX = 60_000;
+const STOP_MS_MAX = 40_000;
+const HOSTS_MAX = 16;
+const COMMAND_LENGTH_MAX = 1000;
+
+export interface DevClusterOptions {
+  readonly hosts: number;
+  readonly dir?: string;
+  readonly apiPort?: number;
+  readonly deviceSizeBytes?: number;
+  readonly isJson: boolean;
+}
+
+interface DevHost {
+  readonly name: string;
+  readonly api: string;
+  readonly folder: string;
+  readonly socket: string;
+  child: ChildProcess | undefined;
+}
+
+export class DevCluster {
+  readonly folder: string;
+  readonly hosts: readonly DevHost[];
+  readonly #options: DevClusterOptions;
+  readonly #log: Log;
+  readonly #clock = new NodeClock();
+  readonly #network = new StreamNetwork();
+  readonly #closers: (() => Promise<void>)[] = [];
+  #isStopping = false;
+  #hasDemo = false;
+
+  constructor(options: DevClusterOptions) {
+    checkOptions(options);
+    this.#options = options;
+    this.folder = resolve(options.dir ?? DIR_DEFAULT);
+    const port = options.apiPort ?? API_PORT_DEFAULT;
+    this.hosts = Array.from({ length: options.hosts }, (_, index) => {
+      const name = `h${index + 1}`;
+      const folder = join(this.folder, name);
+      const api = `http://${HOST}:${port + index}`;
+      return { name, api, folder, socket: join(folder, "demo.sock"), child: undefined };
+    });
+    // A path that is too long for a socket is refused before anything is made.
+    for (const { socket } of this.hosts) parseAddress(socket);
+    mkdirSync(this.folder, { recursive: true, mode: 0o700 });
+    const stream = createWriteStream(join(this.folder, "cluster.log"), { flags: "a" });
+    this.#log = new JsonLog(stream);
+  }
+
+  get demoSocket(): string {
+    return join(this.folder, "demo.sock");
+  }
+
+  /** Where the volume `demo` is, if the cluster has one. */
+  get demoUri(): string | undefined {
+    return this.#hasDemo ? nbdUri({ kind: "unix", path: this.demoSocket }, "demo") : undefined;
+  }
+
+  get controlSocket(): string {
+    return join(this.folder, "control.sock");
+  }
+
+  /** Resolves when all hosts serve and the volume is offered. */
+  async start(message: (text: string) => void): Promise<void> {
+    const clusterId = this.#clusterId();
+    message("starting the directory");
+    await this.#startDirectory();
+    for (const host of this.hosts) this.#configure(host, clusterId);
+    message(`starting ${this.hosts.length} hosts`);
+    await Promise.all(this.hosts.map((host) => this.startHost(host)));
+    await this.#listenControl();
+    if (this.hosts.length >= 3) {
+      message("making the volume demo");
+      await this.#makeDemo();
+      await this.#startRelay();
+    }
+  }
+
+  async close(): Promise<void> {
+    this.#isStopping = true;
+    for (const close of this.#closers.splice(0).toReversed()) {
+      try {
+        await close();
+      } catch (error) {
+        this.#log.write("error", `closing failed: ${errorText(error)}`);
+      }
+    }
+  }
+
+  /** The same on every start, so that hosts find their cluster again. */
+  #clusterId(): string {
+    const file = join(this.folder, "cluster-id");
+    if (!existsSync(file)) writeFileSync(file, newId());
+    return readFileSync(file, "utf8").trim();
+  }
+
+  async #startDirectory(): Promise<void> {
+    const path = join(this.folder, "directory", "data.mdb");
+    mkdirSync(join(this.folder, "directory"), { recursive: true, mode: 0o700 });
+    const store = await LmdbMetadataStore.open(path, { mustExist: false });
+    this.#closers.push(() => store.close());
+    const directory = await EmbeddedDirectory.open(store, this.#clock);
+    this.#closers.push(() => directory.close());
+    const served = await ServedDirectory.listen({
+      directory,
+      network: this.#network,
+      address: { kind: "tcp", host: HOST, port: this.#directoryPort },
+      clock: this.#clock,
+      incarnation: newId(),
+      log: this.#log,
+    });
+    this.#closers.push(() => served.close());
+  }
+
+  get #directoryPort(): number {
+    return (this.#options.apiPort ?? API_PORT_DEFAULT) + 40;
+  }
+
+  #configure(host: DevHost, clusterId: string): void {
+    mkdirSync(host.folder, { recursive: true, mode: 0o700 });
+    const index = this.hosts.indexOf(host);
+    const port = this.#options.apiPort ?? API_PORT_DEFAULT;
+    const config = {
+      name: host.name,
+      stateDir: "state",
+      apiAddress: `${HOST}:${port + index}`,
+      devices: [{ path: "device", size: `${this.#deviceMegabytes()}M` }],
+      memory: MEMORY,
+      cluster: {
+        id: clusterId,
+        directory: `served:${HOST}:${this.#directoryPort}`,
+        storageAddress: `${HOST}:${port + 20 + index}`,
+      },
+    };
+    writeFileSync(join(host.folder, "host.json"), `${JSON.stringify(config, undefined, 2)}\n`);
+  }
+
+  #deviceMegabytes(): number {
+    return Math.floor((this.#options.deviceSizeBytes ?? DEVICE_SIZE_DEFAULT) / 2 ** 20);
+  }
+
+  host(name: string): DevHost {
+    const found = this.hosts.find((host) => host.name === name);
+    if (found !== undefined) return found;
+    throw new CodedError({
+      code: "host-unknown",
+      message: `the development cluster has no host named ${name.slice(0, 40)}`,
+      hint: `Its hosts are ${this.hosts.map((host) => host.name).join(", ")}`,
+    });
+  }
+
+  /** Resolves when the host serves. */
+  async startHost(host: DevHost): Promise<void> {
+    if (host.child !== undefined)
+      throw new CodedError({
+        code: "host-runs",
+        message: `${host.name} runs already`,
+        hint: `drystone dev kill ${host.name} ends it`,
+      });
+    const config = join(host.folder, "host.json");
+    const child = spawn(process.execPath, [CLI, "host", "run", "--config", config, "--json"], {
+      stdio: ["ignore", "pipe", "pipe"],
+    });
+    host.child = child;
+    const log = createWriteStream(join(host.folder, "host.log"), { flags: "a" });
+    child.stderr.pipe(log);
+    const ended = new Promise<void>((done) => {
+      child.once("exit", () => {
+        host.child = undefined;
+        done();
+      });
+    });
+    this.#closers.push(async () => {
+      if (host.child !== child) return;
+      child.kill("SIGTERM");
+      const timer = setTimeout(() => child.kill("SIGKILL"), STOP_MS_MAX);
+      await ended;
+      clearTimeout(timer);
+    });
+    const lines = createInterface({ input: child.stdout });
+    await new Promise<void>((ready, reject) => {
+      const timer = setTimeout(() => reject(slow(host)), READY_MS_MAX);
+      lines.on("line", (line) => {
+        if (!line.includes('"ready"')) return;
+        clearTimeout(timer);
+        ready();
+      });
+      child.once("exit", (code) => {
+        clearTimeout(timer);
+        reject(didNotStart(host, code));
+      });
+    });
+    this.#log.write("info", "a host runs", { host: host.name, pid: child.pid });
+  }
+
+  /** SIGKILL, or a clean stop. Resolves when the process is gone. */
+  async endHost(host: DevHost, signal: "SIGKILL" | "SIGTERM"): Promise<void> {
+    const { child } = host;
+    if (child === undefined)
+      throw new CodedError({
+        code: "host-runs-not",
+        message: `${host.name} does not run`,
+        hint: `drystone dev start ${host.name} starts it`,
+      });
+    const ended = new Promise<void>((done) => void child.once("exit", () => done()));
+    child.kill(signal);
+    await ended;
+    this.#log.write("info", "a host has ended", { host: host.name, signal });
+  }
+
+  /** Once: a user who has deleted the volume does not get it again. */
+  async #makeDemo(): Promise<void> {
+    const marker = join(this.folder, "demo-made");
+    if (existsSync(marker)) return;
+    const [first] = this.hosts;
+    if (first === undefined) return;
+    await untilLinked(first.api, this.hosts.length);
+    const request = { name: "demo", sizeBytes: DEMO_SIZE_BYTES, failuresToTolerate: 1 };
+    try {
+      await callApi(first.api, "POST", "/v1/volumes", request);
+    } catch (error) {
+      if (!(error instanceof CodedError) || error.code !== "volume-exists") throw error;
+    }
+    writeFileSync(
+      marker,
+      "The volume demo was made once; remove this file to have it made again.\n",
+    );
+  }
+
+  async #startRelay(): Promise<void> {
+    const world = { clock: this.#clock, log: this.#log, connect: () => this.#connectDemo() };
+    const volume = await RelayVolume.open("demo", world);
+    this.#closers.push(async () => volume.close());
+    const ports = { network: this.#network, clock: this.#clock, log: this.#log };
+    const catalog = new SingleExport(volume, "Drystone volume demo, wherever it is served");
+    const server = await NbdServer.listen(ports, catalog, {
+      address: { kind: "unix", path: this.demoSocket },
+    });
+    this.#closers.push(() => server.close(1000));
+    this.#hasDemo = true;
+  }
+
+  /** A connection to the host that serves the volume; one that lives is made to. */
+  async #connectDemo(): Promise<Awaited<ReturnType<StreamNetwork["connect"]>>> {
+    if (this.#isStopping) throw new CodedError({ code: "stopping", message: "the cluster stops" });
+    const path = await this.#demoAddress();
+    return await this.#network.connect({ kind: "unix", path });
+  }
+
+  async #demoAddress(): Promise<string> {
+    let last: unknown;
+    const running = this.hosts.filter((host) => host.child !== undefined);
+    for (const host of running) {
+      try {
+        const { volumes } = (await callApi(host.api, "GET", "/v1/volumes")) as VolumeList;
+        const demo = volumes.find(({ name }) => name === "demo");
+        const found = demo?.attachment;
+        const serves = this.hosts.find(({ name }) => name === found?.host);
+        const isServed = found?.state === "online" && serves?.child !== undefined;
+        if (isServed && existsSync(found.address)) return found.address;
+        const request = { nbd: host.socket };
+        const answer = await callApi(host.api, "POST", "/v1/volumes/demo/attach", request);
+        return (answer as AttachmentView).address;
+      } catch (error) {
+        last = error;
+      }
+    }
+    if (last instanceof CodedError) throw last;
+    throw new CodedError({ code: "no-host", message: `no host serves demo: ${errorText(last)}` });
+  }
+
+  /** `kill h2` and the like, a line each, answered with a line of JSON. */
+  async #listenControl(): Promise<void> {
+    const address = { kind: "unix", path: this.controlSocket } as const;
+    const listener = await this.#network.listen(address, (stream) => {
+      let said = "";
+      stream.start({
+        data: (bytes) => {
+          said += Buffer.from(bytes).toString();
+          const end = said.indexOf("\n");
+          if (end < 0 && said.length < COMMAND_LENGTH_MAX) return;
+          stream.pause();
+          void this.#answer(said.slice(0, Math.max(0, end))).then((answer) => {
+            stream.write(Buffer.from(`${JSON.stringify(answer)}\n`), -1);
+            stream.end();
+          });
+        },
+        written: () => {},
+        drained: () => {},
+        ended: () => {},
+        closed: () => {},
+      });
+    });
+    this.#closers.push(() => listener.close());
+  }
+
+  async #answer(command: string): Promise<object> {
+    try {
+      await this.#obey(command);
+      return { done: true };
+    } catch (error) {
+      if (error instanceof CodedError) return { error: error.fault };
+      return { error: { code: "bug", message: errorText(error) } };
+    }
+  }
+
+  async #obey(line: string): Promise<void> {
+    const [word = "", name = ""] = line.split(" ");
+    if (word === "kill") await this.endHost(this.host(name), "SIGKILL");
+    else if (word === "stop") await this.endHost(this.host(name), "SIGTERM");
+    else if (word === "start") await this.startHost(this.host(name));
+    else throw new CodedError({ code: "usage", message: `there is no command ${word}` });
+  }
+}
+
+/** Hosts need a moment to find each other. */
+async function untilLinked(api: string, count: number): Promise<void> {
+  const limit = performance.now() + READY_MS_MAX;
+  for (;;) {
+    const { hosts } = (await callApi(api, "GET", "/v1/hosts")) as {
+      readonly hosts: readonly { readonly state: string }[];
+    };
+    if (hosts.filter(({ state }) => state === "up").length === count) return;
+    if (performance.now() > limit)
+      throw new CodedError({
+        code: "hosts-apart",
+        message: `after ${READY_MS_MAX / 1000} s the hosts do not reach each other`,
+        hint: "look into host.log of each host",
+      });
+    await new Promise((done) => setTimeout(done, 50));
+  }
+}
+
+function checkOptions({ hosts, apiPort }: DevClusterOptions): void {
+  if (hosts < 1 || hosts > HOSTS_MAX)
+    throw new CodedError({
+      code: "usage",
+      message: `a development cluster has 1 to ${HOSTS_MAX} hosts, not ${hosts}`,
+      hint: "For example: drystone dev --hosts 3",
+    });
+  if (apiPort !== undefined && apiPort > 65_000)
+    throw new CodedError({
+      code: "usage",
+      message: `--api-port is ${apiPort}, the most is 65000: the hosts need ports above it`,
+      hint: `For example: --api-port ${API_PORT_DEFAULT}`,
+    });
+}
+
+function slow(host: DevHost): CodedError {
+  return new CodedError({
+    code: "host-slow",
+    message: `${host.name} was not ready after ${READY_MS_MAX / 1000} s`,
+    hint: `Look into ${join(host.folder, "host.log")}`,
+  });
+}
+
+function didNotStart(host: DevHost, code: number | null): CodedError {
+  return new CodedError({
+    code: "host-ended",
+    message: `${host.name} ended with code ${code ?? "unknown"} before it was ready`,
+    hint: `Look into ${join(host.folder, "host.log")}`,
+  });
+}
