@@ -99,6 +99,7 @@ export class ClusterViews {
     });
     return volumeView(record, {
       nameOf: (hostId) => this.#plane.hosts.nameOf(hostId),
+      isReachable: (hostId) => this.#plane.hosts.isReachable(hostId),
       ownerState,
       attachment: await this.#attachments.viewAnywhere(record.objectId, this.#plane.hosts),
       logicalBytes: largest(parts, record.objectId),

@@ -5,6 +5,7 @@ import type { AttachmentView, ComponentView, TreeView, VolumeView } from "./view
 
 export interface VolumeFacts {
   readonly nameOf: (hostId: string) => string;
+  readonly isReachable: (hostId: string) => boolean;
   /** Of the owner, if it answers: newer than the record. */
   readonly ownerState: OwnerState | undefined;
   readonly attachment: AttachmentView | undefined;
@@ -21,7 +22,7 @@ export function volumeView(record: ObjectRecord, facts: VolumeFacts): VolumeView
       componentId: entry.componentId,
       host: facts.nameOf(entry.hostId),
       device: entry.deviceId,
-      state: stateOf(entry, owned, sequence),
+      state: stateOf(entry, owned, sequence !== undefined && facts.isReachable(entry.hostId)),
       ...(sequence === undefined ? {} : { sequence }),
     };
   });
@@ -47,11 +48,11 @@ export function volumeView(record: ObjectRecord, facts: VolumeFacts): VolumeView
 function stateOf(
   entry: ComponentRecord,
   owned: ComponentOwnerState | undefined,
-  sequence: number | undefined,
+  isThere: boolean,
 ): string {
   if (owned?.isCatchingUp === true) return "catching-up";
   const { kind } = owned?.state ?? entry.state;
-  return sequence === undefined && kind === "active" ? "absent" : kind;
+  return !isThere && kind === "active" ? "absent" : kind;
 }
 
 function treeView(node: TreeNode | WitnessNode): TreeView {
