@@ -163,7 +163,7 @@ test("the command line tells a mistake from a refusal by its exit code", async (
   assert.equal(await run(["status"]), 0);
   assert.equal(await run(["volume", "show", "nobody"]), 1);
   assert.equal(await run(["volume", "shwo", "demo"]), 2);
-  assert.equal(await run(["dev", "--hosts", "99"]), 1);
+  assert.equal(await run(["dev", "kill", "h1", "--dir", "/nowhere"]), 1);
   const silent = await runTool(process.execPath, [CLI, "status", "--api", "http://127.0.0.1:1"], {
     codes: [1],
   });
