@@ -3,3 +3,5 @@ export { NbdServer } from "./nbd/nbd-server.ts";
 export type { NbdConnectionStatus, NbdServerOptions, NbdServerPorts } from "./nbd/nbd-server.ts";
 export { SingleExport } from "./nbd/single-export.ts";
 export { RelayVolume } from "./nbd/relay-volume.ts";
+export { HeldVolume } from "./volume/held-volume.ts";
+export type { HeldState, HeldVolumeOptions, HeldVolumePorts } from "./volume/held-volume.ts";
