@@ -389,7 +389,7 @@ export class HeldVolume implements VolumeIo, RequestOwner<HeldRequest> {
     const volume = await this.#options.reopen();
     if (volume.sizeBytes < this.#sizeBytes || (volume.readOnly && !this.readOnly)) {
       throw new CodedError({
-        code: "volume-unfit",
+        code: "object-inaccessible",
         message: `the next source of ${this.name} has ${volume.sizeBytes} bytes and is ${
           volume.readOnly ? "read-only" : "writable"
         }, which is less than the last one had`,
