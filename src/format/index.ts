@@ -5,3 +5,5 @@ export * from "./link-frame.ts";
 export * from "./metadata-keys.ts";
 export * from "./metadata-values.ts";
 export * from "./superblock.ts";
+export * from "./virtio-blk-structures.ts";
+export * from "./vhost-user-message.ts";

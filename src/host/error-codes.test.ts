@@ -31,6 +31,7 @@ const INTERNAL: ReadonlySet<string> = new Set([
   "not-settled",
   "not-stale",
   "unreachable",
+  "vhost-violation",
   "volume-degraded",
   "shrink-unsupported",
 ]);

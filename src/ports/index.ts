@@ -35,3 +35,5 @@ export type {
   Network,
   NetworkAddress,
 } from "./network.ts";
+export { SHARED_PAGE_BYTES } from "./shared-memory.ts";
+export type { RemoteEvent, SharedFile, SharedMapping } from "./shared-memory.ts";

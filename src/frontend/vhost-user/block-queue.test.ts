@@ -1,0 +1,301 @@
+import assert from "node:assert/strict";
+import { describe, test } from "node:test";
+import { GUEST_ADDRESS, QueueWorld } from "../../../test/vhost-user/queue-world.ts";
+import type { WorldOptions } from "../../../test/vhost-user/queue-world.ts";
+import type { GuestBuffer } from "../../../test/vhost-user/model-driver.ts";
+
+const READ = 0;
+const WRITE = 1;
+const FLUSH = 4;
+const GET_ID = 8;
+const DISCARD = 11;
+const WRITE_ZEROES = 13;
+const OK = 0;
+const IO_ERROR = 1;
+const UNSUPPORTED = 2;
+const UNTOUCHED = 0xff;
+
+/** Requests as a driver makes them: head, data, status in buffers of their own. */
+class Guest extends QueueWorld {
+  #nextAt = this.dataAt;
+
+  place(lengthBytes: number): number {
+    const at = this.#nextAt;
+    this.#nextAt += Math.ceil(lengthBytes / 16) * 16;
+    assert.ok(this.#nextAt <= this.bytes.length, "the guest has memory");
+    return at;
+  }
+
+  head(type: number, sector: number): GuestBuffer {
+    const at = this.place(16);
+    const view = new DataView(this.bytes.buffer, this.bytes.byteOffset + at, 16);
+    view.setUint32(0, type, true);
+    view.setUint32(4, 1, true);
+    view.setBigUint64(8, BigInt(sector), true);
+    return { address: GUEST_ADDRESS + at, lengthBytes: 16, deviceWrites: false };
+  }
+
+  buffer(lengthBytes: number, deviceWrites: boolean, fill = 0): GuestBuffer {
+    const at = this.place(lengthBytes);
+    this.bytes.fill(fill, at, at + lengthBytes);
+    return { address: GUEST_ADDRESS + at, lengthBytes, deviceWrites };
+  }
+
+  bytesOf({ address, lengthBytes }: GuestBuffer): Uint8Array {
+    const at = address - GUEST_ADDRESS;
+    return this.bytes.subarray(at, at + lengthBytes);
+  }
+
+  /** Runs one request; the status, or 0xFF if there was no answer. */
+  async ask(
+    type: number,
+    sector: number,
+    data: readonly GuestBuffer[] = [],
+    indirect = false,
+  ): Promise<number> {
+    const status = this.buffer(1, true, UNTOUCHED);
+    const buffers = [this.head(type, sector), ...data, status];
+    const tableAt = indirect ? this.place(16 * buffers.length) : 0;
+    this.driver.offer(
+      indirect ? this.driver.describeIndirect(buffers, tableAt) : this.driver.describe(buffers),
+    );
+    await this.run();
+    this.driver.collect();
+    return this.bytesOf(status)[0]!;
+  }
+
+  async read(sector: number, lengthBytes: number): Promise<Uint8Array> {
+    const data = this.buffer(lengthBytes, true, 0xee);
+    assert.equal(await this.ask(READ, sector, [data]), OK);
+    return this.bytesOf(data);
+  }
+
+  range(sector: number, sectors: number, flags: number): GuestBuffer {
+    const buffer = this.buffer(16, false);
+    const at = buffer.address - GUEST_ADDRESS;
+    const view = new DataView(this.bytes.buffer, this.bytes.byteOffset + at, 16);
+    view.setBigUint64(0, BigInt(sector), true);
+    view.setUint32(8, sectors, true);
+    view.setUint32(12, flags, true);
+    return buffer;
+  }
+}
+
+/** The cases of QEMU's own test of its back end, with the answers that it expects. */
+describe("as QEMU's vhost-user-blk test has it:", () => {
+  for (const indirect of [false, true]) {
+    test(`what is written is read${indirect ? ", with indirect descriptors" : ""}`, async () => {
+      const guest = new Guest();
+      const data = guest.buffer(512, false);
+      guest.bytesOf(data).set(new TextEncoder().encode("TEST"));
+      assert.equal(await guest.ask(WRITE, 0, [data], indirect), OK);
+      const read = guest.buffer(512, true, 0xee);
+      assert.equal(await guest.ask(READ, 0, [read], indirect), OK);
+      assert.deepEqual(guest.bytesOf(read), guest.bytesOf(data));
+    });
+  }
+
+  test("head and data, and data and status, may share a buffer", async () => {
+    const guest = new Guest();
+    const at = guest.place(528);
+    const head = guest.head(WRITE, 1);
+    guest.bytes.set(guest.bytesOf(head), at);
+    guest.bytes.fill(0x5a, at + 16, at + 528);
+    const written = { address: GUEST_ADDRESS + at, lengthBytes: 528, deviceWrites: false };
+    const status = guest.buffer(1, true, UNTOUCHED);
+    guest.driver.offer(guest.driver.describe([written, status]));
+    await guest.run();
+    assert.equal(guest.bytesOf(status)[0], OK);
+    const read = guest.buffer(513, true, UNTOUCHED);
+    guest.driver.offer(guest.driver.describe([guest.head(READ, 1), read]));
+    await guest.run();
+    assert.ok(
+      guest
+        .bytesOf(read)
+        .subarray(0, 512)
+        .every((byte) => byte === 0x5a),
+    );
+    assert.equal(guest.bytesOf(read)[512], OK);
+  });
+
+  test("a sector that was zeroed reads as zeroes", async () => {
+    for (const flags of [0, 1]) {
+      const guest = new Guest();
+      guest.volume.bytes.fill(0x11);
+      assert.equal(await guest.ask(WRITE_ZEROES, 0, [guest.range(0, 1, flags)]), OK);
+      assert.ok((await guest.read(0, 512)).every((byte) => byte === 0));
+      assert.ok((await guest.read(1, 512)).every((byte) => byte === 0x11));
+    }
+  });
+
+  test("a sector may be discarded", async () => {
+    const guest = new Guest();
+    assert.equal(await guest.ask(DISCARD, 0, [guest.range(0, 1, 0)]), OK);
+  });
+
+  for (const [name, type] of [
+    ["discard", DISCARD],
+    ["write-zeroes", WRITE_ZEROES],
+  ] as const) {
+    test(`an invalid ${name} is refused`, async () => {
+      const guest = new Guest();
+      const ask = (...ranges: readonly GuestBuffer[]): Promise<number> =>
+        guest.ask(type, 0, ranges);
+      const sectors = guest.volume.sizeBytes / 512;
+      assert.equal(await ask(guest.range(0, 1, 0), guest.range(1, 1, 0)), UNSUPPORTED);
+      assert.equal(await ask(guest.range(0, 0xffffffff, 0)), IO_ERROR);
+      assert.equal(await ask(guest.range(sectors + 1, 1, 0)), IO_ERROR);
+      assert.equal(await ask(guest.range(0, 1, 0xfffffffe)), UNSUPPORTED);
+      assert.equal(await ask(guest.buffer(8, false)), IO_ERROR);
+      assert.equal(guest.violation, undefined);
+    });
+  }
+});
+
+test("a discard must not carry the flag of write-zeroes", async () => {
+  const guest = new Guest();
+  assert.equal(await guest.ask(DISCARD, 0, [guest.range(0, 1, 1)]), UNSUPPORTED);
+});
+
+test("write-zeroes keeps its range allocated unless the guest allows otherwise", async () => {
+  const guest = new Guest({ volume: { record: true } });
+  await guest.ask(WRITE_ZEROES, 0, [guest.range(0, 8, 0)]);
+  await guest.ask(WRITE_ZEROES, 0, [guest.range(0, 8, 1)]);
+  const kept = guest.volume.calls.map(({ keepAllocated }) => keepAllocated);
+  assert.deepEqual(kept, [true, false]);
+});
+
+test("ranges beyond the end, and parts of sectors, are refused", async () => {
+  const guest = new Guest();
+  const last = guest.volume.sizeBytes / 512 - 1;
+  for (const type of [READ, WRITE]) {
+    const data = (lengthBytes: number): GuestBuffer[] => [
+      guest.buffer(lengthBytes, type === READ, 0xee),
+    ];
+    assert.equal(await guest.ask(type, last, data(512)), OK);
+    assert.equal(await guest.ask(type, last, data(1024)), IO_ERROR);
+    assert.equal(await guest.ask(type, last + 1, data(512)), IO_ERROR);
+    assert.equal(await guest.ask(type, 2 ** 52, data(512)), IO_ERROR);
+    assert.equal(await guest.ask(type, 0, data(511)), IO_ERROR);
+  }
+});
+
+test("a read-only volume takes reads alone", async () => {
+  const guest = new Guest({ volume: { readOnly: true } });
+  assert.equal(await guest.ask(READ, 0, [guest.buffer(512, true)]), OK);
+  assert.equal(await guest.ask(WRITE, 0, [guest.buffer(512, false)]), IO_ERROR);
+  assert.equal(await guest.ask(DISCARD, 0, [guest.range(0, 1, 0)]), IO_ERROR);
+  assert.equal(await guest.ask(WRITE_ZEROES, 0, [guest.range(0, 1, 0)]), IO_ERROR);
+  assert.equal(await guest.ask(FLUSH, 0), OK);
+});
+
+test("the serial number is what the volume was attached with", async () => {
+  const guest = new Guest();
+  const id = guest.buffer(20, true, 0xee);
+  assert.equal(await guest.ask(GET_ID, 0, [id]), OK);
+  assert.equal(new TextDecoder().decode(guest.bytesOf(id)), "serial-1".padEnd(20, "\0"));
+});
+
+test("requests that nobody knows are unsupported", async () => {
+  assert.equal(await new Guest().ask(99, 0), UNSUPPORTED);
+});
+
+test("a fault of the volume is an error of the request, and the queue goes on", async () => {
+  const guest = new Guest();
+  guest.volume.fault = () => "io-error";
+  const data = guest.buffer(512, true, 0x77);
+  assert.equal(await guest.ask(READ, 0, [data]), IO_ERROR);
+  assert.ok(
+    guest.bytesOf(data).every((byte) => byte === 0x77),
+    "nothing was written",
+  );
+  guest.volume.fault = () => undefined;
+  assert.equal(await guest.ask(READ, 0, [data]), OK);
+});
+
+test("a volume that has moved leaves its requests to whoever takes them over", async () => {
+  const guest = new Guest();
+  guest.volume.fault = () => "not-owner";
+  assert.equal(await guest.ask(READ, 0, [guest.buffer(512, true)]), UNTOUCHED);
+  assert.deepEqual(guest.driver.collect(), []);
+  assert.ok(guest.isDrained);
+});
+
+test("a request without head or status breaks the queue", async () => {
+  for (const buffers of [
+    [{ address: GUEST_ADDRESS, lengthBytes: 15, deviceWrites: false }],
+    [{ address: GUEST_ADDRESS, lengthBytes: 16, deviceWrites: false }],
+    [{ address: GUEST_ADDRESS, lengthBytes: 16, deviceWrites: true }],
+  ]) {
+    const guest = new Guest();
+    guest.driver.offer(guest.driver.describe(buffers));
+    await guest.run();
+    assert.match(guest.violation?.message ?? "", /shorter than its head|no room for its status/);
+    assert.ok(guest.isDrained);
+  }
+});
+
+const LARGE: WorldOptions = {
+  memoryBytes: 24 << 20,
+  sectionBytes: 1 << 20,
+  sectionsMax: 8,
+  volume: { sizeBytes: 24 << 20 },
+};
+
+test("requests longer than all memory for them are carried out piece by piece", async () => {
+  const guest = new Guest(LARGE);
+  const lengthBytes = 11 << 20;
+  const data = guest.buffer(lengthBytes, false);
+  const bytes = guest.bytesOf(data);
+  for (let i = 0; i < bytes.length; i++) bytes[i] = (i * 31) >>> 5;
+  const expected = Buffer.from(bytes);
+  assert.equal(await guest.ask(WRITE, 3, [data]), OK);
+  assert.equal(Buffer.compare(guest.volume.bytes.subarray(1536, 1536 + lengthBytes), expected), 0);
+  bytes.fill(0);
+  assert.equal(await guest.ask(READ, 3, [{ ...data, deviceWrites: true }]), OK);
+  assert.equal(Buffer.compare(bytes, expected), 0);
+  assert.ok(guest.guardIsWhole);
+});
+
+test("a volume without room makes writes wait, and nothing else is taken meanwhile", async () => {
+  const guest = new Guest();
+  guest.volume.fillUp();
+  const write = guest.buffer(512, false, 0x21);
+  assert.equal(await guest.ask(WRITE, 0, [write]), UNTOUCHED);
+  assert.equal(await guest.ask(READ, 0, [guest.buffer(512, true)]), UNTOUCHED);
+  guest.volume.makeRoom();
+  await guest.settle();
+  assert.equal(guest.driver.collect().length, 2);
+  assert.equal(guest.volume.bytes[0], 0x21);
+});
+
+test("a queue stops when everything taken is answered, and tells the next entry", async () => {
+  const guest = new Guest({ volume: { completions: "by-test" } });
+  assert.equal(await guest.ask(READ, 0, [guest.buffer(512, true)]), UNTOUCHED);
+  let base: number | undefined;
+  guest.disk.stop((next) => {
+    base = next;
+  });
+  const late = guest.ask(READ, 0, [guest.buffer(512, true)]);
+  assert.equal(await late, UNTOUCHED);
+  assert.equal(base, undefined);
+  guest.volume.deliver(() => 0);
+  await guest.settle();
+  assert.equal(base, 1);
+  assert.equal(guest.driver.collect().length, 1, "the second was left to who starts the queue");
+});
+
+test("answers of one turn wake the driver once", async () => {
+  const guest = new Guest();
+  const heads = Array.from({ length: 4 }, () =>
+    guest.driver.describe([
+      guest.head(READ, 0),
+      guest.buffer(512, true),
+      guest.buffer(1, true, UNTOUCHED),
+    ]),
+  );
+  guest.driver.offer(...heads);
+  await guest.run();
+  assert.equal(guest.driver.collect().length, 4);
+  assert.equal(guest.call.signals, 1);
+});

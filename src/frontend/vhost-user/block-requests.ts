@@ -1,0 +1,358 @@
+/**
+ * Requests of one virtqueue of a disk, on their way to the volume and back. A request's data is cut
+ * into pieces of at most a megabyte, so that a guest that asks for gigabytes at once holds as
+ * little memory as any other; while there is no memory or room for the next piece, no new request
+ * is taken.
+ *
+ * Data goes through memory of ours in both directions. What the volume checks, compares or sends to
+ * several places must not be changed by a guest meanwhile.
+ */
+import { assert, assertDefined, getU32, SECTOR_SIZE_BYTES } from "../../base/index.ts";
+import {
+  VIRTIO_BLK_ID_BYTES,
+  VIRTIO_BLK_UNMAP,
+  VirtioBlkRangeLayout,
+  VirtioBlkRequestLayout,
+  VirtioBlkStatus,
+  VirtioBlkType,
+} from "../../format/index.ts";
+import type { IoDone, IoFault } from "../../object/index.ts";
+import { READ_PIECE_BYTES_MAX } from "../nbd/read-memory.ts";
+import type { ReadMemory } from "../nbd/read-memory.ts";
+import { ZERO_SECTORS_MAX } from "./block-device.ts";
+import type { BlockDevice } from "./block-device.ts";
+import { Chain } from "./chain.ts";
+import type { GuestMemory } from "./guest-memory.ts";
+import { demand, VhostViolation, wireU64 } from "./violation.ts";
+
+const HEADER_BYTES = VirtioBlkRequestLayout.sizeBytes;
+const RANGE_BYTES = VirtioBlkRangeLayout.sizeBytes;
+/** Old drivers may set it; it asks for nothing. */
+const BARRIER = 0x80000000;
+const { ok, ioError, unsupported } = VirtioBlkStatus;
+const NONE = -1;
+
+/** Where a request's data goes. */
+type Way = "read" | "write" | "none";
+
+class BlockRequest {
+  readonly chain: Chain = new Chain();
+  way: Way = "none";
+  /** Of the volume. */
+  offset = 0;
+  dataBytes = 0;
+  /** Data that was given to the volume. */
+  startedBytes = 0;
+  pendingCount = 0;
+  status: number = ok;
+}
+
+export interface RequestOwner {
+  /** The chain's status is written: it may be given back to the guest. */
+  finished(chain: Chain, writtenBytes: number): void;
+  /** The volume does not serve any more; the request is not answered. */
+  volumeGone(fault: IoFault): void;
+  /** There is memory or room again, after `isStalled`. */
+  proceed(): void;
+  /** The guest broke a rule, noticed outside of `start`. */
+  violated(error: VhostViolation): void;
+  /** After `abandon`: the volume has answered everything. */
+  drained(): void;
+}
+
+export class BlockRequests {
+  readonly #device: BlockDevice;
+  readonly #guest: GuestMemory;
+  readonly #memory: ReadMemory;
+  readonly #owner: RequestOwner;
+  /** For data on its way from the guest into the volume, which copies it before it returns. */
+  readonly #staging: Uint8Array;
+  readonly #head = new Uint8Array(Math.max(HEADER_BYTES, RANGE_BYTES));
+  readonly #statusByte = new Uint8Array(1);
+  readonly #free: BlockRequest[] = [];
+  /** Per piece. */
+  readonly #requests: (BlockRequest | undefined)[] = [];
+  readonly #pages: number[] = [];
+  readonly #dataAts: number[] = [];
+  readonly #lengths: number[] = [];
+  readonly #freePieces: number[] = [];
+  /** The request whose next piece finds no memory or room. */
+  #stalled: BlockRequest | undefined;
+  #isRoomAwaited = false;
+  #activeCount = 0;
+  /** Pieces in the volume's hands. */
+  #pieceCount = 0;
+  #isAbandoned = false;
+
+  constructor(
+    device: BlockDevice,
+    guest: GuestMemory,
+    memory: ReadMemory,
+    staging: Uint8Array,
+    owner: RequestOwner,
+  ) {
+    assert(staging.length >= READ_PIECE_BYTES_MAX, "the staging memory holds a piece");
+    this.#device = device;
+    this.#guest = guest;
+    this.#memory = memory;
+    this.#staging = staging;
+    this.#owner = owner;
+  }
+
+  /** Requests that were taken and are not finished. */
+  get activeCount(): number {
+    return this.#activeCount;
+  }
+
+  /** No new request may be started until `proceed`. */
+  get isStalled(): boolean {
+    return this.#stalled !== undefined;
+  }
+
+  /**
+   * Nothing touches the guest's memory any more and nothing is finished. `drained` comes when the
+   * volume has answered what it has.
+   */
+  abandon(): void {
+    this.#isAbandoned = true;
+    this.#stalled = undefined;
+  }
+
+  get isDrained(): boolean {
+    return this.#pieceCount === 0;
+  }
+
+  /** A chain to take the next request with; goes on with `start`, or back with `giveBack`. */
+  takeChain(): Chain {
+    const request = this.#free.at(-1) ?? new BlockRequest();
+    if (this.#free.length === 0) this.#free.push(request);
+    return request.chain;
+  }
+
+  /** Starts the request in the chain that `takeChain` gave. */
+  start(): void {
+    const request = assertDefined(this.#free.pop(), "a request was taken");
+    const { chain } = request;
+    demand(chain.readableBytes >= HEADER_BYTES, "a request is shorter than its head");
+    demand(chain.writableBytes >= 1, "a request has no room for its status");
+    this.#readHead(chain, 0, HEADER_BYTES);
+    const type = (getU32(this.#head, VirtioBlkRequestLayout.at.type) & ~BARRIER) >>> 0;
+    const sector = wireU64(this.#head, VirtioBlkRequestLayout.at.sector);
+    this.#activeCount++;
+    request.way = "none";
+    request.status = ok;
+    request.startedBytes = 0;
+    request.dataBytes = 0;
+    request.offset = sector * SECTOR_SIZE_BYTES;
+    // Held by this call, so that answers of pieces do not finish the request before it is started.
+    request.pendingCount = 1;
+    if (type === VirtioBlkType.read) this.#startTransfer(request, "read");
+    else if (type === VirtioBlkType.write) this.#startTransfer(request, "write");
+    else this.#startOther(request, type);
+    if (request !== this.#stalled) this.#release(request);
+  }
+
+  #startTransfer(request: BlockRequest, way: "read" | "write"): void {
+    const { chain } = request;
+    const isWrite = way === "write";
+    const dataBytes = isWrite ? chain.readableBytes - HEADER_BYTES : chain.writableBytes - 1;
+    const isRefused = (isWrite && this.#device.volume.readOnly) || !this.#lies(request, dataBytes);
+    if (isRefused) {
+      request.status = ioError;
+      return;
+    }
+    request.way = way;
+    request.dataBytes = dataBytes;
+    this.#advance(request);
+  }
+
+  /** Whether so many bytes from the request's offset on are sectors of the volume. */
+  #lies(request: BlockRequest, lengthBytes: number): boolean {
+    if (lengthBytes % SECTOR_SIZE_BYTES !== 0) return false;
+    return request.offset + lengthBytes <= this.#device.volume.sizeBytes;
+  }
+
+  /** Gives the volume the next pieces, as far as there are memory and room. */
+  #advance(request: BlockRequest): void {
+    while (request.startedBytes < request.dataBytes && request.status === ok) {
+      const leftBytes = request.dataBytes - request.startedBytes;
+      const pieceBytes = Math.min(leftBytes, READ_PIECE_BYTES_MAX);
+      const isStarted =
+        request.way === "read"
+          ? this.#readPiece(request, pieceBytes)
+          : this.#writePiece(request, pieceBytes);
+      if (!isStarted) {
+        this.#stalled = request;
+        return;
+      }
+    }
+  }
+
+  #readPiece(request: BlockRequest, pieceBytes: number): boolean {
+    const page = this.#memory.take(pieceBytes);
+    if (page === NONE) return false;
+    const piece = this.#takePiece(request, page, pieceBytes);
+    const offset = request.offset + this.#dataAts[piece]!;
+    const { volume } = this.#device;
+    const { memory } = this.#memory;
+    volume.read(memory, this.#memory.dataAt(page), pieceBytes, offset, this.#pieceDone, piece);
+    return true;
+  }
+
+  #writePiece(request: BlockRequest, pieceBytes: number): boolean {
+    const { volume } = this.#device;
+    if (!volume.hasRoom()) {
+      this.#awaitRoom();
+      return false;
+    }
+    const from = HEADER_BYTES + request.startedBytes;
+    const isThere = request.chain.readInto(this.#guest, from, this.#staging, 0, pieceBytes);
+    demand(isThere, "a buffer went away while its request was under way");
+    const piece = this.#takePiece(request, NONE, pieceBytes);
+    const offset = request.offset + this.#dataAts[piece]!;
+    volume.write(this.#staging, 0, pieceBytes, offset, this.#pieceDone, piece);
+    return true;
+  }
+
+  #awaitRoom(): void {
+    if (this.#isRoomAwaited) return;
+    this.#isRoomAwaited = true;
+    this.#device.volume.onRoom(() => {
+      this.#isRoomAwaited = false;
+      this.#resume();
+    });
+  }
+
+  #startOther(request: BlockRequest, type: number): void {
+    const { volume } = this.#device;
+    if (type === VirtioBlkType.flush) {
+      volume.flush(this.#pieceDone, this.#takePiece(request, NONE, 0));
+    } else if (type === VirtioBlkType.getId) {
+      this.#answerId(request);
+    } else if (type === VirtioBlkType.discard || type === VirtioBlkType.writeZeroes) {
+      this.#startZero(request, type);
+    } else {
+      request.status = unsupported;
+    }
+  }
+
+  #answerId({ chain }: BlockRequest): void {
+    const lengthBytes = Math.min(chain.writableBytes - 1, VIRTIO_BLK_ID_BYTES);
+    this.#toGuest(chain, 0, this.#device.serial, 0, lengthBytes);
+  }
+
+  #startZero(request: BlockRequest, type: number): void {
+    const { chain } = request;
+    const { volume } = this.#device;
+    const lengthBytes = chain.readableBytes - HEADER_BYTES;
+    // The device offers one range in a request.
+    if (lengthBytes > RANGE_BYTES) request.status = unsupported;
+    else if (volume.readOnly || lengthBytes < RANGE_BYTES) request.status = ioError;
+    if (request.status !== ok) return;
+    this.#readHead(chain, HEADER_BYTES, RANGE_BYTES);
+    const { at } = VirtioBlkRangeLayout;
+    const sectors = getU32(this.#head, at.sectorCount);
+    const flags = getU32(this.#head, at.flags);
+    const zeroBytes = sectors * SECTOR_SIZE_BYTES;
+    request.offset = wireU64(this.#head, at.sector) * SECTOR_SIZE_BYTES;
+    const knownFlags = type === VirtioBlkType.writeZeroes ? VIRTIO_BLK_UNMAP : 0;
+    if (sectors > ZERO_SECTORS_MAX || !this.#lies(request, zeroBytes)) request.status = ioError;
+    else if ((flags & ~knownFlags) !== 0) request.status = unsupported;
+    if (request.status !== ok || zeroBytes === 0) return;
+    const piece = this.#takePiece(request, NONE, 0);
+    if (type === VirtioBlkType.discard)
+      volume.discard(request.offset, zeroBytes, this.#pieceDone, piece);
+    else volume.writeZeroes(request.offset, zeroBytes, flags === 0, this.#pieceDone, piece);
+  }
+
+  /** Throws nothing: it is the volume that calls. */
+  readonly #pieceDone: IoDone = (piece, fault) => {
+    const request = assertDefined(this.#requests[piece], "a piece is answered once");
+    const page = this.#pages[piece]!;
+    this.#requests[piece] = undefined;
+    this.#freePieces.push(piece);
+    this.#pieceCount--;
+    try {
+      if (!this.#isAbandoned) this.#pieceAnswered(request, piece, fault);
+    } catch (error) {
+      if (!(error instanceof VhostViolation)) throw error;
+      this.#owner.violated(error);
+    }
+    if (this.#isAbandoned && this.#pieceCount === 0) this.#owner.drained();
+    else if (page !== NONE) this.#resume();
+  };
+
+  #pieceAnswered(request: BlockRequest, piece: number, fault: IoFault | undefined): void {
+    const page = this.#pages[piece]!;
+    if (fault !== undefined) {
+      this.#failed(request, fault);
+    } else if (page !== NONE) {
+      const from = this.#memory.dataAt(page);
+      const { bytes } = this.#memory.memory;
+      this.#toGuest(request.chain, this.#dataAts[piece]!, bytes, from, this.#lengths[piece]!);
+    }
+    if (page !== NONE) this.#memory.release(page);
+    if (!this.#isAbandoned) this.#release(request);
+  }
+
+  #failed(request: BlockRequest, fault: IoFault): void {
+    request.status = ioError;
+    if (fault === "not-owner" || fault === "shutting-down") this.#owner.volumeGone(fault);
+  }
+
+  #resume(): void {
+    const request = this.#stalled;
+    if (request === undefined) return;
+    this.#stalled = undefined;
+    try {
+      this.#advance(request);
+      // Outside of anybody's turn.
+      this.#device.volume.submit();
+      if (this.isStalled) return;
+      this.#release(request);
+    } catch (error) {
+      if (!(error instanceof VhostViolation)) throw error;
+      this.#owner.violated(error);
+      return;
+    }
+    this.#owner.proceed();
+  }
+
+  #takePiece(request: BlockRequest, page: number, lengthBytes: number): number {
+    const piece = this.#freePieces.pop() ?? this.#requests.length;
+    this.#requests[piece] = request;
+    this.#pages[piece] = page;
+    this.#dataAts[piece] = request.startedBytes;
+    this.#lengths[piece] = lengthBytes;
+    request.startedBytes += lengthBytes;
+    request.pendingCount++;
+    this.#pieceCount++;
+    return piece;
+  }
+
+  #release(request: BlockRequest): void {
+    if (--request.pendingCount > 0) return;
+    const { chain } = request;
+    this.#statusByte[0] = request.status;
+    this.#toGuest(chain, chain.writableBytes - 1, this.#statusByte, 0, 1);
+    this.#activeCount--;
+    this.#free.push(request);
+    this.#owner.finished(chain, chain.writableBytes);
+  }
+
+  #readHead(chain: Chain, from: number, lengthBytes: number): void {
+    const isThere = chain.readInto(this.#guest, from, this.#head, 0, lengthBytes);
+    demand(isThere, "a buffer went away while its request was under way");
+  }
+
+  #toGuest(
+    chain: Chain,
+    to: number,
+    source: Uint8Array,
+    sourceAt: number,
+    lengthBytes: number,
+  ): void {
+    const isThere = chain.writeFrom(this.#guest, to, source, sourceAt, lengthBytes);
+    demand(isThere, "a buffer went away while its request was under way");
+  }
+}

@@ -1,0 +1,77 @@
+/** The ports of shared memory without another process: for tests of what is built on them. */
+import assert from "node:assert/strict";
+import type { RemoteEvent, SharedFile, SharedMapping } from "../../src/ports/index.ts";
+
+const PAGE_BYTES = 4096;
+
+/** A file in memory. What is outside of mapped pages cannot be reached through it. */
+export class MemoryFile implements SharedFile {
+  readonly bytes: Uint8Array;
+  readonly sizeBytes: number;
+  mappedCount = 0;
+  mapsTotal = 0;
+  isClosed = false;
+
+  constructor(sizeBytes: number) {
+    this.bytes = new Uint8Array(new ArrayBuffer(sizeBytes));
+    this.sizeBytes = sizeBytes;
+  }
+
+  map(offset: number, lengthBytes: number): SharedMapping {
+    assert(!this.isClosed, "a closed file is not mapped");
+    assert(offset >= 0 && lengthBytes > 0 && offset + lengthBytes <= this.sizeBytes);
+    assert(offset % PAGE_BYTES === 0, "mappings begin at a page");
+    this.mappedCount++;
+    this.mapsTotal++;
+    let isReleased = false;
+    return {
+      memory: {
+        bytes: this.bytes.subarray(offset, offset + lengthBytes),
+        handle: { address: 0, lengthBytes },
+      },
+      release: () => {
+        assert(!isReleased, "a mapping is released once");
+        isReleased = true;
+        this.mappedCount--;
+      },
+    };
+  }
+
+  close(): void {
+    assert(!this.isClosed, "a file is closed once");
+    this.isClosed = true;
+  }
+}
+
+/**
+ * Both ends of an event: `signal` of one is noticed by `watch` of the other when `deliver` runs.
+ */
+export class MemoryEvent implements RemoteEvent {
+  signals = 0;
+  isClosed = false;
+  #pending = false;
+  #onSignal: (() => void) | undefined;
+
+  watch(onSignal: () => void): void {
+    assert(this.#onSignal === undefined, "an event is watched once");
+    this.#onSignal = onSignal;
+  }
+
+  signal(): void {
+    assert(!this.isClosed, "a closed event is not signalled");
+    this.signals++;
+    this.#pending = true;
+  }
+
+  /** What the event loop does. False if there was nothing to tell. */
+  deliver(): boolean {
+    if (!this.#pending || this.isClosed || this.#onSignal === undefined) return false;
+    this.#pending = false;
+    this.#onSignal();
+    return true;
+  }
+
+  close(): void {
+    this.isClosed = true;
+  }
+}
