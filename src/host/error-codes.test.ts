@@ -15,6 +15,7 @@ const INTERNAL: ReadonlySet<string> = new Set([
   "component-exists",
   "component-missing",
   "damaged-blocks",
+  "device-hung",
   "directory-closed",
   "directory-failed",
   "directory-value-too-long",

@@ -4,12 +4,11 @@ import type { DiskMemory } from "../ports/index.ts";
 import { CHANGE_BLOCKS_MAX, CHANGE_DATA, ChangeBatchBuilder } from "../store/index.ts";
 import type { Component, ComponentFault } from "../store/index.ts";
 import type { Legs, ObjectMember } from "./legs.ts";
+import { TRANSFER_BLOCKS_MAX } from "./transfer-memory.ts";
+import type { TransferMemory } from "./transfer-memory.ts";
 
 /** Longest read of a component, in blocks. */
 const READ_BLOCKS_MAX = 256;
-/** Blocks that one `send` moves at most. */
-export const TRANSFER_BLOCKS_MAX = 256;
-
 assert(TRANSFER_BLOCKS_MAX <= CHANGE_BLOCKS_MAX, "a transfer is one batch");
 
 /** One block's version, wanted by a member. */
@@ -22,23 +21,32 @@ export interface BlockCopy {
   readonly source?: ObjectMember;
 }
 
+/** Any number of copies may be under way at once. */
 export class BlockTransfer {
   readonly #legs: Legs<Component>;
   readonly #epoch: number;
-  readonly #memory: DiskMemory;
+  readonly #memory: TransferMemory;
 
-  constructor(legs: Legs<Component>, epoch: number, allocate: (lengthBytes: number) => DiskMemory) {
+  constructor(legs: Legs<Component>, epoch: number, memory: TransferMemory) {
     this.#legs = legs;
     this.#epoch = epoch;
-    this.#memory = allocate(TRANSFER_BLOCKS_MAX * BLOCK_SIZE_BYTES);
+    this.#memory = memory;
   }
 
   /**
    * Copies in the order of their target blocks; resolves with the bytes of data sent, when they are
    * durable. Fails with the fault of a component.
    */
-  async send(target: ObjectMember, copies: readonly BlockCopy[]): Promise<number> {
+  send(target: ObjectMember, copies: readonly BlockCopy[]): Promise<number> {
     assert(copies.length <= TRANSFER_BLOCKS_MAX, "too many blocks at once");
+    return this.#memory.use((memory) => this.#copy(target, copies, memory));
+  }
+
+  async #copy(
+    target: ObjectMember,
+    copies: readonly BlockCopy[],
+    memory: DiskMemory,
+  ): Promise<number> {
     const builder = new ChangeBatchBuilder();
     let at = 0;
     for (let i = 0; i < copies.length;) {
@@ -46,12 +54,12 @@ export class BlockTransfer {
       const { targetBlock, sequence, kind } = copies[i]!;
       builder.add(targetBlock, length, sequence, kind);
       if (kind === CHANGE_DATA) {
-        await this.#read(target, copies[i]!, length, at);
+        await this.#read(target, copies[i]!, length, { memory, at });
         at += length * BLOCK_SIZE_BYTES;
       }
       i += length;
     }
-    const payload = this.#memory.bytes.subarray(0, at);
+    const payload = memory.bytes.subarray(0, at);
     await reachable(target).apply(this.#epoch, builder.finish(-1, true), payload);
     return at;
   }
@@ -73,7 +81,12 @@ export class BlockTransfer {
     return length;
   }
 
-  async #read(target: ObjectMember, copy: BlockCopy, count: number, at: number): Promise<void> {
+  async #read(
+    target: ObjectMember,
+    copy: BlockCopy,
+    count: number,
+    into: { readonly memory: DiskMemory; readonly at: number },
+  ): Promise<void> {
     let last: CodedError | undefined;
     for (let leg = 0; leg < this.#legs.count; leg++) {
       const { layout } = this.#legs.legs[leg]!;
@@ -82,7 +95,7 @@ export class BlockTransfer {
       if (!isWanted || member === target || member.role !== "active") continue;
       try {
         const block = layout.componentBlockOf(copy.objectBlock);
-        await readBlocks(reachable(member), this.#memory, at, block, count);
+        await readBlocks(reachable(member), into.memory, into.at, block, count);
         return;
       } catch (error) {
         if (!(error instanceof CodedError) || error.code === "fenced") throw error;

@@ -6,14 +6,16 @@
  * are equal to those of its mirrors.
  */
 import { assert, BLOCK_SIZE_BYTES, CodedError, REGION_BLOCKS } from "../base/index.ts";
-import type { Clock, DiskMemory } from "../ports/index.ts";
+import type { Clock } from "../ports/index.ts";
 import { CHANGE_BLOCKS_MAX, CHANGE_DATA, ChangeBatchBuilder } from "../store/index.ts";
 import type { ChangeBatch, Component } from "../store/index.ts";
-import { BlockTransfer, reachable, TRANSFER_BLOCKS_MAX } from "./block-transfer.ts";
+import { BlockTransfer, reachable } from "./block-transfer.ts";
 import type { BlockCopy } from "./block-transfer.ts";
 import type { Leg, Legs, ObjectMember } from "./legs.ts";
 import type { ObjectVolume } from "./object-volume.ts";
 import { compareRegions } from "./region-compare.ts";
+import { TRANSFER_BLOCKS_MAX } from "./transfer-memory.ts";
+import type { TransferMemory } from "./transfer-memory.ts";
 
 const FINGERPRINT_BYTES = 32;
 const SETTLE_ATTEMPTS_MAX = 500;
@@ -31,7 +33,7 @@ export interface CatchUpWorld {
   readonly volume: ObjectVolume;
   readonly epoch: number;
   readonly clock: Clock;
-  readonly allocate: (lengthBytes: number) => DiskMemory;
+  readonly memory: TransferMemory;
   readonly traffic: ResyncTraffic;
   /** Durably, by compare-and-swap: the component is active. */
   readonly activate: (member: ObjectMember) => Promise<void>;
@@ -60,7 +62,7 @@ export class CatchUp {
     assert(leg !== undefined, "the member belongs to the object");
     this.#leg = leg;
     this.#column = leg.members.indexOf(member);
-    this.#transfer = new BlockTransfer(world.legs, world.epoch, world.allocate);
+    this.#transfer = new BlockTransfer(world.legs, world.epoch, world.memory);
   }
 
   /**
@@ -79,15 +81,24 @@ export class CatchUp {
       await Promise.all(this.#sources().map((source) => this.#bring(source, complete)));
       // Most of what is left in the journals goes home while writes go on.
       await this.#settledDigests(member, 0, 1);
-      await volume.pause();
-      legs.commit(epoch, volume.watermark);
-      if (this.#world.rules.isVerified) await this.#verify();
-      await reachable(member).endCatchUp(epoch);
-      await this.#world.activate(member);
-      this.#setRole("active");
+      await this.#betweenWrites(async () => {
+        legs.commit(epoch, volume.watermark);
+        if (this.#world.rules.isVerified) await this.#verify();
+        await reachable(member).endCatchUp(epoch);
+        await this.#world.activate(member);
+        this.#setRole("active");
+      });
     } catch (error) {
       if (this.#member.role === "catching-up") this.#setRole("absent");
       throw error;
+    }
+  }
+
+  async #betweenWrites(work: () => Promise<void>): Promise<void> {
+    const { volume } = this.#world;
+    try {
+      await volume.pause();
+      await work();
     } finally {
       volume.resume();
     }
@@ -199,6 +210,9 @@ export class CatchUp {
   /** No change is under way. A region that differs is sent again, whole, as a newer version. */
   async #verify(): Promise<void> {
     const differing = await this.#compare();
+    // A volume that has stopped leaves writes half done, and copies that rightly differ.
+    if (this.#world.volume.isStopped)
+      throw new CodedError({ code: "not-owner", message: "the volume has stopped" });
     if (differing.length === 0) return;
     this.#world.onMismatch(this.#member, differing);
     for (const region of differing) await this.#resend(region);

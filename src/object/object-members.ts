@@ -171,14 +171,14 @@ export class ObjectMembers {
     member.component = component;
     // A disk that went back in time holds less than the directory says.
     const since = Math.min(entry.state.since, sinceOf(opening, entry.state.since));
-    const { clock, allocate } = this.#world;
+    const { clock, transferMemory } = this.#world;
     const catchUp = new CatchUp(
       {
         legs: this.#legs,
         volume: this.#volume,
         epoch: this.#volume.epoch,
         clock,
-        allocate,
+        memory: transferMemory,
         traffic: this.#world.catchUp,
         activate: (one) => this.#mark(one, { kind: "active" }),
         onMismatch: (one, regions) => this.#mismatch(one, regions),

@@ -21,6 +21,7 @@ import { fakeMemory } from "../../test/support/fake-component.ts";
 import { randomBytes, randomRange, Requests } from "../../test/support/volume-bench.ts";
 import { ObjectLayout } from "./object-layout.ts";
 import { ObjectOwner } from "./object-owner.ts";
+import { TransferMemory } from "./transfer-memory.ts";
 import { ALL_RULES } from "./owner-world.ts";
 import type { OwnerRules, OwnerWorld } from "./owner-world.ts";
 
@@ -154,6 +155,7 @@ class World {
       log: new SimLog(this.simulation.clock),
       clock: this.simulation.clock,
       allocate: fakeMemory,
+      transferMemory: new TransferMemory(fakeMemory),
       components: (componentId) => ways.get(componentId[0]!),
       isNear: () => false,
       catchUp: this.catchUp,
@@ -383,4 +385,22 @@ test("what a returning copy missed is sent, and nothing else", async () => {
     assert.equal(world.catchUp.bytesSent, 1 << 20, "nothing more was sent");
     await assertDefined(world.owner, "no owner").close();
   });
+});
+
+test("a copy whose blocks come from several hosts at once gets each in its place", async () => {
+  for (let seed = 1; seed <= 6; seed++) {
+    const world = new World(assertDefined(TREES["legs that are striped differently"], "no such tree"), seed);
+    await world.simulation.run(async () => {
+      await world.build();
+      const requests = await world.take("x");
+      const host = assertDefined(world.hosts.get("c"), "no host");
+      host.way.cut();
+      await world.work(requests, 60);
+      host.way.heal();
+      await world.until(async () => (await world.state("c")) === "active");
+      assert.ok(!world.events.includes("copies-differed"), `seed ${seed}`);
+      await assertDefined(world.owner, "no owner").close();
+      await world.assertEqualLegs(`seed ${seed}`);
+    });
+  }
 });

@@ -14,6 +14,7 @@ import { Device, isClean } from "../store/index.ts";
 import { BlockHistory } from "../../test/support/block-history.ts";
 import { randomBytes, randomRange, Requests } from "../../test/support/volume-bench.ts";
 import { ObjectOwner } from "./object-owner.ts";
+import { TransferMemory } from "./transfer-memory.ts";
 
 const CLUSTER = "c1".repeat(16);
 const OBJECT = "0b".repeat(16);
@@ -74,6 +75,7 @@ class OneHost {
       catchUp: { bytesNeeded: 0, bytesSent: 0, bytesSkipped: 0 },
       addEvent: () => {},
       allocate: (lengthBytes: number) => device.allocate(lengthBytes),
+      transferMemory: new TransferMemory((lengthBytes) => device.allocate(lengthBytes)),
       components: (componentId: string) => device.component(componentId),
       growComponent: (componentId: string, blockCount: number) =>
         device.resizeComponent(componentId, blockCount * BLOCK_SIZE_BYTES),

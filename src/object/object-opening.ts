@@ -5,6 +5,7 @@
 import { BLOCK_SIZE_BYTES, CodedError, errorText } from "../base/index.ts";
 import { leavesOf, votesOf } from "../cluster/index.ts";
 import type { ComponentRecord, ObjectRecord } from "../cluster/index.ts";
+import type { Clock } from "../ports/index.ts";
 import type { Component, ComponentOpening } from "../store/index.ts";
 import { Leg, LegMember, Legs } from "./legs.ts";
 import type { ObjectLayout } from "./object-layout.ts";
@@ -12,6 +13,9 @@ import { tailBounds } from "./tail-settling.ts";
 import type { TailBounds } from "./tail-settling.ts";
 import { ALL_RULES } from "./owner-world.ts";
 import type { OwnerRules, OwnerWorld } from "./owner-world.ts";
+
+/** A device that has not answered by then hangs; it may still be fenced later, which does no harm. */
+const OPENING_MS_MAX = 10_000;
 
 interface Answer {
   readonly component: Component;
@@ -46,7 +50,8 @@ export async function openComponents(
         return;
       }
       try {
-        answers.set(componentId, { component, opening: await component.open(record.epoch) });
+        const opening = await inTime(world.clock, component.open(record.epoch));
+        answers.set(componentId, { component, opening });
       } catch (error) {
         if (isFenced(error)) throw replaced(record, error);
         missing.push(`component ${componentId} does not open: ${errorText(error)}`);
@@ -71,6 +76,16 @@ export async function openComponents(
     committed: Math.max(...openings.map((opening) => opening.committedSequence)),
     tail: tailBounds(openings),
   };
+}
+
+function inTime<T>(clock: Clock, work: Promise<T>): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const timer = clock.after(OPENING_MS_MAX, () => {
+      const message = `its device has not answered for ${OPENING_MS_MAX / 1000} s`;
+      reject(new CodedError({ code: "device-hung", message }));
+    });
+    work.then(resolve, reject).finally(() => timer.cancel());
+  });
 }
 
 function checkQuorum(

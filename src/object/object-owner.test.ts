@@ -15,6 +15,7 @@ import { FakeComponent, fakeMemory } from "../../test/support/fake-component.ts"
 import { randomBytes, randomRange, Requests, runUntil } from "../../test/support/volume-bench.ts";
 import { ObjectLayout } from "./object-layout.ts";
 import { ObjectOwner } from "./object-owner.ts";
+import { TransferMemory } from "./transfer-memory.ts";
 import type { OwnerWorld } from "./owner-world.ts";
 import type { VolumeIo } from "./volume-io.ts";
 
@@ -78,6 +79,7 @@ class World {
       catchUp: { bytesNeeded: 0, bytesSent: 0, bytesSkipped: 0 },
       addEvent: ({ kind }) => void this.events.push(kind),
       allocate: fakeMemory,
+      transferMemory: new TransferMemory(fakeMemory),
       components: (componentId) => this.fakes.get(componentId),
       growComponent: async (componentId, blockCount) => {
         this.grown.push(`${componentId} ${blockCount}`);

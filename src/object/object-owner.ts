@@ -338,7 +338,7 @@ async function markStale(
 async function settle(world: OwnerWorld, epoch: number, opened: OpenedObject): Promise<void> {
   const { legs, tail } = opened;
   if ((world.rules ?? ALL_RULES).settlesTail) {
-    const copied = await settleTail(legs, epoch, tail, world.allocate);
+    const copied = await settleTail(legs, epoch, tail, world.transferMemory);
     if (copied > 0) world.log.write("info", "a tail was settled", { epoch, blocks: copied });
   }
   legs.commit(epoch, tail.prepared);

@@ -355,3 +355,18 @@ test("requests outside of the volume or between sectors are bugs of the caller",
   assert.throws(() => volume.discard(-512, 512, done, 0), /within the volume/);
   assert.throws(() => volume.write(source, 8192, 512, 0, done, 0), /too short/);
 });
+
+test("changes wait until everybody who held them back has let go", async () => {
+  const prng = new Prng(31);
+  const bench = benchOf(mirror([component("a"), component("b")]), SIZE_BYTES, prng);
+  const { volume, requests, components } = bench;
+  await volume.pause();
+  await volume.pause();
+  const writing = requests.write(randomBytes(prng, 4096), 0);
+  volume.resume();
+  for (let i = 0; i < 20; i++) await turn();
+  assert.ok(components.every((one) => one.isQuiet), "nothing was sent");
+  volume.resume();
+  await runUntil(components, prng, () => requests.pendingCount === 0);
+  assert.equal(await writing, undefined);
+});

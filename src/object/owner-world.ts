@@ -2,6 +2,7 @@
 import type { Clock, Directory, DiskMemory, Log } from "../ports/index.ts";
 import type { Component } from "../store/index.ts";
 import type { ResyncTraffic } from "./catch-up.ts";
+import type { TransferMemory } from "./transfer-memory.ts";
 
 /**
  * What keeps data safe, one switch per rule. Production code leaves all of them on; trials take one
@@ -33,6 +34,8 @@ export interface OwnerWorld {
   readonly clock: Clock;
   /** Memory for the targets of reads, that every device of this host can read into. */
   readonly allocate: (lengthBytes: number) => DiskMemory;
+  /** One for all objects of the host. */
+  readonly transferMemory: TransferMemory;
   /** The way to a component, undefined while there is none. */
   readonly components: (componentId: string, hostId: string) => Component | undefined;
   /** Whether it is on this host. */

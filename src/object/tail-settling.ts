@@ -8,12 +8,13 @@
  * that memory is bounded however long the tail.
  */
 import { assertDefined } from "../base/index.ts";
-import type { DiskMemory } from "../ports/index.ts";
 import { CHANGE_BLOCKS_MAX } from "../store/index.ts";
 import type { ChangeBatch, Component, ComponentOpening } from "../store/index.ts";
-import { BlockTransfer, reachable, TRANSFER_BLOCKS_MAX } from "./block-transfer.ts";
+import { BlockTransfer, reachable } from "./block-transfer.ts";
 import type { BlockCopy } from "./block-transfer.ts";
 import type { Leg, Legs, ObjectMember } from "./legs.ts";
+import { TRANSFER_BLOCKS_MAX } from "./transfer-memory.ts";
+import type { TransferMemory } from "./transfer-memory.ts";
 
 export interface TailBounds {
   /** Everything up to here is in every active member. */
@@ -37,7 +38,7 @@ export async function settleTail(
   legs: Legs<Component>,
   epoch: number,
   bounds: TailBounds,
-  allocate: (lengthBytes: number) => DiskMemory,
+  memory: TransferMemory,
 ): Promise<number> {
   if (bounds.prepared <= bounds.committed) return 0;
   const streams: MemberStream[] = [];
@@ -46,7 +47,7 @@ export async function settleTail(
       if (member.role === "active")
         streams.push(new MemberStream(leg, column, member, { epoch, since: bounds.committed }));
   if (new Set(streams.map((stream) => stream.leg)).size < 2) return 0;
-  return await new TailMerge(legs, streams, new BlockTransfer(legs, epoch, allocate)).run();
+  return await new TailMerge(legs, streams, new BlockTransfer(legs, epoch, memory)).run();
 }
 
 class TailMerge {

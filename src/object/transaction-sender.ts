@@ -65,7 +65,8 @@ export class TransactionSender {
   readonly #held = new Set<number>();
   readonly #free: number[] = [];
   #tick = 0;
-  #isPaused = false;
+  /** How many want nothing to be sent. */
+  #pauses = 0;
   #quietCallbacks: (() => void)[] = [];
   #head: IoRequest | undefined = undefined;
   #last: IoRequest | undefined = undefined;
@@ -113,12 +114,12 @@ export class TransactionSender {
   /** Whether a request would be sent at once, without waiting for others. */
   get isIdle(): boolean {
     return (
-      this.#head === undefined && !this.#isSending && !this.#isPaused && this.#roomOf === undefined
+      this.#head === undefined && !this.#isSending && !this.isPaused && this.#roomOf === undefined
     );
   }
 
   get isPaused(): boolean {
-    return this.#isPaused;
+    return this.#pauses > 0;
   }
 
   /** Resolves when everything sent so far is decided, or the sender has stopped. */
@@ -133,21 +134,25 @@ export class TransactionSender {
     });
   }
 
-  /** Nothing new is sent until `resume`; resolves when nothing is under way. */
+  /**
+   * Nothing new is sent until as many calls of `resume` have followed; resolves when nothing is
+   * under way.
+   */
   pause(): Promise<void> {
-    this.#isPaused = true;
+    this.#pauses++;
     return this.quiet();
   }
 
   resume(): void {
-    this.#isPaused = false;
+    assert(this.#pauses > 0, "resumed more often than paused");
+    if (--this.#pauses > 0) return;
     this.#sendQueue();
     this.#events.submitWanted();
   }
 
   /** A sequence for what is sent while the sender is paused. */
   takeSequence(): number {
-    assert(this.#isPaused, "only between transactions of clients");
+    assert(this.isPaused, "only between transactions of clients");
     return this.#window.take();
   }
 
@@ -264,7 +269,7 @@ export class TransactionSender {
 
   get #isBlocked(): boolean {
     if (this.#roomOf !== undefined) return true;
-    return this.#openSlot === NONE && (this.#isPaused || this.#window.isFull);
+    return this.#openSlot === NONE && (this.isPaused || this.#window.isFull);
   }
 
   /** True once nothing of the request is left to send. */

@@ -18,7 +18,7 @@ import {
 } from "../cluster/index.ts";
 import type { ObjectPolicy, ObjectRecord, StoredIntent } from "../cluster/index.ts";
 import { Links } from "../link/index.ts";
-import { ObjectLayout } from "../object/index.ts";
+import { ObjectLayout, TransferMemory } from "../object/index.ts";
 import type { OwnerEvent, OwnerRules, OwnerWorld, ResyncTraffic } from "../object/index.ts";
 import type { Clock, Directory, DiskMemory, Log, Network, NetworkAddress } from "../ports/index.ts";
 import type { Timer } from "../ports/index.ts";
@@ -95,6 +95,7 @@ export class HostPlane {
   readonly hosts: ClusterHosts;
   readonly catchUp: ResyncTraffic = { bytesNeeded: 0, bytesSent: 0, bytesSkipped: 0 };
   readonly #world: HostPlaneWorld;
+  readonly #transferMemory: TransferMemory;
   readonly #remote: RemoteComponents;
   readonly #lease: HostLease;
   #isInCluster = false;
@@ -103,6 +104,7 @@ export class HostPlane {
 
   constructor(world: HostPlaneWorld) {
     this.#world = world;
+    this.#transferMemory = new TransferMemory(world.devices.allocate);
     const { clock, log, network, directory, clusterId, hostId, incarnation, devices } = world;
     const identity = { clusterId, hostId, incarnation, network: "storage" } as const;
     this.links = new Links({ network, clock, log }, identity);
@@ -191,6 +193,7 @@ export class HostPlane {
       log,
       clock,
       allocate: devices.allocate,
+      transferMemory: this.#transferMemory,
       components: (componentId, where) => this.component(componentId, where),
       isNear: (componentId) => devices.component(componentId) !== undefined,
       catchUp: this.catchUp,

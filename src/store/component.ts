@@ -9,9 +9,9 @@ export interface ComponentIo {
   readonly componentId: string;
   readonly blockCount: number;
   /**
-   * Fences every owner with a lower epoch, durably, and tells what this component holds. Fails with
-   * code
-   * `fenced` if the component has seen a higher epoch.
+   * Fences every owner with a lower epoch, durably, and tells what this component holds, which is
+   * durable by then. Fails with code `fenced` if the component has seen a higher epoch, or
+   * `device-failed` if its device takes no writes any more.
    */
   open(epoch: number): Promise<ComponentOpening>;
   /**

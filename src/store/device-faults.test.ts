@@ -299,6 +299,36 @@ test("a failed journal write fails the transactions that wait and all that follo
   });
 });
 
+test("a device whose journal has failed shows nobody what may not be there tomorrow", async () => {
+  const world = await stored(21);
+  await inWorld(world, async () => {
+    await world.open();
+    world.simDisk!.failNextWrites(1);
+    assert.equal(await world.send("data", 0, [50]), "write-error");
+    await assert.rejects(world.component!.open(100), { code: "device-failed" });
+  });
+});
+
+test("a new owner hears of what is prepared when no crash can take it back", async () => {
+  const world = await stored(22);
+  await inWorld(world, async () => {
+    await world.open();
+    world.simDisk!.flushLatency = { minMs: 500, maxMs: 500 };
+    void world.send("data", 0, [50]);
+    const opening = await world.component!.open(100);
+    const image = world.machine.imageAfterCut(world.disk, { kind: "none" });
+    const bytes = new Uint8Array(BLOCK_SIZE_BYTES);
+    const wanted = Buffer.from(StoreWorld.content(50));
+    let isThere = false;
+    for (let at = 0; at < image.sizeBytes && !isThere; at += BLOCK_SIZE_BYTES) {
+      image.copyOut(bytes, at);
+      isThere = wanted.equals(bytes);
+    }
+    assert.ok(opening.preparedSequence > opening.committedSequence, "the write is under way");
+    assert.ok(isThere, "and durable");
+  });
+});
+
 test("contents that share the first half of their fingerprint stay apart", async () => {
   const world = new StoreWorld({ seed: 14, digests: { mode: "fast", collides: () => true } });
   await inWorld(world, async () => {

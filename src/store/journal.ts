@@ -102,6 +102,9 @@ export class Journal {
   #waiterSequences: number[] = [];
   #waiterTags: number[] = [];
 
+  /** Who wants to know when everything up to a frame is durable. */
+  #durableCallbacks: { readonly frame: number; readonly callback: () => void }[] = [];
+
   #payloadBlocksHeld = 0;
   frames = 0;
   records = 0;
@@ -338,6 +341,22 @@ export class Journal {
     this.#disk.submit();
   }
 
+  /** Resolves when everything appended so far is durable, or never will be: see `hasFailed`. */
+  whenDurable(): Promise<void> {
+    const frame = this.seal();
+    this.submit();
+    if (this.#failed || this.#durableFrame >= frame) return Promise.resolve();
+    return new Promise((callback) => void this.#durableCallbacks.push({ frame, callback }));
+  }
+
+  #tellDurable(): void {
+    if (this.#durableCallbacks.length === 0) return;
+    const isOver = (frame: number): boolean => this.#failed || frame <= this.#durableFrame;
+    const over = this.#durableCallbacks.filter(({ frame }) => isOver(frame));
+    this.#durableCallbacks = this.#durableCallbacks.filter(({ frame }) => !isOver(frame));
+    for (const { callback } of over) callback();
+  }
+
   readonly #written = (id: number, fault: DiskFault | undefined): void => {
     if (this.#failed) return;
     if (fault !== undefined) return this.#fail();
@@ -375,6 +394,7 @@ export class Journal {
       this.#durableFrame = group.lastFrame;
     }
     this.#tellWaiters(waiterCount, undefined);
+    this.#tellDurable();
     this.#onGroupDone();
     this.submit();
   };
@@ -393,6 +413,7 @@ export class Journal {
     this.#failed = true;
     this.#groups = [];
     this.#tellWaiters(this.#waiters.length, "write-error");
+    this.#tellDurable();
     this.#onGroupDone();
   }
 

@@ -97,6 +97,15 @@ export class StoreComponent implements Component, JournalWaiter {
     // Refused from now on; answered when it is durable, whoever asked first.
     info.epoch = epoch;
     await this.#host.persist(info);
+    // The new owner may show its clients what is prepared here: a crash must not take it back.
+    const { journal } = this.#host.state;
+    await journal.whenDurable();
+    if (journal.hasFailed)
+      throw new CodedError({
+        code: "device-failed",
+        message: `the journal of the device of component ${info.componentId} cannot be written`,
+        hint: "restart the host once the device is in order, or replace the device",
+      });
     return {
       epoch: info.epoch,
       committedSequence: info.catchUpFrom ?? info.committedSequence,

@@ -8,7 +8,7 @@ import { createVolumeRecord, EmbeddedDirectory, leavesOf } from "../../src/clust
 import { findObject } from "../../src/cluster/index.ts";
 import type { StoredObject, TreeNode } from "../../src/cluster/index.ts";
 import { Links } from "../../src/link/index.ts";
-import { ObjectOwner } from "../../src/object/index.ts";
+import { ObjectOwner, TransferMemory } from "../../src/object/index.ts";
 import type { OwnerWorld } from "../../src/object/index.ts";
 import { ObjectLayout } from "../../src/object/object-layout.ts";
 import { ComponentServer, RemoteComponents } from "../../src/plane/index.ts";
@@ -120,6 +120,7 @@ export class PlaneHost {
       log: new SimLog(clock),
       clock,
       allocate: (lengthBytes) => device.allocate(lengthBytes),
+      transferMemory: new TransferMemory((lengthBytes) => device.allocate(lengthBytes)),
       components: (componentId, hostId) =>
         hostId === idOf(this.letter)
           ? device.component(componentId)
