@@ -389,7 +389,10 @@ test("what a returning copy missed is sent, and nothing else", async () => {
 
 test("a copy whose blocks come from several hosts at once gets each in its place", async () => {
   for (let seed = 1; seed <= 6; seed++) {
-    const world = new World(assertDefined(TREES["legs that are striped differently"], "no such tree"), seed);
+    const world = new World(
+      assertDefined(TREES["legs that are striped differently"], "no such tree"),
+      seed,
+    );
     await world.simulation.run(async () => {
       await world.build();
       const requests = await world.take("x");

@@ -14,7 +14,9 @@ import type { TailBounds } from "./tail-settling.ts";
 import { ALL_RULES } from "./owner-world.ts";
 import type { OwnerRules, OwnerWorld } from "./owner-world.ts";
 
-/** A device that has not answered by then hangs; it may still be fenced later, which does no harm. */
+/**
+ * A device that has not answered by then hangs; it may still be fenced later, which does no harm.
+ */
 const OPENING_MS_MAX = 10_000;
 
 interface Answer {

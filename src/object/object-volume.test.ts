@@ -365,7 +365,10 @@ test("changes wait until everybody who held them back has let go", async () => {
   const writing = requests.write(randomBytes(prng, 4096), 0);
   volume.resume();
   for (let i = 0; i < 20; i++) await turn();
-  assert.ok(components.every((one) => one.isQuiet), "nothing was sent");
+  assert.ok(
+    components.every((one) => one.isQuiet),
+    "nothing was sent",
+  );
   volume.resume();
   await runUntil(components, prng, () => requests.pendingCount === 0);
   assert.equal(await writing, undefined);

@@ -91,6 +91,13 @@ export class DiskMedium implements SimMedium {
     }
   }
 
+  /** Indices of pages of 4 KiB that hold something durable, for faults to be aimed at. */
+  usedPages(): number[] {
+    const used: number[] = [];
+    for (const [page, bytes] of this.#platter) if (bytes !== undefined) used.push(page);
+    return used;
+  }
+
   /** Sets space aside; false if there is not enough. */
   reserve(offset: number, lengthBytes: number): boolean {
     const fresh: number[] = [];

@@ -1,6 +1,6 @@
 /** One thing that happens at a virtual time. */
 export interface SimEvent {
-  readonly timeMs: number;
+  timeMs: number;
   /** Breaks ties between equal times: random where the order is shuffled, otherwise equal. */
   readonly tie: number;
   /** Breaks what is left: the order of scheduling. */
@@ -16,6 +16,8 @@ export interface SimEvent {
 /** What dies together. */
 export interface SimScope {
   readonly isOn: boolean;
+  /** Whether it stands still, and has taken the event to put it back when it goes on. */
+  holds(event: SimEvent): boolean;
 }
 
 function isBefore(a: SimEvent, b: SimEvent): boolean {
@@ -30,6 +32,13 @@ export class EventQueue {
 
   get size(): number {
     return this.#heap.length;
+  }
+
+  /** Those that will happen. */
+  countLive(): number {
+    let count = 0;
+    for (const event of this.#heap) if (!event.isCancelled && event.scope?.isOn !== false) count++;
+    return count;
   }
 
   peek(): SimEvent | undefined {

@@ -3,13 +3,17 @@
  *
  * Fault model: any latency; bytes arrive in order and in pieces of any size; paths may be cut per
  * pair of addresses and direction, which holds what is sent until the path heals, as retransmission
- * does; a stream may be reset. A machine without power is silent; once its addresses are in use
- * again, what reaches its old streams is answered with a reset. NOT simulated: bytes that are lost,
- * doubled or changed inside a stream, which TCP rules out.
+ * does; packets may be lost, which delays all behind them; a stream may be reset. A machine without
+ * power is silent; once its addresses are in use again, what reaches its old streams is answered
+ * with a reset. NOT simulated: bytes that are lost, doubled or changed inside a stream, which TCP
+ * rules out.
  */
 import { assert, type Prng } from "../base/index.ts";
 import type { SimMachine } from "./sim-machine.ts";
 import type { Latency, Simulation } from "./simulation.ts";
+
+/** The first retransmission time-out of a connection, as Linux has it at least. */
+const RETRANSMISSION_MS = 200;
 
 /** What the fabric knows of a stream. */
 export interface FabricStream {
@@ -41,6 +45,8 @@ export class NetworkFabric {
   readonly connectTimeoutMs: number;
   /** May be changed at any time. */
   latency: Latency;
+  /** Of the packets; each loss costs a retransmission time-out, which doubles. May be changed. */
+  lossRate = 0;
   readonly #blocked = new Set<string>();
   readonly #hosts = new Map<string, SimMachine>();
   readonly #streams = new Set<FabricStream>();
@@ -95,7 +101,11 @@ export class NetworkFabric {
 
   /** For adapters. */
   drawLatencyMs(): number {
-    return this.simulation.drawLatencyMs("network", this.latency, this.prng);
+    let delayMs = this.simulation.drawLatencyMs("network", this.latency, this.prng);
+    if (this.lossRate === 0) return delayMs;
+    for (let timeoutMs = RETRANSMISSION_MS; this.prng.chance(this.lossRate); timeoutMs *= 2)
+      delayMs += timeoutMs;
+    return delayMs;
   }
 
   /** For adapters: the machine answers at this address from now on. */

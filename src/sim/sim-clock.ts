@@ -1,3 +1,4 @@
+import { assert } from "../base/index.ts";
 import type { Clock, Timer } from "../ports/index.ts";
 import type { SimScope } from "./event-queue.ts";
 import type { Simulation } from "./simulation.ts";
@@ -11,14 +12,27 @@ export class SimClock implements Clock {
   wallOffsetMs = 0;
   readonly #simulation: Simulation;
   readonly #scope: SimScope | undefined;
+  #rate = 1;
+  #sinceMs: number;
+  #baseMs: number;
 
   constructor(simulation: Simulation, scope: SimScope | undefined) {
     this.#simulation = simulation;
     this.#scope = scope;
+    this.#sinceMs = simulation.nowMs;
+    this.#baseMs = simulation.nowMs;
+  }
+
+  /** Fault: from now on this clock runs so much faster or slower than the others. */
+  setRate(rate: number): void {
+    assert(rate > 0, "a clock does not run backwards");
+    this.#baseMs = this.nowMs();
+    this.#sinceMs = this.#simulation.nowMs;
+    this.#rate = rate;
   }
 
   nowMs(): number {
-    return this.#simulation.nowMs;
+    return this.#baseMs + (this.#simulation.nowMs - this.#sinceMs) * this.#rate;
   }
 
   wallMs(): number {
@@ -26,7 +40,8 @@ export class SimClock implements Clock {
   }
 
   after(delayMs: number, callback: () => void): Timer {
-    const event = this.#simulation.scheduleTimer(Math.max(0, delayMs), callback, this.#scope);
+    const realMs = Math.max(0, delayMs) / this.#rate;
+    const event = this.#simulation.scheduleTimer(realMs, callback, this.#scope);
     return { cancel: () => this.#simulation.cancel(event) };
   }
 }

@@ -27,6 +27,8 @@ export interface SimDiskOptions {
   readonly readLatency?: Latency;
   readonly writeLatency?: Latency;
   readonly flushLatency?: Latency;
+  /** Where memory of requests comes from: zeroed bytes. Default: new ones. */
+  readonly memory?: (lengthBytes: number) => Uint8Array;
 }
 
 export class SimDisk implements Disk {
@@ -41,6 +43,7 @@ export class SimDisk implements Disk {
   readonly #machine: SimMachine;
   readonly #prng: Prng;
   readonly #memory = new WeakSet<DiskMemory>();
+  readonly #newBytes: (lengthBytes: number) => Uint8Array;
   readonly #held: (() => void)[] = [];
   #isHung = false;
   #isGone = false;
@@ -60,6 +63,7 @@ export class SimDisk implements Disk {
     }
     this.#machine = machine;
     this.#prng = machine.simulation.prng.fork();
+    this.#newBytes = options.memory ?? ((lengthBytes) => new Uint8Array(lengthBytes));
     this.medium = medium;
     this.sizeBytes = medium.sizeBytes;
     this.alignmentBytes = options.alignmentBytes ?? SECTOR_SIZE_BYTES;
@@ -73,7 +77,10 @@ export class SimDisk implements Disk {
 
   allocate(lengthBytes: number): DiskMemory {
     assert(!this.#isClosing, "the disk is closed");
-    const memory = { bytes: new Uint8Array(lengthBytes), handle: { address: 0, lengthBytes } };
+    const memory = {
+      bytes: this.#newBytes(lengthBytes),
+      handle: { address: 0, lengthBytes },
+    };
     this.#memory.add(memory);
     return memory;
   }
@@ -168,8 +175,11 @@ export class SimDisk implements Disk {
     if (this.#machine.isOn) this.medium.isOpen = false;
   }
 
-  /** Fault: the next write lands at another offset, or "nowhere", and reports success. */
-  misdirectNextWrite(offset: number | "nowhere"): void {
+  /**
+   * Fault: the next write lands at another offset, or "nowhere", and reports success. Undefined:
+   * it does not, after all.
+   */
+  misdirectNextWrite(offset: number | "nowhere" | undefined): void {
     this.#nextWriteLandsAt = offset;
   }
 

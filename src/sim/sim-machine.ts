@@ -12,6 +12,7 @@
 import { assert } from "../base/index.ts";
 import { survivalOf } from "./crash-policy.ts";
 import type { CrashPolicy, Survival } from "./crash-policy.ts";
+import type { SimEvent, SimScope } from "./event-queue.ts";
 import { SimClock } from "./sim-clock.ts";
 import type { Simulation } from "./simulation.ts";
 
@@ -37,7 +38,7 @@ export type MachineOutcome<T> =
   | { readonly kind: "done"; readonly value: T }
   | { readonly kind: "power-cut" };
 
-export class SimMachine {
+export class SimMachine implements SimScope {
   readonly simulation: Simulation;
   readonly clock: SimClock;
   /**
@@ -50,6 +51,8 @@ export class SimMachine {
   #operationCount = 0;
   #cut: { readonly at: number; readonly policy: CrashPolicy } | undefined;
   #unflushedAtCut = 0;
+  /** What was to happen since the machine was paused. */
+  #held: SimEvent[] | undefined;
 
   constructor(simulation: Simulation) {
     this.simulation = simulation;
@@ -77,6 +80,23 @@ export class SimMachine {
     this.#cut = { at: number, policy };
   }
 
+  /** Fault: the machine's code stands still, as a stopped process or a frozen guest does. */
+  pause(): void {
+    this.#held ??= [];
+  }
+
+  resume(): void {
+    const held = this.#held ?? [];
+    this.#held = undefined;
+    for (const event of held) this.simulation.putBack(event);
+  }
+
+  /** For the simulation. */
+  holds(event: SimEvent): boolean {
+    this.#held?.push(event);
+    return this.#held !== undefined;
+  }
+
   cutPower(policy: CrashPolicy): void {
     assert(this.#isOn, "the machine has no power any more");
     this.#isOn = false;
@@ -85,6 +105,7 @@ export class SimMachine {
     const survival = survivalOf(policy, unflushed);
     for (const medium of this.#media) medium.loseUnflushed(survival);
     this.#media.clear();
+    this.#held = undefined;
   }
 
   /** Unflushed requests now: the upper end for "prefix" policies. */

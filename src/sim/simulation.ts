@@ -85,6 +85,11 @@ export class Simulation {
     return this.#eventCount;
   }
 
+  /** Events that are to happen. */
+  countWaiting(): number {
+    return this.#queue.countLive();
+  }
+
   /** How long a request at this site takes, now and then far longer or nothing. */
   drawLatencyMs(site: string, latency: Latency, prng: Prng): number {
     const { minMs, maxMs } = latency;
@@ -106,6 +111,14 @@ export class Simulation {
 
   cancel(event: SimEvent): void {
     event.isCancelled = true;
+  }
+
+  /** For a scope that goes on: what it held happens now, or when it was to happen. */
+  putBack(event: SimEvent): void {
+    if (event.isCancelled) return;
+    event.timeMs = Math.max(event.timeMs, this.#nowMs);
+    if (!event.isTimer) this.#workCount++;
+    this.#queue.push(event);
   }
 
   /**
@@ -222,6 +235,7 @@ export class Simulation {
     assert(event.timeMs >= this.#nowMs, "an event lies in the past");
     this.#nowMs = event.timeMs;
     this.#eventCount++;
+    if (event.scope?.holds(event) === true) return;
     event.callback();
   }
 

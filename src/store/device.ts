@@ -63,6 +63,8 @@ export interface OpenOptions {
   readonly pageCacheBytes?: number;
   /** Memory for blocks that were read. Default 64 MiB. */
   readonly blockCacheBytes?: number;
+  /** Changes that the log for returning mirrors holds. Default 131,072. */
+  readonly changesMax?: number;
   /** Most blocks that one destage round takes. */
   readonly destageBlocksMax?: number;
   /** As `Device.onEvent`, and hears also what happens while the device is opened. */
@@ -168,7 +170,7 @@ export class Device implements ComponentHost {
       journal,
       pending: replay.pending,
       voids: replay.voids,
-      changeLog: replay.changeLog(journal),
+      changeLog: replay.changeLog(journal, options.changesMax),
       space: parts.space,
       logical,
       regions,

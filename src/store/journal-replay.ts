@@ -123,8 +123,8 @@ export class JournalReplay {
   }
 
   /** What the replayed frames are about; what was destaged before is not in it. */
-  changeLog(journal: Journal): ChangeLog {
-    const log = new ChangeLog();
+  changeLog(journal: Journal, changesMax: number | undefined): ChangeLog {
+    const log = new ChangeLog(changesMax);
     for (const [component, sequence] of this.#destaged) log.begin(component, sequence);
     walkJournal(journal, (record, _payloadBlock, frame) => {
       if (record.kind === RECORD_COMMIT || record.kind === RECORD_DROP) return;

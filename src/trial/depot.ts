@@ -1,0 +1,79 @@
+/**
+ * What trials use again: blank formatted devices, one per host, of which each trial gets a copy,
+ * and memory. Making these anew would be most of the work of a short trial.
+ */
+import { BLOCK_SIZE_BYTES } from "../base/index.ts";
+import { DiskMedium, MetadataMedium, SimDigests, SimDisk, SimLog } from "../sim/index.ts";
+import { SimMachine, SimMetadataStore, Simulation } from "../sim/index.ts";
+import { Device } from "../store/index.ts";
+import { CLUSTER_ID, deviceIdOf, hostIdOf } from "./names.ts";
+
+export const SEGMENT_BYTES: number = 2 << 20;
+const JOURNAL_SEGMENTS = 4;
+const DISK_BYTES = 40 << 20;
+
+export interface HostMedia {
+  readonly disk: DiskMedium;
+  readonly metadata: MetadataMedium;
+}
+
+export class Depot {
+  readonly #blank = new Map<number, HostMedia>();
+  readonly #free = new Map<number, Uint8Array[]>();
+  #lent: Uint8Array[] = [];
+
+  async media(host: number): Promise<HostMedia> {
+    let blank = this.#blank.get(host);
+    if (blank === undefined) {
+      blank = await format(host);
+      this.#blank.set(host, blank);
+    }
+    return { disk: blank.disk.fork(), metadata: blank.metadata.fork() };
+  }
+
+  /** Zeroed bytes, until `takeBack`. */
+  lend(lengthBytes: number): Uint8Array {
+    const bytes = this.#free.get(lengthBytes)?.pop();
+    const lent = bytes?.fill(0) ?? new Uint8Array(lengthBytes);
+    this.#lent.push(lent);
+    return lent;
+  }
+
+  /** The trial is over: nobody uses its memory any more. */
+  takeBack(): void {
+    for (const bytes of this.#lent) {
+      const free = this.#free.get(bytes.length);
+      if (free === undefined) this.#free.set(bytes.length, [bytes]);
+      else free.push(bytes);
+    }
+    this.#lent = [];
+  }
+}
+
+async function format(host: number): Promise<HostMedia> {
+  const simulation = new Simulation({ seed: 1 });
+  const machine = new SimMachine(simulation);
+  const media = {
+    disk: new DiskMedium({ sizeBytes: DISK_BYTES }),
+    metadata: new MetadataMedium(),
+  };
+  const disk = new SimDisk(machine, media.disk, { alignmentBytes: BLOCK_SIZE_BYTES });
+  const metadata = new SimMetadataStore(machine, media.metadata);
+  await simulation.run(async () => {
+    const { clock } = machine;
+    const digests = new SimDigests(machine, { mode: "fast" });
+    await Device.format(
+      { disk, metadata, digests, clock, log: new SimLog(clock) },
+      {
+        clusterId: CLUSTER_ID,
+        hostId: hostIdOf(host),
+        deviceId: deviceIdOf(host),
+        journalBytes: JOURNAL_SEGMENTS * SEGMENT_BYTES,
+        segmentBytes: SEGMENT_BYTES,
+      },
+    );
+    await disk.close();
+    await metadata.close();
+  });
+  return media;
+}

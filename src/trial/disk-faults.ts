@@ -1,0 +1,133 @@
+/**
+ * Disks. Those that lose or change what was stored are for the sick host only; the others do not
+ * touch what was acknowledged and may hit every host.
+ */
+import { BLOCK_SIZE_BYTES } from "../base/index.ts";
+import type { Prng } from "../base/index.ts";
+import type { SimDisk } from "../sim/index.ts";
+import type { Fault, FaultKind } from "./fault.ts";
+import { drawDurationMs, pickHost } from "./host-faults.ts";
+import type { TrialHost } from "./trial-host.ts";
+import type { TrialWorld } from "./trial-world.ts";
+
+type Play = (disk: SimDisk, host: TrialHost, prng: Prng) => (() => void) | undefined;
+
+/** Something is done to a host's disk and taken back at the end. */
+function onDisk(name: string, needs: FaultKind["needs"], play: Play): FaultKind {
+  return {
+    name,
+    needs,
+    begin: (world, prng) => {
+      const host = pickHost(world, prng, "disk");
+      if (host === undefined) return undefined;
+      const end = host.disk === undefined ? undefined : play(host.disk, host, prng);
+      if (end === undefined) {
+        world.release(`disk of ${host.name}`);
+        return undefined;
+      }
+      host.isDiskFaulty = true;
+      return {
+        what: `${name} on ${host.name}`,
+        durationMs: drawDurationMs(prng),
+        end: () => {
+          host.isDiskFaulty = false;
+          end();
+          world.release(`disk of ${host.name}`);
+        },
+      };
+    },
+  };
+}
+
+/** A device that had a failed write refuses everything until its host starts anew. */
+function broken(name: string, play: (disk: SimDisk) => void): FaultKind {
+  return {
+    name,
+    needs: "either",
+    begin: (world, prng): Fault | undefined => {
+      const host = pickHost(world, prng, "life");
+      if (host === undefined) return undefined;
+      const { disk, machine } = host;
+      if (disk === undefined) {
+        world.release(`life of ${host.name}`);
+        return undefined;
+      }
+      play(disk);
+      host.isDiskFaulty = true;
+      return {
+        what: `${name} on ${host.name}`,
+        durationMs: drawDurationMs(prng),
+        end: () => replaceCable(world, host, machine),
+      };
+    },
+  };
+}
+
+function replaceCable(world: TrialWorld, host: TrialHost, machine: TrialHost["machine"]): void {
+  host.isDiskFaulty = false;
+  world.release(`life of ${host.name}`);
+  if (host.machine !== machine) return;
+  host.kill();
+  host.start();
+}
+
+/** A page that holds something, beyond the superblock and its copy. */
+function usedOffset(host: TrialHost, prng: Prng): number | undefined {
+  const pages = host.media.disk.usedPages().filter((page) => page > 0);
+  return pages.length === 0 ? undefined : prng.pick(pages) * BLOCK_SIZE_BYTES;
+}
+
+export const DISK_FAULTS: readonly FaultKind[] = [
+  onDisk("slow-disk", "either", (disk, _host, prng) => {
+    const before = [disk.readLatency, disk.writeLatency, disk.flushLatency] as const;
+    const slow = { minMs: 1, maxMs: prng.between(20, 1500) };
+    disk.readLatency = slow;
+    disk.writeLatency = slow;
+    disk.flushLatency = slow;
+    return () => {
+      [disk.readLatency, disk.writeLatency, disk.flushLatency] = before;
+    };
+  }),
+  onDisk("hung-disk", "either", (disk) => {
+    disk.hang();
+    return () => disk.unhang();
+  }),
+  onDisk("full-disk", "either", (_disk, host) => {
+    const { disk: medium } = host.media;
+    const before = medium.capacityBytes;
+    medium.capacityBytes = medium.allocatedBytes;
+    return () => {
+      medium.capacityBytes = before;
+    };
+  }),
+  onDisk("full-metadata", "either", (_disk, host) => {
+    const { metadata } = host.media;
+    metadata.capacityBytes = metadata.usedBytes + 1024;
+    return () => {
+      metadata.capacityBytes = Infinity;
+    };
+  }),
+  broken("failed-write", (disk) => disk.failNextWrites(1)),
+  broken("vanished-disk", (disk) => disk.vanish()),
+  onDisk("latent-errors", "sick-host", (_disk, host, prng) => {
+    const offset = usedOffset(host, prng);
+    if (offset === undefined) return undefined;
+    host.media.disk.failReads(offset, BLOCK_SIZE_BYTES * prng.pick([1, 4, 64]));
+    return () => {};
+  }),
+  onDisk("bit-flip", "sick-host", (_disk, host, prng) => {
+    const offset = usedOffset(host, prng);
+    if (offset === undefined) return undefined;
+    host.media.disk.flipBit(offset + prng.below(BLOCK_SIZE_BYTES), prng.below(8));
+    return () => {};
+  }),
+  onDisk("lost-write", "sick-host", (disk) => {
+    disk.misdirectNextWrite("nowhere");
+    return () => disk.misdirectNextWrite(undefined);
+  }),
+  onDisk("misdirected-write", "sick-host", (disk, _host, prng) => {
+    const span = disk.sizeBytes / BLOCK_SIZE_BYTES - 512;
+    disk.misdirectNextWrite(prng.below(span) * BLOCK_SIZE_BYTES);
+    return () => disk.misdirectNextWrite(undefined);
+  }),
+];

@@ -1,0 +1,11 @@
+import { DISK_FAULTS } from "./disk-faults.ts";
+import type { FaultKind } from "./fault.ts";
+import { HOST_FAULTS } from "./host-faults.ts";
+import { NETWORK_FAULTS } from "./network-faults.ts";
+
+/** Everything that can go wrong in a trial. */
+export const FAULT_KINDS: readonly FaultKind[] = [
+  ...HOST_FAULTS,
+  ...NETWORK_FAULTS,
+  ...DISK_FAULTS,
+];

@@ -1,0 +1,60 @@
+/**
+ * Safety rules, taken out one at a time: if trials do not notice, they prove nothing about the
+ * rule.
+ */
+import { ALL_RULES } from "../object/index.ts";
+import type { OwnerRules } from "../object/index.ts";
+import type { ComponentRules } from "./watched-component.ts";
+
+export interface Mutant {
+  readonly name: string;
+  /** What is taken out, for the table in docs/TESTING.md. */
+  readonly rule: string;
+  readonly owner?: Partial<OwnerRules>;
+  readonly component?: Partial<ComponentRules>;
+  /** Reads are answered whether or not the lease lives. */
+  readonly ignoresLease?: boolean;
+}
+
+export const MUTANTS: readonly Mutant[] = [
+  {
+    name: "no-fencing",
+    rule: "a component refuses owners of lower epochs",
+    component: { isFenced: false },
+  },
+  {
+    name: "late-stale-mark",
+    rule: "a member that lacks a write is stale before the write is answered",
+    owner: { marksStaleFirst: false },
+  },
+  { name: "no-settle", rule: "a new owner settles the tail", owner: { settlesTail: false } },
+  {
+    name: "destage-uncommitted",
+    rule: "only what is decided is destaged",
+    component: { isDestagedDecided: false },
+  },
+  {
+    name: "stale-takes-part",
+    rule: "a stale component is neither read nor counted",
+    owner: { excludesStale: false },
+  },
+  {
+    name: "unverified-catch-up",
+    rule: "a component counts again when its digests agree",
+    owner: { verifiesCatchUp: false },
+  },
+  {
+    name: "no-lease-on-read",
+    rule: "nothing is read once the lease may have ended",
+    ignoresLease: true,
+  },
+  {
+    name: "wrong-range",
+    rule: "a source hands on only what it holds of the target's range",
+    owner: { filtersByRange: false },
+  },
+];
+
+export function ownerRulesOf(mutant: Mutant | undefined): OwnerRules {
+  return { ...ALL_RULES, ...mutant?.owner };
+}

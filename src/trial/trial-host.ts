@@ -1,0 +1,342 @@
+/**
+ * One host of a trial: a machine that loses power, freezes and comes back, and on it the product's
+ * own host, started anew each time over what the media still hold.
+ */
+import { assert, BLOCK_SIZE_BYTES, CodedError, errorText } from "../base/index.ts";
+import { releaseOwnerships, RemoteDirectoryClient } from "../cluster/index.ts";
+import { ObjectOwner } from "../object/index.ts";
+import { HostPlane } from "../plane/index.ts";
+import type { LocalDevices } from "../plane/index.ts";
+import type { DiskMemory, Log, NetworkAddress } from "../ports/index.ts";
+import { SimDigests, SimDisk, SimMachine, SimMetadataStore, SimNetwork } from "../sim/index.ts";
+import type { CrashPolicy } from "../sim/index.ts";
+import { Device } from "../store/index.ts";
+import { SEGMENT_BYTES } from "./depot.ts";
+import type { HostMedia } from "./depot.ts";
+import { ownerRulesOf } from "./mutants.ts";
+import { CLUSTER_ID, deviceIdOf, hostIdOf } from "./names.ts";
+import type { TrialWorld } from "./trial-world.ts";
+import { WatchedComponent } from "./watched-component.ts";
+
+const STORAGE_PORT = 7401;
+const RESTART_MS = 500;
+
+export class TrialHost {
+  readonly number: number;
+  readonly name: string;
+  readonly hostId: string;
+  readonly storageAddress: string;
+  readonly managementAddress: string;
+  readonly media: HostMedia;
+  machine: SimMachine;
+  disk: SimDisk | undefined;
+  device: Device | undefined;
+  /** Somebody is playing with the disk: that it cannot be opened proves nothing. */
+  isDiskFaulty = false;
+  /** The disk cannot be opened any more, and the plan allows for that. */
+  isLost = false;
+  isUp = false;
+  readonly #world: TrialWorld;
+  readonly #components = new Map<string, WatchedComponent>();
+  readonly #owners = new Map<string, Promise<ObjectOwner>>();
+  /** Ownerships being given up: nobody takes an object again before. */
+  readonly #closing = new Map<string, Promise<void>>();
+  readonly #memory: DiskMemory[] = [];
+  #network: SimNetwork | undefined;
+  #plane: HostPlane | undefined;
+  #starts = 0;
+
+  constructor(world: TrialWorld, number: number, media: HostMedia) {
+    this.#world = world;
+    this.number = number;
+    this.name = `host${number}`;
+    this.hostId = hostIdOf(number);
+    this.storageAddress = `10.1.0.${number}`;
+    this.managementAddress = `10.2.0.${number}`;
+    this.media = media;
+    this.machine = new SimMachine(world.simulation);
+  }
+
+  get isOff(): boolean {
+    return this.device === undefined && !this.isUp && this.#network === undefined;
+  }
+
+  /** The process starts; if it cannot, it is started again, as a service manager does. */
+  start(): void {
+    assert(this.isOff, "the host is running");
+    const { machine } = this;
+    this.#trace("starts");
+    this.#boot(machine).catch((error: unknown) => {
+      if (this.machine === machine) this.#startFailed(error);
+    });
+  }
+
+  /** The process dies; its kernel lives on, writes what it was given and refuses connections. */
+  kill(): void {
+    this.#network?.kill();
+    this.#end({ kind: "all" });
+    // The kernel goes on answering for the addresses.
+    new SimNetwork(this.machine, this.#world.fabric, this.#addresses);
+    this.#trace("was killed");
+  }
+
+  cutPower(): void {
+    this.#end({ kind: "random", seed: this.#world.prng.u32() });
+    this.#trace("lost power");
+  }
+
+  /** What this host owns is given up in good order. */
+  handOver(objectId: string): void {
+    this.#owners
+      .get(objectId)
+      ?.then((owner) => this.#close(objectId, owner))
+      .catch((error: unknown) => this.#trace(errorText(error)));
+  }
+
+  owns(objectId: string): boolean {
+    return this.#owners.has(objectId);
+  }
+
+  /** The owner of an object on this host, taken if need be. Fails as `ObjectOwner.take` does. */
+  serve(objectId: string): Promise<ObjectOwner> {
+    const known = this.#owners.get(objectId);
+    if (known !== undefined) return known;
+    const taking = this.#take(objectId);
+    this.#owners.set(objectId, taking);
+    taking.catch(() => {
+      if (this.#owners.get(objectId) === taking) this.#owners.delete(objectId);
+    });
+    return taking;
+  }
+
+  /** For requests of clients, 16 blocks and the edges. */
+  takeMemory(): DiskMemory {
+    assert(this.device !== undefined, "no device to read into the memory of");
+    return this.#memory.pop() ?? this.device.allocate(18 * BLOCK_SIZE_BYTES);
+  }
+
+  giveMemory(memory: DiskMemory): void {
+    this.#memory.push(memory);
+  }
+
+  component(componentId: string): WatchedComponent | undefined {
+    const inner = this.device?.component(componentId);
+    if (inner === undefined) return undefined;
+    let watched = this.#components.get(componentId);
+    if (watched === undefined) {
+      const { mutant } = this.#world;
+      watched = new WatchedComponent(inner, mutant?.component ?? {}, (what) =>
+        this.#world.fail("fencing", `component ${componentId} on ${this.name} ${what}`),
+      );
+      this.#components.set(componentId, watched);
+    }
+    return watched;
+  }
+
+  get #addresses(): readonly string[] {
+    return [this.storageAddress, this.managementAddress];
+  }
+
+  #end(policy: CrashPolicy): void {
+    this.device = undefined;
+    this.disk = undefined;
+    this.isUp = false;
+    this.#plane = undefined;
+    this.#network = undefined;
+    this.#components.clear();
+    this.#owners.clear();
+    this.#closing.clear();
+    this.#memory.length = 0;
+    this.machine.cutPower(policy);
+    this.machine = new SimMachine(this.#world.simulation);
+  }
+
+  #startFailed(error: unknown): void {
+    if (!(error instanceof CodedError)) {
+      this.#world.fail("crash", `${this.name} does not start: ${stackOf(error)}`);
+      return;
+    }
+    this.#trace(`does not start: ${error.code}: ${error.message}`);
+    const isDevice = this.device === undefined;
+    this.kill();
+    const { isSick, isHealing } = this.#world.standingOf(this.number);
+    if (isDevice && !this.isDiskFaulty) {
+      if (!isSick) {
+        this.#world.fail("device", `${this.name}: ${error.code}: ${error.message}`);
+        return;
+      }
+      this.isLost = isHealing;
+      if (this.isLost) return;
+    }
+    const { machine } = this;
+    this.#world.simulation.clock.after(RESTART_MS, () => {
+      if (this.machine === machine && this.isOff) this.start();
+    });
+  }
+
+  async #boot(machine: SimMachine): Promise<void> {
+    const { clock } = machine;
+    const { plan, simulation, fabric } = this.#world;
+    clock.setRate(plan.clockRates[this.number] ?? 1);
+    const network = new SimNetwork(machine, fabric, this.#addresses);
+    this.#network = network;
+    const log = this.#log();
+    const disk = new SimDisk(machine, this.media.disk, {
+      alignmentBytes: BLOCK_SIZE_BYTES,
+      memory: (lengthBytes) => this.#world.depot.lend(lengthBytes),
+    });
+    this.disk = disk;
+    const metadata = new SimMetadataStore(machine, this.media.metadata);
+    const digests = new SimDigests(machine, { mode: "fast" });
+    const device = await Device.open(
+      { disk, metadata, digests, clock, log },
+      {
+        clusterId: CLUSTER_ID,
+        journalMemoryBytes: 3 * SEGMENT_BYTES,
+        pageCacheBytes: 1 << 18,
+        blockCacheBytes: 64 * BLOCK_SIZE_BYTES,
+        changesMax: plan.changesMax,
+        destageBlocksMax: simulation.prng.pick([64, 8192]),
+      },
+    );
+    this.device = device;
+    const directory = new RemoteDirectoryClient({
+      network,
+      address: this.#world.directory.address,
+      clock,
+      log,
+    });
+    await this.#join(this.#newPlane({ machine, network, log, directory, device }));
+    this.isUp = true;
+    this.#trace("is up");
+  }
+
+  #newPlane(parts: {
+    readonly machine: SimMachine;
+    readonly network: SimNetwork;
+    readonly log: Log;
+    readonly directory: RemoteDirectoryClient;
+    readonly device: Device;
+  }): HostPlane {
+    const { machine, device, ...ports } = parts;
+    const world = this.#world;
+    const plane = new HostPlane({
+      ...ports,
+      clock: machine.clock,
+      clusterId: CLUSTER_ID,
+      hostId: this.hostId,
+      hostName: this.name,
+      faultDomain: this.name,
+      incarnation: ++this.#starts,
+      devices: this.#localDevices(device),
+      newId: () => world.newId(),
+      parseAddress,
+      formatAddress,
+      addEvent: ({ kind, message }) => {
+        this.#trace(`event ${kind}: ${message}`);
+        if (kind === "copies-differed") world.copiesDiffered(message);
+      },
+      rules: ownerRulesOf(world.mutant),
+    });
+    this.#plane = plane;
+    return plane;
+  }
+
+  /** As the product does when it starts. */
+  async #join(plane: HostPlane): Promise<void> {
+    const address: NetworkAddress = { kind: "tcp", host: this.storageAddress, port: STORAGE_PORT };
+    await plane.start(`${this.managementAddress}:7400`, address);
+    const { directory } = plane.ownerWorld();
+    await releaseOwnerships(directory, CLUSTER_ID, this.hostId);
+    await plane.settleIntents();
+    for (const { objectId } of this.device?.undecided() ?? []) {
+      try {
+        const owner = await ObjectOwner.take(this.#ownerWorld(plane), objectId, false);
+        await owner.close();
+      } catch (error) {
+        if (!(error instanceof CodedError)) throw error;
+        this.#trace(`cannot settle ${objectId}: ${error.message}`);
+      }
+    }
+  }
+
+  #ownerWorld(plane: HostPlane): ReturnType<HostPlane["ownerWorld"]> {
+    const world = plane.ownerWorld();
+    return this.#world.mutant?.ignoresLease === true
+      ? { ...world, isLeaseAlive: () => true }
+      : world;
+  }
+
+  async #take(objectId: string): Promise<ObjectOwner> {
+    const plane = this.#plane;
+    if (plane === undefined || !this.isUp)
+      throw new CodedError({ code: "shutting-down", message: `${this.name} is not up` });
+    await this.#closing.get(objectId);
+    const owner = await ObjectOwner.take(this.#ownerWorld(plane), objectId, false);
+    this.#trace(`owns ${objectId.slice(-4)} at epoch ${owner.epoch}`);
+    this.#world.owned(objectId, owner.epoch, this.number);
+    owner.onStopped((reason) => {
+      this.#trace(`stops serving ${objectId.slice(-4)}: ${reason}`);
+      if (this.#plane === plane) this.#close(objectId, owner);
+    });
+    return owner;
+  }
+
+  #close(objectId: string, owner: ObjectOwner): void {
+    this.#owners.delete(objectId);
+    const closing = owner
+      .close()
+      .catch((error: unknown) => this.#trace(errorText(error)))
+      .then(() => {
+        if (this.#closing.get(objectId) === closing) this.#closing.delete(objectId);
+      });
+    this.#closing.set(objectId, closing);
+  }
+
+  #localDevices(device: Device): LocalDevices {
+    return {
+      component: (componentId) => this.component(componentId),
+      allocate: (lengthBytes) => device.allocate(lengthBytes),
+      create: async (component) => void (await device.createComponent(component)),
+      remove: async (componentId) => {
+        if (device.component(componentId) !== undefined) await device.deleteComponent(componentId);
+      },
+      grow: async (componentId, blockCount) => {
+        await device.resizeComponent(componentId, blockCount * BLOCK_SIZE_BYTES);
+      },
+      list: () => [
+        {
+          deviceId: deviceIdOf(this.number),
+          path: "/dev/sim",
+          sizeBytes: this.media.disk.sizeBytes,
+          freeBytes: this.media.disk.availableBytes,
+        },
+      ],
+    };
+  }
+
+  #log(): Log {
+    return {
+      write: (level, message) => {
+        if (level !== "debug") this.#trace(`${level}: ${message}`);
+      },
+    };
+  }
+
+  #trace(what: string): void {
+    this.#world.trace.add(this.name, what);
+  }
+}
+
+export function stackOf(error: unknown): string {
+  return error instanceof Error ? (error.stack ?? error.message) : String(error);
+}
+
+function parseAddress(text: string): NetworkAddress {
+  const [host = "", port = ""] = text.split(":");
+  return { kind: "tcp", host, port: Number(port) };
+}
+
+function formatAddress(address: NetworkAddress): string {
+  return address.kind === "tcp" ? `${address.host}:${address.port}` : address.path;
+}

@@ -1,0 +1,158 @@
+/**
+ * What one seed decides before anything happens: how many hosts, how volumes are spread over them,
+ * what clients do and which faults there are. Seeds differ in kind, not only in timing: some have
+ * slow networks, some many small writes, some only a single kind of fault, and that often.
+ */
+import { BLOCK_SIZE_BYTES, Prng, REGION_BLOCKS } from "../base/index.ts";
+import { component, mirror, stripe, STRIPE_UNIT_BLOCKS, witness } from "../cluster/index.ts";
+import type { LegNode, TreeNode } from "../cluster/index.ts";
+import { FAULT_KINDS } from "./fault-kinds.ts";
+import type { FaultKind } from "./fault.ts";
+import { idOf, shuffled } from "./names.ts";
+
+export interface TrialPlan {
+  readonly hostCount: number;
+  readonly volumes: readonly VolumePlan[];
+  readonly faults: FaultPlan;
+  readonly network: { readonly minMs: number; readonly maxMs: number };
+  /** How much faster each host's clock runs than true time. */
+  readonly clockRates: readonly number[];
+  readonly buggify: boolean;
+  /** Changes that a device's log for returning mirrors holds. */
+  readonly changesMax: number;
+}
+
+export interface VolumePlan {
+  readonly name: string;
+  readonly objectId: string;
+  readonly sizeBytes: number;
+  readonly tree: TreeNode;
+  readonly placement: readonly { readonly componentId: string; readonly host: number }[];
+  readonly failuresToTolerate: number;
+  readonly workload: Workload;
+}
+
+export interface Workload {
+  /** How many requests are under way at most. */
+  readonly clientCount: number;
+  /** Clients that stay with their host whatever it takes, as a VM does. */
+  readonly patientShare: number;
+  /** Blocks that most requests go to. */
+  readonly hotBlocks: readonly number[];
+  readonly readShare: number;
+  readonly zeroShare: number;
+  /** Requests that cover blocks in part. */
+  readonly partialShare: number;
+  /** Writes of a content that others have written, too. */
+  readonly commonShare: number;
+  readonly blocksMax: number;
+  readonly thinkMsMax: number;
+}
+
+export interface FaultPlan {
+  readonly kinds: readonly FaultKind[];
+  /** Mean time between two faults. */
+  readonly everyMs: number;
+  readonly durationMs: number;
+  /**
+   * The only host that anything happens to, and that may forget or change what it stored: the other
+   * copies are good and stay so. Undefined where disks keep their promises.
+   */
+  readonly sickHost: number | undefined;
+}
+
+export function planTrial(seed: number): TrialPlan {
+  const prng = new Prng(seed ^ 0x5eed);
+  const hostCount = prng.pick([3, 3, 3, 4, 4, 5]);
+  const sickHost = prng.chance(0.25) ? prng.below(hostCount) : undefined;
+  const volumes = Array.from({ length: prng.pick([1, 1, 2]) }, (_, i) =>
+    planVolume(prng, i, hostCount),
+  );
+  const isSlow = prng.chance(0.25);
+  return {
+    hostCount,
+    volumes,
+    faults: planFaults(prng, sickHost),
+    network: isSlow ? { minMs: 1, maxMs: 25 } : { minMs: 0.05, maxMs: 0.5 },
+    clockRates: Array.from({ length: hostCount }, () =>
+      prng.chance(0.3) ? 1 + (prng.below(81) - 40) / 1000 : 1,
+    ),
+    buggify: prng.chance(0.5),
+    changesMax: prng.pick([64, 1024, 8192]),
+  };
+}
+
+function planFaults(prng: Prng, sickHost: number | undefined): FaultPlan {
+  const possible = FAULT_KINDS.filter((kind) =>
+    sickHost === undefined ? kind.needs !== "sick-host" : kind.needs !== "any-host",
+  );
+  const share = prng.pick([0.15, 0.4, 1]);
+  const chosen = possible.filter(() => prng.chance(share));
+  return {
+    kinds: chosen.length > 0 ? chosen : [prng.pick(possible)],
+    everyMs: prng.pick([400, 1000, 2500]),
+    durationMs: prng.pick([8000, 15_000, 25_000]),
+    sickHost,
+  };
+}
+
+function planVolume(prng: Prng, number: number, hostCount: number): VolumePlan {
+  const failuresToTolerate = hostCount === 5 && prng.chance(0.5) ? 2 : 1;
+  const hosts = shuffled(
+    prng,
+    Array.from({ length: hostCount }, (_, host) => host),
+  );
+  const placement: { componentId: string; host: number }[] = [];
+  const place = (host: number): string => {
+    const componentId = idOf(`c${number}`, placement.length);
+    placement.push({ componentId, host });
+    return componentId;
+  };
+  const blocks = prng.pick([REGION_BLOCKS - 56, 2 * REGION_BLOCKS, 3 * REGION_BLOCKS + 37]);
+  const legHosts = hosts.slice(0, failuresToTolerate + 1);
+  const witnessHosts = hosts.slice(failuresToTolerate + 1, 2 * failuresToTolerate + 1);
+  const spare = hosts.slice(2 * failuresToTolerate + 1);
+  const legs = legHosts.map((host) => planLeg(prng, host, spare, place));
+  const tree = mirror([...legs, ...witnessHosts.map((host) => witness(place(host)))]);
+  return {
+    name: `v${number}`,
+    objectId: idOf("0b", number),
+    sizeBytes: blocks * BLOCK_SIZE_BYTES - (prng.chance(0.3) ? 512 : 0),
+    tree,
+    placement,
+    failuresToTolerate,
+    workload: planWorkload(prng, blocks),
+  };
+}
+
+/** Legs of one object are striped alike or not, over one host or two. */
+function planLeg(
+  prng: Prng,
+  host: number,
+  spare: number[],
+  place: (host: number) => string,
+): LegNode {
+  const columns = prng.pick([1, 1, 1, 2, 3]);
+  if (columns === 1) return component(place(host));
+  // Legs share no host, so that none takes two of them along.
+  const other = prng.chance(0.5) ? spare.shift() : undefined;
+  const children = Array.from({ length: columns }, (_, column) =>
+    component(place(column % 2 === 1 ? (other ?? host) : host), column === 0 ? 1 : 0),
+  );
+  return stripe(children, STRIPE_UNIT_BLOCKS);
+}
+
+function planWorkload(prng: Prng, blocks: number): Workload {
+  const hotCount = prng.pick([1, 4, 12, 24]);
+  return {
+    clientCount: prng.between(2, 6),
+    patientShare: prng.pick([0, 0.5, 1]),
+    hotBlocks: Array.from({ length: hotCount }, () => prng.below(blocks - 1)),
+    readShare: prng.pick([0.3, 0.5, 0.8]),
+    zeroShare: prng.pick([0, 0.1]),
+    partialShare: prng.pick([0, 0.2, 0.5]),
+    commonShare: prng.pick([0, 0.3]),
+    blocksMax: prng.pick([1, 4, 16]),
+    thinkMsMax: prng.pick([20, 100, 300]),
+  };
+}

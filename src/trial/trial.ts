@@ -1,0 +1,108 @@
+/**
+ * One trial: a whole cluster in virtual time, from one seed. Clients work while things go wrong;
+ * then everything is put right, and what must be true is checked. The same seed takes the same way
+ * every time.
+ */
+import type { Depot } from "./depot.ts";
+import { runFaults } from "./fault-driver.ts";
+import { finalChecks } from "./final-checks.ts";
+import type { Mutant } from "./mutants.ts";
+import { TrialClient } from "./trial-client.ts";
+import { stackOf } from "./trial-host.ts";
+import { planTrial } from "./trial-plan.ts";
+import { TrialWorld } from "./trial-world.ts";
+import type { Failure } from "./trial-world.ts";
+import type { BlockOperation } from "./linearizability.ts";
+import type { Violation } from "./volume-history.ts";
+
+export interface TrialOptions {
+  /** May be used for any number of trials, one after the other. */
+  readonly depot: Depot;
+  /** A safety rule to leave out. */
+  readonly mutant?: Mutant | undefined;
+  /** Hears of everything that happens, as it happens. */
+  readonly onLine?: ((line: string) => void) | undefined;
+}
+
+export interface TrialReport {
+  readonly seed: number;
+  readonly failure: Failure | undefined;
+  /** What happened, to be read by people. Empty if nothing failed. */
+  readonly trace: readonly string[];
+  /** Of the way the trial took. */
+  readonly digest: number;
+  readonly virtualMs: number;
+  readonly events: number;
+  readonly requests: number;
+  /** Blocks whose history had too many requests without an outcome. */
+  readonly undecidedBlocks: number;
+}
+
+export async function runTrial(seed: number, options: TrialOptions): Promise<TrialReport> {
+  const { depot, mutant, onLine } = options;
+  const world = new TrialWorld(seed, planTrial(seed), { depot, mutant, onLine });
+  let undecidedBlocks = 0;
+  try {
+    await world.simulation.run(() => live(world));
+    undecidedBlocks = checkHistories(world);
+  } catch (error) {
+    world.fail("crash", stackOf(error));
+  } finally {
+    depot.takeBack();
+  }
+  const histories = [...world.histories.values()];
+  return {
+    seed,
+    failure: world.failure,
+    trace: world.failure === undefined ? [] : world.trace.lines(),
+    digest: world.trace.digest,
+    virtualMs: world.simulation.nowMs,
+    events: world.simulation.eventCount,
+    requests: histories.reduce((sum, history) => sum + history.requestCount, 0),
+    undecidedBlocks,
+  };
+}
+
+async function live(world: TrialWorld): Promise<void> {
+  await world.build();
+  if (world.failure !== undefined) return;
+  const clients = world.plan.volumes.flatMap((volume) =>
+    Array.from({ length: volume.workload.clientCount }, (_, number) =>
+      new TrialClient(world, volume, number).run(),
+    ),
+  );
+  // What a client throws ends the trial at once.
+  await Promise.race([work(world), Promise.all(clients)]);
+}
+
+async function work(world: TrialWorld): Promise<void> {
+  await runFaults(world);
+  world.isOver = true;
+  if (world.failure === undefined) await finalChecks(world);
+}
+
+/** How many blocks could not be decided. */
+function checkHistories(world: TrialWorld): number {
+  let undecided = 0;
+  for (const volume of world.plan.volumes) {
+    const checked = world.histories.get(volume.objectId)?.check();
+    undecided += checked?.undecided ?? 0;
+    if (checked?.violation !== undefined)
+      world.fail("not-linearizable", describe(volume.name, checked.violation));
+  }
+  return undecided;
+}
+
+function describe(name: string, violation: Violation): string {
+  const { block, operation, operations } = violation;
+  const at = operations.indexOf(operation);
+  const near = operations.slice(Math.max(0, at - 12), at + 4);
+  const lines = near.map((one) => `${one === operation ? "=>" : "  "} ${lineOf(one)}`);
+  return `no order explains what was seen of block ${block} of ${name}:\n${lines.join("\n")}`;
+}
+
+function lineOf({ kind, firstSector, contents, calledAt, answeredAt }: BlockOperation): string {
+  const what = kind === "read" ? "saw" : "left";
+  const answer = answeredAt === Infinity ? "no answer" : `answered at ${answeredAt}`;
+  return `${kind} from sector ${firstSector}, called at ${calledAt}, ${answer}, ${what} ${contents.join(" ")}`;
+}

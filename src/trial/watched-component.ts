@@ -1,0 +1,129 @@
+/**
+ * A component between its device and everybody who talks to it: checks what must hold whoever is
+ * right, and leaves out a rule where a mutant says so.
+ */
+import type { DiskMemory } from "../ports/index.ts";
+import type {
+  BlockRun,
+  ChangeBatch,
+  ChangesRequest,
+  Component,
+  ComponentDone,
+  ComponentOpening,
+  Transaction,
+} from "../store/index.ts";
+
+export interface ComponentRules {
+  readonly isFenced: boolean;
+  readonly isDestagedDecided: boolean;
+}
+
+const ALL: ComponentRules = { isFenced: true, isDestagedDecided: true };
+
+export class WatchedComponent implements Component {
+  readonly #inner: Component;
+  readonly #rules: ComponentRules;
+  readonly #onViolation: (what: string) => void;
+  /** The highest epoch whose opening was answered since the device was opened. */
+  #epoch = 0;
+
+  constructor(
+    inner: Component,
+    rules: Partial<ComponentRules>,
+    onViolation: (what: string) => void,
+  ) {
+    this.#inner = inner;
+    this.#rules = { ...ALL, ...rules };
+    this.#onViolation = onViolation;
+  }
+
+  get componentId(): string {
+    return this.#inner.componentId;
+  }
+
+  get blockCount(): number {
+    return this.#inner.blockCount;
+  }
+
+  async open(epoch: number): Promise<ComponentOpening> {
+    const opening = await this.#inner.open(this.#allowed(epoch));
+    if (epoch < this.#epoch && this.#rules.isFenced)
+      this.#onViolation(`opened at epoch ${epoch} after epoch ${this.#epoch}`);
+    this.#epoch = Math.max(this.#epoch, epoch);
+    return opening;
+  }
+
+  prepare(transaction: Transaction, done: ComponentDone, token: number): boolean {
+    const { epoch, sequence } = transaction;
+    const isLate = epoch < this.#epoch;
+    if (isLate && !this.#rules.isFenced) transaction.epoch = this.#epoch;
+    const answer: ComponentDone = isLate
+      ? (one, fault) => {
+          if (fault === undefined && this.#rules.isFenced)
+            this.#onViolation(`took a write of epoch ${epoch} after epoch ${this.#epoch}`);
+          done(one, fault);
+        }
+      : done;
+    const isTaken = this.#inner.prepare(transaction, answer, token);
+    transaction.epoch = epoch;
+    if (isTaken && !this.#rules.isDestagedDecided)
+      this.#inner.commit(this.#allowed(epoch), sequence);
+    return isTaken;
+  }
+
+  commit(epoch: number, sequence: number): void {
+    this.#inner.commit(this.#allowed(epoch), sequence);
+  }
+
+  read(
+    target: DiskMemory,
+    targetAt: number,
+    blockIndex: number,
+    blockCount: number,
+    done: ComponentDone,
+    token: number,
+  ): void {
+    this.#inner.read(target, targetAt, blockIndex, blockCount, done, token);
+  }
+
+  extents(blockIndex: number, blockCount: number, runsMax: number): Promise<readonly BlockRun[]> {
+    return this.#inner.extents(blockIndex, blockCount, runsMax);
+  }
+
+  onRoom(callback: () => void): void {
+    this.#inner.onRoom(callback);
+  }
+
+  submit(): void {
+    this.#inner.submit();
+  }
+
+  changes(request: ChangesRequest): Promise<ChangeBatch> {
+    return this.#inner.changes({ ...request, epoch: this.#allowed(request.epoch) });
+  }
+
+  beginCatchUp(epoch: number, since: number): Promise<number> {
+    return this.#inner.beginCatchUp(this.#allowed(epoch), since);
+  }
+
+  offer(epoch: number, batch: ChangeBatch): Promise<Uint8Array> {
+    return this.#inner.offer(this.#allowed(epoch), batch);
+  }
+
+  apply(epoch: number, batch: ChangeBatch, payload: Uint8Array): Promise<void> {
+    return this.#inner.apply(this.#allowed(epoch), batch, payload);
+  }
+
+  endCatchUp(epoch: number): Promise<void> {
+    return this.#inner.endCatchUp(this.#allowed(epoch));
+  }
+
+  digests(epoch: number, firstRegion: number, regionCount: number): Promise<Uint8Array> {
+    return this.#inner.digests(this.#allowed(epoch), firstRegion, regionCount);
+  }
+
+  /** Without fencing nobody is ever told that the epoch has gone on. */
+  #allowed(epoch: number): number {
+    return this.#rules.isFenced ? epoch : Math.max(epoch, this.#epoch);
+  }
+}
