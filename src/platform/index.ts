@@ -16,3 +16,4 @@ export type { EtcdClientOptions } from "./etcd-client.ts";
 export type { EtcdTls } from "./etcd-endpoint.ts";
 export { EtcdServer } from "./etcd-server.ts";
 export type { EtcdServerOptions, EtcdServerTls } from "./etcd-server.ts";
+export { MemfdSharedMemory } from "./memfd-shared-memory.ts";

@@ -63,6 +63,16 @@ export function adoptAccepted(accepted: Socket): Socket {
   return new Socket(options);
 }
 
+/** The descriptor of a connected socket, for as long as the socket is open. */
+export function descriptorOf(socket: Socket): number {
+  const holder: object = socket;
+  assert(holdsHandle(holder), "a connected socket has a handle");
+  const { _handle: handle } = holder;
+  const isOpen = typeof handle === "object" && handle !== null && "fd" in handle;
+  assert(isOpen && typeof handle.fd === "number" && handle.fd >= 0, "a handle has a descriptor");
+  return handle.fd;
+}
+
 export class SocketStream implements ByteStream {
   readonly remote: string;
   readonly #socket: Socket;

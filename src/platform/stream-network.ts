@@ -32,40 +32,60 @@ export class StreamNetwork implements Network {
     this.#options = options;
   }
 
-  async listen(address: NetworkAddress, accept: (stream: ByteStream) => void): Promise<Listener> {
-    checkAddress(address);
-    const server = createServer({ allowHalfOpen: true, pauseOnConnect: true }, (socket) => {
+  listen(address: NetworkAddress, accept: (stream: ByteStream) => void): Promise<Listener> {
+    const { log } = this.#options;
+    const take = (socket: Socket): void => {
       accept(new SocketStream(adoptAccepted(socket), addressText(address)));
-    });
-    try {
-      await listening(server, address);
-    } catch (error) {
-      if (!(await isStale(address, error))) throw listeningFault(address, error);
-      rmSync(addressText(address), { force: true });
-      await listening(server, address).catch((again: unknown) => {
-        throw listeningFault(address, again);
-      });
-    }
-    if (address.kind === "unix") chmodSync(address.path, UNIX_MODE);
-    server.on("error", (error) => {
-      const fields = { address: addressText(address), cause: errorText(error) };
-      this.#options.log?.write("warning", "a connection could not be accepted", fields);
-    });
-    return { address: boundAddress(server, address), close: () => closed(server) };
+    };
+    return listenForSockets(address, take, log);
   }
 
   async connect(address: NetworkAddress): Promise<ByteStream> {
-    checkAddress(address);
-    const socket = connectSocket({ ...target(address), ...READ_OPTIONS, allowHalfOpen: true });
-    // Nothing is read before the stream is started.
-    socket.pause();
-    try {
-      await connected(socket, this.#options.connectTimeoutMs ?? CONNECT_TIMEOUT_MS);
-    } catch (error) {
-      socket.destroy();
-      throw connectingFault(address, error);
-    }
+    const socket = await openSocket(address, this.#options.connectTimeoutMs);
     return new SocketStream(socket, addressText(address));
+  }
+}
+
+/** As `Network.listen`, with sockets that were not read from. */
+export async function listenForSockets(
+  address: NetworkAddress,
+  take: (socket: Socket) => void,
+  log?: Log,
+): Promise<Listener> {
+  checkAddress(address);
+  const server = createServer({ allowHalfOpen: true, pauseOnConnect: true }, take);
+  try {
+    await listening(server, address);
+  } catch (error) {
+    if (!(await isStale(address, error))) throw listeningFault(address, error);
+    rmSync(addressText(address), { force: true });
+    await listening(server, address).catch((again: unknown) => {
+      throw listeningFault(address, again);
+    });
+  }
+  if (address.kind === "unix") chmodSync(address.path, UNIX_MODE);
+  server.on("error", (error) => {
+    const fields = { address: addressText(address), cause: errorText(error) };
+    log?.write("warning", "a connection could not be accepted", fields);
+  });
+  return { address: boundAddress(server, address), close: () => closed(server) };
+}
+
+/** As `Network.connect`, with a socket that was not read from. */
+export async function openSocket(
+  address: NetworkAddress,
+  timeoutMs: number = CONNECT_TIMEOUT_MS,
+): Promise<Socket> {
+  checkAddress(address);
+  const socket = connectSocket({ ...target(address), ...READ_OPTIONS, allowHalfOpen: true });
+  // Nothing is read before the stream is started.
+  socket.pause();
+  try {
+    await connected(socket, timeoutMs);
+    return socket;
+  } catch (error) {
+    socket.destroy();
+    throw connectingFault(address, error);
   }
 }
 

@@ -44,7 +44,17 @@ export function systemErrorCode(error: unknown): string | undefined {
 /** libc and what the node binary exports: libuv, V8, OpenSSL. */
 const library = koffi.load(null);
 
-function checked(syscall: string, result: Integer64): number {
+/** For files beside this one that need more of what libc has. */
+export function nativeFunction<F>(name: string, result: string, parameters: readonly string[]): F {
+  return library.func(name, result, [...parameters]) as F;
+}
+
+export function lastErrno(): number {
+  return koffi.errno();
+}
+
+/** The result of a system call, if it is none of failure. */
+export function checked(syscall: string, result: Integer64): number {
   if (typeof result === "number" && result >= 0) return result;
   throw new SystemCallError(syscall, koffi.errno());
 }

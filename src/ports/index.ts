@@ -36,4 +36,14 @@ export type {
   NetworkAddress,
 } from "./network.ts";
 export { SHARED_PAGE_BYTES } from "./shared-memory.ts";
-export type { RemoteEvent, SharedFile, SharedMapping } from "./shared-memory.ts";
+export type {
+  DescriptorListener,
+  DescriptorStream,
+  DescriptorStreamHandler,
+  ReceivedDescriptor,
+  RemoteEvent,
+  SharedFile,
+  SharedMapping,
+  SharedMemory,
+  SocketOwner,
+} from "./shared-memory.ts";

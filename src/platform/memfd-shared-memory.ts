@@ -1,0 +1,185 @@
+/**
+ * A unix socket that carries descriptors, and what makes such sockets. Node's own sockets lose
+ * descriptors, so they only listen and connect; the connection then goes on without them.
+ */
+import { chownSync } from "node:fs";
+import type { Socket } from "node:net";
+import { assert, CodedError } from "../base/index.ts";
+import type {
+  DescriptorListener,
+  DescriptorStream,
+  DescriptorStreamHandler,
+  Log,
+  NetworkAddress,
+  ReceivedDescriptor,
+  RemoteEvent,
+  SharedFile,
+  SharedMemory,
+  SocketOwner,
+} from "../ports/index.ts";
+import { EventCounter } from "./event-counter.ts";
+import { MemoryFile } from "./memory-file.ts";
+import { PollWatcher } from "./poll-watcher.ts";
+import {
+  DESCRIPTORS_MAX,
+  duplicate,
+  MESSAGE_PIECE_BYTES_MAX,
+  receiveMessage,
+  sendMessage,
+} from "./shared-sys.ts";
+import { descriptorOf } from "./socket-stream.ts";
+import { listenForSockets, openSocket } from "./stream-network.ts";
+import { closeDescriptor, SystemCallError } from "./sys.ts";
+
+export class MemfdSharedMemory implements SharedMemory {
+  readonly #log: Log | undefined;
+
+  constructor(log?: Log) {
+    this.#log = log;
+  }
+
+  createFile(name: string, sizeBytes: number): SharedFile {
+    return MemoryFile.create(name, sizeBytes);
+  }
+
+  createEvent(): RemoteEvent {
+    return EventCounter.create();
+  }
+
+  async listen(
+    path: string,
+    accept: (stream: DescriptorStream) => void,
+    owner?: SocketOwner,
+  ): Promise<DescriptorListener> {
+    const address: NetworkAddress = { kind: "unix", path };
+    const listener = await listenForSockets(
+      address,
+      (socket) => accept(takeOver(socket)),
+      this.#log,
+    );
+    try {
+      if (owner !== undefined) chownSync(path, owner.userId, owner.groupId);
+    } catch (error) {
+      await listener.close();
+      throw ownerFault(path, error);
+    }
+    return { close: () => listener.close() };
+  }
+
+  async connect(path: string): Promise<DescriptorStream> {
+    return takeOver(await openSocket({ kind: "unix", path }));
+  }
+}
+
+function ownerFault(path: string, cause: unknown): CodedError {
+  const fault = {
+    code: "permission-denied",
+    message: `the socket ${path} cannot be given to another owner`,
+    hint: "Run the host with the rights it needs, or leave the owner out",
+  };
+  return new CodedError(fault, { cause });
+}
+
+function takeOver(socket: Socket): DescriptorStream {
+  const fd = duplicate(descriptorOf(socket));
+  socket.destroy();
+  return new SocketDescriptorStream(fd);
+}
+
+class SocketDescriptorStream implements DescriptorStream {
+  readonly #fd: number;
+  #watcher: PollWatcher | undefined;
+  #isClosed = false;
+
+  constructor(fd: number) {
+    this.#fd = fd;
+  }
+
+  start(handler: DescriptorStreamHandler): void {
+    assert(this.#watcher === undefined && !this.#isClosed, "a stream is started once");
+    this.#watcher = new PollWatcher(
+      this.#fd,
+      () => handler.readable(),
+      () => undefined,
+    );
+  }
+
+  receive(
+    target: Uint8Array,
+    targetAt: number,
+    lengthBytes: number,
+    descriptors: ReceivedDescriptor[],
+  ): number {
+    assert(!this.#isClosed, "a closed stream receives nothing");
+    const wanted = Math.min(lengthBytes, MESSAGE_PIECE_BYTES_MAX);
+    const fds: number[] = [];
+    try {
+      const { receivedBytes, truncated } = receiveMessage(this.#fd, target, targetAt, wanted, fds);
+      for (const fd of fds) descriptors.push(new SocketDescriptor(fd));
+      if (truncated) throw tooMany();
+      return receivedBytes === 0 ? -1 : Math.max(receivedBytes, 0);
+    } catch (error) {
+      // As good as an end: the other side is gone.
+      if (error instanceof SystemCallError && error.code === "ECONNRESET") return -1;
+      throw error;
+    }
+  }
+
+  send(bytes: Uint8Array, carried: readonly (SharedFile | RemoteEvent)[]): boolean {
+    assert(!this.#isClosed, "a closed stream sends nothing");
+    try {
+      sendMessage(this.#fd, bytes, carried.map(fdOf));
+      return true;
+    } catch (error) {
+      if (error instanceof SystemCallError) return false;
+      throw error;
+    }
+  }
+
+  close(): void {
+    if (this.#isClosed) return;
+    this.#isClosed = true;
+    void this.#watcher?.close();
+    closeDescriptor(this.#fd);
+  }
+}
+
+function fdOf(carried: SharedFile | RemoteEvent): number {
+  const isOurs = carried instanceof MemoryFile || carried instanceof EventCounter;
+  assert(isOurs, "what is sent comes from this adapter");
+  return carried.fd;
+}
+
+function tooMany(): CodedError {
+  return new CodedError({
+    code: "descriptors-invalid",
+    message: `a client sent more than ${DESCRIPTORS_MAX} descriptors with a message`,
+  });
+}
+
+class SocketDescriptor implements ReceivedDescriptor {
+  #fd: number;
+
+  constructor(fd: number) {
+    this.#fd = fd;
+  }
+
+  asFile(): SharedFile {
+    return MemoryFile.receive(this.#take());
+  }
+
+  asEvent(): RemoteEvent {
+    return EventCounter.receive(this.#take());
+  }
+
+  close(): void {
+    closeDescriptor(this.#take());
+  }
+
+  #take(): number {
+    const fd = this.#fd;
+    assert(fd >= 0, "a descriptor is taken once");
+    this.#fd = -1;
+    return fd;
+  }
+}
