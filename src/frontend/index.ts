@@ -5,3 +5,11 @@ export { SingleExport } from "./nbd/single-export.ts";
 export { RelayVolume } from "./nbd/relay-volume.ts";
 export { HeldVolume } from "./volume/held-volume.ts";
 export type { HeldState, HeldVolumeOptions, HeldVolumePorts } from "./volume/held-volume.ts";
+export { SectionCache } from "./shared-memory/section-cache.ts";
+export type { SectionStats } from "./shared-memory/section-cache.ts";
+export { VHOST_QUEUES_MAX, VhostUserServer } from "./vhost-user/vhost-user-server.ts";
+export type {
+  VhostUserOptions,
+  VhostUserPorts,
+  VhostUserStatus,
+} from "./vhost-user/vhost-user-server.ts";

@@ -34,6 +34,7 @@ const INTERNAL: ReadonlySet<string> = new Set([
   "copies-differ",
   "not-settled",
   "not-stale",
+  "stream-invalid",
   "unreachable",
   "vhost-violation",
   "volume-degraded",

@@ -2,7 +2,7 @@
  * A unix socket that carries descriptors, and what makes such sockets. Node's own sockets lose
  * descriptors, so they only listen and connect; the connection then goes on without them.
  */
-import { chownSync } from "node:fs";
+import { chownSync, readlinkSync } from "node:fs";
 import type { Socket } from "node:net";
 import { assert, CodedError } from "../base/index.ts";
 import type {
@@ -88,6 +88,7 @@ function takeOver(socket: Socket): DescriptorStream {
 
 class SocketDescriptorStream implements DescriptorStream {
   readonly #fd: number;
+  #handler: DescriptorStreamHandler | undefined;
   #watcher: PollWatcher | undefined;
   #isClosed = false;
 
@@ -96,8 +97,20 @@ class SocketDescriptorStream implements DescriptorStream {
   }
 
   start(handler: DescriptorStreamHandler): void {
-    assert(this.#watcher === undefined && !this.#isClosed, "a stream is started once");
-    this.#watcher = new PollWatcher(
+    assert(this.#handler === undefined, "a stream is started once");
+    this.#handler = handler;
+    this.resume();
+  }
+
+  pause(): void {
+    void this.#watcher?.close();
+    this.#watcher = undefined;
+  }
+
+  resume(): void {
+    const handler = this.#handler;
+    assert(handler !== undefined && !this.#isClosed, "an open stream is resumed");
+    this.#watcher ??= new PollWatcher(
       this.#fd,
       () => handler.readable(),
       () => undefined,
@@ -139,7 +152,7 @@ class SocketDescriptorStream implements DescriptorStream {
   close(): void {
     if (this.#isClosed) return;
     this.#isClosed = true;
-    void this.#watcher?.close();
+    this.pause();
     closeDescriptor(this.#fd);
   }
 }
@@ -170,6 +183,17 @@ class SocketDescriptor implements ReceivedDescriptor {
 
   asEvent(): RemoteEvent {
     return EventCounter.receive(this.#take());
+  }
+
+  asStream(): DescriptorStream {
+    const fd = this.#take();
+    const link = readlinkSync(`/proc/self/fd/${fd}`);
+    if (link.startsWith("socket:")) return new SocketDescriptorStream(fd);
+    closeDescriptor(fd);
+    throw new CodedError({
+      code: "stream-invalid",
+      message: `a client sent something else where a socket is expected: ${link}`,
+    });
   }
 
   close(): void {

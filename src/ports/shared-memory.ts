@@ -42,6 +42,8 @@ export interface ReceivedDescriptor {
   asFile(): SharedFile;
   /** Fails with `event-invalid`; the descriptor is closed then. */
   asEvent(): RemoteEvent;
+  /** Fails with `stream-invalid`; the descriptor is closed then. */
+  asStream(): DescriptorStream;
   close(): void;
 }
 
@@ -49,6 +51,9 @@ export interface ReceivedDescriptor {
 export interface DescriptorStream {
   /** Called once; `readable` comes, from the event loop, while there is anything to receive. */
   start(handler: DescriptorStreamHandler): void;
+  /** Stops and restarts the callbacks. */
+  pause(): void;
+  resume(): void;
   /**
    * Takes at most `lengthBytes` of what has arrived; the number of bytes, 0 if nothing is there
    * now, -1 after the end. Descriptors that were sent with the first of these bytes are added to

@@ -11,10 +11,30 @@ export class MemoryFile implements SharedFile {
   mappedCount = 0;
   mapsTotal = 0;
   isClosed = false;
+  /** Made by `another`, and not closed. */
+  openCount = 0;
 
   constructor(sizeBytes: number) {
     this.bytes = new Uint8Array(new ArrayBuffer(sizeBytes));
     this.sizeBytes = sizeBytes;
+  }
+
+  /** The same file by a descriptor of its own. */
+  another(): SharedFile {
+    this.openCount++;
+    let isOpen = true;
+    return {
+      sizeBytes: this.sizeBytes,
+      map: (offset, lengthBytes) => {
+        assert(isOpen, "a closed file is not mapped");
+        return this.map(offset, lengthBytes);
+      },
+      close: () => {
+        assert(isOpen, "a file is closed once");
+        isOpen = false;
+        this.openCount--;
+      },
+    };
   }
 
   map(offset: number, lengthBytes: number): SharedMapping {
@@ -49,8 +69,30 @@ export class MemoryFile implements SharedFile {
 export class MemoryEvent implements RemoteEvent {
   signals = 0;
   isClosed = false;
+  /** Made by `another`, and not closed. */
+  openCount = 0;
   #pending = false;
   #onSignal: (() => void) | undefined;
+
+  /** The same event by a descriptor of its own. */
+  another(): RemoteEvent {
+    this.openCount++;
+    let isOpen = true;
+    return {
+      watch: (onSignal) => {
+        this.#onSignal = onSignal;
+      },
+      signal: () => {
+        assert(isOpen, "a closed event is not signalled");
+        this.signal();
+      },
+      close: () => {
+        assert(isOpen, "an event is closed once");
+        isOpen = false;
+        this.openCount--;
+      },
+    };
+  }
 
   watch(onSignal: () => void): void {
     assert(this.#onSignal === undefined, "an event is watched once");

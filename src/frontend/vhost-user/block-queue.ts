@@ -33,7 +33,7 @@ export class BlockQueue implements RequestOwner {
   #isStopping = false;
   #isClosed = false;
   #isTurnDue = false;
-  #whenStopped: (() => void) | undefined;
+  readonly #whenStopped: (() => void)[] = [];
   #whenDrained: (() => void) | undefined;
 
   constructor(queue: SplitQueue, world: QueueWorld) {
@@ -52,6 +52,11 @@ export class BlockQueue implements RequestOwner {
     this.#call = call;
     // What was given before might not have been told.
     call?.signal();
+  }
+
+  /** The guest's memory was described anew. */
+  remap(): void {
+    this.#queue.remap();
   }
 
   /** Takes requests from now on, or none. */
@@ -77,7 +82,7 @@ export class BlockQueue implements RequestOwner {
   /** Takes nothing more; `whenStopped` gets the next entry once everything is answered. */
   stop(whenStopped: (base: number) => void): void {
     this.#isStopping = true;
-    this.#whenStopped = () => whenStopped(this.#queue.base);
+    this.#whenStopped.push(() => whenStopped(this.#queue.base));
     this.#reportStopped();
   }
 
@@ -149,8 +154,6 @@ export class BlockQueue implements RequestOwner {
   #reportStopped(): void {
     if (!this.#isStopping || this.#isClosed || this.#requests.activeCount > 0) return;
     this.#publish();
-    const whenStopped = this.#whenStopped;
-    this.#whenStopped = undefined;
-    whenStopped?.();
+    for (const whenStopped of this.#whenStopped.splice(0)) whenStopped();
   }
 }

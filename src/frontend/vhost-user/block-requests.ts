@@ -284,14 +284,14 @@ export class BlockRequests {
 
   #pieceAnswered(request: BlockRequest, piece: number, fault: IoFault | undefined): void {
     const page = this.#pages[piece]!;
-    if (fault !== undefined) {
-      this.#failed(request, fault);
-    } else if (page !== NONE) {
+    if (page !== NONE) {
       const from = this.#memory.dataAt(page);
       const { bytes } = this.#memory.memory;
-      this.#toGuest(request.chain, this.#dataAts[piece]!, bytes, from, this.#lengths[piece]!);
+      if (fault === undefined)
+        this.#toGuest(request.chain, this.#dataAts[piece]!, bytes, from, this.#lengths[piece]!);
+      this.#memory.release(page);
     }
-    if (page !== NONE) this.#memory.release(page);
+    if (fault !== undefined) this.#failed(request, fault);
     if (!this.#isAbandoned) this.#release(request);
   }
 

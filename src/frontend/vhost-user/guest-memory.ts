@@ -13,6 +13,8 @@ import { demand } from "./violation.ts";
 /** As many as the protocol's largest back ends take. */
 export const MEMORY_REGIONS_MAX = 509;
 const ADDRESS_MAX = 2 ** 52;
+/** More than any machine has, and little enough for tables of sections. */
+const REGION_END_MAX = 2 ** 44;
 
 export interface RegionDescription {
   readonly guestAddress: number;
@@ -163,6 +165,7 @@ function checkRegion(described: RegionDescription, file: SharedFile): void {
   demand(sizeBytes > 0, "a memory region is empty");
   demand(guestAddress + sizeBytes <= ADDRESS_MAX, "a memory region ends beyond 2^52");
   demand(userAddress + sizeBytes <= ADDRESS_MAX, "a memory region's user address is beyond 2^52");
+  demand(fileOffset + sizeBytes <= REGION_END_MAX, "a memory region ends beyond 16 TiB");
   demand(fileOffset + sizeBytes <= file.sizeBytes, "a memory region ends beyond its file");
   assert(fileOffset >= 0 && guestAddress >= 0 && userAddress >= 0, "wire numbers have no sign");
 }

@@ -44,14 +44,15 @@ export interface QueueOptions {
 export class SplitQueue {
   readonly entryCount: number;
   readonly #memory: GuestMemory;
-  readonly #pieces: readonly MappedPiece[];
+  readonly #addresses: QueueAddresses;
+  #pieces: readonly MappedPiece[] = [];
   readonly #eventIndex: boolean;
   readonly #indirect: boolean;
-  readonly #descriptors: Uint8Array;
-  readonly #descriptorsAt: number;
-  readonly #available: Uint16Array;
-  readonly #usedWords: Uint32Array;
-  readonly #usedHalves: Uint16Array;
+  #descriptors: Uint8Array = new Uint8Array();
+  #descriptorsAt = 0;
+  #available: Uint16Array = new Uint16Array();
+  #usedWords: Uint32Array = new Uint32Array();
+  #usedHalves: Uint16Array = new Uint16Array();
   readonly #mask: number;
   /** Heads that were taken and not given back. */
   readonly #isTaken: Uint8Array;
@@ -73,16 +74,24 @@ export class SplitQueue {
     this.#indirect = options.indirect;
     this.#mask = entryCount - 1;
     this.#isTaken = new Uint8Array(entryCount);
-    const { descriptors, available, used } = mapRings(memory, addresses, entryCount);
+    this.#addresses = addresses;
+    this.remap();
+    this.#base = base;
+    this.#used = Atomics.load(this.#usedHalves, 1);
+    this.#published = this.#used;
+  }
+
+  /** The guest's memory was described anew: the rings are the same, elsewhere. */
+  remap(): void {
+    const { entryCount } = this;
+    const { descriptors, available, used } = mapRings(this.#memory, this.#addresses, entryCount);
+    this.close();
     this.#pieces = [descriptors, available, used];
     this.#descriptors = descriptors.bytes;
     this.#descriptorsAt = descriptors.at;
     this.#available = halvesOf(available, 3 + entryCount);
     this.#usedHalves = halvesOf(used, 3 + 4 * entryCount);
     this.#usedWords = wordsOf(used, 1 + 2 * entryCount);
-    this.#base = base;
-    this.#used = Atomics.load(this.#usedHalves, 1);
-    this.#published = this.#used;
   }
 
   /** The next available entry that will be taken. */
@@ -155,6 +164,7 @@ export class SplitQueue {
   /** Unmaps the rings. */
   close(): void {
     for (const { mapping } of this.#pieces) mapping.release();
+    this.#pieces = [];
   }
 
   #walk(head: number, chain: Chain): void {

@@ -1,0 +1,289 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { Ask, regionBytes, u32s, u64s } from "../../../test/vhost-user/front-end.ts";
+import { MemoryEvent, MemoryFile } from "../../../test/vhost-user/memory-file.ts";
+import { MemoryStream } from "../../../test/vhost-user/memory-stream.ts";
+import {
+  GUEST_ADDRESS,
+  SessionWorld,
+  USER_ADDRESS,
+} from "../../../test/vhost-user/session-world.ts";
+
+const PAGE = 4096;
+
+async function running(): Promise<SessionWorld> {
+  const world = new SessionWorld();
+  await world.negotiate();
+  world.tellMemory();
+  await world.startRing();
+  return world;
+}
+
+/** Nothing that a front end gave is held any more. */
+function assertAllGivenBack(world: SessionWorld): void {
+  assert.ok(world.hasEnded && world.isDrained);
+  assert.equal(world.memories, 0);
+  assert.equal(world.file.mappedCount, 0);
+  assert.equal(world.file.openCount, 0);
+  assert.equal(world.kick.openCount, 0);
+  assert.equal(world.call.openCount, 0);
+  assert.equal(world.stream.openDescriptors.size, 0);
+  assert.ok(world.stream.isClosed);
+}
+
+test("a front end learns what there is, starts a ring, and reads", async () => {
+  const world = await running();
+  const { front } = world;
+  assert.equal(await front.askNumber(Ask.getQueueCount), 2n);
+  assert.equal(await front.askNumber(Ask.getMemorySlots), 509n);
+  world.volume.bytes.fill(0x42, 0, 512);
+  assert.equal(await world.readSector(), 0);
+  const at = Math.ceil(world.driver.endAt / PAGE) * PAGE + PAGE;
+  assert.ok(world.file.bytes.subarray(at, at + 512).every((byte) => byte === 0x42));
+  front.stream.close();
+  await world.settle();
+  assert.equal(world.reason, undefined);
+  assertAllGivenBack(world);
+});
+
+test("the configuration space tells the size, and a growth is told", async () => {
+  const world = await running();
+  const { front } = world;
+  const ask = async (): Promise<bigint> =>
+    (
+      await front.ask(Ask.getConfig, Buffer.concat([u32s(0, 60, 0), new Uint8Array(60)]))
+    ).body.getBigUint64(12, true);
+  assert.equal(await ask(), 2048n);
+  const [ours, theirs] = MemoryStream.pair();
+  world.stream.other!.send(Buffer.concat([u32s(Ask.setBackendChannel, 1, 0)]), [theirs]);
+  await world.settle();
+  world.volume.sizeBytes = 2 << 20;
+  world.session.configChanged();
+  const told = new Uint8Array(12);
+  assert.equal(ours.receive(told, 0, 12, []), 12);
+  assert.equal(new DataView(told.buffer).getUint32(0, true), 2);
+  assert.equal(await ask(), 4096n);
+});
+
+test("the mode of the write cache may be written, and nothing else", async () => {
+  const world = await running();
+  const write = (offset: number, ...bytes: number[]): Promise<number> =>
+    world.front.tellAndWait(
+      Ask.setConfig,
+      Buffer.concat([u32s(offset, bytes.length, 0), Uint8Array.from(bytes)]),
+    );
+  assert.equal(await write(32, 0), 0);
+  assert.equal(await write(0, 1), 1);
+  await world.settle();
+  assert.match(world.reason ?? "", /write to the configuration space/);
+});
+
+test("a ring that was stopped goes on where it was", async () => {
+  const world = await running();
+  assert.equal(await world.readSector(), 0);
+  assert.equal(await world.readSector(), 0);
+  const stopped = await world.front.ask(Ask.getRingBase, u32s(0, 0));
+  assert.equal(stopped.body.getUint32(0, true), 0);
+  assert.equal(stopped.body.getUint32(4, true), 2);
+  assert.equal(await world.readSector(), 0xff);
+  await world.startRing(2);
+  assert.equal(world.driver.collect().length, 1, "what came meanwhile was taken");
+  assert.equal(await world.readSector(), 0);
+});
+
+test("a ring stops when what is under way is answered, and nothing is read meanwhile", async () => {
+  const world = new SessionWorld({ completions: "by-test" });
+  await world.negotiate();
+  world.tellMemory();
+  await world.startRing();
+  assert.equal(await world.readSector(), 0xff);
+  world.front.tell(Ask.getRingBase, u32s(0, 0));
+  world.front.tell(Ask.getQueueCount);
+  await world.settle();
+  assert.equal(world.front.stream.receive(new Uint8Array(1), 0, 1, []), 0);
+  world.volume.deliver(() => 0);
+  assert.equal((await world.front.answer(Ask.getRingBase)).body.getUint32(4, true), 1);
+  await world.front.answer(Ask.getQueueCount);
+});
+
+test("memory may be described again while rings run", async () => {
+  const world = await running();
+  world.tellMemory();
+  await world.settle();
+  assert.equal(world.file.openCount, 1);
+  assert.equal(await world.readSector(), 0);
+});
+
+test("memory may come and go in slots", async () => {
+  const world = new SessionWorld();
+  await world.negotiate();
+  const slot = (region: Uint8Array): Uint8Array => Buffer.concat([u64s(0), region]);
+  assert.equal(await world.front.tellAndWait(Ask.addMemory, slot(world.region), [world.file]), 0);
+  await world.startRing();
+  assert.equal(await world.readSector(), 0);
+  const more = new MemoryFile(4 * PAGE);
+  const place = { guestAddress: 2 ** 40, sizeBytes: 4 * PAGE, userAddress: 0, fileOffset: 0 };
+  assert.equal(await world.front.tellAndWait(Ask.addMemory, slot(regionBytes(place)), [more]), 0);
+  assert.equal(await world.front.tellAndWait(Ask.removeMemory, slot(regionBytes(place))), 0);
+  assert.equal(more.openCount, 0);
+  assert.equal(await world.readSector(), 0);
+});
+
+test("a guest that breaks a rule is cut off, and everything of it is given back", async () => {
+  const world = await running();
+  const error = new MemoryEvent();
+  world.front.tell(Ask.setRingError, u64s(0), [error]);
+  world.driver.offer(99);
+  await world.settle();
+  world.kick.signal();
+  await world.settle();
+  assert.match(world.reason ?? "", /begins outside/);
+  assert.equal(error.signals, 1);
+  assert.equal(error.openCount, 0);
+  assertAllGivenBack(world);
+});
+
+test("a client's memory is in use until the volume has answered, and not touched", async () => {
+  const world = new SessionWorld({ completions: "by-test" });
+  await world.negotiate();
+  world.tellMemory();
+  await world.startRing();
+  assert.equal(await world.readSector(), 0xff);
+  world.front.stream.close();
+  await world.settle();
+  assert.ok(world.hasEnded);
+  assert.equal(world.isDrained, false);
+  assert.equal(world.file.mappedCount, 0);
+  const before = world.file.bytes.slice();
+  world.volume.deliver(() => 0);
+  assert.deepEqual(world.file.bytes, before);
+  assertAllGivenBack(world);
+});
+
+test("shutting down answers what is under way first", async () => {
+  const world = new SessionWorld({ completions: "by-test" });
+  await world.negotiate();
+  world.tellMemory();
+  await world.startRing();
+  assert.equal(await world.readSector(), 0xff);
+  world.session.shutDown();
+  await world.settle();
+  assert.equal(world.hasEnded, false);
+  world.volume.deliver(() => 0);
+  await world.settle();
+  assert.equal(world.driver.collect().length, 1);
+  assertAllGivenBack(world);
+});
+
+const TOO_MANY_REGIONS = Buffer.concat([u32s(9, 0), new Uint8Array(9 * 32)]);
+
+/** Each of these ends the connection, with the reason. */
+const HOSTILE: readonly (readonly [string, RegExp, (world: SessionWorld) => void])[] = [
+  ["an unknown request", /request 99/, ({ front }) => front.tell(99)],
+  ["a request that is not offered", /request 28/, ({ front }) => front.tell(28)],
+  ["another version", /version 2/, ({ front }) => front.tell(1, new Uint8Array(), [], 2)],
+  ["an answer", /an answer/, ({ front }) => front.tell(1, new Uint8Array(), [], 5)],
+  ["a long body", /4001 bytes/, ({ front }) => front.tell(2, new Uint8Array(4001))],
+  ["a body that is missing", /0 bytes/, ({ front }) => front.tell(Ask.setFeatures)],
+  ["a feature out of the blue", /not offered/, ({ front }) => front.tell(2, u64s(1n << 63n))],
+  ["a protocol feature", /not offered/, ({ front }) => front.tell(16, u64s(1n << 6n))],
+  [
+    "descriptors that are not expected",
+    /1 descriptors/,
+    ({ front }) => front.tell(Ask.setOwner, new Uint8Array(), [new MemoryEvent()]),
+  ],
+  [
+    "a table of too many regions",
+    /9 regions/,
+    ({ front }) => front.tell(Ask.setMemoryTable, TOO_MANY_REGIONS),
+  ],
+  [
+    "a region without memory",
+    /0 descriptors for 1/,
+    ({ front, region }) => front.tell(Ask.setMemoryTable, Buffer.concat([u32s(1, 0), region])),
+  ],
+  [
+    "memory that is none",
+    /no file in memory/,
+    ({ front, region, kick }) =>
+      front.tell(Ask.setMemoryTable, Buffer.concat([u32s(1, 0), region]), [kick]),
+  ],
+  [
+    "a kick that is none",
+    /no event/,
+    ({ front, file }) => front.tell(Ask.setRingKick, u64s(0), [file]),
+  ],
+  ["a ring without a kick", /polled/, ({ front }) => front.tell(Ask.setRingKick, u64s(0x100))],
+  ["a kick that is missing", /its descriptor/, ({ front }) => front.tell(12, u64s(0))],
+  [
+    "a ring that there is not",
+    /ring 2,/,
+    ({ front, kick }) => front.tell(Ask.setRingKick, u64s(2), [kick]),
+  ],
+  ["a size of no ring", /ring 4294967295,/, ({ front }) => front.tell(8, u32s(2 ** 32 - 1, 16))],
+  [
+    "a ring without a size",
+    /no size/,
+    ({ front, kick }) => front.tell(Ask.setRingKick, u64s(1), [kick]),
+  ],
+  [
+    "a part of the configuration space beyond it",
+    /at 250/,
+    ({ front }) => front.tell(Ask.getConfig, Buffer.concat([u32s(250, 10, 0), new Uint8Array(10)])),
+  ],
+  [
+    "a running ring's new base",
+    /new base while it runs/,
+    ({ front }) => front.tell(Ask.setRingBase, u32s(0, 3)),
+  ],
+  [
+    "a running ring's new place",
+    /new place while it runs/,
+    ({ front }) =>
+      front.tell(
+        Ask.setRingAddresses,
+        Buffer.concat([u32s(0, 0), u64s(USER_ADDRESS, USER_ADDRESS, USER_ADDRESS, 0)]),
+      ),
+  ],
+  [
+    "a second kick for a running ring",
+    /new kick while it runs/,
+    ({ front }) => front.tell(Ask.setRingKick, u64s(0), [new MemoryEvent()]),
+  ],
+  [
+    "a region to remove that is not there",
+    /not there/,
+    ({ front }) =>
+      front.tell(Ask.removeMemory, Buffer.concat([u64s(0), u64s(GUEST_ADDRESS, 1, 2, 3)])),
+  ],
+];
+
+for (const [name, expected, attack] of HOSTILE) {
+  test(`${name} ends the connection, and everything is given back`, async () => {
+    const world = await running();
+    attack(world);
+    await world.settle();
+    assert.match(world.reason ?? "", expected);
+    assertAllGivenBack(world);
+  });
+}
+
+test("a front end that takes no answers is cut off", async () => {
+  const world = await running();
+  world.stream.isFull = true;
+  world.front.tell(Ask.getFeatures);
+  await world.settle();
+  assert.match(world.reason ?? "", /does not take its answers/);
+  assertAllGivenBack(world);
+});
+
+test("messages may arrive in any pieces", async () => {
+  const world = new SessionWorld();
+  const message = Buffer.concat([u32s(Ask.getFeatures, 1, 0), u32s(Ask.getQueueCount, 1, 0)]);
+  for (const byte of message) {
+    world.front.stream.send(Uint8Array.of(byte), []);
+    await world.settle();
+  }
+  await world.front.answer(Ask.getFeatures);
+  await world.front.answer(Ask.getQueueCount);
+});

@@ -1,0 +1,160 @@
+/**
+ * Offers a volume to one virtual machine at a unix socket. A front end that comes while another one
+ * is connected is turned away: two machines on one disk would destroy it.
+ *
+ * Promises: a client can only harm its own connection; `close` answers what is under way, within a
+ * deadline, and resolves when nothing of a client's memory is in use.
+ */
+import type { VolumeIo } from "../../object/index.ts";
+import type {
+  Clock,
+  DescriptorListener,
+  DescriptorStream,
+  Log,
+  SharedMemory,
+  SocketOwner,
+} from "../../ports/index.ts";
+import { READ_MEMORY_BYTES, ReadMemory } from "../nbd/read-memory.ts";
+import type { SectionCache } from "../shared-memory/section-cache.ts";
+import { BlockDevice } from "./block-device.ts";
+import { VhostSession } from "./vhost-session.ts";
+
+export interface VhostUserPorts {
+  readonly shared: SharedMemory;
+  readonly clock: Clock;
+  readonly log: Log;
+}
+
+export interface VhostUserOptions {
+  readonly path: string;
+  readonly owner?: SocketOwner;
+  readonly queueCount?: number;
+  readonly sections: SectionCache;
+  /** A client was cut off for what it did. */
+  readonly onViolation?: (reason: string) => void;
+}
+
+export interface VhostUserStatus {
+  readonly isConnected: boolean;
+  readonly runningRings: number;
+  readonly requestsUnderWay: number;
+}
+
+const QUEUES_DEFAULT = 4;
+export const VHOST_QUEUES_MAX = 64;
+
+export class VhostUserServer {
+  readonly path: string;
+  readonly #ports: VhostUserPorts;
+  readonly #options: VhostUserOptions;
+  readonly #volume: VolumeIo;
+  readonly #device: BlockDevice;
+  readonly #idleMemory: ReadMemory[] = [];
+  /** With the one that is connected, those whose requests the volume has not answered. */
+  readonly #sessions = new Set<VhostSession>();
+  #current: VhostSession | undefined;
+  #listener: DescriptorListener | undefined;
+  #isClosing = false;
+  #whenEmpty: (() => void) | undefined;
+
+  private constructor(ports: VhostUserPorts, volume: VolumeIo, options: VhostUserOptions) {
+    this.path = options.path;
+    this.#ports = ports;
+    this.#options = options;
+    this.#volume = volume;
+    const queueCount = options.queueCount ?? QUEUES_DEFAULT;
+    this.#device = new BlockDevice(volume, { queueCount, serial: volume.name });
+  }
+
+  /** Fails as `SharedMemory.listen`. */
+  static async listen(
+    ports: VhostUserPorts,
+    volume: VolumeIo,
+    options: VhostUserOptions,
+  ): Promise<VhostUserServer> {
+    const server = new VhostUserServer(ports, volume, options);
+    const accept = (stream: DescriptorStream): void => server.#accept(stream);
+    server.#listener = await ports.shared.listen(options.path, accept, options.owner);
+    return server;
+  }
+
+  get queueCount(): number {
+    return this.#device.queueCount;
+  }
+
+  get status(): VhostUserStatus {
+    return {
+      isConnected: this.#current !== undefined,
+      runningRings: this.#current?.runningRings ?? 0,
+      requestsUnderWay: this.#current?.requests ?? 0,
+    };
+  }
+
+  /** The volume has grown: the guest is told. */
+  resized(): void {
+    this.#current?.configChanged();
+  }
+
+  async close(deadlineMs: number): Promise<void> {
+    this.#isClosing = true;
+    const emptied = new Promise<void>((resolve) => {
+      this.#whenEmpty = resolve;
+    });
+    const timer = this.#ports.clock.after(deadlineMs, () => {
+      this.#current?.end("its requests were not answered in time");
+    });
+    const stopped = this.#listener?.close();
+    this.#current?.shutDown();
+    this.#reportEmpty();
+    await Promise.all([emptied, stopped]);
+    timer.cancel();
+  }
+
+  #accept(stream: DescriptorStream): void {
+    const { log } = this.#ports;
+    const { name } = this.#volume;
+    if (this.#isClosing || this.#current !== undefined) {
+      stream.close();
+      if (!this.#isClosing)
+        log.write("warning", "vhost-user client turned away: another one is connected", {
+          volume: name,
+        });
+      return;
+    }
+    const session = new VhostSession(stream, {
+      device: this.#device,
+      sections: this.#options.sections,
+      takeMemory: () => this.#takeMemory(),
+      giveMemory: (memory) => this.#idleMemory.push(memory),
+      ended: (which, reason) => this.#ended(which, reason),
+      drained: (which) => {
+        this.#sessions.delete(which);
+        this.#reportEmpty();
+      },
+    });
+    this.#current = session;
+    this.#sessions.add(session);
+    log.write("info", "vhost-user client connected", { volume: name });
+    session.start();
+  }
+
+  #ended(session: VhostSession, reason: string | undefined): void {
+    if (this.#current === session) this.#current = undefined;
+    const fields = { volume: this.#volume.name, reason };
+    if (reason === undefined) {
+      this.#ports.log.write("info", "vhost-user client gone", fields);
+      return;
+    }
+    this.#ports.log.write("warning", "vhost-user client cut off", fields);
+    this.#options.onViolation?.(reason);
+  }
+
+  /** A volume's memory is never given back, so it is used again. */
+  #takeMemory(): ReadMemory {
+    return this.#idleMemory.pop() ?? new ReadMemory(this.#volume.allocate(READ_MEMORY_BYTES));
+  }
+
+  #reportEmpty(): void {
+    if (this.#isClosing && this.#sessions.size === 0) this.#whenEmpty?.();
+  }
+}

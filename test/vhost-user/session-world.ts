@@ -1,0 +1,130 @@
+/** A back end and a front end in one process, over memory alone. */
+import { SectionCache } from "../../src/frontend/shared-memory/section-cache.ts";
+import { BlockDevice } from "../../src/frontend/vhost-user/block-device.ts";
+import { VhostSession } from "../../src/frontend/vhost-user/vhost-session.ts";
+import { READ_MEMORY_BYTES, ReadMemory } from "../../src/frontend/nbd/read-memory.ts";
+import { MemoryVolume } from "../nbd/memory-volume.ts";
+import type { MemoryVolumeOptions } from "../nbd/memory-volume.ts";
+import { Ask, FrontEnd, regionBytes, u32s, u64s } from "./front-end.ts";
+import { MemoryEvent, MemoryFile } from "./memory-file.ts";
+import { MemoryStream } from "./memory-stream.ts";
+import { ModelDriver } from "./model-driver.ts";
+
+const PAGE_BYTES = 4096;
+export const GUEST_ADDRESS = 0x4000_0000;
+export const USER_ADDRESS = 0x7f00_0000_0000;
+const ENTRIES = 16;
+/** VERSION_1, PROTOCOL_FEATURES, INDIRECT_DESC and the disk's own. */
+const QUEUE_FEATURES = (1n << 32n) | (1n << 30n) | (1n << 28n);
+/** MQ, REPLY_ACK, BACKEND_REQ, CONFIG, CONFIGURE_MEM_SLOTS. */
+const PROTOCOL_FEATURES = (1n << 0n) | (1n << 3n) | (1n << 5n) | (1n << 9n) | (1n << 15n);
+
+export class SessionWorld {
+  readonly volume: MemoryVolume;
+  readonly session: VhostSession;
+  readonly stream: MemoryStream;
+  readonly front: FrontEnd;
+  readonly file: MemoryFile = new MemoryFile(64 * PAGE_BYTES);
+  readonly kick: MemoryEvent = new MemoryEvent();
+  readonly call: MemoryEvent = new MemoryEvent();
+  driver: ModelDriver;
+  memories = 0;
+  hasEnded = false;
+  isDrained = false;
+  reason: string | undefined;
+
+  constructor(volume: Partial<MemoryVolumeOptions> = {}) {
+    this.volume = new MemoryVolume({ sizeBytes: 1 << 20, completions: "after-submit", ...volume });
+    const [ours, theirs] = MemoryStream.pair();
+    this.stream = ours;
+    this.session = new VhostSession(ours, {
+      device: new BlockDevice(this.volume, { queueCount: 2, serial: "v1" }),
+      sections: new SectionCache({ sectionBytes: 4 * PAGE_BYTES, sectionsMax: 64 }),
+      takeMemory: () => {
+        this.memories++;
+        return new ReadMemory(this.volume.allocate(READ_MEMORY_BYTES));
+      },
+      giveMemory: () => this.memories--,
+      ended: (_, reason) => {
+        this.hasEnded = true;
+        this.reason = reason;
+      },
+      drained: () => {
+        this.isDrained = true;
+      },
+    });
+    this.session.start();
+    this.front = new FrontEnd(theirs, () => this.settle());
+    this.driver = this.makeDriver();
+  }
+
+  makeDriver(): ModelDriver {
+    return new ModelDriver({
+      bytes: this.file.bytes,
+      guestAddress: GUEST_ADDRESS,
+      ringsAt: 0,
+      entryCount: ENTRIES,
+      eventIndex: false,
+    });
+  }
+
+  async settle(): Promise<void> {
+    do await new Promise(setImmediate);
+    while (this.stream.deliver() || this.kick.deliver());
+  }
+
+  async negotiate(): Promise<void> {
+    const { front } = this;
+    const offered = await front.askNumber(Ask.getFeatures);
+    front.tell(Ask.setProtocolFeatures, u64s(PROTOCOL_FEATURES));
+    front.tell(Ask.setOwner);
+    front.tell(Ask.setFeatures, u64s(QUEUE_FEATURES & offered));
+    await this.settle();
+  }
+
+  get region(): Uint8Array {
+    const { sizeBytes } = this.file;
+    const place = { guestAddress: GUEST_ADDRESS, sizeBytes, userAddress: USER_ADDRESS };
+    return regionBytes({ ...place, fileOffset: 0 });
+  }
+
+  tellMemory(): void {
+    const table = Buffer.concat([u32s(1, 0), this.region]);
+    this.front.tell(Ask.setMemoryTable, table, [this.file]);
+  }
+
+  /** Starts ring 0. */
+  async startRing(base = 0, index = 0): Promise<void> {
+    const { front, driver } = this;
+    front.tell(Ask.setRingSize, u32s(index, ENTRIES));
+    front.tell(Ask.setRingBase, u32s(index, base));
+    front.tell(Ask.setRingAddresses, this.ringAddresses(driver, index));
+    front.tell(Ask.setRingCall, u64s(index), [this.call]);
+    front.tell(Ask.setRingKick, u64s(index), [this.kick]);
+    front.tell(Ask.enableRing, u32s(index, 1));
+    await this.settle();
+  }
+
+  ringAddresses(driver: ModelDriver, index = 0): Uint8Array {
+    const { descriptorsAt, usedAt, availableAt } = driver;
+    const places = [descriptorsAt, usedAt, availableAt].map((at) => USER_ADDRESS + at);
+    return Buffer.concat([u32s(index, 0), u64s(...places, 0)]);
+  }
+
+  /** Reads the first sector through the ring; the status, or 0xff. */
+  async readSector(): Promise<number> {
+    const at = Math.ceil(this.driver.endAt / PAGE_BYTES) * PAGE_BYTES;
+    this.file.bytes.fill(0, at, at + 16);
+    this.file.bytes[at + 16] = 0xff;
+    const head = this.driver.describe([
+      { address: GUEST_ADDRESS + at, lengthBytes: 16, deviceWrites: false },
+      { address: GUEST_ADDRESS + at + PAGE_BYTES, lengthBytes: 512, deviceWrites: true },
+      { address: GUEST_ADDRESS + at + 16, lengthBytes: 1, deviceWrites: true },
+    ]);
+    this.driver.offer(head);
+    this.kick.signal();
+    await this.settle();
+    this.driver.collect();
+    return this.file.bytes[at + 16]!;
+  }
+}
