@@ -75,6 +75,12 @@ const renderers: Renderers = {
   "volume.attach": (attachment) => [
     `${attachment.volume} is at ${attachment.uri}`,
     `  try: nbdinfo '${attachment.uri}'`,
+    ...(attachment.vhostUser === undefined
+      ? []
+      : [
+          `  for a virtual machine, at ${attachment.vhostUser.socket}:`,
+          `  qemu-system-x86_64 ${attachment.vhostUser.qemu}`,
+        ]),
   ],
   "volume.detach": () => ["detached"],
   stats: renderStats,
@@ -189,6 +195,14 @@ function renderVolume(volume: VolumeView, output: Output): string[] {
       ["owner", volume.owner === undefined ? "none" : `${volume.owner}, epoch ${volume.epoch}`],
       ["policy", `${volume.failuresToTolerate} failures to tolerate, ${volume.stripes} stripes`],
       ["attached", attachment === undefined ? "no" : attachment.uri],
+      ...(attachment?.vhostUser === undefined
+        ? []
+        : [
+            [
+              "vhost-user",
+              `${attachment.vhostUser.socket}, ${attachment.vhostUser.connected ? "a machine is connected" : "no machine is connected"}`,
+            ] as const,
+          ]),
       ...(attachment?.reason === undefined ? [] : [["not offered", attachment.reason] as const]),
     ]),
     "",

@@ -5,6 +5,8 @@
 import { CodedError } from "../base/index.ts";
 import type { Directory } from "../ports/index.ts";
 import { isRecord } from "./shape.ts";
+import { parseVhostRecord } from "./vhost-attachments.ts";
+import type { VhostUserRecord } from "./vhost-attachments.ts";
 
 const FORMAT = 1;
 
@@ -15,6 +17,7 @@ export interface AttachmentRecord {
   /** As `formatAddress` writes it. */
   readonly nbd: string;
   readonly readOnly: boolean;
+  readonly vhostUser?: VhostUserRecord;
 }
 
 /** Fails with `volume-attached` if the volume has a record. */
@@ -71,11 +74,13 @@ function parseAttachment(key: string, value: string): AttachmentRecord {
     if (typeof found === "string") return found;
     throw new CodedError({ code: "record-invalid", message: `the record ${key} lacks ${name}` });
   };
+  const vhostUser = parseVhostRecord(fields["vhostUser"]);
   return {
     objectId: text("objectId"),
     volume: text("volume"),
     hostId: text("hostId"),
     nbd: text("nbd"),
     readOnly: fields["readOnly"] === true,
+    ...(vhostUser === undefined ? {} : { vhostUser }),
   };
 }

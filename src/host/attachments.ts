@@ -1,13 +1,14 @@
 /**
- * The volumes that this host offers: for each an owner of its object and an NBD listener of its
- * own. The directory's record comes before the listener is announced and goes after it has closed,
- * so that what a client was told survives a restart.
+ * The volumes that this host offers: for each an owner of its object, an NBD listener of its own,
+ * and a vhost-user socket where one is wanted. The directory's record comes before the listener is
+ * announced and goes after it has closed, so that what a client was told survives a restart.
  */
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { CodedError, errorText } from "../base/index.ts";
 import type { ObjectRecord } from "../cluster/index.ts";
 import { NbdServer, SingleExport } from "../frontend/index.ts";
+import type { VhostUserServer } from "../frontend/index.ts";
 import { ObjectOwner } from "../object/index.ts";
 import type { ClusterHosts, HostPlane } from "../plane/index.ts";
 import {
@@ -19,6 +20,7 @@ import {
 import type { AttachmentRecord } from "./attachment-records.ts";
 import { formatAddress, nbdUri, parseAddress } from "./names.ts";
 import type { PlaneWorld } from "./plane-world.ts";
+import { VhostOffers, vhostOf, vhostView } from "./vhost-attachments.ts";
 import type { AttachmentView, VolumeAttachRequest } from "./views.ts";
 
 /** How long clients may take to get their answers when a volume is detached or the host stops. */
@@ -29,12 +31,14 @@ interface Offered {
   record: AttachmentRecord;
   readonly owner: ObjectOwner;
   readonly server: NbdServer;
+  readonly vhost: VhostUserServer | undefined;
   stoppedReason: string | undefined;
 }
 
 export class Attachments {
   readonly #world: PlaneWorld;
   readonly #plane: HostPlane;
+  readonly #vhostOffers: VhostOffers;
   readonly #offered = new Map<string, Offered>();
   /** Volumes that should be offered and could not be, with the reason. */
   readonly #failed = new Map<
@@ -45,6 +49,7 @@ export class Attachments {
   constructor(world: PlaneWorld, plane: HostPlane) {
     this.#world = world;
     this.#plane = plane;
+    this.#vhostOffers = new VhostOffers(world);
   }
 
   /** The record of an attachment, whichever host has it. */
@@ -76,12 +81,14 @@ export class Attachments {
     if (current !== undefined) throw attached(volume.name, current.address);
     await this.#dropDead(volume);
     const address = request.nbd ?? this.#defaultSocket(volume.name);
+    const vhostUser = vhostOf(request);
     const wanted: AttachmentRecord = {
       objectId: volume.objectId,
       volume: volume.name,
       hostId: this.#world.identity.hostId,
       nbd: formatAddress(parseAddress(address)),
       readOnly: request.readOnly ?? false,
+      ...(vhostUser === undefined ? {} : { vhostUser }),
     };
     const offered = await this.#offer(wanted);
     try {
@@ -96,7 +103,7 @@ export class Attachments {
         `volume ${record.volume} is attached at ${record.nbd}`,
         record,
       );
-      return viewOf(record, this.#world.identity.hostName, undefined);
+      return viewOf(record, this.#world.identity.hostName, undefined, offered.vhost);
     } catch (error) {
       await withdraw(offered);
       throw error;
@@ -168,7 +175,8 @@ export class Attachments {
   view(objectId: string): AttachmentView | undefined {
     const { hostName } = this.#world.identity;
     const offered = this.#offered.get(objectId);
-    if (offered !== undefined) return viewOf(offered.record, hostName, offered.stoppedReason);
+    if (offered !== undefined)
+      return viewOf(offered.record, hostName, offered.stoppedReason, offered.vhost);
     const failed = this.#failed.get(objectId);
     return failed === undefined ? undefined : viewOf(failed.record, hostName, failed.reason);
   }
@@ -176,6 +184,11 @@ export class Attachments {
   /** The name of an object that is offered here. */
   volumeName(objectId: string): string | undefined {
     return this.#offered.get(objectId)?.record.volume;
+  }
+
+  /** The machines that use the volume are told that it has grown. */
+  resized(objectId: string): void {
+    this.#offered.get(objectId)?.vhost?.resized();
   }
 
   owner(objectId: string): ObjectOwner | undefined {
@@ -208,7 +221,8 @@ export class Attachments {
       const catalog = new SingleExport(owner.volume, `Drystone volume ${record.volume}`);
       const { network, clock, log } = this.#world;
       const server = await NbdServer.listen({ network, clock, log }, catalog, { address });
-      const offered: Offered = { record, owner, server, stoppedReason: undefined };
+      const vhost = await this.#offerVhost(record, owner, server);
+      const offered: Offered = { record, owner, server, vhost, stoppedReason: undefined };
       owner.onStopped((reason) => {
         offered.stoppedReason = reason;
         const message = `volume ${record.volume} is not served here any more: ${reason}`;
@@ -218,6 +232,20 @@ export class Attachments {
     } catch (error) {
       await owner.close();
       throw withVolume(error, record);
+    }
+  }
+
+  async #offerVhost(
+    { vhostUser }: AttachmentRecord,
+    owner: ObjectOwner,
+    server: NbdServer,
+  ): Promise<VhostUserServer | undefined> {
+    if (vhostUser === undefined) return undefined;
+    try {
+      return await this.#vhostOffers.offer(vhostUser, owner.volume);
+    } catch (error) {
+      await server.close(0);
+      throw error;
     }
   }
 
@@ -233,8 +261,8 @@ export class Attachments {
   }
 }
 
-async function withdraw({ owner, server }: Offered): Promise<void> {
-  await server.close(CLOSE_MS_MAX);
+async function withdraw({ owner, server, vhost }: Offered): Promise<void> {
+  await Promise.all([server.close(CLOSE_MS_MAX), vhost?.close(CLOSE_MS_MAX)]);
   await owner.close();
 }
 
@@ -242,7 +270,9 @@ function viewOf(
   record: AttachmentRecord,
   host: string,
   reason: string | undefined,
+  vhost?: VhostUserServer,
 ): AttachmentView {
+  const { vhostUser } = record;
   return {
     volume: record.volume,
     host,
@@ -250,6 +280,7 @@ function viewOf(
     address: record.nbd,
     uri: nbdUri(parseAddress(record.nbd), record.volume),
     readOnly: record.readOnly,
+    ...(vhostUser === undefined ? {} : { vhostUser: vhostView(record.volume, vhostUser, vhost) }),
     state: reason === undefined ? "online" : "failed",
     ...(reason === undefined ? {} : { reason }),
   };
@@ -260,6 +291,6 @@ function withVolume(error: unknown, record: AttachmentRecord): unknown {
   if (!(error instanceof CodedError)) return error;
   const { fault } = error;
   const hint = fault.hint ?? "Choose another address with --nbd";
-  const message = `volume ${record.volume} cannot be attached at ${record.nbd}: ${fault.message}`;
+  const message = `volume ${record.volume} cannot be attached: ${fault.message}`;
   return new CodedError({ ...fault, message, hint }, { cause: error });
 }

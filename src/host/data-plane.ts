@@ -158,6 +158,7 @@ export class DataPlane implements DataPlaneMethods {
       const owner = this.#attachments.owner(record.objectId);
       if (owner !== undefined) {
         await owner.resize(sizeBytes);
+        this.#attachments.resized(record.objectId);
       } else {
         const { directory, identity } = this.#world;
         await this.#plane.growComponents(record, sizeBytes);
@@ -296,13 +297,16 @@ function localDevices(devices: DeviceSet): LocalDevices {
 function attachRequest(argument: unknown): VolumeAttachRequest {
   const said: Partial<Record<keyof VolumeAttachRequest, unknown>> =
     typeof argument === "object" && argument !== null ? argument : {};
-  const { name, nbd, readOnly } = said;
+  const { name, nbd, readOnly, vhostUser, vhostQueues, vhostOwner } = said;
   if (typeof name !== "string")
     throw new CodedError({ code: "request-invalid", message: "an attachment has no volume" });
   return {
     name,
     ...(typeof nbd === "string" ? { nbd } : {}),
     ...(readOnly === true ? { readOnly } : {}),
+    ...(typeof vhostUser === "string" ? { vhostUser } : {}),
+    ...(typeof vhostQueues === "number" ? { vhostQueues } : {}),
+    ...(typeof vhostOwner === "string" ? { vhostOwner } : {}),
   };
 }
 

@@ -7,6 +7,7 @@ import { parentPort, workerData } from "node:worker_threads";
 import { assert } from "../base/index.ts";
 import {
   LmdbMetadataStore,
+  MemfdSharedMemory,
   NativeDigests,
   NodeClock,
   StreamNetwork,
@@ -34,6 +35,7 @@ function main(): void {
     clock: new NodeClock(),
     log,
     network: new StreamNetwork(),
+    shared: new MemfdSharedMemory(log),
     digests,
     directory,
     identity: workerData as PlaneIdentity, // Made by DataPlaneThread in the same process.

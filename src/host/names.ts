@@ -9,6 +9,10 @@ import type { NetworkAddress } from "../ports/index.ts";
 export const NAME_LENGTH_MAX = 1024;
 /** The path of a unix socket must fit into `sockaddr_un` with its final zero. */
 export const SOCKET_PATH_BYTES_MAX = 107;
+/** Queues that a volume offers to a virtual machine. */
+export const VHOST_QUEUES_MAX = 64;
+/** `UID:GID`. */
+export const OWNER_PATTERN: RegExp = /^(\d{1,9}):(\d{1,9})$/;
 /** Longer addresses are no addresses. */
 export const ADDRESS_LENGTH_MAX = 1024;
 
@@ -30,6 +34,20 @@ export function nbdAddressInvalid(text: string): string | undefined {
     if (error instanceof CodedError) return error.message;
     throw error;
   }
+}
+
+/** Why a path is refused that a socket is to be made at. */
+export function socketPathInvalid(text: string): string | undefined {
+  if (!isAbsolute(text)) return `"${printable(text)}" is no absolute path of a socket`;
+  const lengthBytes = Buffer.byteLength(text);
+  if (lengthBytes <= SOCKET_PATH_BYTES_MAX) return undefined;
+  return `the socket path has ${lengthBytes} bytes, the most is ${SOCKET_PATH_BYTES_MAX}`;
+}
+
+/** Why the owner of a socket is refused. */
+export function ownerInvalid(text: string): string | undefined {
+  if (OWNER_PATTERN.test(text)) return undefined;
+  return `"${printable(text)}" is no owner: give UID:GID as numbers`;
 }
 
 export function parseAddress(text: string): NetworkAddress {

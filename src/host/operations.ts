@@ -245,6 +245,10 @@ export const operations: OperationTable = {
       { line: "drystone volume attach web1", why: "on a socket in the host's state directory" },
       { line: "drystone volume attach web1 --nbd /run/web1.sock", why: "on a unix socket" },
       { line: "drystone volume attach web1 --nbd 127.0.0.1:10809", why: "over TCP" },
+      {
+        line: "drystone volume attach web1 --vhost-user /run/web1.vhost",
+        why: "to QEMU over shared memory, too; prints QEMU's arguments",
+      },
     ],
     positionals: ["name"],
     options: [
@@ -254,6 +258,27 @@ export const operations: OperationTable = {
         kind: "address",
         argument: "SOCKET-OR-ADDRESS",
         summary: "A unix socket's path, or ADDRESS:PORT",
+      },
+      {
+        name: "vhost-user",
+        field: "vhostUser",
+        kind: "path",
+        argument: "SOCKET",
+        summary: "A socket for a virtual machine that uses the volume over shared memory",
+      },
+      {
+        name: "vhost-queues",
+        field: "vhostQueues",
+        kind: "count",
+        argument: "N",
+        summary: "Queues of that socket (default 4)",
+      },
+      {
+        name: "vhost-owner",
+        field: "vhostOwner",
+        kind: "text",
+        argument: "UID:GID",
+        summary: "Whom that socket belongs to",
       },
       { name: "read-only", field: "readOnly", kind: "flag", summary: "Refuse writes" },
       {

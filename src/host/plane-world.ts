@@ -7,6 +7,7 @@ import type {
   Log,
   MetadataStore,
   Network,
+  SharedMemory,
 } from "../ports/index.ts";
 import type { NewEvent } from "./event-ring.ts";
 
@@ -14,6 +15,7 @@ export interface PlaneWorld {
   readonly clock: Clock;
   readonly log: Log;
   readonly network: Network;
+  readonly shared: SharedMemory;
   readonly digests: Digests;
   readonly directory: Directory;
   readonly identity: PlaneIdentity;

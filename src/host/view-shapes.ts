@@ -1,6 +1,13 @@
 /** The shapes of `views.ts`. The compiler holds each against its interface. */
 import { VOLUME_SIZE_BYTES_MAX, formatSize } from "../base/index.ts";
-import { ADDRESS_LENGTH_MAX, NAME_LENGTH_MAX, nbdAddressInvalid } from "./names.ts";
+import {
+  ADDRESS_LENGTH_MAX,
+  NAME_LENGTH_MAX,
+  nbdAddressInvalid,
+  ownerInvalid,
+  socketPathInvalid,
+  VHOST_QUEUES_MAX,
+} from "./names.ts";
 import type {
   BooleanShape,
   ChoiceShape,
@@ -145,6 +152,26 @@ export const volumeAttachShape: ObjectShape<views.VolumeAttachRequest> = {
         "A unix socket's path or ADDRESS:PORT; without it a socket in the host's state directory",
       example: "/run/drystone/web1.sock",
     }),
+    vhostUser: may({
+      kind: "text",
+      lengthMax: ADDRESS_LENGTH_MAX,
+      invalid: socketPathInvalid,
+      description: "A socket's path for a virtual machine that uses the volume over vhost-user",
+      example: "/run/drystone/web1.vhost",
+    }),
+    vhostQueues: may({
+      kind: "integer",
+      min: 1,
+      max: VHOST_QUEUES_MAX,
+      description: "Queues over vhost-user, one per virtual CPU at most (default 4)",
+    }),
+    vhostOwner: may({
+      kind: "text",
+      lengthMax: 32,
+      invalid: ownerInvalid,
+      description: "UID:GID of the vhost-user socket (default: the host's own)",
+      example: "107:107",
+    }),
     readOnly: may(flag("Refuse writes")),
     host: may(volumeName("The host that offers it (default: the one asked)")),
   },
@@ -223,6 +250,16 @@ export const attachmentViewShape: ObjectShape<views.AttachmentView> = {
     address: must(text("Socket path or ADDRESS:PORT")),
     uri: must(text("For clients that take a URI")),
     readOnly: must(flag("Writes are refused")),
+    vhostUser: may({
+      kind: "object",
+      description: "The socket for a virtual machine",
+      fields: {
+        socket: must(text("Its path")),
+        queues: must(count("Queues")),
+        connected: must(flag("A machine is connected")),
+        qemu: must(text("Arguments of QEMU for a machine with this disk")),
+      },
+    }),
     state: must(choice("Whether it is being offered", ["online", "failed"])),
     reason: may(text("Why it is not")),
   },

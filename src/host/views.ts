@@ -73,6 +73,15 @@ export interface DeviceView {
   readonly componentCount: number;
 }
 
+/** A unix socket for one virtual machine. */
+export interface VhostUserView {
+  readonly socket: string;
+  readonly queues: number;
+  readonly connected: boolean;
+  /** Arguments of QEMU for a machine with this disk. */
+  readonly qemu: string;
+}
+
 export interface AttachmentView {
   readonly volume: string;
   readonly host: string;
@@ -81,6 +90,7 @@ export interface AttachmentView {
   readonly address: string;
   readonly uri: string;
   readonly readOnly: boolean;
+  readonly vhostUser?: VhostUserView;
   /** "failed" when the host could not offer the address again after a restart. */
   readonly state: "online" | "failed";
   readonly reason?: string;
@@ -228,6 +238,11 @@ export interface VolumeResizeRequest {
 export interface VolumeAttachRequest {
   readonly name: string;
   readonly nbd?: string;
+  /** The path of a socket for a virtual machine, beside the NBD address. */
+  readonly vhostUser?: string;
+  readonly vhostQueues?: number;
+  /** `UID:GID` of that socket. */
+  readonly vhostOwner?: string;
   readonly readOnly?: boolean;
   readonly host?: string;
 }

@@ -5,13 +5,11 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { TestGuest } from "./guest.ts";
-import type { GuestOptions } from "./guest.ts";
+import type { Drive } from "./guest.ts";
 import { startServer } from "./harness.ts";
 
 const VOLUME_BYTES = 4 * 2 ** 30;
 const TEST_MS_MAX = 280_000;
-
-type Drive = Omit<GuestOptions, "job">;
 
 /**
  * Boots the counter, kills the guest once it printed `value`, and returns the last line it printed.

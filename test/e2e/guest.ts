@@ -1,23 +1,29 @@
 /**
- * Drives the test guest (scripts/guest.ts): boots it from an NBD drive under QEMU's software
- * emulation, reads its serial console, and kills it the way a power failure would. It ends only its
- * own process.
+ * Drives the test guest (scripts/guest.ts): boots it with a drive over NBD or vhost-user under
+ * QEMU's software emulation, reads its serial console, and kills it the way a power failure would.
+ * It ends only its own process.
  */
 import { fileURLToPath } from "node:url";
 import { Program, runTool } from "./process.ts";
 
 export type GuestJob = "counter" | "check" | "none";
 
-export interface GuestOptions {
-  /** The drive's NBD address: a unix socket and the name of the export. */
+/** The drive's NBD address: a unix socket and the name of the export. */
+export interface NbdDrive {
   readonly socket: string;
   readonly exportName: string;
-  readonly job: GuestJob;
   /**
    * How long QEMU tries to reconnect to a server that went away before it fails the guest's I/O.
    */
   readonly reconnectSeconds?: number;
 }
+
+export interface VhostDrive {
+  readonly vhostSocket: string;
+}
+
+export type Drive = NbdDrive | VhostDrive;
+export type GuestOptions = Drive & { readonly job: GuestJob };
 
 export interface CheckResult {
   readonly counter: number;
@@ -61,8 +67,7 @@ export class TestGuest {
       ["-nodefaults", "-no-reboot", "-display", "none", "-serial", "stdio"],
       ["-kernel", kernel, "-initrd", initramfs],
       ["-append", `console=ttyS0 quiet panic=-1 drystone.job=${options.job}`],
-      ["-blockdev", JSON.stringify(blockDevice(options))],
-      ["-device", "virtio-blk-pci,drive=vda"],
+      "vhostSocket" in options ? vhostArguments(options) : nbdArguments(options),
     ];
     const program = new Program("guest", "qemu-system-x86_64", args.flat());
     return new TestGuest(program);
@@ -97,7 +102,7 @@ export class TestGuest {
   }
 
   /** Boots the job `check` and returns what it found, once the guest has powered off. */
-  static async check(drive: Omit<GuestOptions, "job">): Promise<CheckResult> {
+  static async check(drive: Drive): Promise<CheckResult> {
     const guest = await TestGuest.start({ ...drive, job: "check" });
     try {
       await guest.waitForLine(/^DONE$/);
@@ -115,7 +120,22 @@ export class TestGuest {
   }
 }
 
-function blockDevice(options: GuestOptions): object {
+/** As `volume attach` prints it, for a smaller machine. */
+function vhostArguments({ vhostSocket }: VhostDrive): string[] {
+  return [
+    ...["-object", `memory-backend-memfd,id=mem,size=${MEMORY_MIB}M,share=on`],
+    ...["-machine", "memory-backend=mem"],
+    ...["-chardev", `socket,id=vhost,path=${vhostSocket},reconnect=1`],
+    ...["-device", "vhost-user-blk-pci,chardev=vhost,num-queues=1"],
+  ];
+}
+
+function nbdArguments(drive: NbdDrive): string[] {
+  const device = JSON.stringify(blockDevice(drive));
+  return ["-blockdev", device, "-device", "virtio-blk-pci,drive=vda"];
+}
+
+function blockDevice(options: NbdDrive): object {
   return {
     driver: "raw",
     "node-name": "vda",

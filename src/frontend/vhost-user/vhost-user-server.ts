@@ -41,7 +41,6 @@ export interface VhostUserStatus {
 }
 
 const QUEUES_DEFAULT = 4;
-export const VHOST_QUEUES_MAX = 64;
 
 export class VhostUserServer {
   readonly path: string;
