@@ -3,7 +3,7 @@
  * body whose layout follows from the request, and file descriptors beside the first byte. Integers
  * have the byte order of the machine, and Drystone runs on little-endian ones.
  */
-import { layout, u16, u32, u64, zeroes } from "./layout.ts";
+import { layout, u16, u32, u64, u8, zeroes } from "./layout.ts";
 import type { Layout } from "./layout.ts";
 
 export const VhostHeaderLayout: Layout<"request" | "flags" | "bodyBytes"> = layout(
@@ -140,3 +140,26 @@ export const VhostInflightLayout: Layout<
   queueSize: u16("descriptors per queue"),
   padding: zeroes(4),
 });
+
+/** In the memory for requests under way: once per queue, followed by an entry per descriptor. */
+export const InflightHeaderLayout: Layout<
+  "features" | "version" | "entryCount" | "lastHead" | "usedIndex"
+> = layout("vhost-user-inflight-header", "Requests of a queue under way", 16, {
+  features: u64("0"),
+  version: u16("1; 0 while nobody has used it"),
+  entryCount: u16("descriptors of the queue"),
+  lastHead: u16("answered last: the begin of a list"),
+  usedIndex: u16("index of the used ring after the last batch of answers"),
+});
+
+export const InflightEntryLayout: Layout<"underWay" | "padding" | "next" | "counter"> = layout(
+  "vhost-user-inflight-entry",
+  "State of a descriptor",
+  16,
+  {
+    underWay: u8("1 if it is the head of a request that the device has"),
+    padding: zeroes(5),
+    next: u16("answered before it"),
+    counter: u64("order in which requests were taken"),
+  },
+);

@@ -38,3 +38,23 @@ test(
     await assertWhole(drive, guest.lastCounter);
   },
 );
+
+test(
+  "a running guest counts on when its host is killed and comes back",
+  { timeout: TEST_MS_MAX },
+  async (t) => {
+    const host = await startHost(t);
+    const drive = await attach(host, "guest");
+    const guest = await TestGuest.start({ ...drive, job: "counter" });
+    t.after(() => guest.kill());
+    await guest.waitForCounter(10);
+    for (let round = 0; round < 3; round++) {
+      const before = await guest.waitForCounter(guest.lastCounter + 10);
+      await host.kill();
+      await host.start();
+      await guest.waitForCounter(before + 10);
+    }
+    await guest.kill();
+    await assertWhole(drive, guest.lastCounter);
+  },
+);

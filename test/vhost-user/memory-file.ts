@@ -27,7 +27,7 @@ export class MemoryFile implements SharedFile {
       sizeBytes: this.sizeBytes,
       map: (offset, lengthBytes) => {
         assert(isOpen, "a closed file is not mapped");
-        return this.map(offset, lengthBytes);
+        return this.#map(offset, lengthBytes);
       },
       close: () => {
         assert(isOpen, "a file is closed once");
@@ -39,6 +39,15 @@ export class MemoryFile implements SharedFile {
 
   map(offset: number, lengthBytes: number): SharedMapping {
     assert(!this.isClosed, "a closed file is not mapped");
+    return this.#map(offset, lengthBytes);
+  }
+
+  close(): void {
+    assert(!this.isClosed, "a file is closed once");
+    this.isClosed = true;
+  }
+
+  #map(offset: number, lengthBytes: number): SharedMapping {
     assert(offset >= 0 && lengthBytes > 0 && offset + lengthBytes <= this.sizeBytes);
     assert(offset % PAGE_BYTES === 0, "mappings begin at a page");
     this.mappedCount++;
@@ -55,11 +64,6 @@ export class MemoryFile implements SharedFile {
         this.mappedCount--;
       },
     };
-  }
-
-  close(): void {
-    assert(!this.isClosed, "a file is closed once");
-    this.isClosed = true;
   }
 }
 

@@ -1,4 +1,11 @@
 /** A back end and a front end in one process, over memory alone. */
+import type {
+  DescriptorListener,
+  DescriptorStream,
+  RemoteEvent,
+  SharedFile,
+  SharedMemory,
+} from "../../src/ports/index.ts";
 import { SectionCache } from "../../src/frontend/shared-memory/section-cache.ts";
 import { BlockDevice } from "../../src/frontend/vhost-user/block-device.ts";
 import { VhostSession } from "../../src/frontend/vhost-user/vhost-session.ts";
@@ -16,30 +23,60 @@ export const USER_ADDRESS = 0x7f00_0000_0000;
 const ENTRIES = 16;
 /** VERSION_1, PROTOCOL_FEATURES, INDIRECT_DESC and the disk's own. */
 const QUEUE_FEATURES = (1n << 32n) | (1n << 30n) | (1n << 28n);
-/** MQ, REPLY_ACK, BACKEND_REQ, CONFIG, CONFIGURE_MEM_SLOTS. */
-const PROTOCOL_FEATURES = (1n << 0n) | (1n << 3n) | (1n << 5n) | (1n << 9n) | (1n << 15n);
+/** MQ, REPLY_ACK, BACKEND_REQ, CONFIG, INFLIGHT_SHMFD, CONFIGURE_MEM_SLOTS. */
+const PROTOCOL_FEATURES =
+  (1n << 0n) | (1n << 3n) | (1n << 5n) | (1n << 9n) | (1n << 12n) | (1n << 15n);
+
+/** The part of the port that a back end uses. */
+class LocalMemory implements SharedMemory {
+  readonly files: MemoryFile[] = [];
+
+  createFile(_name: string, sizeBytes: number): SharedFile {
+    const file = new MemoryFile(sizeBytes);
+    this.files.push(file);
+    return file;
+  }
+
+  createEvent(): RemoteEvent {
+    return new MemoryEvent();
+  }
+
+  listen(): Promise<DescriptorListener> {
+    throw new Error("nothing listens here");
+  }
+
+  connect(): Promise<DescriptorStream> {
+    throw new Error("nothing connects here");
+  }
+}
 
 export class SessionWorld {
+  readonly shared: LocalMemory = new LocalMemory();
   readonly volume: MemoryVolume;
   readonly session: VhostSession;
   readonly stream: MemoryStream;
   readonly front: FrontEnd;
-  readonly file: MemoryFile = new MemoryFile(64 * PAGE_BYTES);
+  readonly file: MemoryFile;
   readonly kick: MemoryEvent = new MemoryEvent();
   readonly call: MemoryEvent = new MemoryEvent();
   driver: ModelDriver;
+  mayRun = true;
   memories = 0;
   hasEnded = false;
   isDrained = false;
   reason: string | undefined;
 
-  constructor(volume: Partial<MemoryVolumeOptions> = {}) {
+  /** `guest`: whose machine this back end serves from now on, if not a new one. */
+  constructor(volume: Partial<MemoryVolumeOptions> = {}, guest?: SessionWorld) {
+    this.file = guest?.file ?? new MemoryFile(64 * PAGE_BYTES);
     this.volume = new MemoryVolume({ sizeBytes: 1 << 20, completions: "after-submit", ...volume });
     const [ours, theirs] = MemoryStream.pair();
     this.stream = ours;
     this.session = new VhostSession(ours, {
       device: new BlockDevice(this.volume, { queueCount: 2, serial: "v1" }),
       sections: new SectionCache({ sectionBytes: 4 * PAGE_BYTES, sectionsMax: 64 }),
+      shared: this.shared,
+      mayRun: () => this.mayRun,
       takeMemory: () => {
         this.memories++;
         return new ReadMemory(this.volume.allocate(READ_MEMORY_BYTES));
@@ -55,7 +92,7 @@ export class SessionWorld {
     });
     this.session.start();
     this.front = new FrontEnd(theirs, () => this.settle());
-    this.driver = this.makeDriver();
+    this.driver = guest?.driver ?? this.makeDriver();
   }
 
   makeDriver(): ModelDriver {

@@ -17,6 +17,7 @@ import {
 import { CHAIN_SEGMENTS_MAX } from "./chain.ts";
 import type { Chain } from "./chain.ts";
 import type { GuestMemory, MappedPiece } from "./guest-memory.ts";
+import type { InflightRegion } from "./inflight-region.ts";
 import { demand, wireU64 } from "./violation.ts";
 
 export const QUEUE_ENTRIES_MAX = 1024;
@@ -39,6 +40,8 @@ export interface QueueOptions {
   readonly base: number;
   readonly eventIndex: boolean;
   readonly indirect: boolean;
+  /** Where requests under way are noted for whoever comes after us. */
+  readonly inflight?: InflightRegion;
 }
 
 export class SplitQueue {
@@ -57,6 +60,11 @@ export class SplitQueue {
   /** Heads that were taken and not given back. */
   readonly #isTaken: Uint8Array;
   readonly #table: Uint8Array = new Uint8Array(CHAIN_SEGMENTS_MAX * DESCRIPTOR_BYTES);
+  readonly #inflight: InflightRegion | undefined;
+  /** Heads that an earlier server of the queue has taken, to be taken again first. */
+  readonly #resumed: number[] = [];
+  /** Told after the used ring was written to, while it is set. */
+  onUsedWritten: (() => void) | undefined = undefined;
   #base: number;
   #used: number;
   /** The used index that the driver was told last. */
@@ -79,6 +87,12 @@ export class SplitQueue {
     this.#base = base;
     this.#used = Atomics.load(this.#usedHalves, 1);
     this.#published = this.#used;
+    this.#inflight = options.inflight;
+    const resumed = this.#inflight?.settle(this.#used);
+    if (resumed === undefined) return;
+    this.#resumed.push(...resumed);
+    // Whatever was taken is answered or under way.
+    this.#base = (this.#used + resumed.length) & 0xffff;
   }
 
   /** The guest's memory was described anew: the rings are the same, elsewhere. */
@@ -105,23 +119,28 @@ export class SplitQueue {
 
   /** Whether there is a chain to take. */
   get hasMore(): boolean {
-    return Atomics.load(this.#available, 1) !== this.#base;
+    return this.#resumed.length > 0 || Atomics.load(this.#available, 1) !== this.#base;
   }
 
   /** Fills the chain, or returns false if none is available. */
   take(chain: Chain): boolean {
+    const resumed = this.#resumed.shift();
+    if (resumed !== undefined) {
+      this.#takeHead(resumed, chain);
+      return true;
+    }
     const waiting = (Atomics.load(this.#available, 1) - this.#base) & 0xffff;
     if (waiting === 0) return false;
     demand(waiting <= this.entryCount, "more entries are available than the queue has");
     const head = this.#available[2 + (this.#base & this.#mask)]!;
     demand(head < this.entryCount, "a chain begins outside of its queue");
-    this.takeHead(head, chain);
+    this.#takeHead(head, chain);
+    this.#inflight?.taken(head);
     this.#base = (this.#base + 1) & 0xffff;
     return true;
   }
 
-  /** As `take`, of a head whose entry was consumed before. */
-  takeHead(head: number, chain: Chain): void {
+  #takeHead(head: number, chain: Chain): void {
     demand(this.#isTaken[head] === 0, "a chain is made available while the device has it");
     chain.reset(head);
     this.#walk(head, chain);
@@ -131,6 +150,7 @@ export class SplitQueue {
   /** Puts the chain into the used ring; the driver sees it after `publish`. */
   give(head: number, writtenBytes: number): void {
     this.#isTaken[head] = 0;
+    this.#inflight?.given(head);
     const word = 1 + 2 * (this.#used & this.#mask);
     this.#usedWords[word] = head;
     this.#usedWords[word + 1] = writtenBytes;
@@ -144,6 +164,8 @@ export class SplitQueue {
     // Sequentially consistent: what the driver wants is read after it could see this.
     Atomics.store(this.#usedHalves, 1, this.#used);
     this.#published = this.#used;
+    this.#inflight?.published(this.#used);
+    this.onUsedWritten?.();
     if (!this.#eventIndex) return (Atomics.load(this.#available, 0) & VIRTQ_NO_NOTIFICATION) === 0;
     const event = Atomics.load(this.#available, 2 + this.entryCount);
     return ((this.#used - event - 1) & 0xffff) < ((this.#used - previous) & 0xffff);
@@ -151,13 +173,16 @@ export class SplitQueue {
 
   /** The driver need not kick while the device looks by itself. */
   refuseKicks(): void {
-    if (!this.#eventIndex) Atomics.store(this.#usedHalves, 0, VIRTQ_NO_NOTIFICATION);
+    if (this.#eventIndex) return;
+    Atomics.store(this.#usedHalves, 0, VIRTQ_NO_NOTIFICATION);
+    this.onUsedWritten?.();
   }
 
   /** The driver kicks for the next chain. True if one came before it could know. */
   askForKicks(): boolean {
     if (this.#eventIndex) Atomics.store(this.#usedHalves, 2 + 4 * this.entryCount, this.#base);
     else Atomics.store(this.#usedHalves, 0, 0);
+    this.onUsedWritten?.();
     return this.hasMore;
   }
 
@@ -225,6 +250,11 @@ export class SplitQueue {
   }
 }
 
+/** Flags, index, elements and the field of event indexes. */
+export function usedRingBytes(entryCount: number): number {
+  return 6 + USED_ELEMENT_BYTES * entryCount;
+}
+
 function mapRings(
   memory: GuestMemory,
   addresses: QueueAddresses,
@@ -241,7 +271,7 @@ function mapRings(
     return {
       descriptors: map(addresses.descriptors, entryCount * DESCRIPTOR_BYTES, 16),
       available: map(addresses.available, 6 + 2 * entryCount, 2),
-      used: map(addresses.used, 6 + USED_ELEMENT_BYTES * entryCount, 4),
+      used: map(addresses.used, usedRingBytes(entryCount), 4),
     };
   } catch (error) {
     for (const { mapping } of mapped) mapping.release();

@@ -5,13 +5,22 @@
 import type { RemoteEvent } from "../../ports/index.ts";
 import { BlockQueue } from "./block-queue.ts";
 import type { QueueWorld } from "./block-queue.ts";
-import { SplitQueue } from "./split-queue.ts";
+import type { DirtyLog } from "./dirty-log.ts";
+import type { GuestMemory } from "./guest-memory.ts";
+import type { InflightRegion } from "./inflight-region.ts";
+import { SplitQueue, usedRingBytes } from "./split-queue.ts";
 import type { QueueAddresses } from "./split-queue.ts";
 import { demand } from "./violation.ts";
 
-export interface RingFeatures {
+export interface RingOptions {
   readonly eventIndex: boolean;
   readonly indirect: boolean;
+  readonly inflight?: InflightRegion;
+}
+
+export interface RingPlace extends QueueAddresses {
+  /** Guest address by which writes to the used ring are logged; undefined: they are not. */
+  readonly logAddress: number | undefined;
 }
 
 export class VhostRing {
@@ -19,11 +28,13 @@ export class VhostRing {
   readonly #makeWorld: (kick: RemoteEvent) => QueueWorld;
   #size = 0;
   #base = 0;
-  #addresses: QueueAddresses | undefined;
+  #place: RingPlace | undefined;
   #kick: RemoteEvent | undefined;
   #call: RemoteEvent | undefined;
   #error: RemoteEvent | undefined;
   #isEnabled = false;
+  #log: DirtyLog | undefined;
+  #split: SplitQueue | undefined;
   #queue: BlockQueue | undefined;
 
   constructor(index: number, makeWorld: (kick: RemoteEvent) => QueueWorld) {
@@ -40,6 +51,10 @@ export class VhostRing {
     return this.#queue?.requests ?? 0;
   }
 
+  get size(): number {
+    return this.#size;
+  }
+
   set size(size: number) {
     this.#demandStopped("size");
     this.#size = size;
@@ -50,15 +65,22 @@ export class VhostRing {
     this.#base = base;
   }
 
-  /** A running ring may be told its addresses again: QEMU does so when it begins to log. */
-  set addresses(addresses: QueueAddresses) {
-    const current = this.#addresses;
+  /** A running ring may be told its place again: QEMU does so when it begins to log. */
+  set place(place: RingPlace) {
+    const current = this.#place;
     const isSame =
-      current?.descriptors === addresses.descriptors &&
-      current.available === addresses.available &&
-      current.used === addresses.used;
+      current?.descriptors === place.descriptors &&
+      current.available === place.available &&
+      current.used === place.used;
     if (!isSame) this.#demandStopped("place");
-    this.#addresses = addresses;
+    this.#place = place;
+  }
+
+  set kick(kick: RemoteEvent) {
+    // What is refused is closed with the ring.
+    this.#forgetKick();
+    this.#kick = kick;
+    this.#demandStopped("kick");
   }
 
   set call(call: RemoteEvent | undefined) {
@@ -72,20 +94,34 @@ export class VhostRing {
     this.#error = error;
   }
 
-  /** Starts the ring, or goes on with another kick. */
-  start(kick: RemoteEvent, features: RingFeatures, guest: QueueWorld["guest"]): void {
-    // Whatever is refused below, the ring closes it.
-    this.#forgetKick();
-    this.#kick = kick;
-    this.#demandStopped("kick");
+  /** Where writes to the used ring are told, if the front end wants that of this ring. */
+  set log(log: DirtyLog | undefined) {
+    this.#log = log;
+    const split = this.#split;
+    if (split === undefined) return;
+    const address = this.#place?.logAddress;
+    const usedBytes = usedRingBytes(this.#size);
+    split.onUsedWritten = undefined;
+    if (log === undefined || address === undefined) return;
+    demand(log.covers(address, usedBytes), `ring ${this.#index} lies beyond the dirty log`);
+    split.onUsedWritten = () => log.mark(address, usedBytes);
+  }
+
+  /** Starts the ring: it has got its kick. */
+  start(guest: GuestMemory, options: RingOptions): void {
+    const kick = this.#kick;
+    demand(kick !== undefined, `ring ${this.#index} has no kick`);
     demand(this.#size > 0, `ring ${this.#index} has no size`);
-    demand(this.#addresses !== undefined, `ring ${this.#index} has no place`);
-    const options = { entryCount: this.#size, base: this.#base, ...features };
-    const queue = new BlockQueue(
-      new SplitQueue(guest, this.#addresses, options),
-      this.#makeWorld(kick),
-    );
+    demand(this.#place !== undefined, `ring ${this.#index} has no place`);
+    const split = new SplitQueue(guest, this.#place, {
+      entryCount: this.#size,
+      base: this.#base,
+      ...options,
+    });
+    const queue = new BlockQueue(split, this.#makeWorld(kick));
+    this.#split = split;
     this.#queue = queue;
+    this.log = this.#log;
     queue.call = this.#call;
     kick.watch(() => queue.process());
     queue.enable(this.#isEnabled);
@@ -110,8 +146,7 @@ export class VhostRing {
     }
     queue.stop((base) => {
       this.#base = base;
-      this.#queue = undefined;
-      this.#forgetKick();
+      this.#forgetQueue();
       queue.close(() => undefined);
       done(base);
     });
@@ -126,8 +161,7 @@ export class VhostRing {
   /** Touches the guest's memory no more. `done` comes when the volume has answered. */
   close(done: () => void): void {
     const queue = this.#queue;
-    this.#queue = undefined;
-    this.#forgetKick();
+    this.#forgetQueue();
     this.call = undefined;
     this.error = undefined;
     if (queue === undefined) done();
@@ -137,6 +171,12 @@ export class VhostRing {
   /** The driver broke a rule. */
   signalError(): void {
     this.#error?.signal();
+  }
+
+  #forgetQueue(): void {
+    this.#queue = undefined;
+    this.#split = undefined;
+    this.#forgetKick();
   }
 
   #forgetKick(): void {

@@ -175,6 +175,131 @@ test("shutting down answers what is under way first", async () => {
   assertAllGivenBack(world);
 });
 
+/** Where the memory for requests lies, as a front end keeps it for the next back end. */
+async function askInflight({ front }: SessionWorld): Promise<Uint8Array> {
+  const place = Buffer.concat([u64s(0, 0), Uint8Array.of(2, 0, 16, 0, 0, 0, 0, 0)]);
+  const answer = await front.ask(Ask.getInflight, place);
+  assert.equal(answer.body.byteLength, 24);
+  assert.equal(answer.body.getUint16(16, true), 2);
+  assert.equal(answer.body.getUint16(18, true), 16);
+  const [descriptor] = answer.descriptors;
+  assert.ok(descriptor !== undefined);
+  descriptor.close();
+  return new Uint8Array(answer.body.buffer);
+}
+
+test("requests under way are carried out by whoever serves the ring next", async () => {
+  const first = new SessionWorld({ completions: "by-test", record: true });
+  await first.negotiate();
+  first.tellMemory();
+  const place = await askInflight(first);
+  const file = first.shared.files[0]!;
+  first.front.tell(Ask.setInflight, place, [file]);
+  await first.startRing();
+  await first.readSector();
+  await first.readSector();
+  first.front.stream.close();
+  await first.settle();
+  assert.ok(first.hasEnded);
+  assert.equal(first.driver.collect().length, 0);
+
+  const second = new SessionWorld({}, first);
+  await second.negotiate();
+  second.tellMemory();
+  second.front.tell(Ask.setInflight, place, [file]);
+  await second.startRing();
+  assert.equal(second.driver.collect().length, 2);
+  assert.equal(await second.readSector(), 0);
+  const stopped = await second.front.ask(Ask.getRingBase, u32s(0, 0));
+  assert.equal(stopped.body.getUint32(4, true), 3);
+});
+
+test("what was answered is not carried out again, however long ago", async () => {
+  const first = new SessionWorld();
+  await first.negotiate();
+  first.tellMemory();
+  const place = await askInflight(first);
+  const file = first.shared.files[0]!;
+  first.front.tell(Ask.setInflight, place, [file]);
+  await first.startRing();
+  for (let i = 0; i < 40; i++) assert.equal(await first.readSector(), 0);
+  first.front.stream.close();
+  await first.settle();
+
+  const second = new SessionWorld({ record: true }, first);
+  await second.negotiate();
+  second.tellMemory();
+  second.front.tell(Ask.setInflight, place, [file]);
+  await second.startRing();
+  assert.deepEqual(second.volume.calls, []);
+  assert.equal(await second.readSector(), 0);
+});
+
+test("memory for requests under way must fit its rings", async () => {
+  const cases: readonly (readonly [RegExp, Uint8Array])[] = [
+    [/requests of 3 queues/, Buffer.concat([u64s(0, 0), Uint8Array.of(3, 0, 16, 0, 0, 0, 0, 0)])],
+    [/of queues with 0/, Buffer.concat([u64s(0, 0), Uint8Array.of(2, 0, 0, 0, 0, 0, 0, 0)])],
+    [/in 16 bytes/, u64s(0, 0)],
+  ];
+  for (const [expected, place] of cases) {
+    const world = new SessionWorld();
+    await world.negotiate();
+    world.front.tell(Ask.getInflight, place);
+    await world.settle();
+    assert.match(world.reason ?? "", expected);
+  }
+});
+
+test("pages that the device writes are logged while a guest is migrated", async () => {
+  const world = await running();
+  const { front, driver } = world;
+  const firstPage = GUEST_ADDRESS / PAGE;
+  // The log begins at guest address 0, with one bit per page: 0x40000000 is at byte 0x8000.
+  const log = new MemoryFile(16 * PAGE);
+  front.tell(Ask.setLogBase, u64s(log.sizeBytes, 0), [log]);
+  await front.answer(Ask.setLogBase);
+  const dirty = (): number[] =>
+    Array.from({ length: 64 }, (_, i) => i).filter(
+      (i) => ((log.bytes[(firstPage + i) >> 3]! >> ((firstPage + i) & 7)) & 1) === 1,
+    );
+  assert.equal(await world.readSector(), 0);
+  assert.deepEqual(dirty(), [], "nothing is logged before it is asked for");
+  front.tell(Ask.setFeatures, u64s((1n << 32n) | (1n << 30n) | (1n << 28n) | (1n << 26n)));
+  const logged = Buffer.from(world.ringAddresses(driver));
+  logged.writeUInt32LE(1, 4);
+  logged.writeBigUInt64LE(BigInt(GUEST_ADDRESS + driver.usedAt), 32);
+  front.tell(Ask.setRingAddresses, logged);
+  await world.settle();
+  assert.equal(await world.readSector(), 0);
+  const dataPage = Math.ceil(driver.endAt / PAGE);
+  assert.deepEqual(dirty(), [driver.usedAt / PAGE, dataPage, dataPage + 1]);
+  front.tell(Ask.setFeatures, u64s((1n << 32n) | (1n << 30n) | (1n << 28n)));
+  log.bytes.fill(0);
+  await world.settle();
+  assert.equal(await world.readSector(), 0);
+  assert.deepEqual(dirty(), []);
+});
+
+test("a write beyond the dirty log ends the connection", async () => {
+  const world = await running();
+  const log = new MemoryFile(PAGE);
+  world.front.tell(Ask.setLogBase, u64s(PAGE, 0), [log]);
+  world.front.tell(Ask.setFeatures, u64s((1n << 32n) | (1n << 30n) | (1n << 28n) | (1n << 26n)));
+  await world.settle();
+  await world.readSector();
+  assert.match(world.reason ?? "", /beyond the dirty log/);
+});
+
+test("rings of one front end alone run", async () => {
+  const world = new SessionWorld();
+  world.mayRun = false;
+  await world.negotiate();
+  world.tellMemory();
+  await world.startRing();
+  assert.match(world.reason ?? "", /another machine uses the volume/);
+  assertAllGivenBack(world);
+});
+
 const TOO_MANY_REGIONS = Buffer.concat([u32s(9, 0), new Uint8Array(9 * 32)]);
 
 /** Each of these ends the connection, with the reason. */

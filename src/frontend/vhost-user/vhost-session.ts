@@ -1,9 +1,9 @@
 /**
- * A front end's connection: answers its messages, runs its rings. Ends by itself when the front end
- * goes, breaks a rule, or when the volume is not served here any more; requests that are under way
- * then are not answered, so that whoever takes them over carries them out.
+ * A front end's connection: answers its messages. Ends by itself when the front end goes, breaks a
+ * rule, or when the volume is not served here any more; requests that are under way then are not
+ * answered, so that whoever takes them over carries them out.
  */
-import { CodedError, errorText, getU32, setU32 } from "../../base/index.ts";
+import { CodedError, errorText, getU16, getU32, setU16, setU32, setU64 } from "../../base/index.ts";
 import {
   VHOST_FLAG_NEED_REPLY,
   VHOST_FLAG_REPLY,
@@ -13,6 +13,8 @@ import {
   VhostBackendRequest,
   VhostConfigLayout,
   VhostHeaderLayout,
+  VhostInflightLayout,
+  VhostLogLayout,
   VhostMemoryRegionLayout,
   VhostMemorySlotLayout,
   VhostMemoryTableLayout,
@@ -20,22 +22,18 @@ import {
   VhostRequest,
   VhostRingAddressesLayout,
   VhostRingStateLayout,
-  VirtioBit,
 } from "../../format/index.ts";
 import type { DescriptorStream, RemoteEvent, SharedFile } from "../../ports/index.ts";
-import { READ_PIECE_BYTES_MAX } from "../nbd/read-memory.ts";
-import type { ReadMemory } from "../nbd/read-memory.ts";
-import type { SectionCache } from "../shared-memory/section-cache.ts";
 import type { BlockDevice } from "./block-device.ts";
-import type { QueueWorld } from "./block-queue.ts";
 import { FeatureBits } from "./feature-bits.ts";
-import { GuestMemory, MEMORY_REGIONS_MAX } from "./guest-memory.ts";
+import { MEMORY_REGIONS_MAX } from "./guest-memory.ts";
 import type { RegionDescription } from "./guest-memory.ts";
 import { MessageReader } from "./message-reader.ts";
 import type { VhostMessage } from "./message-reader.ts";
-import { VhostRing } from "./vhost-ring.ts";
+import { VhostDisk } from "./vhost-disk.ts";
+import type { DiskWorld, InflightPlace } from "./vhost-disk.ts";
+import type { VhostRing } from "./vhost-ring.ts";
 import { demand, wireU64 } from "./violation.ts";
-import type { VhostViolation } from "./violation.ts";
 
 /** Descriptors in one message limit the regions of a table. */
 const TABLE_REGIONS_MAX = 8;
@@ -44,12 +42,12 @@ const CONFIG_BYTES_MAX = 256;
 const MESSAGES_PER_TURN_MAX = 64;
 const NUMBER_BYTES = 8;
 const REGION_BYTES = VhostMemoryRegionLayout.sizeBytes;
+/** The address of a ring says that writes to its used ring are logged. */
+const RING_IS_LOGGED = 1;
+/** Some front ends leave the last four bytes out. */
+const INFLIGHT_BYTES_MIN = 20;
 
-export interface SessionWorld {
-  readonly device: BlockDevice;
-  readonly sections: SectionCache;
-  readonly takeMemory: () => ReadMemory;
-  readonly giveMemory: (memory: ReadMemory) => void;
+export interface SessionWorld extends DiskWorld {
   /** The connection is closed. `reason` tells why, unless the front end went by itself. */
   readonly ended: (session: VhostSession, reason: string | undefined) => void;
   /** The volume has answered what was under way when the connection ended. */
@@ -67,45 +65,34 @@ interface Rule {
 
 export class VhostSession {
   readonly #world: SessionWorld;
+  readonly #device: BlockDevice;
   readonly #stream: DescriptorStream;
   readonly #reader: MessageReader;
-  readonly #guest: GuestMemory;
-  readonly #staging = new Uint8Array(READ_PIECE_BYTES_MAX);
-  readonly #rings: readonly VhostRing[];
-  readonly #memories: ReadMemory[] = [];
+  readonly #disk: VhostDisk;
   readonly #rules: ReadonlyMap<number, Rule>;
-  readonly #offered: FeatureBits;
   readonly #protocolOffered: FeatureBits = FeatureBits.of([
     VhostProtocolBit.queues,
+    VhostProtocolBit.logSharedMemory,
     VhostProtocolBit.replyAck,
     VhostProtocolBit.backendRequests,
     VhostProtocolBit.config,
+    VhostProtocolBit.inflight,
     VhostProtocolBit.memorySlots,
   ]);
-  #features: FeatureBits = FeatureBits.of([]);
   #protocol: FeatureBits = FeatureBits.of([]);
   #backendChannel: DescriptorStream | undefined;
   #isEnded = false;
-  #ringsOpen = 0;
 
   constructor(stream: DescriptorStream, world: SessionWorld) {
     this.#world = world;
+    this.#device = world.device;
     this.#stream = stream;
     this.#reader = new MessageReader(stream);
-    this.#guest = new GuestMemory(world.sections);
-    this.#offered = FeatureBits.of([
-      ...world.device.featureBits(),
-      VirtioBit.ringIndirect,
-      VirtioBit.ringEventIndex,
-      VirtioBit.protocolFeatures,
-      VirtioBit.version1,
-    ]);
-    this.#rings = Array.from({ length: world.device.queueCount }, (_, index) => {
-      const memory = world.takeMemory();
-      this.#memories.push(memory);
-      return new VhostRing(index, (kick) => this.#queueWorld(kick, memory));
+    this.#disk = new VhostDisk(world, {
+      violated: (error) => this.#guarded(() => fail(error)),
+      volumeGone: (fault) => this.end(`the volume is not served here any more: ${fault}`),
     });
-    this.#rules = this.#makeRules();
+    this.#rules = new Map([...this.#featureRules(), ...this.#memoryRules(), ...this.#ringRules()]);
   }
 
   start(): void {
@@ -113,28 +100,22 @@ export class VhostSession {
   }
 
   get requests(): number {
-    return this.#rings.reduce((count, ring) => count + ring.requests, 0);
+    return this.#disk.requests;
   }
 
   get runningRings(): number {
-    return this.#rings.filter((ring) => ring.isRunning).length;
+    return this.#disk.runningRings;
   }
 
   /** The volume has grown. */
   configChanged(): void {
-    if (this.#backendChannel === undefined) return;
     const message = messageOf(VhostBackendRequest.configChanged, 0, new Uint8Array());
-    this.#backendChannel.send(message, []);
+    this.#backendChannel?.send(message, []);
   }
 
   /** Takes no requests any more, and ends when those under way are answered. */
   shutDown(): void {
-    let waiting = this.#rings.length;
-    for (const ring of this.#rings) {
-      ring.quiesce(() => {
-        if (--waiting === 0) this.end(undefined);
-      });
-    }
+    this.#disk.quiesce(() => this.end(undefined));
   }
 
   end(reason: string | undefined): void {
@@ -143,10 +124,16 @@ export class VhostSession {
     this.#reader.close();
     this.#stream.close();
     this.#backendChannel?.close();
-    this.#ringsOpen = this.#rings.length;
-    for (const ring of this.#rings) ring.close(() => this.#ringClosed());
-    this.#guest.clear();
+    // Told after `ended`, even if nothing is under way.
+    let isDrained = false;
+    let isTold = false;
+    this.#disk.close(() => {
+      isDrained = true;
+      if (isTold) this.#world.drained(this);
+    });
     this.#world.ended(this, reason);
+    isTold = true;
+    if (isDrained) this.#world.drained(this);
   }
 
   // For the stream.
@@ -171,7 +158,7 @@ export class VhostSession {
       work();
     } catch (error) {
       if (!(error instanceof CodedError)) throw error;
-      for (const ring of this.#rings) ring.signalError();
+      this.#disk.signalError();
       this.end(errorText(error));
     }
   }
@@ -212,44 +199,67 @@ export class VhostSession {
     if (!isTaken) this.end("the front end does not take its answers");
   }
 
-  #makeRules(): ReadonlyMap<number, Rule> {
-    const none = 0;
-    const state = VhostRingStateLayout.sizeBytes;
-    const slot = VhostMemorySlotLayout.sizeBytes + REGION_BYTES;
-    const addresses = VhostRingAddressesLayout.sizeBytes;
-    const rule = (
-      request: number,
-      bodyBytes: number | undefined,
-      descriptorsMax: number,
-      handle: Handler,
-    ): [number, Rule] => [request, { bodyBytes, descriptorsMax, handle }];
-    const ignore: Handler = () => undefined;
-    return new Map([
-      rule(VhostRequest.getFeatures, none, 0, (message) =>
-        this.#answer(message, this.#offered.encode()),
+  #featureRules(): [number, Rule][] {
+    return [
+      rule(VhostRequest.getFeatures, 0, 0, (message) =>
+        this.#answer(message, this.#disk.offered.encode()),
       ),
-      rule(VhostRequest.setFeatures, NUMBER_BYTES, 0, ({ body }) => this.#setFeatures(body)),
-      rule(VhostRequest.getProtocolFeatures, none, 0, (message) =>
+      rule(VhostRequest.setFeatures, NUMBER_BYTES, 0, ({ body }) =>
+        this.#disk.chooseFeatures(body),
+      ),
+      rule(VhostRequest.getProtocolFeatures, 0, 0, (message) =>
         this.#answer(message, this.#protocolOffered.encode()),
       ),
       rule(VhostRequest.setProtocolFeatures, NUMBER_BYTES, 0, ({ body }) => {
         this.#protocol = FeatureBits.chosen(body, this.#protocolOffered);
       }),
-      rule(VhostRequest.setOwner, none, 0, ignore),
-      rule(VhostRequest.resetOwner, none, 0, () => this.#enableAll(false)),
-      rule(VhostRequest.getQueueCount, none, 0, (message) =>
-        this.#answer(message, numberBytes(this.#rings.length)),
+      rule(VhostRequest.setOwner, 0, 0, () => undefined),
+      rule(VhostRequest.resetOwner, 0, 0, () => this.#disk.enableAll(false)),
+      rule(VhostRequest.getQueueCount, 0, 0, (message) =>
+        this.#answer(message, numberBytes(this.#disk.ringCount)),
       ),
+      rule(VhostRequest.setBackendChannel, 0, 1, (message) => this.#setBackendChannel(message)),
+      rule(VhostRequest.getConfig, undefined, 0, (message) => this.#getConfig(message)),
+      rule(VhostRequest.setConfig, undefined, 0, ({ body }) => this.#setConfig(body)),
+    ];
+  }
+
+  #memoryRules(): [number, Rule][] {
+    const slot = VhostMemorySlotLayout.sizeBytes + REGION_BYTES;
+    return [
       rule(VhostRequest.setMemoryTable, undefined, TABLE_REGIONS_MAX, (message) =>
         this.#setMemoryTable(message),
       ),
-      rule(VhostRequest.getMemorySlots, none, 0, (message) =>
+      rule(VhostRequest.getMemorySlots, 0, 0, (message) =>
         this.#answer(message, numberBytes(MEMORY_REGIONS_MAX)),
       ),
-      rule(VhostRequest.addMemory, slot, 1, (message) => this.#addMemory(message)),
+      rule(VhostRequest.addMemory, slot, 1, (message) => {
+        const region = regionOf(message.body, VhostMemorySlotLayout.sizeBytes);
+        this.#disk.addMemory(region, fileOf(message));
+      }),
       rule(VhostRequest.removeMemory, slot, 1, ({ body }) =>
-        this.#guest.remove(regionOf(body, VhostMemorySlotLayout.sizeBytes)),
+        this.#disk.guest.remove(regionOf(body, VhostMemorySlotLayout.sizeBytes)),
       ),
+      rule(VhostRequest.setLogBase, VhostLogLayout.sizeBytes, 1, (message) => {
+        const { at } = VhostLogLayout;
+        const fileOffset = wireU64(message.body, at.fileOffset);
+        this.#disk.useLog(fileOf(message), fileOffset, wireU64(message.body, at.sizeBytes));
+        this.#acknowledge(message, 0);
+      }),
+      // We tell nobody that the log has changed: front ends look at it by themselves.
+      rule(VhostRequest.setLogFd, 0, 1, () => undefined),
+      rule(VhostRequest.getInflight, undefined, 0, (message) => this.#getInflight(message)),
+      rule(VhostRequest.setInflight, undefined, 1, (message) => {
+        const place = inflightOf(message.body);
+        this.#disk.useInflight(fileOf(message), place);
+      }),
+    ];
+  }
+
+  #ringRules(): [number, Rule][] {
+    const state = VhostRingStateLayout.sizeBytes;
+    const addresses = VhostRingAddressesLayout.sizeBytes;
+    return [
       rule(VhostRequest.setRingSize, state, 0, ({ body }) => {
         this.#ringOf(body).size = stateValue(body);
       }),
@@ -268,20 +278,7 @@ export class VhostSession {
       rule(VhostRequest.setRingError, NUMBER_BYTES, 1, (message) => {
         this.#ringOfEvent(message).error = eventOf(message);
       }),
-      rule(VhostRequest.setBackendChannel, none, 1, (message) => this.#setBackendChannel(message)),
-      rule(VhostRequest.getConfig, undefined, 0, (message) => this.#getConfig(message)),
-      rule(VhostRequest.setConfig, undefined, 0, ({ body }) => this.#setConfig(body)),
-    ]);
-  }
-
-  #setFeatures(body: Uint8Array): void {
-    this.#features = FeatureBits.chosen(body, this.#offered);
-    // Without the protocol's own features, rings are enabled from the start.
-    if (!this.#features.has(VirtioBit.protocolFeatures)) this.#enableAll(true);
-  }
-
-  #enableAll(isEnabled: boolean): void {
-    for (const ring of this.#rings) ring.enable(isEnabled);
+    ];
   }
 
   #setMemoryTable({ body, descriptors }: VhostMessage): void {
@@ -291,70 +288,65 @@ export class VhostSession {
     demand(count <= TABLE_REGIONS_MAX, `a memory table of ${count} regions`);
     demand(descriptors.length === count, `${descriptors.length} descriptors for ${count} regions`);
     demand(body.length >= headBytes + count * REGION_BYTES, "a memory table is cut off");
-    this.#guest.clear();
-    for (const [i, descriptor] of descriptors.splice(0).entries())
-      this.#addRegion(regionOf(body, headBytes + i * REGION_BYTES), descriptor.asFile());
-    for (const ring of this.#rings) ring.remap();
-  }
-
-  #addMemory({ body, descriptors }: VhostMessage): void {
-    const descriptor = descriptors.pop();
-    demand(descriptor !== undefined, "a memory region without its descriptor");
-    this.#addRegion(regionOf(body, VhostMemorySlotLayout.sizeBytes), descriptor.asFile());
-  }
-
-  #addRegion(region: RegionDescription, file: SharedFile): void {
+    const regions: [RegionDescription, SharedFile][] = [];
     try {
-      this.#guest.add(region, file);
+      for (let i = 0; i < count; i++) {
+        const descriptor = descriptors.shift();
+        demand(descriptor !== undefined, "a memory region without its descriptor");
+        regions.push([regionOf(body, headBytes + i * REGION_BYTES), descriptor.asFile()]);
+      }
     } catch (error) {
-      file.close();
+      for (const [, file] of regions) file.close();
       throw error;
     }
+    this.#disk.describeMemory(regions);
   }
 
-  #ringAt(index: number): VhostRing {
-    const ring = this.#rings[index];
-    demand(ring !== undefined, `ring ${index}, which there is not`);
-    return ring;
+  #getInflight(message: VhostMessage): void {
+    const { queueCount, queueSize } = inflightOf(message.body);
+    const { file, sizeBytes } = this.#disk.makeInflight(queueCount, queueSize);
+    const { at } = VhostInflightLayout;
+    const body = new Uint8Array(message.body.length);
+    setU64(body, at.sizeBytes, sizeBytes);
+    setU64(body, at.fileOffset, 0);
+    setU16(body, at.queueCount, queueCount);
+    setU16(body, at.queueSize, queueSize);
+    this.#answer(message, body, [file]);
+    file.close();
   }
 
   /** Of a message with a ring state. */
   #ringOf(body: Uint8Array): VhostRing {
-    return this.#ringAt(getU32(body, VhostRingStateLayout.at.index));
+    return this.#disk.ring(getU32(body, VhostRingStateLayout.at.index));
   }
 
   /** Of a message with a ring's descriptor. */
   #ringOfEvent({ body }: VhostMessage): VhostRing {
-    return this.#ringAt(getU32(body, 0) & VHOST_RING_INDEX_MASK);
+    return this.#disk.ring(getU32(body, 0) & VHOST_RING_INDEX_MASK);
   }
 
   #setAddresses(body: Uint8Array): void {
     const { at } = VhostRingAddressesLayout;
-    this.#ringAt(getU32(body, at.index)).addresses = {
+    const isLogged = (getU32(body, at.flags) & RING_IS_LOGGED) !== 0;
+    this.#disk.placeRing(getU32(body, at.index), {
       descriptors: wireU64(body, at.descriptors),
       available: wireU64(body, at.available),
       used: wireU64(body, at.used),
-    };
+      logAddress: isLogged ? wireU64(body, at.log) : undefined,
+    });
   }
 
   #setKick(message: VhostMessage): void {
-    const ring = this.#ringOfEvent(message);
+    this.#ringOfEvent(message);
     const kick = eventOf(message);
     demand(kick !== undefined, "a ring without a kick, which would have to be polled");
-    ring.start(
-      kick,
-      {
-        eventIndex: this.#features.has(VirtioBit.ringEventIndex),
-        indirect: this.#features.has(VirtioBit.ringIndirect),
-      },
-      this.#guest,
-    );
+    this.#disk.startRing(getU32(message.body, 0) & VHOST_RING_INDEX_MASK, kick);
   }
 
   /** Nothing more is read until the ring has come to rest. */
   #getRingBase(message: VhostMessage): void {
     const index = getU32(message.body, VhostRingStateLayout.at.index);
-    const ring = this.#ringAt(index);
+    const ring = this.#disk.ring(index);
     this.#stream.pause();
     ring.stop((base) => {
       const body = new Uint8Array(VhostRingStateLayout.sizeBytes);
@@ -368,8 +360,9 @@ export class VhostSession {
   #setBackendChannel({ descriptors }: VhostMessage): void {
     const descriptor = descriptors.pop();
     demand(descriptor !== undefined, "a channel without its descriptor");
+    const channel = descriptor.asStream();
     this.#backendChannel?.close();
-    this.#backendChannel = descriptor.asStream();
+    this.#backendChannel = channel;
   }
 
   #getConfig(message: VhostMessage): void {
@@ -378,7 +371,7 @@ export class VhostSession {
     const answer = new Uint8Array(headBytes + sizeBytes);
     answer.set(message.body.subarray(0, headBytes));
     // What a newer front end asks for beyond our fields reads as zeroes: nothing of it is offered.
-    const config = this.#world.device.config();
+    const config = this.#device.config();
     answer.set(config.subarray(offset, offset + sizeBytes), headBytes);
     this.#answer(message, answer);
   }
@@ -387,33 +380,21 @@ export class VhostSession {
     const { offset, sizeBytes } = configPart(body);
     const headBytes = VhostConfigLayout.sizeBytes;
     const part = body.subarray(headBytes, headBytes + sizeBytes);
-    const isTaken = this.#world.device.writeConfig(offset, part);
+    const isTaken = this.#device.writeConfig(offset, part);
     demand(isTaken, `a write to the configuration space at ${offset}`);
-  }
-
-  #queueWorld(kick: RemoteEvent, memory: ReadMemory): QueueWorld {
-    return {
-      device: this.#world.device,
-      guest: this.#guest,
-      memory,
-      staging: this.#staging,
-      kick,
-      violated: (error) => this.#guarded(() => fail(error)),
-      volumeGone: (fault) => this.end(`the volume is not served here any more: ${fault}`),
-    };
-  }
-
-  #ringClosed(): void {
-    if (--this.#ringsOpen > 0) return;
-    for (const memory of this.#memories.splice(0)) {
-      memory.releaseAll();
-      this.#world.giveMemory(memory);
-    }
-    this.#world.drained(this);
   }
 }
 
-function fail(error: VhostViolation): never {
+function rule(
+  request: number,
+  bodyBytes: number | undefined,
+  descriptorsMax: number,
+  handle: Handler,
+): [number, Rule] {
+  return [request, { bodyBytes, descriptorsMax, handle }];
+}
+
+function fail(error: Error): never {
   throw error;
 }
 
@@ -425,7 +406,9 @@ function hasAnswer(request: number): boolean {
     request === VhostRequest.getQueueCount ||
     request === VhostRequest.getMemorySlots ||
     request === VhostRequest.getRingBase ||
-    request === VhostRequest.getConfig
+    request === VhostRequest.getConfig ||
+    request === VhostRequest.setLogBase ||
+    request === VhostRequest.getInflight
   );
 }
 
@@ -457,6 +440,23 @@ function regionOf(body: Uint8Array, from: number): RegionDescription {
     userAddress: wireU64(body, from + at.userAddress),
     fileOffset: wireU64(body, from + at.fileOffset),
   };
+}
+
+function inflightOf(body: Uint8Array): InflightPlace {
+  const { at } = VhostInflightLayout;
+  demand(body.length >= INFLIGHT_BYTES_MIN, `requests under way in ${body.length} bytes`);
+  return {
+    sizeBytes: wireU64(body, at.sizeBytes),
+    fileOffset: wireU64(body, at.fileOffset),
+    queueCount: getU16(body, at.queueCount),
+    queueSize: getU16(body, at.queueSize),
+  };
+}
+
+function fileOf({ descriptors, request }: VhostMessage): SharedFile {
+  const descriptor = descriptors.pop();
+  demand(descriptor !== undefined, `request ${request} without its descriptor`);
+  return descriptor.asFile();
 }
 
 function eventOf({ body, descriptors }: VhostMessage): RemoteEvent | undefined {

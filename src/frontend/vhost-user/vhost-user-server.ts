@@ -1,6 +1,7 @@
 /**
- * Offers a volume to one virtual machine at a unix socket. A front end that comes while another one
- * is connected is turned away: two machines on one disk would destroy it.
+ * Offers a volume to one virtual machine at a unix socket. Several front ends may be connected, as
+ * both ends of a migration are, but the rings of one alone run: two machines on one disk would
+ * destroy it.
  *
  * Promises: a client can only harm its own connection; `close` answers what is under way, within a
  * deadline, and resolves when nothing of a client's memory is in use.
@@ -41,6 +42,7 @@ export interface VhostUserStatus {
 }
 
 const QUEUES_DEFAULT = 4;
+const CONNECTIONS_MAX = 4;
 
 export class VhostUserServer {
   readonly path: string;
@@ -49,9 +51,9 @@ export class VhostUserServer {
   readonly #volume: VolumeIo;
   readonly #device: BlockDevice;
   readonly #idleMemory: ReadMemory[] = [];
-  /** With the one that is connected, those whose requests the volume has not answered. */
-  readonly #sessions = new Set<VhostSession>();
-  #current: VhostSession | undefined;
+  readonly #connected = new Set<VhostSession>();
+  /** Not connected any more, with requests that the volume has not answered. */
+  readonly #leaving = new Set<VhostSession>();
   #listener: DescriptorListener | undefined;
   #isClosing = false;
   #whenEmpty: (() => void) | undefined;
@@ -82,16 +84,17 @@ export class VhostUserServer {
   }
 
   get status(): VhostUserStatus {
+    const sessions = [...this.#connected];
     return {
-      isConnected: this.#current !== undefined,
-      runningRings: this.#current?.runningRings ?? 0,
-      requestsUnderWay: this.#current?.requests ?? 0,
+      isConnected: sessions.length > 0,
+      runningRings: sessions.reduce((count, session) => count + session.runningRings, 0),
+      requestsUnderWay: sessions.reduce((count, session) => count + session.requests, 0),
     };
   }
 
   /** The volume has grown: the guest is told. */
   resized(): void {
-    this.#current?.configChanged();
+    for (const session of this.#connected) session.configChanged();
   }
 
   async close(deadlineMs: number): Promise<void> {
@@ -100,10 +103,10 @@ export class VhostUserServer {
       this.#whenEmpty = resolve;
     });
     const timer = this.#ports.clock.after(deadlineMs, () => {
-      this.#current?.end("its requests were not answered in time");
+      for (const session of this.#connected) session.end("requests were not answered in time");
     });
     const stopped = this.#listener?.close();
-    this.#current?.shutDown();
+    for (const session of this.#connected) session.shutDown();
     this.#reportEmpty();
     await Promise.all([emptied, stopped]);
     timer.cancel();
@@ -112,33 +115,32 @@ export class VhostUserServer {
   #accept(stream: DescriptorStream): void {
     const { log } = this.#ports;
     const { name } = this.#volume;
-    if (this.#isClosing || this.#current !== undefined) {
+    if (this.#isClosing || this.#connected.size === CONNECTIONS_MAX) {
       stream.close();
-      if (!this.#isClosing)
-        log.write("warning", "vhost-user client turned away: another one is connected", {
-          volume: name,
-        });
+      log.write("warning", "vhost-user client turned away", { volume: name });
       return;
     }
     const session = new VhostSession(stream, {
       device: this.#device,
       sections: this.#options.sections,
+      shared: this.#ports.shared,
       takeMemory: () => this.#takeMemory(),
       giveMemory: (memory) => this.#idleMemory.push(memory),
+      mayRun: () => [...this.#connected].every((it) => it === session || it.runningRings === 0),
       ended: (which, reason) => this.#ended(which, reason),
       drained: (which) => {
-        this.#sessions.delete(which);
+        this.#leaving.delete(which);
         this.#reportEmpty();
       },
     });
-    this.#current = session;
-    this.#sessions.add(session);
+    this.#connected.add(session);
     log.write("info", "vhost-user client connected", { volume: name });
     session.start();
   }
 
   #ended(session: VhostSession, reason: string | undefined): void {
-    if (this.#current === session) this.#current = undefined;
+    this.#connected.delete(session);
+    this.#leaving.add(session);
     const fields = { volume: this.#volume.name, reason };
     if (reason === undefined) {
       this.#ports.log.write("info", "vhost-user client gone", fields);
@@ -154,6 +156,7 @@ export class VhostUserServer {
   }
 
   #reportEmpty(): void {
-    if (this.#isClosing && this.#sessions.size === 0) this.#whenEmpty?.();
+    const isEmpty = this.#connected.size === 0 && this.#leaving.size === 0;
+    if (this.#isClosing && isEmpty) this.#whenEmpty?.();
   }
 }
