@@ -180,7 +180,7 @@ export class ObjectMembers {
         clock,
         memory: transferMemory,
         traffic: this.#world.catchUp,
-        activate: (one) => this.#mark(one, { kind: "active" }),
+        activate: (one) => this.#activate(one),
         onMismatch: (one, regions) => this.#mismatch(one, regions),
         rules: {
           isVerified: this.#rules.verifiesCatchUp,
@@ -191,6 +191,21 @@ export class ObjectMembers {
     );
     await catchUp.run(since);
     this.#event("component-active", "info", member, "has caught up");
+  }
+
+  /** No change is under way. */
+  async #activate(member: ObjectMember): Promise<void> {
+    try {
+      await this.#mark(member, { kind: "active" });
+    } catch (error) {
+      // It may have happened, or happen yet: nothing is answered without the member before the
+      // record is known to call it stale.
+      const since = this.#volume.watermark;
+      await this.#mark(member, { kind: "stale", since }).catch((second: unknown) =>
+        this.#owner.stop(errorText(second)),
+      );
+      throw error;
+    }
   }
 
   #mismatch(member: ObjectMember, regions: readonly number[]): void {

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { assertDefined, BLOCK_SIZE_BYTES, Prng } from "../base/index.ts";
+import { assertDefined, BLOCK_SIZE_BYTES, CodedError, Prng } from "../base/index.ts";
 import {
   component,
   createVolumeRecord,
@@ -12,6 +12,7 @@ import {
   witness,
 } from "../cluster/index.ts";
 import type { TreeNode } from "../cluster/index.ts";
+import type { Directory } from "../ports/index.ts";
 import { DiskMedium, MetadataMedium, SimDigests, SimDisk, SimLog } from "../sim/index.ts";
 import { SimMachine, SimMetadataStore, Simulation } from "../sim/index.ts";
 import { Device, isClean } from "../store/index.ts";
@@ -104,6 +105,9 @@ class World {
   readonly catchUp = { bytesNeeded: 0, bytesSent: 0, bytesSkipped: 0 };
   readonly #tree: TreeNode;
   directory: EmbeddedDirectory | undefined;
+  /** The directory does what it is asked, and nobody hears of it. */
+  answersAreLost = false;
+  leaseIsAlive = true;
   owner: ObjectOwner | undefined;
 
   readonly #rules: OwnerRules;
@@ -149,7 +153,7 @@ class World {
   async take(hostId: string): Promise<Requests> {
     const ways = new Map([...this.hosts].map(([letter, { way }]) => [letter, way]));
     const world: OwnerWorld = {
-      directory: assertDefined(this.directory, "not built"),
+      directory: this.#directoryOf(assertDefined(this.directory, "not built")),
       clusterId: CLUSTER,
       hostId,
       log: new SimLog(this.simulation.clock),
@@ -161,12 +165,25 @@ class World {
       catchUp: this.catchUp,
       addEvent: ({ kind }) => void this.events.push(kind),
       growComponent: async () => {},
-      isLeaseAlive: () => true,
+      isLeaseAlive: () => this.leaseIsAlive,
       rules: this.#rules,
       isHostAlive: async () => false,
     };
     this.owner = await ObjectOwner.take(world, OBJECT, false);
     return new Requests(this.owner.volume);
+  }
+
+  #directoryOf(directory: EmbeddedDirectory): Directory {
+    return new Proxy<Directory>(directory, {
+      get: (target, name: keyof Directory) =>
+        name === "transact"
+          ? async (...call: Parameters<Directory["transact"]>) => {
+              const outcome = await target.transact(...call);
+              if (!this.answersAreLost) return outcome;
+              throw new CodedError({ code: "directory-outcome-unknown", message: "no answer" });
+            }
+          : target[name].bind(target),
+    });
   }
 
   async state(letter: string): Promise<string> {
@@ -406,4 +423,22 @@ test("a copy whose blocks come from several hosts at once gets each in its place
       await world.assertEqualLegs(`seed ${seed}`);
     });
   }
+});
+
+test("nothing is answered without a copy that the directory may call active", async () => {
+  const world = new World(assertDefined(TREES["a mirror of two with a witness"], "no such tree"), 7);
+  await world.simulation.run(async () => {
+    await world.build();
+    const requests = await world.take("x");
+    const host = assertDefined(world.hosts.get("b"), "no host");
+    host.way.cut();
+    await world.work(requests, 10);
+    assert.equal(await world.state("b"), "stale");
+    world.answersAreLost = true;
+    world.leaseIsAlive = false;
+    host.way.heal();
+    await world.until(async () => (await world.state("b")) === "active");
+    const fault = await requests.write(randomBytes(world.prng, BLOCK_SIZE_BYTES), 0);
+    assert.ok(fault !== undefined || (await world.state("b")) === "stale", "a copy was left out");
+  });
 });

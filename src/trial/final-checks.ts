@@ -36,7 +36,7 @@ export async function finalChecks(world: TrialWorld): Promise<void> {
 }
 
 async function checkVolume(world: TrialWorld, volume: VolumePlan): Promise<void> {
-  const { name, objectId } = volume;
+  const { name } = volume;
   const client = new TrialClient(world, volume, 99);
   const isServed = await world.until(
     () => client.ask({ kind: "data", firstSector: 0, sectorCount: BLOCK_SECTORS }),
@@ -54,9 +54,9 @@ async function checkVolume(world: TrialWorld, volume: VolumePlan): Promise<void>
     if (!isRead) world.fail("no-progress", `${name} cannot be read after all faults have ended`);
   }
   if (world.failure !== undefined) return;
-  const host = world.hosts.find((one) => one.owns(objectId));
-  if (host === undefined) world.fail("no-progress", `${name} loses its owner with nothing wrong`);
-  else await compareLegs(world, volume, await host.serve(objectId));
+  const owner = await client.served();
+  if (owner === undefined) world.fail("no-progress", `${name} loses its owner with nothing wrong`);
+  else await compareLegs(world, volume, owner);
 }
 
 async function isComplete(world: TrialWorld, volume: VolumePlan): Promise<boolean> {

@@ -53,6 +53,12 @@ export class TrialClient {
     }
   }
 
+  /** The owner that answered this client last, if it still owns the volume. */
+  async served(): Promise<ObjectOwner | undefined> {
+    const { objectId } = this.#volume;
+    return this.#host.owns(objectId) ? await this.#host.serve(objectId) : undefined;
+  }
+
   /** True if the request was done. Otherwise the client has looked for another host. */
   async ask(ask: Ask): Promise<boolean> {
     const outcome = await this.#send(ask);

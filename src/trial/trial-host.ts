@@ -196,7 +196,7 @@ export class TrialHost {
         pageCacheBytes: 1 << 18,
         blockCacheBytes: 64 * BLOCK_SIZE_BYTES,
         changesMax: plan.changesMax,
-        destageBlocksMax: simulation.prng.pick([64, 8192]),
+        destageBlocksMax: simulation.prng.pick([64, 512]),
       },
     );
     this.device = device;

@@ -90,8 +90,8 @@ function planFaults(prng: Prng, sickHost: number | undefined): FaultPlan {
   const chosen = possible.filter(() => prng.chance(share));
   return {
     kinds: chosen.length > 0 ? chosen : [prng.pick(possible)],
-    everyMs: prng.pick([400, 1000, 2500]),
-    durationMs: prng.pick([8000, 15_000, 25_000]),
+    everyMs: prng.pick([500, 2000, 6000]),
+    durationMs: prng.pick([10_000, 30_000, 90_000]),
     sickHost,
   };
 }
@@ -153,6 +153,6 @@ function planWorkload(prng: Prng, blocks: number): Workload {
     partialShare: prng.pick([0, 0.2, 0.5]),
     commonShare: prng.pick([0, 0.3]),
     blocksMax: prng.pick([1, 4, 16]),
-    thinkMsMax: prng.pick([20, 100, 300]),
+    thinkMsMax: prng.pick([50, 500, 3000]),
   };
 }
