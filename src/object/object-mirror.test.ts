@@ -426,7 +426,10 @@ test("a copy whose blocks come from several hosts at once gets each in its place
 });
 
 test("nothing is answered without a copy that the directory may call active", async () => {
-  const world = new World(assertDefined(TREES["a mirror of two with a witness"], "no such tree"), 7);
+  const world = new World(
+    assertDefined(TREES["a mirror of two with a witness"], "no such tree"),
+    7,
+  );
   await world.simulation.run(async () => {
     await world.build();
     const requests = await world.take("x");

@@ -1,0 +1,227 @@
+/**
+ * Runs whole clusters in virtual time, each from a seed, and says which promise was broken first.
+ *
+ *   npm run trial -- --seed 17                the one trial, with its trace
+ *   npm run trial -- --seeds 1..10000         many, as many at a time as there are processors
+ *   npm run trial -- --seeds 1..2000 --mutant no-fencing      without a safety rule; ends when found
+ *   npm run trial -- --seeds 1..200 --seconds 60 --json       as many as fit into a minute
+ *
+ * Exit code 1 if a trial failed, or, with a mutant, if none did. Traces go to .cache/trial.
+ */
+import * as fs from "node:fs";
+import { availableParallelism } from "node:os";
+import { join } from "node:path";
+import { parseArgs } from "node:util";
+import { Worker } from "node:worker_threads";
+import { MUTANTS } from "../src/trial/index.ts";
+import type { TrialReport } from "../src/trial/index.ts";
+import { REPOSITORY } from "./repository.ts";
+import type { TrialMessage } from "./trial-worker.ts";
+
+const SEED_MAX = 2 ** 32 - 1;
+/** A trial takes seconds; one that takes this long goes round in circles. */
+const TRIAL_MS_MAX = 180_000;
+const TRACES = join(REPOSITORY, ".cache/trial");
+
+interface Options {
+  readonly first: number;
+  readonly last: number;
+  readonly mutant: string | undefined;
+  readonly seconds: number;
+  readonly jobs: number;
+  readonly isJson: boolean;
+}
+
+/** What one seed has shown to be wrong. */
+interface Finding {
+  readonly seed: number;
+  readonly kind: string;
+  readonly what: string;
+  readonly replay: string;
+  readonly trace: string | undefined;
+}
+
+interface Totals {
+  trials: number;
+  virtualMs: number;
+  cpuMs: number;
+  requests: number;
+  events: number;
+  undecidedBlocks: number;
+  readonly findings: Finding[];
+}
+
+function usage(problem: string): never {
+  console.error(`trial: ${problem}. Next step: npm run trial -- --seeds 1..100`);
+  process.exit(2);
+}
+
+function numberIn(text: string, what: string, min: number, max: number): number {
+  const number = Number(text);
+  if (/^\d+$/.test(text) && number >= min && number <= max) return number;
+  return usage(`${what} is a number from ${min} to ${max}, not "${text}"`);
+}
+
+function readOptions(): Options {
+  const { values } = parseArgs({
+    options: {
+      seed: { type: "string" },
+      seeds: { type: "string" },
+      mutant: { type: "string" },
+      seconds: { type: "string", default: "86400" },
+      jobs: { type: "string", default: String(availableParallelism()) },
+      json: { type: "boolean", default: false },
+    },
+  });
+  const text = values.seeds ?? values.seed ?? "1..100";
+  const [from = "", to = from] = text.split("..");
+  const first = numberIn(from, "a seed", 0, SEED_MAX);
+  const { mutant } = values;
+  const names = MUTANTS.map(({ name }) => name);
+  if (mutant !== undefined && !names.includes(mutant))
+    usage(`there is no mutant "${mutant}", only ${names.join(", ")}`);
+  return {
+    first,
+    last: numberIn(to, "the last seed", first, SEED_MAX),
+    mutant,
+    seconds: numberIn(values.seconds, "--seconds", 1, 86_400),
+    jobs: numberIn(values.jobs, "--jobs", 1, 64),
+    isJson: values.json,
+  };
+}
+
+class TrialRun {
+  readonly #options: Options;
+  readonly #totals: Totals = {
+    trials: 0,
+    virtualMs: 0,
+    cpuMs: 0,
+    requests: 0,
+    events: 0,
+    undecidedBlocks: 0,
+    findings: [],
+  };
+  readonly #begin = performance.now();
+  #next: number;
+  #shown = 0;
+
+  constructor(options: Options) {
+    this.#options = options;
+    this.#next = options.first;
+  }
+
+  async run(): Promise<Totals> {
+    const { jobs, first, last } = this.#options;
+    const count = Math.min(jobs, last - first + 1);
+    await Promise.all(Array.from({ length: count }, () => this.#work()));
+    return this.#totals;
+  }
+
+  get #isOver(): boolean {
+    const { last, mutant, seconds } = this.#options;
+    const isFound = mutant !== undefined && this.#totals.findings.length > 0;
+    return this.#next > last || isFound || performance.now() - this.#begin > seconds * 1000;
+  }
+
+  /** Trials on one worker after the other: one that was left in a bad state is replaced. */
+  async #work(): Promise<void> {
+    while (!this.#isOver) {
+      const worker = new Worker(new URL("./trial-worker.js", import.meta.url), {
+        workerData: { mutantName: this.#options.mutant },
+      });
+      let isGood = true;
+      while (isGood && !this.#isOver) isGood = await this.#one(worker, this.#next++);
+      await worker.terminate();
+    }
+  }
+
+  #one(worker: Worker, seed: number): Promise<boolean> {
+    return new Promise((resolve) => {
+      const end = (isGood: boolean): void => {
+        clearTimeout(timer);
+        worker.off("error", failed);
+        worker.off("message", heard);
+        resolve(isGood);
+      };
+      const failed = (error: Error): void => {
+        this.#find(seed, "crash", error.stack ?? error.message, []);
+        end(false);
+      };
+      const heard = (message: TrialMessage): void => {
+        if (message.kind === "unhandled")
+          this.#find(message.seed, "unhandled rejection", message.stack, []);
+        else this.#count(message.report, message.cpuMs);
+        end(message.kind === "done");
+      };
+      const timer = setTimeout(() => {
+        this.#find(seed, "hung", `no end after ${TRIAL_MS_MAX / 1000} s`, []);
+        end(false);
+      }, TRIAL_MS_MAX);
+      worker.on("error", failed);
+      worker.on("message", heard);
+      worker.postMessage(seed);
+    });
+  }
+
+  #count(report: TrialReport, cpuMs: number): void {
+    const totals = this.#totals;
+    totals.trials++;
+    totals.virtualMs += report.virtualMs;
+    totals.cpuMs += cpuMs;
+    totals.requests += report.requests;
+    totals.events += report.events;
+    totals.undecidedBlocks += report.undecidedBlocks;
+    const { failure, seed, trace } = report;
+    if (failure !== undefined) this.#find(seed, failure.kind, failure.what, trace);
+    this.#showProgress();
+  }
+
+  #find(seed: number, kind: string, what: string, trace: readonly string[]): void {
+    const { mutant, isJson } = this.#options;
+    const replay = `npm run trial -- --seed ${seed}${mutant === undefined ? "" : ` --mutant ${mutant}`}`;
+    const path = trace.length === 0 ? undefined : saveTrace(seed, mutant, what, trace);
+    this.#totals.findings.push({ seed, kind, what, replay, trace: path });
+    if (isJson) return;
+    console.log(`seed ${seed}: ${kind}: ${what}`);
+    console.log(`  again: ${replay}`);
+    if (path !== undefined) console.log(`  trace: ${path}`);
+  }
+
+  #showProgress(): void {
+    const nowMs = performance.now();
+    if (this.#options.isJson || nowMs - this.#shown < 5000) return;
+    this.#shown = nowMs;
+    const { first, last } = this.#options;
+    const done = this.#totals.trials;
+    const leftS = ((nowMs - this.#begin) / 1000 / done) * (last - first + 1 - done);
+    console.log(`${done} of ${last - first + 1} trials, ${Math.ceil(leftS)} s left`);
+  }
+}
+
+function saveTrace(
+  seed: number,
+  mutant: string | undefined,
+  what: string,
+  trace: readonly string[],
+): string {
+  fs.mkdirSync(TRACES, { recursive: true });
+  const path = join(TRACES, `seed-${seed}${mutant === undefined ? "" : `-${mutant}`}.txt`);
+  fs.writeFileSync(path, `${what}\n\n${trace.join("\n")}\n`);
+  return path;
+}
+
+const options = readOptions();
+const totals = await new TrialRun(options).run();
+const speed = totals.virtualMs / Math.max(1, totals.cpuMs);
+if (options.isJson) {
+  console.log(JSON.stringify({ ...totals, timesRealTime: Math.round(speed) }, undefined, 2));
+} else {
+  console.log(
+    `${totals.trials} trials, ${totals.findings.length} failed; ${totals.requests} requests, ` +
+      `${totals.events} events, ${totals.undecidedBlocks} blocks undecided, ` +
+      `${Math.round(speed)} times real time on each thread`,
+  );
+}
+const isExpected =
+  options.mutant === undefined ? totals.findings.length === 0 : totals.findings.length > 0;
+process.exitCode = isExpected ? 0 : 1;
