@@ -1,6 +1,7 @@
 /**
- * The entry of `npm start`, `npm test`, `npm run check`, `npm run bench` and `npm run trial`: brings
- * a bare machine to where the job can run, says what it does, skips what is done, then becomes the job.
+ * The entry of `npm start`, `npm test`, `npm run check`, `npm run bench` and `npm run trial`:
+ * brings a bare machine to where the job can run, says what it does, skips what is done, then
+ * becomes the job.
  *
  * This file is read by whatever node there is. So it has no static import of our own files and no
  * syntax newer than ES2020 until the version is known to be right.

@@ -3,7 +3,7 @@
  *
  *   npm run trial -- --seed 17                the one trial, with its trace
  *   npm run trial -- --seeds 1..10000         many, as many at a time as there are processors
- *   npm run trial -- --seeds 1..2000 --mutant no-fencing      without a safety rule; ends when found
+ *   npm run trial -- --seeds 1..2000 --mutant no-fencing      without a safety rule, until found
  *   npm run trial -- --seeds 1..200 --seconds 60 --json       as many as fit into a minute
  *
  * Exit code 1 if a trial failed, or, with a mutant, if none did. Traces go to .cache/trial.
@@ -178,7 +178,8 @@ class TrialRun {
 
   #find(seed: number, kind: string, what: string, trace: readonly string[]): void {
     const { mutant, isJson } = this.#options;
-    const replay = `npm run trial -- --seed ${seed}${mutant === undefined ? "" : ` --mutant ${mutant}`}`;
+    const without = mutant === undefined ? "" : ` --mutant ${mutant}`;
+    const replay = `npm run trial -- --seed ${seed}${without}`;
     const path = trace.length === 0 ? undefined : saveTrace(seed, mutant, what, trace);
     this.#totals.findings.push({ seed, kind, what, replay, trace: path });
     if (isJson) return;

@@ -16,6 +16,7 @@ const PURPOSE: ReadonlyMap<string, string> = new Map([
   ["frontend", "how clients reach a volume: NBD, vhost-user-blk, shared memory"],
   ["platform", "the ports on Node and Linux"],
   ["sim", "the ports in one deterministic process, with faults"],
+  ["trial", "a whole cluster in virtual time from one seed: users, faults, checkers"],
   ["host", "puts the floors together: the daemon and its API"],
   ["cli", "the operator's commands"],
 ]);

@@ -84,6 +84,7 @@ export class CatchUp {
       await this.#betweenWrites(async () => {
         legs.commit(epoch, volume.watermark);
         if (this.#world.rules.isVerified) await this.#verify();
+        this.#requireFollowing();
         await reachable(member).endCatchUp(epoch);
         await this.#world.activate(member);
         this.#setRole("active");
@@ -92,6 +93,15 @@ export class CatchUp {
       if (this.#member.role === "catching-up") this.#setRole("absent");
       throw error;
     }
+  }
+
+  /** Where it does not hold, copies rightly differ. */
+  #requireFollowing(): void {
+    // A volume that has stopped leaves writes half done.
+    if (this.#world.volume.isStopped)
+      throw new CodedError({ code: "not-owner", message: "the volume has stopped" });
+    if (this.#member.role !== "catching-up")
+      throw new CodedError({ code: "copies-differ", message: "a write went differently there" });
   }
 
   async #betweenWrites(work: () => Promise<void>): Promise<void> {
@@ -210,9 +220,7 @@ export class CatchUp {
   /** No change is under way. A region that differs is sent again, whole, as a newer version. */
   async #verify(): Promise<void> {
     const differing = await this.#compare();
-    // A volume that has stopped leaves writes half done, and copies that rightly differ.
-    if (this.#world.volume.isStopped)
-      throw new CodedError({ code: "not-owner", message: "the volume has stopped" });
+    this.#requireFollowing();
     if (differing.length === 0) return;
     this.#world.onMismatch(this.#member, differing);
     for (const region of differing) await this.#resend(region);

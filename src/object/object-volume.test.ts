@@ -248,6 +248,16 @@ test("a write that no leg took stops the volume, unless all of them refused it f
   }
 });
 
+test("a volume that is stopped by whoever hears of a full device answers its writes once", async () => {
+  const prng = new Prng(32);
+  const bench = benchOf(trees["a mirror of two"]!, SIZE_BYTES, prng);
+  bench.onFailure = () => bench.volume.stop("unreachable");
+  bench.components[1]!.faultOf = () => "no-space";
+  const writing = bench.requests.write(new Uint8Array(4096), 0);
+  await runUntil(bench.components, prng, () => bench.requests.pendingCount === 0);
+  assert.equal(await writing, "unreachable");
+});
+
 test("a component that answers nothing is told of as hung, and may answer late", async () => {
   const prng = new Prng(4);
   const bench = benchOf(trees["a mirror of two"]!, SIZE_BYTES, prng);

@@ -356,10 +356,23 @@ export class TransactionSender {
     this.#answered(slot);
   };
 
-  /** Whoever is catching up is compared with the others before it counts. */
+  /** Whoever is catching up does not count; but what it lacks, it must not seem to have. */
   readonly #followed: ComponentDone = (_token, fault) => {
+    if (fault === undefined) return;
     if (fault === "fenced") this.#fail("not-owner", "another host has taken the object over");
+    this.#dropFollowers();
   };
+
+  /**
+   * A write failed at those that are catching up only, or everywhere but there: they begin anew
+   * with what is decided so far.
+   */
+  #dropFollowers(): void {
+    for (const member of this.#legs.members)
+      if (member.role === "catching-up") member.role = "absent";
+    this.#legs.rolesChanged();
+    if (this.#roomOf?.role === "absent") this.#roomCame();
+  }
 
   #noteFault(slot: number, leg: number, member: LegMember, fault: ComponentFault): void {
     this.#failedCounts[slot]!++;
@@ -392,6 +405,7 @@ export class TransactionSender {
     }
     if (askedCount > 0 && this.#fullCounts[slot] === askedCount) {
       request.fault ??= "no-space";
+      this.#dropFollowers();
     } else if (this.#legCount === 1 && askedCount > 0 && this.#lostCounts[slot] === 0) {
       // There is nothing that it could differ from.
       request.fault ??= "io-error";
@@ -415,7 +429,8 @@ export class TransactionSender {
       this.#events.memberFailed(member, "no-space");
     }
     if (isWaiting && this.#stopFault === undefined) return;
-    this.#held.delete(slot);
+    // Whoever was told may have stopped everything, this transaction included.
+    if (!this.#held.delete(slot)) return;
     const request = assertDefined(this.#requests[slot], "no such transaction");
     if (isWaiting) {
       request.fault ??= "unreachable";

@@ -25,6 +25,7 @@ class Store {
   readonly #metadata = new MetadataMedium();
   machine: SimMachine;
   #device: Device | undefined;
+  simDisk: SimDisk | undefined;
   #isFormatted = false;
 
   constructor(simulation: Simulation) {
@@ -42,8 +43,9 @@ class Store {
 
   async open(deviceId: string): Promise<void> {
     const { machine } = this;
+    this.simDisk = new SimDisk(machine, this.#disk);
     const ports = {
-      disk: new SimDisk(machine, this.#disk),
+      disk: this.simDisk,
       metadata: new SimMetadataStore(machine, this.#metadata),
       digests: new SimDigests(machine, { mode: "fast" }),
       clock: machine.clock,
@@ -253,6 +255,32 @@ test("contents that the device holds for anything are not sent", async () => {
     }
     await b.device.destage();
     assert.ok(isClean(await b.device.scrub()));
+  });
+});
+
+test("a device that fails while it takes an offer says so, once", async () => {
+  const simulation = new Simulation({ seed: 6 });
+  const [from, to] = [new Store(simulation), new Store(simulation)];
+  await simulation.run(async () => {
+    await from.open("d1".repeat(16));
+    await to.open("d2".repeat(16));
+    for (const store of [from, to]) await store.component.open(1);
+    await to.write(1, 500, [7]);
+    to.component.commit(1, 1);
+    await to.device.destage();
+    await from.write(2, 10, [0], "zero");
+    await from.write(3, 20, [7]);
+    const request = { epoch: 1, since: 0, fromBlock: 0, toBlock: BLOCKS };
+    const batch = await from.component.changes({
+      ...request,
+      blocksMax: 64,
+      withFingerprints: true,
+    });
+    const disk = assertDefined(to.simDisk, "open");
+    disk.failNextWrites(1);
+    // What is known there is still being read when the journal has failed.
+    disk.readLatency = { minMs: 50, maxMs: 50 };
+    await assert.rejects(to.component.offer(1, batch), { code: "write-error" });
   });
 });
 

@@ -147,7 +147,7 @@ export class ComponentSync {
     let dataIndex = 0;
     for (let run = 0; run < batch.starts.length; run++) {
       if (batch.kinds[run] !== CHANGE_DATA) {
-        durable.push(this.#applyRun(batch, run, undefined, 0));
+        begin(durable, this.#applyRun(batch, run, undefined, 0));
         continue;
       }
       for (let i = 0; i < batch.counts[run]!; i++, dataIndex++)
@@ -210,7 +210,7 @@ export class ComponentSync {
             setBit(missing, one.dataIndex);
             continue;
           }
-          durable.push(this.#applyBlock(one, memory.bytes, i * BLOCK_SIZE_BYTES));
+          begin(durable, this.#applyBlock(one, memory.bytes, i * BLOCK_SIZE_BYTES));
         }
         // Payloads are copied when they are journalled: the memory is free for the next part then.
         this.#component.submit();
@@ -254,7 +254,7 @@ export class ComponentSync {
     const durable: Promise<void>[] = [];
     let at = 0;
     for (let run = 0; run < batch.starts.length; run++) {
-      durable.push(this.#applyRun(batch, run, payload, at));
+      begin(durable, this.#applyRun(batch, run, payload, at));
       if (batch.kinds[run] === CHANGE_DATA) at += batch.counts[run]! * BLOCK_SIZE_BYTES;
     }
     this.#component.submit();
@@ -385,6 +385,12 @@ export class ComponentSync {
     const why = changeBatchInvalid(batch, this.#info.blockCount);
     if (why !== undefined) throw invalid(why);
   }
+}
+
+/** Adds work whose failure is heard of when all of it is awaited, however early it comes. */
+function begin(durable: Promise<void>[], work: Promise<void>): void {
+  work.catch(() => {});
+  durable.push(work);
 }
 
 function setBit(bitmap: Uint8Array, index: number): void {

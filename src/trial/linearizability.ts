@@ -101,7 +101,7 @@ class BlockSearch {
   #answer(operation: BlockOperation, slot: number): readonly Way[] | undefined {
     const [only] = this.#ways;
     const isAlone = this.#open.every((other) => other === undefined || other === operation);
-    if (isAlone && this.#lost.length === 0 && this.#ways.length === 1 && only !== undefined)
+    if (isAlone && this.#lost.length === 0 && this.#ways.length === 1 && only?.done === 0)
       return this.#answerAlone(operation, only);
     const found = new Map<string, Way[]>();
     const seen = new Set<string>();

@@ -122,6 +122,8 @@ export interface Bench {
   readonly stops: string[];
   readonly failures: { readonly member: LegMember; readonly fault: string }[];
   leaseIsAlive: boolean;
+  /** Called from within the volume when a member has failed. */
+  onFailure: () => void;
 }
 
 /** A volume with the tree over fresh components. */
@@ -151,7 +153,10 @@ export function benchOf(tree: TreeNode, sizeBytes: number, prng: Prng): Bench {
     allocate: fakeMemory,
     isLeaseAlive: () => bench.leaseIsAlive,
     onStopped: (_fault, reason) => void stops.push(reason),
-    onMemberFailed: (member, fault) => void failures.push({ member, fault }),
+    onMemberFailed: (member, fault) => {
+      failures.push({ member, fault });
+      bench.onFailure();
+    },
     onDamage: () => {},
   });
   const bench: Bench = {
@@ -162,6 +167,7 @@ export function benchOf(tree: TreeNode, sizeBytes: number, prng: Prng): Bench {
     stops,
     failures,
     leaseIsAlive: true,
+    onFailure: () => {},
   };
   return bench;
 }
