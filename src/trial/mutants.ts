@@ -40,8 +40,9 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     name: "unverified-catch-up",
-    rule: "a component counts again when its digests agree",
+    rule: "a component counts again when its digests agree; a part of what it is sent is lost",
     owner: { verifiesCatchUp: false },
+    component: { isAppliedWhole: false },
   },
   {
     name: "no-lease-on-read",

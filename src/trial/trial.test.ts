@@ -19,6 +19,14 @@ test("whole clusters keep their promises whatever goes wrong", async (context) =
   context.diagnostic(`${requests} requests in ${Math.round(virtualMs / 1000)} virtual seconds`);
 });
 
+test("what is lost on the way to a returning copy is noticed and sent again", async () => {
+  const mutant = { name: "lossy", rule: "none", component: { isAppliedWhole: false } };
+  for (let seed = 1; seed <= 12; seed++) {
+    const { failure } = await runTrial(seed, { depot, mutant });
+    assert.equal(failure, undefined, `seed ${seed}: ${failure?.kind}: ${failure?.what}`);
+  }
+});
+
 test("a seed takes the same way every time", async () => {
   for (const seed of [3, 8]) {
     const first = await runTrial(seed, { depot });
