@@ -31,10 +31,8 @@ import type { LinkHeader } from "../format/index.ts";
 import { FrameReader } from "./frame-reader.ts";
 import { parseFault, parseJson } from "./link-json.ts";
 import { Outgoing } from "./outgoing.ts";
+import { Patience, PING_MS } from "./patience.ts";
 
-const PING_MS = 400;
-/** Nothing heard for this long: the other end, or the way to it, is gone. */
-const SILENCE_MS = 1800;
 const HELLO_MS = 5000;
 const REFUSAL_LINGER_MS = 1000;
 const CALLS_MAX = 4096;
@@ -93,6 +91,8 @@ export class Link {
   readonly #reader: FrameReader;
   readonly #calls = new Map<number, Waiting>();
   readonly isDialer: boolean;
+  /** Replaced by the host's own once that is known. */
+  patience: Patience = new Patience();
   #other: LinkIdentity | undefined;
   #nextCall = 1;
   #lastHeardMs: number;
@@ -250,8 +250,10 @@ export class Link {
     }
     // What has arrived while we stood still is read before anybody is called silent.
     const stoodStill = nowMs - this.#expectedMs > LATE_MS;
-    if (stoodStill) this.#lastHeardMs = Math.max(this.#lastHeardMs, nowMs - SILENCE_MS / 2);
-    if (nowMs - this.#lastHeardMs > SILENCE_MS) {
+    const silenceMs = this.patience.silenceMs(nowMs);
+    if (stoodStill) this.#lastHeardMs = Math.max(this.#lastHeardMs, nowMs - silenceMs / 2);
+    if (nowMs - this.#lastHeardMs > silenceMs) {
+      this.patience.heard(nowMs, nowMs - this.#lastHeardMs);
       this.close(`silent for ${Math.round(nowMs - this.#lastHeardMs)} ms`);
       return;
     }
@@ -262,7 +264,9 @@ export class Link {
 
   #data(bytes: Uint8Array): void {
     this.counters.bytesIn += bytes.length;
-    this.#lastHeardMs = this.#ports.clock.nowMs();
+    const nowMs = this.#ports.clock.nowMs();
+    this.patience.heard(nowMs, nowMs - this.#lastHeardMs);
+    this.#lastHeardMs = nowMs;
     const fault = this.#reader.push(bytes);
     if (fault !== undefined && !this.#isDown)
       this.violation(`a message cannot be believed: ${fault}`);

@@ -5,6 +5,7 @@ import { decodeLinkHeader, encodeLinkHeader, LINK_HEADER_BYTES } from "../format
 import type { ByteStream } from "../ports/index.ts";
 import { NetworkFabric, SimLog, SimMachine, SimNetwork, Simulation } from "../sim/index.ts";
 import { FrameReader } from "./frame-reader.ts";
+import { Patience } from "./patience.ts";
 import { Links } from "./links.ts";
 
 const PORT = 7401;
@@ -148,6 +149,37 @@ test("delays and jitter of half a second are no reason to call anybody dead", as
     await a.links.close();
     await b.links.close();
   });
+});
+
+/** Hours of a network that loses one packet in twenty; 1,000 in the long version. */
+const ROUGH_RUNS = process.env["DRYSTONE_LONG"] === "1" ? 100 : 1;
+const ROUGH_HOURS = process.env["DRYSTONE_LONG"] === "1" ? 10 : 1;
+
+test("lost packets and jitter are no reason to call anybody dead", async (context) => {
+  let alarms = 0;
+  for (let seed = 1; seed <= ROUGH_RUNS; seed++)
+    await twoHosts(async (a, b, fabric) => {
+      fabric.latency = { minMs: 1, maxMs: 500 };
+      fabric.lossRate = 0.05;
+      const ms = ROUGH_HOURS * 3_600_000;
+      await new Promise<void>((resolve) => void fabric.simulation.clock.after(ms, resolve));
+      alarms += [...a.changes, ...b.changes].filter((change) => /down/.test(change)).length;
+      await a.links.close();
+      await b.links.close();
+    }, seed);
+  context.diagnostic(`${alarms} false alarms in ${ROUGH_RUNS * ROUGH_HOURS} hours`);
+  assert.equal(alarms, 0);
+});
+
+test("a rough network gets more time, and a quiet one none", () => {
+  const patience = new Patience();
+  patience.heard(1000, 900);
+  patience.heard(2000, 900);
+  assert.equal(patience.silenceMs(2000), 1800);
+  patience.heard(3000, 900);
+  assert.equal(patience.silenceMs(3000), 6000);
+  for (let ms = 4000; ms < 400_000; ms += 400) patience.heard(ms, 400);
+  assert.equal(patience.silenceMs(400_000), 1800);
 });
 
 test("a host of another cluster is refused, and both sides say so", async () => {

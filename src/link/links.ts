@@ -7,6 +7,7 @@ import type { Clock, Listener, Log, Network, NetworkAddress, Timer } from "../po
 import type { LinkHeader } from "../format/index.ts";
 import { Link, unreachable } from "./link.ts";
 import type { CallAnswer, CallRequest, LinkIdentity } from "./link.ts";
+import { Patience } from "./patience.ts";
 
 const CALL_MS = 5000;
 const DIAL_MS_MIN = 50;
@@ -56,6 +57,7 @@ interface PeerState {
   upSinceMs: number;
   isDialing: boolean;
   isProvenDead: boolean;
+  readonly patience: Patience;
 }
 
 export class Links {
@@ -112,6 +114,7 @@ export class Links {
       upSinceMs: 0,
       isDialing: false,
       isProvenDead: false,
+      patience: new Patience(),
     };
     this.#peers.set(hostId, state);
     this.#dialSoon(state, 0);
@@ -269,6 +272,7 @@ export class Links {
     this.#strangers.delete(link);
     const before = state.link;
     state.link = link;
+    link.patience = state.patience;
     if (before !== undefined && before !== link) before.close("a new link has taken its place");
     state.reason = undefined;
     state.isProvenDead = false;

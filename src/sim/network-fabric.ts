@@ -12,8 +12,11 @@ import { assert, type Prng } from "../base/index.ts";
 import type { SimMachine } from "./sim-machine.ts";
 import type { Latency, Simulation } from "./simulation.ts";
 
-/** The first retransmission time-out of a connection, as Linux has it at least. */
-const RETRANSMISSION_MS = 200;
+/**
+ * What a lost packet costs: until later ones betray the loss, and a way there and back. Time-outs
+ * that double come only where nothing else is sent (RFC 8985); hosts always say something.
+ */
+const RETRANSMISSION: Latency = { minMs: 200, maxMs: 900 };
 
 /** What the fabric knows of a stream. */
 export interface FabricStream {
@@ -45,7 +48,7 @@ export class NetworkFabric {
   readonly connectTimeoutMs: number;
   /** May be changed at any time. */
   latency: Latency;
-  /** Of the packets; each loss costs a retransmission time-out, which doubles. May be changed. */
+  /** Of the packets; each loss delays its packet, and all behind it. May be changed. */
   lossRate = 0;
   readonly #blocked = new Set<string>();
   readonly #hosts = new Map<string, SimMachine>();
@@ -103,8 +106,7 @@ export class NetworkFabric {
   drawLatencyMs(): number {
     let delayMs = this.simulation.drawLatencyMs("network", this.latency, this.prng);
     if (this.lossRate === 0) return delayMs;
-    for (let timeoutMs = RETRANSMISSION_MS; this.prng.chance(this.lossRate); timeoutMs *= 2)
-      delayMs += timeoutMs;
+    while (this.prng.chance(this.lossRate)) delayMs += drawn(RETRANSMISSION, this.prng);
     return delayMs;
   }
 
@@ -134,6 +136,10 @@ export class NetworkFabric {
   #pathsChanged(): void {
     for (const stream of [...this.#streams]) stream.pathChanged();
   }
+}
+
+function drawn({ minMs, maxMs }: Latency, prng: Prng): number {
+  return minMs + (prng.u32() / 2 ** 32) * (maxMs - minMs);
 }
 
 function pathKey(from: string, to: string): string {

@@ -1,0 +1,36 @@
+/**
+ * How long a host may say nothing before its link is given up. A quiet network gets little time, so
+ * that a pulled cable stalls writes for two seconds. One that loses packets is no reason to call
+ * anybody dead: lost again and again, a packet holds up all behind it for seconds. So a link that
+ * has kept us waiting several times of late gets more.
+ */
+import { assert } from "../base/index.ts";
+
+/** Pings come at least this often. */
+export const PING_MS = 400;
+const SILENCE_MS = 1800;
+const SILENCE_ROUGH_MS = 6000;
+/** More than a ping that is late by the half second that networks may take. */
+const GAP_MS = 850;
+const GAPS = 3;
+const GAPS_WITHIN_MS = 300_000;
+
+assert(GAP_MS > 2 * PING_MS && GAP_MS < SILENCE_MS, "a gap is short of silence");
+
+export class Patience {
+  /** When the last gaps ended, oldest first. */
+  #gaps: number[] = [];
+
+  /** Something was heard after so long. */
+  heard(nowMs: number, afterMs: number): void {
+    if (afterMs < GAP_MS) return;
+    this.#gaps.push(nowMs);
+    if (this.#gaps.length > GAPS) this.#gaps.shift();
+  }
+
+  silenceMs(nowMs: number): number {
+    const oldest = this.#gaps.length === GAPS ? this.#gaps[0] : undefined;
+    const isRough = oldest !== undefined && nowMs - oldest < GAPS_WITHIN_MS;
+    return isRough ? SILENCE_ROUGH_MS : SILENCE_MS;
+  }
+}
