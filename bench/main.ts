@@ -19,12 +19,14 @@ import type { Benchmark, BenchmarkResult, Figure } from "./benchmark.ts";
 import { cacheSpeedBenchmark } from "./cache-speed.ts";
 import { run as runCacheSimulator } from "./cache.ts";
 import { destageBenchmark } from "./destage.ts";
+import { mirrorBenchmark } from "./mirror.ts";
 import { nbdBenchmark } from "./nbd.ts";
 import { objectBenchmark } from "./object.ts";
 import { storeBenchmark } from "./store.ts";
 
 const BENCHMARKS: readonly Benchmark[] = [
   nbdBenchmark,
+  mirrorBenchmark,
   destageBenchmark,
   objectBenchmark,
   storeBenchmark,

@@ -9,22 +9,16 @@
  */
 import * as fs from "node:fs";
 import * as path from "node:path";
-import { nbdUri, NbdkitMemory, QemuNbd } from "../test/e2e/block-server.ts";
+import { NbdkitMemory, QemuNbd } from "../test/e2e/block-server.ts";
 import type { BlockServer } from "../test/e2e/block-server.ts";
-import { fio } from "../test/e2e/fio.ts";
-import type { FioJob } from "../test/e2e/fio.ts";
 import { DevHost } from "../test/e2e/harness.ts";
 import type { NbdAddress } from "../test/e2e/nbd-client.ts";
-import { usageOf } from "../test/e2e/process.ts";
 import { destagedStats } from "../test/e2e/stats.ts";
 import { figure, isWanted } from "./benchmark.ts";
 import type { Benchmark, BenchmarkOptions, BenchmarkResult, Figure } from "./benchmark.ts";
-
-interface Workload {
-  readonly name: string;
-  readonly kind: "read" | "write";
-  readonly args: readonly string[];
-}
+import { figuresOfSamples, fill, measure, VOLUME_BYTES, WORKING_SET_BYTES } from "./fio-samples.ts";
+import { WORKLOADS, WRITE_SET_BYTES } from "./fio-samples.ts";
+import type { Loaded, Sample, Workload } from "./fio-samples.ts";
 
 interface Target {
   readonly name: string;
@@ -35,42 +29,12 @@ interface Target {
   settle(): Promise<void>;
 }
 
-interface Sample {
-  readonly iops: number;
-  readonly megabytesPerSecond: number;
-  readonly meanUs: number;
-  readonly p99Us: number;
-  readonly serverCpuUs: number;
-  readonly residentMb: number;
-}
-
-const VOLUME_BYTES = 1 << 30;
-/** Fits into every server's memory; reads are of this much. */
-const WORKING_SET_BYTES = 128 << 20;
-const WRITE_SET_BYTES = 512 << 20;
-const RAMP_SECONDS = 1;
-
-const WORKLOADS: readonly Workload[] = [
-  workload("4k-randread-qd32", "read", ["--rw=randread", "--bs=4k", "--iodepth=32"]),
-  workload("4k-randread-qd1", "read", ["--rw=randread", "--bs=4k", "--iodepth=1"]),
-  workload("128k-read-qd8", "read", ["--rw=read", "--bs=128k", "--iodepth=8"]),
-  workload("4k-randwrite-qd32", "write", ["--rw=randwrite", "--bs=4k", "--iodepth=32"]),
-  workload("4k-randwrite-qd1", "write", ["--rw=randwrite", "--bs=4k", "--iodepth=1"]),
-  workload("128k-write-qd8", "write", ["--rw=write", "--bs=128k", "--iodepth=8"]),
-];
-
 export const nbdBenchmark: Benchmark = {
   name: "nbd",
   summary: "Drystone, qemu-nbd and nbdkit as NBD servers under the same fio jobs",
   defaults: { rounds: 3, seconds: 3, folder: "/var/tmp" },
   run,
 };
-
-function workload(name: string, kind: Workload["kind"], args: readonly string[]): Workload {
-  const size = kind === "read" ? WORKING_SET_BYTES : WRITE_SET_BYTES;
-  const common = ["--norandommap", "--randrepeat=0", "--refill_buffers", `--size=${size}`];
-  return { name, kind, args: [...args, ...common] };
-}
 
 async function run(options: BenchmarkOptions): Promise<BenchmarkResult> {
   const folder = fs.mkdtempSync(path.join(options.folder, "drystone-bench-"));
@@ -86,7 +50,12 @@ async function run(options: BenchmarkOptions): Promise<BenchmarkResult> {
       for (const work of WORKLOADS) {
         if (!isWanted(work.name, options.workloads)) continue;
         for (const target of targets.filter(({ kinds }) => kinds.includes(work.kind))) {
-          const sample = await measure(target, addresses.get(target)!, work, options.seconds);
+          const sample = await measure(
+            loaded(target),
+            addresses.get(target)!,
+            work,
+            options.seconds,
+          );
           const key = `${work.name} ${target.name}`;
           samples.set(key, [...(samples.get(key) ?? []), sample]);
           options.progress(`round ${round}  ${key}  ${sample.iops.toFixed(0)} IOPS`);
@@ -98,6 +67,10 @@ async function run(options: BenchmarkOptions): Promise<BenchmarkResult> {
     for (const { server } of targets) await server.kill();
     fs.rmSync(folder, { recursive: true, force: true });
   }
+}
+
+function loaded(target: Target): Loaded {
+  return { pids: target.server.pids, settle: () => target.settle() };
 }
 
 async function makeTargets(folder: string): Promise<Target[]> {
@@ -140,68 +113,16 @@ async function prepare(target: Target): Promise<NbdAddress> {
   await target.server.start();
   const address = await target.server.volume("bench", VOLUME_BYTES);
   const size = target.kinds.includes("write") ? WRITE_SET_BYTES : WORKING_SET_BYTES;
-  const args = ["--rw=write", "--bs=256k", "--iodepth=8", "--refill_buffers", `--size=${size}`];
-  await fio({ uri: nbdUri(address), args, timeoutMs: 300_000 });
+  await fill(address, size);
   await target.settle();
   return address;
 }
-
-async function measure(
-  target: Target,
-  address: NbdAddress,
-  work: Workload,
-  seconds: number,
-): Promise<Sample> {
-  const { server } = target;
-  const timed = ["--time_based", `--runtime=${seconds}`, `--ramp_time=${RAMP_SECONDS}`];
-  const cpuBefore = usageOf(server.pids).cpuSeconds;
-  const job = await fio({
-    uri: nbdUri(address),
-    args: [...work.args, ...timed],
-    timeoutMs: (seconds + 60) * 1000,
-  });
-  const { residentBytes } = usageOf(server.pids);
-  await target.settle();
-  const cpu = usageOf(server.pids).cpuSeconds - cpuBefore;
-  return sampleOf(job, work.kind, { cpu, residentBytes, seconds });
-}
-
-function sampleOf(
-  job: FioJob,
-  kind: Workload["kind"],
-  used: { readonly cpu: number; readonly residentBytes: number; readonly seconds: number },
-): Sample {
-  const side = job[kind];
-  if (side.total_ios === 0) throw new Error("fio did no I/O");
-  // CPU time was taken over the ramp as well; the rate of I/O there is taken to be the same.
-  const requests = side.total_ios * ((used.seconds + RAMP_SECONDS) / used.seconds);
-  return {
-    iops: side.iops,
-    megabytesPerSecond: side.bw_bytes / 1e6,
-    meanUs: side.clat_ns.mean / 1000,
-    p99Us: (side.clat_ns.percentile?.["99.000000"] ?? 0) / 1000,
-    serverCpuUs: (used.cpu * 1e6) / requests,
-    residentMb: used.residentBytes / 1e6,
-  };
-}
-
-const METRICS: readonly (readonly [keyof Sample, string])[] = [
-  ["iops", "IOPS"],
-  ["megabytesPerSecond", "MB/s"],
-  ["meanUs", "mean us"],
-  ["p99Us", "p99 us"],
-  ["serverCpuUs", "server CPU us/IO"],
-  ["residentMb", "server RSS MB"],
-];
 
 function figuresOf(samples: ReadonlyMap<string, readonly Sample[]>): Figure[] {
   const figures: Figure[] = [];
   for (const [key, list] of samples) {
     const [workloadName, target] = key.split(" ") as [string, string];
-    for (const [field, metric] of METRICS) {
-      const values = list.map((sample) => sample[field]);
-      figures.push(figure({ workload: workloadName, target, metric }, values));
-    }
+    figures.push(...figuresOfSamples(workloadName, target, list));
   }
   return [...figures, ...ratios(samples, "qemu-nbd"), ...ratios(samples, "nbdkit-memory")];
 }

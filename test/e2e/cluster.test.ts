@@ -6,94 +6,21 @@ import assert from "node:assert/strict";
 import * as path from "node:path";
 import { test } from "node:test";
 import type { TestContext } from "node:test";
-import { fileURLToPath } from "node:url";
 import { fio } from "./fio.ts";
-import { freePort, isLong, temporaryFolder } from "./harness.ts";
-import { Program, runTool } from "./process.ts";
+import { ClusterRun } from "./cluster-run.ts";
+import { isLong, temporaryFolder } from "./harness.ts";
 
-const CLI = fileURLToPath(new URL("../../../bin/drystone", import.meta.url));
-const READY_MS_MAX = 90_000;
 /** A stall is the death of a host, found out and dealt with. */
 const STALL_NS_MAX = 20e9;
 
-interface VolumeShown {
-  readonly owner?: string;
-  readonly accessible: boolean;
-  readonly components: readonly { readonly host: string; readonly state: string }[];
-}
-
-class ClusterRun {
-  readonly folder: string;
-  readonly #port: number;
-  #program: Program | undefined;
-
-  private constructor(folder: string, port: number) {
-    this.folder = folder;
-    this.#port = port;
-  }
-
-  static async create(t: TestContext): Promise<ClusterRun> {
-    // Room for the ports above it.
-    const port = Math.min(await freePort(), 64_000);
-    const run = new ClusterRun(path.join(temporaryFolder(t), "c"), port);
-    t.after(() => run.#program?.kill());
-    await run.start();
-    return run;
-  }
-
-  async start(): Promise<void> {
-    const args = ["dev", "--hosts", "3", "--dir", this.folder, "--device-size", "2G"];
-    const line = [CLI, ...args, "--api-port", String(this.#port), "--json"];
-    this.#program = new Program("drystone dev", process.execPath, line);
-    await this.#program.waitForLine(/^\{"ready":true/, READY_MS_MAX);
-  }
-
-  async kill(): Promise<void> {
-    await this.#program?.kill();
-  }
-
-  async stop(): Promise<void> {
-    await this.#program?.end("SIGTERM");
-  }
-
-  get uri(): string {
-    return `nbd+unix:///demo?socket=${path.join(this.folder, "demo.sock")}`;
-  }
-
-  async dev(word: "kill" | "start" | "stop", host: string): Promise<void> {
-    await runTool(process.execPath, [CLI, "dev", word, host, "--dir", this.folder]);
-  }
-
-  /** Asks the host with this number. */
-  async cli<T>(host: number, args: readonly string[]): Promise<T> {
-    const api = `http://127.0.0.1:${this.#port + host - 1}`;
-    const { stdout } = await runTool(process.execPath, [CLI, ...args, "--json", "--api", api]);
-    return JSON.parse(stdout) as T;
-  }
-
-  /** Waits until the host's part of the volume is known not to be there. */
-  async untilLost(host: number, lost: string): Promise<void> {
-    const limit = performance.now() + READY_MS_MAX;
-    for (;;) {
-      const { components } = await this.cli<VolumeShown>(host, ["volume", "show", "demo"]);
-      if (components.find((one) => one.host === lost)?.state !== "active") return;
-      assert.ok(performance.now() < limit, `${lost} is not missed`);
-    }
-  }
-
-  /** Waits until every copy is active again, which is after its digests were found equal. */
-  async untilWhole(host: number): Promise<VolumeShown> {
-    const limit = performance.now() + READY_MS_MAX;
-    for (;;) {
-      const shown = await this.cli<VolumeShown>(host, ["volume", "show", "demo"]);
-      if (shown.components.every(({ state }) => state === "active")) return shown;
-      assert.ok(performance.now() < limit, `it does not become whole: ${JSON.stringify(shown)}`);
-    }
-  }
+async function started(t: TestContext): Promise<ClusterRun> {
+  const cluster = await ClusterRun.create(path.join(temporaryFolder(t), "c"));
+  t.after(() => cluster.kill());
+  return cluster;
 }
 
 test("a mirrored volume is written and verified while each host in turn is killed", async (t) => {
-  const cluster = await ClusterRun.create(t);
+  const cluster = await started(t);
   const megabytes = isLong ? 1024 : 96;
   const load = fio({
     uri: cluster.uri,
@@ -121,7 +48,7 @@ test("a mirrored volume is written and verified while each host in turn is kille
 });
 
 test("all hosts are killed at once and started again, and nothing is lost", async (t) => {
-  const cluster = await ClusterRun.create(t);
+  const cluster = await started(t);
   const verified = ["--bs=64k", "--iodepth=8", "--size=64M", "--verify=crc32c"];
   const options = { uri: cluster.uri, timeoutMs: 120_000 };
   await fio({ ...options, args: ["--rw=write", "--do_verify=0", ...verified] });
@@ -134,7 +61,7 @@ test("all hosts are killed at once and started again, and nothing is lost", asyn
 });
 
 test("a policy that the hosts cannot keep is refused, and says what is missing", async (t) => {
-  const cluster = await ClusterRun.create(t);
+  const cluster = await started(t);
   const create = ["volume", "create", "big", "--size", "1G", "--failures-to-tolerate", "2"];
   await assert.rejects(
     cluster.cli(1, create),

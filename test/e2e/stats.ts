@@ -1,6 +1,10 @@
 /** The store's numbers, once everything that was written has left the journal. */
 import { setTimeout as pause } from "node:timers/promises";
-import type { DevHost } from "./harness.ts";
+
+/** Somebody who runs the operator's commands. */
+export interface StatsSource {
+  cli<T>(args: readonly string[]): Promise<T>;
+}
 
 export interface Stats {
   readonly logicalBytes: number;
@@ -14,7 +18,7 @@ const DESTAGE_MS_MAX = 120_000;
 const POLL_MS = 200;
 
 /** Waits until the journal holds no block that is not in the block store. */
-export async function destagedStats(host: DevHost): Promise<Stats> {
+export async function destagedStats(host: StatsSource): Promise<Stats> {
   const deadline = performance.now() + DESTAGE_MS_MAX;
   for (;;) {
     const stats = await host.cli<Stats>(["stats"]);

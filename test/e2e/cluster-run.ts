@@ -1,0 +1,94 @@
+/** A development cluster as a process of its own, for tests and benchmarks. */
+import assert from "node:assert/strict";
+import * as path from "node:path";
+import { fileURLToPath } from "node:url";
+import { freePort } from "./harness.ts";
+import { processTree, Program, runTool } from "./process.ts";
+
+const CLI = fileURLToPath(new URL("../../../bin/drystone", import.meta.url));
+const READY_MS_MAX = 90_000;
+export interface VolumeShown {
+  readonly owner?: string;
+  readonly accessible: boolean;
+  readonly components: readonly { readonly host: string; readonly state: string }[];
+}
+
+export class ClusterRun {
+  readonly folder: string;
+  readonly #port: number;
+  #program: Program | undefined;
+
+  private constructor(folder: string, port: number) {
+    this.folder = folder;
+    this.#port = port;
+  }
+
+  /** `folder` is made. The caller ends it with `kill` or `stop`. */
+  static async create(folder: string): Promise<ClusterRun> {
+    // Room for the ports above it.
+    const port = Math.min(await freePort(), 64_000);
+    const run = new ClusterRun(folder, port);
+    try {
+      await run.start();
+    } catch (error) {
+      await run.kill();
+      throw error;
+    }
+    return run;
+  }
+
+  /** The supervisor and its hosts. */
+  get pids(): readonly number[] {
+    return this.#program === undefined ? [] : processTree(this.#program.pid);
+  }
+
+  async start(): Promise<void> {
+    const args = ["dev", "--hosts", "3", "--dir", this.folder, "--device-size", "2G"];
+    const line = [CLI, ...args, "--api-port", String(this.#port), "--json"];
+    this.#program = new Program("drystone dev", process.execPath, line);
+    await this.#program.waitForLine(/^\{"ready":true/, READY_MS_MAX);
+  }
+
+  async kill(): Promise<void> {
+    await this.#program?.kill();
+  }
+
+  async stop(): Promise<void> {
+    await this.#program?.end("SIGTERM");
+  }
+
+  get uri(): string {
+    return `nbd+unix:///demo?socket=${path.join(this.folder, "demo.sock")}`;
+  }
+
+  async dev(word: "kill" | "start" | "stop", host: string): Promise<void> {
+    await runTool(process.execPath, [CLI, "dev", word, host, "--dir", this.folder]);
+  }
+
+  /** Asks the host with this number. */
+  async cli<T>(host: number, args: readonly string[]): Promise<T> {
+    const api = `http://127.0.0.1:${this.#port + host - 1}`;
+    const { stdout } = await runTool(process.execPath, [CLI, ...args, "--json", "--api", api]);
+    return JSON.parse(stdout) as T;
+  }
+
+  /** Waits until the host's part of the volume is known not to be there. */
+  async untilLost(host: number, lost: string): Promise<void> {
+    const limit = performance.now() + READY_MS_MAX;
+    for (;;) {
+      const { components } = await this.cli<VolumeShown>(host, ["volume", "show", "demo"]);
+      if (components.find((one) => one.host === lost)?.state !== "active") return;
+      assert.ok(performance.now() < limit, `${lost} is not missed`);
+    }
+  }
+
+  /** Waits until every copy is active again, which is after its digests were found equal. */
+  async untilWhole(host: number): Promise<VolumeShown> {
+    const limit = performance.now() + READY_MS_MAX;
+    for (;;) {
+      const shown = await this.cli<VolumeShown>(host, ["volume", "show", "demo"]);
+      if (shown.components.every(({ state }) => state === "active")) return shown;
+      assert.ok(performance.now() < limit, `it does not become whole: ${JSON.stringify(shown)}`);
+    }
+  }
+}
