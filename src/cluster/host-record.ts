@@ -65,7 +65,10 @@ export async function findCluster(
   };
 }
 
-/** Creates or replaces the record: a host is the only one to write its own. */
+/**
+ * Creates or replaces the record: a host is the only one to write its own. Fails with
+ * `record-invalid`, and writes nothing, if nobody could read it.
+ */
 export async function putHost(
   directory: Directory,
   clusterId: string,
@@ -73,6 +76,8 @@ export async function putHost(
 ): Promise<void> {
   const key = directoryKeys.host(clusterId, record.hostId);
   const value = JSON.stringify({ format: HOST_FORMAT, ...record });
+  // What readers would refuse must not get in: all of them would fail because of one host.
+  readHost(key, value);
   await directory.transact([], [{ kind: "put", key, value }]);
 }
 
@@ -81,19 +86,21 @@ export async function listHosts(
   clusterId: string,
 ): Promise<readonly HostRecord[]> {
   const { records } = await directory.list(directoryKeys.hosts(clusterId));
-  return records.map(({ key, value }) => {
-    const fields = RecordFields.parse(key, value, HOST_FORMAT);
-    return {
-      hostId: fields.text("hostId"),
-      name: fields.text("name"),
-      managementAddress: fields.text("managementAddress"),
-      storageAddress: fields.anyText("storageAddress"),
-      faultDomain: fields.text("faultDomain"),
-    };
-  });
+  return records.map(({ key, value }) => readHost(key, value));
 }
 
-/** Creates or replaces the record: a device is written by its host only. */
+function readHost(key: string, value: string): HostRecord {
+  const fields = RecordFields.parse(key, value, HOST_FORMAT);
+  return {
+    hostId: fields.text("hostId"),
+    name: fields.text("name"),
+    managementAddress: fields.text("managementAddress"),
+    storageAddress: fields.anyText("storageAddress"),
+    faultDomain: fields.text("faultDomain"),
+  };
+}
+
+/** As `putHost`: a device is written by its host only. */
 export async function putDevice(
   directory: Directory,
   clusterId: string,
@@ -101,6 +108,7 @@ export async function putDevice(
 ): Promise<void> {
   const key = directoryKeys.device(clusterId, record.deviceId);
   const value = JSON.stringify({ format: DEVICE_FORMAT, ...record });
+  readDevice(key, value);
   await directory.transact([], [{ kind: "put", key, value }]);
 }
 
@@ -109,14 +117,16 @@ export async function listDevices(
   clusterId: string,
 ): Promise<readonly DeviceRecord[]> {
   const { records } = await directory.list(directoryKeys.devices(clusterId));
-  return records.map(({ key, value }) => {
-    const fields = RecordFields.parse(key, value, DEVICE_FORMAT);
-    return {
-      deviceId: fields.text("deviceId"),
-      hostId: fields.text("hostId"),
-      path: fields.text("path"),
-      sizeBytes: fields.integer("sizeBytes", 0, DEVICE_SIZE_BYTES_MAX),
-      freeBytes: fields.integer("freeBytes", 0, DEVICE_SIZE_BYTES_MAX),
-    };
-  });
+  return records.map(({ key, value }) => readDevice(key, value));
+}
+
+function readDevice(key: string, value: string): DeviceRecord {
+  const fields = RecordFields.parse(key, value, DEVICE_FORMAT);
+  return {
+    deviceId: fields.text("deviceId"),
+    hostId: fields.text("hostId"),
+    path: fields.text("path"),
+    sizeBytes: fields.integer("sizeBytes", 0, DEVICE_SIZE_BYTES_MAX),
+    freeBytes: fields.integer("freeBytes", 0, DEVICE_SIZE_BYTES_MAX),
+  };
 }

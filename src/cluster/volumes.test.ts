@@ -202,3 +202,19 @@ test("cluster, hosts and devices are kept under the cluster's prefix", async () 
   assert.equal(records.length, 3);
   assert.throws(() => directoryKeys.host(CLUSTER, "../x"), /not an id/);
 });
+
+test("a record that nobody could read is not written", async () => {
+  const { directory, run } = await fresh();
+  const host = {
+    hostId: "h1",
+    name: "one",
+    managementAddress: "",
+    storageAddress: "s:2",
+    faultDomain: "r1",
+  };
+  await assert.rejects(run(putHost(directory, CLUSTER, host)), hasCode("record-invalid"));
+  const device = { deviceId: "d1", hostId: "h1", path: "", sizeBytes: 2 ** 40, freeBytes: 1 };
+  await assert.rejects(run(putDevice(directory, CLUSTER, device)), hasCode("record-invalid"));
+  assert.deepEqual(await listHosts(directory, CLUSTER), []);
+  assert.deepEqual(await listDevices(directory, CLUSTER), []);
+});

@@ -118,10 +118,15 @@ export const errorCodes: Readonly<Record<string, ErrorCode>> = {
     "Nobody listens at the API's address",
     "drystone dev, or systemctl start drystoned",
   ),
+  "connection-timeout": row(
+    503,
+    "A host or a service on the network says nothing",
+    "Check that its machine runs, and the firewalls on the way",
+  ),
   "connection-failed": row(
     503,
-    "The host cannot be asked, or stopped",
-    "Check --api and DRYSTONE_API",
+    "There is no way to the host, or it stopped in the middle",
+    "Check --api and DRYSTONE_API, then routes, cables and firewalls",
   ),
   "host-runs": row(409, "The development host runs already", "drystone dev kill NAME ends it"),
   "host-runs-not": row(409, "The development host does not run", "drystone dev start NAME"),

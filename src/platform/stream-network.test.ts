@@ -54,13 +54,25 @@ test("the longest path of a unix socket works, one byte more is refused", async 
 });
 
 test("a host that does not answer is given up in time", async () => {
-  // TEST-NET-1 of RFC 5737 leads nowhere; a machine without a route says so at once.
+  // TEST-NET-1 of RFC 5737 leads nowhere; a machine without a route, or a gateway that refuses it,
+  // says so at once.
   const impatient = new StreamNetwork({ connectTimeoutMs: 50 });
   const address = { kind: "tcp", host: "192.0.2.1", port: 9 } as const;
   await rejects(impatient.connect(address), (error: unknown) => {
     const code = error instanceof Error && "code" in error ? error.code : undefined;
-    return code === "connection-timeout" || code === "connection-refused";
+    const codes = ["connection-timeout", "connection-failed", "connection-refused"];
+    return codes.some((expected) => code === expected);
   });
+});
+
+test("only a machine that says so counts as one where nobody listens", async () => {
+  const address = { kind: "tcp", host: "127.0.0.1", port: 0 } as const;
+  const listener = await network.listen(address, nobody);
+  await listener.close();
+  await rejects(network.connect(listener.address), { code: "connection-refused" });
+  // The kernel has no way for TCP to a broadcast address.
+  const noWay = { kind: "tcp", host: "127.255.255.255", port: 9 } as const;
+  await rejects(network.connect(noWay), { code: "connection-failed" });
 });
 
 test("what is written before the start is reported after it", async () => {

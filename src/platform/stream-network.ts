@@ -211,6 +211,10 @@ function connectingFault(address: NetworkAddress, error: unknown): CodedError {
   const text = addressText(address);
   const fault = (code: string, message: string, hint: string): CodedError =>
     new CodedError({ code, message, hint, details: { address: text } }, { cause: error });
+  if (isRefusal(error)) {
+    const hint = "Check that the other end runs and listens there";
+    return fault("connection-refused", `nobody listens at ${text}: ${errorText(error)}`, hint);
+  }
   const code = systemErrorCode(error) ?? "";
   if (code === "ETIMEDOUT") {
     return fault("connection-timeout", `${text} did not answer`, "Check the host and the network");
@@ -218,6 +222,18 @@ function connectingFault(address: NetworkAddress, error: unknown): CodedError {
   if (INVALID.has(code)) {
     return fault("address-invalid", `${text}: ${errorText(error)}`, "Check the address");
   }
-  const hint = "Check that the other end runs and listens there";
-  return fault("connection-refused", `${text} cannot be reached: ${errorText(error)}`, hint);
+  const hint = "Check routes, cables and firewalls on the way";
+  return fault("connection-failed", `${text} cannot be reached: ${errorText(error)}`, hint);
+}
+
+/**
+ * Whether the machine itself has said that nobody listens: this counts as proof that the process
+ * there is gone. A missing route, a full table of descriptors, a reset say nothing about it. Of a
+ * name with several addresses each must have said so.
+ */
+function isRefusal(error: unknown): boolean {
+  if (error instanceof AggregateError) return error.errors.every(isRefusal);
+  // ENOENT is a unix socket's.
+  const code = systemErrorCode(error);
+  return code === "ECONNREFUSED" || code === "ENOENT";
 }

@@ -5,7 +5,11 @@
 export interface Network {
   /** Fails with code `address-in-use`, `address-invalid` or `permission-denied`. */
   listen(address: NetworkAddress, accept: (stream: ByteStream) => void): Promise<Listener>;
-  /** Fails with code `connection-refused`, `connection-timeout` or `address-invalid`. */
+  /**
+   * Fails with `connection-refused` if the machine there says that nobody listens, and nothing else
+   * counts as that: `connection-timeout` without any answer, `connection-failed` without a way to
+   * it, `address-invalid`.
+   */
   connect(address: NetworkAddress): Promise<ByteStream>;
 }
 
