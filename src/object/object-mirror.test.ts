@@ -108,6 +108,8 @@ class World {
   /** The directory does what it is asked, and nobody hears of it. */
   answersAreLost = false;
   leaseIsAlive = true;
+  /** How often an owner has looked for a component. */
+  asked = 0;
   owner: ObjectOwner | undefined;
 
   readonly #rules: OwnerRules;
@@ -160,7 +162,10 @@ class World {
       clock: this.simulation.clock,
       allocate: fakeMemory,
       transferMemory: new TransferMemory(fakeMemory),
-      components: (componentId) => ways.get(componentId[0]!),
+      components: (componentId) => {
+        this.asked++;
+        return ways.get(componentId[0]!);
+      },
       isNear: () => false,
       catchUp: this.catchUp,
       addEvent: ({ kind }) => void this.events.push(kind),
@@ -443,5 +448,24 @@ test("nothing is answered without a copy that the directory may call active", as
     await world.until(async () => (await world.state("b")) === "active");
     const fault = await requests.write(randomBytes(world.prng, BLOCK_SIZE_BYTES), 0);
     assert.ok(fault !== undefined || (await world.state("b")) === "stale", "a copy was left out");
+  });
+});
+
+test("a copy that cannot catch up is tried with growing pauses, for as long as it takes", async () => {
+  const world = new World(
+    assertDefined(TREES["a mirror of two with a witness"], "no such tree"),
+    8,
+  );
+  await world.simulation.run(async () => {
+    await world.build();
+    const requests = await world.take("x");
+    const host = assertDefined(world.hosts.get("b"), "no host");
+    host.way.cut();
+    await world.work(requests, 10);
+    world.asked = 0;
+    await new Promise<void>((resolve) => void world.simulation.clock.after(300_000, resolve));
+    assert.ok(world.asked > 50 && world.asked < 80, `${world.asked} attempts in five minutes`);
+    host.way.heal();
+    await world.until(async () => (await world.state("b")) === "active");
   });
 });
