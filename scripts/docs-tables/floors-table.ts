@@ -17,6 +17,7 @@ const PURPOSE: ReadonlyMap<string, string> = new Map([
   ["platform", "the ports on Node and Linux"],
   ["sim", "the ports in one deterministic process, with faults"],
   ["trial", "a whole cluster in virtual time from one seed: users, faults, checkers"],
+  ["client", "a volume in another process, over shared memory: the library drystone/client"],
   ["host", "puts the floors together: the daemon and its API"],
   ["cli", "the operator's commands"],
 ]);

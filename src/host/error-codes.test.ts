@@ -11,6 +11,7 @@ const SOURCES = fileURLToPath(new URL("../../../src", import.meta.url));
 const INTERNAL: ReadonlySet<string> = new Set([
   "almost-full",
   "attach-failed",
+  "closed",
   "cluster-exists",
   "component-exists",
   "component-missing",
@@ -29,8 +30,10 @@ const INTERNAL: ReadonlySet<string> = new Set([
   "lease-ttl-invalid",
   "link-refused",
   "message-invalid",
+  "memory-exhausted",
   "memory-not-mappable",
   "method-unknown",
+  "connection-broken",
   "copies-differ",
   "not-settled",
   "not-stale",

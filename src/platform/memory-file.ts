@@ -2,7 +2,7 @@
 import { fstatSync, ftruncateSync } from "node:fs";
 import { assert, CodedError, errorText } from "../base/index.ts";
 import type { DiskMemory, SharedFile, SharedMapping } from "../ports/index.ts";
-import { mapShared, unmapShared } from "./shared-mappings.ts";
+import { mapShared, retireShared, unmapShared } from "./shared-mappings.ts";
 import {
   addSeals,
   createMemoryFile,
@@ -81,9 +81,18 @@ class MemoryMapping implements SharedMapping {
   }
 
   release(): void {
+    this.#finish();
+    unmapShared(this.#place);
+  }
+
+  retire(): void {
+    this.#finish();
+    retireShared(this.#place);
+  }
+
+  #finish(): void {
     assert(!this.#isReleased, "a mapping is released once");
     this.#isReleased = true;
-    unmapShared(this.#place);
   }
 }
 

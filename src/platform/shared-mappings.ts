@@ -3,10 +3,13 @@
  * when its pages go, zero pages of our own come in, and the place waits for the next mapping of its
  * length. So no view is ever over memory that does not exist, and no view is made twice.
  */
-import type { DiskMemory } from "../ports/index.ts";
+import type { DiskMemory, MemoryHandle } from "../ports/index.ts";
 import { mapFileAt } from "./shared-sys.ts";
-import { discardMapping, mapAnonymous, viewMemory } from "./sys.ts";
+import { discardMapping, mapAnonymous, unmap, viewMemory } from "./sys.ts";
 
+const retiredPlaces = new FinalizationRegistry<MemoryHandle>((handle) => {
+  unmap(handle.address, handle.lengthBytes);
+});
 const freePlaces = new Map<number, DiskMemory[]>();
 
 /** Pages of a file in a place of their own. Fails with `SystemCallError`. */
@@ -25,6 +28,12 @@ export function mapShared(fd: number, offset: number, lengthBytes: number): Disk
 export function unmapShared(place: DiskMemory): void {
   discardMapping(place.handle.address, place.handle.lengthBytes);
   giveBack(place);
+}
+
+/** The pages go; the place does when the last view of it has gone. */
+export function retireShared(place: DiskMemory): void {
+  discardMapping(place.handle.address, place.handle.lengthBytes);
+  retiredPlaces.register(place.bytes.buffer, place.handle);
 }
 
 function newPlace(lengthBytes: number): DiskMemory {

@@ -24,6 +24,10 @@ export interface SharedMapping {
   readonly memory: DiskMemory;
   /** Nobody uses `memory` any more. */
   release(): void;
+  /**
+   * As `release`, if somebody may still have a view: it reads as zeroes, as long as it is there.
+   */
+  retire(): void;
 }
 
 /** Wakes the other process, or is how it wakes this one: a counter that both can add to. */

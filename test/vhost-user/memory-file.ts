@@ -53,16 +53,18 @@ export class MemoryFile implements SharedFile {
     this.mappedCount++;
     this.mapsTotal++;
     let isReleased = false;
+    const release = (): void => {
+      assert(!isReleased, "a mapping is released once");
+      isReleased = true;
+      this.mappedCount--;
+    };
     return {
       memory: {
         bytes: this.bytes.subarray(offset, offset + lengthBytes),
         handle: { address: 0, lengthBytes },
       },
-      release: () => {
-        assert(!isReleased, "a mapping is released once");
-        isReleased = true;
-        this.mappedCount--;
-      },
+      release,
+      retire: release,
     };
   }
 }

@@ -21,11 +21,19 @@ const PAGE_BYTES = 4096;
 export const GUEST_ADDRESS = 0x4000_0000;
 export const USER_ADDRESS = 0x7f00_0000_0000;
 const ENTRIES = 16;
+/** Bytes of the file before and after what the guest has: nobody may touch them. */
+const GUARD_BYTES = 16 * PAGE_BYTES;
+const GUARD = 0xa5;
+const MEMORY_BYTES = 64 * PAGE_BYTES;
 /** VERSION_1, PROTOCOL_FEATURES, INDIRECT_DESC and the disk's own. */
 const QUEUE_FEATURES = (1n << 32n) | (1n << 30n) | (1n << 28n);
 /** MQ, REPLY_ACK, BACKEND_REQ, CONFIG, INFLIGHT_SHMFD, CONFIGURE_MEM_SLOTS. */
 const PROTOCOL_FEATURES =
   (1n << 0n) | (1n << 3n) | (1n << 5n) | (1n << 9n) | (1n << 12n) | (1n << 15n);
+
+const guard = Buffer.alloc(GUARD_BYTES, GUARD);
+/** Of worlds that are gone: memory of this size takes longer to make than a test. */
+const idleMemories: ReadMemory[] = [];
 
 /** The part of the port that a back end uses. */
 class LocalMemory implements SharedMemory {
@@ -57,6 +65,8 @@ export class SessionWorld {
   readonly stream: MemoryStream;
   readonly front: FrontEnd;
   readonly file: MemoryFile;
+  /** The guest's own memory; offset 0 is at `GUEST_ADDRESS`. */
+  readonly bytes: Uint8Array;
   readonly kick: MemoryEvent = new MemoryEvent();
   readonly call: MemoryEvent = new MemoryEvent();
   driver: ModelDriver;
@@ -68,7 +78,8 @@ export class SessionWorld {
 
   /** `guest`: whose machine this back end serves from now on, if not a new one. */
   constructor(volume: Partial<MemoryVolumeOptions> = {}, guest?: SessionWorld) {
-    this.file = guest?.file ?? new MemoryFile(64 * PAGE_BYTES);
+    this.file = guest?.file ?? guardedFile();
+    this.bytes = this.file.bytes.subarray(GUARD_BYTES, GUARD_BYTES + MEMORY_BYTES);
     this.volume = new MemoryVolume({ sizeBytes: 1 << 20, completions: "after-submit", ...volume });
     const [ours, theirs] = MemoryStream.pair();
     this.stream = ours;
@@ -79,9 +90,12 @@ export class SessionWorld {
       mayRun: () => this.mayRun,
       takeMemory: () => {
         this.memories++;
-        return new ReadMemory(this.volume.allocate(READ_MEMORY_BYTES));
+        return idleMemories.pop() ?? new ReadMemory(this.volume.allocate(READ_MEMORY_BYTES));
       },
-      giveMemory: () => this.memories--,
+      giveMemory: (memory) => {
+        this.memories--;
+        idleMemories.push(memory);
+      },
       ended: (_, reason) => {
         this.hasEnded = true;
         this.reason = reason;
@@ -97,7 +111,7 @@ export class SessionWorld {
 
   makeDriver(): ModelDriver {
     return new ModelDriver({
-      bytes: this.file.bytes,
+      bytes: this.bytes,
       guestAddress: GUEST_ADDRESS,
       ringsAt: 0,
       entryCount: ENTRIES,
@@ -120,9 +134,19 @@ export class SessionWorld {
   }
 
   get region(): Uint8Array {
-    const { sizeBytes } = this.file;
-    const place = { guestAddress: GUEST_ADDRESS, sizeBytes, userAddress: USER_ADDRESS };
-    return regionBytes({ ...place, fileOffset: 0 });
+    return regionBytes({
+      guestAddress: GUEST_ADDRESS,
+      sizeBytes: MEMORY_BYTES,
+      userAddress: USER_ADDRESS,
+      fileOffset: GUARD_BYTES,
+    });
+  }
+
+  /** Whether the bytes around the guest's memory are as they were. */
+  get guardIsWhole(): boolean {
+    const { bytes } = this.file;
+    const after = bytes.subarray(GUARD_BYTES + MEMORY_BYTES);
+    return [bytes.subarray(0, GUARD_BYTES), after].every((part) => guard.compare(part) === 0);
   }
 
   tellMemory(): void {
@@ -151,8 +175,8 @@ export class SessionWorld {
   /** Reads the first sector through the ring; the status, or 0xff. */
   async readSector(): Promise<number> {
     const at = Math.ceil(this.driver.endAt / PAGE_BYTES) * PAGE_BYTES;
-    this.file.bytes.fill(0, at, at + 16);
-    this.file.bytes[at + 16] = 0xff;
+    this.bytes.fill(0, at, at + 16);
+    this.bytes[at + 16] = 0xff;
     const head = this.driver.describe([
       { address: GUEST_ADDRESS + at, lengthBytes: 16, deviceWrites: false },
       { address: GUEST_ADDRESS + at + PAGE_BYTES, lengthBytes: 512, deviceWrites: true },
@@ -162,6 +186,13 @@ export class SessionWorld {
     this.kick.signal();
     await this.settle();
     this.driver.collect();
-    return this.file.bytes[at + 16]!;
+    return this.bytes[at + 16]!;
   }
+}
+
+function guardedFile(): MemoryFile {
+  const file = new MemoryFile(MEMORY_BYTES + 2 * GUARD_BYTES);
+  file.bytes.fill(GUARD);
+  file.bytes.fill(0, GUARD_BYTES, GUARD_BYTES + MEMORY_BYTES);
+  return file;
 }

@@ -8,8 +8,10 @@ import {
   SessionWorld,
   USER_ADDRESS,
 } from "../../../test/vhost-user/session-world.ts";
+import { fuzzSession } from "./vhost-session.fuzz.ts";
 
 const PAGE = 4096;
+const FUZZ_SEEDS = 500;
 
 async function running(): Promise<SessionWorld> {
   const world = new SessionWorld();
@@ -22,6 +24,7 @@ async function running(): Promise<SessionWorld> {
 /** Nothing that a front end gave is held any more. */
 function assertAllGivenBack(world: SessionWorld): void {
   assert.ok(world.hasEnded && world.isDrained);
+  assert.ok(world.guardIsWhole);
   assert.equal(world.memories, 0);
   assert.equal(world.file.mappedCount, 0);
   assert.equal(world.file.openCount, 0);
@@ -39,7 +42,7 @@ test("a front end learns what there is, starts a ring, and reads", async () => {
   world.volume.bytes.fill(0x42, 0, 512);
   assert.equal(await world.readSector(), 0);
   const at = Math.ceil(world.driver.endAt / PAGE) * PAGE + PAGE;
-  assert.ok(world.file.bytes.subarray(at, at + 512).every((byte) => byte === 0x42));
+  assert.ok(world.bytes.subarray(at, at + 512).every((byte) => byte === 0x42));
   front.stream.close();
   await world.settle();
   assert.equal(world.reason, undefined);
@@ -411,4 +414,8 @@ test("messages may arrive in any pieces", async () => {
   }
   await world.front.answer(Ask.getFeatures);
   await world.front.answer(Ask.getQueueCount);
+});
+
+test("whatever a front end and its guest do, nothing of ours is harmed", async () => {
+  for (let seed = 1; seed <= FUZZ_SEEDS; seed++) await fuzzSession(seed);
 });

@@ -461,9 +461,8 @@ function fileOf({ descriptors, request }: VhostMessage): SharedFile {
 
 function eventOf({ body, descriptors }: VhostMessage): RemoteEvent | undefined {
   const hasNone = (getU32(body, 0) & VHOST_RING_NO_FD) !== 0;
-  const descriptor = descriptors.pop();
-  demand(hasNone === (descriptor === undefined), "a ring's event without its descriptor");
-  return descriptor?.asEvent();
+  demand(hasNone === (descriptors.length === 0), "a ring's event without its descriptor");
+  return descriptors.pop()?.asEvent();
 }
 
 function configPart(body: Uint8Array): { offset: number; sizeBytes: number } {
