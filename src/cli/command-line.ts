@@ -40,7 +40,10 @@ export interface CommandEntry {
   readonly process?: ProcessCommandName;
 }
 
-const processNames = ["dev", "dev.kill", "dev.stop", "dev.start", "host.run"] as const;
+const processNames = [
+  ...(["dev", "dev.kill", "dev.stop", "dev.start", "dev.partition", "dev.heal"] as const),
+  "host.run",
+] as const;
 
 /** Every command, in the order of the tables. */
 export const commandEntries: readonly CommandEntry[] = [
@@ -173,12 +176,20 @@ function parseRequest(
   return { ...request, ...positionalFields(command, positionals.slice(command.words.length)) };
 }
 
-function positionalFields(command: Command, given: readonly string[]): Record<string, string> {
+function positionalFields(
+  command: Command,
+  given: readonly string[],
+): Record<string, string | readonly string[]> {
   const line = `drystone ${command.words.join(" ")}`;
   const wanted = command.positionals;
+  const list = /^(.*)\.\.\.$/.exec(wanted.at(-1) ?? "")?.[1];
   if (given.length < wanted.length) {
     const missing = wanted[given.length]!.toUpperCase();
     throw usageError(`${line} needs ${missing}`, `For example: ${command.examples[0]!.line}`);
+  }
+  if (list !== undefined) {
+    const single = wanted.slice(0, -1).map((field, index) => [field, given[index]!] as const);
+    return { ...Object.fromEntries(single), [list]: given.slice(wanted.length - 1) };
   }
   if (given.length > wanted.length) {
     const extra = given[wanted.length]!;

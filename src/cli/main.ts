@@ -22,6 +22,7 @@ import type { Output } from "./output.ts";
 import { eventLine, render } from "./render.ts";
 
 const DEV_HOSTS_DEFAULT = 3;
+const DEV_ETCD = "For example: drystone dev --hosts 3 --directory etcd";
 
 type Asked = Extract<Invocation, { kind: "operation" }>;
 
@@ -61,21 +62,40 @@ async function runProcess(
 
 function runDev(request: Readonly<Record<string, unknown>>, isJson: boolean): Promise<number> {
   const { hosts = DEV_HOSTS_DEFAULT } = request;
-  if (hosts === 1) return runDevHost({ ...request, isJson });
-  return runDevCluster({ ...request, hosts: Number(hosts), isJson });
+  const { directory = "embedded", ...rest } = request;
+  if (directory !== "embedded" && directory !== "etcd")
+    throw usageError(`--directory is embedded or etcd, not ${String(directory)}`, DEV_ETCD);
+  if (hosts === 1 && directory === "etcd")
+    throw usageError("a host that is alone keeps its own directory", DEV_ETCD);
+  if (hosts === 1) return runDevHost({ ...rest, isJson });
+  return runDevCluster({ ...rest, directory, hosts: Number(hosts), isJson });
 }
 
 async function tellDev(
   name: ProcessCommandName,
-  { dir, name: host }: Readonly<Record<string, unknown>>,
+  request: Readonly<Record<string, unknown>>,
   output: Output,
 ): Promise<number> {
+  const { dir } = request;
   const word = name.slice("dev.".length);
-  await tellDevCluster(typeof dir === "string" ? dir : undefined, `${word} ${String(host)}`);
-  output.data(
-    output.isJson ? `${JSON.stringify({ done: true })}\n` : `${String(host)}: ${word} done\n`,
-  );
+  const [arguments_, said] = devArguments(request);
+  const line = [word, ...arguments_].join(" ");
+  await tellDevCluster(typeof dir === "string" ? dir : undefined, line);
+  output.data(output.isJson ? `${JSON.stringify({ done: true })}\n` : `${said}${word} done\n`);
   return 0;
+}
+
+/** What the development cluster is told, and what the user is told first. */
+function devArguments({
+  name,
+  hosts,
+  network = "both",
+}: Readonly<Record<string, unknown>>): readonly [readonly string[], string] {
+  if (typeof name === "string") return [[name], `${name}: `];
+  if (!Array.isArray(hosts)) return [[], ""];
+  // Both `h1 h2` and `h1,h2`.
+  const names = hosts.flatMap((text) => String(text).split(","));
+  return [[String(network), ...names], `${names.join(", ")}: `];
 }
 
 async function runOperation(asked: Asked, output: Output): Promise<number> {

@@ -7,7 +7,10 @@ export interface Command {
   readonly words: readonly string[];
   readonly summary: string;
   readonly examples: readonly Example[];
-  /** Fields of the request that are given without a name, in order. All are required. */
+  /**
+   * Fields of the request that are given without a name, in order. All are required. The last one
+   * may end in "..." and is then a list of one or more.
+   */
   readonly positionals: readonly string[];
   readonly options: readonly CommandOption[];
 }

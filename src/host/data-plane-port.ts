@@ -79,6 +79,12 @@ export interface WatchMethods {
   watchLost(watchId: number): Promise<void>;
 }
 
+/** The data worker's part in trying out partitions. */
+export interface CutMethods {
+  /** From now on these addresses cannot be reached; only in a host that can be cut off. */
+  cutOff(addresses: readonly string[]): Promise<void>;
+}
+
 export interface DirectoryListing {
   readonly records: readonly DirectoryRecord[];
   readonly revision: number;

@@ -5,7 +5,12 @@
  */
 import { Worker } from "node:worker_threads";
 import { CodedError, errorText } from "../base/index.ts";
-import type { ControlMethods, DataPlaneMethods, WatchMethods } from "./data-plane-port.ts";
+import type {
+  ControlMethods,
+  CutMethods,
+  DataPlaneMethods,
+  WatchMethods,
+} from "./data-plane-port.ts";
 import type { PlaneIdentity } from "./plane-world.ts";
 import { RpcPeer } from "./rpc.ts";
 
@@ -14,7 +19,7 @@ const YOUNG_GENERATION_MB = 16;
 
 const DATA_WORKER = new URL("./data-worker.js", import.meta.url);
 
-type WorkerMethods = DataPlaneMethods & WatchMethods;
+type WorkerMethods = DataPlaneMethods & WatchMethods & CutMethods;
 
 export class DataPlaneThread {
   readonly peer: RpcPeer<ControlMethods, WorkerMethods>;

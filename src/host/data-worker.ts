@@ -6,6 +6,7 @@
 import { parentPort, workerData } from "node:worker_threads";
 import { assert } from "../base/index.ts";
 import {
+  CuttableNetwork,
   LmdbMetadataStore,
   MemfdSharedMemory,
   NativeDigests,
@@ -15,7 +16,12 @@ import {
 } from "../platform/index.ts";
 import type { Log } from "../ports/index.ts";
 import { DataPlane } from "./data-plane.ts";
-import type { ControlMethods, DataPlaneMethods, WatchMethods } from "./data-plane-port.ts";
+import type {
+  ControlMethods,
+  CutMethods,
+  DataPlaneMethods,
+  WatchMethods,
+} from "./data-plane-port.ts";
 import { RemoteDirectory } from "./directory-link.ts";
 import type { PlaneIdentity } from "./plane-world.ts";
 import { RpcPeer } from "./rpc.ts";
@@ -31,21 +37,25 @@ function main(): void {
     },
   };
   const digests = new NativeDigests();
+  const identity = workerData as PlaneIdentity; // Made by DataPlaneThread in the same process.
+  const streams = new StreamNetwork();
+  const cuttable =
+    identity.cut === undefined ? undefined : new CuttableNetwork(streams, identity.cut);
   const plane = new DataPlane({
     clock: new NodeClock(),
     log,
-    network: new StreamNetwork(),
+    network: cuttable ?? streams,
     shared: new MemfdSharedMemory(log),
     digests,
     directory,
-    identity: workerData as PlaneIdentity, // Made by DataPlaneThread in the same process.
+    identity,
     newId,
     openDisk,
     openMetadata: (path, mustExist) => LmdbMetadataStore.open(path, { mustExist }),
     addEvent: (event) => void peer.call("addEvent", event).catch(() => undefined),
   });
   const port = parentPort;
-  const local = methodsOf(plane, directory.watchMethods, async () => {
+  const local = methodsOf(plane, directory.watchMethods, cuttable, async () => {
     await digests.close();
     // After the answer has left. With the port gone nothing keeps the loop, and the thread ends.
     setImmediate(() => port.close());
@@ -57,8 +67,9 @@ function main(): void {
 function methodsOf(
   plane: DataPlane,
   watch: WatchMethods,
+  cuttable: CuttableNetwork | undefined,
   finish: () => Promise<void>,
-): DataPlaneMethods & WatchMethods {
+): DataPlaneMethods & WatchMethods & CutMethods {
   return {
     openDevice: (request) => plane.openDevice(request),
     join: (managementAddress) => plane.join(managementAddress),
@@ -74,6 +85,10 @@ function methodsOf(
     attach: (request) => plane.attach(request),
     detach: (name) => plane.detach(name),
     stats: () => plane.stats(),
+    cutOff: async (addresses) => {
+      assert(cuttable !== undefined, "only hosts of a development cluster are cut off");
+      cuttable.cut(addresses);
+    },
     close: async () => {
       try {
         await plane.close();

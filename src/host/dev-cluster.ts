@@ -10,12 +10,16 @@ import { createWriteStream, existsSync, mkdirSync, readFileSync, writeFileSync }
 import { join, resolve } from "node:path";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
-import { CodedError, errorText } from "../base/index.ts";
-import { EmbeddedDirectory, ServedDirectory } from "../cluster/index.ts";
+import { assert, CodedError, errorText } from "../base/index.ts";
 import { NbdServer, RelayVolume, SingleExport } from "../frontend/index.ts";
-import { JsonLog, LmdbMetadataStore, NodeClock, StreamNetwork } from "../platform/index.ts";
+import { JsonLog, NodeClock, StreamNetwork } from "../platform/index.ts";
 import type { Log } from "../ports/index.ts";
 import { callApi } from "./api-call.ts";
+import { DEV_CONTROL_VARIABLE } from "./dev-control.ts";
+import type { CutMessage } from "./dev-control.ts";
+import { DevCuts, isDevNetwork } from "./dev-cuts.ts";
+import { DirectoryGate, startDevDirectory } from "./dev-directory.ts";
+import type { DevDirectoryKind } from "./dev-directory.ts";
 import { nbdUri, parseAddress } from "./names.ts";
 import { newId } from "./state-dir.ts";
 import type { AttachmentView, VolumeList } from "./views.ts";
@@ -38,6 +42,7 @@ export interface DevClusterOptions {
   readonly dir?: string;
   readonly apiPort?: number;
   readonly deviceSizeBytes?: number;
+  readonly directory: DevDirectoryKind;
   readonly isJson: boolean;
 }
 
@@ -46,7 +51,9 @@ interface DevHost {
   readonly api: string;
   readonly folder: string;
   readonly socket: string;
+  readonly storageAddress: string;
   child: ChildProcess | undefined;
+  gate: DirectoryGate | undefined;
 }
 
 export class DevCluster {
@@ -57,6 +64,7 @@ export class DevCluster {
   readonly #clock = new NodeClock();
   readonly #network = new StreamNetwork();
   readonly #closers: (() => Promise<void>)[] = [];
+  readonly #cuts = new DevCuts();
   #isStopping = false;
   #hasDemo = false;
 
@@ -69,7 +77,9 @@ export class DevCluster {
       const name = `h${index + 1}`;
       const folder = join(this.folder, name);
       const api = `http://${HOST}:${port + index}`;
-      return { name, api, folder, socket: join(folder, "demo.sock"), child: undefined };
+      const storageAddress = `${HOST}:${port + 20 + index}`;
+      const socket = join(folder, "demo.sock");
+      return { name, api, folder, socket, storageAddress, child: undefined, gate: undefined };
     });
     // A path that is too long for a socket is refused before anything is made.
     for (const { socket } of this.hosts) parseAddress(socket);
@@ -95,8 +105,7 @@ export class DevCluster {
   async start(message: (text: string) => void): Promise<void> {
     const clusterId = this.#clusterId();
     message("starting the directory");
-    await this.#startDirectory();
-    for (const host of this.hosts) this.#configure(host, clusterId);
+    await this.#startDirectory(clusterId);
     message(`starting ${this.hosts.length} hosts`);
     await Promise.all(this.hosts.map((host) => this.startHost(host)));
     await this.#listenControl();
@@ -125,29 +134,29 @@ export class DevCluster {
     return readFileSync(file, "utf8").trim();
   }
 
-  async #startDirectory(): Promise<void> {
-    const path = join(this.folder, "directory", "data.mdb");
-    mkdirSync(join(this.folder, "directory"), { recursive: true, mode: 0o700 });
-    const store = await LmdbMetadataStore.open(path, { mustExist: false });
-    this.#closers.push(() => store.close());
-    const directory = await EmbeddedDirectory.open(store, this.#clock);
-    this.#closers.push(() => directory.close());
-    const served = await ServedDirectory.listen({
-      directory,
-      network: this.#network,
-      address: { kind: "tcp", host: HOST, port: this.#directoryPort },
+  async #startDirectory(clusterId: string): Promise<void> {
+    const { directory: kind } = this.#options;
+    const port = this.#options.apiPort ?? API_PORT_DEFAULT;
+    const targets = await startDevDirectory({
+      kind,
+      folder: this.folder,
+      clusterId,
+      firstPort: port + 40,
       clock: this.#clock,
-      incarnation: newId(),
       log: this.#log,
+      closers: this.#closers,
     });
-    this.#closers.push(() => served.close());
+    for (const [index, host] of this.hosts.entries()) {
+      const firstPort = port + 50 + index * targets.length;
+      host.gate = await DirectoryGate.open(targets, firstPort, this.#closers);
+      const gates = targets.map((_, target) => `${HOST}:${firstPort + target}`);
+      const isEtcd = kind === "etcd";
+      const directory = isEtcd ? gates.map((gate) => `http://${gate}`) : [`served:${gates[0]}`];
+      this.#configure(host, clusterId, directory.join(","));
+    }
   }
 
-  get #directoryPort(): number {
-    return (this.#options.apiPort ?? API_PORT_DEFAULT) + 40;
-  }
-
-  #configure(host: DevHost, clusterId: string): void {
+  #configure(host: DevHost, clusterId: string, directory: string): void {
     mkdirSync(host.folder, { recursive: true, mode: 0o700 });
     const index = this.hosts.indexOf(host);
     const port = this.#options.apiPort ?? API_PORT_DEFAULT;
@@ -159,8 +168,8 @@ export class DevCluster {
       memory: MEMORY,
       cluster: {
         id: clusterId,
-        directory: `served:${HOST}:${this.#directoryPort}`,
-        storageAddress: `${HOST}:${port + 20 + index}`,
+        directory,
+        storageAddress: host.storageAddress,
       },
     };
     writeFileSync(join(host.folder, "host.json"), `${JSON.stringify(config, undefined, 2)}\n`);
@@ -190,11 +199,13 @@ export class DevCluster {
       });
     const config = join(host.folder, "host.json");
     const child = spawn(process.execPath, [CLI, "host", "run", "--config", config, "--json"], {
-      stdio: ["ignore", "pipe", "pipe"],
+      stdio: ["ignore", "pipe", "pipe", "ipc"],
+      env: { ...process.env, [DEV_CONTROL_VARIABLE]: "1" },
     });
     host.child = child;
+    this.#sendCuts(host);
     const log = createWriteStream(join(host.folder, "host.log"), { flags: "a" });
-    child.stderr.pipe(log);
+    child.stderr?.pipe(log);
     const ended = new Promise<void>((done) => {
       child.once("exit", () => {
         host.child = undefined;
@@ -208,6 +219,7 @@ export class DevCluster {
       await ended;
       clearTimeout(timer);
     });
+    assert(child.stdout !== null, "a child's output is a pipe");
     const lines = createInterface({ input: child.stdout });
     await new Promise<void>((ready, reject) => {
       const timer = setTimeout(() => reject(slow(host)), READY_MS_MAX);
@@ -237,6 +249,43 @@ export class DevCluster {
     child.kill(signal);
     await ended;
     this.#log.write("info", "a host has ended", { host: host.name, signal });
+  }
+
+  #partition(network: string, names: readonly string[]): void {
+    const hosts = names.map((name) => this.host(name).name);
+    if (!isDevNetwork(network) || hosts.length === 0)
+      throw new CodedError({
+        code: "usage",
+        message: `a partition has a network and hosts, not "${network} ${names.join(" ")}"`,
+        hint: "For example: drystone dev partition --network storage h1",
+      });
+    this.#cuts.add(
+      network,
+      hosts,
+      this.hosts.map(({ name }) => name),
+    );
+    this.#log.write("info", "hosts are cut off", { hosts: hosts.join(" "), network });
+    this.#applyCuts();
+  }
+
+  #heal(): void {
+    this.#cuts.heal();
+    this.#log.write("info", "all networks are whole again");
+    this.#applyCuts();
+  }
+
+  #applyCuts(): void {
+    for (const host of this.hosts) {
+      host.gate?.setCut(this.#cuts.isWithoutDirectory(host.name));
+      this.#sendCuts(host);
+    }
+  }
+
+  #sendCuts({ name, child }: DevHost): void {
+    const apart = this.hosts.filter((other) => this.#cuts.areApart(name, other.name));
+    const message: CutMessage = { cut: apart.map(({ storageAddress }) => storageAddress) };
+    // A host that has just ended is told at its next start.
+    if (child?.connected === true) child.send(message, () => {});
   }
 
   /** Once: a user who has deleted the volume does not get it again. */
@@ -336,8 +385,10 @@ export class DevCluster {
   }
 
   async #obey(line: string): Promise<void> {
-    const [word = "", name = ""] = line.split(" ");
-    if (word === "kill") await this.endHost(this.host(name), "SIGKILL");
+    const [word = "", name = "", ...names] = line.split(" ");
+    if (word === "partition") this.#partition(name, names);
+    else if (word === "heal") this.#heal();
+    else if (word === "kill") await this.endHost(this.host(name), "SIGKILL");
     else if (word === "stop") await this.endHost(this.host(name), "SIGTERM");
     else if (word === "start") await this.startHost(this.host(name));
     else throw new CodedError({ code: "usage", message: `there is no command ${word}` });

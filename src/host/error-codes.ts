@@ -135,6 +135,11 @@ export const errorCodes: Readonly<Record<string, ErrorCode>> = {
     "No development cluster runs in the folder",
     "drystone dev --hosts 3, or give its folder with --dir",
   ),
+  "dev-directory-differs": row(
+    409,
+    "The development cluster in the folder was made with another kind of directory",
+    "Start it with --directory as it was made, or elsewhere with --dir",
+  ),
   "host-ended": row(
     500,
     "A host of the development cluster ended while it started",

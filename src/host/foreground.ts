@@ -17,6 +17,8 @@ export interface Foreground {
   readonly config: HostConfig;
   readonly wipe: readonly string[];
   readonly log: Log;
+  /** As `HostStart.cut`. */
+  readonly cut?: readonly string[];
   /** Called once, when the host serves. */
   readonly ready: (host: HostProcess) => Promise<void>;
   /** For the user's eyes. */
@@ -32,7 +34,13 @@ export async function runForeground(run: Foreground): Promise<number> {
     reportDeath = reject;
   });
   death.catch(() => undefined); // The races below see it.
-  const starting = HostProcess.start({ config, wipe, log, onDeath: (error) => reportDeath(error) });
+  const starting = HostProcess.start({
+    config,
+    wipe,
+    log,
+    cut: run.cut,
+    onDeath: (error) => reportDeath(error),
+  });
   const host = await Promise.race([starting, death]).catch((error: unknown) => {
     endSoon();
     throw error;

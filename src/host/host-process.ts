@@ -27,6 +27,7 @@ import { HttpApi } from "./http-api.ts";
 import type { ApiBackend, Handlers } from "./http-api.ts";
 import { metricsText } from "./metrics-text.ts";
 import { formatAddress } from "./names.ts";
+import type { PlaneIdentity } from "./plane-world.ts";
 import { StateDir } from "./state-dir.ts";
 
 /**
@@ -39,6 +40,11 @@ export interface HostStart {
   /** Devices that may be taken although they hold something else. */
   readonly wipe: readonly string[];
   readonly log: Log;
+  /**
+   * Addresses that cannot be reached at the start, in a host of a development cluster. Undefined: a
+   * host whose networks nobody can cut.
+   */
+  readonly cut: readonly string[] | undefined;
   /** The data worker ended without being asked to. */
   readonly onDeath: (error: CodedError) => void;
 }
@@ -50,13 +56,22 @@ export class HostProcess {
   readonly apiUrl: string;
   readonly #closers: Closers;
   readonly #log: Log;
+  readonly #cutOff: StartedParts["cutOff"];
 
   private constructor(parts: StartedParts, log: Log) {
     this.state = parts.state;
     this.handlers = parts.handlers;
     this.apiUrl = parts.apiUrl;
     this.#closers = parts.closers;
+    this.#cutOff = parts.cutOff;
     this.#log = log;
+  }
+
+  /** From now on these addresses and no others cannot be reached over the storage network. */
+  cutOff(addresses: readonly string[]): void {
+    this.#cutOff(addresses).catch((error: unknown) => {
+      this.#log.write("error", `the networks are not cut: ${errorText(error)}`);
+    });
   }
 
   /** Fails with the codes of its parts; every step before the failing one is undone. */
@@ -84,6 +99,7 @@ interface StartedParts {
   readonly handlers: Handlers;
   readonly apiUrl: string;
   readonly closers: Closers;
+  readonly cutOff: (addresses: readonly string[]) => Promise<void>;
 }
 
 async function startParts(start: HostStart, closers: Closers): Promise<StartedParts> {
@@ -101,18 +117,7 @@ async function startParts(start: HostStart, closers: Closers): Promise<StartedPa
   });
 
   const thread: DataPlaneThread = new DataPlaneThread(
-    {
-      clusterId,
-      hostId,
-      hostName: config.name,
-      devicesPath: state.devicesPath,
-      socketsPath: state.socketsPath,
-      // Later starts have higher numbers, whatever became of the state directory.
-      incarnation: Math.round(clock.wallMs()),
-      faultDomain: config.cluster?.faultDomain ?? config.name,
-      storageAddress: config.cluster?.storageAddress,
-      memoryBytesPerDevice: Math.floor(config.memoryBytes / Math.max(1, config.devices.length)),
-    },
+    identityOf(start, state),
     controlMethods(directory, events, log, () => thread),
     start.onDeath,
   );
@@ -150,7 +155,30 @@ async function startParts(start: HostStart, closers: Closers): Promise<StartedPa
     });
   });
   gate.open();
-  return { state, handlers: control.handlers, apiUrl: `http://${apiAddress}`, closers };
+  return {
+    state,
+    handlers: control.handlers,
+    apiUrl: `http://${apiAddress}`,
+    closers,
+    cutOff: (addresses) => thread.peer.call("cutOff", addresses),
+  };
+}
+
+function identityOf({ config, cut }: HostStart, state: StateDir): PlaneIdentity {
+  const { clusterId, hostId } = state.identity;
+  return {
+    clusterId,
+    hostId,
+    hostName: config.name,
+    devicesPath: state.devicesPath,
+    socketsPath: state.socketsPath,
+    // Later starts have higher numbers, whatever became of the state directory.
+    incarnation: Math.round(new NodeClock().wallMs()),
+    faultDomain: config.cluster?.faultDomain ?? config.name,
+    storageAddress: config.cluster?.storageAddress,
+    cut,
+    memoryBytesPerDevice: Math.floor(config.memoryBytes / Math.max(1, config.devices.length)),
+  };
 }
 
 /** An empty file is a new store to the adapter; but not where there has been one. */

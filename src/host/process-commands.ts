@@ -4,7 +4,14 @@
  */
 import type { Command, CommandOption } from "./command.ts";
 
-export type ProcessCommandName = "dev" | "dev.kill" | "dev.stop" | "dev.start" | "host.run";
+export type ProcessCommandName =
+  | "dev"
+  | "dev.kill"
+  | "dev.stop"
+  | "dev.start"
+  | "dev.partition"
+  | "dev.heal"
+  | "host.run";
 
 const DIR_OPTION: CommandOption = {
   name: "dir",
@@ -48,6 +55,13 @@ export const processCommands: Readonly<Record<ProcessCommandName, Command>> = {
         summary: "Port of the first API (7400); others and storage use the ports above it",
       },
       {
+        name: "directory",
+        field: "directory",
+        kind: "text",
+        argument: "KIND",
+        summary: "embedded (default), or etcd: three members, which must be installed",
+      },
+      {
         name: "device-size",
         field: "deviceSizeBytes",
         kind: "size",
@@ -75,6 +89,38 @@ export const processCommands: Readonly<Record<ProcessCommandName, Command>> = {
     summary: "Start a host of the development cluster that was killed or stopped",
     examples: [{ line: "drystone dev start h1", why: "it catches up by itself" }],
     positionals: ["name"],
+    options: [DIR_OPTION],
+  },
+  "dev.partition": {
+    words: ["dev", "partition"],
+    summary: "Cut hosts of the development cluster off the others, until dev heal",
+    examples: [
+      {
+        line: "drystone dev partition --network storage h1",
+        why: "h1 on one side, the rest on the other",
+      },
+      {
+        line: "drystone dev partition h1 h2",
+        why: "both networks; the directory stays with the rest",
+      },
+    ],
+    positionals: ["hosts..."],
+    options: [
+      {
+        name: "network",
+        field: "network",
+        kind: "text",
+        argument: "NETWORK",
+        summary: "storage, management (the way to the directory), or both (default)",
+      },
+      DIR_OPTION,
+    ],
+  },
+  "dev.heal": {
+    words: ["dev", "heal"],
+    summary: "Make all networks of the development cluster whole again",
+    examples: [{ line: "drystone dev heal", why: "after dev partition" }],
+    positionals: [],
     options: [DIR_OPTION],
   },
   "host.run": {

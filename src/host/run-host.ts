@@ -1,5 +1,6 @@
 /** `drystone host run`: one host from its configuration file; what systemd starts. */
 import { JsonLog } from "../platform/index.ts";
+import { devControl } from "./dev-control.ts";
 import { runForeground } from "./foreground.ts";
 import { readHostConfig } from "./host-config.ts";
 import type { HostProcess } from "./host-process.ts";
@@ -13,11 +14,14 @@ export interface RunHostOptions {
 
 export async function runHost({ config: file, wipe, isJson }: RunHostOptions): Promise<number> {
   const config = readHostConfig(file);
+  const control = await devControl();
   return await runForeground({
     config,
     wipe,
     log: new JsonLog(process.stderr),
+    ...(control === undefined ? {} : { cut: control.cut }),
     ready: async (host) => {
+      control?.onCut((addresses) => host.cutOff(addresses));
       const status = await host.handlers.status({});
       process.stdout.write(
         isJson ? `${JSON.stringify(readyObject(host, status))}\n` : readyLine(host, status),

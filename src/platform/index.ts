@@ -6,6 +6,7 @@ export { JsonLog } from "./json-log.ts";
 export type { JsonLogOptions, LogTarget } from "./json-log.ts";
 export { NodeClock } from "./node-clock.ts";
 export { PrometheusMetrics } from "./prometheus-metrics.ts";
+export { CuttableNetwork } from "./cuttable-network.ts";
 export { StreamNetwork } from "./stream-network.ts";
 export type { StreamNetworkOptions } from "./stream-network.ts";
 export { LmdbMetadataStore } from "./lmdb-metadata-store.ts";

@@ -16,18 +16,23 @@ export interface VolumeShown {
 export class ClusterRun {
   readonly folder: string;
   readonly #port: number;
+  readonly #args: readonly string[];
   #program: Program | undefined;
 
-  private constructor(folder: string, port: number) {
+  private constructor(folder: string, port: number, args: readonly string[]) {
     this.folder = folder;
     this.#port = port;
+    this.#args = args;
   }
 
-  /** `folder` is made. The caller ends it with `kill` or `stop`. */
-  static async create(folder: string): Promise<ClusterRun> {
+  /**
+   * `folder` is made. `args` are more ones of `drystone dev`. The caller ends it with `kill` or
+   * `stop`.
+   */
+  static async create(folder: string, args: readonly string[] = []): Promise<ClusterRun> {
     // Room for the ports above it.
     const port = Math.min(await freePort(), 64_000);
-    const run = new ClusterRun(folder, port);
+    const run = new ClusterRun(folder, port, args);
     try {
       await run.start();
     } catch (error) {
@@ -43,7 +48,16 @@ export class ClusterRun {
   }
 
   async start(): Promise<void> {
-    const args = ["dev", "--hosts", "3", "--dir", this.folder, "--device-size", "2G"];
+    const args = [
+      "dev",
+      "--hosts",
+      "3",
+      "--dir",
+      this.folder,
+      "--device-size",
+      "2G",
+      ...this.#args,
+    ];
     const line = [CLI, ...args, "--api-port", String(this.#port), "--json"];
     this.#program = new Program("drystone dev", process.execPath, line);
     await this.#program.waitForLine(/^\{"ready":true/, READY_MS_MAX);
@@ -61,8 +75,11 @@ export class ClusterRun {
     return `nbd+unix:///demo?socket=${path.join(this.folder, "demo.sock")}`;
   }
 
-  async dev(word: "kill" | "start" | "stop", host: string): Promise<void> {
-    await runTool(process.execPath, [CLI, "dev", word, host, "--dir", this.folder]);
+  async dev(
+    word: "kill" | "start" | "stop" | "partition" | "heal",
+    ...args: string[]
+  ): Promise<void> {
+    await runTool(process.execPath, [CLI, "dev", word, ...args, "--dir", this.folder]);
   }
 
   /** Asks the host with this number. */

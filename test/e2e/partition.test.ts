@@ -1,0 +1,61 @@
+/**
+ * Hosts of the development cluster that are cut off from each other, with etcd as the directory.
+ */
+import assert from "node:assert/strict";
+import * as path from "node:path";
+import { test } from "node:test";
+import type { TestContext } from "node:test";
+import { ClusterRun } from "./cluster-run.ts";
+import { etcdMissing } from "./etcd.ts";
+import { fio } from "./fio.ts";
+import { isLong, temporaryFolder } from "./harness.ts";
+
+const STALL_NS_MAX = 20e9;
+
+async function started(t: TestContext, args: readonly string[] = []): Promise<ClusterRun> {
+  const cluster = await ClusterRun.create(path.join(temporaryFolder(t), "c"), args);
+  t.after(() => cluster.kill());
+  return cluster;
+}
+
+test(
+  "a mirrored volume is written and verified while each host in turn is cut off",
+  { skip: etcdMissing() ?? false },
+  async (t) => {
+    const cluster = await started(t, ["--directory", "etcd"]);
+    const load = fio({
+      uri: cluster.uri,
+      args: [
+        ...["--rw=randwrite", "--bs=4k", "--iodepth=16", `--size=${isLong ? 1024 : 96}M`],
+        ...["--rate_iops=2000", "--verify=crc32c", "--verify_fatal=1"],
+      ],
+      timeoutMs: 600_000,
+    });
+    let isOver = false;
+    const noted = load.finally(() => (isOver = true));
+    const hosts = ["h1", "h2", "h3"];
+    for (const [index, host] of hosts.entries()) {
+      const other = ((index + 1) % 3) + 1;
+      await cluster.dev("partition", "--network", "storage", host);
+      await cluster.untilLost(other, host);
+      await cluster.dev("heal");
+      await cluster.untilWhole(other);
+    }
+    const wasBusy = !isOver;
+    const job = await noted;
+    assert.equal(job.error, 0);
+    assert.ok(wasBusy, "the load went on while hosts were cut off");
+    const longest = Math.max(...Object.values(job.write.clat_ns.percentile ?? {}));
+    assert.ok(longest < STALL_NS_MAX, `a write took ${longest / 1e9} s`);
+    await cluster.stop();
+  },
+);
+
+test("a partition without hosts, of a host that is not there or of all is refused", async (t) => {
+  const cluster = await started(t);
+  await assert.rejects(cluster.dev("partition"), /needs HOSTS/);
+  await assert.rejects(cluster.dev("partition", "h9"), /has no host named h9/);
+  await assert.rejects(cluster.dev("partition", "--network", "radio", "h1"), /not "radio h1"/);
+  await assert.rejects(cluster.dev("partition", "h1,h2", "h3"), /all hosts are named/);
+  await cluster.stop();
+});
