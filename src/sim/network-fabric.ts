@@ -39,6 +39,8 @@ export interface NetworkFabricOptions {
   /** Bytes under way and unread per direction of a stream. */
   readonly windowBytes?: number;
   readonly connectTimeoutMs?: number;
+  /** How often what has arrived comes in a piece of a few bytes. Default 0.3. */
+  readonly smallPieceShare?: number;
 }
 
 export class NetworkFabric {
@@ -46,6 +48,7 @@ export class NetworkFabric {
   readonly prng: Prng;
   readonly windowBytes: number;
   readonly connectTimeoutMs: number;
+  readonly smallPieceShare: number;
   /** May be changed at any time. */
   latency: Latency;
   /** Of the packets; each loss delays its packet, and all behind it. May be changed. */
@@ -61,6 +64,7 @@ export class NetworkFabric {
     this.prng = simulation.prng.fork();
     this.latency = options.latency ?? { minMs: 0.05, maxMs: 0.5 };
     this.windowBytes = options.windowBytes ?? 256 * 1024;
+    this.smallPieceShare = options.smallPieceShare ?? 0.3;
     this.connectTimeoutMs = options.connectTimeoutMs ?? 5000;
     assert(this.windowBytes > 0, "a window of nothing");
   }

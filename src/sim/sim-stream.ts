@@ -230,6 +230,7 @@ export class SimStream implements ByteStream, FabricStream {
   #deliverSoon(): void {
     if (this.#deliveryDue || this.#isClosed || this.#isPaused) return;
     if (this.#handler === undefined) return;
+    if (this.#inboxBytes === 0 && (!this.#endReceived || this.#endReported)) return;
     this.#deliveryDue = true;
     this.#machine.schedule(0, () => {
       this.#deliveryDue = false;
@@ -244,7 +245,7 @@ export class SimStream implements ByteStream, FabricStream {
       this.#handler.data(piece);
       piece.fill(POISON);
       const peer = this.#peer;
-      if (peer !== undefined) peer.#pumpSoon();
+      if (peer !== undefined && peer.#queue.length > 0) peer.#pumpSoon();
       this.#deliverSoon();
     } else if (this.#endReceived && !this.#endReported) {
       this.#endReported = true;
@@ -255,8 +256,10 @@ export class SimStream implements ByteStream, FabricStream {
 
   /** Of any size, across the borders of what was written. */
   #takePiece(): Uint8Array {
-    const prng = this.#fabric.prng;
-    const limit = prng.chance(0.3) ? prng.between(1, 64) : prng.between(1, PIECE_BYTES_MAX);
+    const { prng, smallPieceShare } = this.#fabric;
+    const limit = prng.chance(smallPieceShare)
+      ? prng.between(1, 64)
+      : prng.between(1, PIECE_BYTES_MAX);
     const piece = new Uint8Array(Math.min(limit, this.#inboxBytes));
     let filled = 0;
     while (filled < piece.length) {

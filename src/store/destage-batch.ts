@@ -39,6 +39,8 @@ export class DestageBatch {
   readonly orphans: { readonly key: number; readonly sequence: number }[] = [];
   /** Per chosen block: its key, newest sequence, and journal memory block or marker. */
   readonly #table: BlockTable;
+  /** Keys of the table in the order in which they came: a small batch looks at nothing else. */
+  readonly #chosen: Float64Array;
   /** Keys in ascending order, after `choose`. */
   keys: Float64Array<ArrayBufferLike> = new Float64Array(0);
   readonly ranges: PendingRange[] = [];
@@ -54,6 +56,7 @@ export class DestageBatch {
     this.blocksMax = blocksMax;
     // A frame is never split, so the last one may exceed the limit by what one frame holds.
     this.#table = new BlockTable(blocksMax + 4096);
+    this.#chosen = new Float64Array(this.#table.capacity);
     this.cursor = start;
   }
 
@@ -87,7 +90,7 @@ export class DestageBatch {
       this.#takeFrame(state, next);
       frames++;
     }
-    this.keys = this.#table.keys.filter((key) => key >= 0).sort();
+    this.keys = this.#chosen.slice(0, this.#table.size).sort();
     return frames > 0;
   }
 
@@ -214,6 +217,7 @@ export class DestageBatch {
       this.orphans.push({ key, sequence: record.sequence });
       return;
     }
+    if (slot < 0) this.#chosen[this.#table.size] = key;
     this.#table.set(key, location, record.sequence);
   }
 

@@ -72,7 +72,10 @@ export class TrialWorld {
     this.simulation = new Simulation({ seed, buggify: plan.buggify });
     this.trace = new Trace(() => this.simulation.nowMs, options.onLine);
     this.prng = this.simulation.prng.fork();
-    this.fabric = new NetworkFabric(this.simulation, { latency: plan.network });
+    this.fabric = new NetworkFabric(this.simulation, {
+      latency: plan.network,
+      smallPieceShare: 0.02,
+    });
     this.cuts = new NetworkCuts(this.fabric);
     this.directory = new TrialDirectory(this);
   }
