@@ -49,6 +49,12 @@ export class SharedIndex {
     return this.#bucketsAt + bucket * BUCKET_WORDS;
   }
 
+  /** Of the key that an entry has, or had last. */
+  bucketOfEntry(entry: number): number {
+    const at = this.#slotsAt + entry * SLOT_WORDS;
+    return this.bucketOf(this.#words[at + KEY_LOW]!, this.#words[at + KEY_HIGH]!);
+  }
+
   /** A guess without a lock: an entry that had the key a moment ago, or 0. */
   guess(bucket: number, low: number, high: number): number {
     const words = this.#words;

@@ -27,7 +27,7 @@ export interface SharedCacheGeometry {
 
 export type SharedCacheMemory = SharedArrayBuffer | Uint8Array;
 
-export const SHARED_CACHE_VERSION = 1;
+export const SHARED_CACHE_VERSION = 2;
 const MAGIC = 0x43505344;
 /** Written last: without it, a formatting was cut short. */
 const READY = 0x59444552;
@@ -55,9 +55,10 @@ export const UNTOUCHED = 128;
 const HEADER_WORDS = 144;
 
 /**
- * Words of a worker: whether it lives, that it lives, how many pins may be set, what it looks at.
+ * Words of a worker: who it is and whether it is there (`shared-pins.ts`), that it lives, how many
+ * pins may be set, what it looks at.
  */
-export const ALIVE = 0;
+export const LIFE = 0;
 export const BEAT = 1;
 export const PINS_TOP = 2;
 export const CURRENT = 3;

@@ -208,8 +208,8 @@ test("all that a dead worker held is given back", () => {
   assert.equal(a.lookup(50), BUSY);
   assert.throws(() => new SharedPageCache(memory), isFault("cache-workers-exhausted"));
 
-  assert.equal(a.reap(dead.place), 3, "one it filled, one it flushed, a version it had begun");
-  assert.equal(a.reap(dead.place), 0);
+  assert.equal(a.reap(dead.worker), 3, "one it filled, one it flushed, a version it had begun");
+  assert.equal(a.reap(dead.worker), 0);
   assert.equal(a.lookup(50), MISS);
   assert.equal(valueOf(a, 4), 4, "the version before the one that was begun");
   assert.deepEqual([a.census().owned, a.census().flushing, a.dirtyCount], [0, 0, 2]);
@@ -231,9 +231,41 @@ test("a lock that a worker died with is taken from it", () => {
   assert.equal(dead.index.tryLock(bucket), true);
   put(a, 8, 1);
   assert.throws(() => a.insert(7), isFault("cache-worker-stuck"));
-  a.reap(dead.pins.place);
+  a.reap(dead.pins.worker);
   put(a, 7, 1);
   assertSound(memory, a);
+});
+
+test("a reaper that needs the lock of another dead worker leaves all as it is for the next", () => {
+  const memory = makeMemory({ capacity: 4 });
+  const a = new SharedPageCache(memory);
+  const filling = new SharedPageCache(memory);
+  filling.insert(7);
+  const locking = joinParts(memory);
+  locking.index.lock(locking.index.bucketOf(7, 0));
+  assert.throws(() => a.reap(filling.worker), isFault("cache-worker-stuck"));
+  assert.equal(a.reap(locking.pins.worker), 0);
+  assert.equal(a.reap(filling.worker), 1);
+  for (let key = 0; key < 4; key++) a.pin(put(a, key, 1));
+  assert.equal(a.census().owned, 0);
+  for (let key = 0; key < 4; key++) a.unpin(a.lookup(key));
+  assertSound(memory, a);
+});
+
+test("a worker that was reaped is not reaped again when another one has its place", () => {
+  const memory = makeMemory({ workersMax: 2 });
+  const a = new SharedPageCache(memory);
+  const dead = new SharedPageCache(memory);
+  assert.deepEqual(a.silent(), []);
+  assert.deepEqual(a.silent(), [dead.worker]);
+  a.reap(dead.worker);
+  const heir = new SharedPageCache(memory);
+  assert.equal(heir.place, dead.place);
+  assert.deepEqual(a.silent(), [], "it has just come");
+  const slot = heir.insert(7);
+  assert.equal(a.reap(dead.worker), 0);
+  assert.equal(heir.publish(slot, false), true);
+  assertSound(memory, a, heir);
 });
 
 test("a new version is refused, not waited for, while the older one is taken from the dead", () => {
@@ -246,7 +278,7 @@ test("a new version is refused, not waited for, while the older one is taken fro
   const older = reaper.layout.slotsAt + (a.lookup(7) + 1) * SLOT_WORDS + STATE;
   Atomics.store(reaper.words, older, LIMBO | OWNED | ownerBits(reaper.pins.place));
   assert.equal(a.publish(mine, true), false);
-  a.reap(reaper.pins.place);
+  a.reap(reaper.pins.worker);
   assert.equal(a.lookup(7), MISS);
   assertSound(memory, a);
 });
@@ -258,9 +290,9 @@ test("workers that do not beat are told apart from those that do", () => {
   const silent = new SharedPageCache(memory);
   assert.deepEqual(watcher.silent(), []);
   lively.beat();
-  assert.deepEqual(watcher.silent(), [silent.place]);
+  assert.deepEqual(watcher.silent(), [silent.worker]);
   silent.leave();
-  assert.deepEqual(watcher.silent(), [lively.place]);
+  assert.deepEqual(watcher.silent(), [lively.worker]);
 });
 
 test("memory that holds no cache, another version's, or too little of one is refused", () => {

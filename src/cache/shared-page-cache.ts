@@ -61,8 +61,10 @@ const TICKS_PER_HITS = 3;
 export class SharedPageCache {
   readonly capacity: number;
   readonly pageBytes: number;
-  /** Which worker this instance is. */
+  /** Which of the cache's places for workers this one has: 0 to workersMax - 1. */
   readonly place: number;
+  /** Which worker this is, of all that have ever joined. */
+  readonly worker: number;
   /** All pages: slot s has the bytes from `pageAt(s)` on. */
   readonly pages: Uint8Array;
   readonly #parts: SharedParts;
@@ -72,6 +74,7 @@ export class SharedPageCache {
   readonly #slots: SharedSlots;
   readonly #retirement: SharedRetirement;
   readonly #flushes: SharedFlushes;
+  readonly #reaper: SharedReaper;
   readonly #counters: Float64Array;
   readonly #slotsAt: number;
   readonly #owner: number;
@@ -90,6 +93,7 @@ export class SharedPageCache {
     this.capacity = layout.capacity;
     this.pageBytes = layout.pageBytes;
     this.place = pins.place;
+    this.worker = pins.worker;
     this.pages = parts.bytes.subarray(layout.pagesAtBytes, layout.sizeBytes);
     this.#parts = parts;
     this.#words = words;
@@ -98,6 +102,7 @@ export class SharedPageCache {
     this.#slots = new SharedSlots(parts);
     this.#retirement = new SharedRetirement(parts, this.#slots);
     this.#flushes = new SharedFlushes(parts, this.#retirement);
+    this.#reaper = new SharedReaper(parts, this.#retirement);
     this.#counters = pins.counters;
     this.#slotsAt = layout.slotsAt;
     this.#owner = ownerBits(pins.place);
@@ -212,7 +217,7 @@ export class SharedPageCache {
     const ghost = this.#parts.ghosts.find(mixOf(low, high));
     if (ghost !== 0) this.#parts.ghosts.remove(ghost);
     const entry = this.#index.find(bucket, low, high);
-    const retired = entry !== 0 && this.#retirement.retire(bucket, entry);
+    const retired = entry !== 0 && this.#retirement.tryRetire(bucket, entry);
     this.#index.unlock(bucket);
     if (entry === 0) return MISS;
     if (!retired) return BUSY;
@@ -311,21 +316,22 @@ export class SharedPageCache {
     this.#pins.beat();
   }
 
-  /** Places of other workers that have not beaten since this worker asked last. */
+  /** Other workers that have not beaten since this worker asked last. */
   silent(): number[] {
     return this.#pins.silent();
   }
 
   /**
-   * Gives back what the worker at a place held when it died: what it was filling is forgotten, what
-   * it was flushing is dirty again. The number of such slots. Only for a worker that is surely gone
-   * and whose writes to the store are over; others may go on working meanwhile. Looks at every
-   * slot.
+   * Gives back what another worker held when it died: what it was filling is forgotten, what it was
+   * flushing is dirty again. The number of such slots; 0 if another worker does it or has done it.
+   * Only for a worker that is surely gone and whose writes to the store are over; others may go on
+   * working meanwhile. Looks at every slot. Fails with `cache-worker-stuck` if it needs what yet
+   * another one died with: reap that one, and then this one again.
    */
-  reap(place: number): number {
-    assert(place !== this.place && place < this.#parts.layout.workersMax, "no such other worker");
-    if (!this.#pins.isAlive(place)) return 0;
-    return new SharedReaper(this.#parts, this.#retirement, place).run();
+  reap(worker: number): number {
+    assert(this.#pins.placeOf(worker) < this.#parts.layout.workersMax, "there was no such worker");
+    assert(worker !== this.worker, "a worker that died reaps nobody");
+    return this.#reaper.reap(worker);
   }
 
   /** Sums over all workers, also those that left. A new object each time. */
@@ -460,7 +466,7 @@ export class SharedPageCache {
     const older = words[slot + at.NEXT]!;
     const bucket = this.#index.bucketOf(words[slot + at.KEY_LOW]!, words[slot + at.KEY_HIGH]!);
     this.#index.lock(bucket);
-    const olderState = this.#retirement.settledState(bucket, older);
+    const olderState = this.#stateOf(older);
     if ((olderState & QUEUE_MASK) === LIMBO) {
       this.#index.unlock(bucket);
       this.abandon(entry - 1);
@@ -470,8 +476,7 @@ export class SharedPageCache {
     this.#index.link(bucket, entry);
     const wasDirty = (olderState & (DIRTY | FLUSHING)) !== 0;
     this.#commit(entry, olderState & STATUS_MASK, dirty || wasDirty);
-    // Endless: from here on the older version must not come back.
-    this.#retirement.retire(bucket, older, "endless");
+    this.#retirement.retirePinned(bucket, older);
     this.#index.unlock(bucket);
     this.#pins.unpin(older);
     this.#retirement.finish(older);

@@ -12,12 +12,24 @@
  */
 import { assert, CodedError } from "../base/index.ts";
 import { COUNTER_COUNT } from "./cache-stats.ts";
-import { ALIVE, BEAT, CURRENT, PINS, PINS_TOP, PLACES_TOP } from "./shared-layout.ts";
+import { BEAT, CURRENT, LIFE, PINS, PINS_TOP, PLACES_TOP } from "./shared-layout.ts";
 import type { SharedLayout } from "./shared-layout.ts";
 
+/**
+ * The word that says who is at a place: how many workers were there, and in its low byte nobody, a
+ * worker, or one that a reaper (its place plus REAPED) is clearing away.
+ */
+const PHASE_MASK = 0xff;
+const NOBODY = 0;
+const LIVES = 1;
+const REAPED = 2;
+const GENERATION_STEP = 0x100;
+
 export class SharedPins {
-  /** Which worker this is: 0 to workersMax - 1. */
+  /** Where its words are: 0 to workersMax - 1. */
   readonly place: number;
+  /** Which worker this is, of all that have ever joined: never 0. */
+  readonly worker: number;
   /** Of this worker. */
   readonly counters: Float64Array;
   readonly #words: Int32Array;
@@ -33,6 +45,7 @@ export class SharedPins {
     this.#beats = new Int32Array(layout.workersMax).fill(-1);
     this.place = this.#takePlace();
     this.#at = this.#wordsOf(this.place);
+    this.worker = this.#workerAt(this.place);
     this.counters = this.countersOf(this.place);
   }
 
@@ -86,27 +99,33 @@ export class SharedPins {
     return false;
   }
 
-  isAlive(place: number): boolean {
-    return Atomics.load(this.#words, this.#wordsOf(place) + ALIVE) !== 0;
+  /** The place at which a worker is or was. */
+  placeOf(worker: number): number {
+    return worker % GENERATION_STEP;
   }
 
   beat(): void {
-    Atomics.add(this.#words, this.#at + BEAT, 1);
+    this.#beatAt(this.place);
+  }
+
+  #beatAt(place: number): void {
+    Atomics.add(this.#words, this.#wordsOf(place) + BEAT, 1);
   }
 
   /** Other workers that have not beaten since this was last asked. */
   silent(): number[] {
-    const places: number[] = [];
+    const workers: number[] = [];
     for (let place = 0; place < this.#layout.workersMax; place++) {
-      if (place === this.place || !this.isAlive(place)) {
+      const worker = this.#workerAt(place);
+      if (place === this.place || worker === 0) {
         this.#beats[place] = -1;
         continue;
       }
       const beat = Atomics.load(this.#words, this.#wordsOf(place) + BEAT) & 0x7fffffff;
-      if (beat === this.#beats[place]) places.push(place);
+      if (beat === this.#beats[place]) workers.push(worker);
       this.#beats[place] = beat;
     }
-    return places;
+    return workers;
   }
 
   /** Takes all pins from a worker that is gone. */
@@ -121,7 +140,52 @@ export class SharedPins {
 
   /** Lets another worker have the place. */
   free(place: number): void {
-    Atomics.store(this.#words, this.#wordsOf(place) + ALIVE, 0);
+    const at = this.#wordsOf(place) + LIFE;
+    Atomics.store(this.#words, at, (this.#words[at]! & ~PHASE_MASK) | NOBODY);
+  }
+
+  /**
+   * Makes the reaping of a worker this one's alone. What must be given to `endReaping` if it cannot
+   * be ended; 0 if the worker is not there any more, or another one reaps it.
+   */
+  beginReaping(worker: number): number {
+    const place = this.placeOf(worker);
+    const at = this.#wordsOf(place) + LIFE;
+    const life = Atomics.load(this.#words, at);
+    if (this.#workerAt(place) !== worker) return 0;
+    const phase = life & PHASE_MASK;
+    const reaped = (life & ~PHASE_MASK) | (REAPED + this.place);
+    // What a worker reaped that is being reaped itself is for the same reaper.
+    const isFree = phase === LIVES || this.#isReapedByThis(phase - REAPED);
+    if (!isFree || Atomics.compareExchange(this.#words, at, life, reaped) !== life) return 0;
+    return life;
+  }
+
+  /** Gives the reaping up. */
+  endReaping(place: number, before: number): void {
+    Atomics.store(this.#words, this.#wordsOf(place) + LIFE, before);
+  }
+
+  /** Workers whose reaping the one at a place had begun. */
+  beingReapedBy(place: number): number[] {
+    const workers: number[] = [];
+    for (let other = 0; other < this.#layout.workersMax; other++) {
+      const life = Atomics.load(this.#words, this.#wordsOf(other) + LIFE);
+      if ((life & PHASE_MASK) === REAPED + place) workers.push(this.#workerAt(other));
+    }
+    return workers;
+  }
+
+  #isReapedByThis(place: number): boolean {
+    if (place < 0 || place >= this.#layout.workersMax) return false;
+    const life = Atomics.load(this.#words, this.#wordsOf(place) + LIFE);
+    return (life & PHASE_MASK) === REAPED + this.place;
+  }
+
+  /** The worker at a place, or 0. */
+  #workerAt(place: number): number {
+    const life = Atomics.load(this.#words, this.#wordsOf(place) + LIFE);
+    return (life & PHASE_MASK) === NOBODY ? 0 : ((life >>> 8) + 1) * GENERATION_STEP + place;
   }
 
   #isHeldAt(at: number, entry: number): boolean {
@@ -141,7 +205,13 @@ export class SharedPins {
   #takePlace(): number {
     const words = this.#words;
     for (let place = 0; place < this.#layout.workersMax; place++) {
-      if (Atomics.compareExchange(words, this.#wordsOf(place) + ALIVE, 0, 1) !== 0) continue;
+      const at = this.#wordsOf(place) + LIFE;
+      const life = Atomics.load(words, at);
+      if ((life & PHASE_MASK) !== NOBODY) continue;
+      const next = (life + GENERATION_STEP) | LIVES;
+      if (Atomics.compareExchange(words, at, life, next) !== life) continue;
+      // Nobody shall take it for the one before, that fell silent.
+      this.#beatAt(place);
       for (;;) {
         const top = Atomics.load(words, PLACES_TOP);
         if (top > place) return place;

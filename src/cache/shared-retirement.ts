@@ -6,19 +6,18 @@
  * chain until that ends, so that no newer version is flushed at the same time; otherwise it is
  * owned while it is taken out of the chain, so that, should its worker die between the two, it is
  * found and nobody reuses it before.
+ *
+ * Nothing is waited for here under a lock: the one waited for might need that lock, or be dead.
  */
-import { stuck } from "./shared-index.ts";
+import { assert } from "../base/index.ts";
 import * as at from "./shared-layout.ts";
 import type { SharedParts } from "./shared-parts.ts";
-import { waitAMoment } from "./shared-patience.ts";
 import type { SharedSlots } from "./shared-slots.ts";
-import { FLUSHING, OWNED, OWNER_MASK, ownerBits, placeOf } from "./shared-state.ts";
+import { FLUSHING, OWNED, OWNER_MASK, ownerBits, SHADOW } from "./shared-state.ts";
 import { COLD, LIMBO, QUEUE_MASK } from "./slot-status.ts";
 
 /** A claim that finds its slot pinned is taken back within so many looks, or seldom. */
-const BRIEF_ROUNDS_MAX = 16;
-/** For how long to wait for the owner of a slot: "long" is until it must be dead. */
-export type RetirementPatience = "brief" | "long" | "endless";
+const ROUNDS_MAX = 16;
 
 export class SharedRetirement {
   readonly #parts: SharedParts;
@@ -36,40 +35,34 @@ export class SharedRetirement {
   }
 
   /**
-   * The state of a slot once no one owns it, or it has lost its key, for the holder of its bucket's
-   * lock. Fails with `cache-worker-stuck`, after giving the lock back.
+   * Takes an entry from its key, for the holder of the lock. False if it is owned: being filled, or
+   * claimed and not given back within some looks. `finish` it when the lock is given back.
    */
-  settledState(bucket: number, entry: number): number {
-    const stateAt = this.#slotsAt + entry * at.SLOT_WORDS + at.STATE;
-    let state = Atomics.load(this.#words, stateAt);
-    // In limbo it may be owned by a reaper, and that waits for the lock.
-    for (let rounds = 0; (state & OWNED) !== 0 && (state & QUEUE_MASK) !== LIMBO; rounds++) {
-      if (!waitAMoment(this.#words, stateAt, state, rounds)) {
-        this.#parts.index.unlock(bucket);
-        throw stuck(placeOf(state));
-      }
-      state = Atomics.load(this.#words, stateAt);
+  tryRetire(bucket: number, entry: number): boolean {
+    for (let rounds = 0; rounds < ROUNDS_MAX; rounds++) {
+      const state = this.#stateOf(entry);
+      // Its owner died, and a reaper is about to do the same.
+      if ((state & QUEUE_MASK) === LIMBO) return true;
+      if ((state & OWNED) === 0 && this.#retireFrom(bucket, entry, state)) return true;
     }
-    return state;
+    return false;
   }
 
   /**
-   * Takes an entry from its key, for the holder of the lock. False if it is owned, and stays so for
-   * as long as the patience lasts. `finish` it when the lock is given back.
+   * As `tryRetire`, for an entry that the publisher of a newer version has pinned. Whoever owns it
+   * can but find the pin and take its claim back, if it lives: so it is taken from it.
    */
-  retire(bucket: number, entry: number, patience: RetirementPatience = "brief"): boolean {
-    const stateAt = this.#slotsAt + entry * at.SLOT_WORDS + at.STATE;
-    for (let rounds = 0; ; rounds++) {
-      const state = Atomics.load(this.#words, stateAt);
-      // Its owner died, and a reaper is about to do the same.
-      if ((state & QUEUE_MASK) === LIMBO) return true;
-      if ((state & OWNED) === 0) {
-        if (this.#retireFrom(bucket, entry, state)) return true;
-      } else {
-        if (patience === "brief" && rounds >= BRIEF_ROUNDS_MAX) return false;
-        if (!waitAMoment(this.#words, stateAt, state, rounds) && patience === "long") return false;
-      }
+  retirePinned(bucket: number, entry: number): void {
+    for (;;) {
+      const state = this.#stateOf(entry);
+      if ((state & QUEUE_MASK) === LIMBO) return;
+      assert((state & SHADOW) === 0, "a version that is not published is not replaced");
+      if (this.#retireFrom(bucket, entry, state)) return;
     }
+  }
+
+  #stateOf(entry: number): number {
+    return Atomics.load(this.#words, this.#slotsAt + entry * at.SLOT_WORDS + at.STATE);
   }
 
   /** False if the state has changed meanwhile. */
@@ -83,10 +76,9 @@ export class SharedRetirement {
     return true;
   }
 
-  /** After `retire`: makes the slot free, or leaves it in limbo for as long as it is held. */
+  /** After it was retired: makes the slot free, or leaves it in limbo for as long as it is held. */
   finish(entry: number): void {
-    const state = Atomics.load(this.#words, this.#slotsAt + entry * at.SLOT_WORDS + at.STATE);
-    if (state === (LIMBO | this.#owned)) this.releaseOwned(entry);
+    if (this.#stateOf(entry) === (LIMBO | this.#owned)) this.releaseOwned(entry);
   }
 
   /** Gives back a slot that this worker owns and that others may hold still. */
@@ -97,12 +89,8 @@ export class SharedRetirement {
 
   /** Takes an entry out of its chain, if it is in it. */
   unlink(entry: number): void {
-    const slot = this.#slotsAt + entry * at.SLOT_WORDS;
     const { index } = this.#parts;
-    const bucket = index.bucketOf(
-      this.#words[slot + at.KEY_LOW]!,
-      this.#words[slot + at.KEY_HIGH]!,
-    );
+    const bucket = index.bucketOfEntry(entry);
     index.lock(bucket);
     index.unlink(bucket, entry);
     index.unlock(bucket);

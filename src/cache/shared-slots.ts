@@ -137,14 +137,23 @@ export class SharedSlots {
 
   /**
    * Makes a slot this worker's alone if its state is still the one given and no worker holds it.
+   * The status stays in the state: whoever replaces the page, and so has it pinned, need not wait
+   * for the claim to be taken back.
    */
   claim(entry: number, state: number): boolean {
-    const words = this.#words;
+    const claimed = state | this.#owned;
     const stateAt = this.#stateAt(entry);
-    if (Atomics.compareExchange(words, stateAt, state, this.#owned) !== state) return false;
-    if (!this.#parts.pins.isHeld(entry)) return true;
-    Atomics.store(words, stateAt, state);
+    if (Atomics.compareExchange(this.#words, stateAt, state, claimed) !== state) return false;
+    // Whoever had it pinned took it from its key before it took the pin away.
+    const isFree = !this.#parts.pins.isHeld(entry);
+    if (isFree && Atomics.load(this.#words, stateAt) === claimed) return true;
+    this.#unclaim(entry, state);
     return false;
+  }
+
+  /** Not if it was taken from its key meanwhile, by one who has it pinned. */
+  #unclaim(entry: number, state: number): void {
+    Atomics.compareExchange(this.#words, this.#stateAt(entry), state | this.#owned, state);
   }
 
   /** Puts a slot of the cold queue at its young end. */
@@ -358,7 +367,7 @@ export class SharedSlots {
     const high = words[slot + at.KEY_HIGH]!;
     const bucket = index.bucketOf(low, high);
     if (!index.tryLock(bucket)) {
-      Atomics.store(words, slot + at.STATE, state);
+      this.#unclaim(entry, state);
       return false;
     }
     const isCold = (state & QUEUE_MASK) === COLD;

@@ -26,11 +26,6 @@ export function ownerOf(place: number): number {
   return place + 1;
 }
 
-/** Whose bits these are. */
-export function placeOf(state: number): number {
-  return ((state & OWNER_MASK) >>> OWNER_SHIFT) - 1;
-}
-
 export function ownerBits(place: number): number {
   return ownerOf(place) << OWNER_SHIFT;
 }

@@ -1,12 +1,8 @@
 import assert from "node:assert/strict";
-import * as fs from "node:fs";
 import { test } from "node:test";
-import { BROKEN_RULES, breakCache } from "./broken-cache.ts";
 import { torture } from "./torture.ts";
 import type { TortureRun } from "./torture.ts";
 
-/** The first ones, in the short version. */
-const BROKEN_RULES_SHORT = 3;
 const RUN: TortureRun = {
   seed: 1,
   workerCount: 8,
@@ -30,16 +26,3 @@ test("eight workers ended at random leave no page torn, lost or with two owners"
   assert.ok(report.operations > 1000, `${report.operations} operations`);
   assert.ok(report.kills > 0);
 });
-
-for (const broken of BROKEN_RULES.slice(0, IS_LONG ? Infinity : BROKEN_RULES_SHORT)) {
-  test(`the torture notices if this rule is taken out: ${broken.rule}`, async () => {
-    const { url, folder } = breakCache(broken);
-    try {
-      const run = { ...RUN, cacheModule: url, capacity: 24, keyCount: 60, killEveryMs: 0 };
-      const report = await torture({ ...run, secondsMax: 60 });
-      assert.ok(report.problems.length > 0, `${report.operations} operations and nothing found`);
-    } finally {
-      fs.rmSync(folder, { recursive: true });
-    }
-  });
-}

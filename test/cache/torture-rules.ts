@@ -23,12 +23,12 @@ export class TortureMemory {
   readonly acknowledged: Int32Array;
   /** How often a version of each key was published. */
   readonly published: Int32Array;
-  /** The worker that was given a slot to fill, plus one. */
+  /** The worker that was given a slot to fill. */
   readonly fillers: Int32Array;
   /** Operations done by each worker, in thousands. */
   readonly thousands: Int32Array;
-  /** Place in the cache of each worker, plus one once it has joined. */
-  readonly places: Int32Array;
+  /** As which worker of the cache each one has joined, 0 before that. */
+  readonly joined: Int32Array;
   /** How often a call said that another worker is stuck, and was repeated. */
   readonly waits: Int32Array;
   /** Not 0: end. */
@@ -52,7 +52,7 @@ export class TortureMemory {
     this.published = take(keyCount);
     this.fillers = take(capacity);
     this.thousands = take(workerCount);
-    this.places = take(workerCount);
+    this.joined = take(workerCount);
     this.waits = take(1);
     this.stop = take(1);
   }

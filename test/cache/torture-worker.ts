@@ -39,7 +39,7 @@ class TortureWorker {
   constructor(module: typeof CacheModule, order: TortureOrder) {
     this.#rules = new TortureMemory(order.setting, order.rulesMemory);
     this.#cache = new module.SharedPageCache(order.cacheMemory);
-    Atomics.store(this.#rules.places, order.worker, this.#cache.place + 1);
+    Atomics.store(this.#rules.joined, order.worker, this.#cache.worker);
     this.#prng = new Prng(order.seed);
     const { buffer, byteOffset } = this.#cache.pages;
     const { pageBytes, capacity } = order.setting;
@@ -198,8 +198,8 @@ class TortureWorker {
 
   #claimFilling(slot: number): void {
     const { fillers } = this.#rules;
-    const other = Atomics.compareExchange(fillers, slot, 0, this.#cache.place + 1);
-    if (other !== 0) fail(`slot ${slot} was given to worker ${other - 1} as well`);
+    const other = Atomics.compareExchange(fillers, slot, 0, this.#cache.worker);
+    if (other !== 0) fail(`slot ${slot} was given to worker ${other} as well`);
   }
 
   #endFilling(slot: number): void {

@@ -98,7 +98,7 @@ class TortureDirector {
       worker,
       seed: this.#seed++,
     };
-    Atomics.store(this.#rules.places, worker, 0);
+    Atomics.store(this.#rules.joined, worker, 0);
     const thread = new Worker(WORKER, { workerData: order });
     thread.on("error", (error) => this.#problems.push(error.stack ?? error.message));
     this.#workers[worker] = thread;
@@ -114,30 +114,30 @@ class TortureDirector {
 
   async #kill(victims: readonly number[]): Promise<void> {
     // One that has not joined yet cannot be told from others afterwards.
-    const joined = victims.filter((worker) => Atomics.load(this.#rules.places, worker) > 0);
+    const joined = victims.filter((worker) => Atomics.load(this.#rules.joined, worker) !== 0);
     await Promise.all(joined.map((worker) => this.#workers[worker]!.terminate()));
     if (this.#problems.length > 0) return;
     this.#kills += joined.length;
-    const places = joined.map((worker) => Atomics.load(this.#rules.places, worker) - 1);
+    const dead = joined.map((worker) => Atomics.load(this.#rules.joined, worker));
     const { fillers } = this.#rules;
     for (let slot = 0; slot < fillers.length; slot++) {
-      for (const place of places) Atomics.compareExchange(fillers, slot, place + 1, 0);
+      for (const worker of dead) Atomics.compareExchange(fillers, slot, worker, 0);
     }
-    this.#reap(places);
+    this.#reap(dead);
     for (const worker of joined) this.#start(worker);
   }
 
   /** A reaper may need a lock of another one who died, or who waits for such a one. */
-  #reap(places: readonly number[]): void {
-    const left = [...places];
+  #reap(workers: readonly number[]): void {
+    const left = [...workers];
     for (let tries = 1; left.length > 0; tries++) {
-      const place = left.shift()!;
+      const worker = left.shift()!;
       try {
-        this.#reapedSlots += this.#cache.reap(place);
+        this.#reapedSlots += this.#cache.reap(worker);
       } catch (error) {
         const isStuck = error instanceof CodedError && error.code === "cache-worker-stuck";
         if (!isStuck || tries === REAP_TRIES_MAX) throw error;
-        left.push(place);
+        left.push(worker);
       }
     }
   }
