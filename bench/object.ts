@@ -30,7 +30,7 @@ class IdleComponent implements ComponentIo {
   #count = 0;
 
   async open(epoch: number): Promise<ComponentOpening> {
-    return { epoch, committedSequence: 0, preparedSequence: 0 };
+    return { epoch, isComplete: true, committedSequence: 0, preparedSequence: 0 };
   }
 
   prepare(_transaction: Transaction, done: ComponentDone, token: number): boolean {

@@ -1,6 +1,4 @@
-/**
- * The directory's records of the cluster itself, of its hosts and of the devices they give to it.
- */
+/** The directory's records of the cluster itself and of its hosts. */
 import type { Directory } from "../ports/index.ts";
 import { CodedError } from "../base/index.ts";
 import { directoryKeys } from "./directory-keys.ts";
@@ -8,8 +6,6 @@ import { RecordFields } from "./record-fields.ts";
 
 const CLUSTER_FORMAT = 1;
 const HOST_FORMAT = 1;
-const DEVICE_FORMAT = 1;
-const DEVICE_SIZE_BYTES_MAX = 2 ** 52;
 
 export interface ClusterRecord {
   readonly clusterId: string;
@@ -27,15 +23,6 @@ export interface HostRecord {
   readonly storageAddress: string;
   /** What fails together: a rack, a room. Usually the host itself. */
   readonly faultDomain: string;
-}
-
-export interface DeviceRecord {
-  readonly deviceId: string;
-  readonly hostId: string;
-  readonly path: string;
-  readonly sizeBytes: number;
-  /** Room for new data when the record was written. */
-  readonly freeBytes: number;
 }
 
 /** Creates the cluster's record. Fails with code `cluster-exists`. */
@@ -97,36 +84,5 @@ function readHost(key: string, value: string): HostRecord {
     managementAddress: fields.text("managementAddress"),
     storageAddress: fields.anyText("storageAddress"),
     faultDomain: fields.text("faultDomain"),
-  };
-}
-
-/** As `putHost`: a device is written by its host only. */
-export async function putDevice(
-  directory: Directory,
-  clusterId: string,
-  record: DeviceRecord,
-): Promise<void> {
-  const key = directoryKeys.device(clusterId, record.deviceId);
-  const value = JSON.stringify({ format: DEVICE_FORMAT, ...record });
-  readDevice(key, value);
-  await directory.transact([], [{ kind: "put", key, value }]);
-}
-
-export async function listDevices(
-  directory: Directory,
-  clusterId: string,
-): Promise<readonly DeviceRecord[]> {
-  const { records } = await directory.list(directoryKeys.devices(clusterId));
-  return records.map(({ key, value }) => readDevice(key, value));
-}
-
-function readDevice(key: string, value: string): DeviceRecord {
-  const fields = RecordFields.parse(key, value, DEVICE_FORMAT);
-  return {
-    deviceId: fields.text("deviceId"),
-    hostId: fields.text("hostId"),
-    path: fields.text("path"),
-    sizeBytes: fields.integer("sizeBytes", 0, DEVICE_SIZE_BYTES_MAX),
-    freeBytes: fields.integer("freeBytes", 0, DEVICE_SIZE_BYTES_MAX),
   };
 }

@@ -2,15 +2,10 @@ export { dropIntent, listIntents, putIntent } from "./component-intents.ts";
 export type { StoredIntent } from "./component-intents.ts";
 export { directoryKeys, idInvalid } from "./directory-keys.ts";
 export { EmbeddedDirectory } from "./embedded-directory.ts";
-export {
-  createCluster,
-  findCluster,
-  listDevices,
-  listHosts,
-  putDevice,
-  putHost,
-} from "./host-record.ts";
-export type { ClusterRecord, DeviceRecord, HostRecord } from "./host-record.ts";
+export { listDevices, putDevice } from "./device-record.ts";
+export type { DeviceRecord, StoredDevice } from "./device-record.ts";
+export { createCluster, findCluster, listHosts, putHost } from "./host-record.ts";
+export type { ClusterRecord, HostRecord } from "./host-record.ts";
 export { RemoteDirectoryClient } from "./remote-directory-client.ts";
 export type { RemoteDirectoryOptions } from "./remote-directory-client.ts";
 export { ServedDirectory } from "./served-directory.ts";

@@ -4,8 +4,8 @@ import { CodedError, VOLUME_SIZE_BYTES_MAX } from "../base/index.ts";
 import { MetadataMedium, SimMachine, SimMetadataStore, Simulation } from "../sim/index.ts";
 import { directoryKeys } from "./directory-keys.ts";
 import { EmbeddedDirectory } from "./embedded-directory.ts";
-import { createCluster, findCluster, listDevices, listHosts } from "./host-record.ts";
-import { putDevice, putHost } from "./host-record.ts";
+import { listDevices, putDevice } from "./device-record.ts";
+import { createCluster, findCluster, listHosts, putHost } from "./host-record.ts";
 import { encodeObjectRecord, parseObjectRecord } from "./object-record.ts";
 import type { ObjectRecord } from "./object-record.ts";
 import { component, mirror, stripe, treeInvalid, votesOf, witness } from "./tree-node.ts";
@@ -187,16 +187,30 @@ test("cluster, hosts and devices are kept under the cluster's prefix", async () 
     storageAddress: "s:2",
     faultDomain: "r1",
   };
-  const device = { deviceId: "d1", hostId: "h1", path: "/dev/x", sizeBytes: 2 ** 40, freeBytes: 1 };
+  const device = {
+    deviceId: "d1",
+    hostId: "h1",
+    path: "/dev/x",
+    state: "online",
+    sizeBytes: 2 ** 40,
+    freeBytes: 1,
+    incarnation: 3,
+    frame: 7,
+  } as const;
   assert.equal(await findCluster(directory, CLUSTER), undefined);
   await run(createCluster(directory, cluster));
   await assert.rejects(run(createCluster(directory, cluster)), hasCode("cluster-exists"));
   await run(putHost(directory, CLUSTER, host));
-  await run(putDevice(directory, CLUSTER, device));
-  await run(putDevice(directory, CLUSTER, device));
+  const revision = await run(putDevice(directory, CLUSTER, { ...device, frame: 6 }, 0));
+  assert.equal(await run(putDevice(directory, CLUSTER, device, 0)), undefined);
+  assert.ok((await run(putDevice(directory, CLUSTER, device, revision ?? -1))) !== undefined);
   assert.deepEqual(await findCluster(directory, CLUSTER), cluster);
   assert.deepEqual(await listHosts(directory, CLUSTER), [host]);
-  assert.deepEqual(await listDevices(directory, CLUSTER), [device]);
+  const devices = await listDevices(directory, CLUSTER);
+  assert.deepEqual(
+    devices.map(({ record }) => record),
+    [device],
+  );
   assert.deepEqual(await listHosts(directory, "c2"), []);
   const { records } = await directory.list("/drystone/c1/");
   assert.equal(records.length, 3);
@@ -213,8 +227,9 @@ test("a record that nobody could read is not written", async () => {
     faultDomain: "r1",
   };
   await assert.rejects(run(putHost(directory, CLUSTER, host)), hasCode("record-invalid"));
-  const device = { deviceId: "d1", hostId: "h1", path: "", sizeBytes: 2 ** 40, freeBytes: 1 };
-  await assert.rejects(run(putDevice(directory, CLUSTER, device)), hasCode("record-invalid"));
+  const size = { sizeBytes: 2 ** 40, freeBytes: 1, incarnation: 1, frame: 0 };
+  const device = { deviceId: "d1", hostId: "h1", path: "", state: "online", ...size } as const;
+  await assert.rejects(run(putDevice(directory, CLUSTER, device, 0)), hasCode("record-invalid"));
   assert.deepEqual(await listHosts(directory, CLUSTER), []);
   assert.deepEqual(await listDevices(directory, CLUSTER), []);
 });

@@ -290,6 +290,7 @@ function localDevices(devices: DeviceSet): LocalDevices {
       await opened.device.resizeComponent(componentId, blockCount * BLOCK_SIZE_BYTES);
     },
     list: () => devices.list(),
+    distrust: (deviceId, incarnation) => devices.byId(deviceId).device.distrust(incarnation),
   };
 }
 

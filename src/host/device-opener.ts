@@ -66,9 +66,12 @@ class DeviceOpening {
 
   async run(): Promise<Device> {
     const { request, disk } = this.#subject;
-    const { clusterId } = this.#world.identity;
+    const { clusterId, hostId } = this.#world.identity;
     const found = await Device.inspect(disk);
-    const isOurs = found.kind === "drystone" && found.superblock.clusterId === clusterId;
+    const isOurs =
+      found.kind === "drystone" &&
+      found.superblock.clusterId === clusterId &&
+      found.superblock.hostId === hostId;
     if (found.kind === "empty" || (request.wipe && !isOurs)) return await this.#format(found);
     // For every other finding than a device of this cluster `Device.open` knows the right refusal,
     // and makes it before it looks at the metadata.
@@ -125,11 +128,12 @@ class DeviceOpening {
   async #open(metadata: MetadataStore): Promise<Device> {
     const { disk, onEvent } = this.#subject;
     const { identity, digests, clock, log } = this.#world;
-    const { clusterId, memoryBytesPerDevice } = identity;
+    const { clusterId, hostId, memoryBytesPerDevice } = identity;
     return await Device.open(
       { disk, metadata, digests, clock, log },
       {
         clusterId,
+        hostId,
         journalMemoryBytes: Math.floor(memoryBytesPerDevice * 0.2),
         blockCacheBytes: Math.floor(memoryBytesPerDevice * 0.75),
         pageCacheBytes: Math.floor(memoryBytesPerDevice * 0.05),

@@ -10,6 +10,7 @@ import type { OpenDeviceRequest } from "./data-plane-port.ts";
 import { openDeviceAt } from "./device-opener.ts";
 import type { OpenedDevice } from "./device-opener.ts";
 import { nearest } from "./nearest.ts";
+import { refusedDevice } from "./refused-device.ts";
 import type { PlaneWorld } from "./plane-world.ts";
 import type { DeviceView, ScrubView, StatsView, TrafficView, VolumeStatsView } from "./views.ts";
 
@@ -19,6 +20,7 @@ export class DeviceSet {
   readonly #world: PlaneWorld;
   readonly #volumeName: (objectId: string) => string | undefined;
   readonly #opened: OpenedDevice[] = [];
+  readonly #refused: DeviceView[] = [];
   readonly #failures = new Map<string, string>();
 
   /** `volumeName` tells the volume of an object, where it is known. */
@@ -28,9 +30,16 @@ export class DeviceSet {
   }
 
   async open(request: OpenDeviceRequest): Promise<DeviceView> {
-    const opened = await openDeviceAt(this.#world, request, (event) => {
-      this.#happened(request.path, event);
-    });
+    let opened: OpenedDevice;
+    try {
+      opened = await openDeviceAt(this.#world, request, (event) => {
+        this.#happened(request.path, event);
+      });
+    } catch (error) {
+      const refused = await refusedDevice(this.#world, request.path, error);
+      this.#refused.push(refused);
+      return refused;
+    }
     const { deviceId } = opened.device;
     if (this.#opened.some((other) => other.device.deviceId === deviceId)) {
       await opened.device.close();
@@ -85,6 +94,7 @@ export class DeviceSet {
         path: opened.path,
         sizeBytes: opened.device.stats().capacityBytes,
         freeBytes: freeBytes(opened),
+        ...opened.device.age,
       }));
   }
 
@@ -101,7 +111,7 @@ export class DeviceSet {
   }
 
   views(): DeviceView[] {
-    return this.#opened.map((opened) => this.#view(opened));
+    return [...this.#opened.map((opened) => this.#view(opened)), ...this.#refused];
   }
 
   /** Bytes with data, before deduplication, by object. */

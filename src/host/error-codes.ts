@@ -189,6 +189,16 @@ export const errorCodes: Readonly<Record<string, ErrorCode>> = {
     "The device belongs to another cluster",
     "--wipe DEVICE takes it; the data is lost",
   ),
+  "device-other-host": row(
+    409,
+    "The device belongs to another host of the cluster",
+    "Put it back into that host; --wipe DEVICE takes it, the data is lost",
+  ),
+  "device-contended": row(
+    409,
+    "Another process has told the cluster of the same device",
+    "Keep one copy of the device, and start its host again",
+  ),
   "device-in-use": row(409, "Another process uses the device", "Stop the other process"),
   "device-failed": row(
     503,

@@ -282,3 +282,13 @@ test("a header with any flipped bit is no header", () => {
     bytes[bit >> 3]! ^= 1 << (bit & 7);
   }
 });
+
+test("a host that is back before its old link was found dead is told as down in between", async () => {
+  await twoHosts(async (a, b, fabric) => {
+    const { simulation } = fabric;
+    a.machine.cutPower({ kind: "none" });
+    const again = await host(fabric, "a");
+    await until(simulation, () => again.links.peer("b")?.isUp === true);
+    assert.deepEqual(b.changes, ["a up", "a down", "a up"]);
+  });
+});

@@ -271,9 +271,10 @@ export class Links {
     const state = assertDefined(this.#peers.get(hello.hostId), "the host was admitted");
     this.#strangers.delete(link);
     const before = state.link;
+    // Told as down first: what was under way on it is lost, and whoever waits for it must know.
+    if (before !== undefined && before !== link) before.close("a new link has taken its place");
     state.link = link;
     link.patience = state.patience;
-    if (before !== undefined && before !== link) before.close("a new link has taken its place");
     state.reason = undefined;
     state.isProvenDead = false;
     state.upSinceMs = this.#ports.clock.nowMs();

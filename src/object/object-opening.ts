@@ -26,7 +26,7 @@ interface Answer {
 
 export interface OpenedObject {
   readonly legs: Legs<Component>;
-  /** Active components that did not answer: stale from now on. */
+  /** Active components that did not answer, or lack what they should hold: stale from now on. */
   readonly silent: readonly ComponentRecord[];
   /** The highest sequence that any active component knows as decided. */
   readonly committed: number;
@@ -54,6 +54,7 @@ export async function openComponents(
       try {
         const opening = await inTime(world.clock, component.open(record.epoch));
         answers.set(componentId, { component, opening });
+        if (!opening.isComplete) missing.push(`component ${componentId} lacks what it should hold`);
       } catch (error) {
         if (isFenced(error)) throw replaced(record, error);
         missing.push(`component ${componentId} does not open: ${errorText(error)}`);
@@ -73,7 +74,7 @@ export async function openComponents(
     legs,
     silent: record.components.filter(
       ({ state, componentId }) =>
-        state.kind === "active" && isData.has(componentId) && !answers.has(componentId),
+        state.kind === "active" && isData.has(componentId) && !isWhole(answers.get(componentId)),
     ),
     committed: Math.max(...openings.map((opening) => opening.committedSequence)),
     tail: tailBounds(openings),
@@ -116,12 +117,17 @@ function activeLegs(
   );
   return layout.legs.map((leg) => {
     const members = leg.componentIds.map((componentId) => {
-      const component = answers.get(componentId)?.component;
-      const isActive = component !== undefined && active.has(componentId);
-      return new LegMember(componentId, component, isActive ? "active" : "absent");
+      const answer = answers.get(componentId);
+      const isActive = isWhole(answer) && active.has(componentId);
+      return new LegMember(componentId, answer?.component, isActive ? "active" : "absent");
     });
     return new Leg(leg, members);
   });
+}
+
+/** A device that turned out to be an old copy of itself answers, and holds nothing to rely on. */
+function isWhole(answer: Answer | undefined): boolean {
+  return answer?.opening.isComplete === true;
 }
 
 export function isFenced(error: unknown): boolean {

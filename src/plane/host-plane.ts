@@ -12,7 +12,6 @@ import {
   listDevices,
   listIntents,
   listVolumes,
-  putDevice,
   putHost,
   putIntent,
 } from "../cluster/index.ts";
@@ -25,6 +24,8 @@ import type { Timer } from "../ports/index.ts";
 import type { Component } from "../store/index.ts";
 import { ClusterHosts } from "./cluster-hosts.ts";
 import { ComponentServer, numberOf, textOf } from "./component-server.ts";
+import { DeviceRegister } from "./device-register.ts";
+import type { DeviceEvent, LocalDevice } from "./device-register.ts";
 import { HostLease } from "./host-lease.ts";
 import { placeVolume } from "./placement.ts";
 import type { PlacedComponent, Placement } from "./placement.ts";
@@ -43,6 +44,8 @@ export interface LocalDevices {
   readonly remove: (componentId: string) => Promise<void>;
   readonly grow: (componentId: string, blockCount: number) => Promise<void>;
   readonly list: () => readonly LocalDevice[];
+  /** As `Device.distrust`. */
+  readonly distrust: (deviceId: string, incarnation: number) => Promise<void>;
 }
 
 export interface NewComponent {
@@ -50,13 +53,6 @@ export interface NewComponent {
   readonly componentId: string;
   readonly objectId: string;
   readonly sizeBytes: number;
-}
-
-export interface LocalDevice {
-  readonly deviceId: string;
-  readonly path: string;
-  readonly sizeBytes: number;
-  readonly freeBytes: number;
 }
 
 export interface HostPlaneWorld {
@@ -73,7 +69,7 @@ export interface HostPlaneWorld {
   readonly newId: () => string;
   readonly parseAddress: (text: string) => NetworkAddress;
   readonly formatAddress: (address: NetworkAddress) => string;
-  readonly addEvent: (event: OwnerEvent | HostEvent) => void;
+  readonly addEvent: (event: OwnerEvent | HostEvent | DeviceEvent) => void;
   readonly rules?: OwnerRules;
 }
 
@@ -98,6 +94,7 @@ export class HostPlane {
   readonly #transferMemory: TransferMemory;
   readonly #remote: RemoteComponents;
   readonly #lease: HostLease;
+  readonly #register: DeviceRegister;
   #isInCluster = false;
   #timer: Timer | undefined;
   #isClosed = false;
@@ -129,6 +126,15 @@ export class HostPlane {
       incarnation,
       onChange: (isAlive, reason) => this.#leaseChanged(isAlive, reason),
     });
+    this.#register = new DeviceRegister({
+      directory,
+      clusterId,
+      hostId,
+      hostName: world.hostName,
+      devices: devices.list,
+      distrust: devices.distrust,
+      addEvent: world.addEvent,
+    });
     this.#serveDevices();
     this.links.onChange((other, isUp, reason) => this.#hostChanged(other, isUp, reason));
   }
@@ -143,12 +149,13 @@ export class HostPlane {
   ): Promise<void> {
     const { directory, clusterId, hostId, hostName, faultDomain, formatAddress } = this.#world;
     let address = "";
+    // Nothing is served before it is known which devices are what they should be.
+    await this.#register.admit();
     if (storageAddress !== undefined) {
       address = formatAddress(await this.links.listen(storageAddress));
       this.#isInCluster = true;
       await this.#lease.start();
     }
-    await this.#putDevices();
     await putHost(directory, clusterId, {
       hostId,
       name: hostName,
@@ -232,7 +239,9 @@ export class HostPlane {
 
   async #place(policy: ObjectPolicy): Promise<Placement> {
     const { directory, clusterId, newId } = this.#world;
-    const devices = await listDevices(directory, clusterId);
+    const devices = (await listDevices(directory, clusterId))
+      .map(({ record }) => record)
+      .filter(({ state }) => state === "online");
     const reachable = this.hosts.records.filter(({ hostId }) => this.hosts.isReachable(hostId));
     return placeVolume(policy, reachable, devices, newId);
   }
@@ -334,17 +343,12 @@ export class HostPlane {
     });
   }
 
-  async #putDevices(): Promise<void> {
-    const { directory, clusterId, hostId, devices } = this.#world;
-    for (const device of devices.list())
-      await putDevice(directory, clusterId, { ...device, hostId });
-  }
-
   /** Placement goes by the room that devices have. */
   #refreshLater(): void {
     if (this.#isClosed || !this.#isInCluster) return;
     this.#timer = this.#world.clock.after(REFRESH_MS, () => {
-      this.#putDevices()
+      this.#register
+        .refresh()
         .catch((error: unknown) => {
           this.#world.log.write("warning", `devices are not announced: ${errorText(error)}`);
         })

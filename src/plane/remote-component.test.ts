@@ -1,75 +1,27 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { BLOCK_SIZE_BYTES } from "../base/index.ts";
 import { component, mirror, stripe, witness } from "../cluster/index.ts";
 import type { TreeNode } from "../cluster/index.ts";
 import { Simulation } from "../sim/index.ts";
-import { BlockHistory } from "../../test/support/block-history.ts";
 import { idOf, PlaneWorld } from "../../test/support/plane-world.ts";
 import { randomBytes, randomRange, Requests } from "../../test/support/volume-bench.ts";
+import { VolumeClient } from "../../test/support/volume-client.ts";
 
 const SIZE_BYTES = 4 * 2 ** 20 + 512;
 const MIRROR = mirror([component(idOf("b")), component(idOf("c")), witness(idOf("a"))]);
-
-class Client {
-  readonly world: PlaneWorld;
-  readonly history = new BlockHistory(SIZE_BYTES);
-  requests: Requests;
-
-  constructor(world: PlaneWorld, requests: Requests) {
-    this.world = world;
-    this.requests = requests;
-  }
-
-  async work(count: number): Promise<void> {
-    const { prng } = this.world;
-    const running = new Set<Promise<void>>();
-    for (let i = 0; i < count; i++) {
-      const { offset, lengthBytes } = randomRange(prng, SIZE_BYTES);
-      const isWrite = prng.chance(0.8);
-      const bytes = isWrite ? randomBytes(prng, lengthBytes) : new Uint8Array(lengthBytes);
-      const change = this.history.change(offset, bytes);
-      const answer = isWrite
-        ? this.requests.write(bytes, offset)
-        : this.requests.zero(offset, lengthBytes, prng.chance(0.5));
-      const one = answer.then((fault) => {
-        assert.equal(fault, undefined);
-        this.history.acknowledge(change);
-        running.delete(one);
-      });
-      running.add(one);
-      while (running.size >= 8) await Promise.race(running);
-    }
-    await Promise.all(running);
-  }
-
-  async verify(what: string): Promise<void> {
-    const chunkBytes = 16 * BLOCK_SIZE_BYTES;
-    for (let offset = 0; offset < SIZE_BYTES; offset += chunkBytes) {
-      const length = Math.min(chunkBytes, SIZE_BYTES - offset);
-      const { fault, bytes } = await this.requests.read(offset, length);
-      assert.equal(fault, undefined, what);
-      for (let at = 0; at < length; at += BLOCK_SIZE_BYTES) {
-        const block = (offset + at) / BLOCK_SIZE_BYTES;
-        const found = bytes.subarray(at, at + this.history.lengthOf(block));
-        assert.ok(this.history.settle(block, found), `block ${block}: ${what}`);
-      }
-    }
-  }
-}
 
 async function cluster(
   seed: number,
   tree: TreeNode,
   letters: string,
-  work: (world: PlaneWorld, client: Client) => Promise<void>,
+  work: (world: PlaneWorld, client: VolumeClient) => Promise<void>,
 ): Promise<void> {
   const simulation = new Simulation({ seed });
   const world = new PlaneWorld(simulation, tree, SIZE_BYTES, letters);
   await simulation.run(async () => {
     await world.build();
     const owner = await world.host("a").take();
-    await work(world, new Client(world, new Requests(owner.volume)));
+    await work(world, new VolumeClient(world.prng, SIZE_BYTES, new Requests(owner.volume)));
     await world.hosts.get("a")!.owner?.close();
   });
 }

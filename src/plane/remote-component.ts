@@ -186,6 +186,7 @@ export class RemoteComponent implements Component {
     this.#commitSequence = 0;
     return {
       epoch: number("epoch"),
+      isComplete: said["isComplete"] === true,
       committedSequence: number("committedSequence"),
       preparedSequence: number("preparedSequence"),
     };

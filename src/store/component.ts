@@ -137,6 +137,8 @@ export type ComponentDone = (token: number, fault: ComponentFault | undefined) =
 
 export interface ComponentOpening {
   readonly epoch: number;
+  /** False if it lacks things and has not caught up yet: it must not count as a copy. */
+  readonly isComplete: boolean;
   /** Everything up to here is committed. */
   readonly committedSequence: number;
   /** The newest sequence that is prepared; all between are too. */

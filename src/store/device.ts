@@ -2,10 +2,10 @@
  * One device: a disk with a superblock, a journal and a block store, and a metadata store beside
  * it. Builds the parts, recovers at start, decides what may enter, and answers for the whole.
  */
-import { assert, BLOCK_SIZE_BYTES, CodedError, getU32 } from "../base/index.ts";
-import { DiskRequests, MetadataBatch } from "../ports/index.ts";
-import type { DiskMemory } from "../ports/index.ts";
-import { badBlockKey, checkpointKey } from "../format/index.ts";
+import { assert, BLOCK_SIZE_BYTES, CodedError } from "../base/index.ts";
+import { DiskRequests } from "../ports/index.ts";
+import type { DiskMemory, MetadataBatch } from "../ports/index.ts";
+import { checkpointKey } from "../format/index.ts";
 import type { Superblock } from "../format/index.ts";
 import { BlockCache } from "./block-cache.ts";
 import { COMPONENTS_MAX } from "./block-table.ts";
@@ -17,6 +17,11 @@ import { ContentReferences } from "./content-references.ts";
 import { deleteComponentMaps, resizeComponentMaps } from "./component-removal.ts";
 import { Destager } from "./destager.ts";
 import type { JournalCursor } from "./destage-batch.ts";
+import {
+  reportDamagedBlock,
+  reportDamagedMetadata,
+  reportMissingContent,
+} from "./device-alarms.ts";
 import {
   commitCheckpoint,
   commitComponent,
@@ -57,6 +62,8 @@ import type { DeviceInspection } from "./superblocks.ts";
 
 export interface OpenOptions {
   readonly clusterId: string;
+  /** Who must have formatted it; anybody, if absent. */
+  readonly hostId?: string;
   /** Memory for undestaged writes; at least three journal segments. Default 64 MiB. */
   readonly journalMemoryBytes?: number;
   /** Memory for decoded logical-map pages. Default 16 MiB. */
@@ -69,6 +76,13 @@ export interface OpenOptions {
   readonly destageBlocksMax?: number;
   /** As `Device.onEvent`, and hears also what happens while the device is opened. */
   readonly onEvent?: (event: DeviceEvent) => void;
+}
+
+export interface DeviceAge {
+  /** Counts the starts. */
+  readonly incarnation: number;
+  /** The newest durable frame of its journal. */
+  readonly frame: number;
 }
 
 export class Device implements ComponentHost {
@@ -107,7 +121,7 @@ export class Device implements ComponentHost {
   /** Opens a device and replays its journal. Fails with a `CodedError` that says what is wrong. */
   static async open(ports: DevicePorts, options: OpenOptions): Promise<Device> {
     const found = await inspectDisk(ports.disk);
-    const superblock = requireSuperblock(found, options.clusterId);
+    const superblock = requireSuperblock(found, options);
     const stored = readCheckpoint(ports.metadata, superblock.deviceId);
     const checkpoint = { ...stored, incarnation: stored.incarnation + 1 };
     const components = new ComponentTable();
@@ -151,13 +165,13 @@ export class Device implements ComponentHost {
     });
     replay.handOver(journal, recovered, parts.checkpoint.frameNumber);
     const regions = new RegionMap(ports.metadata, (component, group) => {
-      this.#metadataDamaged(`digests of group ${group}`, component);
+      reportDamagedMetadata(this.state, `digests of group ${group}`, component);
     });
     const pageBytes = options.pageCacheBytes ?? 16 << 20;
     const logical = new LogicalMap(ports.metadata, regions, {
       pagesMax: Math.max(16, Math.floor(pageBytes / 2048)),
       onDamage: ({ component, page, reason }) => {
-        this.#metadataDamaged(`logical map page ${page} (${reason})`, component);
+        reportDamagedMetadata(this.state, `logical map page ${page} (${reason})`, component);
       },
     });
     const badBlocks = new Set<number>();
@@ -178,12 +192,12 @@ export class Device implements ComponentHost {
       readStamps: new ReadStamps(),
       components: parts.components,
       contents: new ContentReferences(ports.metadata, parts.space, (id) => {
-        this.#contentMissing(id);
+        reportMissingContent(this.state, id);
       }),
       badBlocks,
       counters: newCounters(),
       emit: (event) => this.#emit(event),
-      blockDamaged: (where) => this.#blockDamaged(where),
+      blockDamaged: (where) => reportDamagedBlock(this.state, where),
     };
     this.reader = new Reader(this.state);
     const cursor = { generation: parts.checkpoint.generation, blockInSegment: 0 };
@@ -203,6 +217,29 @@ export class Device implements ComponentHost {
     return this.state.superblock.deviceId;
   }
 
+  /** How far its life has come; of two copies of a device the later one has the higher age. */
+  get age(): DeviceAge {
+    return {
+      incarnation: this.#checkpoint.incarnation,
+      frame: this.state.journal.durableFrame,
+    };
+  }
+
+  /**
+   * It turned out to be an old copy of itself: durably, no component counts as complete before it
+   * has caught up from the beginning. Its incarnation is above `incarnation` afterwards.
+   */
+  async distrust(incarnation: number): Promise<void> {
+    for (const info of this.components()) {
+      if (info.blockCount === 0) continue;
+      info.catchUpFrom = 0;
+      await this.persist(info);
+    }
+    const higher = Math.max(this.#checkpoint.incarnation, incarnation) + 1;
+    this.#checkpoint = { ...this.#checkpoint, incarnation: higher };
+    await this.#destager.exclusive(() => commitCheckpoint(this.state.metadata, this.#checkpoint));
+  }
+
   /** Calls back for everything an operator should know; returns how to stop. */
   onEvent(listener: (event: DeviceEvent) => void): () => void {
     this.#listeners.add(listener);
@@ -216,47 +253,6 @@ export class Device implements ComponentHost {
 
   #emitRepair(kind: "journal-repaired" | "superblock-repaired", message: string): void {
     this.#emit({ kind, level: "warning", message, details: { deviceId: this.deviceId } });
-  }
-
-  #metadataDamaged(what: string, component: number): void {
-    this.state.counters.metadataErrors++;
-    const componentId = this.state.components.at(component)?.componentId ?? "unknown";
-    this.#emit({
-      kind: "metadata-damaged",
-      level: "error",
-      message: `damaged metadata: ${what}; the blocks that it describes read as errors`,
-      details: { deviceId: this.deviceId, componentId },
-    });
-  }
-
-  #contentMissing(id: Uint8Array): void {
-    this.state.counters.metadataErrors++;
-    this.#emit({
-      kind: "metadata-damaged",
-      level: "error",
-      message: "a logical block names a content that the content map does not have",
-      details: { deviceId: this.deviceId, contentPrefix: getU32(id, 0) },
-    });
-  }
-
-  #blockDamaged(where: Parameters<DeviceState["blockDamaged"]>[0]): void {
-    const { physical, blockIndex, reason } = where;
-    const componentId = this.state.components.at(where.component)?.componentId ?? "unknown";
-    const isNews = !this.state.badBlocks.has(physical);
-    this.#emit({
-      kind: "block-damaged",
-      level: "error",
-      message: `block ${blockIndex} of component ${componentId} is damaged: ${reason}`,
-      details: { deviceId: this.deviceId, componentId, blockIndex, physical },
-    });
-    if (!isNews) return;
-    this.state.badBlocks.add(physical);
-    this.state.blockCache.remove(physical);
-    const batch = new MetadataBatch();
-    batch.put(badBlockKey(physical), Uint8Array.of(1));
-    this.state.metadata.commit(batch).catch((error: unknown) => {
-      this.state.log.write("warning", "could not note a damaged block", { error: String(error) });
-    });
   }
 
   // Components.

@@ -108,6 +108,7 @@ export class StoreComponent implements Component, JournalWaiter {
       });
     return {
       epoch: info.epoch,
+      isComplete: info.catchUpFrom === undefined,
       committedSequence: info.catchUpFrom ?? info.committedSequence,
       preparedSequence: info.preparedSequence,
     };

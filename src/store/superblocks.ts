@@ -92,8 +92,14 @@ export async function writeBlankJournal(disk: Disk, superblock: Superblock): Pro
   await requests.flush();
 }
 
-/** The superblock of a device of this cluster; every other finding is an error with its reason. */
-export function requireSuperblock(found: DeviceInspection, clusterId: string): Superblock {
+/**
+ * The superblock of a device that this host formatted for this cluster; every other finding is an
+ * error with its reason.
+ */
+export function requireSuperblock(
+  found: DeviceInspection,
+  { clusterId, hostId }: { readonly clusterId: string; readonly hostId?: string },
+): Superblock {
   const fail = (code: string, message: string, hint: string): never => {
     throw new CodedError({ code, message, hint });
   };
@@ -119,11 +125,18 @@ export function requireSuperblock(found: DeviceInspection, clusterId: string): S
         "Restore the first megabyte of the device, or pass --wipe to start over without its data",
       );
     case "drystone":
-      if (found.superblock.clusterId === clusterId) return found.superblock;
-      return fail(
-        "device-other-cluster",
-        `the device belongs to cluster ${found.superblock.clusterId}, not to ${clusterId}`,
-        "Start the host of that cluster with it, or pass --wipe to destroy what it holds",
-      );
+      if (found.superblock.clusterId !== clusterId)
+        return fail(
+          "device-other-cluster",
+          `the device belongs to cluster ${found.superblock.clusterId}, not to ${clusterId}`,
+          "Start the host of that cluster with it, or pass --wipe to destroy what it holds",
+        );
+      if (hostId !== undefined && found.superblock.hostId !== hostId)
+        return fail(
+          "device-other-host",
+          `the device belongs to host ${found.superblock.hostId}, not to ${hostId}`,
+          "Put it back into that host, or pass --wipe to destroy what it holds",
+        );
+      return found.superblock;
   }
 }

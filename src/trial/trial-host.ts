@@ -192,6 +192,7 @@ export class TrialHost {
       { disk, metadata, digests, clock, log },
       {
         clusterId: CLUSTER_ID,
+        hostId: this.hostId,
         journalMemoryBytes: 3 * SEGMENT_BYTES,
         pageCacheBytes: 1 << 18,
         blockCacheBytes: 64 * BLOCK_SIZE_BYTES,
@@ -310,8 +311,10 @@ export class TrialHost {
           path: "/dev/sim",
           sizeBytes: this.media.disk.sizeBytes,
           freeBytes: this.media.disk.availableBytes,
+          ...device.age,
         },
       ],
+      distrust: (_deviceId, incarnation) => device.distrust(incarnation),
     };
   }
 

@@ -110,6 +110,7 @@ export class FakeComponent implements Component {
     this.#epoch = epoch;
     return {
       epoch,
+      isComplete: true,
       committedSequence: this.committedSequence,
       preparedSequence: this.preparedSequence,
     };

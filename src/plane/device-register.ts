@@ -1,0 +1,144 @@
+/**
+ * What the cluster knows of this host's devices. Before anything of them is served, each is held
+ * against its record: a device whose life had come further when it was last heard of is an old copy
+ * of itself, and what it holds counts for nothing until it has caught up from the beginning. From
+ * then on the records follow the devices, so that a copy made now is known as old soon.
+ */
+import { CodedError } from "../base/index.ts";
+import { listDevices, putDevice } from "../cluster/index.ts";
+import type { DeviceRecord, StoredDevice } from "../cluster/index.ts";
+import type { Directory } from "../ports/index.ts";
+import type { DeviceAge } from "../store/index.ts";
+
+const ATTEMPTS_MAX = 8;
+
+export interface LocalDevice extends DeviceAge {
+  readonly deviceId: string;
+  readonly path: string;
+  readonly sizeBytes: number;
+  readonly freeBytes: number;
+}
+
+export interface DeviceEvent {
+  readonly kind: "device-outdated" | "device-lost" | "device-gone";
+  readonly level: "warning" | "error";
+  readonly message: string;
+  readonly details: Readonly<Record<string, string | number>>;
+}
+
+export interface DeviceRegisterWorld {
+  readonly directory: Directory;
+  readonly clusterId: string;
+  readonly hostId: string;
+  readonly hostName: string;
+  readonly devices: () => readonly LocalDevice[];
+  /** Durably: none of its components counts; its incarnation is above this one. */
+  readonly distrust: (deviceId: string, incarnation: number) => Promise<void>;
+  readonly addEvent: (event: DeviceEvent) => void;
+}
+
+export class DeviceRegister {
+  readonly #world: DeviceRegisterWorld;
+  /** Of each record as it was last written here. */
+  readonly #revisions = new Map<string, number>();
+
+  constructor(world: DeviceRegisterWorld) {
+    this.#world = world;
+  }
+
+  /** To be called once, before anything of the devices is served. Fails as the directory does. */
+  async admit(): Promise<void> {
+    const { directory, clusterId, hostId, devices } = this.#world;
+    const stored = await listDevices(directory, clusterId);
+    for (const { deviceId } of devices()) {
+      const known = stored.find(({ record }) => record.deviceId === deviceId);
+      if (known !== undefined) await this.#check(known.record);
+      await this.#register(deviceId, known?.revision ?? 0);
+    }
+    const mine = stored.filter(({ record }) => record.hostId === hostId);
+    for (const one of mine)
+      if (this.#find(one.record.deviceId) === undefined) await this.#miss(one);
+  }
+
+  /** Tells of the devices' room, and of how far they have come. */
+  async refresh(): Promise<void> {
+    for (const { deviceId } of this.#world.devices())
+      await this.#register(deviceId, this.#revisions.get(deviceId) ?? 0);
+  }
+
+  #find(deviceId: string): LocalDevice | undefined {
+    return this.#world.devices().find((device) => device.deviceId === deviceId);
+  }
+
+  async #check(record: DeviceRecord): Promise<void> {
+    const { deviceId, path, incarnation } = record;
+    const device = this.#find(deviceId);
+    if (device === undefined || !isBehind(device, record)) return;
+    await this.#world.distrust(deviceId, incarnation);
+    this.#event("device-outdated", "error", record, [
+      `device ${deviceId} at ${path} is an old copy of itself:`,
+      `its life ${device.incarnation} has come to frame ${device.frame},`,
+      `it had come to frame ${record.frame} in life ${incarnation};`,
+      "what it holds counts again when it has caught up",
+    ]);
+  }
+
+  async #register(deviceId: string, revision: number): Promise<void> {
+    const { directory, clusterId, hostId } = this.#world;
+    let known = revision;
+    for (let attempt = 0; attempt < ATTEMPTS_MAX; attempt++) {
+      const device = this.#find(deviceId);
+      if (device === undefined) return;
+      const record: DeviceRecord = { ...device, hostId, state: "online" };
+      const written = await putDevice(directory, clusterId, record, known);
+      if (written !== undefined) {
+        this.#revisions.set(deviceId, written);
+        return;
+      }
+      // What was written without an answer looks as if somebody else had done it.
+      const stored = (await listDevices(directory, clusterId)).find((one) => {
+        return one.record.deviceId === deviceId;
+      });
+      if (stored !== undefined && stored.record.incarnation > device.incarnation) break;
+      known = stored?.revision ?? 0;
+    }
+    throw new CodedError({
+      code: "device-contended",
+      message: `somebody else has told the cluster of device ${deviceId}`,
+      hint: "a copy of it may be in use: keep one, and start its host again",
+    });
+  }
+
+  /** A device that this host had, and has not now. */
+  async #miss({ record, revision }: StoredDevice): Promise<void> {
+    const { directory, clusterId, hostName, devices } = this.#world;
+    const { deviceId, path, state } = record;
+    if (state === "lost") return;
+    const successor = devices().find((device) => device.path === path);
+    if (successor === undefined) {
+      this.#event("device-gone", "warning", record, [
+        `host ${hostName} had device ${deviceId} at ${path} and does not have it now`,
+      ]);
+      return;
+    }
+    await putDevice(directory, clusterId, { ...record, state: "lost" }, revision);
+    this.#event("device-lost", "error", record, [
+      `device ${deviceId} is lost: ${path} was empty and is device ${successor.deviceId} now;`,
+      "its components are to be made anew",
+    ]);
+  }
+
+  #event(
+    kind: DeviceEvent["kind"],
+    level: DeviceEvent["level"],
+    { deviceId, path }: DeviceRecord,
+    words: readonly string[],
+  ): void {
+    this.#world.addEvent({ kind, level, message: words.join(" "), details: { deviceId, path } });
+  }
+}
+
+/** A device has a higher incarnation at each start, and frames that were durable stay. */
+function isBehind(device: DeviceAge, record: DeviceRecord): boolean {
+  return device.incarnation <= record.incarnation || device.frame < record.frame;
+}

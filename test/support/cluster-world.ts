@@ -1,0 +1,292 @@
+/**
+ * A cluster of the product's own hosts (`HostPlane`) on simulated machines: volumes are placed,
+ * owned and repaired as in a daemon, disks are pulled, emptied, exchanged and put back as they were
+ * once.
+ */
+import { assertDefined, BLOCK_SIZE_BYTES } from "../../src/base/index.ts";
+import type { Prng } from "../../src/base/index.ts";
+import { EmbeddedDirectory, findObject, releaseOwnerships } from "../../src/cluster/index.ts";
+import type { ObjectRecord } from "../../src/cluster/index.ts";
+import { ObjectOwner } from "../../src/object/index.ts";
+import { HostPlane } from "../../src/plane/index.ts";
+import type { LocalDevices } from "../../src/plane/index.ts";
+import type { NetworkAddress } from "../../src/ports/index.ts";
+import { DiskMedium, MetadataMedium, NetworkFabric, SimDigests } from "../../src/sim/index.ts";
+import { SimDisk, SimLog, SimMachine, SimMetadataStore, SimNetwork } from "../../src/sim/index.ts";
+import type { Simulation } from "../../src/sim/index.ts";
+import { Device, isClean } from "../../src/store/index.ts";
+import { Requests } from "./volume-bench.ts";
+
+const CLUSTER = "c1".repeat(16);
+const SEGMENT_BYTES = 2 << 20;
+const PORT = 7401;
+const DISK_BYTES = 64 << 20;
+
+export const hostIdOf = (letter: string): string => letter.repeat(32);
+
+/** What survives of a device. */
+export interface Media {
+  readonly disk: DiskMedium;
+  readonly metadata: MetadataMedium;
+}
+
+export function emptyMedia(): Media {
+  return { disk: new DiskMedium({ sizeBytes: DISK_BYTES }), metadata: new MetadataMedium() };
+}
+
+export function imageOf({ disk, metadata }: Media): Media {
+  return { disk: disk.fork(), metadata: metadata.fork() };
+}
+
+export class ClusterHost {
+  readonly letter: string;
+  readonly #world: ClusterWorld;
+  /** By path. */
+  readonly media: Map<string, Media> = new Map([["/dev/one", emptyMedia()]]);
+  /** By path, while the host runs. */
+  readonly devices: Map<string, Device> = new Map();
+  #machine: SimMachine;
+  #plane: HostPlane | undefined;
+  #starts = 0;
+
+  constructor(letter: string, world: ClusterWorld) {
+    this.letter = letter;
+    this.#world = world;
+    this.#machine = new SimMachine(world.simulation);
+  }
+
+  get hostId(): string {
+    return hostIdOf(this.letter);
+  }
+
+  get address(): string {
+    return `10.0.0.${this.letter}`;
+  }
+
+  get plane(): HostPlane {
+    return assertDefined(this.#plane, "the host does not run");
+  }
+
+  /** The one device of a host that has one. */
+  get device(): Device {
+    return assertDefined([...this.devices.values()][0], "no device");
+  }
+
+  medium(path = "/dev/one"): Media {
+    return assertDefined(this.media.get(path), "no such disk");
+  }
+
+  async start(): Promise<void> {
+    for (const path of this.media.keys()) {
+      const device = await this.#open(path);
+      if (device !== undefined) this.devices.set(path, device);
+    }
+    const { fabric, directory } = this.#world;
+    const { clock } = this.#machine;
+    const plane = new HostPlane({
+      clock,
+      log: new SimLog(clock),
+      network: new SimNetwork(this.#machine, fabric, [this.address]),
+      directory,
+      clusterId: CLUSTER,
+      hostId: this.hostId,
+      hostName: this.letter,
+      faultDomain: this.letter,
+      incarnation: ++this.#starts,
+      devices: this.#localDevices(),
+      newId: () => this.#world.newId(),
+      parseAddress: (text): NetworkAddress => ({ kind: "tcp", host: text, port: PORT }),
+      formatAddress: () => this.address,
+      addEvent: ({ kind, message }) => void this.#world.events.push(`${kind}: ${message}`),
+    });
+    this.#plane = plane;
+    await plane.start(`${this.letter}:7400`, { kind: "tcp", host: this.address, port: PORT });
+    await releaseOwnerships(directory, CLUSTER, this.hostId);
+    await plane.settleIntents();
+  }
+
+  /** Formats what is empty, refuses what is another host's. */
+  async #open(path: string): Promise<Device | undefined> {
+    const { clock } = this.#machine;
+    const { disk, metadata } = this.medium(path);
+    const ports = {
+      disk: new SimDisk(this.#machine, disk, { alignmentBytes: BLOCK_SIZE_BYTES }),
+      metadata: new SimMetadataStore(this.#machine, metadata),
+      digests: new SimDigests(this.#machine, { mode: "fast" }),
+      clock,
+      log: new SimLog(clock),
+    };
+    const identity = { clusterId: CLUSTER, hostId: this.hostId };
+    const found = await Device.inspect(ports.disk);
+    if (found.kind === "empty") {
+      const geometry = { journalBytes: 4 * SEGMENT_BYTES, segmentBytes: SEGMENT_BYTES };
+      await Device.format(ports, { ...identity, ...geometry, deviceId: this.#world.newId() });
+    }
+    try {
+      return await Device.open(ports, { ...identity, journalMemoryBytes: 3 * SEGMENT_BYTES });
+    } catch (error) {
+      this.#world.events.push(`device-refused: ${String(error)}`);
+      await ports.disk.close();
+      await ports.metadata.close();
+      return undefined;
+    }
+  }
+
+  /** Power is cut; what the disks keep of unflushed writes is chance. */
+  crash(): void {
+    this.#end();
+    this.#machine.cutPower({ kind: "random", seed: this.#world.prng.u32() });
+    this.#machine = new SimMachine(this.#world.simulation);
+  }
+
+  /** In good order. Its owners must be closed. */
+  async stop(): Promise<void> {
+    const devices = [...this.devices.values()];
+    await this.plane.close();
+    for (const device of devices) await device.close();
+    this.#end();
+    this.#machine.cutPower({ kind: "all" });
+    this.#machine = new SimMachine(this.#world.simulation);
+  }
+
+  #end(): void {
+    this.devices.clear();
+    this.#plane = undefined;
+  }
+
+  async take(objectId: string): Promise<ObjectOwner> {
+    return await ObjectOwner.take(this.plane.ownerWorld(), objectId, false);
+  }
+
+  deviceOf(componentId: string): Device | undefined {
+    return [...this.devices.values()].find((device) => device.component(componentId));
+  }
+
+  #byId(deviceId: string): Device {
+    const found = [...this.devices.values()].find((device) => device.deviceId === deviceId);
+    return assertDefined(found, "no such device");
+  }
+
+  #localDevices(): LocalDevices {
+    return {
+      component: (componentId) => this.deviceOf(componentId)?.component(componentId),
+      allocate: (lengthBytes) => this.device.allocate(lengthBytes),
+      create: async ({ deviceId, ...component }) => {
+        await this.#byId(deviceId).createComponent(component);
+      },
+      remove: async (componentId) => {
+        await this.deviceOf(componentId)?.deleteComponent(componentId);
+      },
+      grow: async (componentId, blockCount) => {
+        const sizeBytes = blockCount * BLOCK_SIZE_BYTES;
+        await this.deviceOf(componentId)?.resizeComponent(componentId, sizeBytes);
+      },
+      list: () =>
+        [...this.devices].map(([path, device]) => ({
+          deviceId: device.deviceId,
+          path,
+          sizeBytes: DISK_BYTES,
+          freeBytes: device.stats().freeBytes,
+          ...device.age,
+        })),
+      distrust: async (deviceId, incarnation) => this.#byId(deviceId).distrust(incarnation),
+    };
+  }
+}
+
+export class ClusterWorld {
+  readonly simulation: Simulation;
+  readonly prng: Prng;
+  readonly fabric: NetworkFabric;
+  readonly hosts: Map<string, ClusterHost> = new Map();
+  readonly events: string[] = [];
+  #directory: EmbeddedDirectory | undefined;
+  #ids = 0;
+
+  constructor(simulation: Simulation, letters: string) {
+    this.simulation = simulation;
+    this.prng = simulation.prng.fork();
+    this.fabric = new NetworkFabric(simulation);
+    for (const letter of letters) this.hosts.set(letter, new ClusterHost(letter, this));
+  }
+
+  get directory(): EmbeddedDirectory {
+    return assertDefined(this.#directory, "not built");
+  }
+
+  host(letter: string): ClusterHost {
+    return assertDefined(this.hosts.get(letter), "no such host");
+  }
+
+  hostOf(hostId: string): ClusterHost {
+    return this.host(assertDefined(hostId[0], "no host"));
+  }
+
+  newId(): string {
+    return (++this.#ids).toString(16).padStart(32, "0");
+  }
+
+  async build(): Promise<void> {
+    const machine = new SimMachine(this.simulation);
+    const store = new SimMetadataStore(machine, new MetadataMedium());
+    this.#directory = await EmbeddedDirectory.open(store, machine.clock);
+    for (const host of this.hosts.values()) await host.start();
+    await this.allConnected();
+  }
+
+  async allConnected(): Promise<void> {
+    const hosts = [...this.hosts.values()];
+    await this.until(() =>
+      hosts.every((host) => hosts.every((other) => host.plane.hosts.isReachable(other.hostId))),
+    );
+  }
+
+  async record(objectId: string): Promise<ObjectRecord> {
+    const stored = await findObject(this.directory, CLUSTER, objectId);
+    return assertDefined(stored, "no record").record;
+  }
+
+  /** States of the components, by the letter of their host, as they stand in the record. */
+  async states(objectId: string): Promise<Readonly<Record<string, string>>> {
+    const { components } = await this.record(objectId);
+    const states: Record<string, string> = {};
+    for (const { hostId, state } of components) states[hostId[0]!] = state.kind;
+    return states;
+  }
+
+  heard(kind: string): boolean {
+    return this.events.some((event) => event.startsWith(`${kind}:`));
+  }
+
+  async pass(ms: number): Promise<void> {
+    await new Promise<void>((resolve) => void this.simulation.clock.after(ms, resolve));
+  }
+
+  /** Waits in virtual time, for ten minutes at most. */
+  async until(condition: () => boolean | Promise<boolean>): Promise<void> {
+    for (let i = 0; i < 12_000; i++) {
+      if (await condition()) return;
+      await this.pass(50);
+    }
+    throw new Error(`it did not come (${this.events.join("; ")})`);
+  }
+
+  async untilActive(objectId: string): Promise<void> {
+    await this.until(async () => {
+      const { components } = await this.record(objectId);
+      return components.every(({ state }) => state.kind === "active");
+    });
+  }
+
+  /** Every device's counts, maps and digests agree. */
+  async assertClean(): Promise<void> {
+    for (const host of this.hosts.values())
+      for (const device of host.devices.values())
+        if (!isClean(await device.scrub()))
+          throw new Error(`a device of ${host.letter} is not clean`);
+  }
+}
+
+export function requestsOf(owner: ObjectOwner): Requests {
+  return new Requests(owner.volume);
+}
