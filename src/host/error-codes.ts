@@ -128,6 +128,16 @@ export const errorCodes: Readonly<Record<string, ErrorCode>> = {
     "There is no way to the host, or it stopped in the middle",
     "Check --api and DRYSTONE_API, then routes, cables and firewalls",
   ),
+  "certificate-refused": row(
+    502,
+    "Whoever listens there does not prove to belong to this cluster",
+    "Check the address; a host of another cluster may listen there",
+  ),
+  "certificate-invalid": row(
+    500,
+    "The host's own certificates cannot be used",
+    "Restore the tls folder from a backup, or have the host join again",
+  ),
   "host-runs": row(409, "The development host runs already", "drystone dev kill NAME ends it"),
   "host-runs-not": row(409, "The development host does not run", "drystone dev start NAME"),
   "cluster-runs-not": row(

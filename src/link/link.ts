@@ -331,6 +331,11 @@ export class Link {
     if (hello.network !== own.network)
       refuse(`this is the ${own.network} network, not the ${hello.network} network`);
     if (hello.hostId === own.hostId) refuse("the host is this one");
+    const { peer } = this.#stream;
+    if (peer === undefined) return;
+    // On a network that asks for proof a host speaks for itself alone.
+    if (peer.clusterId !== hello.clusterId || peer.hostId !== hello.hostId)
+      refuse(`it says that it is host ${hello.hostId}, its certificate is of ${peer.hostId}`);
   }
 
   #called(requestId: number, bytes: Uint8Array, start: number, end: number): void {

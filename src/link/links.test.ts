@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { CodedError, Prng } from "../base/index.ts";
 import { decodeLinkHeader, encodeLinkHeader, LINK_HEADER_BYTES } from "../format/index.ts";
-import type { ByteStream } from "../ports/index.ts";
+import type { ByteStream, Network, StreamPeer } from "../ports/index.ts";
 import { NetworkFabric, SimLog, SimMachine, SimNetwork, Simulation } from "../sim/index.ts";
 import { FrameReader } from "./frame-reader.ts";
 import { Patience } from "./patience.ts";
@@ -23,13 +23,18 @@ const addressOf = (name: string): string => `10.0.0.${name}`;
 async function host(
   fabric: NetworkFabric,
   name: string,
-  options: { readonly clusterId?: string; readonly peers?: string } = {},
+  options: {
+    readonly clusterId?: string;
+    readonly peers?: string;
+    /** Whose certificate everybody shows to this host. */
+    readonly shown?: StreamPeer;
+  } = {},
 ): Promise<Host> {
   const machine = new SimMachine(fabric.simulation);
   const network = new SimNetwork(machine, fabric, [addressOf(name)]);
   const log = new SimLog(machine.clock);
   const links = new Links(
-    { network, clock: machine.clock, log },
+    { network: certified(network, options.shown), clock: machine.clock, log },
     {
       clusterId: options.clusterId ?? "c1",
       hostId: name,
@@ -54,6 +59,15 @@ async function host(
     })),
   );
   return { machine, network, links, log, changes };
+}
+
+function certified(network: Network, peer: StreamPeer | undefined): Network {
+  if (peer === undefined) return network;
+  return {
+    listen: (address, accept) =>
+      network.listen(address, (stream) => accept(Object.assign(stream, { peer }))),
+    connect: async (address) => Object.assign(await network.connect(address), { peer }),
+  };
 }
 
 async function twoHosts(
@@ -180,6 +194,22 @@ test("a rough network gets more time, and a quiet one none", () => {
   assert.equal(patience.silenceMs(3000), 6000);
   for (let ms = 4000; ms < 400_000; ms += 400) patience.heard(ms, 400);
   assert.equal(patience.silenceMs(400_000), 1800);
+});
+
+test("a host cannot speak for another: its hello must agree with its certificate", async () => {
+  for (const hostId of ["b", "c"]) {
+    const simulation = new Simulation({ seed: 1 });
+    const fabric = new NetworkFabric(simulation);
+    await simulation.run(async () => {
+      const a = await host(fabric, "a", { shown: { clusterId: "c1", hostId } });
+      const b = await host(fabric, "b", { shown: { clusterId: "c1", hostId: "a" } });
+      if (hostId === "b") await until(simulation, () => a.links.linkTo("b") !== undefined);
+      else await until(simulation, () => /certificate is of c/.test(JSON.stringify(a.log.lines)));
+      assert.equal(a.changes.length, hostId === "b" ? 1 : 0);
+      await a.links.close();
+      await b.links.close();
+    });
+  }
 });
 
 test("a host of another cluster is refused, and both sides say so", async () => {

@@ -12,6 +12,7 @@ import { metadataStoreConformance } from "../../test/conformance/metadata-store.
 import { metricsConformance } from "../../test/conformance/metrics.ts";
 import { networkConformance } from "../../test/conformance/network.ts";
 import type { World } from "../../test/conformance/world.ts";
+import { hostCredentials, TEST_CLUSTER } from "../../test/support/credentials.ts";
 import {
   LmdbMetadataStore,
   MemoryPool,
@@ -19,6 +20,7 @@ import {
   NodeClock,
   PrometheusMetrics,
   StreamNetwork,
+  TlsNetwork,
   openDisk,
 } from "./index.ts";
 import type { DiskKind, DiskOptions } from "./index.ts";
@@ -133,6 +135,12 @@ metricsConformance("PrometheusMetrics", async () => {
 networkConformance("StreamNetwork over tcp", async () => ({
   ...nothing(),
   network: new StreamNetwork(),
+  freshAddress: () => ({ kind: "tcp", host: "127.0.0.1", port: 0 }),
+}));
+
+networkConformance("TlsNetwork over tcp", async () => ({
+  ...nothing(),
+  network: new TlsNetwork({ clusterId: TEST_CLUSTER, credentials: hostCredentials("1") }),
   freshAddress: () => ({ kind: "tcp", host: "127.0.0.1", port: 0 }),
 }));
 

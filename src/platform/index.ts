@@ -18,3 +18,16 @@ export type { EtcdTls } from "./etcd-endpoint.ts";
 export { EtcdServer } from "./etcd-server.ts";
 export type { EtcdServerOptions, EtcdServerTls } from "./etcd-server.ts";
 export { MemfdSharedMemory } from "./memfd-shared-memory.ts";
+export { TlsNetwork } from "./tls-network.ts";
+export type { TlsCredentials, TlsNetworkOptions } from "./tls-network.ts";
+export {
+  fingerprintOf,
+  identityOf,
+  isCertifiable,
+  issueCertificate,
+  makeAuthority,
+  makePrivateKey,
+  publicKeyInvalid,
+  publicKeyOf,
+} from "./certificate.ts";
+export type { CertifiedKey, CertificateIdentity, CertificateRequest } from "./certificate.ts";

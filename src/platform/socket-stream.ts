@@ -2,13 +2,14 @@
  * One socket as a `ByteStream`.
  *
  * Receiving allocates no buffers: all sockets of a thread are read into one, and what was read is
- * handed on before the next read. Writes of a turn are gathered and leave in one writev, and one
- * callback of that batch returns all of its tokens.
+ * handed on before the next read. Only TLS has a buffer for each record. Writes of a turn are
+ * gathered and leave in one writev, and one callback of that batch returns all of its tokens.
  */
 import { assert } from "../base/index.ts";
 import { Socket } from "node:net";
 import type { OnReadOpts, SocketConstructorOpts } from "node:net";
-import type { ByteStream, ByteStreamHandler } from "../ports/index.ts";
+import { TLSSocket } from "node:tls";
+import type { ByteStream, ByteStreamHandler, StreamPeer } from "../ports/index.ts";
 
 const READ_BUFFER_BYTES = 256 * 1024;
 /** Above this many queued bytes a writer is asked to wait, until half of them have left. */
@@ -47,11 +48,15 @@ function holdsHandle(socket: object): socket is HandleHolder {
 
 /**
  * `net.Server` makes its sockets without a way to give them a read buffer. So the connection is
- * moved to a socket that has one, and the server's own is dropped without it.
+ * moved to a socket that has one, and the server's own is dropped without it. The server no longer
+ * counts it as one of its own, either.
  */
-export function adoptAccepted(accepted: Socket): Socket {
+export function adoptAccepted(
+  accepted: Socket,
+  readOptions: Partial<ReadOptions> = READ_OPTIONS,
+): Socket {
   const options: SocketConstructorOpts & { handle?: unknown; manualStart: boolean } = {
-    ...READ_OPTIONS,
+    ...readOptions,
     allowHalfOpen: true,
     manualStart: true,
   };
@@ -75,6 +80,7 @@ export function descriptorOf(socket: Socket): number {
 
 export class SocketStream implements ByteStream {
   readonly remote: string;
+  readonly peer: StreamPeer | undefined;
   readonly #socket: Socket;
   #handler: ByteStreamHandler | undefined;
   /** Written in this turn, and the tokens of everything that has not left, in order. */
@@ -95,8 +101,9 @@ export class SocketStream implements ByteStream {
   #closed = false;
   #reason: string | undefined;
 
-  constructor(socket: Socket, address: string) {
+  constructor(socket: Socket, address: string, peer?: StreamPeer) {
     this.#socket = socket;
+    this.peer = peer;
     const host = socket.remoteAddress;
     this.remote = host === undefined ? address : `${host}:${socket.remotePort ?? 0}`;
     readers.set(socket, this);
@@ -110,6 +117,7 @@ export class SocketStream implements ByteStream {
   start(handler: ByteStreamHandler): void {
     assert(this.#handler === undefined, "a stream is started once");
     this.#handler = handler;
+    if (this.#socket instanceof TLSSocket) this.#socket.on("data", this.#decrypted);
     if (this.#socket.closed) setImmediate(this.#finish);
     else this.#socket.resume();
     if (this.#unreportedTokens > 0) setImmediate(this.#reportEarly);
@@ -154,6 +162,10 @@ export class SocketStream implements ByteStream {
     this.#handler?.data(readBuffer.subarray(0, byteCount));
     return !this.#socket.isPaused();
   }
+
+  readonly #decrypted = (bytes: Uint8Array): void => {
+    if (!this.#destroyed) this.#handler?.data(bytes);
+  };
 
   #scheduleFlush(): void {
     if (this.#flushScheduled) return;

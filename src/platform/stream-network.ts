@@ -12,12 +12,13 @@ import type { Server, Socket } from "node:net";
 import { dirname } from "node:path";
 import type { ByteStream, Listener, Log, Network, NetworkAddress } from "../ports/index.ts";
 import { READ_OPTIONS, SocketStream, adoptAccepted } from "./socket-stream.ts";
+import type { ReadOptions } from "./socket-stream.ts";
 import { systemErrorCode } from "./sys.ts";
 
 /** sockaddr_un has room for 108 bytes, the last of which is zero. */
 const UNIX_PATH_BYTES_MAX = 107;
 const UNIX_MODE = 0o660;
-const CONNECT_TIMEOUT_MS = 10_000;
+export const CONNECT_TIMEOUT_MS = 10_000;
 
 export interface StreamNetworkOptions {
   /** Told about connections that could not be accepted. */
@@ -75,9 +76,10 @@ export async function listenForSockets(
 export async function openSocket(
   address: NetworkAddress,
   timeoutMs: number = CONNECT_TIMEOUT_MS,
+  readOptions: Partial<ReadOptions> = READ_OPTIONS,
 ): Promise<Socket> {
   checkAddress(address);
-  const socket = connectSocket({ ...target(address), ...READ_OPTIONS, allowHalfOpen: true });
+  const socket = connectSocket({ ...target(address), ...readOptions, allowHalfOpen: true });
   // Nothing is read before the stream is started.
   socket.pause();
   try {
@@ -93,7 +95,7 @@ function target(address: NetworkAddress): { path: string } | { host: string; por
   return address.kind === "unix" ? { path: address.path } : address;
 }
 
-function addressText(address: NetworkAddress): string {
+export function addressText(address: NetworkAddress): string {
   if (address.kind === "unix") return address.path;
   const host = address.host.includes(":") ? `[${address.host}]` : address.host;
   return `${host}:${address.port}`;

@@ -34,6 +34,7 @@ export type {
   Listener,
   Network,
   NetworkAddress,
+  StreamPeer,
 } from "./network.ts";
 export { SHARED_PAGE_BYTES } from "./shared-memory.ts";
 export type {

@@ -8,7 +8,7 @@ export interface Network {
   /**
    * Fails with `connection-refused` if the machine there says that nobody listens, and nothing else
    * counts as that: `connection-timeout` without any answer, `connection-failed` without a way to
-   * it, `address-invalid`.
+   * it, `certificate-refused` if it does not prove to belong to the cluster, `address-invalid`.
    */
   connect(address: NetworkAddress): Promise<ByteStream>;
 }
@@ -24,6 +24,11 @@ export interface Listener {
   close(): Promise<void>;
 }
 
+export interface StreamPeer {
+  readonly clusterId: string;
+  readonly hostId: string;
+}
+
 /**
  * One connection. `start` is called once, by whoever owns the stream; until then nothing is
  * delivered. After `closed` no more callbacks come.
@@ -31,6 +36,8 @@ export interface Listener {
 export interface ByteStream {
   /** The other end, for logs. */
   readonly remote: string;
+  /** Who the other end has proven to be, on a network that asks for proof. */
+  readonly peer?: StreamPeer | undefined;
   start(handler: ByteStreamHandler): void;
   /**
    * Queues bytes, which must not change until `written(token)` was called. Everything written in

@@ -1,0 +1,166 @@
+import assert from "node:assert/strict";
+import { once } from "node:events";
+import { connect as connectPlain } from "node:net";
+import { after, test } from "node:test";
+import type { TestContext } from "node:test";
+import { connect as connectTls } from "node:tls";
+import { authorityOf, hostCredentials, TEST_CLUSTER } from "../../test/support/credentials.ts";
+import type { CredentialsOptions } from "../../test/support/credentials.ts";
+import type { ByteStream, ByteStreamHandler, Listener, LogFields } from "../ports/index.ts";
+import { makeAuthority } from "./certificate.ts";
+import { StreamNetwork, TlsNetwork } from "./index.ts";
+
+const OTHER_CLUSTER = "d".repeat(32);
+const ANYWHERE = { kind: "tcp", host: "127.0.0.1", port: 0 } as const;
+const nobody = (): void => {};
+const deaf: ByteStreamHandler = {
+  data: nobody,
+  written: nobody,
+  drained: nobody,
+  ended: nobody,
+  closed: nobody,
+};
+
+// Timers of ours let the process end, so something else has to keep a test alive.
+const keeper = setInterval(nobody, 60_000);
+after(() => clearInterval(keeper));
+
+interface Served {
+  readonly listener: Listener;
+  readonly port: number;
+  readonly accepted: ByteStream[];
+  readonly refusals: LogFields[];
+}
+
+async function serve(context: TestContext): Promise<Served> {
+  const accepted: ByteStream[] = [];
+  const refusals: LogFields[] = [];
+  const network = new TlsNetwork({
+    clusterId: TEST_CLUSTER,
+    credentials: hostCredentials("1"),
+    log: { write: (_level, _message, fields) => void refusals.push(fields ?? {}) },
+  });
+  const listener = await network.listen(ANYWHERE, (stream) => void accepted.push(stream));
+  context.after(() => listener.close());
+  assert.ok(listener.address.kind === "tcp");
+  return { listener, port: listener.address.port, accepted, refusals };
+}
+
+async function until(condition: () => boolean): Promise<void> {
+  while (!condition()) await new Promise((resolve) => setTimeout(resolve, 2));
+}
+
+/** Connects with these, and resolves when the other end has let go. */
+async function refused({ port }: Served, options: CredentialsOptions): Promise<string> {
+  const credentials = hostCredentials("2", options);
+  const { caPem } = hostCredentials("3");
+  // The client believes the listener: what is tried here is what the listener believes.
+  const network = new TlsNetwork({
+    clusterId: TEST_CLUSTER,
+    credentials: { ...credentials, caPem },
+  });
+  const stream = await network.connect({ kind: "tcp", host: "127.0.0.1", port });
+  return await new Promise((resolve) => {
+    const closed = (reason?: string): void => {
+      stream.destroy();
+      resolve(reason ?? "closed");
+    };
+    stream.start({ ...deaf, closed, ended: closed });
+    stream.write(new Uint8Array(100), -1);
+  });
+}
+
+test("both ends know who the other one is", async (context) => {
+  const served = await serve(context);
+  const credentials = hostCredentials("2");
+  const network = new TlsNetwork({ clusterId: TEST_CLUSTER, credentials });
+  const stream = await network.connect(served.listener.address);
+  assert.deepEqual(stream.peer, { clusterId: TEST_CLUSTER, hostId: "1".repeat(32) });
+  await until(() => served.accepted.length > 0);
+  assert.deepEqual(served.accepted[0]?.peer, { clusterId: TEST_CLUSTER, hostId: "2".repeat(32) });
+  stream.destroy();
+});
+
+test("who has no certificate of the cluster's hosts is refused, and the log says why", async (context) => {
+  const served = await serve(context);
+  const sameName = makeAuthority(TEST_CLUSTER, Date.now());
+  const eleven = 11 * 365 * 24 * 3600 * 1000;
+  const cases: readonly (readonly [CredentialsOptions, RegExp])[] = [
+    [{ clusterId: OTHER_CLUSTER }, /UNABLE_TO_VERIFY|UNABLE_TO_GET_ISSUER/],
+    [{ authority: sameName }, /SIGNATURE|UNABLE_TO/],
+    [{ nowMs: Date.now() - eleven }, /CERT_HAS_EXPIRED/],
+    [{ nowMs: Date.now() + eleven }, /CERT_NOT_YET_VALID/],
+    [{ role: "operator" }, /of an operator/],
+  ];
+  for (const [options, reason] of cases) {
+    const before = served.refusals.length;
+    await refused(served, options);
+    await until(() => served.refusals.length > before);
+    assert.match(JSON.stringify(served.refusals.at(-1)), reason);
+  }
+  assert.deepEqual(served.accepted, []);
+});
+
+test("an authority that signs for another cluster is not believed, either", async (context) => {
+  const served = await serve(context);
+  // As if two clusters shared one authority.
+  const authority = authorityOf(TEST_CLUSTER);
+  await refused(served, { clusterId: OTHER_CLUSTER, authority });
+  await until(() => served.refusals.length > 0);
+  assert.match(JSON.stringify(served.refusals), /of cluster d+, not of c+/);
+  assert.deepEqual(served.accepted, []);
+});
+
+test("without TLS or without a certificate nothing is listened to", async (context) => {
+  const served = await serve(context);
+  const plain = connectPlain(served.port, "127.0.0.1");
+  plain.write("hello, hello, hello, hello, hello");
+  plain.resume();
+  await once(plain, "close");
+  const bare = connectTls({ port: served.port, host: "127.0.0.1", rejectUnauthorized: false });
+  bare.on("error", nobody);
+  bare.on("secureConnect", () => bare.write("hello"));
+  bare.resume();
+  await once(bare, "close");
+  await until(() => served.refusals.length >= 2);
+  assert.deepEqual(served.accepted, []);
+});
+
+test("a stranger that listens is told apart from nobody", async () => {
+  const connectTo = async (listener: Listener): Promise<unknown> => {
+    const credentials = hostCredentials("2");
+    const network = new TlsNetwork({
+      clusterId: TEST_CLUSTER,
+      credentials,
+      connectTimeoutMs: 300,
+    });
+    return await network.connect(listener.address);
+  };
+  const credentials = hostCredentials("1", { clusterId: OTHER_CLUSTER });
+  const other = new TlsNetwork({ clusterId: OTHER_CLUSTER, credentials });
+  const foreign = await other.listen(ANYWHERE, nobody);
+  await assert.rejects(connectTo(foreign), { code: "certificate-refused" });
+  await foreign.close();
+  await assert.rejects(connectTo(foreign), { code: "connection-refused" });
+
+  const deafs = new StreamNetwork();
+  const silent = await deafs.listen(ANYWHERE, (stream) => stream.start(deaf));
+  await assert.rejects(connectTo(silent), { code: "connection-timeout" });
+  await silent.close();
+  const rude = await deafs.listen(ANYWHERE, (stream) => {
+    stream.start(deaf);
+    stream.write(Buffer.from("220 this is no TLS\r\n"), -1);
+  });
+  await assert.rejects(connectTo(rude), { code: "connection-failed" });
+  await rude.close();
+  const gone = await deafs.listen(ANYWHERE, (stream) => stream.destroy());
+  await assert.rejects(connectTo(gone), { code: "connection-failed" });
+  await gone.close();
+});
+
+test("certificates that cannot be read are refused with the next step", () => {
+  const credentials = { ...hostCredentials("1"), keyPem: hostCredentials("2").keyPem };
+  assert.throws(() => new TlsNetwork({ clusterId: TEST_CLUSTER, credentials }), {
+    code: "certificate-invalid",
+  });
+});
