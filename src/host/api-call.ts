@@ -11,8 +11,9 @@ export async function callApi(
   method: "GET" | "POST" | "DELETE",
   path: string,
   body?: object,
+  limitMs: number = CALL_MS_MAX,
 ): Promise<unknown> {
-  const { status, text } = await exchange(api, method, path, body);
+  const { status, text } = await exchange(api, method, path, body, limitMs);
   let answer: unknown;
   try {
     answer = JSON.parse(text);
@@ -35,11 +36,12 @@ function exchange(
   method: string,
   path: string,
   body: object | undefined,
+  limitMs: number,
 ): Promise<{ readonly status: number; readonly text: string }> {
   return new Promise((resolve, reject) => {
     const headers = body === undefined ? {} : { "content-type": "application/json" };
     const call = request(new URL(path, api), { method, headers, agent: false });
-    call.setTimeout(CALL_MS_MAX, () => call.destroy(new Error("no answer in time")));
+    call.setTimeout(limitMs, () => call.destroy(new Error("no answer in time")));
     call.on("error", (error) => reject(failed(api, error)));
     call.on("response", (response) => {
       const pieces: Buffer[] = [];

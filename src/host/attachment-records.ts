@@ -17,7 +17,16 @@ export interface AttachmentRecord {
   /** As `formatAddress` writes it. */
   readonly nbd: string;
   readonly readOnly: boolean;
+  /** Tells it from every other attachment of the volume, before and after. */
+  readonly attachmentId: string;
+  /** Its host cannot serve the volume now: another one may take the attachment over. */
+  readonly isHolding: boolean;
   readonly vhostUser?: VhostUserRecord;
+}
+
+export interface StoredAttachment {
+  readonly record: AttachmentRecord;
+  readonly revision: number;
 }
 
 /** Fails with `volume-attached` if the volume has a record. */
@@ -32,12 +41,43 @@ export async function createAttachment(
   if (!outcome.succeeded) throw attached(record.volume, "elsewhere");
 }
 
-export async function deleteAttachment(
+/** Deletes it as it is; false if it has changed since, or is gone. */
+export async function removeAttachment(
+  directory: Directory,
+  clusterId: string,
+  { record, revision }: StoredAttachment,
+): Promise<boolean> {
+  const key = keyOf(clusterId, record.objectId);
+  const outcome = await directory.transact([{ key, revision }], [{ kind: "delete", key }]);
+  return outcome.succeeded;
+}
+
+/** False if it has changed since, or is gone. */
+export async function replaceAttachment(
+  directory: Directory,
+  clusterId: string,
+  { record, revision, isHolding }: StoredAttachment & { readonly isHolding: boolean },
+): Promise<boolean> {
+  const key = keyOf(clusterId, record.objectId);
+  const value = JSON.stringify({ format: FORMAT, ...record, isHolding });
+  const outcome = await directory.transact([{ key, revision }], [{ kind: "put", key, value }]);
+  return outcome.succeeded;
+}
+
+export async function findAttachment(
   directory: Directory,
   clusterId: string,
   objectId: string,
-): Promise<void> {
-  await directory.transact([], [{ kind: "delete", key: keyOf(clusterId, objectId) }]);
+): Promise<StoredAttachment | undefined> {
+  const found = await directory.get(keyOf(clusterId, objectId));
+  if (found === undefined) return undefined;
+  const { key, value, revision } = found;
+  return { record: parseAttachment(key, value), revision };
+}
+
+/** Whatever else has changed. */
+export function isSameAttachment(one: AttachmentRecord, other: AttachmentRecord): boolean {
+  return one.hostId === other.hostId && one.attachmentId === other.attachmentId;
 }
 
 export async function listAttachments(
@@ -74,6 +114,7 @@ function parseAttachment(key: string, value: string): AttachmentRecord {
     if (typeof found === "string") return found;
     throw new CodedError({ code: "record-invalid", message: `the record ${key} lacks ${name}` });
   };
+  const attachmentId = fields["attachmentId"];
   const vhostUser = parseVhostRecord(fields["vhostUser"]);
   return {
     objectId: text("objectId"),
@@ -81,6 +122,9 @@ function parseAttachment(key: string, value: string): AttachmentRecord {
     hostId: text("hostId"),
     nbd: text("nbd"),
     readOnly: fields["readOnly"] === true,
+    // Earlier versions wrote none.
+    attachmentId: typeof attachmentId === "string" ? attachmentId : "",
+    isHolding: fields["isHolding"] === true,
     ...(vhostUser === undefined ? {} : { vhostUser }),
   };
 }

@@ -6,19 +6,24 @@
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { CodedError, errorText } from "../base/index.ts";
+import { findObject } from "../cluster/index.ts";
 import type { ObjectRecord } from "../cluster/index.ts";
 import { NbdServer, SingleExport } from "../frontend/index.ts";
 import type { VhostUserServer } from "../frontend/index.ts";
-import { ObjectOwner } from "../object/index.ts";
+import type { ObjectOwner } from "../object/index.ts";
 import type { ClusterHosts, HostPlane } from "../plane/index.ts";
 import {
   attached,
   createAttachment,
-  deleteAttachment,
+  findAttachment,
+  isSameAttachment,
   listAttachments,
+  removeAttachment,
 } from "./attachment-records.ts";
 import type { AttachmentRecord } from "./attachment-records.ts";
 import { formatAddress, nbdUri, parseAddress } from "./names.ts";
+import { OfferedVolume } from "./offered-volume.ts";
+import type { OfferedVolumeEvents, OfferedVolumeWorld } from "./offered-volume.ts";
 import type { PlaneWorld } from "./plane-world.ts";
 import { VhostOffers, vhostOf, vhostView } from "./vhost-attachments.ts";
 import type { AttachmentView, VolumeAttachRequest } from "./views.ts";
@@ -29,10 +34,9 @@ const CLOSE_MS_MAX = 5000;
 interface Offered {
   /** The address gets the port that was chosen. */
   record: AttachmentRecord;
-  readonly owner: ObjectOwner;
+  readonly volume: OfferedVolume;
   readonly server: NbdServer;
   readonly vhost: VhostUserServer | undefined;
-  stoppedReason: string | undefined;
 }
 
 export class Attachments {
@@ -55,8 +59,7 @@ export class Attachments {
   /** The record of an attachment, whichever host has it. */
   async find(objectId: string): Promise<AttachmentRecord | undefined> {
     const { directory, identity } = this.#world;
-    const records = await listAttachments(directory, identity.clusterId);
-    return records.find((record) => record.objectId === objectId);
+    return (await findAttachment(directory, identity.clusterId, objectId))?.record;
   }
 
   /** An attachment of this host as it is, one of another host as its record says. */
@@ -67,11 +70,13 @@ export class Attachments {
     if (record === undefined) return undefined;
     const { hostId } = record;
     const isDown = hostId !== this.#world.identity.hostId && !hosts.isReachable(hostId);
-    return viewOf(record, hosts.nameOf(hostId), isDown ? "its host is down" : undefined);
+    return isDown
+      ? failedView(record, hosts.nameOf(hostId), "its host is down")
+      : viewOf(record, hosts.nameOf(hostId));
   }
 
   owners(): readonly ObjectOwner[] {
-    return [...this.#offered.values()].map(({ owner }) => owner);
+    return [...this.#offered.values()].flatMap(({ volume }) => volume.owner ?? []);
   }
 
   /** Fails with `volume-attached`, those of `ObjectOwner.take` and of `Network.listen`. */
@@ -88,9 +93,13 @@ export class Attachments {
       hostId: this.#world.identity.hostId,
       nbd: formatAddress(parseAddress(address)),
       readOnly: request.readOnly ?? false,
+      attachmentId: this.#world.newId(),
+      isHolding: false,
       ...(vhostUser === undefined ? {} : { vhostUser }),
     };
-    const offered = await this.#offer(wanted);
+    const events = this.#eventsOf(wanted);
+    const taken = await OfferedVolume.take(this.#volumeWorld(), wanted, events);
+    const offered = await this.#offer(taken);
     try {
       // With the port that was chosen where the request left that open.
       const record = { ...wanted, nbd: formatAddress(offered.server.address) };
@@ -103,7 +112,7 @@ export class Attachments {
         `volume ${record.volume} is attached at ${record.nbd}`,
         record,
       );
-      return viewOf(record, this.#world.identity.hostName, undefined, offered.vhost);
+      return viewOf(record, this.#world.identity.hostName, offered);
     } catch (error) {
       await withdraw(offered);
       throw error;
@@ -112,26 +121,40 @@ export class Attachments {
 
   /** One that cannot be served any more, or could not be offered again, makes way for a new one. */
   async #dropStopped(objectId: string): Promise<void> {
-    const { directory, identity } = this.#world;
     const offered = this.#offered.get(objectId);
-    const isStopped = offered?.stoppedReason !== undefined;
-    if (!isStopped && !this.#failed.has(objectId)) return;
+    const failed = this.#failed.get(objectId);
+    const record = offered?.record ?? failed?.record;
+    if (record === undefined) return;
+    if (offered !== undefined && (offered.volume.reason === undefined || offered.volume.isHolding))
+      return;
     if (offered !== undefined) await withdraw(offered);
-    const record = await this.find(objectId);
-    if (record?.hostId === identity.hostId)
-      await deleteAttachment(directory, identity.clusterId, objectId);
+    await this.#removeOwn(record);
     this.#offered.delete(objectId);
     this.#failed.delete(objectId);
   }
 
-  /** An attachment on a host that is gone is moved here. Fails with `volume-attached`. */
+  /** The record goes, unless it is another attachment's by now. */
+  async #removeOwn(record: AttachmentRecord): Promise<void> {
+    const { directory, identity } = this.#world;
+    for (;;) {
+      const stored = await findAttachment(directory, identity.clusterId, record.objectId);
+      if (stored === undefined || !isSameAttachment(stored.record, record)) return;
+      if (await removeAttachment(directory, identity.clusterId, stored)) return;
+    }
+  }
+
+  /**
+   * An attachment whose host is gone, or cannot serve the volume, is moved here: first its record
+   * goes, then the object is taken. Fails with `volume-attached`.
+   */
   async #dropDead(volume: ObjectRecord): Promise<void> {
     const { directory, identity } = this.#world;
-    const record = await this.find(volume.objectId);
-    if (record === undefined || record.hostId === identity.hostId) return;
-    if (await this.#plane.hosts.isAlive(record.hostId))
-      throw attached(volume.name, `${record.nbd} on ${this.#plane.hosts.nameOf(record.hostId)}`);
-    await deleteAttachment(directory, identity.clusterId, volume.objectId);
+    const stored = await findAttachment(directory, identity.clusterId, volume.objectId);
+    if (stored === undefined || stored.record.hostId === identity.hostId) return;
+    const { hostId, nbd, isHolding } = stored.record;
+    const isServed = !isHolding && (await this.#plane.hosts.isAlive(hostId));
+    if (isServed || !(await removeAttachment(directory, identity.clusterId, stored)))
+      throw attached(volume.name, `${nbd} on ${this.#plane.hosts.nameOf(hostId)}`);
   }
 
   /** Fails with `volume-not-attached`. */
@@ -147,7 +170,7 @@ export class Attachments {
       });
     }
     if (offered !== undefined) await withdraw(offered);
-    await deleteAttachment(this.#world.directory, this.#world.identity.clusterId, objectId);
+    await this.#removeOwn(record);
     this.#offered.delete(objectId);
     this.#failed.delete(objectId);
     this.#event("info", "volume-detached", `volume ${volume.name} is detached`, record);
@@ -161,8 +184,10 @@ export class Attachments {
     const records = await listAttachments(directory, identity.clusterId);
     for (const record of records.filter(({ hostId }) => hostId === identity.hostId)) {
       try {
-        this.#offered.set(record.objectId, await this.#offer(record));
+        this.#offered.set(record.objectId, await this.#offer(await this.#resume(record)));
       } catch (error) {
+        // Another host has taken the attachment over meanwhile.
+        if (error instanceof CodedError && error.code === "volume-not-attached") continue;
         const reason = errorText(error);
         this.#failed.set(record.objectId, { record, reason });
         const message = `volume ${record.volume} cannot be offered again: ${reason}`;
@@ -175,10 +200,9 @@ export class Attachments {
   view(objectId: string): AttachmentView | undefined {
     const { hostName } = this.#world.identity;
     const offered = this.#offered.get(objectId);
-    if (offered !== undefined)
-      return viewOf(offered.record, hostName, offered.stoppedReason, offered.vhost);
+    if (offered !== undefined) return viewOf(offered.record, hostName, offered);
     const failed = this.#failed.get(objectId);
-    return failed === undefined ? undefined : viewOf(failed.record, hostName, failed.reason);
+    return failed === undefined ? undefined : failedView(failed.record, hostName, failed.reason);
   }
 
   /** The name of an object that is offered here. */
@@ -192,7 +216,7 @@ export class Attachments {
   }
 
   owner(objectId: string): ObjectOwner | undefined {
-    return this.#offered.get(objectId)?.owner;
+    return this.#offered.get(objectId)?.volume.owner;
   }
 
   /** Answers what is in flight and closes; the records stay for the next start. */
@@ -210,39 +234,76 @@ export class Attachments {
     }
   }
 
-  async #offer(record: AttachmentRecord): Promise<Offered> {
-    const address = parseAddress(record.nbd);
-    const owner = await ObjectOwner.take(
-      this.#plane.ownerWorld(),
-      record.objectId,
-      record.readOnly,
-    );
+  #volumeWorld(): OfferedVolumeWorld {
+    const { directory, clock, log, identity } = this.#world;
+    const { clusterId, holdMs } = identity;
+    return { directory, clock, log, clusterId, plane: this.#plane, holdMs };
+  }
+
+  async #resume(record: AttachmentRecord): Promise<OfferedVolume> {
+    const { directory, identity } = this.#world;
+    const stored = await findObject(directory, identity.clusterId, record.objectId);
+    const size = stored?.record.sizeBytes ?? 0;
+    return await OfferedVolume.resume(this.#volumeWorld(), record, size, this.#eventsOf(record));
+  }
+
+  #eventsOf(record: AttachmentRecord): OfferedVolumeEvents {
+    const { volume, objectId } = record;
+    const isHeld = this.#world.identity.holdMs !== undefined;
+    return {
+      stopped: (reason) => {
+        const message = isHeld
+          ? `requests of volume ${volume} are held: ${reason}`
+          : `volume ${volume} is not served here any more: ${reason}`;
+        this.#event(
+          isHeld ? "warning" : "error",
+          isHeld ? "volume-held" : "volume-stopped",
+          message,
+          record,
+        );
+      },
+      resumed: () => {
+        if (this.#offered.has(objectId))
+          this.#event("info", "volume-resumed", `volume ${volume} is served again`, record);
+      },
+      moved: () => {
+        const offered = this.#offered.get(objectId);
+        if (offered === undefined || !isSameAttachment(offered.record, record)) return;
+        this.#offered.delete(objectId);
+        const message = `volume ${volume} is attached elsewhere; its clients here are cut off`;
+        this.#event("warning", "volume-moved", message, record);
+        withdraw(offered).catch((error: unknown) => {
+          this.#world.log.write("error", `a volume was not closed cleanly: ${errorText(error)}`, {
+            volume,
+          });
+        });
+      },
+    };
+  }
+
+  async #offer(volume: OfferedVolume): Promise<Offered> {
+    const { record } = volume;
     try {
-      const catalog = new SingleExport(owner.volume, `Drystone volume ${record.volume}`);
+      const address = parseAddress(record.nbd);
+      const catalog = new SingleExport(volume.io, `Drystone volume ${record.volume}`);
       const { network, clock, log } = this.#world;
       const server = await NbdServer.listen({ network, clock, log }, catalog, { address });
-      const vhost = await this.#offerVhost(record, owner, server);
-      const offered: Offered = { record, owner, server, vhost, stoppedReason: undefined };
-      owner.onStopped((reason) => {
-        offered.stoppedReason = reason;
-        const message = `volume ${record.volume} is not served here any more: ${reason}`;
-        this.#event("error", "volume-stopped", message, record);
-      });
-      return offered;
+      const vhost = await this.#offerVhost(record, volume, server);
+      return { record, volume, server, vhost };
     } catch (error) {
-      await owner.close();
+      await volume.close();
       throw withVolume(error, record);
     }
   }
 
   async #offerVhost(
     { vhostUser }: AttachmentRecord,
-    owner: ObjectOwner,
+    volume: OfferedVolume,
     server: NbdServer,
   ): Promise<VhostUserServer | undefined> {
     if (vhostUser === undefined) return undefined;
     try {
-      return await this.#vhostOffers.offer(vhostUser, owner.volume);
+      return await this.#vhostOffers.offer(vhostUser, volume.io);
     } catch (error) {
       await server.close(0);
       throw error;
@@ -255,23 +316,28 @@ export class Attachments {
     return join(socketsPath, `${volume}.sock`);
   }
 
-  #event(level: "info" | "error", kind: string, message: string, record: AttachmentRecord): void {
+  #event(
+    level: "info" | "warning" | "error",
+    kind: string,
+    message: string,
+    record: AttachmentRecord,
+  ): void {
     const details = { volume: record.volume, address: record.nbd };
     this.#world.addEvent({ level, kind, message, details });
   }
 }
 
-async function withdraw({ owner, server, vhost }: Offered): Promise<void> {
-  await Promise.all([server.close(CLOSE_MS_MAX), vhost?.close(CLOSE_MS_MAX)]);
-  await owner.close();
+async function withdraw({ volume, server, vhost }: Offered): Promise<void> {
+  // Nobody will answer what waits.
+  const leaving = volume.isHolding ? volume.close() : undefined;
+  const limitMs = volume.isHolding ? 0 : CLOSE_MS_MAX;
+  await Promise.all([server.close(limitMs), vhost?.close(limitMs), leaving]);
+  await volume.close();
 }
 
-function viewOf(
-  record: AttachmentRecord,
-  host: string,
-  reason: string | undefined,
-  vhost?: VhostUserServer,
-): AttachmentView {
+function viewOf(record: AttachmentRecord, host: string, offered?: Offered): AttachmentView {
+  const reason = offered?.volume.reason;
+  const isHolding = offered?.volume.isHolding ?? record.isHolding;
   const { vhostUser } = record;
   return {
     volume: record.volume,
@@ -280,10 +346,16 @@ function viewOf(
     address: record.nbd,
     uri: nbdUri(parseAddress(record.nbd), record.volume),
     readOnly: record.readOnly,
-    ...(vhostUser === undefined ? {} : { vhostUser: vhostView(record.volume, vhostUser, vhost) }),
-    state: reason === undefined ? "online" : "failed",
+    ...(vhostUser === undefined
+      ? {}
+      : { vhostUser: vhostView(record.volume, vhostUser, offered?.vhost) }),
+    state: isHolding ? "holding" : reason === undefined ? "online" : "failed",
     ...(reason === undefined ? {} : { reason }),
   };
+}
+
+function failedView(record: AttachmentRecord, host: string, reason: string): AttachmentView {
+  return { ...viewOf(record, host), state: "failed", reason };
 }
 
 /** The listener's refusals name the address; say what it was wanted for and what to do. */

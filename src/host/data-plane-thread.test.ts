@@ -15,6 +15,7 @@ const identity: PlaneIdentity = {
   incarnation: 1,
   faultDomain: "h1",
   storageAddress: undefined,
+  holdMs: undefined,
   cut: undefined,
 };
 

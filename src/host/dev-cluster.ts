@@ -18,11 +18,11 @@ import { callApi } from "./api-call.ts";
 import { DEV_CONTROL_VARIABLE } from "./dev-control.ts";
 import type { CutMessage } from "./dev-control.ts";
 import { DevCuts, isDevNetwork } from "./dev-cuts.ts";
+import { locateDemo } from "./dev-demo.ts";
 import { DirectoryGate, startDevDirectory } from "./dev-directory.ts";
 import type { DevDirectoryKind } from "./dev-directory.ts";
 import { nbdUri, parseAddress } from "./names.ts";
 import { newId } from "./state-dir.ts";
-import type { AttachmentView, VolumeList } from "./views.ts";
 
 const CLI = fileURLToPath(new URL("../cli/main.js", import.meta.url));
 const HOST = "127.0.0.1";
@@ -308,11 +308,16 @@ export class DevCluster {
   }
 
   async #startRelay(): Promise<void> {
-    const world = { clock: this.#clock, log: this.#log, connect: () => this.#connectDemo() };
-    const volume = await RelayVolume.open("demo", world);
-    this.#closers.push(async () => volume.close());
+    const world = {
+      clock: this.#clock,
+      log: this.#log,
+      locate: () => this.#demoAddress(),
+      connect: (path: string) => this.#connectDemo(path),
+    };
+    const relay = await RelayVolume.open("demo", world);
+    this.#closers.push(() => relay.close());
     const ports = { network: this.#network, clock: this.#clock, log: this.#log };
-    const catalog = new SingleExport(volume, "Drystone volume demo, wherever it is served");
+    const catalog = new SingleExport(relay.volume, "Drystone volume demo, wherever it is served");
     const server = await NbdServer.listen(ports, catalog, {
       address: { kind: "unix", path: this.demoSocket },
     });
@@ -320,33 +325,13 @@ export class DevCluster {
     this.#hasDemo = true;
   }
 
-  /** A connection to the host that serves the volume; one that lives is made to. */
-  async #connectDemo(): Promise<Awaited<ReturnType<StreamNetwork["connect"]>>> {
+  async #connectDemo(path: string): Promise<Awaited<ReturnType<StreamNetwork["connect"]>>> {
     if (this.#isStopping) throw new CodedError({ code: "stopping", message: "the cluster stops" });
-    const path = await this.#demoAddress();
     return await this.#network.connect({ kind: "unix", path });
   }
 
-  async #demoAddress(): Promise<string> {
-    let last: unknown;
-    const running = this.hosts.filter((host) => host.child !== undefined);
-    for (const host of running) {
-      try {
-        const { volumes } = (await callApi(host.api, "GET", "/v1/volumes")) as VolumeList;
-        const demo = volumes.find(({ name }) => name === "demo");
-        const found = demo?.attachment;
-        const serves = this.hosts.find(({ name }) => name === found?.host);
-        const isServed = found?.state === "online" && serves?.child !== undefined;
-        if (isServed && existsSync(found.address)) return found.address;
-        const request = { nbd: host.socket };
-        const answer = await callApi(host.api, "POST", "/v1/volumes/demo/attach", request);
-        return (answer as AttachmentView).address;
-      } catch (error) {
-        last = error;
-      }
-    }
-    if (last instanceof CodedError) throw last;
-    throw new CodedError({ code: "no-host", message: `no host serves demo: ${errorText(last)}` });
+  #demoAddress(): Promise<string> {
+    return locateDemo(this.hosts.filter((host) => host.child !== undefined));
   }
 
   /** `kill h2` and the like, a line each, answered with a line of JSON. */

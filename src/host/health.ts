@@ -31,6 +31,7 @@ export function judgeHealth(facts: HealthFacts): {
     ...facts.volumes.filter(({ accessible }) => !accessible).map(inaccessible),
     ...facts.volumes.filter(({ accessible }) => accessible).flatMap(redundancy),
     ...facts.attachments.filter(({ state }) => state === "failed").map(notOffered),
+    ...facts.attachments.filter(({ state }) => state === "holding").map(held),
     ...facts.faults.map(faultFinding),
   ];
   const reasons = findings.map(({ code, message, action }) => ({ code, message, action }));
@@ -120,6 +121,15 @@ function notOffered(attachment: AttachmentView): Finding {
     code: "attach-failed",
     message: `volume ${attachment.volume} is not offered at ${attachment.address}: ${attachment.reason ?? "unknown"}`,
     action: `free the address and start the host again, or: drystone volume detach ${attachment.volume}`,
+  };
+}
+
+function held(attachment: AttachmentView): Finding {
+  return {
+    word: "degraded",
+    code: "volume-held",
+    message: `requests of volume ${attachment.volume} are held on ${attachment.host}: ${attachment.reason ?? "it is not served now"}`,
+    action: "start the hosts that are down, or check the networks; requests go on by themselves",
   };
 }
 

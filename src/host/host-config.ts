@@ -17,6 +17,8 @@ const MEMORY_BYTES_MIN = 32 * 2 ** 20;
 const DEVICE_SIZE_BYTES_MIN = 256 * 2 ** 20;
 const CONFIG_BYTES_MAX = 1 << 20;
 const PATH_LENGTH_MAX = 4096;
+const HOLD_SECONDS_DEFAULT = 60;
+const HOLD_SECONDS_MAX = 3600;
 const DIRECTORY_RULE = "must be URLs of etcd, or served:ADDRESS:PORT";
 
 export interface HostConfig {
@@ -38,6 +40,8 @@ export interface ClusterConfig {
   readonly storageAddress: string;
   /** What fails together; by default the host itself. */
   readonly faultDomain: string | undefined;
+  /** How long requests wait while the host cannot serve an attached volume, before they fail. */
+  readonly holdMs: number;
 }
 
 export type DirectoryConfig =
@@ -66,6 +70,7 @@ interface ClusterConfigFile {
   readonly directory: string;
   readonly storageAddress: string;
   readonly faultDomain?: string;
+  readonly holdSeconds?: number;
 }
 
 interface DeviceConfigFile {
@@ -169,6 +174,16 @@ export const hostConfigShape: ObjectShape<HostConfigFile> = {
               example: "rack1",
             },
           },
+          holdSeconds: {
+            optional: true,
+            shape: {
+              kind: "integer",
+              min: 1,
+              max: HOLD_SECONDS_MAX,
+              description: `How long requests wait for a volume that cannot be served (default: ${HOLD_SECONDS_DEFAULT})`,
+              example: HOLD_SECONDS_DEFAULT,
+            },
+          },
         },
       },
     },
@@ -241,8 +256,8 @@ function fromFile(file: HostConfigFile, base: string): HostConfig {
 function clusterOf(file: ClusterConfigFile): ClusterConfig {
   const directory = directoryOf(file.directory);
   if (directory === undefined) throw new Error("the shape lets directories pass only");
-  const { id, storageAddress, faultDomain } = file;
-  return { id, directory, storageAddress, faultDomain };
+  const { id, storageAddress, faultDomain, holdSeconds = HOLD_SECONDS_DEFAULT } = file;
+  return { id, directory, storageAddress, faultDomain, holdMs: holdSeconds * 1000 };
 }
 
 /** As the configuration writes it; undefined if it is neither form. */

@@ -176,6 +176,7 @@ function identityOf({ config, cut }: HostStart, state: StateDir): PlaneIdentity 
     incarnation: Math.round(new NodeClock().wallMs()),
     faultDomain: config.cluster?.faultDomain ?? config.name,
     storageAddress: config.cluster?.storageAddress,
+    holdMs: config.cluster?.holdMs,
     cut,
     memoryBytesPerDevice: Math.floor(config.memoryBytes / Math.max(1, config.devices.length)),
   };

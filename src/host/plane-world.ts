@@ -40,6 +40,8 @@ export interface PlaneIdentity {
   readonly faultDomain: string;
   /** `host:port` where components are served to other hosts; undefined on a host that is alone. */
   readonly storageAddress: string | undefined;
+  /** How long requests of attached volumes are held; undefined on a host that is alone. */
+  readonly holdMs: number | undefined;
   /** As `HostStart.cut`. */
   readonly cut: readonly string[] | undefined;
   /** For the caches and journals of one device. */

@@ -260,7 +260,7 @@ export const attachmentViewShape: ObjectShape<views.AttachmentView> = {
         qemu: must(text("Arguments of QEMU for a machine with this disk")),
       },
     }),
-    state: must(choice("Whether it is being offered", ["online", "failed"])),
+    state: must(choice("Whether it is being offered", ["online", "holding", "failed"])),
     reason: may(text("Why it is not")),
   },
 };

@@ -91,8 +91,11 @@ export interface AttachmentView {
   readonly uri: string;
   readonly readOnly: boolean;
   readonly vhostUser?: VhostUserView;
-  /** "failed" when the host could not offer the address again after a restart. */
-  readonly state: "online" | "failed";
+  /**
+   * "holding" while the host cannot serve the volume and requests wait; "failed" when the host
+   * could not offer the address again after a restart.
+   */
+  readonly state: "online" | "holding" | "failed";
   readonly reason?: string;
 }
 

@@ -26,7 +26,7 @@ test("a mirrored volume is written and verified while each host in turn is kille
     uri: cluster.uri,
     args: [
       ...["--rw=randwrite", "--bs=4k", "--iodepth=16", `--size=${megabytes}M`],
-      ...["--rate_iops=2000", "--verify=crc32c", "--verify_fatal=1"],
+      ...["--rate_iops=1000", "--verify=crc32c", "--verify_fatal=1"],
     ],
     timeoutMs: 600_000,
   });

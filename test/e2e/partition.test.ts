@@ -27,7 +27,7 @@ test(
       uri: cluster.uri,
       args: [
         ...["--rw=randwrite", "--bs=4k", "--iodepth=16", `--size=${isLong ? 1024 : 96}M`],
-        ...["--rate_iops=2000", "--verify=crc32c", "--verify_fatal=1"],
+        ...["--rate_iops=1000", "--verify=crc32c", "--verify_fatal=1"],
       ],
       timeoutMs: 600_000,
     });

@@ -81,6 +81,7 @@ export class HeldVolume implements VolumeIo, RequestOwner<HeldRequest> {
   /** The source that will say when it has room. */
   #roomAskedOf: VolumeIo | undefined;
   #isClosed = false;
+  #closeFault: IoFault = "shutting-down";
   #drained: (() => void) | undefined;
 
   constructor(ports: HeldVolumePorts, options: HeldVolumeOptions) {
@@ -217,14 +218,15 @@ export class HeldVolume implements VolumeIo, RequestOwner<HeldRequest> {
   }
 
   /**
-   * Refuses what is held and everything new with `shutting-down`; resolves when the source has
-   * answered what it has. The source itself is its opener's to close.
+   * Refuses what is held and everything new; resolves when the source has answered what it has. The
+   * source itself is its opener's to close.
    */
-  close(): Promise<void> {
+  close(fault: IoFault = "shutting-down"): Promise<void> {
     this.#isClosed = true;
+    this.#closeFault = fault;
     this.#deadline?.cancel();
     this.#reopening.cancel();
-    this.#refuseHeld("shutting-down");
+    this.#refuseHeld(fault);
     if (this.#requests.unansweredCount === 0) return Promise.resolve();
     return new Promise((resolve) => {
       const previous = this.#drained;
@@ -294,7 +296,7 @@ export class HeldVolume implements VolumeIo, RequestOwner<HeldRequest> {
   }
 
   #refusal(): IoFault | undefined {
-    if (this.#isClosed) return "shutting-down";
+    if (this.#isClosed) return this.#closeFault;
     return this.#isOverdue && this.#volume === undefined ? "io-error" : undefined;
   }
 

@@ -1,0 +1,71 @@
+/**
+ * Where the volume `demo` of a development cluster is served, and having it served elsewhere when
+ * that host is gone or cannot serve it.
+ */
+import { CodedError, errorText } from "../base/index.ts";
+import { callApi } from "./api-call.ts";
+import type { AttachmentView, VolumeList } from "./views.ts";
+
+/** A host that stands still is not waited for. */
+const ASK_MS_MAX = 1500;
+const ATTACH_MS_MAX = 20_000;
+
+export interface DemoHost {
+  readonly name: string;
+  readonly api: string;
+  /** Where this host offers the volume. */
+  readonly socket: string;
+}
+
+interface Answer {
+  readonly host: DemoHost;
+  readonly attachment: AttachmentView | undefined;
+}
+
+/**
+ * The path of the socket of whoever serves the volume; one of `hosts` is made to if nobody does.
+ * Fails as the last host that was asked.
+ */
+export async function locateDemo(hosts: readonly DemoHost[]): Promise<string> {
+  const { answers, failure } = await askAll(hosts);
+  const served = servedAt(answers);
+  if (served !== undefined) return served;
+  let last = failure;
+  for (const { host } of answers) {
+    try {
+      const request = { nbd: host.socket };
+      const path = "/v1/volumes/demo/attach";
+      const answer = await callApi(host.api, "POST", path, request, ATTACH_MS_MAX);
+      return (answer as AttachmentView).address; // What a host of the same version answers.
+    } catch (error) {
+      last = error;
+    }
+  }
+  if (last instanceof CodedError) throw last;
+  throw new CodedError({ code: "no-host", message: `no host serves demo: ${errorText(last)}` });
+}
+
+/** What a host says of itself counts more than what others say of it. */
+function servedAt(answers: readonly Answer[]): string | undefined {
+  const own = answers.find(({ host, attachment }) => attachment?.host === host.name);
+  const told = own ?? answers.find(({ attachment }) => attachment?.state === "online");
+  return told?.attachment?.state === "online" ? told.attachment.address : undefined;
+}
+
+async function askAll(
+  hosts: readonly DemoHost[],
+): Promise<{ readonly answers: readonly Answer[]; readonly failure: unknown }> {
+  let failure: unknown;
+  const asked = hosts.map(async (host): Promise<Answer | undefined> => {
+    try {
+      const answer = await callApi(host.api, "GET", "/v1/volumes", undefined, ASK_MS_MAX);
+      const { volumes } = answer as VolumeList; // What a host of the same version answers.
+      return { host, attachment: volumes.find(({ name }) => name === "demo")?.attachment };
+    } catch (error) {
+      failure = error;
+      return undefined;
+    }
+  });
+  const answers = await Promise.all(asked);
+  return { answers: answers.filter((answer) => answer !== undefined), failure };
+}

@@ -1,0 +1,258 @@
+/**
+ * What clients of an attached volume speak to. On a host that is alone that is the object's owner.
+ * In a cluster a held volume stands between: when this host cannot serve the object any more,
+ * because its lease ended, too few copies are in reach or somebody else took it, the requests wait,
+ * and the host takes the object again as soon as it can.
+ *
+ * While they wait the attachment's record says so, and any other host may take the attachment over.
+ * So requests are issued again only after the object was taken AND the record was found to be this
+ * attachment's still: whoever takes the attachment over removes the record first and takes the
+ * object then, so that nothing of what waits here can follow what is written there.
+ */
+import { CodedError, errorText } from "../base/index.ts";
+import { HeldVolume } from "../frontend/index.ts";
+import { ObjectOwner } from "../object/index.ts";
+import type { VolumeIo } from "../object/index.ts";
+import type { HostPlane } from "../plane/index.ts";
+import type { Clock, Directory, Log } from "../ports/index.ts";
+import { findAttachment, isSameAttachment, replaceAttachment } from "./attachment-records.ts";
+import type { AttachmentRecord, StoredAttachment } from "./attachment-records.ts";
+
+export interface OfferedVolumeWorld {
+  readonly directory: Directory;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly clusterId: string;
+  readonly plane: HostPlane;
+  /** How long requests are held before they fail. Undefined: a host that is alone holds nothing. */
+  readonly holdMs: number | undefined;
+}
+
+export interface OfferedVolumeEvents {
+  /** The volume is not served now; requests wait if they can. */
+  stopped(reason: string): void;
+  resumed(): void;
+  /** The attachment is not this host's any more. Called once; it must be withdrawn. */
+  moved(): void;
+}
+
+/** What may be otherwise in a moment. */
+const PASSING = new Set([
+  "directory-outcome-unknown",
+  "directory-unavailable",
+  "not-owner",
+  "object-contended",
+  "object-inaccessible",
+  "volume-in-use",
+]);
+
+export class OfferedVolume {
+  readonly record: AttachmentRecord;
+  readonly #world: OfferedVolumeWorld;
+  readonly #events: OfferedVolumeEvents;
+  #owner: ObjectOwner | undefined;
+  #held: HeldVolume | undefined;
+  /** Why the volume is not served now. */
+  #reason: string | undefined;
+  #reopening: Promise<VolumeIo> | undefined;
+  #hasMoved = false;
+  #isClosed = false;
+
+  private constructor(
+    world: OfferedVolumeWorld,
+    record: AttachmentRecord,
+    events: OfferedVolumeEvents,
+  ) {
+    this.#world = world;
+    this.record = record;
+    this.#events = events;
+  }
+
+  /** For a new attachment, whose record is made afterwards. Fails as `ObjectOwner.take`. */
+  static async take(
+    world: OfferedVolumeWorld,
+    record: AttachmentRecord,
+    events: OfferedVolumeEvents,
+  ): Promise<OfferedVolume> {
+    const offered = new OfferedVolume(world, record, events);
+    const owner = await offered.#takeOwner();
+    offered.#hold(owner.volume, owner.volume.sizeBytes);
+    return offered;
+  }
+
+  /**
+   * For an attachment that has a record. What passes does not keep it from being offered: requests
+   * wait. Fails as `ObjectOwner.take`, with `volume-not-attached` if the record is gone.
+   */
+  static async resume(
+    world: OfferedVolumeWorld,
+    record: AttachmentRecord,
+    sizeBytes: number,
+    events: OfferedVolumeEvents,
+  ): Promise<OfferedVolume> {
+    const offered = new OfferedVolume(world, record, events);
+    try {
+      const volume = await offered.#reopen();
+      offered.#hold(volume, volume.sizeBytes);
+    } catch (error) {
+      const isPassing = error instanceof CodedError && PASSING.has(error.code);
+      if (!isPassing || world.holdMs === undefined) throw error;
+      offered.#reason = error.message;
+      offered.#hold(undefined, sizeBytes);
+    }
+    return offered;
+  }
+
+  /** For the servers. */
+  get io(): VolumeIo {
+    const io = this.#held ?? this.#owner?.volume;
+    if (io !== undefined) return io;
+    throw new Error("an offered volume has something to offer");
+  }
+
+  /** While the volume is served. */
+  get owner(): ObjectOwner | undefined {
+    return this.#owner;
+  }
+
+  /** Undefined while it is served. */
+  get reason(): string | undefined {
+    return this.#reason;
+  }
+
+  /** Whether requests wait instead of being refused. */
+  get isHolding(): boolean {
+    return this.#held !== undefined && this.#reason !== undefined;
+  }
+
+  /**
+   * After the servers have taken leave of their clients; before, if requests wait that nobody will
+   * answer. What waits ends without an answer, since nobody knows whether it was done.
+   */
+  async close(): Promise<void> {
+    this.#isClosed = true;
+    await this.#held?.close("not-owner");
+    // Its failure was told to whoever asked for it.
+    await this.#reopening?.catch(() => undefined);
+    await this.#owner?.close();
+  }
+
+  #hold(volume: VolumeIo | undefined, sizeBytes: number): void {
+    const { clock, log, holdMs, plane } = this.#world;
+    if (holdMs === undefined) return;
+    this.#held = new HeldVolume(
+      { clock, log },
+      {
+        name: this.record.volume,
+        sizeBytes,
+        readOnly: this.record.readOnly,
+        allocate: plane.ownerWorld().allocate,
+        volume,
+        reopen: () => (this.#reopening = this.#reopen()),
+        deadlineMs: holdMs,
+      },
+    );
+  }
+
+  async #takeOwner(): Promise<ObjectOwner> {
+    const { objectId, readOnly } = this.record;
+    const owner = await ObjectOwner.take(this.#world.plane.ownerWorld(), objectId, readOnly);
+    this.#owner = owner;
+    this.#reason = undefined;
+    owner.onStopped((reason) => this.#stopped(owner, reason));
+    return owner;
+  }
+
+  #stopped(owner: ObjectOwner, reason: string): void {
+    if (owner !== this.#owner || this.#isClosed) return;
+    this.#reason = reason;
+    this.#events.stopped(reason);
+    this.#held?.sourceStopped(owner.volume, reason);
+  }
+
+  async #reopen(): Promise<VolumeIo> {
+    await this.#leaveOwner();
+    try {
+      if (!this.#world.plane.isLeaseAlive()) throw leaseless();
+      await this.#requireRecord();
+      const owner = await this.#takeOwner();
+      // Only now: see above.
+      await this.#markHolding(false);
+      if (this.#isClosed) throw leaving();
+      this.#events.resumed();
+      return owner.volume;
+    } catch (error) {
+      await this.#leaveOwner();
+      if (error instanceof CodedError) await this.#giveWay(error);
+      throw error;
+    }
+  }
+
+  /** Answers what the last owner has under way. */
+  async #leaveOwner(): Promise<void> {
+    const owner = this.#owner;
+    this.#owner = undefined;
+    if (owner === undefined) return;
+    try {
+      await owner.close();
+    } catch (error) {
+      // The next epoch is taken over this one all the same.
+      if (!(error instanceof CodedError)) throw error;
+      const { volume } = this.record;
+      this.#world.log.write("warning", `ownership is not given up: ${error.message}`, { volume });
+    }
+  }
+
+  /** Another host may have better luck. */
+  async #giveWay(cause: CodedError): Promise<void> {
+    this.#reason = cause.message;
+    if (this.#hasMoved || this.#isClosed || this.#held === undefined) return;
+    // There is nobody to tell.
+    if (cause.code.startsWith("directory-")) return;
+    try {
+      await this.#markHolding(true);
+    } catch (error) {
+      if (!(error instanceof CodedError)) throw error;
+      const { volume } = this.record;
+      const what = `other hosts are not told that the volume is held: ${errorText(error)}`;
+      this.#world.log.write("warning", what, { volume });
+    }
+  }
+
+  /** The record as it is. Fails with `volume-not-attached` if it is not this attachment's. */
+  async #requireRecord(): Promise<StoredAttachment> {
+    const { directory, clusterId } = this.#world;
+    const stored = await findAttachment(directory, clusterId, this.record.objectId);
+    if (stored !== undefined && isSameAttachment(stored.record, this.record)) return stored;
+    if (!this.#hasMoved && !this.#isClosed && this.#held !== undefined) {
+      this.#hasMoved = true;
+      this.#events.moved();
+    }
+    throw new CodedError({
+      code: "volume-not-attached",
+      message: `volume ${this.record.volume} is not attached here any more`,
+      hint: "drystone volume list shows where it is",
+    });
+  }
+
+  async #markHolding(isHolding: boolean): Promise<void> {
+    const { directory, clusterId } = this.#world;
+    for (;;) {
+      const stored = await this.#requireRecord();
+      if (stored.record.isHolding === isHolding) return;
+      if (await replaceAttachment(directory, clusterId, { ...stored, isHolding })) return;
+    }
+  }
+}
+
+function leaseless(): CodedError {
+  return new CodedError({
+    code: "directory-unavailable",
+    message: "this host has no lease in the directory",
+    hint: "drystone status says what is wrong with the directory",
+  });
+}
+
+function leaving(): CodedError {
+  return new CodedError({ code: "stopping", message: "the volume is being detached" });
+}
