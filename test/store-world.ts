@@ -202,6 +202,47 @@ export class StoreWorld {
     return memory.bytes;
   }
 
+  /**
+   * As `read`, into memory that another process scribbles over whenever it may, and sometimes puts
+   * right again: after the disk has put blocks there, before they are looked at.
+   */
+  async readShared(blockIndex: number, blockCount: number): Promise<Uint8Array> {
+    const { component, device } = this;
+    assert(component !== undefined && device !== undefined);
+    const memory = Object.assign(device.allocate(blockCount * BLOCK_SIZE_BYTES), {
+      isShared: true,
+    });
+    const { digests, blockCache } = device.state;
+    const crc32c = digests.crc32c.bind(digests);
+    const put = blockCache.put.bind(blockCache);
+    const scribble = (start: number): void => {
+      memory.bytes[start + this.prng.below(BLOCK_SIZE_BYTES)]! ^= 0x55;
+    };
+    digests.crc32c = (bytes, start, end) => {
+      if (bytes === memory.bytes && this.prng.chance(0.3)) scribble(start);
+      return crc32c(bytes, start, end);
+    };
+    blockCache.put = (block, source, at) => {
+      const before = source.slice(at, at + BLOCK_SIZE_BYTES);
+      if (source === memory.bytes && this.prng.chance(0.3)) scribble(at);
+      const start = put(block, source, at);
+      // As if nothing had happened.
+      source.set(before, at);
+      return start;
+    };
+    try {
+      const fault = await new Promise<ComponentFault | undefined>((resolve) => {
+        component.read(memory, 0, blockIndex, blockCount, (_token, answer) => resolve(answer), 0);
+        component.submit();
+      });
+      if (fault !== undefined) throw new Error(`read of block ${blockIndex}: ${fault}`);
+      return memory.bytes;
+    } finally {
+      digests.crc32c = crc32c;
+      blockCache.put = put;
+    }
+  }
+
   /** Every block is what the model allows; what is found becomes the acknowledged value. */
   async verify(): Promise<void> {
     for (let first = 0; first < this.blockCount; first += 64) {

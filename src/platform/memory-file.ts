@@ -77,7 +77,7 @@ class MemoryMapping implements SharedMapping {
     const { address } = place.handle;
     const isWhole = place.bytes.length === lengthBytes;
     const bytes = isWhole ? place.bytes : place.bytes.subarray(0, lengthBytes);
-    this.memory = { bytes, handle: { address, lengthBytes } };
+    this.memory = { bytes, handle: { address, lengthBytes }, isShared: true };
   }
 
   release(): void {

@@ -64,6 +64,11 @@ export interface Disk {
 export interface DiskMemory {
   readonly bytes: Uint8Array;
   readonly handle: MemoryHandle;
+  /**
+   * Another process may change the bytes at any moment: what is found there later is not what was
+   * put there.
+   */
+  readonly isShared?: boolean;
 }
 
 /**

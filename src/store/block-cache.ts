@@ -24,11 +24,18 @@ export class BlockCache {
     return true;
   }
 
-  put(block: number, source: Uint8Array, at: number): void {
-    if (this.#cache === undefined || this.#cache.peek(block) >= 0) return;
+  /** Where the copy lies in `bytes`; -1 if the block was here already, or there is no room. */
+  put(block: number, source: Uint8Array, at: number): number {
+    if (this.#cache === undefined || this.#cache.peek(block) >= 0) return -1;
     const slot = this.#cache.insert(block);
-    if (slot < 0) return;
-    this.#bytes.set(source.subarray(at, at + BLOCK_SIZE_BYTES), slot * BLOCK_SIZE_BYTES);
+    if (slot < 0) return -1;
+    const start = slot * BLOCK_SIZE_BYTES;
+    this.#bytes.set(source.subarray(at, at + BLOCK_SIZE_BYTES), start);
+    return start;
+  }
+
+  get bytes(): Uint8Array {
+    return this.#bytes;
   }
 
   remove(block: number): void {

@@ -93,6 +93,44 @@ test("a flipped bit in a stored block is a read error with its place, and spares
   });
 });
 
+test("memory that another process scribbles over is neither damage nor believed", async () => {
+  const world = await stored(3);
+  await inWorld(world, async () => {
+    await world.open();
+    const events = eventsOf(world);
+    for (let round = 0; round < 20; round++) {
+      for (let physical = 0; physical < 16; physical++)
+        world.device!.state.blockCache.remove(physical);
+      for (const [first, count] of [
+        [0, 8],
+        [3, 1],
+        [0, 64],
+      ] as const) {
+        const reads = [world.readShared(first, count), world.readShared(first, 1)];
+        await Promise.all(reads);
+      }
+      // What the cache has got is right, whatever the other process did.
+      await world.verify();
+    }
+    assert.deepEqual(events, []);
+    assert.equal(world.device!.stats().counters.checksumErrors, 0);
+    assert.equal(world.device!.stats().badBlocks, 0);
+  });
+});
+
+test("a flipped bit is found in shared memory, too", async () => {
+  const world = await stored(4);
+  world.disk.flipBit(findBlock(world, 5, JOURNAL_OFFSET_BYTES + (8 << 20)) + 1000, 3);
+  await inWorld(world, async () => {
+    await world.open();
+    const events = eventsOf(world);
+    await assert.rejects(world.readShared(0, 8), /read-error/);
+    assert.equal(events.find((event) => event.kind === "block-damaged")?.details["blockIndex"], 4);
+    assert.equal(world.device!.stats().badBlocks, 1);
+    assert.deepEqual(Buffer.from(await world.read(3, 1)), Buffer.from(StoreWorld.content(4)));
+  });
+});
+
 test("a damaged block is repaired in place when the same content is written again anywhere", async () => {
   const world = await stored(2);
   world.disk.flipBit(findBlock(world, 5, JOURNAL_OFFSET_BYTES + (8 << 20)) + 7);

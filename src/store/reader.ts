@@ -3,9 +3,13 @@
  * block cache what is there, the rest from the disk in runs as long as possible. Every block from
  * the disk is checked against the checksum in its logical entry before anybody sees it.
  *
+ * Memory that another process can change is read into all the same, since that saves a copy. What
+ * is found there is believed only if it is right; if not, the other process may have changed it,
+ * and the blocks are read again into memory of our own, which decides.
+ *
  * Slots are pooled; nothing is allocated per block.
  */
-import { assert, BLOCK_SIZE_BYTES } from "../base/index.ts";
+import { assert, assertDefined, BLOCK_SIZE_BYTES } from "../base/index.ts";
 import type { DiskFault, DiskMemory } from "../ports/index.ts";
 import { PHYSICAL_DAMAGED, PHYSICAL_MAX } from "../format/index.ts";
 import type { ComponentDone, ComponentFault } from "./component.ts";
@@ -32,6 +36,9 @@ class ReadSlot {
   blockCount = 0;
   target: DiskMemory | undefined = undefined;
   targetAt = 0;
+  /** Where the disk puts blocks: the target, or at a second look memory of our own. */
+  into: DiskMemory | undefined = undefined;
+  intoAt = 0;
   fault: ComponentFault | undefined = undefined;
   done: ComponentDone | undefined = undefined;
   token = 0;
@@ -49,6 +56,9 @@ export class Reader {
   /** Finished without the disk, to be told at the end of the turn. */
   #ready: ReadSlot[] = [];
   #drainScheduled = false;
+  /** Reads whose target another process has changed. The first of them is being read again. */
+  readonly #secondLooks: ReadSlot[] = [];
+  #own: DiskMemory | undefined;
 
   constructor(state: DeviceState) {
     this.#state = state;
@@ -73,13 +83,18 @@ export class Reader {
     slot.blockCount = blockCount;
     slot.target = request.target;
     slot.targetAt = request.targetAt;
+    slot.into = request.target;
+    slot.intoAt = request.targetAt;
     slot.diskBlocks = 0;
     slot.fault = undefined;
     slot.done = done;
     slot.token = token;
     this.#collect(slot);
     if (slot.diskBlocks === 0 || slot.fault !== undefined) this.#finishLater(slot);
-    else this.#startDisk(slot);
+    else {
+      slot.stamp = this.#state.readStamps.begin();
+      this.#startDisk(slot);
+    }
   }
 
   #newSlot(): ReadSlot {
@@ -136,7 +151,6 @@ export class Reader {
   /** Reads runs of blocks that are neighbours both on the disk and in the target. */
   #startDisk(slot: ReadSlot): void {
     const { disk, superblock, counters } = this.#state;
-    slot.stamp = this.#state.readStamps.begin();
     counters.blocksRead += slot.diskBlocks;
     slot.runsLeft = 0;
     let start = 0;
@@ -148,8 +162,8 @@ export class Reader {
       if (isNeighbour) continue;
       slot.runsLeft++;
       disk.read(
-        slot.target!,
-        slot.targetAt + slot.position[start]! * BLOCK_SIZE_BYTES,
+        slot.into!,
+        slot.intoAt + slot.position[start]! * BLOCK_SIZE_BYTES,
         (i - start) * BLOCK_SIZE_BYTES,
         superblock.blocksOffset + slot.physical[start]! * BLOCK_SIZE_BYTES,
         this.#diskDone,
@@ -164,20 +178,82 @@ export class Reader {
     if (fault !== undefined) slot.fault = "read-error";
     slot.runsLeft--;
     if (slot.runsLeft > 0) return;
+    if (slot.fault !== undefined) this.#reportUnreadable(slot);
+    else if (slot.into!.isShared !== true) this.#verify(slot);
+    else if (!this.#isRightInShared(slot)) {
+      this.#lookAgain(slot);
+      return;
+    }
     this.#state.readStamps.end(slot.stamp, this.#state.space);
-    if (slot.fault === undefined) this.#verify(slot);
-    else this.#reportUnreadable(slot);
+    const isSecondLook = slot.into !== slot.target;
+    if (isSecondLook) this.#copyToTarget(slot);
     this.#finish(slot);
+    if (isSecondLook) this.#nextSecondLook();
   };
 
-  #verify(slot: ReadSlot): void {
-    const { digests, blockCache, readStamps } = this.#state;
-    const bytes = slot.target!.bytes;
-    // What was published meanwhile may have freed a block: its number may not enter the cache any
-    // more.
-    const mayCache = slot.blockCount <= CACHED_READ_BLOCKS_MAX && readStamps.isCurrent(slot.stamp);
+  /**
+   * Reads the blocks again, into memory of our own. The read's stamp stays: they are not reused.
+   */
+  #lookAgain(slot: ReadSlot): void {
+    this.#secondLooks.push(slot);
+    if (this.#secondLooks.length === 1) this.#startSecondLook(slot);
+  }
+
+  #startSecondLook(slot: ReadSlot): void {
+    this.#own ??= this.#state.disk.allocate(READ_BLOCKS_MAX * BLOCK_SIZE_BYTES);
+    slot.into = this.#own;
+    slot.intoAt = 0;
+    this.#startDisk(slot);
+    this.#state.disk.submit();
+  }
+
+  #nextSecondLook(): void {
+    this.#secondLooks.shift();
+    const [next] = this.#secondLooks;
+    if (next !== undefined) this.#startSecondLook(next);
+  }
+
+  #copyToTarget(slot: ReadSlot): void {
+    if (slot.fault !== undefined) return;
+    const { bytes } = assertDefined(this.#own, "a second look has memory");
+    const target = slot.target!.bytes;
+    for (let i = 0; i < slot.diskBlocks; i++) {
+      const from = slot.position[i]! * BLOCK_SIZE_BYTES;
+      target.set(bytes.subarray(from, from + BLOCK_SIZE_BYTES), slot.targetAt + from);
+    }
+  }
+
+  /** What enters the cache is looked at there, where nobody else can change it. */
+  #isRightInShared(slot: ReadSlot): boolean {
+    const { digests, blockCache } = this.#state;
+    const { bytes } = slot.target!;
+    const mayCache = this.#mayCache(slot);
     for (let i = 0; i < slot.diskBlocks; i++) {
       const at = slot.targetAt + slot.position[i]! * BLOCK_SIZE_BYTES;
+      const cachedAt = mayCache ? blockCache.put(slot.physical[i]!, bytes, at) : -1;
+      const looked = cachedAt < 0 ? bytes : blockCache.bytes;
+      const from = cachedAt < 0 ? at : cachedAt;
+      if (digests.crc32c(looked, from, from + BLOCK_SIZE_BYTES) === slot.checksum[i]) continue;
+      if (cachedAt >= 0) blockCache.remove(slot.physical[i]!);
+      return false;
+    }
+    return true;
+  }
+
+  /**
+   * What was published meanwhile may have freed a block: its number may not enter the cache then.
+   */
+  #mayCache(slot: ReadSlot): boolean {
+    const { readStamps } = this.#state;
+    return slot.blockCount <= CACHED_READ_BLOCKS_MAX && readStamps.isCurrent(slot.stamp);
+  }
+
+  #verify(slot: ReadSlot): void {
+    const { digests, blockCache } = this.#state;
+    const { bytes } = slot.into!;
+    const mayCache = this.#mayCache(slot);
+    for (let i = 0; i < slot.diskBlocks; i++) {
+      const at = slot.intoAt + slot.position[i]! * BLOCK_SIZE_BYTES;
       if (digests.crc32c(bytes, at, at + BLOCK_SIZE_BYTES) !== slot.checksum[i]) {
         slot.fault = "read-error";
         this.#state.counters.checksumErrors++;
@@ -233,6 +309,7 @@ export class Reader {
     assert(done !== undefined, "a read finished twice");
     slot.done = undefined;
     slot.target = undefined;
+    slot.into = undefined;
     slot.info = undefined;
     this.#free.push(slot);
     done(token, fault);

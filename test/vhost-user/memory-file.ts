@@ -62,6 +62,7 @@ export class MemoryFile implements SharedFile {
       memory: {
         bytes: this.bytes.subarray(offset, offset + lengthBytes),
         handle: { address: 0, lengthBytes },
+        isShared: true,
       },
       release,
       retire: release,

@@ -62,8 +62,8 @@ export class SessionWorld {
   readonly shared: LocalMemory = new LocalMemory();
   readonly volume: MemoryVolume;
   readonly session: VhostSession;
-  readonly stream: MemoryStream;
-  readonly front: FrontEnd;
+  stream: MemoryStream;
+  front: FrontEnd;
   readonly file: MemoryFile;
   /** The guest's own memory; offset 0 is at `GUEST_ADDRESS`. */
   readonly bytes: Uint8Array;
@@ -107,6 +107,14 @@ export class SessionWorld {
     this.session.start();
     this.front = new FrontEnd(theirs, () => this.settle());
     this.driver = guest?.driver ?? this.makeDriver();
+  }
+
+  /** The machine speaks to whoever has the other end of a connection from now on. */
+  connectTo(serve: (stream: DescriptorStream) => void): void {
+    const [ours, theirs] = MemoryStream.pair();
+    this.stream = ours;
+    this.front = new FrontEnd(theirs, () => this.settle());
+    serve(ours);
   }
 
   makeDriver(): ModelDriver {

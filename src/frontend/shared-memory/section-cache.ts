@@ -28,6 +28,8 @@ export interface SectionStats {
   /** Pieces of requests that found their section mapped. */
   readonly hitsTotal: number;
   readonly copiedBytesTotal: number;
+  /** Bytes that devices have put into sections themselves. */
+  readonly directBytesTotal: number;
 }
 
 /** A part of a client's memory that it grants: `[fileOffset, fileOffset + sizeBytes)` of a file. */
@@ -82,12 +84,16 @@ export class SectionCache {
   #evictionsTotal = 0;
   #hitsTotal = 0;
   #copiedBytesTotal = 0;
+  #directBytesTotal = 0;
+  #pinnedCount = 0;
+  readonly #pinnedMax: number;
 
   constructor({ sectionBytes, sectionsMax }: SectionCacheOptions) {
     const isPower = Number.isInteger(Math.log2(sectionBytes));
     assert(isPower && sectionBytes >= SHARED_PAGE_BYTES, "a section is a power of two of pages");
     this.sectionBytes = sectionBytes;
     this.#cache = new PageCache({ capacity: sectionsMax });
+    this.#pinnedMax = Math.floor(sectionsMax / 2);
   }
 
   get stats(): SectionStats {
@@ -97,6 +103,7 @@ export class SectionCache {
       evictionsTotal: this.#evictionsTotal,
       hitsTotal: this.#hitsTotal,
       copiedBytesTotal: this.#copiedBytesTotal,
+      directBytesTotal: this.#directBytesTotal,
     };
   }
 
@@ -124,20 +131,35 @@ export class SectionCache {
     return this.#map(range, index);
   }
 
-  pin(section: Section): void {
+  /**
+   * Keeps the section mapped until `unpin`. False if half of all sections are pinned: the others
+   * are for copies, which need no pin.
+   */
+  pin(section: Section): boolean {
+    if (section.pinCount === 0) {
+      if (this.#pinnedCount === this.#pinnedMax) return false;
+      this.#pinnedCount++;
+    }
     section.pinCount++;
     this.#cache.pin(section.slot);
+    return true;
   }
 
   unpin(section: Section): void {
     assert(section.pinCount > 0, "a section is unpinned as often as it was pinned");
     section.pinCount--;
     this.#cache.unpin(section.slot);
-    if (section.pinCount === 0 && section.isRevoked) this.#unmap(section);
+    if (section.pinCount > 0) return;
+    this.#pinnedCount--;
+    if (section.isRevoked) this.#unmap(section);
   }
 
   countCopied(lengthBytes: number): void {
     this.#copiedBytesTotal += lengthBytes;
+  }
+
+  countDirect(lengthBytes: number): void {
+    this.#directBytesTotal += lengthBytes;
   }
 
   /** Unmaps the sections of a range; those that are pinned when their last pin goes. */

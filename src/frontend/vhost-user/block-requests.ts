@@ -4,10 +4,17 @@
  * little memory as any other; while there is no memory or room for the next piece, no new request
  * is taken.
  *
- * Data goes through memory of ours in both directions. What the volume checks, compares or sends to
- * several places must not be changed by a guest meanwhile.
+ * Data that is read goes straight into the guest's memory where its buffers are made of pages, as
+ * they mostly are. Everything else goes through memory of ours: what the volume writes to several
+ * places must not be changed by a guest meanwhile.
  */
-import { assert, assertDefined, getU32, SECTOR_SIZE_BYTES } from "../../base/index.ts";
+import {
+  assert,
+  assertDefined,
+  BLOCK_SIZE_BYTES,
+  getU32,
+  SECTOR_SIZE_BYTES,
+} from "../../base/index.ts";
 import {
   VIRTIO_BLK_ID_BYTES,
   VIRTIO_BLK_UNMAP,
@@ -19,6 +26,7 @@ import {
 import type { IoDone, IoFault } from "../../object/index.ts";
 import { READ_PIECE_BYTES_MAX } from "../nbd/read-memory.ts";
 import type { ReadMemory } from "../nbd/read-memory.ts";
+import type { Section } from "../shared-memory/section-cache.ts";
 import { ZERO_SECTORS_MAX } from "./block-device.ts";
 import type { BlockDevice } from "./block-device.ts";
 import { Chain } from "./chain.ts";
@@ -32,8 +40,8 @@ const BARRIER = 0x80000000;
 const { ok, ioError, unsupported } = VirtioBlkStatus;
 const NONE = -1;
 
-/** Where a request's data goes. */
-type Way = "read" | "write" | "none";
+/** Where a request's data goes: "direct" is a read into the guest's memory. */
+type Way = "read" | "direct" | "write" | "none";
 
 class BlockRequest {
   readonly chain: Chain = new Chain();
@@ -43,6 +51,9 @@ class BlockRequest {
   dataBytes = 0;
   /** Data that was given to the volume. */
   startedBytes = 0;
+  /** Of a direct read: the buffer that the next piece goes to, and how far it is filled. */
+  segment = 0;
+  segmentBytes = 0;
   pendingCount = 0;
   status: number = ok;
 }
@@ -75,6 +86,8 @@ export class BlockRequests {
   readonly #pages: number[] = [];
   readonly #dataAts: number[] = [];
   readonly #lengths: number[] = [];
+  readonly #sections: (Section | undefined)[] = [];
+  readonly #addresses: number[] = [];
   readonly #freePieces: number[] = [];
   /** The request whose next piece finds no memory or room. */
   #stalled: BlockRequest | undefined;
@@ -163,7 +176,25 @@ export class BlockRequests {
     }
     request.way = way;
     request.dataBytes = dataBytes;
+    if (way === "read" && this.#isMadeOfPages(chain, dataBytes)) {
+      request.way = "direct";
+      request.segment = chain.readableCount;
+      request.segmentBytes = 0;
+    }
     this.#advance(request);
+  }
+
+  /** Whether every buffer of a read begins at a page, and at a page of the data. */
+  #isMadeOfPages(chain: Chain, dataBytes: number): boolean {
+    let checkedBytes = 0;
+    for (let i = chain.readableCount; checkedBytes < dataBytes; i++) {
+      const lengthBytes = Math.min(chain.lengthAt(i), dataBytes - checkedBytes);
+      const isThere = this.#guest.locate(chain.addressAt(i), lengthBytes);
+      demand(isThere, "a buffer went away while its request was under way");
+      if ((this.#guest.foundAt | checkedBytes) % BLOCK_SIZE_BYTES !== 0) return false;
+      checkedBytes += lengthBytes;
+    }
+    return true;
   }
 
   /** Whether so many bytes from the request's offset on are sectors of the volume. */
@@ -177,15 +208,43 @@ export class BlockRequests {
     while (request.startedBytes < request.dataBytes && request.status === ok) {
       const leftBytes = request.dataBytes - request.startedBytes;
       const pieceBytes = Math.min(leftBytes, READ_PIECE_BYTES_MAX);
-      const isStarted =
-        request.way === "read"
-          ? this.#readPiece(request, pieceBytes)
-          : this.#writePiece(request, pieceBytes);
-      if (!isStarted) {
+      if (!this.#startPiece(request, pieceBytes)) {
         this.#stalled = request;
         return;
       }
     }
+  }
+
+  #startPiece(request: BlockRequest, pieceBytes: number): boolean {
+    if (request.way === "write") return this.#writePiece(request, pieceBytes);
+    // Too much may be pinned: then this piece goes through memory of ours.
+    if (request.way === "direct" && this.#directPiece(request, pieceBytes)) return true;
+    return this.#readPiece(request, pieceBytes);
+  }
+
+  #directPiece(request: BlockRequest, bytesMax: number): boolean {
+    const { chain, segment, segmentBytes } = request;
+    const guest = this.#guest;
+    const leftBytes = Math.min(chain.lengthAt(segment) - segmentBytes, bytesMax);
+    const address = chain.addressAt(segment) + segmentBytes;
+    demand(guest.locate(address, leftBytes), "a buffer went away while its request was under way");
+    const { foundSection: section, foundAt: at, foundBytes: pieceBytes } = guest;
+    if (section === undefined || !guest.pin(section)) {
+      request.way = "read";
+      return false;
+    }
+    const piece = this.#takePiece(request, NONE, pieceBytes);
+    this.#sections[piece] = section;
+    this.#addresses[piece] = address;
+    request.segmentBytes += pieceBytes;
+    if (request.segmentBytes === chain.lengthAt(segment)) {
+      request.segment++;
+      request.segmentBytes = 0;
+    }
+    const offset = request.offset + this.#dataAts[piece]!;
+    const { volume } = this.#device;
+    volume.read(section.memory, at, pieceBytes, offset, this.#pieceDone, piece);
+    return true;
   }
 
   #readPiece(request: BlockRequest, pieceBytes: number): boolean {
@@ -273,6 +332,7 @@ export class BlockRequests {
     this.#freePieces.push(piece);
     this.#pieceCount--;
     try {
+      this.#unpin(piece, fault);
       if (!this.#isAbandoned) this.#pieceAnswered(request, piece, fault);
     } catch (error) {
       if (!(error instanceof VhostViolation)) throw error;
@@ -281,6 +341,14 @@ export class BlockRequests {
     if (this.#isAbandoned && this.#pieceCount === 0) this.#owner.drained();
     else if (page !== NONE) this.#resume();
   };
+
+  #unpin(piece: number, fault: IoFault | undefined): void {
+    const section = this.#sections[piece];
+    if (section === undefined) return;
+    this.#sections[piece] = undefined;
+    const writtenBytes = fault === undefined ? this.#lengths[piece]! : 0;
+    this.#guest.unpin(section, this.#addresses[piece]!, writtenBytes);
+  }
 
   #pieceAnswered(request: BlockRequest, piece: number, fault: IoFault | undefined): void {
     const page = this.#pages[piece]!;

@@ -41,6 +41,14 @@ export class Chain {
     }
   }
 
+  addressAt(segment: number): number {
+    return this.#addresses[segment]!;
+  }
+
+  lengthAt(segment: number): number {
+    return this.#lengths[segment]!;
+  }
+
   /** Copies bytes that the device may read, counted from the first of them. False: not there. */
   readInto(
     memory: GuestMemory,

@@ -7,7 +7,7 @@
 import { assert } from "../../base/index.ts";
 import { SHARED_PAGE_BYTES } from "../../ports/index.ts";
 import type { SharedFile, SharedMapping } from "../../ports/index.ts";
-import type { SectionCache, SharedRange } from "../shared-memory/section-cache.ts";
+import type { Section, SectionCache, SharedRange } from "../shared-memory/section-cache.ts";
 import { demand } from "./violation.ts";
 
 /** As many as the protocol's largest back ends take. */
@@ -52,6 +52,10 @@ export class GuestMemory {
   #lastRegion: Region | undefined;
   /** Told what the device has written, by guest address, while it is set. */
   onWritten: ((guestAddress: number, lengthBytes: number) => void) | undefined = undefined;
+  /** What `locate` has found: bytes side by side in one section. */
+  foundSection: Section | undefined = undefined;
+  foundAt = 0;
+  foundBytes = 0;
 
   constructor(sections: SectionCache) {
     this.#sections = sections;
@@ -126,6 +130,31 @@ export class GuestMemory {
       done += count;
     }
     return true;
+  }
+
+  /** Finds where bytes are mapped, as many as lie side by side. False: they are not the guest's. */
+  locate(address: number, lengthBytes: number): boolean {
+    const region = this.#find(address);
+    if (region === undefined) return false;
+    const { range } = region;
+    const section = range.sectionAt(address - region.start);
+    const at = range.fileOffset + address - region.start - section.fileOffset;
+    this.foundSection = section;
+    this.foundAt = at;
+    this.foundBytes = Math.min(lengthBytes, region.end - address, section.bytes.length - at);
+    return true;
+  }
+
+  /** Keeps what was found mapped until `unpin`, so that a device may write to it. */
+  pin(section: Section): boolean {
+    return this.#sections.pin(section);
+  }
+
+  /** A device has put bytes there. */
+  unpin(section: Section, guestAddress: number, lengthBytes: number): void {
+    this.#sections.unpin(section);
+    this.#sections.countDirect(lengthBytes);
+    if (lengthBytes > 0) this.onWritten?.(guestAddress, lengthBytes);
   }
 
   /** Maps a piece by the address that the front end's own process has for it. */

@@ -54,6 +54,8 @@ export class VhostUserServer {
   readonly #connected = new Set<VhostSession>();
   /** Not connected any more, with requests that the volume has not answered. */
   readonly #leaving = new Set<VhostSession>();
+  /** Connected, and not listened to yet. */
+  readonly #starting: VhostSession[] = [];
   #listener: DescriptorListener | undefined;
   #isClosing = false;
   #whenEmpty: (() => void) | undefined;
@@ -130,16 +132,29 @@ export class VhostUserServer {
       ended: (which, reason) => this.#ended(which, reason),
       drained: (which) => {
         this.#leaving.delete(which);
+        this.#startNew();
         this.#reportEmpty();
       },
     });
     this.#connected.add(session);
     log.write("info", "vhost-user client connected", { volume: name });
-    session.start();
+    this.#starting.push(session);
+    this.#startNew();
+  }
+
+  /**
+   * Not before the volume has answered what an earlier connection asked for: data that it reads
+   * goes to memory of the machine, which may be connected again and use it for something else.
+   */
+  #startNew(): void {
+    if (this.#leaving.size > 0) return;
+    for (const session of this.#starting.splice(0)) session.start();
   }
 
   #ended(session: VhostSession, reason: string | undefined): void {
     this.#connected.delete(session);
+    const index = this.#starting.indexOf(session);
+    if (index >= 0) this.#starting.splice(index, 1);
     this.#leaving.add(session);
     const fields = { volume: this.#volume.name, reason };
     if (reason === undefined) {

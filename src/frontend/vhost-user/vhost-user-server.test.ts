@@ -1,0 +1,112 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { Ask } from "../../../test/vhost-user/front-end.ts";
+import { SessionWorld } from "../../../test/vhost-user/session-world.ts";
+import { MemoryVolume } from "../../../test/nbd/memory-volume.ts";
+import type { DescriptorStream, SharedMemory } from "../../ports/index.ts";
+import { SectionCache } from "../shared-memory/section-cache.ts";
+import { VhostUserServer } from "./vhost-user-server.ts";
+
+interface Served {
+  readonly server: VhostUserServer;
+  readonly volume: MemoryVolume;
+  readonly violations: string[];
+  readonly accept: (stream: DescriptorStream) => void;
+}
+
+async function serve(completions: "by-test" | "after-submit"): Promise<Served> {
+  const volume = new MemoryVolume({ sizeBytes: 1 << 20, completions });
+  const violations: string[] = [];
+  let accept: ((stream: DescriptorStream) => void) | undefined;
+  const shared: SharedMemory = {
+    createFile: (name, sizeBytes) => new SessionWorld().shared.createFile(name, sizeBytes),
+    createEvent: () => assert.fail("nobody needs an event"),
+    listen: (_path, take) => {
+      accept = take;
+      return Promise.resolve({ close: () => Promise.resolve() });
+    },
+    connect: () => assert.fail("nobody connects"),
+  };
+  const clock = {
+    nowMs: () => 0,
+    wallMs: () => 0,
+    after: () => ({ cancel: () => undefined }),
+  };
+  const server = await VhostUserServer.listen(
+    { shared, clock, log: { write: () => undefined } },
+    volume,
+    {
+      path: "/nowhere",
+      queueCount: 2,
+      sections: new SectionCache({ sectionBytes: 4096, sectionsMax: 64 }),
+      onViolation: (reason) => violations.push(reason),
+    },
+  );
+  return { server, volume, violations, accept: (stream) => accept?.(stream) };
+}
+
+async function running(served: Served, machine = new SessionWorld()): Promise<SessionWorld> {
+  machine.connectTo(served.accept);
+  await machine.negotiate();
+  machine.tellMemory();
+  await machine.startRing(machine.driver.available);
+  return machine;
+}
+
+test("a machine that connects again is served when the volume has answered the old requests", async () => {
+  const served = await serve("by-test");
+  const machine = await running(served);
+  assert.equal(await machine.readSector(), 0xff);
+  machine.front.stream.close();
+  await machine.settle();
+  assert.equal(served.server.status.isConnected, false);
+  machine.connectTo(served.accept);
+  machine.front.tell(Ask.getFeatures);
+  await machine.settle();
+  const byte = new Uint8Array(1);
+  assert.equal(machine.front.stream.receive(byte, 0, 1, []), 0, "it has to wait");
+  served.volume.deliver(() => 0);
+  await machine.front.answer(Ask.getFeatures);
+});
+
+test("two machines may connect, and one alone uses the volume", async () => {
+  const served = await serve("after-submit");
+  const first = await running(served);
+  const second = new SessionWorld();
+  second.connectTo(served.accept);
+  assert.equal(await second.front.askNumber(Ask.getQueueCount), 2n);
+  await running(served, second);
+  assert.deepEqual(served.violations, ["another machine uses the volume"]);
+  assert.equal(await first.readSector(), 0);
+  first.front.stream.close();
+  await first.settle();
+  const third = await running(served);
+  assert.equal(await third.readSector(), 0);
+  assert.equal(served.server.status.runningRings, 1);
+});
+
+test("more than a few connections are turned away", async () => {
+  const served = await serve("after-submit");
+  const machines = Array.from({ length: 5 }, () => new SessionWorld());
+  for (const machine of machines) machine.connectTo(served.accept);
+  assert.deepEqual(
+    machines.map(({ stream }) => stream.isClosed),
+    [false, false, false, false, true],
+  );
+});
+
+test("closing answers what is under way, and resolves when nothing is used any more", async () => {
+  const served = await serve("by-test");
+  const machine = await running(served);
+  assert.equal(await machine.readSector(), 0xff);
+  let isClosed = false;
+  const closing = served.server.close(1000).then(() => {
+    isClosed = true;
+  });
+  await machine.settle();
+  assert.equal(isClosed, false);
+  served.volume.deliver(() => 0);
+  await closing;
+  assert.equal(machine.driver.collect().length, 1);
+  assert.equal(machine.file.mappedCount, 0);
+});
