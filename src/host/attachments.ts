@@ -286,7 +286,7 @@ export class Attachments {
     try {
       const address = parseAddress(record.nbd);
       const catalog = new SingleExport(volume.io, `Drystone volume ${record.volume}`);
-      const { network, clock, log } = this.#world;
+      const { clientNetwork: network, clock, log } = this.#world;
       const server = await NbdServer.listen({ network, clock, log }, catalog, { address });
       const vhost = await this.#offerVhost(record, volume, server);
       return { record, volume, server, vhost };

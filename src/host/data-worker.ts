@@ -12,6 +12,7 @@ import {
   NativeDigests,
   NodeClock,
   StreamNetwork,
+  TlsNetwork,
   openDisk,
 } from "../platform/index.ts";
 import type { Log } from "../ports/index.ts";
@@ -38,13 +39,16 @@ function main(): void {
   };
   const digests = new NativeDigests();
   const identity = workerData as PlaneIdentity; // Made by DataPlaneThread in the same process.
-  const streams = new StreamNetwork();
-  const cuttable =
-    identity.cut === undefined ? undefined : new CuttableNetwork(streams, identity.cut);
+  const clientNetwork = new StreamNetwork({ log });
+  const { clusterId, credentials, cut } = identity;
+  const hosts =
+    credentials === undefined ? clientNetwork : new TlsNetwork({ clusterId, credentials, log });
+  const cuttable = cut === undefined ? undefined : new CuttableNetwork(hosts, cut);
   const plane = new DataPlane({
     clock: new NodeClock(),
     log,
-    network: cuttable ?? streams,
+    network: cuttable ?? hosts,
+    clientNetwork,
     shared: new MemfdSharedMemory(log),
     digests,
     directory,

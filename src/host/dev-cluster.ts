@@ -19,6 +19,7 @@ import { DEV_CONTROL_VARIABLE } from "./dev-control.ts";
 import type { CutMessage } from "./dev-control.ts";
 import { DevCuts, isDevNetwork } from "./dev-cuts.ts";
 import { locateDemo } from "./dev-demo.ts";
+import { DevCertificates } from "./dev-certificates.ts";
 import { DirectoryGate, startDevDirectory } from "./dev-directory.ts";
 import type { DevDirectoryKind } from "./dev-directory.ts";
 import { nbdUri, parseAddress } from "./names.ts";
@@ -136,11 +137,13 @@ export class DevCluster {
 
   async #startDirectory(clusterId: string): Promise<void> {
     const { directory: kind } = this.#options;
+    const certificates = new DevCertificates(this.folder, clusterId, this.#clock);
     const port = this.#options.apiPort ?? API_PORT_DEFAULT;
     const targets = await startDevDirectory({
       kind,
       folder: this.folder,
       clusterId,
+      certificates,
       firstPort: port + 40,
       clock: this.#clock,
       log: this.#log,
@@ -151,12 +154,17 @@ export class DevCluster {
       host.gate = await DirectoryGate.open(targets, firstPort, this.#closers);
       const gates = targets.map((_, target) => `${HOST}:${firstPort + target}`);
       const isEtcd = kind === "etcd";
-      const directory = isEtcd ? gates.map((gate) => `http://${gate}`) : [`served:${gates[0]}`];
-      this.#configure(host, clusterId, directory.join(","));
+      const directory = isEtcd ? gates.map((gate) => `https://${gate}`) : [`served:${gates[0]}`];
+      this.#configure(host, {
+        id: clusterId,
+        directory: directory.join(","),
+        storageAddress: host.storageAddress,
+        tls: certificates.ofHost(host.folder),
+      });
     }
   }
 
-  #configure(host: DevHost, clusterId: string, directory: string): void {
+  #configure(host: DevHost, cluster: Readonly<Record<string, string>>): void {
     mkdirSync(host.folder, { recursive: true, mode: 0o700 });
     const index = this.hosts.indexOf(host);
     const port = this.#options.apiPort ?? API_PORT_DEFAULT;
@@ -166,11 +174,7 @@ export class DevCluster {
       apiAddress: `${HOST}:${port + index}`,
       devices: [{ path: "device", size: `${this.#deviceMegabytes()}M` }],
       memory: MEMORY,
-      cluster: {
-        id: clusterId,
-        directory,
-        storageAddress: host.storageAddress,
-      },
+      cluster,
     };
     writeFileSync(join(host.folder, "host.json"), `${JSON.stringify(config, undefined, 2)}\n`);
   }

@@ -12,8 +12,10 @@ import {
   EtcdServer,
   LmdbMetadataStore,
   StreamNetwork,
+  TlsNetwork,
 } from "../platform/index.ts";
 import type { ByteStream, Clock, Log, NetworkAddress } from "../ports/index.ts";
+import type { DevCertificates } from "./dev-certificates.ts";
 import { formatAddress } from "./names.ts";
 import { newId } from "./state-dir.ts";
 
@@ -27,6 +29,7 @@ export interface DevDirectoryWorld {
   readonly kind: DevDirectoryKind;
   readonly folder: string;
   readonly clusterId: string;
+  readonly certificates: DevCertificates;
   /** The first of seven ports of the directory. */
   readonly firstPort: number;
   readonly clock: Clock;
@@ -58,7 +61,7 @@ function checkKind({ kind, folder }: DevDirectoryWorld): void {
 }
 
 async function startEmbedded(world: DevDirectoryWorld): Promise<NetworkAddress> {
-  const { folder, clock, log, closers, firstPort } = world;
+  const { folder, clock, log, closers, firstPort, certificates } = world;
   const path = join(folder, "directory", "data.mdb");
   mkdirSync(join(folder, "directory"), { recursive: true, mode: 0o700 });
   const store = await LmdbMetadataStore.open(path, { mustExist: false });
@@ -68,7 +71,7 @@ async function startEmbedded(world: DevDirectoryWorld): Promise<NetworkAddress> 
   const address = { kind: "tcp", host: HOST, port: firstPort } as const;
   const served = await ServedDirectory.listen({
     directory,
-    network: new StreamNetwork(),
+    network: new TlsNetwork({ ...certificates.supervisor, log }),
     address,
     clock,
     incarnation: newId(),
@@ -80,10 +83,11 @@ async function startEmbedded(world: DevDirectoryWorld): Promise<NetworkAddress> 
 
 async function startEtcd(world: DevDirectoryWorld): Promise<readonly NetworkAddress[]> {
   const { folder, clusterId, log, closers, firstPort } = world;
+  const tls = world.certificates.supervisorPaths;
   const members = Array.from({ length: MEMBERS }, (_, index) => ({
     name: `m${index + 1}`,
     address: { kind: "tcp", host: HOST, port: firstPort + 1 + index } as const,
-    peerUrl: `http://${HOST}:${firstPort + 1 + MEMBERS + index}`,
+    peerUrl: `https://${HOST}:${firstPort + 1 + MEMBERS + index}`,
   }));
   const initialCluster = Object.fromEntries(members.map(({ name, peerUrl }) => [name, peerUrl]));
   const servers: EtcdServer[] = [];
@@ -91,10 +95,12 @@ async function startEtcd(world: DevDirectoryWorld): Promise<readonly NetworkAddr
     const server = await EtcdServer.start({
       name,
       dataDir: join(folder, "etcd", name),
-      clientUrl: `http://${formatAddress(address)}`,
+      clientUrl: `https://${formatAddress(address)}`,
       peerUrl,
       initialCluster,
       clusterToken: clusterId,
+      clientTls: tls,
+      peerTls: tls,
       log,
     });
     closers.push(() => server.stop());

@@ -67,3 +67,32 @@ test("the same device twice is refused, however it is written", () => {
     /lists \/etc\/drystone\/d twice/,
   );
 });
+
+test("what other machines can reach is under TLS, or refused", () => {
+  const withCluster = (cluster: Readonly<Record<string, string>>): string =>
+    JSON.stringify({
+      stateDir: "s",
+      devices: [{ path: "d" }],
+      cluster: {
+        id: "c".repeat(32),
+        directory: "served:127.0.0.1:7440",
+        storageAddress: "127.0.0.1:7420",
+        ...cluster,
+      },
+    });
+  const plain = parseHostConfig(withCluster({}), "/etc/drystone/host.json");
+  assert.equal(plain.cluster?.tls, undefined);
+  const secure = withCluster({ tls: "tls", storageAddress: "10.1.0.1:7401" });
+  assert.equal(
+    parseHostConfig(secure, "/etc/drystone/host.json").cluster?.tls,
+    "/etc/drystone/tls",
+  );
+  assert.match(
+    refusal(withCluster({ storageAddress: "10.1.0.1:7401" })),
+    /tls is missing.*storage/,
+  );
+  assert.match(refusal(withCluster({ storageAddress: "0.0.0.0:7401" })), /tls is missing/);
+  assert.match(refusal(withCluster({ directory: "served:10.0.0.1:7440" })), /tls is missing/);
+  const directory = "http://10.0.0.1:2379";
+  assert.match(refusal(withCluster({ directory, tls: "tls" })), /etcd .* without TLS/);
+});

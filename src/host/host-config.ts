@@ -42,6 +42,8 @@ export interface ClusterConfig {
   readonly faultDomain: string | undefined;
   /** How long requests wait while the host cannot serve an attached volume, before they fail. */
   readonly holdMs: number;
+  /** The folder of certificates. Undefined where everything is on the loopback interface. */
+  readonly tls: string | undefined;
 }
 
 export type DirectoryConfig =
@@ -71,6 +73,7 @@ interface ClusterConfigFile {
   readonly storageAddress: string;
   readonly faultDomain?: string;
   readonly holdSeconds?: number;
+  readonly tls?: string;
 }
 
 interface DeviceConfigFile {
@@ -152,7 +155,7 @@ export const hostConfigShape: ObjectShape<HostConfigFile> = {
               lengthMax: PATH_LENGTH_MAX,
               invalid: (text) => (directoryOf(text) === undefined ? DIRECTORY_RULE : undefined),
               description: "etcd: URLs with commas between, or served: ADDRESS:PORT",
-              example: "http://10.0.0.1:2379,http://10.0.0.2:2379",
+              example: "https://10.0.0.1:2379,https://10.0.0.2:2379",
             },
           },
           storageAddress: {
@@ -183,6 +186,13 @@ export const hostConfigShape: ObjectShape<HostConfigFile> = {
               description: `How long requests wait for a volume that cannot be served (default: ${HOLD_SECONDS_DEFAULT})`,
               example: HOLD_SECONDS_DEFAULT,
             },
+          },
+          tls: {
+            optional: true,
+            shape: path(
+              "The folder with the host's certificates; without one only 127.0.0.1 is allowed",
+              "/var/lib/drystone/tls",
+            ),
           },
         },
       },
@@ -229,6 +239,7 @@ export function parseHostConfig(text: string, file: string): HostConfig {
   const checked = checkShape(hostConfigShape, value, "config-invalid", hint);
   const base = dirname(resolve(file));
   const config = fromFile(checked, base);
+  checkOpenPorts(config, hint);
   const twice = config.devices.find(
     ({ path: wanted }, index) => config.devices.findIndex((other) => other.path === wanted) < index,
   );
@@ -249,15 +260,49 @@ function fromFile(file: HostConfigFile, base: string): HostConfig {
       ...(device.size === undefined ? {} : { sizeBytes: sizeOf(device.size) }),
     })),
     memoryBytes: file.memory === undefined ? MEMORY_BYTES_DEFAULT : sizeOf(file.memory),
-    cluster: file.cluster === undefined ? undefined : clusterOf(file.cluster),
+    cluster: file.cluster === undefined ? undefined : clusterOf(file.cluster, base),
   };
 }
 
-function clusterOf(file: ClusterConfigFile): ClusterConfig {
+/** What is not under TLS stays on this machine. */
+function checkOpenPorts({ cluster }: HostConfig, hint: string): void {
+  if (cluster === undefined) return;
+  const { directory, tls, storageAddress } = cluster;
+  const isOpenEtcd = directory.kind === "etcd" && directory.endpoints.some(isOpenUrl);
+  if (isOpenEtcd) {
+    const message = "cluster.directory reaches etcd on another machine without TLS";
+    throw new CodedError({ code: "config-invalid", message, hint: `Use https:// URLs. ${hint}` });
+  }
+  if (tls !== undefined) return;
+  const open = [
+    ...(isLoopback(parseAddress(storageAddress)) ? [] : ["storageAddress"]),
+    ...(directory.kind === "served" && !isLoopback(directory.address) ? ["directory"] : []),
+  ];
+  if (open.length === 0) return;
+  const message = `cluster.tls is missing, and ${open.join(" and ")} can be reached from elsewhere`;
+  throw new CodedError({
+    code: "config-invalid",
+    message,
+    hint: `Have certificates made with drystone init and drystone join. ${hint}`,
+  });
+}
+
+function isOpenUrl(url: string): boolean {
+  const { protocol, hostname: host, port } = new URL(url);
+  if (protocol === "https:") return false;
+  return !isLoopback({ kind: "tcp", host: host.replace(/^\[|\]$/g, ""), port: Number(port) });
+}
+
+function isLoopback(address: NetworkAddress): boolean {
+  return address.kind === "unix" || /^(127\.\d+\.\d+\.\d+|::1|localhost)$/.test(address.host);
+}
+
+function clusterOf(file: ClusterConfigFile, base: string): ClusterConfig {
   const directory = directoryOf(file.directory);
   if (directory === undefined) throw new Error("the shape lets directories pass only");
   const { id, storageAddress, faultDomain, holdSeconds = HOLD_SECONDS_DEFAULT } = file;
-  return { id, directory, storageAddress, faultDomain, holdMs: holdSeconds * 1000 };
+  const tls = file.tls === undefined ? undefined : absolute(base, file.tls);
+  return { id, directory, storageAddress, faultDomain, holdMs: holdSeconds * 1000, tls };
 }
 
 /** As the configuration writes it; undefined if it is neither form. */

@@ -15,7 +15,8 @@ import {
   createCluster,
   findCluster,
 } from "../cluster/index.ts";
-import { EtcdDirectory, LmdbMetadataStore, NodeClock, StreamNetwork } from "../platform/index.ts";
+import { EtcdDirectory, LmdbMetadataStore, NodeClock } from "../platform/index.ts";
+import { StreamNetwork, TlsNetwork } from "../platform/index.ts";
 import type { Clock, Directory, Log, MetadataStore } from "../ports/index.ts";
 import { DataPlaneThread } from "./data-plane-thread.ts";
 import type { ControlMethods } from "./data-plane-port.ts";
@@ -28,6 +29,8 @@ import type { ApiBackend, Handlers } from "./http-api.ts";
 import { metricsText } from "./metrics-text.ts";
 import { formatAddress } from "./names.ts";
 import type { PlaneIdentity } from "./plane-world.ts";
+import { etcdTls, readTlsFolder } from "./tls-folder.ts";
+import type { HostTls } from "./tls-folder.ts";
 import { StateDir } from "./state-dir.ts";
 
 /**
@@ -105,19 +108,20 @@ interface StartedParts {
 async function startParts(start: HostStart, closers: Closers): Promise<StartedParts> {
   const { config, log } = start;
   const clock = new NodeClock();
-  const state = StateDir.open(config.stateDir, config.cluster?.id);
+  const tls = openTls(config, clock);
+  const state = StateDir.open(config.stateDir, config.cluster?.id, tls?.hostId);
   closers.add("state directory", () => state.close());
   const { clusterId, hostId } = state.identity;
   const store = await openStore(state);
   closers.add("metadata", () => store.close());
-  const directory = await openDirectory(config, store, clock, log);
+  const directory = await openDirectory(config, tls, store, clock, log);
   closers.add("directory", () => directory.close());
   const events = new EventRing(store, clock, (error) => {
     log.write("warning", "an event was not stored", { error: errorText(error) });
   });
 
   const thread: DataPlaneThread = new DataPlaneThread(
-    identityOf(start, state),
+    identityOf(start, state, tls),
     controlMethods(directory, events, log, () => thread),
     start.onDeath,
   );
@@ -164,7 +168,11 @@ async function startParts(start: HostStart, closers: Closers): Promise<StartedPa
   };
 }
 
-function identityOf({ config, cut }: HostStart, state: StateDir): PlaneIdentity {
+function identityOf(
+  { config, cut }: HostStart,
+  state: StateDir,
+  tls: HostTls | undefined,
+): PlaneIdentity {
   const { clusterId, hostId } = state.identity;
   return {
     clusterId,
@@ -177,6 +185,7 @@ function identityOf({ config, cut }: HostStart, state: StateDir): PlaneIdentity 
     faultDomain: config.cluster?.faultDomain ?? config.name,
     storageAddress: config.cluster?.storageAddress,
     holdMs: config.cluster?.holdMs,
+    credentials: tls?.credentials,
     cut,
     memoryBytesPerDevice: Math.floor(config.memoryBytes / Math.max(1, config.devices.length)),
   };
@@ -204,16 +213,25 @@ async function openStore(state: StateDir): Promise<MetadataStore> {
   }
 }
 
+function openTls({ cluster }: HostConfig, clock: Clock): HostTls | undefined {
+  if (cluster?.tls === undefined) return undefined;
+  return readTlsFolder(cluster.tls, cluster.id, clock.wallMs());
+}
+
 async function openDirectory(
   { cluster }: HostConfig,
+  tls: HostTls | undefined,
   store: MetadataStore,
   clock: Clock,
   log: Log,
 ): Promise<Directory> {
   if (cluster === undefined) return await EmbeddedDirectory.open(store, clock);
   const { directory } = cluster;
-  if (directory.kind === "etcd") return new EtcdDirectory({ endpoints: directory.endpoints });
-  const network = new StreamNetwork();
+  if (directory.kind === "etcd") {
+    const { endpoints } = directory;
+    return new EtcdDirectory({ endpoints, ...(tls && { tls: etcdTls(tls.credentials) }) });
+  }
+  const network = tls === undefined ? new StreamNetwork() : new TlsNetwork(tls);
   return new RemoteDirectoryClient({ network, clock, log, address: directory.address });
 }
 

@@ -9,12 +9,16 @@ import type {
   Network,
   SharedMemory,
 } from "../ports/index.ts";
+import type { TlsCredentials } from "../platform/index.ts";
 import type { NewEvent } from "./event-ring.ts";
 
 export interface PlaneWorld {
   readonly clock: Clock;
   readonly log: Log;
+  /** To other hosts. */
   readonly network: Network;
+  /** Where clients reach volumes. */
+  readonly clientNetwork: Network;
   readonly shared: SharedMemory;
   readonly digests: Digests;
   readonly directory: Directory;
@@ -42,6 +46,8 @@ export interface PlaneIdentity {
   readonly storageAddress: string | undefined;
   /** How long requests of attached volumes are held; undefined on a host that is alone. */
   readonly holdMs: number | undefined;
+  /** What the host proves itself with to other hosts; undefined where all is on one machine. */
+  readonly credentials: TlsCredentials | undefined;
   /** As `HostStart.cut`. */
   readonly cut: readonly string[] | undefined;
   /** For the caches and journals of one device. */

@@ -8,13 +8,12 @@
  *   nbd/         sockets of volumes attached without an address
  */
 import { randomBytes } from "node:crypto";
-import { closeSync, existsSync, fsyncSync, mkdirSync, openSync } from "node:fs";
-import { readFileSync, renameSync, rmSync, writeSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { CodedError, errorText } from "../base/index.ts";
 import { openDisk } from "../platform/index.ts";
 import type { Disk } from "../ports/index.ts";
-import { systemErrorCode } from "./system-error.ts";
+import { unwritable, writeDurably } from "./durable-file.ts";
 import { isRecord } from "./shape.ts";
 
 const LOCK_FILE_BYTES = 4096;
@@ -35,9 +34,10 @@ export class StateDir {
 
   /**
    * `clusterId` is the cluster that the host is to be part of; by default it makes one of its own.
-   * Fails with `state-in-use`, `state-unwritable`, `state-damaged` or `state-other-cluster`.
+   * `hostId` is whose certificate the host has, if it has one. Fails with `state-in-use`,
+   * `state-unwritable`, `state-damaged`, `state-other-cluster` or `certificate-invalid`.
    */
-  static open(path: string, clusterId?: string): StateDir {
+  static open(path: string, clusterId?: string, hostId?: string): StateDir {
     makeFolder(path);
     const lock = takeLock(path);
     try {
@@ -46,12 +46,15 @@ export class StateDir {
       const metadataPath = join(path, "metadata");
       if (!existsSync(file)) {
         if (existsSync(metadataPath)) throw damaged(file, "it is missing, metadata/ is not");
-        const identity = { clusterId: clusterId ?? newId(), hostId: newId(), isComplete: false };
+        const ids = { clusterId: clusterId ?? newId(), hostId: hostId ?? newId() };
+        const identity = { ...ids, isComplete: false };
         writeDurably(path, "host.json", identityText(identity));
       }
       const identity = readIdentity(file);
       if (clusterId !== undefined && identity.clusterId !== clusterId)
         throw otherCluster(path, identity.clusterId, clusterId);
+      if (hostId !== undefined && identity.hostId !== hostId)
+        throw otherHost(path, identity.hostId, hostId);
       // A first start that a crash cut short: nobody has used what it may have begun to make.
       if (!identity.isComplete) rmSync(metadataPath, { recursive: true, force: true });
       return new StateDir(path, lock, identity);
@@ -95,6 +98,14 @@ function otherCluster(path: string, found: string, wanted: string): CodedError {
     code: "state-other-cluster",
     message: `${path} belongs to cluster ${found}, and the configuration says ${wanted}`,
     hint: "Correct the id under cluster in the configuration, or use another stateDir",
+  });
+}
+
+function otherHost(path: string, found: string, certified: string): CodedError {
+  return new CodedError({
+    code: "certificate-invalid",
+    message: `${path} is of host ${found}, and the certificate of host ${certified}`,
+    hint: "Give each host the tls folder that was made for it",
   });
 }
 
@@ -162,43 +173,12 @@ function isId(value: unknown): value is string {
   return typeof value === "string" && /^[0-9a-f]{32}$/.test(value);
 }
 
-/** Whole or not at all, and there after a crash. */
-function writeDurably(folder: string, name: string, text: string): void {
-  try {
-    const unfinished = join(folder, `${name}.unfinished`);
-    const file = openSync(unfinished, "w", 0o600);
-    writeSync(file, text);
-    fsyncSync(file);
-    closeSync(file);
-    renameSync(unfinished, join(folder, name));
-    const directory = openSync(folder, "r");
-    fsyncSync(directory);
-    closeSync(directory);
-  } catch (error) {
-    throw unwritable(folder, errorText(error), error);
-  }
-}
-
 function damaged(file: string, reason: string, cause?: unknown): CodedError {
   return new CodedError(
     {
       code: "state-damaged",
       message: `${file} is damaged: ${reason}`,
       hint: "Restore the state directory from a backup; without its ids the devices are another cluster's",
-    },
-    { cause },
-  );
-}
-
-function unwritable(path: string, reason: string, cause: unknown): CodedError {
-  const isFull = systemErrorCode(cause) === "ENOSPC";
-  return new CodedError(
-    {
-      code: isFull ? "no-space" : "state-unwritable",
-      message: `the state directory ${path} cannot be written: ${reason}`,
-      hint: isFull
-        ? "Free space on its file system"
-        : "Check its owner and mode, and that its file system is writable",
     },
     { cause },
   );

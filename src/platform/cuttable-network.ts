@@ -12,6 +12,7 @@ import type {
   Listener,
   Network,
   NetworkAddress,
+  StreamPeer,
 } from "../ports/index.ts";
 
 const CONNECT_TIMEOUT_MS = 10_000;
@@ -89,6 +90,7 @@ interface KeptWrite {
 
 class CuttableStream implements ByteStream {
   readonly remote: string;
+  readonly peer: StreamPeer | undefined;
   readonly key: string;
   readonly #stream: ByteStream;
   readonly #forget: () => void;
@@ -109,6 +111,7 @@ class CuttableStream implements ByteStream {
   constructor(stream: ByteStream, key: string, forget: () => void) {
     this.#stream = stream;
     this.remote = stream.remote;
+    this.peer = stream.peer;
     this.key = key;
     this.#forget = forget;
   }

@@ -163,8 +163,9 @@ export class SocketStream implements ByteStream {
     return !this.#socket.isPaused();
   }
 
-  readonly #decrypted = (bytes: Uint8Array): void => {
-    if (!this.#destroyed) this.#handler?.data(bytes);
+  readonly #decrypted = ({ buffer, byteOffset, length }: Buffer): void => {
+    // `slice` of a Buffer is a view where that of a Uint8Array is a copy.
+    if (!this.#destroyed) this.#handler?.data(new Uint8Array(buffer, byteOffset, length));
   };
 
   #scheduleFlush(): void {

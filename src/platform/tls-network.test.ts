@@ -47,7 +47,11 @@ async function serve(context: TestContext): Promise<Served> {
 }
 
 async function until(condition: () => boolean): Promise<void> {
-  while (!condition()) await new Promise((resolve) => setTimeout(resolve, 2));
+  const endMs = performance.now() + 10_000;
+  while (!condition()) {
+    assert.ok(performance.now() < endMs, "it did not come");
+    await new Promise((resolve) => setTimeout(resolve, 2));
+  }
 }
 
 /** Connects with these, and resolves when the other end has let go. */

@@ -55,7 +55,10 @@ export interface ByteStream {
 }
 
 export interface ByteStreamHandler {
-  /** `bytes` is valid during the call only: the buffer is used again. */
+  /**
+   * `bytes` is valid during the call only: the buffer is used again. It is a plain Uint8Array, so
+   * that its `slice` is a copy.
+   */
   data(bytes: Uint8Array): void;
   /**
    * These bytes were handed to the operating system, or will never be. Tokens below 0 are not

@@ -60,6 +60,8 @@ class Witness implements ByteStreamHandler {
   data(bytes: Uint8Array): void {
     assert.equal(this.hasEnded, false, "data after the end");
     assert.ok(bytes.length > 0, "a piece of nothing");
+    // Those who keep a piece take a `slice` of it, which for a Buffer would be no copy.
+    assert.equal(Object.getPrototypeOf(bytes), Uint8Array.prototype, "bytes of another kind");
     this.pieces.push(Buffer.from(bytes));
     this.receivedBytes += bytes.length;
     this.onPiece?.();

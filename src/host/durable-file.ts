@@ -1,0 +1,36 @@
+/** Small files that are whole or not there, also after a crash. */
+import { closeSync, fsyncSync, openSync, renameSync, writeSync } from "node:fs";
+import { join } from "node:path";
+import { CodedError, errorText } from "../base/index.ts";
+import { systemErrorCode } from "./system-error.ts";
+
+/** For the owner alone. Fails with `state-unwritable` or `no-space`. */
+export function writeDurably(folder: string, name: string, text: string): void {
+  try {
+    const unfinished = join(folder, `${name}.unfinished`);
+    const file = openSync(unfinished, "w", 0o600);
+    writeSync(file, text);
+    fsyncSync(file);
+    closeSync(file);
+    renameSync(unfinished, join(folder, name));
+    const directory = openSync(folder, "r");
+    fsyncSync(directory);
+    closeSync(directory);
+  } catch (error) {
+    throw unwritable(folder, errorText(error), error);
+  }
+}
+
+export function unwritable(path: string, reason: string, cause: unknown): CodedError {
+  const isFull = systemErrorCode(cause) === "ENOSPC";
+  return new CodedError(
+    {
+      code: isFull ? "no-space" : "state-unwritable",
+      message: `the state directory ${path} cannot be written: ${reason}`,
+      hint: isFull
+        ? "Free space on its file system"
+        : "Check its owner and mode, and that its file system is writable",
+    },
+    { cause },
+  );
+}
