@@ -39,4 +39,12 @@ export const directoryKeys = {
   object: (clusterId: string, objectId: string): string => keyOf(clusterId, "object", objectId),
   /** Volume name -> object id: makes names unique. Names are checked by `volumeNameInvalid`. */
   volumeName: (clusterId: string, name: string): string => `${prefix(clusterId)}/volume/${name}`,
+  vms: (clusterId: string): string => `${prefix(clusterId)}/vm/`,
+  /** Names of virtual machines are ids of their records. */
+  vm: (clusterId: string, name: string): string => keyOf(clusterId, "vm", name),
+  vmHosts: (clusterId: string): string => `${prefix(clusterId)}/vm-host/`,
+  /** Exists while the host answers for the virtual machines that run on it. */
+  vmHost: (clusterId: string, hostId: string): string => keyOf(clusterId, "vm-host", hostId),
+  /** Who decides where virtual machines run; exists while that one does. */
+  vmMaster: (clusterId: string): string => `${prefix(clusterId)}/vm-master`,
 } as const;

@@ -259,3 +259,43 @@ export interface EventsRequest {
   readonly limit?: number;
   readonly follow?: boolean;
 }
+
+export type VmState = "running" | "starting" | "waiting" | "stopping" | "stopped";
+
+export interface VmView {
+  readonly name: string;
+  readonly state: VmState;
+  /** The host that runs it, or is about to. */
+  readonly host?: string;
+  readonly cpuCount: number;
+  readonly memoryBytes: number;
+  readonly volumes: readonly string[];
+  /** Started on another host when its own has failed. */
+  readonly isProtected: boolean;
+  /** Counts its placements. */
+  readonly epoch: number;
+  /** What was decided about it and why, oldest first. */
+  readonly history: readonly VmDecisionView[];
+}
+
+export interface VmDecisionView {
+  readonly timeMs: number;
+  readonly host: string;
+  readonly what: string;
+  readonly because: string;
+}
+
+export interface VmCreateRequest {
+  readonly name: string;
+  readonly volumes: readonly string[];
+  readonly cpuCount?: number;
+  readonly memoryBytes?: number;
+  readonly kernel?: string;
+  readonly initrd?: string;
+  readonly append?: string;
+  readonly unprotected?: boolean;
+}
+
+export interface VmList {
+  readonly vms: readonly VmView[];
+}

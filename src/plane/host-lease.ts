@@ -4,7 +4,6 @@
  * late an answer comes, the lease never seems to live longer than it does.
  */
 import { CodedError, errorText } from "../base/index.ts";
-import { directoryKeys } from "../cluster/index.ts";
 import type { Clock, Directory, LeaseId, Log, Timer } from "../ports/index.ts";
 
 const TTL_MS = 5000;
@@ -16,8 +15,9 @@ export interface HostLeaseWorld {
   readonly directory: Directory;
   readonly clock: Clock;
   readonly log: Log;
-  readonly clusterId: string;
   readonly hostId: string;
+  /** Exists in the directory while the lease is alive. */
+  readonly key: string;
   /** Counts the starts of the host. */
   readonly incarnation: number;
   /** Something changed that an operator should know. */
@@ -45,6 +45,11 @@ export class HostLease {
 
   isAlive(): boolean {
     return this.#world.clock.nowMs() < this.#validUntilMs;
+  }
+
+  /** For keys that are to end with it; undefined while there is none. */
+  get id(): LeaseId | undefined {
+    return this.#lease;
   }
 
   /** Why the last renewal failed, if it did. */
@@ -93,10 +98,9 @@ export class HostLease {
 
   /** A lease that has ended is gone for good: whoever reads here must be asked anew. */
   async #grant(): Promise<void> {
-    const { directory, clock, clusterId, hostId, incarnation } = this.#world;
+    const { directory, clock, key, hostId, incarnation } = this.#world;
     const sentMs = clock.nowMs();
     const lease = await directory.grantLease(TTL_MS);
-    const key = directoryKeys.alive(clusterId, hostId);
     const value = JSON.stringify({ format: 1, hostId, incarnation });
     await directory.transact([], [{ kind: "put", key, value, lease }]);
     if (this.#isClosed) return;

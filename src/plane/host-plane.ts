@@ -7,6 +7,7 @@ import { BLOCK_SIZE_BYTES, CodedError, errorText } from "../base/index.ts";
 import {
   createVolumeRecord,
   deleteVolumeRecord,
+  directoryKeys,
   dropIntent,
   findObject,
   listDevices,
@@ -121,8 +122,8 @@ export class HostPlane {
       directory,
       clock,
       log,
-      clusterId,
       hostId,
+      key: directoryKeys.alive(clusterId, hostId),
       incarnation,
       onChange: (isAlive, reason) => this.#leaseChanged(isAlive, reason),
     });

@@ -4,3 +4,4 @@ export type { LocalDevices } from "./host-plane.ts";
 export { ComponentServer } from "./component-server.ts";
 export { RemoteComponents } from "./remote-component.ts";
 export type { ClusterHosts } from "./cluster-hosts.ts";
+export { HostLease } from "./host-lease.ts";

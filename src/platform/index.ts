@@ -17,6 +17,8 @@ export type { EtcdClientOptions } from "./etcd-client.ts";
 export type { EtcdTls } from "./etcd-endpoint.ts";
 export { EtcdServer } from "./etcd-server.ts";
 export type { EtcdServerOptions, EtcdServerTls } from "./etcd-server.ts";
+export { QemuHypervisor } from "./qemu-hypervisor.ts";
+export type { QemuOptions } from "./qemu-hypervisor.ts";
 export { MemfdSharedMemory } from "./memfd-shared-memory.ts";
 export { TlsNetwork } from "./tls-network.ts";
 export type { TlsCredentials, TlsNetworkOptions } from "./tls-network.ts";

@@ -48,3 +48,4 @@ export type {
   SharedMemory,
   SocketOwner,
 } from "./shared-memory.ts";
+export type { Hypervisor, RunningVm, VmBoot, VmDisk, VmStart } from "./hypervisor.ts";

@@ -14,6 +14,7 @@ export { SimDigests } from "./sim-digests.ts";
 export type { SimDigestsOptions } from "./sim-digests.ts";
 export { SimDisk } from "./sim-disk.ts";
 export type { SimDiskOptions } from "./sim-disk.ts";
+export { SimHypervisor } from "./sim-hypervisor.ts";
 export { SimLog } from "./sim-log.ts";
 export type { LogLine } from "./sim-log.ts";
 export { SimMachine } from "./sim-machine.ts";

@@ -1,0 +1,188 @@
+/**
+ * The directory's record of one virtual machine: what it is, whether it should run, and on which
+ * host. Changed only by compare-and-swap, so of two who place it one wins; `epoch` grows with each
+ * placement, so a host knows a machine that is no longer its own.
+ */
+import { CodedError } from "../base/index.ts";
+import type { Directory, DirectoryRecord, VmBoot } from "../ports/index.ts";
+import { directoryKeys } from "./directory-keys.ts";
+import { RecordFields } from "./record-fields.ts";
+
+const FORMAT = 1;
+const NAME_PATTERN = /^[a-z0-9][a-z0-9-]{0,62}$/;
+const HISTORY_MAX = 30;
+const DISKS_MAX = 16;
+const CPUS_MAX = 256;
+const MEMORY_BYTES_MIN = 16 << 20;
+const MEMORY_BYTES_MAX = 2 ** 42;
+
+export interface VmRecord {
+  readonly name: string;
+  /** Names of volumes, in the order of the machine's disks. */
+  readonly volumes: readonly string[];
+  readonly cpuCount: number;
+  readonly memoryBytes: number;
+  readonly boot: VmBoot;
+  /** Started on another host when its own has failed. */
+  readonly isProtected: boolean;
+  /** "killed": stopped, without asking the guest. */
+  readonly desired: "running" | "stopped" | "killed";
+  /** Who runs it, or should; undefined while nobody was chosen. */
+  readonly hostId: string | undefined;
+  readonly epoch: number;
+  /** The newest epoch at which a host has started it. */
+  readonly startedEpoch: number;
+  /** Newest last. */
+  readonly history: readonly VmDecision[];
+}
+
+/** What was decided about a machine, by whom, and why. */
+export interface VmDecision {
+  readonly timeMs: number;
+  readonly hostId: string;
+  readonly what: string;
+  readonly because: string;
+}
+
+export interface StoredVm {
+  readonly record: VmRecord;
+  readonly revision: number;
+}
+
+/** Fails with `vm-name-invalid` or `vm-invalid`. */
+export function checkVm(vm: VmRecord): void {
+  if (!NAME_PATTERN.test(vm.name))
+    throw new CodedError({
+      code: "vm-name-invalid",
+      message: `${JSON.stringify(vm.name.slice(0, 80))} cannot be the name of a virtual machine`,
+      hint: "use 1 to 63 lower-case letters, digits and hyphens, the first one no hyphen",
+    });
+  const why = invalidity(vm);
+  if (why !== undefined)
+    throw new CodedError({ code: "vm-invalid", message: `${vm.name} cannot be made: ${why}` });
+}
+
+function invalidity(vm: VmRecord): string | undefined {
+  if (vm.volumes.length > DISKS_MAX) return `it has more than ${DISKS_MAX} disks`;
+  if (new Set(vm.volumes).size < vm.volumes.length) return "a volume is named twice";
+  if (vm.volumes.length === 0 && vm.boot.kind === "disk") return "it has nothing to boot from";
+  if (vm.cpuCount < 1 || vm.cpuCount > CPUS_MAX) return `it has 1 to ${CPUS_MAX} processors`;
+  if (vm.memoryBytes < MEMORY_BYTES_MIN || vm.memoryBytes > MEMORY_BYTES_MAX)
+    return "it has 16 MiB to 4 TiB of memory";
+  return undefined;
+}
+
+/** Fails as `checkVm`, or with `vm-exists`. */
+export async function createVm(
+  directory: Directory,
+  clusterId: string,
+  vm: VmRecord,
+): Promise<void> {
+  checkVm(vm);
+  const key = directoryKeys.vm(clusterId, vm.name);
+  const put = { kind: "put", key, value: encode(vm) } as const;
+  const outcome = await directory.transact([{ key, revision: 0 }], [put]);
+  if (outcome.succeeded) return;
+  throw new CodedError({
+    code: "vm-exists",
+    message: `there is a virtual machine named ${vm.name} already`,
+    hint: `drystone vm show ${vm.name}`,
+  });
+}
+
+export async function findVm(
+  directory: Directory,
+  clusterId: string,
+  name: string,
+): Promise<StoredVm> {
+  const found = NAME_PATTERN.test(name)
+    ? await directory.get(directoryKeys.vm(clusterId, name))
+    : undefined;
+  if (found !== undefined) return parse(found);
+  throw new CodedError({
+    code: "vm-not-found",
+    message: `there is no virtual machine named ${name.slice(0, 80)}`,
+    hint: "drystone vm list shows all of them",
+  });
+}
+
+export async function listVms(
+  directory: Directory,
+  clusterId: string,
+): Promise<{ readonly vms: readonly StoredVm[]; readonly revision: number }> {
+  const { records, revision } = await directory.list(directoryKeys.vms(clusterId));
+  return { vms: records.map(parse), revision };
+}
+
+/** False if the record has changed since it was read. */
+export async function swapVm(
+  directory: Directory,
+  clusterId: string,
+  stored: StoredVm,
+  next: VmRecord,
+): Promise<boolean> {
+  const key = directoryKeys.vm(clusterId, stored.record.name);
+  const put = { kind: "put", key, value: encode(next) } as const;
+  const { succeeded } = await directory.transact([{ key, revision: stored.revision }], [put]);
+  return succeeded;
+}
+
+/** False if the record has changed since it was read. */
+export async function removeVm(
+  directory: Directory,
+  clusterId: string,
+  stored: StoredVm,
+): Promise<boolean> {
+  const key = directoryKeys.vm(clusterId, stored.record.name);
+  const { succeeded } = await directory.transact(
+    [{ key, revision: stored.revision }],
+    [{ kind: "delete", key }],
+  );
+  return succeeded;
+}
+
+/** The record with one more decision; the oldest ones go. */
+export function decided(vm: VmRecord, decision: VmDecision): VmRecord {
+  return { ...vm, history: [...vm.history, decision].slice(-HISTORY_MAX) };
+}
+
+function encode(vm: VmRecord): string {
+  const { volumes, ...rest } = vm;
+  const volumeList = volumes.map((name) => ({ name }));
+  return JSON.stringify({ format: FORMAT, ...rest, volumeList });
+}
+
+function parse({ key, value, revision }: DirectoryRecord): StoredVm {
+  const fields = RecordFields.parse(key, value, FORMAT);
+  return {
+    revision,
+    record: {
+      name: fields.text("name"),
+      volumes: fields.children("volumeList", DISKS_MAX).map((one) => one.text("name")),
+      cpuCount: fields.integer("cpuCount", 1, CPUS_MAX),
+      memoryBytes: fields.integer("memoryBytes", MEMORY_BYTES_MIN, MEMORY_BYTES_MAX),
+      boot: parseBoot(fields.child("boot")),
+      isProtected: fields.boolean("isProtected"),
+      desired: fields.oneOf("desired", ["running", "stopped", "killed"]),
+      hostId: fields.has("hostId") ? fields.text("hostId") : undefined,
+      epoch: fields.integer("epoch", 0, Number.MAX_SAFE_INTEGER),
+      startedEpoch: fields.integer("startedEpoch", 0, Number.MAX_SAFE_INTEGER),
+      history: fields.children("history", HISTORY_MAX).map((one) => ({
+        timeMs: one.amount("timeMs"),
+        hostId: one.text("hostId"),
+        what: one.text("what"),
+        because: one.text("because"),
+      })),
+    },
+  };
+}
+
+function parseBoot(fields: RecordFields): VmBoot {
+  if (fields.oneOf("kind", ["disk", "kernel"]) === "disk") return { kind: "disk" };
+  return {
+    kind: "kernel",
+    kernelPath: fields.text("kernelPath"),
+    initrdPath: fields.has("initrdPath") ? fields.text("initrdPath") : undefined,
+    commandLine: fields.anyText("commandLine"),
+  };
+}

@@ -1,0 +1,348 @@
+/**
+ * Hosts on simulated machines, a directory on another, and virtual machines that must run on one of
+ * them and never on two.
+ */
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { assertDefined, CodedError } from "../base/index.ts";
+import {
+  createVm,
+  EmbeddedDirectory,
+  findVm,
+  listVms,
+  RemoteDirectoryClient,
+  ServedDirectory,
+  swapVm,
+} from "../cluster/index.ts";
+import type { VmRecord } from "../cluster/index.ts";
+import type { NetworkAddress } from "../ports/index.ts";
+import { MetadataMedium, NetworkFabric, SimHypervisor, SimLog } from "../sim/index.ts";
+import { SimMachine, SimMetadataStore, SimNetwork, Simulation } from "../sim/index.ts";
+import { VmHost } from "./index.ts";
+
+const CLUSTER = "c1".repeat(16);
+const DIRECTORY = "10.2.0.200";
+const ADDRESS: NetworkAddress = { kind: "tcp", host: DIRECTORY, port: 2379 };
+const FAILOVER_MS_MAX = 10_000;
+
+class Host {
+  readonly id: string;
+  readonly address: string;
+  readonly attached = new Set<string>();
+  readonly #world: World;
+  machine: SimMachine;
+  hypervisor: SimHypervisor;
+  host: VmHost | undefined;
+  #starts = 0;
+
+  constructor(world: World, number: number) {
+    this.#world = world;
+    this.id = `h${number}`;
+    this.address = `10.2.0.${number}`;
+    this.machine = new SimMachine(world.simulation);
+    this.hypervisor = this.#newHypervisor();
+  }
+
+  async start(): Promise<void> {
+    const { machine } = this;
+    const { clock } = machine;
+    const log = new SimLog(clock);
+    const network = new SimNetwork(machine, this.#world.fabric, [this.address]);
+    const directory = new RemoteDirectoryClient({ network, address: ADDRESS, clock, log });
+    this.host = new VmHost({
+      directory,
+      hypervisor: this.hypervisor,
+      clock,
+      log,
+      clusterId: CLUSTER,
+      hostId: this.id,
+      incarnation: ++this.#starts,
+      attach: async (volume) => {
+        if (this.#world.lostVolumes.has(volume))
+          throw new CodedError({ code: "object-inaccessible", message: `no copy of ${volume}` });
+        this.attached.add(volume);
+        return `/run/${volume}`;
+      },
+      detach: async (volume) => void this.attached.delete(volume),
+      nameOf: (hostId) => hostId,
+      addEvent: ({ kind }) => void this.#world.events.push(`${this.id} ${kind}`),
+    });
+    await this.host.start();
+  }
+
+  /** False if the directory is out of reach: it can be tried again. */
+  async tryToStart(): Promise<boolean> {
+    try {
+      await this.start();
+      return true;
+    } catch (error) {
+      if (!(error instanceof CodedError)) throw error;
+      this.#dies();
+      return false;
+    }
+  }
+
+  cutPower(): void {
+    this.hypervisor.end();
+    this.#dies();
+    this.hypervisor = this.#newHypervisor();
+  }
+
+  /** The process dies and the machines run on. */
+  kill(): void {
+    this.#dies();
+  }
+
+  #dies(): void {
+    this.host = undefined;
+    this.attached.clear();
+    this.machine.cutPower({ kind: "all" });
+    this.machine = new SimMachine(this.#world.simulation);
+  }
+
+  #newHypervisor(): SimHypervisor {
+    return new SimHypervisor((vmId, isExecuting) =>
+      this.#world.executes(this.id, vmId, isExecuting),
+    );
+  }
+}
+
+class World {
+  readonly simulation: Simulation;
+  readonly fabric: NetworkFabric;
+  readonly hosts: readonly Host[];
+  readonly events: string[] = [];
+  readonly lostVolumes = new Set<string>();
+  readonly #executing = new Map<string, string>();
+  readonly #directoryMachine: SimMachine;
+  #directory: EmbeddedDirectory | undefined;
+
+  constructor(seed: number) {
+    this.simulation = new Simulation({ seed });
+    this.fabric = new NetworkFabric(this.simulation);
+    this.#directoryMachine = new SimMachine(this.simulation);
+    this.hosts = [1, 2, 3].map((number) => new Host(this, number));
+  }
+
+  get directory(): EmbeddedDirectory {
+    return assertDefined(this.#directory, "not built");
+  }
+
+  /** Asserts that a machine executes in one place. */
+  executes(hostId: string, vmId: string, isExecuting: boolean): void {
+    const where = this.#executing.get(vmId);
+    if (!isExecuting) {
+      if (where === hostId) this.#executing.delete(vmId);
+      return;
+    }
+    assert.equal(where, undefined, `${vmId} runs on ${where} and starts on ${hostId}`);
+    this.#executing.set(vmId, hostId);
+  }
+
+  whereIs(vmId: string): string | undefined {
+    return this.#executing.get(vmId);
+  }
+
+  host(id: string | undefined): Host {
+    return assertDefined(
+      this.hosts.find((one) => one.id === id),
+      "no such host",
+    );
+  }
+
+  async build(): Promise<void> {
+    const machine = this.#directoryMachine;
+    const { clock } = machine;
+    const store = new SimMetadataStore(machine, new MetadataMedium());
+    this.#directory = await EmbeddedDirectory.open(store, clock);
+    const network = new SimNetwork(machine, this.fabric, [DIRECTORY]);
+    await ServedDirectory.listen({
+      directory: this.#directory,
+      network,
+      address: ADDRESS,
+      clock,
+      incarnation: "1",
+    });
+    for (const host of this.hosts) await host.start();
+  }
+
+  async change(name: string, change: Partial<VmRecord>): Promise<void> {
+    for (;;) {
+      const stored = await findVm(this.directory, CLUSTER, name);
+      if (await swapVm(this.directory, CLUSTER, stored, { ...stored.record, ...change })) return;
+    }
+  }
+
+  async until(condition: () => boolean | Promise<boolean>, ms: number): Promise<void> {
+    const endMs = this.simulation.nowMs + ms;
+    while (!(await condition())) {
+      assert.ok(this.simulation.nowMs < endMs, `it did not come: ${this.events.join(", ")}`);
+      await this.pass(20);
+    }
+  }
+
+  async pass(ms: number): Promise<void> {
+    await new Promise<void>((resolve) => void this.simulation.clock.after(ms, resolve));
+  }
+}
+
+const vm = (name: string, isProtected = true): VmRecord => ({
+  name,
+  volumes: [`${name}-disk`],
+  cpuCount: 1,
+  memoryBytes: 1 << 28,
+  boot: { kind: "disk" },
+  isProtected,
+  desired: "running",
+  hostId: undefined,
+  epoch: 0,
+  startedEpoch: 0,
+  history: [],
+});
+
+async function cluster(seed: number, work: (world: World) => Promise<void>): Promise<void> {
+  const world = new World(seed);
+  await world.simulation.run(async () => {
+    await world.build();
+    await work(world);
+  });
+}
+
+async function running(world: World, name: string): Promise<Host> {
+  await createVm(world.directory, CLUSTER, vm(name));
+  await world.until(() => world.whereIs(name) !== undefined, 5000);
+  return world.host(world.whereIs(name));
+}
+
+test("machines are spread over hosts, stop when asked, and give their volumes back", async () => {
+  await cluster(1, async (world) => {
+    for (const name of ["a", "b", "c"]) await createVm(world.directory, CLUSTER, vm(name));
+    await world.until(() => ["a", "b", "c"].every((name) => world.whereIs(name)), 8000);
+    const places = new Set(["a", "b", "c"].map((name) => world.whereIs(name)));
+    assert.equal(places.size, 3);
+    await world.change("a", { desired: "stopped" });
+    await world.until(async () => {
+      const { record } = await findVm(world.directory, CLUSTER, "a");
+      return record.hostId === undefined;
+    }, 5000);
+    assert.equal(world.whereIs("a"), undefined);
+    assert.ok(world.hosts.every((host) => !host.attached.has("a-disk")));
+  });
+});
+
+test("a machine whose host loses power runs elsewhere within ten seconds", async () => {
+  for (let seed = 1; seed <= 10; seed++)
+    await cluster(seed, async (world) => {
+      const host = await running(world, "a");
+      await world.pass(world.simulation.prng.below(5000));
+      host.cutPower();
+      await world.until(() => world.whereIs("a") !== undefined, FAILOVER_MS_MAX);
+      const { record } = await findVm(world.directory, CLUSTER, "a");
+      assert.match(record.history.at(-1)?.because ?? "", /lease of host h\d has ended/);
+    });
+});
+
+test("a machine whose host is isolated stands still before another one starts it", async () => {
+  for (let seed = 1; seed <= 10; seed++)
+    await cluster(seed, async (world) => {
+      const host = await running(world, "a");
+      world.fabric.partition([host.address], [DIRECTORY]);
+      await world.until(() => world.whereIs("a") !== host.id, FAILOVER_MS_MAX);
+      await world.until(() => world.whereIs("a") !== undefined, FAILOVER_MS_MAX);
+      assert.notEqual(world.whereIs("a"), host.id);
+      world.fabric.heal();
+      await world.until(async () => (await host.hypervisor.list()).length === 0, 10_000);
+    });
+});
+
+test("when nobody reaches the directory machines stand still, and go on where they were", async () => {
+  await cluster(3, async (world) => {
+    const host = await running(world, "a");
+    world.fabric.partition([DIRECTORY], world.hosts.map(({ address }) => address));
+    await world.until(() => world.whereIs("a") === undefined, 10_000);
+    await world.pass(1000);
+    world.fabric.heal();
+    await world.until(() => world.whereIs("a") !== undefined, 20_000);
+    const { vms } = await listVms(world.directory, CLUSTER);
+    assert.equal(vms[0]?.record.hostId, world.whereIs("a"));
+    assert.ok(world.events.includes(`${host.id} vm-paused`));
+  });
+});
+
+test("a host process that is back in time finds its machines running", async () => {
+  await cluster(4, async (world) => {
+    const host = await running(world, "a");
+    host.kill();
+    await world.pass(2000);
+    await host.start();
+    await world.pass(15_000);
+    assert.equal(world.whereIs("a"), host.id);
+    const { record } = await findVm(world.directory, CLUSTER, "a");
+    assert.equal(record.epoch, 1);
+  });
+});
+
+test("a machine that is not protected stays where it was", async () => {
+  await cluster(5, async (world) => {
+    await createVm(world.directory, CLUSTER, vm("a", false));
+    await world.until(() => world.whereIs("a") !== undefined, 5000);
+    const host = world.host(world.whereIs("a"));
+    host.cutPower();
+    await world.pass(30_000);
+    assert.equal(world.whereIs("a"), undefined);
+    await host.start();
+    await world.until(() => world.whereIs("a") === host.id, 10_000);
+  });
+});
+
+test("a machine that does not start is tried elsewhere, and the reasons are kept", async () => {
+  await cluster(6, async (world) => {
+    for (const host of world.hosts) host.hypervisor.startsToFail = host.id === "h1" ? 9 : 0;
+    await createVm(world.directory, CLUSTER, vm("a"));
+    await world.until(() => world.whereIs("a") !== undefined, 10_000);
+    assert.notEqual(world.whereIs("a"), "h1");
+    world.lostVolumes.add("b-disk");
+    await createVm(world.directory, CLUSTER, vm("b"));
+    await world.pass(5000);
+    const { record } = await findVm(world.directory, CLUSTER, "b");
+    assert.ok(record.history.some(({ because }) => because === "no copy of b-disk"));
+    world.lostVolumes.clear();
+    await world.until(() => world.whereIs("b") !== undefined, 10_000);
+  });
+});
+
+test("a guest that shuts itself down stays down", async () => {
+  await cluster(7, async (world) => {
+    const host = await running(world, "a");
+    await host.hypervisor.shutDown("a");
+    await world.pass(10_000);
+    assert.equal(world.whereIs("a"), undefined);
+    const { record } = await findVm(world.directory, CLUSTER, "a");
+    assert.equal(record.desired, "stopped");
+  });
+});
+
+test("whatever hosts and networks do, no machine runs twice", async () => {
+  for (let seed = 100; seed < 112; seed++)
+    await cluster(seed, async (world) => {
+      const { prng } = world.simulation;
+      for (const name of ["a", "b"]) await createVm(world.directory, CLUSTER, vm(name));
+      const addresses = world.hosts.map(({ address }) => address);
+      for (let round = 0; round < 12; round++) {
+        await world.pass(prng.below(6000));
+        const host = prng.pick(world.hosts);
+        const kind = prng.pick([0, 2, 3, 4]);
+        if (host.host === undefined) await host.tryToStart();
+        else if (kind === 0) host.cutPower();
+        else if (kind === 2) world.fabric.partition([host.address], [DIRECTORY]);
+        else if (kind === 3) world.fabric.block(DIRECTORY, host.address);
+        else if (prng.chance(0.2)) world.fabric.partition([DIRECTORY], addresses);
+        else world.fabric.heal();
+      }
+      world.fabric.heal();
+      for (const host of world.hosts)
+        await world.until(() => host.host !== undefined || host.tryToStart(), 30_000);
+      const areRunning = (): boolean => ["a", "b"].every((name) => world.whereIs(name));
+      await world.until(areRunning, 30_000);
+    });
+});

@@ -1,0 +1,282 @@
+/**
+ * One host's part in running virtual machines: it runs what the directory's records say that it
+ * should, at the epoch they say, and nothing else. It may do so only while its lease in the
+ * directory lives: once that may have ended another host may be starting its machines, so they stand
+ * still until the lease is back and the records are known to name this host still. A machine that
+ * has moved is ended before anything else.
+ *
+ * The machine's volumes are fenced by the storage itself, whatever happens here: a machine that
+ * runs on where it should not reads and writes nothing.
+ */
+import { CodedError, errorText } from "../base/index.ts";
+import { decided, directoryKeys, listVms, swapVm } from "../cluster/index.ts";
+import type { StoredVm, VmRecord } from "../cluster/index.ts";
+import { HostLease } from "../plane/index.ts";
+import type { Clock, Directory, DirectoryWatch, Hypervisor, Log, RunningVm } from "../ports/index.ts";
+import type { Timer } from "../ports/index.ts";
+import { VmMaster } from "./vm-master.ts";
+
+const TICK_MS = 1000;
+/** How often the lease is looked at; it ends half a second before others may know. */
+const LEASE_CHECK_MS = 200;
+/** A guest that has not shut down by then is ended. */
+const SHUT_DOWN_MS_MAX = 60_000;
+
+export interface VmWorld {
+  readonly directory: Directory;
+  readonly hypervisor: Hypervisor;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly clusterId: string;
+  readonly hostId: string;
+  /** Counts the starts of the host. */
+  readonly incarnation: number;
+  /** Offers a volume to a machine of this host; resolves with the socket. Doing it twice is fine. */
+  readonly attach: (volume: string) => Promise<string>;
+  /** Does nothing if this host does not offer it. */
+  readonly detach: (volume: string) => Promise<void>;
+  readonly nameOf: (hostId: string) => string;
+  readonly addEvent: (event: VmEvent) => void;
+}
+
+export interface VmEvent {
+  readonly kind: "vm-started" | "vm-ended" | "vm-failed" | "vm-moved" | "vm-paused" | "vm-resumed";
+  readonly level: "info" | "warning" | "error";
+  readonly message: string;
+  readonly details: Readonly<Record<string, string | number>>;
+}
+
+export class VmHost {
+  readonly #world: VmWorld;
+  readonly #lease: HostLease;
+  readonly #master: VmMaster;
+  /** Machines that were asked to shut down, and since when. */
+  readonly #stopping = new Map<string, number>();
+  #watch: DirectoryWatch | undefined;
+  #tickTimer: Timer | undefined;
+  #leaseTimer: Timer | undefined;
+  #running: Promise<void> | undefined;
+  #isWanted = false;
+  #isClosed = false;
+  #trouble: string | undefined;
+
+  constructor(world: VmWorld) {
+    this.#world = world;
+    const { directory, clock, log, clusterId, hostId, incarnation } = world;
+    this.#lease = new HostLease({
+      directory,
+      clock,
+      log,
+      hostId,
+      incarnation,
+      key: directoryKeys.vmHost(clusterId, hostId),
+      onChange: () => this.wake(),
+    });
+    this.#master = new VmMaster(world, this.#lease);
+  }
+
+  /** Resolves when the host counts as one that runs machines. Fails as the directory does. */
+  async start(): Promise<void> {
+    await this.#lease.start();
+    this.#follow();
+    this.#checkLease();
+    this.#tick();
+  }
+
+  /** Machines run on. */
+  async close(): Promise<void> {
+    this.#isClosed = true;
+    this.#tickTimer?.cancel();
+    this.#leaseTimer?.cancel();
+    this.#watch?.cancel();
+    await this.#running;
+    await this.#lease.close();
+  }
+
+  /** Something may have changed. */
+  wake(): void {
+    this.#isWanted = true;
+    this.#running ??= this.#work().finally(() => {
+      this.#running = undefined;
+    });
+  }
+
+  #follow(): void {
+    const { directory, clusterId } = this.#world;
+    const prefix = directoryKeys.vms(clusterId);
+    listVms(directory, clusterId).then(
+      ({ revision }) => {
+        if (this.#isClosed) return;
+        this.#watch = directory.watch(
+          prefix,
+          revision + 1,
+          () => this.wake(),
+          () => this.#follow(),
+        );
+        this.wake();
+      },
+      (error: unknown) => {
+        this.#note(error);
+        if (!this.#isClosed) this.#world.clock.after(TICK_MS, () => this.#follow());
+      },
+    );
+  }
+
+  #tick(): void {
+    if (this.#isClosed) return;
+    this.#tickTimer = this.#world.clock.after(TICK_MS, () => this.#tick());
+    this.wake();
+  }
+
+  #checkLease(): void {
+    if (this.#isClosed) return;
+    this.#leaseTimer = this.#world.clock.after(LEASE_CHECK_MS, () => this.#checkLease());
+    // Not in turn with other work: that may be waiting for a directory that does not answer.
+    if (!this.#lease.isAlive()) this.#standStill().catch((error: unknown) => this.#note(error));
+  }
+
+  async #work(): Promise<void> {
+    while (this.#isWanted && !this.#isClosed) {
+      this.#isWanted = false;
+      try {
+        if (this.#lease.isAlive()) await this.#reconcile();
+        this.#trouble = undefined;
+      } catch (error) {
+        if (!(error instanceof CodedError)) throw error;
+        this.#note(error);
+      }
+    }
+  }
+
+  #note(error: unknown): void {
+    const text = errorText(error);
+    if (text === this.#trouble) return;
+    this.#trouble = text;
+    this.#world.log.write("warning", `virtual machines are not looked after: ${text}`);
+  }
+
+  /** Others may start what runs here. */
+  async #standStill(): Promise<void> {
+    const { hypervisor } = this.#world;
+    for (const vm of await hypervisor.list()) {
+      if (vm.state !== "running") continue;
+      await hypervisor.pause(vm.vmId);
+      this.#event("vm-paused", "warning", vm.vmId, "stands still: the directory is out of reach");
+    }
+  }
+
+  async #reconcile(): Promise<void> {
+    const { directory, clusterId, hypervisor, hostId } = this.#world;
+    const { vms } = await listVms(directory, clusterId);
+    const wanted = new Map(
+      vms.filter(({ record }) => record.hostId === hostId).map((vm) => [vm.record.name, vm]),
+    );
+    const running = new Map((await hypervisor.list()).map((vm) => [vm.vmId, vm]));
+    for (const vm of running.values()) {
+      const stored = wanted.get(vm.vmId);
+      if (stored === undefined || stored.record.epoch !== vm.epoch) await this.#end(vm, vms);
+      else await this.#keep(vm, stored);
+    }
+    for (const stored of wanted.values()) {
+      const { name, epoch, desired } = stored.record;
+      if (desired === "running" && running.get(name)?.epoch !== epoch) await this.#start(stored);
+      else if (desired !== "running" && !running.has(name)) await this.#release(stored);
+    }
+    await this.#master.decide(vms);
+  }
+
+  /** It runs here and should not. */
+  async #end(vm: RunningVm, vms: readonly StoredVm[]): Promise<void> {
+    const { hypervisor, detach } = this.#world;
+    await hypervisor.kill(vm.vmId);
+    this.#event("vm-ended", "warning", vm.vmId, "was ended: it runs elsewhere, or nowhere");
+    const stored = vms.find(({ record }) => record.name === vm.vmId);
+    for (const volume of stored?.record.volumes ?? []) await detach(volume);
+  }
+
+  /** It runs here, and this is its place. */
+  async #keep(vm: RunningVm, stored: StoredVm): Promise<void> {
+    const { hypervisor } = this.#world;
+    const { name, desired } = stored.record;
+    if (vm.state === "ended") {
+      await hypervisor.kill(name);
+      await this.#decide(stored, { desired: "stopped" }, "stopped", "the guest shut itself down");
+      return;
+    }
+    if (vm.state === "paused" && desired === "running") {
+      await this.#whileAlive(() => hypervisor.resume(name));
+      this.#event("vm-resumed", "info", name, "goes on: the lease is back, and it is still here");
+    }
+    if (desired === "running") this.#stopping.delete(name);
+    else await this.#shutDown(name, desired === "killed");
+  }
+
+  async #shutDown(name: string, isAtOnce: boolean): Promise<void> {
+    const { hypervisor, clock } = this.#world;
+    const since = this.#stopping.get(name);
+    if (isAtOnce) {
+      await hypervisor.kill(name);
+      this.wake();
+    } else if (since === undefined) {
+      this.#stopping.set(name, clock.nowMs());
+      await hypervisor.shutDown(name);
+    } else if (clock.nowMs() - since > SHUT_DOWN_MS_MAX) {
+      await hypervisor.kill(name);
+      this.#stopping.delete(name);
+      this.#event("vm-ended", "warning", name, "did not shut down in time and was ended");
+    }
+  }
+
+  /** A machine that is stopped has no host, and its volumes are free. */
+  async #release(stored: StoredVm): Promise<void> {
+    const { name, volumes } = stored.record;
+    this.#stopping.delete(name);
+    for (const volume of volumes) await this.#world.detach(volume);
+    await this.#decide(stored, { hostId: undefined }, "stopped", "it was asked for");
+    this.#event("vm-ended", "info", name, "is stopped");
+  }
+
+  async #start(stored: StoredVm): Promise<void> {
+    const { hypervisor, attach } = this.#world;
+    const { name, epoch, volumes, cpuCount, memoryBytes, boot } = stored.record;
+    try {
+      const disks: { name: string; vhostSocket: string }[] = [];
+      for (const volume of volumes) disks.push({ name: volume, vhostSocket: await attach(volume) });
+      const start = { vmId: name, name, epoch, cpuCount, memoryBytes, boot, disks };
+      await this.#whileAlive(() => hypervisor.start(start));
+      this.#event("vm-started", "info", name, `runs here, placement ${epoch}`);
+      await this.#decide(stored, { startedEpoch: epoch }, "started", `placement ${epoch}`);
+    } catch (error) {
+      if (!(error instanceof CodedError)) throw error;
+      const because = error.message;
+      this.#event("vm-failed", "error", name, `does not start here: ${because}`);
+      for (const volume of volumes) await this.#world.detach(volume);
+      await this.#decide(stored, { hostId: undefined }, "does not start here", because);
+    }
+  }
+
+  /** What came before may have taken longer than the lease lived, and so may this. */
+  async #whileAlive(work: () => Promise<void>): Promise<void> {
+    if (this.#lease.isAlive()) await work();
+    if (!this.#lease.isAlive()) await this.#standStill();
+  }
+
+  async #decide(
+    stored: StoredVm,
+    change: Partial<VmRecord>,
+    what: string,
+    because: string,
+  ): Promise<void> {
+    const { directory, clusterId, hostId, clock } = this.#world;
+    const decision = { timeMs: Math.round(clock.wallMs()), hostId, what, because };
+    const next = decided({ ...stored.record, ...change }, decision);
+    // If somebody else was faster, the next look at the records shows what is to be done.
+    await swapVm(directory, clusterId, stored, next);
+  }
+
+  #event(kind: VmEvent["kind"], level: VmEvent["level"], name: string, what: string): void {
+    const message = `virtual machine ${name} ${what}`;
+    this.#world.addEvent({ kind, level, message, details: { vm: name } });
+    this.#world.log.write(level, message, { event: kind });
+  }
+}

@@ -1,0 +1,247 @@
+/**
+ * Virtual machines as QEMU processes. Each has a folder with what was started, its process, its
+ * console's output and its control socket, and lives on when this process ends: the next one finds
+ * it by the folder. A process counts as the machine's only if its id and its start time agree, so
+ * that nobody else's process is ever taken for it.
+ */
+import { spawn } from "node:child_process";
+import * as fs from "node:fs";
+import * as path from "node:path";
+import { CodedError, errorText } from "../base/index.ts";
+import type { Hypervisor, RunningVm, VmStart } from "../ports/index.ts";
+import { QmpClient } from "./qmp-client.ts";
+
+const READY_MS_MAX = 30_000;
+const END_MS_MAX = 10_000;
+const POLL_MS = 50;
+const LOG_TAIL_CHARACTERS = 600;
+
+export interface QemuOptions {
+  /** Where the machines' folders are. */
+  readonly folder: string;
+  readonly program?: string;
+  /** "auto": KVM where /dev/kvm can be used, otherwise QEMU's own emulation. */
+  readonly accelerator: "auto" | "kvm" | "tcg";
+}
+
+/** What the folder of a machine says. */
+interface StoredVm {
+  readonly vmId: string;
+  readonly epoch: number;
+  readonly pid: number;
+  readonly startTicks: string;
+}
+
+export class QemuHypervisor implements Hypervisor {
+  readonly #options: QemuOptions;
+  readonly #clients = new Map<string, QmpClient>();
+
+  constructor(options: QemuOptions) {
+    this.#options = options;
+    fs.mkdirSync(options.folder, { recursive: true, mode: 0o700 });
+  }
+
+  async list(): Promise<readonly RunningVm[]> {
+    const vms: RunningVm[] = [];
+    for (const vmId of fs.readdirSync(this.#options.folder)) {
+      const stored = this.#stored(vmId);
+      if (stored === undefined) continue;
+      const { epoch } = stored;
+      if (isAlive(stored)) vms.push({ vmId, epoch, state: await this.#stateOf(vmId) });
+      else if (fs.existsSync(this.#file(vmId, "ended"))) vms.push({ vmId, epoch, state: "ended" });
+    }
+    return vms;
+  }
+
+  async start(vm: VmStart): Promise<void> {
+    await this.kill(vm.vmId);
+    fs.mkdirSync(this.#file(vm.vmId, ""), { recursive: true, mode: 0o700 });
+    const log = fs.openSync(this.#file(vm.vmId, "qemu.log"), "w", 0o600);
+    const program = this.#options.program ?? "qemu-system-x86_64";
+    const child = spawn(program, this.#arguments(vm), { detached: true, stdio: ["ignore", log, log] });
+    fs.closeSync(log);
+    const failure = new Promise<never>((_resolve, reject) => {
+      child.once("error", (error) => reject(this.#notStarted(vm, errorText(error))));
+      child.once("exit", (code) => reject(this.#notStarted(vm, `QEMU ended with code ${code}`)));
+    });
+    // Once it runs, its end is no failure of the start.
+    failure.catch(() => {});
+    child.unref();
+    const { pid } = child;
+    if (pid === undefined) return await failure;
+    const startTicks = startTicksOf(pid) ?? "";
+    this.#store({ vmId: vm.vmId, epoch: vm.epoch, pid, startTicks });
+    try {
+      await Promise.race([this.#ready(vm.vmId), failure]);
+    } catch (error) {
+      await this.kill(vm.vmId);
+      throw error;
+    }
+  }
+
+  async shutDown(vmId: string): Promise<void> {
+    await (await this.#client(vmId)).command("system_powerdown");
+  }
+
+  async kill(vmId: string): Promise<void> {
+    this.#clients.get(vmId)?.close();
+    this.#clients.delete(vmId);
+    const stored = this.#stored(vmId);
+    if (stored !== undefined && isAlive(stored)) {
+      process.kill(stored.pid, "SIGKILL");
+      const endMs = performance.now() + END_MS_MAX;
+      while (isAlive(stored)) {
+        if (performance.now() > endMs)
+          throw new CodedError({
+            code: "vm-unreachable",
+            message: `the process ${stored.pid} of ${vmId} does not end`,
+          });
+        await pause();
+      }
+    }
+    for (const name of ["vm.json", "ended", "qmp.sock"])
+      fs.rmSync(this.#file(vmId, name), { force: true });
+  }
+
+  async pause(vmId: string): Promise<void> {
+    await (await this.#client(vmId)).command("stop");
+  }
+
+  async resume(vmId: string): Promise<void> {
+    await (await this.#client(vmId)).command("cont");
+  }
+
+  async close(): Promise<void> {
+    for (const client of this.#clients.values()) client.close();
+    this.#clients.clear();
+  }
+
+  #file(vmId: string, name: string): string {
+    return path.join(this.#options.folder, vmId, name);
+  }
+
+  #stored(vmId: string): StoredVm | undefined {
+    try {
+      return JSON.parse(fs.readFileSync(this.#file(vmId, "vm.json"), "utf8")) as StoredVm;
+    } catch (error) {
+      if (error instanceof Error && "code" in error && error.code === "ENOENT") return undefined;
+      throw new CodedError({
+        code: "vm-unreachable",
+        message: `the folder of ${vmId} cannot be read: ${errorText(error)}`,
+      });
+    }
+  }
+
+  #store(stored: StoredVm): void {
+    const file = this.#file(stored.vmId, "vm.json");
+    fs.writeFileSync(`${file}.new`, JSON.stringify(stored), { mode: 0o600 });
+    fs.renameSync(`${file}.new`, file);
+  }
+
+  async #stateOf(vmId: string): Promise<RunningVm["state"]> {
+    try {
+      const answer = await (await this.#client(vmId)).command("query-status");
+      const status = String((answer as { readonly status?: unknown }).status);
+      return status === "paused" ? "paused" : status === "shutdown" ? "ended" : "running";
+    } catch (error) {
+      // It runs, and nobody knows how: the careful answer.
+      if (error instanceof CodedError) return "running";
+      throw error;
+    }
+  }
+
+  async #ready(vmId: string): Promise<void> {
+    const endMs = performance.now() + READY_MS_MAX;
+    for (;;) {
+      try {
+        await (await this.#client(vmId)).command("query-status");
+        return;
+      } catch (error) {
+        if (!(error instanceof CodedError) || performance.now() > endMs) throw error;
+        await pause();
+      }
+    }
+  }
+
+  async #client(vmId: string): Promise<QmpClient> {
+    const known = this.#clients.get(vmId);
+    if (known !== undefined) return known;
+    const client = await QmpClient.connect(this.#file(vmId, "qmp.sock"), ({ name, data }) => {
+      // The guest has shut down; a host that ends the process does not say so.
+      if (name === "SHUTDOWN" && data["guest"] === true && this.#stored(vmId) !== undefined)
+        fs.writeFileSync(this.#file(vmId, "ended"), String(data["reason"] ?? ""));
+    });
+    this.#clients.set(vmId, client);
+    void client.closed.then(() => {
+      if (this.#clients.get(vmId) === client) this.#clients.delete(vmId);
+    });
+    return client;
+  }
+
+  #arguments({ vmId, name, cpuCount, memoryBytes, boot, disks }: VmStart): string[] {
+    const memory = `${Math.floor(memoryBytes / 2 ** 20)}M`;
+    const { accelerator } = this.#options;
+    const useKvm = accelerator === "kvm" || (accelerator === "auto" && canUseKvm());
+    return [
+      ...["-name", name, "-machine", "q35,memory-backend=mem", "-accel", useKvm ? "kvm" : "tcg"],
+      ...["-object", `memory-backend-memfd,id=mem,size=${memory},share=on`],
+      ...["-m", memory, "-smp", String(cpuCount), "-nodefaults", "-display", "none"],
+      ...["-qmp", `unix:${optionOf(this.#file(vmId, "qmp.sock"))},server=on,wait=off`],
+      ...["-chardev", `file,id=console,path=${optionOf(this.#file(vmId, "console.log"))},append=on`],
+      ...["-serial", "chardev:console"],
+      ...(boot.kind === "kernel"
+        ? [
+            ...["-kernel", boot.kernelPath, "-append", boot.commandLine],
+            ...(boot.initrdPath === undefined ? [] : ["-initrd", boot.initrdPath]),
+          ]
+        : []),
+      ...disks.flatMap(({ vhostSocket }, i) => [
+        ...["-chardev", `socket,id=disk${i},path=${optionOf(vhostSocket)},reconnect=1`],
+        ...["-device", `vhost-user-blk-pci,chardev=disk${i},bootindex=${i}`],
+      ]),
+    ];
+  }
+
+  #notStarted(vm: VmStart, why: string): CodedError {
+    const log = fs.readFileSync(this.#file(vm.vmId, "qemu.log"), "utf8").trim();
+    return new CodedError({
+      code: "vm-not-started",
+      message: `${vm.name} does not start: ${why}: ${log.slice(-LOG_TAIL_CHARACTERS)}`,
+      hint: "is qemu-system-x86_64 installed on this host, and what its files name there?",
+    });
+  }
+}
+
+/** A comma in a value is written twice. */
+function optionOf(value: string): string {
+  return value.replaceAll(",", ",,");
+}
+
+function canUseKvm(): boolean {
+  try {
+    fs.accessSync("/dev/kvm", fs.constants.R_OK | fs.constants.W_OK);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** When the process started, in ticks since the machine did; undefined if there is none. */
+function startTicksOf(pid: number): string | undefined {
+  try {
+    const stat = fs.readFileSync(`/proc/${pid}/stat`, "utf8");
+    const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
+    // A zombie has ended; only its parent has not looked yet.
+    return fields[0] === "Z" ? undefined : fields[19];
+  } catch {
+    return undefined;
+  }
+}
+
+function isAlive({ pid, startTicks }: StoredVm): boolean {
+  return startTicksOf(pid) === startTicks;
+}
+
+function pause(): Promise<void> {
+  return new Promise((resolve) => void setTimeout(resolve, POLL_MS));
+}

@@ -1,0 +1,52 @@
+/**
+ * What runs virtual machines on a host. Machines live on when the process that started them ends:
+ * the next one finds them with `list`.
+ */
+export interface Hypervisor {
+  /** Machines that this host runs, whoever started them. */
+  list(): Promise<readonly RunningVm[]>;
+  /** Fails with `vm-not-started`; nothing is left running then. */
+  start(vm: VmStart): Promise<void>;
+  /** Asks the machine to shut down. It ends by itself, or it does not. */
+  shutDown(vmId: string): Promise<void>;
+  /** Ends the machine at once. Does nothing if it does not run. */
+  kill(vmId: string): Promise<void>;
+  /** The machine stands still until `resume`; its memory is kept. */
+  pause(vmId: string): Promise<void>;
+  resume(vmId: string): Promise<void>;
+  close(): Promise<void>;
+}
+
+export interface RunningVm {
+  readonly vmId: string;
+  /** Of its placement, as it was started. */
+  readonly epoch: number;
+  /** "ended": the guest has shut itself down. It is listed until `kill`. */
+  readonly state: "running" | "paused" | "ended";
+}
+
+export interface VmStart {
+  readonly vmId: string;
+  readonly name: string;
+  readonly epoch: number;
+  readonly cpuCount: number;
+  readonly memoryBytes: number;
+  readonly boot: VmBoot;
+  readonly disks: readonly VmDisk[];
+}
+
+export interface VmDisk {
+  readonly name: string;
+  /** A unix socket that speaks vhost-user-blk. */
+  readonly vhostSocket: string;
+}
+
+/** "disk" boots from the first disk; "kernel" loads files of the host. */
+export type VmBoot =
+  | { readonly kind: "disk" }
+  | {
+      readonly kind: "kernel";
+      readonly kernelPath: string;
+      readonly initrdPath: string | undefined;
+      readonly commandLine: string;
+    };
