@@ -13,6 +13,7 @@ const PURPOSE: ReadonlyMap<string, string> = new Map([
   ["object", "one object: its tree, its owner, its transactions"],
   ["link", "messages between hosts: one link to each, calls, death detection"],
   ["plane", "one host's part in the cluster: components for others, volumes, membership"],
+  ["ha", "virtual machines: which host runs which, and what happens when one fails"],
   ["frontend", "how clients reach a volume: NBD, vhost-user-blk, shared memory"],
   ["platform", "the ports on Node and Linux"],
   ["sim", "the ports in one deterministic process, with faults"],

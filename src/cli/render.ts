@@ -11,6 +11,7 @@ import type {
   StatsView,
   StatusView,
   TreeView,
+  VmView,
   VolumeView,
 } from "../host/index.ts";
 import type { Colour, Output } from "./output.ts";
@@ -83,6 +84,28 @@ const renderers: Renderers = {
         ]),
   ],
   "volume.detach": () => ["detached"],
+  "vm.create": (vm) => [`defined ${vm.name}`, `  next: drystone vm start ${vm.name}`],
+  "vm.list": ({ vms }, output) =>
+    vms.length === 0
+      ? ["no virtual machines yet", "  next: drystone vm create NAME --volume VOLUME"]
+      : table(
+          output,
+          ["NAME", "STATE", "HOST", "CPUS>", "MEMORY>", "PROTECTED", "VOLUMES"],
+          vms.map((vm) => [
+            vm.name,
+            vm.state,
+            vm.host ?? "",
+            String(vm.cpuCount),
+            formatSize(vm.memoryBytes),
+            vm.isProtected ? "yes" : "no",
+            vm.volumes.join(", "),
+          ]),
+        ),
+  "vm.show": renderVm,
+  "vm.start": (vm) => [`${vm.name} is to run`, `  see: drystone vm show ${vm.name}`],
+  "vm.stop": (vm) => [`${vm.name} is asked to shut down`],
+  "vm.kill": (vm) => [`${vm.name} is ended`],
+  "vm.delete": () => ["deleted; its volumes are still there"],
   stats: renderStats,
   events: ({ events }, output) => events.map((event) => eventLine(event, output)),
 };
@@ -207,6 +230,27 @@ function renderVolume(volume: VolumeView, output: Output): string[] {
     ]),
     "",
     ...treeLines(volume.tree, volume, 0),
+  ];
+}
+
+function renderVm(vm: VmView): string[] {
+  const time = (timeMs: number): string =>
+    new Date(timeMs).toISOString().replace("T", " ").slice(0, 19);
+  return [
+    ...facts([
+      ["name", vm.name],
+      ["state", vm.host === undefined ? vm.state : `${vm.state} on ${vm.host}`],
+      ["processors", String(vm.cpuCount)],
+      ["memory", formatSize(vm.memoryBytes)],
+      ["volumes", vm.volumes.join(", ")],
+      ["protected", vm.isProtected ? "yes" : "no: it stays down with its host"],
+      ["placements", String(vm.epoch)],
+    ]),
+    ...(vm.history.length === 0 ? [] : ["", "what was decided, by whom and why"]),
+    ...vm.history.map(
+      ({ timeMs, host, what, because }) =>
+        `  ${time(timeMs)}  ${host}: ${what}, because ${because}`,
+    ),
   ];
 }
 

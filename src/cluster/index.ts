@@ -53,12 +53,5 @@ export {
   swapObject,
 } from "./volumes.ts";
 export type { NewVolume, StoredObject } from "./volumes.ts";
-export {
-  createVm,
-  decided,
-  findVm,
-  listVms,
-  removeVm,
-  swapVm,
-} from "./vm-record.ts";
+export { createVm, decided, findVm, listVms, removeVm, swapVm } from "./vm-record.ts";
 export type { StoredVm, VmDecision, VmRecord } from "./vm-record.ts";

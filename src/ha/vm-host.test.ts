@@ -238,7 +238,7 @@ test("a machine whose host loses power runs elsewhere within ten seconds", async
       host.cutPower();
       await world.until(() => world.whereIs("a") !== undefined, FAILOVER_MS_MAX);
       const { record } = await findVm(world.directory, CLUSTER, "a");
-      assert.match(record.history.at(-1)?.because ?? "", /lease of host h\d has ended/);
+      assert.ok(record.history.some(({ because }) => /lease of host h\d has ended/.test(because)));
     });
 });
 
@@ -258,7 +258,10 @@ test("a machine whose host is isolated stands still before another one starts it
 test("when nobody reaches the directory machines stand still, and go on where they were", async () => {
   await cluster(3, async (world) => {
     const host = await running(world, "a");
-    world.fabric.partition([DIRECTORY], world.hosts.map(({ address }) => address));
+    world.fabric.partition(
+      [DIRECTORY],
+      world.hosts.map(({ address }) => address),
+    );
     await world.until(() => world.whereIs("a") === undefined, 10_000);
     await world.pass(1000);
     world.fabric.heal();
@@ -307,7 +310,7 @@ test("a machine that does not start is tried elsewhere, and the reasons are kept
     const { record } = await findVm(world.directory, CLUSTER, "b");
     assert.ok(record.history.some(({ because }) => because === "no copy of b-disk"));
     world.lostVolumes.clear();
-    await world.until(() => world.whereIs("b") !== undefined, 10_000);
+    await world.until(() => world.whereIs("b") !== undefined, 25_000);
   });
 });
 

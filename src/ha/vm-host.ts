@@ -1,9 +1,9 @@
 /**
  * One host's part in running virtual machines: it runs what the directory's records say that it
  * should, at the epoch they say, and nothing else. It may do so only while its lease in the
- * directory lives: once that may have ended another host may be starting its machines, so they stand
- * still until the lease is back and the records are known to name this host still. A machine that
- * has moved is ended before anything else.
+ * directory lives: once that may have ended another host may be starting its machines, so they
+ * stand still until the lease is back and the records are known to name this host still. A machine
+ * that has moved is ended before anything else.
  *
  * The machine's volumes are fenced by the storage itself, whatever happens here: a machine that
  * runs on where it should not reads and writes nothing.
@@ -12,7 +12,14 @@ import { CodedError, errorText } from "../base/index.ts";
 import { decided, directoryKeys, listVms, swapVm } from "../cluster/index.ts";
 import type { StoredVm, VmRecord } from "../cluster/index.ts";
 import { HostLease } from "../plane/index.ts";
-import type { Clock, Directory, DirectoryWatch, Hypervisor, Log, RunningVm } from "../ports/index.ts";
+import type {
+  Clock,
+  Directory,
+  DirectoryWatch,
+  Hypervisor,
+  Log,
+  RunningVm,
+} from "../ports/index.ts";
 import type { Timer } from "../ports/index.ts";
 import { VmMaster } from "./vm-master.ts";
 
@@ -31,7 +38,9 @@ export interface VmWorld {
   readonly hostId: string;
   /** Counts the starts of the host. */
   readonly incarnation: number;
-  /** Offers a volume to a machine of this host; resolves with the socket. Doing it twice is fine. */
+  /**
+   * Offers a volume to a machine of this host; resolves with the socket. Doing it twice is fine.
+   */
   readonly attach: (volume: string) => Promise<string>;
   /** Does nothing if this host does not offer it. */
   readonly detach: (volume: string) => Promise<void>;

@@ -13,6 +13,8 @@ import type { VmWorld } from "./vm-host.ts";
 
 /** A machine that did not start on a host is tried on others for so long. */
 const AVOID_MS = 60_000;
+/** When it has started nowhere, the next attempt waits for so long. */
+const RETRY_MS = 10_000;
 
 export class VmMaster {
   readonly #world: VmWorld;
@@ -64,16 +66,19 @@ export class VmMaster {
     const { directory, clusterId, hostId, clock, nameOf, addEvent } = this.#world;
     const { record } = stored;
     const nowMs = clock.wallMs();
-    const avoided = record.history
-      .filter(({ what, timeMs }) => what === "does not start here" && nowMs - timeMs < AVOID_MS)
-      .map((decision) => decision.hostId);
+    const failures = record.history.filter(({ what, timeMs }) => {
+      return what === "does not start here" && nowMs - timeMs < AVOID_MS;
+    });
+    const avoided = failures.map((decision) => decision.hostId);
     const candidates = [...load].filter(([host]) => host !== record.hostId);
     const preferred = candidates.filter(([host]) => !avoided.includes(host));
+    const lastMs = failures.at(-1)?.timeMs ?? -Infinity;
+    if (preferred.length === 0 && nowMs - lastMs < RETRY_MS) return;
     const pool = preferred.length > 0 ? preferred : candidates;
     const [target] = pool.toSorted(([a, x], [b, y]) => x - y || (a < b ? -1 : 1));
     if (target === undefined) return;
     const [chosen] = target;
-    const because = `${why}; of ${load.size} hosts that are alive it has the most memory free of machines`;
+    const because = `${why}; of ${load.size} hosts alive this one has the least memory in use`;
     const next = decided(
       { ...record, hostId: chosen, epoch: record.epoch + 1 },
       {

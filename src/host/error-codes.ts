@@ -51,6 +51,23 @@ export const errorCodes: Readonly<Record<string, ErrorCode>> = {
     "A host cannot be reached over the storage network",
     "drystone host list shows which hosts are up; check cables and firewalls between them",
   ),
+  "vm-not-found": row(404, "No virtual machine has this name", "drystone vm list"),
+  "vm-name-invalid": row(
+    400,
+    "The name breaks the rule for names of virtual machines",
+    "Choose another",
+  ),
+  "vm-invalid": row(400, "The virtual machine cannot be like that", "The message says why"),
+  "vm-exists": row(409, "A virtual machine has this name already", "Choose another name"),
+  "vm-running": row(409, "The virtual machine is not stopped", "drystone vm stop NAME"),
+  "vm-contended": row(409, "Others change the same virtual machine", "Try again"),
+  "vm-not-started": row(
+    500,
+    "QEMU does not start the virtual machine",
+    "The message has the end of its log",
+  ),
+  "vm-unreachable": row(503, "QEMU's control socket does not answer", "Is its process alive?"),
+  "vm-refused": row(500, "QEMU refuses a command", "The message has its words"),
   "device-unknown": row(404, "No device has this id", "drystone device list"),
   // Volumes
   "policy-unsatisfiable": row(

@@ -3,7 +3,7 @@
  * time.
  */
 import { CodedError } from "../base/index.ts";
-import type { Clock } from "../ports/index.ts";
+import type { Clock, Directory } from "../ports/index.ts";
 import type { DataPlaneMethods, PeerView } from "./data-plane-port.ts";
 import type { EventRing } from "./event-ring.ts";
 import { judgeHealth } from "./health.ts";
@@ -12,6 +12,7 @@ import { nearest } from "./nearest.ts";
 import type { RpcPeer } from "./rpc.ts";
 import { version } from "./version.ts";
 import type { EventView, HostView, StatusView, VolumeView } from "./views.ts";
+import { vmHandlers } from "./vm-control.ts";
 
 const EVENTS_LIMIT_DEFAULT = 100;
 /** Kinds of device events that `status` shows until the device was scrubbed clean. */
@@ -41,7 +42,16 @@ export class HostControl {
   readonly #startedMs: number;
   readonly #faults = new Map<string, EventView>();
 
-  constructor(facts: HostFacts, plane: Plane, events: EventRing, clock: Clock) {
+  readonly #directory: Directory;
+
+  constructor(
+    facts: HostFacts,
+    plane: Plane,
+    events: EventRing,
+    clock: Clock,
+    directory: Directory,
+  ) {
+    this.#directory = directory;
     this.#facts = facts;
     this.#plane = plane;
     this.#events = events;
@@ -82,6 +92,17 @@ export class HostControl {
         await plane.call("detach", name);
         return done;
       },
+      ...vmHandlers({
+        directory: this.#directory,
+        clock: this.#clock,
+        clusterId: this.#facts.clusterId,
+        hostId: this.#facts.hostId,
+        hostNames: async () => {
+          const peers = await plane.call("listHosts", undefined);
+          return new Map(peers.map((peer) => [peer.hostId, peer.name]));
+        },
+        checkVolume: async (name) => void (await plane.call("showVolume", name)),
+      }),
       stats: () => plane.call("stats", undefined),
       events: async ({ after, limit }) => ({
         events: this.#events.list(after ?? 0, limit ?? EVENTS_LIMIT_DEFAULT),

@@ -15,8 +15,10 @@ import {
   createCluster,
   findCluster,
 } from "../cluster/index.ts";
-import { EtcdDirectory, LmdbMetadataStore, NodeClock } from "../platform/index.ts";
+import { VmHost } from "../ha/index.ts";
+import { EtcdDirectory, LmdbMetadataStore, NodeClock, QemuHypervisor } from "../platform/index.ts";
 import { StreamNetwork, TlsNetwork } from "../platform/index.ts";
+import type { QemuOptions } from "../platform/index.ts";
 import type { Clock, Directory, Log, MetadataStore } from "../ports/index.ts";
 import { DataPlaneThread } from "./data-plane-thread.ts";
 import type { ControlMethods } from "./data-plane-port.ts";
@@ -32,6 +34,7 @@ import type { PlaneIdentity } from "./plane-world.ts";
 import { etcdTls, readTlsFolder } from "./tls-folder.ts";
 import type { HostTls } from "./tls-folder.ts";
 import { StateDir } from "./state-dir.ts";
+import { attachForVm, detachForVm } from "./vm-volumes.ts";
 
 /**
  * The worker's own devices are not this thread's to close, so a hanging disk cannot hang the stop.
@@ -129,7 +132,7 @@ async function startParts(start: HostStart, closers: Closers): Promise<StartedPa
 
   let apiAddress = "";
   const facts = { name: config.name, hostId, clusterId, apiAddress: () => apiAddress };
-  const control = new HostControl(facts, thread.peer, events, clock);
+  const control = new HostControl(facts, thread.peer, events, clock, directory);
   // The port is taken before any device is touched; requests wait until the host is ready.
   const gate = new Gate();
   const api = new HttpApi(apiBackend(control, events, log, gate));
@@ -144,6 +147,8 @@ async function startParts(start: HostStart, closers: Closers): Promise<StartedPa
   }
   await thread.peer.call("join", apiAddress);
   await thread.peer.call("recover", undefined);
+  const vms = await startVms({ start, state, directory, events, clock, plane: thread.peer });
+  closers.add("virtual machines", () => vms.close());
   events.add({
     level: "info",
     kind: "host-started",
@@ -166,6 +171,49 @@ async function startParts(start: HostStart, closers: Closers): Promise<StartedPa
     closers,
     cutOff: (addresses) => thread.peer.call("cutOff", addresses),
   };
+}
+
+async function startVms(parts: {
+  readonly start: HostStart;
+  readonly state: StateDir;
+  readonly directory: Directory;
+  readonly events: EventRing;
+  readonly clock: Clock;
+  readonly plane: DataPlaneThread["peer"];
+}): Promise<VmHost> {
+  const { start, state, directory, events, clock, plane } = parts;
+  const { clusterId, hostId } = state.identity;
+  const { name } = start.config;
+  const names = new Map<string, string>();
+  const readNames = async (): Promise<void> => {
+    for (const peer of await plane.call("listHosts", undefined)) names.set(peer.hostId, peer.name);
+  };
+  await readNames();
+  const vms = new VmHost({
+    directory,
+    hypervisor: new QemuHypervisor({ folder: state.vmsPath, accelerator: accelerator() }),
+    clock,
+    log: start.log,
+    clusterId,
+    hostId,
+    incarnation: Math.round(clock.wallMs()),
+    attach: (volume) => attachForVm(plane, state.socketsPath, name, volume),
+    detach: (volume) => detachForVm(plane, name, volume),
+    nameOf: (id) => {
+      // A host that has joined since: by its name from the next time on.
+      if (!names.has(id)) readNames().catch(() => {});
+      return names.get(id) ?? id;
+    },
+    addEvent: (event) => void events.add(event),
+  });
+  await vms.start();
+  return vms;
+}
+
+/** `DRYSTONE_ACCEL=tcg` where KVM is there and does not work. */
+function accelerator(): QemuOptions["accelerator"] {
+  const wanted = process.env["DRYSTONE_ACCEL"];
+  return wanted === "tcg" || wanted === "kvm" ? wanted : "auto";
 }
 
 function identityOf(

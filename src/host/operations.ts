@@ -6,6 +6,7 @@
 import type { Command } from "./command.ts";
 import type { ObjectShape } from "./shape.ts";
 import * as shapes from "./view-shapes.ts";
+import { vmOperations } from "./vm-operations.ts";
 import type * as views from "./views.ts";
 
 /** What each operation takes and answers. */
@@ -22,6 +23,13 @@ export interface OperationTypes {
   "volume.delete": { request: views.NameRequest; response: views.Done };
   "volume.attach": { request: views.VolumeAttachRequest; response: views.AttachmentView };
   "volume.detach": { request: views.NameRequest; response: views.Done };
+  "vm.create": { request: views.VmCreateRequest; response: views.VmView };
+  "vm.list": { request: views.Nothing; response: views.VmList };
+  "vm.show": { request: views.NameRequest; response: views.VmView };
+  "vm.start": { request: views.NameRequest; response: views.VmView };
+  "vm.stop": { request: views.NameRequest; response: views.VmView };
+  "vm.kill": { request: views.NameRequest; response: views.VmView };
+  "vm.delete": { request: views.NameRequest; response: views.Done };
   stats: { request: views.Nothing; response: views.StatsView };
   events: { request: views.EventsRequest; response: views.EventList };
 }
@@ -320,6 +328,7 @@ export const operations: OperationTable = {
     response: shapes.doneShape,
     errors: ["volume-not-found", "volume-not-attached"],
   },
+  ...vmOperations,
   stats: {
     name: "stats",
     words: ["stats"],

@@ -84,6 +84,11 @@ export class StateDir {
     return join(this.path, "nbd");
   }
 
+  /** Folders of the virtual machines that run on this host. */
+  get vmsPath(): string {
+    return join(this.path, "vms");
+  }
+
   get devicesPath(): string {
     return join(this.path, "devices");
   }

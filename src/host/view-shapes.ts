@@ -1,95 +1,27 @@
 /** The shapes of `views.ts`. The compiler holds each against its interface. */
-import { VOLUME_SIZE_BYTES_MAX, formatSize } from "../base/index.ts";
 import {
   ADDRESS_LENGTH_MAX,
-  NAME_LENGTH_MAX,
   nbdAddressInvalid,
   ownerInvalid,
   socketPathInvalid,
   VHOST_QUEUES_MAX,
 } from "./names.ts";
-import type {
-  BooleanShape,
-  ChoiceShape,
-  IntegerShape,
-  ListShape,
-  NumberShape,
-  ObjectShape,
-  RecordShape,
-  ShapeOf,
-  TextShape,
-} from "./shape.ts";
+import type { ObjectShape } from "./shape.ts";
+import {
+  choice,
+  count,
+  flag,
+  list,
+  may,
+  must,
+  number,
+  record,
+  text,
+  volumeName,
+  volumeSize,
+  VOLUME_SIZE_DESCRIPTION,
+} from "./shape-words.ts";
 import type * as views from "./views.ts";
-
-/** No answer lists more than this of anything. */
-const LIST_COUNT_MAX = 100_000;
-const TEXT_LENGTH_MAX = 4096;
-const LARGEST: string = formatSize(VOLUME_SIZE_BYTES_MAX);
-const VOLUME_SIZE_DESCRIPTION = `Bytes, a multiple of 512, at most ${LARGEST}`;
-
-interface Required<S> {
-  readonly optional: false;
-  readonly shape: S;
-}
-
-interface Optional<S> {
-  readonly optional: true;
-  readonly shape: S;
-}
-
-function must<S>(shape: S): Required<S> {
-  return { optional: false, shape };
-}
-
-function may<S>(shape: S): Optional<S> {
-  return { optional: true, shape };
-}
-
-function text(description: string): TextShape {
-  return { kind: "text", lengthMax: TEXT_LENGTH_MAX, description };
-}
-
-function count(description: string): IntegerShape {
-  return { kind: "integer", min: 0, max: Number.MAX_SAFE_INTEGER, description };
-}
-
-function flag(description: string): BooleanShape {
-  return { kind: "boolean", description };
-}
-
-function number(description: string): NumberShape {
-  return { kind: "number", description };
-}
-
-function choice<T extends string>(description: string, values: readonly T[]): ChoiceShape<T> {
-  return { kind: "choice", values, description };
-}
-
-function record(description: string): RecordShape {
-  return { kind: "record", description };
-}
-
-function list<T>(description: string, of: ShapeOf<T>): ListShape<T> {
-  return { kind: "list", countMax: LIST_COUNT_MAX, of, description };
-}
-
-/**
- * The rule for names of volumes is the cluster floor's: it refuses with a code of its own, as for
- * sizes.
- */
-function volumeName(description: string): TextShape {
-  return { kind: "text", lengthMax: NAME_LENGTH_MAX, description, example: "web1" };
-}
-
-function volumeSize(description: string): IntegerShape {
-  return {
-    kind: "integer",
-    min: 0,
-    max: Number.MAX_SAFE_INTEGER,
-    description,
-    example: 10 * 2 ** 30,
-  };
-}
 
 export const nothingShape: ObjectShape<views.Nothing> = {
   kind: "object",
@@ -456,60 +388,5 @@ export const eventListShape: ObjectShape<views.EventList> = {
   fields: {
     events: must(list("The events", eventShape)),
     lastSequence: must(count("The newest sequence there is")),
-  },
-};
-
-const vmDecisionShape: ObjectShape<views.VmDecisionView> = {
-  kind: "object",
-  description: "Something that was decided about the machine",
-  fields: {
-    timeMs: must(count("When, in milliseconds since 1970")),
-    host: must(text("Who decided")),
-    what: must(text("What")),
-    because: must(text("Why")),
-  },
-};
-
-export const vmViewShape: ObjectShape<views.VmView> = {
-  kind: "object",
-  description: "A virtual machine",
-  fields: {
-    name: must(volumeName("Its name")),
-    state: must(
-      choice("What it does", ["running", "starting", "waiting", "stopping", "stopped"]),
-    ),
-    host: may(text("The host that runs it, or is about to")),
-    cpuCount: must(count("Processors")),
-    memoryBytes: must(count("Memory in bytes")),
-    volumes: must(list("Its disks: names of volumes", volumeName("A volume"))),
-    isProtected: must(flag("Started on another host when its own has failed")),
-    epoch: must(count("Counts its placements")),
-    history: must(list("What was decided and why, oldest first", vmDecisionShape)),
-  },
-};
-
-export const vmListShape: ObjectShape<views.VmList> = {
-  kind: "object",
-  description: "All virtual machines",
-  fields: { vms: must(list("The machines, by name", vmViewShape)) },
-};
-
-export const vmCreateShape: ObjectShape<views.VmCreateRequest> = {
-  kind: "object",
-  description: "The new virtual machine",
-  fields: {
-    name: must(volumeName("A name that no other virtual machine has")),
-    volumes: must(list("Its disks, the first one to boot from", volumeName("A volume"))),
-    cpuCount: may({ kind: "integer", min: 1, max: 256, description: "Processors (1)" }),
-    memoryBytes: may({
-      kind: "integer",
-      min: 16 << 20,
-      max: 2 ** 42,
-      description: "Memory in bytes (1 GiB)",
-    }),
-    kernel: may(text("A kernel's path on every host: it is booted instead of the first disk")),
-    initrd: may(text("An initramfs for that kernel")),
-    append: may(text("The kernel's command line")),
-    unprotected: may(flag("Do not start it elsewhere when its host has failed")),
   },
 };

@@ -58,7 +58,10 @@ export class QemuHypervisor implements Hypervisor {
     fs.mkdirSync(this.#file(vm.vmId, ""), { recursive: true, mode: 0o700 });
     const log = fs.openSync(this.#file(vm.vmId, "qemu.log"), "w", 0o600);
     const program = this.#options.program ?? "qemu-system-x86_64";
-    const child = spawn(program, this.#arguments(vm), { detached: true, stdio: ["ignore", log, log] });
+    const child = spawn(program, this.#arguments(vm), {
+      detached: true,
+      stdio: ["ignore", log, log],
+    });
     fs.closeSync(log);
     const failure = new Promise<never>((_resolve, reject) => {
       child.once("error", (error) => reject(this.#notStarted(vm, errorText(error))));
@@ -169,7 +172,7 @@ export class QemuHypervisor implements Hypervisor {
     const client = await QmpClient.connect(this.#file(vmId, "qmp.sock"), ({ name, data }) => {
       // The guest has shut down; a host that ends the process does not say so.
       if (name === "SHUTDOWN" && data["guest"] === true && this.#stored(vmId) !== undefined)
-        fs.writeFileSync(this.#file(vmId, "ended"), String(data["reason"] ?? ""));
+        fs.writeFileSync(this.#file(vmId, "ended"), JSON.stringify(data));
     });
     this.#clients.set(vmId, client);
     void client.closed.then(() => {
@@ -187,7 +190,7 @@ export class QemuHypervisor implements Hypervisor {
       ...["-object", `memory-backend-memfd,id=mem,size=${memory},share=on`],
       ...["-m", memory, "-smp", String(cpuCount), "-nodefaults", "-display", "none"],
       ...["-qmp", `unix:${optionOf(this.#file(vmId, "qmp.sock"))},server=on,wait=off`],
-      ...["-chardev", `file,id=console,path=${optionOf(this.#file(vmId, "console.log"))},append=on`],
+      ...["-chardev", `file,id=console,path=${optionOf(this.#file(vmId, "serial.log"))},append=on`],
       ...["-serial", "chardev:console"],
       ...(boot.kind === "kernel"
         ? [
@@ -197,7 +200,7 @@ export class QemuHypervisor implements Hypervisor {
         : []),
       ...disks.flatMap(({ vhostSocket }, i) => [
         ...["-chardev", `socket,id=disk${i},path=${optionOf(vhostSocket)},reconnect=1`],
-        ...["-device", `vhost-user-blk-pci,chardev=disk${i},bootindex=${i}`],
+        ...["-device", vhostDevice(i, boot.kind)],
       ]),
     ];
   }
@@ -210,6 +213,12 @@ export class QemuHypervisor implements Hypervisor {
       hint: "is qemu-system-x86_64 installed on this host, and what its files name there?",
     });
   }
+}
+
+/** A kernel that is given comes before all disks, and wants their first place for itself. */
+function vhostDevice(i: number, boot: VmStart["boot"]["kind"]): string {
+  const order = boot === "disk" ? `,bootindex=${i}` : "";
+  return `vhost-user-blk-pci,chardev=disk${i}${order}`;
 }
 
 /** A comma in a value is written twice. */

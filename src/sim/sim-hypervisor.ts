@@ -50,8 +50,7 @@ export class SimHypervisor implements Hypervisor {
 
   /** The power of the machine is cut. */
   end(): void {
-    for (const vm of this.#vms.values())
-      if (vm.state === "running") this.#onChange(vm.vmId, false);
+    for (const vm of this.#vms.values()) if (vm.state === "running") this.#onChange(vm.vmId, false);
     this.#vms.clear();
   }
 

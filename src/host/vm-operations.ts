@@ -1,0 +1,165 @@
+/** The rows of the operation table that are about virtual machines. */
+import type { OperationTable } from "./operations.ts";
+import * as shapes from "./view-shapes.ts";
+import { vmCreateShape, vmListShape, vmViewShape } from "./vm-shapes.ts";
+
+type VmOperation =
+  | "vm.create"
+  | "vm.list"
+  | "vm.show"
+  | "vm.start"
+  | "vm.stop"
+  | "vm.kill"
+  | "vm.delete";
+
+function onOne<N extends "vm.start" | "vm.stop" | "vm.kill">(
+  name: N,
+  word: string,
+  summary: string,
+  why: string,
+): {
+  readonly name: N;
+  readonly words: readonly string[];
+  readonly summary: string;
+  readonly examples: readonly { readonly line: string; readonly why: string }[];
+  readonly positionals: readonly string[];
+  readonly options: readonly [];
+  readonly method: "POST";
+  readonly path: string;
+  readonly scope: "cluster";
+  readonly role: "operator";
+  readonly request: typeof shapes.nameRequestShape;
+  readonly response: typeof vmViewShape;
+  readonly errors: readonly string[];
+} {
+  return {
+    name,
+    words: ["vm", word],
+    summary,
+    examples: [{ line: `drystone vm ${word} web1`, why }],
+    positionals: ["name"],
+    options: [],
+    method: "POST",
+    path: `/v1/vms/:name/${word}`,
+    scope: "cluster",
+    role: "operator",
+    request: shapes.nameRequestShape,
+    response: vmViewShape,
+    errors: ["vm-not-found", "vm-contended"],
+  };
+}
+
+export const vmOperations: Pick<OperationTable, VmOperation> = {
+  "vm.create": {
+    name: "vm.create",
+    words: ["vm", "create"],
+    summary: "Define a virtual machine whose disks are volumes; it is started by `vm start`",
+    examples: [
+      { line: "drystone vm create web1 --volume web1 --memory 2G", why: "boots from the volume" },
+      {
+        line: "drystone vm create t1 --volume t1 --kernel /boot/vmlinuz --append 'root=/dev/vda'",
+        why: "boots a kernel of the host",
+      },
+    ],
+    positionals: ["name"],
+    options: [
+      {
+        name: "volume",
+        field: "volumes",
+        kind: "text",
+        argument: "VOLUME",
+        summary: "A disk; may be given more than once",
+        isList: true,
+      },
+      { name: "cpus", field: "cpuCount", kind: "count", argument: "N", summary: "Processors (1)" },
+      {
+        name: "memory",
+        field: "memoryBytes",
+        kind: "size",
+        argument: "SIZE",
+        summary: "Memory (1G)",
+      },
+      {
+        name: "kernel",
+        field: "kernel",
+        kind: "path",
+        argument: "FILE",
+        summary: "A kernel, the same file on every host; without it the first disk is booted",
+      },
+      { name: "initrd", field: "initrd", kind: "path", argument: "FILE", summary: "Its initramfs" },
+      {
+        name: "append",
+        field: "append",
+        kind: "text",
+        argument: "TEXT",
+        summary: "Its command line",
+      },
+      {
+        name: "unprotected",
+        field: "unprotected",
+        kind: "flag",
+        summary: "Do not start it elsewhere when its host has failed",
+      },
+    ],
+    method: "POST",
+    path: "/v1/vms",
+    scope: "cluster",
+    role: "operator",
+    request: vmCreateShape,
+    response: vmViewShape,
+    errors: ["vm-name-invalid", "vm-invalid", "vm-exists", "volume-not-found"],
+  },
+  "vm.list": {
+    name: "vm.list",
+    words: ["vm", "list"],
+    summary: "List the virtual machines",
+    examples: [{ line: "drystone vm list", why: "every machine on a line" }],
+    positionals: [],
+    options: [],
+    method: "GET",
+    path: "/v1/vms",
+    scope: "cluster",
+    role: "viewer",
+    request: shapes.nothingShape,
+    response: vmListShape,
+    errors: [],
+  },
+  "vm.show": {
+    name: "vm.show",
+    words: ["vm", "show"],
+    summary: "Show a virtual machine, and what was decided about it and why",
+    examples: [{ line: "drystone vm show web1", why: "where does it run, and why there?" }],
+    positionals: ["name"],
+    options: [],
+    method: "GET",
+    path: "/v1/vms/:name",
+    scope: "cluster",
+    role: "viewer",
+    request: shapes.nameRequestShape,
+    response: vmViewShape,
+    errors: ["vm-not-found"],
+  },
+  "vm.start": onOne("vm.start", "start", "Start a virtual machine", "on a host with room"),
+  "vm.stop": onOne(
+    "vm.stop",
+    "stop",
+    "Ask the guest of a virtual machine to shut down",
+    "ended after a minute if it does not",
+  ),
+  "vm.kill": onOne("vm.kill", "kill", "End a virtual machine at once", "as if its power were cut"),
+  "vm.delete": {
+    name: "vm.delete",
+    words: ["vm", "delete"],
+    summary: "Delete the definition of a stopped virtual machine; its volumes stay",
+    examples: [{ line: "drystone vm delete web1", why: "keeps its volumes" }],
+    positionals: ["name"],
+    options: [],
+    method: "DELETE",
+    path: "/v1/vms/:name",
+    scope: "cluster",
+    role: "operator",
+    request: shapes.nameRequestShape,
+    response: shapes.doneShape,
+    errors: ["vm-not-found", "vm-running", "vm-contended"],
+  },
+};

@@ -1,0 +1,57 @@
+/** The shapes of what is asked and answered about virtual machines. */
+import type { ObjectShape } from "./shape.ts";
+import { choice, count, flag, list, may, must, text, volumeName } from "./shape-words.ts";
+import type * as views from "./views.ts";
+
+const vmDecisionShape: ObjectShape<views.VmDecisionView> = {
+  kind: "object",
+  description: "Something that was decided about the machine",
+  fields: {
+    timeMs: must(count("When, in milliseconds since 1970")),
+    host: must(text("Who decided")),
+    what: must(text("What")),
+    because: must(text("Why")),
+  },
+};
+
+export const vmViewShape: ObjectShape<views.VmView> = {
+  kind: "object",
+  description: "A virtual machine",
+  fields: {
+    name: must(volumeName("Its name")),
+    state: must(choice("What it does", ["running", "starting", "waiting", "stopping", "stopped"])),
+    host: may(text("The host that runs it, or is about to")),
+    cpuCount: must(count("Processors")),
+    memoryBytes: must(count("Memory in bytes")),
+    volumes: must(list("Its disks: names of volumes", volumeName("A volume"))),
+    isProtected: must(flag("Started on another host when its own has failed")),
+    epoch: must(count("Counts its placements")),
+    history: must(list("What was decided and why, oldest first", vmDecisionShape)),
+  },
+};
+
+export const vmListShape: ObjectShape<views.VmList> = {
+  kind: "object",
+  description: "All virtual machines",
+  fields: { vms: must(list("The machines, by name", vmViewShape)) },
+};
+
+export const vmCreateShape: ObjectShape<views.VmCreateRequest> = {
+  kind: "object",
+  description: "The new virtual machine",
+  fields: {
+    name: must(volumeName("A name that no other virtual machine has")),
+    volumes: must(list("Its disks, the first one to boot from", volumeName("A volume"))),
+    cpuCount: may({ kind: "integer", min: 1, max: 256, description: "Processors (1)" }),
+    memoryBytes: may({
+      kind: "integer",
+      min: 16 << 20,
+      max: 2 ** 42,
+      description: "Memory in bytes (1 GiB)",
+    }),
+    kernel: may(text("A kernel's path on every host: it is booted instead of the first disk")),
+    initrd: may(text("An initramfs for that kernel")),
+    append: may(text("The kernel's command line")),
+    unprotected: may(flag("Do not start it elsewhere when its host has failed")),
+  },
+};

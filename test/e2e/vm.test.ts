@@ -1,0 +1,118 @@
+/**
+ * A virtual machine on a cluster of real processes, its disk a mirrored volume: started, found
+ * again by a host process that was killed, and run elsewhere when its host is gone.
+ */
+import assert from "node:assert/strict";
+import * as fs from "node:fs";
+import * as path from "node:path";
+import { setTimeout as pause } from "node:timers/promises";
+import { test } from "node:test";
+import { ClusterRun } from "./cluster-run.ts";
+import { guestFiles } from "./guest.ts";
+import { temporaryFolder } from "./harness.ts";
+
+const BOOT_MS_MAX = 120_000;
+const FAILOVER_MS_MAX = 60_000;
+const POLL_MS = 100;
+
+interface VmShown {
+  readonly state: string;
+  readonly host?: string;
+  readonly history: readonly { readonly what: string; readonly because: string }[];
+}
+
+class VmRun {
+  readonly cluster: ClusterRun;
+
+  constructor(cluster: ClusterRun) {
+    this.cluster = cluster;
+  }
+
+  /** Asks a host that is up: the first one may be the one that is not. */
+  async show(host: number): Promise<VmShown> {
+    return await this.cluster.cli<VmShown>(host, ["vm", "show", "guest"]);
+  }
+
+  folderOn(host: string): string {
+    return path.join(this.cluster.folder, host, "state", "vms", "guest");
+  }
+
+  /** What the guest has printed last on that host; 0 if nothing. */
+  counterOn(host: string): number {
+    const file = path.join(this.folderOn(host), "serial.log");
+    if (!fs.existsSync(file)) return 0;
+    const counters = [...fs.readFileSync(file, "utf8").matchAll(/^COUNTER (\d+)\r?$/gm)];
+    return Number(counters.at(-1)?.[1] ?? 0);
+  }
+
+  /** The process of the machine on that host; undefined if it has ended. */
+  pidOn(host: string): number | undefined {
+    const file = path.join(this.folderOn(host), "vm.json");
+    if (!fs.existsSync(file)) return undefined;
+    const { pid } = JSON.parse(fs.readFileSync(file, "utf8")) as { readonly pid: number };
+    return fs.existsSync(`/proc/${pid}/stat`) ? pid : undefined;
+  }
+
+  killMachines(): void {
+    for (const host of ["h1", "h2", "h3"]) {
+      const pid = this.pidOn(host);
+      if (pid !== undefined) process.kill(pid, "SIGKILL");
+    }
+  }
+}
+
+async function until(condition: () => boolean | Promise<boolean>, ms: number): Promise<void> {
+  const endMs = performance.now() + ms;
+  while (!(await condition())) {
+    assert.ok(performance.now() < endMs, `it did not come within ${ms} ms`);
+    await pause(POLL_MS);
+  }
+}
+
+test("a virtual machine outlives its host process, and is run elsewhere when its host is gone", async (t) => {
+  process.env["DRYSTONE_ACCEL"] = "tcg";
+  const { kernel, initramfs } = await guestFiles();
+  const cluster = await ClusterRun.create(path.join(temporaryFolder(t), "c"));
+  const run = new VmRun(cluster);
+  t.after(async () => {
+    run.killMachines();
+    await cluster.kill();
+  });
+  const create = ["volume", "create", "disk", "--size", "64M"];
+  await cluster.cli(1, [...create, "--failures-to-tolerate", "1"]);
+  const boot = ["--kernel", kernel, "--initrd", initramfs];
+  const append = "console=ttyS0 quiet panic=-1 drystone.job=counter";
+  const machine = ["vm", "create", "guest", "--volume", "disk", "--memory", "256M"];
+  await cluster.cli(1, [...machine, ...boot, "--append", append]);
+  await cluster.cli(1, ["vm", "start", "guest"]);
+  await until(async () => (await run.show(1)).state === "running", BOOT_MS_MAX);
+  const first = (await run.show(1)).host ?? "";
+  await until(() => run.counterOn(first) >= 5, BOOT_MS_MAX);
+
+  const pid = run.pidOn(first);
+  await cluster.dev("kill", first);
+  await cluster.dev("start", first);
+  const seen = run.counterOn(first);
+  await until(() => run.counterOn(first) > seen + 3, BOOT_MS_MAX);
+  assert.equal(run.pidOn(first), pid, "it is the same machine");
+
+  const last = run.counterOn(first);
+  await cluster.dev("kill", first);
+  process.kill(run.pidOn(first) ?? assert.fail("it runs"), "SIGKILL");
+  const begin = performance.now();
+  const other = first === "h1" ? 2 : 1;
+  await until(async () => {
+    const { state, host } = await run.show(other);
+    return state === "running" && host !== first;
+  }, FAILOVER_MS_MAX);
+  t.diagnostic(`QEMU runs elsewhere after ${Math.round(performance.now() - begin)} ms`);
+  const { host: second = "", history } = await run.show(other);
+  assert.ok(history.some(({ because }) => /lease of host h\d has ended/.test(because)));
+  await until(() => run.counterOn(second) > last, BOOT_MS_MAX);
+  t.diagnostic(`its guest works after ${Math.round(performance.now() - begin)} ms`);
+
+  await cluster.cli(other, ["vm", "kill", "guest"]);
+  await until(async () => (await run.show(other)).state === "stopped", BOOT_MS_MAX);
+  assert.equal(run.pidOn(second), undefined);
+  await cluster.cli(other, ["vm", "delete", "guest"]);
+});
