@@ -19,7 +19,7 @@ test("what the cache holds is what was set last, and never more than it may hold
   const operation = fc.record({
     key: fc.oneof(fc.integer({ min: 0, max: 30 }), fc.constantFrom("a", "b", "c", "d", "e", "f")),
     size: fc.integer({ min: 0, max: 60 }),
-    kind: fc.constantFrom("get", "set", "set", "delete"),
+    kind: fc.constantFrom("get", "set", "set", "delete", "resize"),
   });
   const property = fc.property(fc.array(operation, { maxLength: 200 }), (operations) => {
     const cache = new Cache<number | string, { size: number }>({
@@ -28,8 +28,12 @@ test("what the cache holds is what was set last, and never more than it may hold
       sizeOf: (value) => value.size,
     });
     const newest = new Map<number | string, { size: number }>();
+    let [entriesMax, bytesMax] = [8, 50];
     for (const { key, size, kind } of operations) {
-      if (kind === "get") {
+      if (kind === "resize") {
+        [entriesMax, bytesMax] = [1 + (size % 8), 1 + size];
+        cache.resize(entriesMax, bytesMax);
+      } else if (kind === "get") {
         const value = cache.get(key);
         if (value !== undefined) assert.equal(value, newest.get(key));
       } else if (kind === "delete") {
@@ -38,9 +42,9 @@ test("what the cache holds is what was set last, and never more than it may hold
         assert.equal(cache.has(key), false);
       } else {
         const value = { size };
-        assert.equal(cache.set(key, value), size <= 50);
+        assert.equal(cache.set(key, value), size <= bytesMax);
         newest.set(key, value);
-        assert.equal(cache.get(key), size <= 50 ? value : undefined);
+        assert.equal(cache.get(key), size <= bytesMax ? value : undefined);
       }
       let sizeBytes = 0;
       cache.forEach((value, held) => {
@@ -48,7 +52,7 @@ test("what the cache holds is what was set last, and never more than it may hold
         assert.equal(newest.get(held), value);
       });
       assert.equal(cache.sizeBytes, sizeBytes);
-      assert.ok(sizeBytes <= 50 && cache.size <= 8);
+      assert.ok(sizeBytes <= bytesMax && cache.size <= entriesMax);
     }
   });
   fc.assert(property, { numRuns: 300 });
@@ -67,6 +71,10 @@ test("a capacity in bytes needs a size, and a size must be a number of bytes", (
     () => new Cache({ capacity: 1, capacityBytes: 0, sizeOf: () => 1 }),
     isFault("cache-capacity-invalid"),
   );
+  const unmeasured = new Cache<number, number>({ capacity: 2 });
+  assert.throws(() => unmeasured.resize(1, 9), isFault("cache-size-missing"));
+  assert.throws(() => unmeasured.resize(3), isFault("cache-capacity-too-large"));
+  assert.throws(() => unmeasured.resize(0), isFault("cache-capacity-invalid"));
   const cache = new Cache<number, number>({ capacity: 1, sizeOf: () => -1 });
   assert.throws(() => cache.set(1, 1), isFault("cache-value-size-invalid"));
 });

@@ -37,7 +37,7 @@ export class Cache<K, V> {
   readonly #numbers: Map<K, number> = new Map<K, number>();
   readonly #numbersMax: number;
   readonly #sizeOf: ((value: V, key: K) => number) | undefined;
-  readonly capacityBytes: number;
+  #capacityBytes: number;
   #sizeBytes = 0;
   #nextNumber = NUMBERED_FROM;
 
@@ -54,11 +54,30 @@ export class Cache<K, V> {
     this.#sizes = new Float64Array(options.sizeOf === undefined ? 0 : capacity);
     this.#numbersMax = 4 * capacity + 64;
     this.#sizeOf = options.sizeOf;
-    this.capacityBytes = capacityBytes ?? Infinity;
+    this.#capacityBytes = capacityBytes ?? Infinity;
   }
 
+  /** Entries at most, now. */
   get capacity(): number {
-    return this.#pages.capacity;
+    return this.#pages.slotsMax;
+  }
+
+  /** Bytes at most, now; Infinity if there is no such limit. */
+  get capacityBytes(): number {
+    return this.#capacityBytes;
+  }
+
+  /**
+   * Holds so many entries, at most as many as it was made for, and bytes from now on: what is too
+   * much leaves at once. Fails with `cache-capacity-invalid`, `cache-capacity-too-large`, or
+   * `cache-size-missing`.
+   */
+  resize(capacity: number, capacityBytes: number = this.#capacityBytes): void {
+    if (capacityBytes !== Infinity) checkCapacity(capacityBytes, "bytes");
+    if (capacityBytes !== Infinity && this.#sizeOf === undefined) throw sizeMissing();
+    this.#pages.resize(capacity);
+    this.#capacityBytes = capacityBytes;
+    while (this.size > capacity || this.#sizeBytes > capacityBytes) this.#evict();
   }
 
   get size(): number {
@@ -91,7 +110,7 @@ export class Cache<K, V> {
    */
   set(key: K, value: V): boolean {
     const sizeBytes = this.#measure(value, key);
-    if (sizeBytes > this.capacityBytes) {
+    if (sizeBytes > this.#capacityBytes) {
       this.delete(key);
       return false;
     }
@@ -105,7 +124,7 @@ export class Cache<K, V> {
       this.#sizes[slot] = sizeBytes;
       this.#sizeBytes += sizeBytes;
     }
-    if (this.#sizeBytes > this.capacityBytes) this.#makeRoom(slot);
+    if (this.#sizeBytes > this.#capacityBytes) this.#makeRoom(slot);
     return true;
   }
 
@@ -137,18 +156,20 @@ export class Cache<K, V> {
   }
 
   #rememberKey(slot: number, key: K): void {
-    if (this.#keys.length === 0) this.#keys = emptyArray<K>(this.capacity);
+    if (this.#keys.length === 0) this.#keys = emptyArray<K>(this.#pages.capacity);
     this.#keys[slot] = key;
   }
 
   #makeRoom(slot: number): void {
     this.#pages.pin(slot);
-    while (this.#sizeBytes > this.capacityBytes) {
-      const evicted = this.#pages.evict();
-      assert(evicted >= 0, "the new value alone fits");
-      this.#forget(evicted);
-    }
+    while (this.#sizeBytes > this.#capacityBytes) this.#evict();
     this.#pages.unpin(slot);
+  }
+
+  #evict(): void {
+    const evicted = this.#pages.evict();
+    assert(evicted >= 0, "a new value alone fits, and so does nothing at all");
+    this.#forget(evicted);
   }
 
   #forget(slot: number): void {

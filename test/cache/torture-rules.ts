@@ -15,7 +15,6 @@ const PAGE_VERSION = 1;
 const PAGE_BODY = 2;
 
 export class TortureMemory {
-  readonly shared: SharedArrayBuffer;
   readonly setting: TortureSetting;
   /** Newest version of each key that is stored: the disk. */
   readonly stored: Int32Array;
@@ -34,18 +33,14 @@ export class TortureMemory {
   /** Not 0: end. */
   readonly stop: Int32Array;
 
-  constructor(setting: TortureSetting, shared?: SharedArrayBuffer) {
+  constructor(setting: TortureSetting, bytes: Uint8Array) {
     const { keyCount, capacity, workerCount } = setting;
-    const lengths = [keyCount, keyCount, keyCount, capacity, workerCount, workerCount, 1, 1];
-    const words = lengths.reduce((sum, length) => sum + length, 0);
-    const buffer = shared ?? new SharedArrayBuffer(words * 4);
-    let at = 0;
+    let at = bytes.byteOffset;
     const take = (length: number): Int32Array => {
-      const array = new Int32Array(buffer, at * 4, length);
-      at += length;
+      const array = new Int32Array(bytes.buffer, at, length);
+      at += length * 4;
       return array;
     };
-    this.shared = buffer;
     this.setting = setting;
     this.stored = take(keyCount);
     this.acknowledged = take(keyCount);
@@ -56,6 +51,10 @@ export class TortureMemory {
     this.waits = take(1);
     this.stop = take(1);
   }
+}
+
+export function tortureMemoryBytes({ keyCount, capacity, workerCount }: TortureSetting): number {
+  return 4 * (3 * keyCount + capacity + 2 * workerCount + 2);
 }
 
 export function writePage(page: Int32Array, key: number, version: number): void {

@@ -1,18 +1,13 @@
 /**
  * One worker of the torture: random reads, fills, updates, removals and flushes, each checked. It
- * may be ended at any instruction. The module of the cache is a parameter, so that trials can give
- * one in which a rule is broken.
+ * may be ended at any instruction.
  */
-import { parentPort, workerData } from "node:worker_threads";
-import type * as CacheModule from "../../src/cache/index.ts";
 import { Prng } from "../../src/base/index.ts";
+import { SharedPageCache } from "../../src/cache/index.ts";
 import { raise, readPage, TortureMemory, writePage } from "./torture-rules.ts";
 import type { TortureSetting } from "./torture-rules.ts";
 
 export interface TortureOrder {
-  readonly cacheModule: string;
-  readonly cacheMemory: SharedArrayBuffer;
-  readonly rulesMemory: SharedArrayBuffer;
   readonly setting: TortureSetting;
   readonly worker: number;
   readonly seed: number;
@@ -27,8 +22,8 @@ const FLUSHES_MAX = 8;
  */
 const STUCK_TRIES_MAX = 20;
 
-class TortureWorker {
-  readonly #cache: CacheModule.SharedPageCache;
+export class TortureWorker {
+  readonly #cache: SharedPageCache;
   readonly #rules: TortureMemory;
   readonly #prng: Prng;
   readonly #pages: Int32Array[];
@@ -36,9 +31,9 @@ class TortureWorker {
   readonly #flushing: number[] = [];
   readonly #batch = new Uint32Array(8);
 
-  constructor(module: typeof CacheModule, order: TortureOrder) {
-    this.#rules = new TortureMemory(order.setting, order.rulesMemory);
-    this.#cache = new module.SharedPageCache(order.cacheMemory);
+  constructor(order: TortureOrder, cacheMemory: Uint8Array, rulesMemory: Uint8Array) {
+    this.#rules = new TortureMemory(order.setting, rulesMemory);
+    this.#cache = new SharedPageCache(cacheMemory);
     Atomics.store(this.#rules.joined, order.worker, this.#cache.worker);
     this.#prng = new Prng(order.seed);
     const { buffer, byteOffset } = this.#cache.pages;
@@ -184,7 +179,7 @@ class TortureWorker {
     return version;
   }
 
-  #retry<T>(call: (cache: CacheModule.SharedPageCache) => T): T {
+  #retry<T>(call: (cache: SharedPageCache) => T): T {
     for (let tries = 1; ; tries++) {
       try {
         return call(this.#cache);
@@ -210,8 +205,3 @@ class TortureWorker {
 function fail(message: string): never {
   throw new Error(message);
 }
-
-const order = workerData as TortureOrder;
-const module = (await import(order.cacheModule)) as typeof CacheModule;
-new TortureWorker(module, order).run(order.worker);
-parentPort?.postMessage("done");

@@ -7,14 +7,15 @@
  * one version (a lost update), a slot given to two workers to fill, a pinned page that changed, and
  * any breach of the invariants that `findProblems` knows.
  */
-import { Worker } from "node:worker_threads";
 import { CodedError, Prng } from "../../src/base/index.ts";
 import { formatSharedCache, sharedCacheBytes, SharedPageCache } from "../../src/cache/index.ts";
 import { findProblems } from "../../src/cache/shared-census.ts";
 import { joinParts } from "../../src/cache/shared-parts.ts";
 import { readPage, TortureMemory } from "./torture-rules.ts";
+import { tortureMemoryBytes } from "./torture-rules.ts";
 import type { TortureSetting } from "./torture-rules.ts";
-import type { TortureOrder } from "./torture-worker.ts";
+import { processes, threads } from "./torture-crew.ts";
+import type { TortureCrew, TortureMember } from "./torture-crew.ts";
 
 export interface TortureRun extends TortureSetting {
   readonly seed: number;
@@ -23,8 +24,7 @@ export interface TortureRun extends TortureSetting {
   readonly secondsMax: number;
   /** Mean time between two workers' ends; 0 for none. */
   readonly killEveryMs: number;
-  /** A module with the exports of `src/cache/index.ts`. */
-  readonly cacheModule: string;
+  readonly workers: "threads" | "processes";
 }
 
 export interface TortureReport {
@@ -40,15 +40,15 @@ export interface TortureReport {
 }
 
 const REAP_TRIES_MAX = 20;
-const WORKER = new URL("./torture-worker.js", import.meta.url);
+const STOP_MS_MAX = 30_000;
 
 class TortureDirector {
   readonly #run: TortureRun;
   readonly #prng: Prng;
   readonly #rules: TortureMemory;
-  readonly #cacheMemory: SharedArrayBuffer;
+  readonly #crew: TortureCrew;
   readonly #cache: SharedPageCache;
-  readonly #workers: (Worker | undefined)[] = [];
+  readonly #workers: TortureMember[] = [];
   readonly #problems: string[] = [];
   #seed: number;
   #kills = 0;
@@ -60,10 +60,11 @@ class TortureDirector {
     this.#run = run;
     this.#seed = run.seed;
     this.#prng = new Prng(run.seed);
-    this.#rules = new TortureMemory(settingOf(run));
-    this.#cacheMemory = new SharedArrayBuffer(sharedCacheBytes(geometry));
-    formatSharedCache(this.#cacheMemory, geometry);
-    this.#cache = new SharedPageCache(this.#cacheMemory);
+    const makeCrew = run.workers === "threads" ? threads : processes;
+    this.#crew = makeCrew(sharedCacheBytes(geometry), tortureMemoryBytes(run));
+    this.#rules = new TortureMemory(run, this.#crew.rulesMemory);
+    formatSharedCache(this.#crew.cacheMemory, geometry);
+    this.#cache = new SharedPageCache(this.#crew.cacheMemory);
   }
 
   async direct(): Promise<TortureReport> {
@@ -71,13 +72,17 @@ class TortureDirector {
     const { workerCount, secondsMax, operationsMax, killEveryMs } = this.#run;
     for (let worker = 0; worker < workerCount; worker++) this.#start(worker);
     const end = started + secondsMax * 1000;
-    while (performance.now() < end && this.#operations() < operationsMax) {
-      await pause(killEveryMs === 0 ? 20 : killEveryMs * (0.5 + this.#prng.below(1000) / 1000));
-      if (this.#problems.length > 0) break;
-      if (killEveryMs > 0) await this.#kill(this.#chooseVictims());
+    try {
+      while (performance.now() < end && this.#operations() < operationsMax) {
+        await pause(killEveryMs === 0 ? 20 : killEveryMs * (0.5 + this.#prng.below(1000) / 1000));
+        if (this.#problems.length > 0) break;
+        if (killEveryMs > 0) await this.#kill(this.#chooseVictims());
+      }
+    } finally {
+      await this.#stop();
     }
-    await this.#stop();
     if (this.#problems.length === 0) this.#inspect();
+    this.#crew.close();
     return {
       operations: this.#operations(),
       seconds: (performance.now() - started) / 1000,
@@ -90,18 +95,9 @@ class TortureDirector {
   }
 
   #start(worker: number): void {
-    const order: TortureOrder = {
-      cacheModule: this.#run.cacheModule,
-      cacheMemory: this.#cacheMemory,
-      rulesMemory: this.#rules.shared,
-      setting: settingOf(this.#run),
-      worker,
-      seed: this.#seed++,
-    };
     Atomics.store(this.#rules.joined, worker, 0);
-    const thread = new Worker(WORKER, { workerData: order });
-    thread.on("error", (error) => this.#problems.push(error.stack ?? error.message));
-    this.#workers[worker] = thread;
+    const order = { setting: settingOf(this.#run), worker, seed: this.#seed++ };
+    this.#workers[worker] = this.#crew.start(order, (reason) => this.#problems.push(reason));
   }
 
   /** Mostly one; sometimes two, of which each may hold what the other's reaper needs. */
@@ -115,7 +111,7 @@ class TortureDirector {
   async #kill(victims: readonly number[]): Promise<void> {
     // One that has not joined yet cannot be told from others afterwards.
     const joined = victims.filter((worker) => Atomics.load(this.#rules.joined, worker) !== 0);
-    await Promise.all(joined.map((worker) => this.#workers[worker]!.terminate()));
+    await Promise.all(joined.map((worker) => this.#workers[worker]!.kill()));
     if (this.#problems.length > 0) return;
     this.#kills += joined.length;
     const dead = joined.map((worker) => Atomics.load(this.#rules.joined, worker));
@@ -144,15 +140,11 @@ class TortureDirector {
 
   async #stop(): Promise<void> {
     Atomics.store(this.#rules.stop, 0, 1);
-    const limit = performance.now() + 10_000;
+    const late = pause(STOP_MS_MAX).then(() => "late");
     for (const worker of this.#workers) {
-      const left = Math.max(1, limit - performance.now());
-      const ended = new Promise((resolve) => worker!.once("exit", resolve));
-      if (worker!.threadId === -1) continue;
-      const timer = new Promise((resolve) => setTimeout(resolve, left, "late").unref());
-      if ((await Promise.race([ended, timer])) !== "late") continue;
+      if ((await Promise.race([worker.ended, late])) !== "late") continue;
       this.#problems.push("a worker does not end");
-      await worker!.terminate();
+      await worker.kill();
     }
   }
 
@@ -181,7 +173,7 @@ class TortureDirector {
       if (version > published[key]! + this.#kills) this.#problems.push(`key ${key}: from nowhere`);
     }
     cache.leave();
-    const parts = joinParts(this.#cacheMemory);
+    const parts = joinParts(this.#crew.cacheMemory);
     this.#problems.push(...findProblems(parts));
     parts.pins.free(parts.pins.place);
   }
@@ -200,5 +192,7 @@ function settingOf({ keyCount, capacity, pageBytes, workerCount }: TortureRun): 
 }
 
 function pause(ms: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, ms));
+  return new Promise((resolve) => {
+    setTimeout(resolve, ms).unref();
+  });
 }
