@@ -1,8 +1,11 @@
 /** Asks a running host: one request per operation, made from the operation's row. */
 import { request as httpRequest } from "node:http";
 import type { IncomingMessage } from "node:http";
+import { request as httpsRequest } from "node:https";
 import { CodedError, errorText } from "../base/index.ts";
 import type { Fault } from "../base/index.ts";
+import { apiAddress } from "./api-address.ts";
+import type { ApiAddress } from "./api-address.ts";
 import { operationRow } from "../host/index.ts";
 import type { OperationName, ResponseOf } from "../host/index.ts";
 
@@ -11,18 +14,11 @@ const ANSWER_MS_MAX = 30 * 60_000;
 const ANSWER_BYTES_MAX = 64 * 2 ** 20;
 
 export class ApiClient {
-  readonly #base: URL;
+  readonly #address: ApiAddress;
 
   /** Fails with `usage` if `url` is none. */
   constructor(url: string) {
-    if (!URL.canParse(url) || new URL(url).protocol !== "http:") {
-      throw new CodedError({
-        code: "usage",
-        message: `"${url}" is not the address of an API`,
-        hint: "Give --api or DRYSTONE_API as http://ADDRESS:PORT",
-      });
-    }
-    this.#base = new URL(url);
+    this.#address = apiAddress(url);
   }
 
   async call<N extends OperationName>(
@@ -31,7 +27,7 @@ export class ApiClient {
   ): Promise<ResponseOf<N>> {
     const response = await this.#send(name, request);
     const text = await readAll(response);
-    const value = parseJson(text, this.#base.href);
+    const value = parseJson(text, this.#address.text);
     // The host answers by the same row.
     if (response.statusCode === 200) return value as ResponseOf<N>;
     throw new CodedError(
@@ -48,7 +44,7 @@ export class ApiClient {
   ): Promise<void> {
     const response = await this.#send("events", { ...request, follow: true });
     if (response.statusCode !== 200) {
-      const fault = faultOf(parseJson(await readAll(response), this.#base.href));
+      const fault = faultOf(parseJson(await readAll(response), this.#address.text));
       throw new CodedError(fault ?? { code: "bug", message: "the host refused without a reason" });
     }
     response.setEncoding("utf8");
@@ -68,12 +64,15 @@ export class ApiClient {
       delete rest[field];
       return encodeURIComponent(value);
     });
-    const url = new URL(path, this.#base);
+    const url = new URL(path, this.#address.base);
     const hasBody = row.method === "POST";
     if (!hasBody)
       for (const [key, value] of Object.entries(rest)) url.searchParams.set(key, String(value));
     return new Promise((resolve, reject) => {
-      const outgoing = httpRequest(url, { method: row.method, timeout: ANSWER_MS_MAX }, resolve);
+      const { isTls, options } = this.#address;
+      const send = isTls ? httpsRequest : httpRequest;
+      const how = { ...options, method: row.method, timeout: ANSWER_MS_MAX };
+      const outgoing = send(url, how, resolve);
       outgoing.on("timeout", () => outgoing.destroy(new Error("no answer in time")));
       outgoing.on("error", (error) => reject(this.#unreachable(error)));
       if (hasBody) outgoing.setHeader("content-type", "application/json");
@@ -87,8 +86,8 @@ export class ApiClient {
       {
         code: isRefused ? "connection-refused" : "connection-failed",
         message: isRefused
-          ? `no host is running at ${this.#base.href}`
-          : `the host at ${this.#base.href} cannot be asked: ${errorText(error)}`,
+          ? `no host is running at ${this.#address.text}`
+          : `the host at ${this.#address.text} cannot be asked: ${errorText(error)}`,
         hint: "Start one with `drystone dev` or `drystone host run --config FILE`, or give its address with --api URL",
       },
       { cause: error },

@@ -42,6 +42,8 @@ export interface CommandEntry {
 
 const processNames = [
   ...(["dev", "dev.kill", "dev.stop", "dev.start", "dev.partition", "dev.heal"] as const),
+  "init",
+  "join",
   "host.run",
 ] as const;
 

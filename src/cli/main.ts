@@ -19,6 +19,7 @@ import type { Invocation } from "./command-line.ts";
 import { helpText } from "./help.ts";
 import { processOutput, reportFault } from "./output.ts";
 import type { Output } from "./output.ts";
+import { runInit, runJoin } from "./set-up.ts";
 import { eventLine, render } from "./render.ts";
 
 const DEV_HOSTS_DEFAULT = 3;
@@ -49,6 +50,8 @@ async function runProcess(
 ): Promise<number> {
   const { isJson } = output;
   if (name === "dev") return runDev(request, isJson);
+  if (name === "init") return runInit(request, output);
+  if (name === "join") return runJoin(request, output);
   if (name !== "host.run") return tellDev(name, request, output);
   const { config, wipe } = request;
   if (typeof config !== "string") {

@@ -106,6 +106,11 @@ const renderers: Renderers = {
   "vm.stop": (vm) => [`${vm.name} is asked to shut down`],
   "vm.kill": (vm) => [`${vm.name} is ended`],
   "vm.delete": () => ["deleted; its volumes are still there"],
+  "token.create": ({ token, expiresMs }) => [
+    token,
+    `  good once, until ${new Date(expiresMs).toISOString()}; on the new host:`,
+    "  drystone join ADDRESS:PORT --address ITS-OWN --device PATH --token TOKEN",
+  ],
   stats: renderStats,
   events: ({ events }, output) => events.map((event) => eventLine(event, output)),
 };

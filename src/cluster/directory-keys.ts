@@ -33,6 +33,8 @@ export const directoryKeys = {
   /** A component that is being made or removed, so that it and its record agree in the end. */
   intent: (clusterId: string, componentId: string): string =>
     keyOf(clusterId, "component-intent", componentId),
+  joinTokens: (clusterId: string): string => `${prefix(clusterId)}/join-token/`,
+  joinToken: (clusterId: string, hash: string): string => keyOf(clusterId, "join-token", hash),
   devices: (clusterId: string): string => `${prefix(clusterId)}/device/`,
   device: (clusterId: string, deviceId: string): string => keyOf(clusterId, "device", deviceId),
   objects: (clusterId: string): string => `${prefix(clusterId)}/object/`,

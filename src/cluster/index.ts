@@ -55,3 +55,4 @@ export {
 export type { NewVolume, StoredObject } from "./volumes.ts";
 export { createVm, decided, findVm, listVms, removeVm, swapVm } from "./vm-record.ts";
 export type { StoredVm, VmDecision, VmRecord } from "./vm-record.ts";
+export { checkJoinToken, createJoinToken, useJoinToken } from "./join-token.ts";

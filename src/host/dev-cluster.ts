@@ -172,6 +172,7 @@ export class DevCluster {
       name: host.name,
       stateDir: "state",
       apiAddress: `${HOST}:${port + index}`,
+      apiPlain: true,
       devices: [{ path: "device", size: `${this.#deviceMegabytes()}M` }],
       memory: MEMORY,
       cluster,

@@ -72,6 +72,7 @@ function devConfig(folder: string, options: DevHostOptions): HostConfig {
     name: "h1",
     stateDir: join(folder, "h1", "state"),
     apiAddress: { host: "127.0.0.1", port: options.apiPort ?? API_PORT_DEFAULT },
+    isApiPlain: true,
     devices: [{ path: device, sizeBytes: options.deviceSizeBytes ?? defaultDeviceSize(folder) }],
     memoryBytes: MEMORY_BYTES_DEFAULT,
     cluster: undefined,

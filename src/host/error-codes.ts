@@ -155,6 +155,32 @@ export const errorCodes: Readonly<Record<string, ErrorCode>> = {
     "The host's own certificates cannot be used",
     "Restore the tls folder from a backup, or have the host join again",
   ),
+  "certificate-required": row(
+    401,
+    "The API over TCP is for those who show a certificate of the cluster",
+    "On a host set DRYSTONE_TLS to its tls folder, or use --api unix:STATE/api.sock",
+  ),
+  "cluster-not-proven": row(
+    502,
+    "Who listens there is not of the cluster that made the token",
+    "Check the address, and where the token was made",
+  ),
+  "token-invalid": row(400, "Not a token, or not all of one", "Copy the whole token"),
+  "token-unknown": row(
+    403,
+    "The cluster has not made this token",
+    "drystone token create makes another one",
+  ),
+  "token-used": row(403, "A host has joined with this token", "drystone token create"),
+  "token-expired": row(403, "The token is too old", "drystone token create makes another one"),
+  "too-many-tokens": row(409, "Too many tokens were made within a day", "Use one of them"),
+  "authority-elsewhere": row(
+    409,
+    "The host does not have the key of the cluster's authority",
+    "Ask the host where drystone init ran",
+  ),
+  "host-exists": row(409, "The cluster has a host of this name", "Choose another one with --name"),
+  "folder-in-use": row(409, "A host was set up in this folder already", "Use another --dir"),
   "host-runs": row(409, "The development host runs already", "drystone dev kill NAME ends it"),
   "host-runs-not": row(409, "The development host does not run", "drystone dev start NAME"),
   "cluster-runs-not": row(

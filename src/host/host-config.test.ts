@@ -26,6 +26,7 @@ test("a configuration is read, with defaults, and relative paths count from the 
     name: "h1",
     stateDir: "/etc/drystone/state",
     apiAddress: { host: "127.0.0.1", port: 7400 },
+    isApiPlain: true,
     devices: [{ path: "/dev/sdb" }, { path: "/etc/drystone/d2", sizeBytes: 10 * 2 ** 30 }],
     memoryBytes: 192 * 2 ** 20,
     cluster: undefined,
@@ -93,6 +94,9 @@ test("what other machines can reach is under TLS, or refused", () => {
   );
   assert.match(refusal(withCluster({ storageAddress: "0.0.0.0:7401" })), /tls is missing/);
   assert.match(refusal(withCluster({ directory: "served:10.0.0.1:7440" })), /tls is missing/);
+  assert.match(refusal(withCluster({ directory: "own:10.0.0.1:7402" })), /tls is missing/);
+  const open = { stateDir: "s", devices: [{ path: "d" }], apiAddress: "0.0.0.0:7400" };
+  assert.match(refusal(JSON.stringify(open)), /API without TLS stays on 127.0.0.1/);
   const directory = "http://10.0.0.1:2379";
   assert.match(refusal(withCluster({ directory, tls: "tls" })), /etcd .* without TLS/);
 });

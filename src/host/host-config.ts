@@ -19,12 +19,14 @@ const CONFIG_BYTES_MAX = 1 << 20;
 const PATH_LENGTH_MAX = 4096;
 const HOLD_SECONDS_DEFAULT = 60;
 const HOLD_SECONDS_MAX = 3600;
-const DIRECTORY_RULE = "must be URLs of etcd, or served:ADDRESS:PORT";
+const DIRECTORY_RULE = "must be URLs of etcd, served:ADDRESS:PORT or own:ADDRESS:PORT";
 
 export interface HostConfig {
   readonly name: string;
   readonly stateDir: string;
   readonly apiAddress: { readonly host: string; readonly port: number };
+  /** The API is without TLS, and for everybody on this machine. */
+  readonly isApiPlain: boolean;
   readonly devices: readonly DeviceConfig[];
   /** For journals' unsettled blocks and caches of all devices together. */
   readonly memoryBytes: number;
@@ -48,7 +50,9 @@ export interface ClusterConfig {
 
 export type DirectoryConfig =
   | { readonly kind: "etcd"; readonly endpoints: readonly string[] }
-  | { readonly kind: "served"; readonly address: NetworkAddress };
+  | { readonly kind: "served"; readonly address: NetworkAddress }
+  /** Kept by this host, and served to the others. */
+  | { readonly kind: "own"; readonly address: NetworkAddress };
 
 export interface DeviceConfig {
   /** A directory or a block device. */
@@ -62,6 +66,7 @@ interface HostConfigFile {
   readonly name?: string;
   readonly stateDir: string;
   readonly apiAddress?: string;
+  readonly apiPlain?: boolean;
   readonly devices: readonly DeviceConfigFile[];
   readonly memory?: string;
   readonly cluster?: ClusterConfigFile;
@@ -109,6 +114,14 @@ export const hostConfigShape: ObjectShape<HostConfigFile> = {
         example: API_ADDRESS_DEFAULT,
       },
     },
+    apiPlain: {
+      optional: true,
+      shape: {
+        kind: "boolean",
+        description: "API without TLS, on 127.0.0.1 only (default: where there is no cluster.tls)",
+        example: true,
+      },
+    },
     devices: {
       optional: false,
       shape: {
@@ -154,7 +167,8 @@ export const hostConfigShape: ObjectShape<HostConfigFile> = {
               kind: "text",
               lengthMax: PATH_LENGTH_MAX,
               invalid: (text) => (directoryOf(text) === undefined ? DIRECTORY_RULE : undefined),
-              description: "etcd: URLs with commas between, or served: ADDRESS:PORT",
+              description:
+                "URLs of etcd with commas between; own:ADDRESS:PORT: kept by this host; served:ADDRESS:PORT: by another",
               example: "https://10.0.0.1:2379,https://10.0.0.2:2379",
             },
           },
@@ -255,6 +269,7 @@ function fromFile(file: HostConfigFile, base: string): HostConfig {
     name: file.name ?? hostname(),
     stateDir: absolute(base, file.stateDir),
     apiAddress: { host: address.host, port: address.port },
+    isApiPlain: file.apiPlain === true || file.cluster?.tls === undefined,
     devices: file.devices.map((device) => ({
       path: absolute(base, device.path),
       ...(device.size === undefined ? {} : { sizeBytes: sizeOf(device.size) }),
@@ -265,7 +280,12 @@ function fromFile(file: HostConfigFile, base: string): HostConfig {
 }
 
 /** What is not under TLS stays on this machine. */
-function checkOpenPorts({ cluster }: HostConfig, hint: string): void {
+function checkOpenPorts({ cluster, apiAddress, isApiPlain }: HostConfig, hint: string): void {
+  if (isApiPlain && !isLoopback({ kind: "tcp", ...apiAddress })) {
+    const message = `apiAddress is ${apiAddress.host}, and an API without TLS stays on 127.0.0.1`;
+    const start = "drystone init and drystone join make hosts with certificates";
+    throw new CodedError({ code: "config-invalid", message, hint: `${start}. ${hint}` });
+  }
   if (cluster === undefined) return;
   const { directory, tls, storageAddress } = cluster;
   const isOpenEtcd = directory.kind === "etcd" && directory.endpoints.some(isOpenUrl);
@@ -276,7 +296,7 @@ function checkOpenPorts({ cluster }: HostConfig, hint: string): void {
   if (tls !== undefined) return;
   const open = [
     ...(isLoopback(parseAddress(storageAddress)) ? [] : ["storageAddress"]),
-    ...(directory.kind === "served" && !isLoopback(directory.address) ? ["directory"] : []),
+    ...(directory.kind !== "etcd" && !isLoopback(directory.address) ? ["directory"] : []),
   ];
   if (open.length === 0) return;
   const message = `cluster.tls is missing, and ${open.join(" and ")} can be reached from elsewhere`;
@@ -309,9 +329,9 @@ function clusterOf(file: ClusterConfigFile, base: string): ClusterConfig {
 function directoryOf(text: string): DirectoryConfig | undefined {
   const endpoints = text.split(",");
   if (endpoints.every((url) => /^https?:\/\/[^/]+$/.test(url))) return { kind: "etcd", endpoints };
-  const served = /^served:(.+)$/.exec(text)?.[1];
-  if (served === undefined || apiAddressInvalid(served) !== undefined) return undefined;
-  return { kind: "served", address: parseAddress(served) };
+  const [, kind, address = ""] = /^(served|own):(.+)$/.exec(text) ?? [];
+  if (kind === undefined || apiAddressInvalid(address) !== undefined) return undefined;
+  return { kind: kind === "own" ? "own" : "served", address: parseAddress(address) };
 }
 
 function clusterIdInvalid(text: string): string | undefined {

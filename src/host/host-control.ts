@@ -8,10 +8,11 @@ import type { DataPlaneMethods, PeerView } from "./data-plane-port.ts";
 import type { EventRing } from "./event-ring.ts";
 import { judgeHealth } from "./health.ts";
 import type { Handlers } from "./http-api.ts";
+import type { JoinDesk } from "./join-desk.ts";
 import { nearest } from "./nearest.ts";
 import type { RpcPeer } from "./rpc.ts";
 import { version } from "./version.ts";
-import type { EventView, HostView, StatusView, VolumeView } from "./views.ts";
+import type { EventView, HostView, StatusView, TokenView, VolumeView } from "./views.ts";
 import { vmHandlers } from "./vm-control.ts";
 
 const EVENTS_LIMIT_DEFAULT = 100;
@@ -38,6 +39,7 @@ export class HostControl {
   readonly #facts: HostFacts;
   readonly #plane: Plane;
   readonly #events: EventRing;
+  readonly #desk: JoinDesk | undefined;
   readonly #clock: Clock;
   readonly #startedMs: number;
   readonly #faults = new Map<string, EventView>();
@@ -50,8 +52,10 @@ export class HostControl {
     events: EventRing,
     clock: Clock,
     directory: Directory,
+    desk: JoinDesk | undefined,
   ) {
     this.#directory = directory;
+    this.#desk = desk;
     this.#facts = facts;
     this.#plane = plane;
     this.#events = events;
@@ -103,12 +107,22 @@ export class HostControl {
         },
         checkVolume: async (name) => void (await plane.call("showVolume", name)),
       }),
+      "token.create": ({ ttlMinutes }) => this.#createToken(ttlMinutes),
       stats: () => plane.call("stats", undefined),
       events: async ({ after, limit }) => ({
         events: this.#events.list(after ?? 0, limit ?? EVENTS_LIMIT_DEFAULT),
         lastSequence: this.#events.lastSequence,
       }),
     };
+  }
+
+  async #createToken(ttlMinutes: number | undefined): Promise<TokenView> {
+    if (this.#desk !== undefined) return await this.#desk.createToken(ttlMinutes);
+    throw new CodedError({
+      code: "not-supported",
+      message: "this host is not part of a cluster that others can join",
+      hint: "drystone init makes a cluster",
+    });
   }
 
   async #status(): Promise<StatusView> {

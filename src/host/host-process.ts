@@ -12,6 +12,7 @@ import { CodedError, errorText } from "../base/index.ts";
 import {
   EmbeddedDirectory,
   RemoteDirectoryClient,
+  ServedDirectory,
   createCluster,
   findCluster,
 } from "../cluster/index.ts";
@@ -19,7 +20,7 @@ import { VmHost } from "../ha/index.ts";
 import { EtcdDirectory, LmdbMetadataStore, NodeClock, QemuHypervisor } from "../platform/index.ts";
 import { StreamNetwork, TlsNetwork } from "../platform/index.ts";
 import type { QemuOptions } from "../platform/index.ts";
-import type { Clock, Directory, Log, MetadataStore } from "../ports/index.ts";
+import type { Clock, Directory, Log, MetadataStore, Network } from "../ports/index.ts";
 import { DataPlaneThread } from "./data-plane-thread.ts";
 import type { ControlMethods } from "./data-plane-port.ts";
 import { directoryMethods } from "./directory-link.ts";
@@ -28,18 +29,21 @@ import type { HostConfig } from "./host-config.ts";
 import { HostControl } from "./host-control.ts";
 import { HttpApi } from "./http-api.ts";
 import type { ApiBackend, Handlers } from "./http-api.ts";
+import { JoinDesk } from "./join-desk.ts";
+import type { JoinDeskWorld } from "./join-desk.ts";
 import { metricsText } from "./metrics-text.ts";
 import { formatAddress } from "./names.ts";
 import type { PlaneIdentity } from "./plane-world.ts";
-import { etcdTls, readTlsFolder } from "./tls-folder.ts";
+import { etcdTls, readAuthority, readTlsFolder } from "./tls-folder.ts";
 import type { HostTls } from "./tls-folder.ts";
-import { StateDir } from "./state-dir.ts";
+import { newId, StateDir } from "./state-dir.ts";
 import { attachForVm, detachForVm } from "./vm-volumes.ts";
 
 /**
  * The worker's own devices are not this thread's to close, so a hanging disk cannot hang the stop.
  */
 const CLOSE_MS_MAX = 30_000;
+const UNIX_PATH_BYTES_MAX = 107;
 
 export interface HostStart {
   readonly config: HostConfig;
@@ -58,7 +62,7 @@ export interface HostStart {
 export class HostProcess {
   readonly state: StateDir;
   readonly handlers: Handlers;
-  /** `http://ADDRESS:PORT`, with the port that was chosen. */
+  /** `http://ADDRESS:PORT`, or https, with the port that was chosen. */
   readonly apiUrl: string;
   readonly #closers: Closers;
   readonly #log: Log;
@@ -117,8 +121,7 @@ async function startParts(start: HostStart, closers: Closers): Promise<StartedPa
   const { clusterId, hostId } = state.identity;
   const store = await openStore(state);
   closers.add("metadata", () => store.close());
-  const directory = await openDirectory(config, tls, store, clock, log);
-  closers.add("directory", () => directory.close());
+  const directory = await openDirectory({ config, tls, store, clock, log }, closers);
   const events = new EventRing(store, clock, (error) => {
     log.write("warning", "an event was not stored", { error: errorText(error) });
   });
@@ -132,13 +135,12 @@ async function startParts(start: HostStart, closers: Closers): Promise<StartedPa
 
   let apiAddress = "";
   const facts = { name: config.name, hostId, clusterId, apiAddress: () => apiAddress };
-  const control = new HostControl(facts, thread.peer, events, clock, directory);
+  const desk = openDesk(config, { directory, clusterId, clock, events });
+  const control = new HostControl(facts, thread.peer, events, clock, directory, desk);
   // The port is taken before any device is touched; requests wait until the host is ready.
   const gate = new Gate();
-  const api = new HttpApi(apiBackend(control, events, log, gate));
-  const port = await api.listen(config.apiAddress.host, config.apiAddress.port);
-  closers.add("API", () => api.close());
-  apiAddress = formatAddress({ kind: "tcp", host: config.apiAddress.host, port });
+  const backend = apiBackend(control, events, log, gate, desk);
+  apiAddress = await startApi(config, tls, state, backend, closers);
 
   await ensureCluster(directory, clusterId, config.name, clock);
   for (const device of config.devices) {
@@ -167,7 +169,7 @@ async function startParts(start: HostStart, closers: Closers): Promise<StartedPa
   return {
     state,
     handlers: control.handlers,
-    apiUrl: `http://${apiAddress}`,
+    apiUrl: `${config.isApiPlain ? "http" : "https"}://${apiAddress}`,
     closers,
     cutOff: (addresses) => thread.peer.call("cutOff", addresses),
   };
@@ -266,20 +268,48 @@ function openTls({ cluster }: HostConfig, clock: Clock): HostTls | undefined {
   return readTlsFolder(cluster.tls, cluster.id, clock.wallMs());
 }
 
-async function openDirectory(
-  { cluster }: HostConfig,
-  tls: HostTls | undefined,
-  store: MetadataStore,
-  clock: Clock,
-  log: Log,
-): Promise<Directory> {
-  if (cluster === undefined) return await EmbeddedDirectory.open(store, clock);
-  const { directory } = cluster;
+interface DirectoryWorld {
+  readonly config: HostConfig;
+  readonly tls: HostTls | undefined;
+  readonly store: MetadataStore;
+  readonly clock: Clock;
+  readonly log: Log;
+}
+
+async function openDirectory(world: DirectoryWorld, closers: Closers): Promise<Directory> {
+  const directory = await directoryOf(world);
+  closers.add("directory", () => directory.close());
+  const { config, tls, clock, log } = world;
+  const own = config.cluster?.directory;
+  if (own?.kind !== "own") return directory;
+  const network = hostNetwork(tls, log);
+  const { address } = own;
+  const incarnation = newId();
+  const served = await ServedDirectory.listen({
+    directory,
+    network,
+    address,
+    clock,
+    incarnation,
+    log,
+  });
+  closers.add("served directory", () => served.close());
+  return directory;
+}
+
+function hostNetwork(tls: HostTls | undefined, log: Log): Network {
+  return tls === undefined ? new StreamNetwork({ log }) : new TlsNetwork({ ...tls, log });
+}
+
+async function directoryOf({ config, tls, store, clock, log }: DirectoryWorld): Promise<Directory> {
+  const directory = config.cluster?.directory;
+  if (directory === undefined || directory.kind === "own")
+    return await EmbeddedDirectory.open(store, clock);
   if (directory.kind === "etcd") {
     const { endpoints } = directory;
     return new EtcdDirectory({ endpoints, ...(tls && { tls: etcdTls(tls.credentials) }) });
   }
-  const network = tls === undefined ? new StreamNetwork() : new TlsNetwork(tls);
+  const network = hostNetwork(tls, log);
   return new RemoteDirectoryClient({ network, clock, log, address: directory.address });
 }
 
@@ -311,8 +341,48 @@ function controlMethods(
   };
 }
 
-function apiBackend(control: HostControl, events: EventRing, log: Log, gate: Gate): ApiBackend {
+function openDesk(
+  { cluster }: HostConfig,
+  world: Omit<JoinDeskWorld, "authority" | "directoryText">,
+): JoinDesk | undefined {
+  if (cluster?.tls === undefined) return undefined;
+  const { tls, directory } = cluster;
+  const directoryText =
+    directory.kind === "etcd"
+      ? directory.endpoints.join(",")
+      : `served:${formatAddress(directory.address)}`;
+  return new JoinDesk({ ...world, authority: readAuthority(tls), directoryText });
+}
+
+/** Resolves with its address. */
+async function startApi(
+  config: HostConfig,
+  tls: HostTls | undefined,
+  state: StateDir,
+  backend: ApiBackend,
+  closers: Closers,
+): Promise<string> {
+  const api = new HttpApi(backend, config.isApiPlain ? undefined : tls);
+  const { host, port: wanted } = config.apiAddress;
+  const port = await api.listen(host, wanted);
+  closers.add("API", () => api.close());
+  const { apiSocketPath: path } = state;
+  // A folder deep down has room for files only.
+  if (Buffer.byteLength(path) <= UNIX_PATH_BYTES_MAX) await api.listenUnix(path);
+  else backend.reportRefusal(undefined, `no socket is made: ${path} is too long for one`);
+  return formatAddress({ kind: "tcp", host, port });
+}
+
+function apiBackend(
+  control: HostControl,
+  events: EventRing,
+  log: Log,
+  gate: Gate,
+  desk: JoinDesk | undefined,
+): ApiBackend {
   return {
+    join: desk && ((request, remote) => desk.join(request, remote)),
+    reportRefusal: (remote, cause) => log.write("warning", "the API refused", { remote, cause }),
     handlers: control.handlers,
     ready: gate.opened,
     metricsText: async () =>

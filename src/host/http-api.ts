@@ -6,24 +6,29 @@
  * connections. Every refusal is `{error: {code, message, hint}}` with the status that the code's
  * row names.
  */
-import { createServer } from "node:http";
 import type { IncomingMessage, Server, ServerResponse } from "node:http";
+import { chmodSync, rmSync } from "node:fs";
 import { isIP } from "node:net";
-import type { AddressInfo } from "node:net";
+import type { AddressInfo, ListenOptions } from "node:net";
 import { hostname } from "node:os";
 import { CodedError, errorText } from "../base/index.ts";
 import type { Fault } from "../base/index.ts";
+import { checkAccess, makeApiServer } from "./api-access.ts";
 import { httpStatusOf } from "./error-codes.ts";
 import { nearest } from "./nearest.ts";
 import { operationNames, operationRow } from "./operations.ts";
 import type { Operation, OperationName, RequestOf, ResponseOf } from "./operations.ts";
 import { anyShape, isRecord, shapeProblems } from "./shape.ts";
+import type { HostTls } from "./tls-folder.ts";
 import type { EventView, EventsRequest } from "./views.ts";
 
 const BODY_BYTES_MAX = 64 * 1024;
 const REQUEST_MS_MAX = 10_000;
 const CLOSE_MS_MAX = 3000;
 const FOLLOWERS_MAX = 64;
+const SOCKET_MODE = 0o660;
+/** The one thing that who has a token may ask for, and no certificate. */
+const JOIN_PATH = "/v1/join";
 const CONNECTIONS_MAX = 1000;
 /** So that a proxy or a client with a time-out sees that the stream lives. */
 const FOLLOW_BEAT_MS = 15_000;
@@ -41,6 +46,10 @@ export interface ApiBackend {
   unhealthyReason(): Promise<string | undefined>;
   /** Calls `listener` for each new event; returns how to stop. */
   followEvents(listener: (event: EventView) => void): () => void;
+  /** Of a host that has no certificate yet; undefined where nobody can join. */
+  readonly join: ((request: unknown, remote: string) => Promise<object>) | undefined;
+  /** Somebody was refused before anything was asked. */
+  reportRefusal(remote: string | undefined, cause: string): void;
   /** A failure that is a bug: for the log. */
   reportBug(operation: string, error: unknown): void;
 }
@@ -52,49 +61,84 @@ interface Match {
 
 export class HttpApi {
   readonly #backend: ApiBackend;
-  readonly #server: Server;
+  readonly #tls: HostTls | undefined;
+  readonly #servers: Server[] = [];
   readonly #followers = new Set<ServerResponse>();
 
-  constructor(backend: ApiBackend) {
+  /** With `tls` TCP is for those who show a certificate of the cluster. */
+  constructor(backend: ApiBackend, tls?: HostTls) {
     this.#backend = backend;
-    this.#server = createServer((request, response) => void this.#answer(request, response));
-    this.#server.requestTimeout = REQUEST_MS_MAX;
-    this.#server.headersTimeout = REQUEST_MS_MAX;
-    this.#server.maxConnections = CONNECTIONS_MAX;
+    this.#tls = tls;
   }
 
   /**
    * Resolves with the port. Fails with `address-in-use`, `address-invalid` or `permission-denied`.
    */
   async listen(host: string, port: number): Promise<number> {
+    const server = await this.#serve({ host, port }, `${host}:${port}`, this.#tls);
+    return (server.address() as AddressInfo).port;
+  }
+
+  /** For the owner and the group of the socket, without certificates. */
+  async listenUnix(path: string): Promise<void> {
+    // The state directory's lock is held: what is there was left behind.
+    rmSync(path, { force: true });
+    await this.#serve({ path }, path, undefined);
+    chmodSync(path, SOCKET_MODE);
+  }
+
+  async #serve(where: ListenOptions, name: string, tls: HostTls | undefined): Promise<Server> {
+    const server = makeApiServer(
+      (request, response) => void this.#answer(request, response, tls),
+      tls,
+      (remote, cause) => this.#backend.reportRefusal(remote, cause),
+    );
+    server.requestTimeout = REQUEST_MS_MAX;
+    server.headersTimeout = REQUEST_MS_MAX;
+    server.maxConnections = CONNECTIONS_MAX;
     await new Promise<void>((resolve, reject) => {
-      const refuse = (error: Error): void => reject(listenError(error, `${host}:${port}`));
-      this.#server.once("error", refuse);
-      this.#server.listen(port, host, () => {
-        this.#server.off("error", refuse);
+      const refuse = (error: Error): void => reject(listenError(error, name));
+      server.once("error", refuse);
+      server.listen(where, () => {
+        server.off("error", refuse);
         resolve();
       });
     });
-    return (this.#server.address() as AddressInfo).port;
+    this.#servers.push(server);
+    return server;
   }
 
   /** No new requests; those under way are answered; followers are let go. */
   async close(): Promise<void> {
     for (const follower of this.#followers) follower.end();
-    const closed = new Promise<void>((resolve) => this.#server.close(() => resolve()));
-    this.#server.closeIdleConnections();
-    const cutOff = setTimeout(() => this.#server.closeAllConnections(), CLOSE_MS_MAX);
-    await closed;
+    const closed = this.#servers.map(
+      (server) => new Promise<void>((resolve) => void server.close(() => resolve())),
+    );
+    for (const server of this.#servers) server.closeIdleConnections();
+    const cutOff = setTimeout(() => {
+      for (const server of this.#servers) server.closeAllConnections();
+    }, CLOSE_MS_MAX);
+    await Promise.all(closed);
     clearTimeout(cutOff);
   }
 
-  async #answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
+  async #answer(
+    request: IncomingMessage,
+    response: ServerResponse,
+    tls: HostTls | undefined,
+  ): Promise<void> {
     // A client that goes away while it is answered costs only its own connection.
     response.on("error", () => response.destroy());
     const url = new URL(request.url ?? "/", "http://localhost");
     try {
       checkOrigin(request);
+      const isJoin = request.method === "POST" && url.pathname === JOIN_PATH;
+      if (tls !== undefined && !isJoin) this.#checkAccess(request, tls);
       await this.#backend.ready;
+      if (isJoin) {
+        sendJson(response, 200, await this.#join(request));
+        return;
+      }
       await this.#route(request, response, url);
     } catch (error) {
       if (error instanceof CodedError) {
@@ -128,6 +172,26 @@ export class HttpApi {
       return;
     }
     sendJson(response, 200, await this.#run(match.operation.name, checked));
+  }
+
+  #checkAccess(request: IncomingMessage, tls: HostTls): void {
+    try {
+      checkAccess(request, tls.clusterId);
+    } catch (error) {
+      this.#backend.reportRefusal(request.socket.remoteAddress, errorText(error));
+      throw error;
+    }
+  }
+
+  async #join(request: IncomingMessage): Promise<object> {
+    const { join } = this.#backend;
+    const body = await readBody(request);
+    if (join !== undefined) return await join(body, request.socket.remoteAddress ?? "a socket");
+    throw new CodedError({
+      code: "not-supported",
+      message: "this host is not part of a cluster that others can join",
+      hint: "drystone init makes a cluster",
+    });
   }
 
   async #run<N extends OperationName>(name: N, request: unknown): Promise<unknown> {
@@ -172,7 +236,8 @@ function checkOrigin(request: IncomingMessage): void {
   const name = host.replace(/:\d*$/, "");
   const isPlainName =
     name === "localhost" || isIP(name.replace(/^\[|\]$/g, "")) !== 0 || name === hostname();
-  if (isPlainName && (origin === undefined || origin === `http://${host}`)) return;
+  const isOwn = origin === `http://${host}` || origin === `https://${host}`;
+  if (isPlainName && (origin === undefined || isOwn)) return;
   throw new CodedError({
     code: "origin-refused",
     message: "requests from web pages of other origins are refused",

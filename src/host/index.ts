@@ -5,6 +5,7 @@
 import type { DevClusterOptions } from "./dev-cluster.ts";
 import type { DevHostOptions } from "./dev-host.ts";
 import type { RunHostOptions } from "./run-host.ts";
+import type { InitOptions, JoinOptions, SetUp } from "./set-up-host.ts";
 
 export type { Command, CommandOption, Example } from "./command.ts";
 export { errorCodes } from "./error-codes.ts";
@@ -27,6 +28,7 @@ export type { ProcessCommandName } from "./process-commands.ts";
 export { anyShape, shapeProblems } from "./shape.ts";
 export type { AnyField, AnyObjectShape, AnyShape, ObjectShape } from "./shape.ts";
 export { version } from "./version.ts";
+export type { SetUp, SetUpOptions } from "./set-up-host.ts";
 export type * from "./views.ts";
 
 export async function runHost(options: RunHostOptions): Promise<number> {
@@ -45,4 +47,12 @@ export async function runDevCluster(options: DevClusterOptions): Promise<number>
 export async function tellDevCluster(dir: string | undefined, command: string): Promise<void> {
   const loaded = await import("./run-dev-cluster.ts");
   await loaded.tellDevCluster(dir, command);
+}
+
+export async function initCluster(options: InitOptions): Promise<SetUp> {
+  return (await import("./set-up-host.ts")).initCluster(options);
+}
+
+export async function joinCluster(options: JoinOptions): Promise<SetUp> {
+  return await (await import("./set-up-host.ts")).joinCluster(options);
 }

@@ -30,6 +30,7 @@ export interface OperationTypes {
   "vm.stop": { request: views.NameRequest; response: views.VmView };
   "vm.kill": { request: views.NameRequest; response: views.VmView };
   "vm.delete": { request: views.NameRequest; response: views.Done };
+  "token.create": { request: views.TokenCreateRequest; response: views.TokenView };
   stats: { request: views.Nothing; response: views.StatsView };
   events: { request: views.EventsRequest; response: views.EventList };
 }
@@ -329,6 +330,32 @@ export const operations: OperationTable = {
     errors: ["volume-not-found", "volume-not-attached"],
   },
   ...vmOperations,
+  "token.create": {
+    name: "token.create",
+    words: ["token", "create"],
+    summary: "Make a token with which one host may join the cluster",
+    examples: [
+      { line: "drystone token create", why: "good once, for 30 minutes" },
+      { line: "drystone token create --ttl 5", why: "for 5 minutes" },
+    ],
+    positionals: [],
+    options: [
+      {
+        name: "ttl",
+        field: "ttlMinutes",
+        kind: "count",
+        argument: "MINUTES",
+        summary: "How long it is good (30)",
+      },
+    ],
+    method: "POST",
+    path: "/v1/tokens",
+    scope: "host",
+    role: "admin",
+    request: shapes.tokenCreateRequestShape,
+    response: shapes.tokenViewShape,
+    errors: ["not-supported", "authority-elsewhere", "too-many-tokens"],
+  },
   stats: {
     name: "stats",
     words: ["stats"],

@@ -11,7 +11,70 @@ export type ProcessCommandName =
   | "dev.start"
   | "dev.partition"
   | "dev.heal"
-  | "host.run";
+  | "host.run"
+  | "init"
+  | "join";
+
+/** Of the commands that set up a host. */
+const HOST_OPTIONS: readonly CommandOption[] = [
+  {
+    name: "address",
+    field: "address",
+    kind: "text",
+    argument: "ADDRESS",
+    summary: "The address of this host, where the others reach it",
+  },
+  {
+    name: "device",
+    field: "devices",
+    kind: "path",
+    argument: "PATH",
+    summary: "A disk or an empty directory for the cluster; may be repeated",
+    isList: true,
+  },
+  {
+    name: "name",
+    field: "name",
+    kind: "text",
+    argument: "NAME",
+    summary: "The host's name (the machine's)",
+  },
+  {
+    name: "dir",
+    field: "dir",
+    kind: "path",
+    argument: "DIR",
+    summary: "Where configuration, certificates and state are kept (/var/lib/drystone)",
+  },
+  {
+    name: "port",
+    field: "port",
+    kind: "count",
+    argument: "PORT",
+    summary: "Port of the API (7400); storage has the next one, a directory of its own the next",
+  },
+  {
+    name: "storage-address",
+    field: "storageAddress",
+    kind: "text",
+    argument: "ADDRESS",
+    summary: "The address on the storage network, if there is one (--address)",
+  },
+  {
+    name: "fault-domain",
+    field: "faultDomain",
+    kind: "text",
+    argument: "NAME",
+    summary: "What fails together with this host (nothing else)",
+  },
+  {
+    name: "device-size",
+    field: "deviceSizeBytes",
+    kind: "size",
+    argument: "SIZE",
+    summary: "Size of new devices in directories (free space)",
+  },
+];
 
 const DIR_OPTION: CommandOption = {
   name: "dir",
@@ -122,6 +185,52 @@ export const processCommands: Readonly<Record<ProcessCommandName, Command>> = {
     examples: [{ line: "drystone dev heal", why: "after dev partition" }],
     positionals: [],
     options: [DIR_OPTION],
+  },
+  init: {
+    words: ["init"],
+    summary: "Make a cluster: its authority, and this machine as its first host",
+    examples: [
+      {
+        line: "drystone init --address 10.0.0.1 --device /dev/sdb",
+        why: "this host keeps the directory",
+      },
+      {
+        line: "drystone init --address 10.0.0.1 --device /dev/sdb --directory https://10.0.0.9:2379",
+        why: "etcd keeps it",
+      },
+    ],
+    positionals: [],
+    options: [
+      ...HOST_OPTIONS,
+      {
+        name: "directory",
+        field: "directory",
+        kind: "text",
+        argument: "URLS",
+        summary: "etcd, URLs with commas between (default: this host keeps the directory)",
+      },
+    ],
+  },
+  join: {
+    words: ["join"],
+    summary: "Make this machine a host of a cluster",
+    examples: [
+      {
+        line: "drystone join 10.0.0.1:7400 --token drystone-AbC --address 10.0.0.2 --device /dev/sdb",
+        why: "with what drystone token create printed",
+      },
+    ],
+    positionals: ["cluster"],
+    options: [
+      {
+        name: "token",
+        field: "token",
+        kind: "text",
+        argument: "TOKEN",
+        summary: "From drystone token create; good once",
+      },
+      ...HOST_OPTIONS,
+    ],
   },
   "host.run": {
     words: ["host", "run"],

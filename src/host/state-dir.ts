@@ -5,6 +5,7 @@
  *   host.json    the ids that the host and its cluster got at their first start
  *   metadata/    the embedded directory and the events
  *   devices/ID/  metadata of block devices (devices that are directories carry their own)
+ *   api.sock     the API, for the owner and the group
  *   nbd/         sockets of volumes attached without an address
  */
 import { randomBytes } from "node:crypto";
@@ -78,6 +79,10 @@ export class StateDir {
 
   get metadataPath(): string {
     return join(this.path, "metadata", "data.mdb");
+  }
+
+  get apiSocketPath(): string {
+    return join(this.path, "api.sock");
   }
 
   get socketsPath(): string {

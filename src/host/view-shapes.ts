@@ -23,6 +23,8 @@ import {
 } from "./shape-words.ts";
 import type * as views from "./views.ts";
 
+const TOKEN_MINUTES_MAX = 24 * 60;
+
 export const nothingShape: ObjectShape<views.Nothing> = {
   kind: "object",
   description: "Nothing",
@@ -388,5 +390,28 @@ export const eventListShape: ObjectShape<views.EventList> = {
   fields: {
     events: must(list("The events", eventShape)),
     lastSequence: must(count("The newest sequence there is")),
+  },
+};
+
+export const tokenCreateRequestShape: ObjectShape<views.TokenCreateRequest> = {
+  kind: "object",
+  description: "A token with which one host may join",
+  fields: {
+    ttlMinutes: may({
+      kind: "integer",
+      min: 1,
+      max: TOKEN_MINUTES_MAX,
+      description: "Minutes until it expires (default: 30)",
+      example: 30,
+    }),
+  },
+};
+
+export const tokenViewShape: ObjectShape<views.TokenView> = {
+  kind: "object",
+  description: "A token",
+  fields: {
+    token: must(text("To be given to drystone join, once")),
+    expiresMs: must(count("When it expires, in milliseconds since 1970")),
   },
 };

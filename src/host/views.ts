@@ -254,6 +254,16 @@ export interface DeviceScrubRequest {
   readonly device: string;
 }
 
+export interface TokenCreateRequest {
+  readonly ttlMinutes?: number;
+}
+
+export interface TokenView {
+  /** To be given to drystone join, once. */
+  readonly token: string;
+  readonly expiresMs: number;
+}
+
 export interface EventsRequest {
   readonly after?: number;
   readonly limit?: number;

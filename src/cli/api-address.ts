@@ -1,0 +1,62 @@
+/** Where a host's API is, and with what it is asked. */
+import { readFileSync } from "node:fs";
+import type { RequestOptions } from "node:https";
+import { join } from "node:path";
+import { X509Certificate } from "node:crypto";
+import { CodedError, errorText } from "../base/index.ts";
+
+const TLS_FOLDER_DEFAULT = "/var/lib/drystone/tls";
+
+export interface ApiAddress {
+  /** For messages. */
+  readonly text: string;
+  readonly base: URL;
+  readonly isTls: boolean;
+  readonly options: RequestOptions;
+}
+
+/** Fails with `usage`, or with `certificate-invalid` if there is none to show. */
+export function apiAddress(text: string): ApiAddress {
+  const socketPath = /^unix:(.+)$/.exec(text)?.[1];
+  if (socketPath !== undefined)
+    return { text, base: new URL("http://localhost"), isTls: false, options: { socketPath } };
+  const base = URL.canParse(text) ? new URL(text) : undefined;
+  if (base?.protocol === "http:") return { text, base, isTls: false, options: {} };
+  if (base?.protocol === "https:") return { text, base, isTls: true, options: tlsOptions() };
+  throw new CodedError({
+    code: "usage",
+    message: `"${text}" is not the address of an API`,
+    hint: "Give --api or DRYSTONE_API as unix:PATH, https://ADDRESS:PORT or http://ADDRESS:PORT",
+  });
+}
+
+/** The certificate of the host on this machine. */
+function tlsOptions(): RequestOptions {
+  const given = process.env["DRYSTONE_TLS"] ?? "";
+  const folder = given === "" ? TLS_FOLDER_DEFAULT : given;
+  try {
+    const read = (name: string): string => readFileSync(join(folder, name), "utf8");
+    return {
+      ca: read("ca.crt"),
+      cert: read("host.crt"),
+      key: read("host.key"),
+      minVersion: "TLSv1.3",
+      // The authority is the cluster's own, and signs for hosts alone: an address proves no more.
+      checkServerIdentity: (_name, { raw }) => strangerOf(new X509Certificate(raw)),
+    };
+  } catch (error) {
+    throw new CodedError(
+      {
+        code: "certificate-invalid",
+        message: `there is no certificate to show in ${folder}: ${errorText(error)}`,
+        hint: "Set DRYSTONE_TLS to the tls folder of a host, or use --api unix:STATE/api.sock there",
+      },
+      { cause: error },
+    );
+  }
+}
+
+function strangerOf(certificate: X509Certificate): Error | undefined {
+  const isHost = /URI:drystone:\/\/[0-9a-f]{32}\/host\//.test(certificate.subjectAltName ?? "");
+  return isHost ? undefined : new Error("the certificate is not a host's");
+}

@@ -1,0 +1,220 @@
+/**
+ * Where hosts join: makes tokens, and gives a certificate to who brings one. Everything about a
+ * request is checked before its token is used up.
+ *
+ * A token is a secret and the fingerprint of the cluster's authority: the joining host knows by it
+ * whom it may tell the secret.
+ */
+import {
+  createHash,
+  createPublicKey,
+  randomBytes,
+  sign,
+  verify,
+  X509Certificate,
+} from "node:crypto";
+import { CodedError } from "../base/index.ts";
+import { checkJoinToken, createJoinToken, listHosts, useJoinToken } from "../cluster/index.ts";
+import { fingerprintOf, isCertifiable, issueCertificate } from "../platform/index.ts";
+import { publicKeyInvalid } from "../platform/index.ts";
+import type { CertifiedKey } from "../platform/index.ts";
+import type { Clock, Directory } from "../ports/index.ts";
+import type { NewEvent } from "./event-ring.ts";
+import { hostNameInvalid } from "./names.ts";
+import { checkShape } from "./shape.ts";
+import type { ObjectShape } from "./shape.ts";
+import { newId } from "./state-dir.ts";
+
+const TTL_MINUTES_DEFAULT = 30;
+const SECRET_BYTES = 16;
+const FINGERPRINT_BYTES = 32;
+const TOKEN_PREFIX = "drystone-";
+const ADDRESSES_MAX = 16;
+
+export interface JoinRequest {
+  readonly token: string;
+  readonly name: string;
+  readonly publicKeyPem: string;
+  /** Shows that the host has the key, and wants it certified with this token. */
+  readonly proof: string;
+  /** Where the host can be reached, for its certificate. */
+  readonly addresses: readonly string[];
+}
+
+export interface JoinAnswer {
+  readonly clusterId: string;
+  readonly certificatePem: string;
+  /** As `cluster.directory` in a configuration. */
+  readonly directory: string;
+}
+
+const text = (lengthMax: number, description: string, example: string) =>
+  ({ kind: "text", lengthMax, description, example }) as const;
+
+const joinRequestShape: ObjectShape<JoinRequest> = {
+  kind: "object",
+  description: "A host that wants to join",
+  fields: {
+    token: { optional: false, shape: text(200, "From drystone token create", "drystone-AbC") },
+    name: {
+      optional: false,
+      shape: { ...text(200, "The host's name", "h2"), invalid: hostNameInvalid },
+    },
+    publicKeyPem: {
+      optional: false,
+      shape: {
+        ...text(1000, "Its public key, on P-256", "-----BEGIN PUBLIC KEY-----"),
+        invalid: publicKeyInvalid,
+      },
+    },
+    proof: { optional: false, shape: text(400, "A signature, base64", "MEUCIQ") },
+    addresses: {
+      optional: false,
+      shape: {
+        kind: "list",
+        countMax: ADDRESSES_MAX,
+        description: "Where it can be reached",
+        of: {
+          ...text(253, "An IP address or DNS name", "10.0.0.2"),
+          invalid: (address) =>
+            isCertifiable(address) ? undefined : "is neither an IP address nor a DNS name",
+        },
+      },
+    },
+  },
+};
+
+export interface TokenParts {
+  readonly secret: Buffer;
+  /** SHA-256 of the authority's certificate, in hexadecimal digits. */
+  readonly fingerprint: string;
+}
+
+/** Fails with `token-invalid`. */
+export function parseToken(token: string): TokenParts {
+  const body = token.startsWith(TOKEN_PREFIX) ? token.slice(TOKEN_PREFIX.length) : "";
+  const bytes = Buffer.from(body, "base64url");
+  // Only one way to write each token is one.
+  if (bytes.length === SECRET_BYTES + FINGERPRINT_BYTES && bytes.toString("base64url") === body) {
+    const secret = bytes.subarray(0, SECRET_BYTES);
+    return { secret, fingerprint: bytes.subarray(SECRET_BYTES).toString("hex") };
+  }
+  throw new CodedError({
+    code: "token-invalid",
+    message: "what was given is not a token, or not all of one",
+    hint: "Copy the whole line that drystone token create has printed",
+  });
+}
+
+/** What a joining host signs with the key that it wants certified. */
+export function joinProof(token: string, keyPem: string): string {
+  return sign("sha256", proven(token), keyPem).toString("base64");
+}
+
+export interface JoinDeskWorld {
+  readonly directory: Directory;
+  readonly clusterId: string;
+  /** Undefined on hosts where nobody joins. */
+  readonly authority: CertifiedKey | undefined;
+  /** As joining hosts are to write it into their configuration. */
+  readonly directoryText: string;
+  readonly clock: Clock;
+  readonly events: { add(event: NewEvent): unknown };
+}
+
+export class JoinDesk {
+  readonly #world: JoinDeskWorld;
+
+  constructor(world: JoinDeskWorld) {
+    this.#world = world;
+  }
+
+  /** Fails with `authority-elsewhere` or `too-many-tokens`. */
+  async createToken(
+    ttlMinutes: number = TTL_MINUTES_DEFAULT,
+  ): Promise<{ readonly token: string; readonly expiresMs: number }> {
+    const { directory, clusterId, clock } = this.#world;
+    const certificate = new X509Certificate(this.#authority().certificatePem);
+    const fingerprint = Buffer.from(fingerprintOf(certificate), "hex");
+    const secret = randomBytes(SECRET_BYTES);
+    const nowMs = Math.round(clock.wallMs());
+    const ttlMs = ttlMinutes * 60_000;
+    await createJoinToken(directory, clusterId, hashOf(secret), { nowMs, ttlMs });
+    const token = `${TOKEN_PREFIX}${Buffer.concat([secret, fingerprint]).toString("base64url")}`;
+    return { token, expiresMs: nowMs + ttlMs };
+  }
+
+  /** Whatever is wrong with it, the reason is told, an event says so, and nothing else happens. */
+  async join(value: unknown, remote: string): Promise<JoinAnswer> {
+    const { events } = this.#world;
+    try {
+      const request = checkShape(
+        joinRequestShape,
+        value,
+        "request-invalid",
+        "See docs/security.md",
+      );
+      return await this.#admit(request);
+    } catch (error) {
+      if (error instanceof CodedError) {
+        const message = `a host at ${remote} was not let in: ${error.message}`;
+        const details = { remote, code: error.code };
+        events.add({ level: "warning", kind: "join-refused", message, details });
+      }
+      throw error;
+    }
+  }
+
+  async #admit(request: JoinRequest): Promise<JoinAnswer> {
+    const { directory, clusterId, directoryText, clock, events } = this.#world;
+    const authority = this.#authority();
+    const { token, name, publicKeyPem, addresses } = request;
+    const { secret, fingerprint } = parseToken(token);
+    if (fingerprint !== fingerprintOf(new X509Certificate(authority.certificatePem)))
+      throw refusal("token-unknown", "the token is of another cluster");
+    const proof = Buffer.from(request.proof, "base64");
+    if (!verify("sha256", proven(token), createPublicKey(publicKeyPem), proof))
+      throw refusal("request-invalid", "the host has not shown that it has the key");
+    const nowMs = Math.round(clock.wallMs());
+    const hash = hashOf(secret);
+    // Who has no token learns nothing about the cluster.
+    await checkJoinToken(directory, clusterId, hash, nowMs);
+    const hosts = await listHosts(directory, clusterId);
+    if (hosts.some((host) => host.name === name))
+      throw new CodedError({
+        code: "host-exists",
+        message: `the cluster has a host named ${name} already`,
+        hint: "Choose another name with --name; the token is still good",
+      });
+    const hostId = newId();
+    await useJoinToken(directory, clusterId, hash, { nowMs, hostId });
+    const identity = { clusterId, role: "host", name: hostId } as const;
+    const wanted = { identity, publicKeyPem, addresses };
+    const certificatePem = issueCertificate(authority, wanted, nowMs);
+    const message = `host ${name} was let into the cluster`;
+    events.add({ level: "info", kind: "host-joined", message, details: { name, hostId } });
+    return { clusterId, certificatePem, directory: directoryText };
+  }
+
+  #authority(): CertifiedKey {
+    const { authority } = this.#world;
+    if (authority !== undefined) return authority;
+    throw new CodedError({
+      code: "authority-elsewhere",
+      message: "this host does not have the key of the cluster's authority",
+      hint: "Ask the host where drystone init ran, or copy its tls/ca.key here and start again",
+    });
+  }
+}
+
+function refusal(code: string, message: string): CodedError {
+  return new CodedError({ code, message, hint: "drystone token create makes another token" });
+}
+
+function hashOf(secret: Uint8Array): string {
+  return createHash("sha256").update(secret).digest("hex");
+}
+
+function proven(token: string): Buffer {
+  return Buffer.from(`drystone join\n${token}`);
+}

@@ -1,0 +1,89 @@
+/** A cluster as an operator makes it: init on one host, join on others, each a process. */
+import * as fs from "node:fs";
+import * as path from "node:path";
+import type { TestContext } from "node:test";
+import { fileURLToPath } from "node:url";
+import { refusalOf } from "./host-run.ts";
+import type { Refusal } from "./host-run.ts";
+import { Program, runTool } from "./process.ts";
+
+const CLI = fileURLToPath(new URL("../../../bin/drystone", import.meta.url));
+const READY_MS_MAX = 60_000;
+/** From one host's API to the next one's. */
+const PORTS_PER_HOST = 10;
+
+export class JoinedCluster {
+  readonly folder: string;
+  readonly #firstPort: number;
+  readonly #programs = new Map<string, Program>();
+
+  constructor(t: TestContext, folder: string, firstPort: number) {
+    this.folder = folder;
+    this.#firstPort = firstPort;
+    t.after(async () => {
+      for (const program of this.#programs.values()) await program.kill();
+    });
+  }
+
+  portOf(host: string): number {
+    return this.#firstPort + (Number(host.slice(1)) - 1) * PORTS_PER_HOST;
+  }
+
+  tlsOf(host: string): string {
+    return path.join(this.folder, host, "tls");
+  }
+
+  async init(host: string): Promise<void> {
+    await this.#run(["init", ...this.#setUp(host)]);
+  }
+
+  async token(host: string): Promise<string> {
+    const { token } = await this.cli<{ readonly token: string }>(host, ["token", "create"]);
+    return token;
+  }
+
+  async join(host: string, to: string, token: string): Promise<void> {
+    await this.#run(this.#joinLine(host, to, token));
+  }
+
+  async refusedJoin(host: string, to: string, token: string): Promise<Refusal> {
+    const line = [CLI, ...this.#joinLine(host, to, token), "--json"];
+    return refusalOf((await runTool(process.execPath, line, { codes: [1] })).stdout);
+  }
+
+  async start(host: string): Promise<void> {
+    const config = path.join(this.folder, host, "host.json");
+    const line = [CLI, "host", "run", "--config", config, "--json"];
+    const program = new Program(`host ${host}`, process.execPath, line);
+    this.#programs.set(host, program);
+    await program.waitForLine(/"ready"/, READY_MS_MAX);
+  }
+
+  async stop(host: string): Promise<void> {
+    await this.#programs.get(host)?.end("SIGTERM");
+  }
+
+  /** Over the socket in its state directory. */
+  async cli<T>(host: string, args: readonly string[]): Promise<T> {
+    const socket = path.join(this.folder, host, "state", "api.sock");
+    return JSON.parse(await this.#run([...args, "--api", `unix:${socket}`])) as T;
+  }
+
+  async #run(args: readonly string[]): Promise<string> {
+    return (await runTool(process.execPath, [CLI, ...args, "--json"])).stdout;
+  }
+
+  #joinLine(host: string, to: string, token: string): string[] {
+    const cluster = `127.0.0.1:${this.portOf(to)}`;
+    return ["join", cluster, "--token", token, ...this.#setUp(host)];
+  }
+
+  #setUp(host: string): string[] {
+    const device = path.join(this.folder, `${host}-device`);
+    fs.mkdirSync(device, { recursive: true });
+    return [
+      ...["--address", "127.0.0.1", "--port", String(this.portOf(host)), "--name", host],
+      ...["--dir", path.join(this.folder, host), "--device", device, "--device-size", "1G"],
+    ];
+  }
+}
