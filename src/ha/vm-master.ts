@@ -69,13 +69,15 @@ export class VmMaster {
     const failures = record.history.filter(({ what, timeMs }) => {
       return what === "does not start here" && nowMs - timeMs < AVOID_MS;
     });
-    const avoided = failures.map((decision) => decision.hostId);
+    const failedMs = new Map(failures.map((decision) => [decision.hostId, decision.timeMs]));
     const candidates = [...load].filter(([host]) => host !== record.hostId);
-    const preferred = candidates.filter(([host]) => !avoided.includes(host));
     const lastMs = failures.at(-1)?.timeMs ?? -Infinity;
-    if (preferred.length === 0 && nowMs - lastMs < RETRY_MS) return;
-    const pool = preferred.length > 0 ? preferred : candidates;
-    const [target] = pool.toSorted(([a, x], [b, y]) => x - y || (a < b ? -1 : 1));
+    const areAllTried = candidates.every(([host]) => failedMs.has(host));
+    if (areAllTried && nowMs - lastMs < RETRY_MS) return;
+    // Where it failed longest ago, or never; then where the least memory is in use.
+    const [target] = candidates.toSorted(([a, x], [b, y]) => {
+      return (failedMs.get(a) ?? 0) - (failedMs.get(b) ?? 0) || x - y || (a < b ? -1 : 1);
+    });
     if (target === undefined) return;
     const [chosen] = target;
     const because = `${why}; of ${load.size} hosts alive this one has the least memory in use`;
