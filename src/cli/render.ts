@@ -290,6 +290,7 @@ function renderStats(stats: StatsView, output: Output): string[] {
       ["dedup ratio", stats.dedupRatio.toFixed(2)],
       ["journal", counters(stats.journal)],
       ["destage", counters(stats.destage)],
+      ["shared memory", counters(stats.sharedMemory)],
       ["rebuild", counters({ ...stats.rebuild })],
       ["catch-up", counters({ ...stats.catchUp })],
     ]),

@@ -210,6 +210,10 @@ export class Attachments {
     return this.#offered.get(objectId)?.record.volume;
   }
 
+  get sharedMemory(): Readonly<Record<string, number>> {
+    return this.#vhostOffers.counters;
+  }
+
   /** The machines that use the volume are told that it has grown. */
   resized(objectId: string): void {
     this.#offered.get(objectId)?.vhost?.resized();

@@ -70,7 +70,10 @@ export class ClusterViews {
       owners: records.map((owner) => owner.state),
       logicalBytes: [...this.#devices.logicalBytes()],
       sequences: this.#devices.sequences(),
-      stats: this.#devices.stats([], this.#plane.catchUp),
+      stats: {
+        ...this.#devices.stats([], this.#plane.catchUp),
+        sharedMemory: this.#attachments.sharedMemory,
+      },
     };
   }
 
@@ -145,6 +148,7 @@ function addStats(all: readonly StatsView[]): StatsView {
     caches: all.flatMap((stats) => stats.caches),
     journal: counts((stats) => stats.journal),
     destage: counts((stats) => stats.destage),
+    sharedMemory: counts((stats) => stats.sharedMemory),
     rebuild: traffic((stats) => stats.rebuild),
     catchUp: traffic((stats) => stats.catchUp),
     volumes: [],

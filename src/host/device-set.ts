@@ -154,6 +154,7 @@ export class DeviceSet {
       ...cacheViews(all.map(({ stats }) => stats)),
       journal: addUp(all.map(({ stats }) => numbersOf(stats.journal))),
       destage: addUp(all.map(({ stats }) => numbersOf(stats.counters))),
+      sharedMemory: {},
       rebuild: NO_TRAFFIC,
       catchUp: { ...catchUp },
       volumes,

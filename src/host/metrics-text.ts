@@ -50,6 +50,7 @@ function hostFamilies(stats: StatsView, status: StatusView): Family[] {
     counters("cache", "Cache counters", stats.cache),
     counters("journal", "Journal counters and sizes", stats.journal),
     counters("destage", "Destage counters", stats.destage),
+    counters("shared_memory", "Memory shared with virtual machines", stats.sharedMemory),
     counters("rebuild", "Bytes of rebuilds", { ...stats.rebuild }),
     counters("catch_up", "Bytes of catch-ups", { ...stats.catchUp }),
   ];

@@ -34,6 +34,10 @@ export class VhostOffers {
     this.#world = world;
   }
 
+  get counters(): Readonly<Record<string, number>> {
+    return { ...this.#sections.stats };
+  }
+
   /** Fails as `SharedMemory.listen`. */
   offer(record: VhostUserRecord, volume: VolumeIo): Promise<VhostUserServer> {
     const { shared, clock, log } = this.#world;

@@ -336,6 +336,7 @@ export const statsShape: ObjectShape<views.StatsView> = {
     caches: must(list("By device and cache", cacheStatsShape)),
     journal: must(record("Journal counters")),
     destage: must(record("Destage counters")),
+    sharedMemory: must(record("Counters of memory shared with virtual machines")),
     rebuild: must(trafficShape),
     catchUp: must(trafficShape),
     volumes: must(list("By volume", volumeStatsShape)),

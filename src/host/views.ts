@@ -174,6 +174,8 @@ export interface StatsView {
   readonly caches: readonly CacheStatsView[];
   readonly journal: Readonly<Record<string, number>>;
   readonly destage: Readonly<Record<string, number>>;
+  /** Machines' memory: sections mapped, maps, hits, bytes copied and bytes put there by devices. */
+  readonly sharedMemory: Readonly<Record<string, number>>;
   readonly rebuild: TrafficView;
   readonly catchUp: TrafficView;
   readonly volumes: readonly VolumeStatsView[];

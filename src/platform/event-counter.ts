@@ -1,16 +1,23 @@
-/** An eventfd that two processes have. */
+/**
+ * An eventfd that two processes have. The other one may fill it up, empty it, and make its
+ * descriptor block, at any moment: nothing here waits all the same. Where io_uring is forbidden
+ * that is left to the descriptor being non-blocking, which the other process can change.
+ */
 import { readlinkSync } from "node:fs";
 import { assert, CodedError } from "../base/index.ts";
 import type { RemoteEvent } from "../ports/index.ts";
+import { EventSignal } from "./event-signal.ts";
 import { PollWatcher } from "./poll-watcher.ts";
 import { addToCounter, clearCounter, setNonBlocking } from "./shared-sys.ts";
-import { closeDescriptor, openEventFd } from "./sys.ts";
+import { closeDescriptor, openEventFd, SystemCallError } from "./sys.ts";
 
 const LINK = "anon_inode:[eventfd]";
 
 export class EventCounter implements RemoteEvent {
   readonly fd: number;
   #watcher: PollWatcher | undefined;
+  /** Made at the first signal; null where there is none. */
+  #signal: EventSignal | null | undefined;
   #isClosed = false;
 
   private constructor(fd: number) {
@@ -48,7 +55,9 @@ export class EventCounter implements RemoteEvent {
 
   signal(): void {
     assert(!this.#isClosed, "a closed event is not signalled");
-    addToCounter(this.fd);
+    if (this.#signal === undefined) this.#signal = signalOf(this.fd);
+    if (this.#signal === null) addToCounter(this.fd);
+    else this.#signal.signal();
   }
 
   close(): void {
@@ -56,6 +65,16 @@ export class EventCounter implements RemoteEvent {
     this.#isClosed = true;
     // The loop has let go of the descriptor when the call returns; what is left is its memory.
     void this.#watcher?.close();
+    this.#signal?.close();
     closeDescriptor(this.fd);
+  }
+}
+
+function signalOf(fd: number): EventSignal | null {
+  try {
+    return new EventSignal(fd);
+  } catch (error) {
+    if (error instanceof SystemCallError) return null;
+    throw error;
   }
 }

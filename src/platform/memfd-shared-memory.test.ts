@@ -9,7 +9,8 @@ import { EventCounter } from "./event-counter.ts";
 import { MappedMemory } from "./mapped-memory.ts";
 import { MemfdSharedMemory } from "./memfd-shared-memory.ts";
 import { MemoryFile } from "./memory-file.ts";
-import { addSeals, createMemoryFile, duplicate, SEAL_SHRINK } from "./shared-sys.ts";
+import { addSeals, clearCounter, createMemoryFile, duplicate, SEAL_SHRINK } from "./shared-sys.ts";
+import { nativeFunction } from "./sys.ts";
 
 const PAGE = 4096;
 let folder = "";
@@ -234,14 +235,34 @@ test("only an eventfd is taken for an event, and what is refused is closed", () 
   assert.equal(openDescriptors(), before);
 });
 
+/** What the other process may do at any moment, since it has the same open file. */
+function makeBlocking(fd: number): void {
+  const fcntl = nativeFunction<(fd: number, command: number, flags: number) => number>(
+    "fcntl",
+    "int",
+    ["int", "int", "int"],
+  );
+  assert.equal(fcntl(fd, 4, 0), 0);
+}
+
 test("a counter that the other side has filled up does not keep us waiting", () => {
   const event = EventCounter.create();
+  makeBlocking(event.fd);
   const full = new MappedMemory(PAGE);
   full.bytes.fill(0xff, 0, 8);
   full.bytes[0] = 0xfe;
   writeFileSync(event.fd, full.bytes.subarray(0, 8));
   event.signal();
   event.signal();
+  event.close();
+});
+
+test("a counter that the other side has emptied does not keep us waiting", () => {
+  const event = EventCounter.create();
+  event.signal();
+  makeBlocking(event.fd);
+  clearCounter(event.fd);
+  clearCounter(event.fd);
   event.close();
 });
 

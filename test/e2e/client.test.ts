@@ -1,0 +1,148 @@
+/** Volumes from another process than the host's, over shared memory: drystone/client. */
+import assert from "node:assert/strict";
+import * as fs from "node:fs";
+import * as path from "node:path";
+import { test } from "node:test";
+import type { TestContext } from "node:test";
+import { Prng } from "../../src/base/index.ts";
+import { VolumeClient } from "../../src/client/index.ts";
+import { startHost } from "./harness.ts";
+import type { DevHost } from "./harness.ts";
+import { runTool } from "./process.ts";
+import { destagedStats } from "./stats.ts";
+
+const VOLUME_BYTES = 64 << 20;
+const BLOCK_BYTES = 4096;
+const TEST_MS_MAX = 120_000;
+
+interface Shared {
+  readonly sharedMemory: Readonly<Record<string, number>>;
+  readonly cache: Readonly<Record<string, number>>;
+}
+
+interface Attached {
+  readonly socket: string;
+  readonly uri: string;
+}
+
+async function attach(host: DevHost, name: string): Promise<Attached> {
+  const socket = path.join(host.folder, `${name}.vhost`);
+  await host.cli(["volume", "create", name, "--size", String(VOLUME_BYTES)]);
+  const { uri } = await host.cli<{ uri: string }>([
+    ...["volume", "attach", name, "--vhost-user", socket],
+    ...["--nbd", path.join(host.folder, `${name}.sock`)],
+  ]);
+  return { socket, uri };
+}
+
+async function open(t: TestContext, socket: string): Promise<VolumeClient> {
+  const client = await VolumeClient.open(socket);
+  t.after(() => client.close());
+  return client;
+}
+
+test(
+  "what a program writes over shared memory is what NBD clients read, and the other way round",
+  { timeout: TEST_MS_MAX },
+  async (t) => {
+    const host = await startHost(t);
+    const { socket, uri } = await attach(host, "v1");
+    const client = await open(t, socket);
+    const prng = new Prng(5);
+    const model = Buffer.alloc(VOLUME_BYTES);
+    const buffers = Array.from({ length: 64 }, () => client.allocate(64 << 10));
+    for (let round = 0; round < 4; round++) {
+      await Promise.all(
+        buffers.map((buffer, i) => {
+          const offset = (round * 64 + i) * buffer.bytes.length;
+          prng.fill(buffer.bytes);
+          model.set(buffer.bytes, offset);
+          return client.write(buffer, offset);
+        }),
+      );
+    }
+    const image = path.join(host.folder, "image");
+    await runTool("nbdcopy", [uri, image]);
+    assert.equal(Buffer.compare(fs.readFileSync(image), model), 0);
+    prng.fill(model.subarray(0, 8 << 20));
+    fs.writeFileSync(image, model);
+    await runTool("nbdcopy", [image, uri]);
+    for (const [i, buffer] of buffers.entries()) {
+      const offset = i * buffer.bytes.length;
+      await client.read(buffer, offset);
+      const expected = model.subarray(offset, offset + buffer.bytes.length);
+      assert.equal(Buffer.compare(buffer.bytes, expected), 0);
+    }
+  },
+);
+
+test(
+  "a cached read is one copy, from the block cache into the program's memory",
+  { timeout: TEST_MS_MAX },
+  async (t) => {
+    const host = await startHost(t);
+    const { socket } = await attach(host, "v1");
+    const client = await open(t, socket);
+    const buffer = client.allocate(BLOCK_BYTES);
+    for (let i = 0; i < 16; i++) {
+      buffer.bytes.fill(i + 1);
+      await client.write(buffer, i * BLOCK_BYTES);
+    }
+    await destagedStats(host);
+    const readAll = async (): Promise<void> => {
+      for (let i = 0; i < 16; i++) {
+        await client.read(buffer, i * BLOCK_BYTES);
+        assert.ok(buffer.bytes.every((byte) => byte === i + 1));
+      }
+    };
+    await readAll();
+    const before = await host.cli<Shared>(["stats"]);
+    await readAll();
+    const after = await host.cli<Shared>(["stats"]);
+    const grown = (name: string): number => after.sharedMemory[name]! - before.sharedMemory[name]!;
+    assert.equal(grown("directBytesTotal"), 16 * BLOCK_BYTES);
+    // Table, head and status of each request, and no data.
+    assert.equal(grown("copiedBytesTotal"), 16 * (48 + 16 + 1));
+    assert.equal(grown("mapsTotal"), 0, "a section is mapped at its first touch alone");
+    assert.equal(after.cache["blockHits"]! - before.cache["blockHits"]!, 16);
+    assert.equal(after.cache["blockMisses"]! - before.cache["blockMisses"]!, 0);
+  },
+);
+
+test("a program's requests outlive the host process", { timeout: TEST_MS_MAX }, async (t) => {
+  const host = await startHost(t);
+  const { socket } = await attach(host, "v1");
+  const client = await open(t, socket);
+  const prng = new Prng(9);
+  const model = Buffer.alloc(VOLUME_BYTES);
+  const buffers = Array.from({ length: 32 }, () => client.allocate(BLOCK_BYTES));
+  const load = { isOver: false, writes: 0 };
+  const more = async (count: number): Promise<void> => {
+    const goal = load.writes + count;
+    while (load.writes < goal) await new Promise((resolve) => setTimeout(resolve, 10));
+  };
+  const writing = buffers.map(async (buffer, lane) => {
+    while (!load.isOver) {
+      // A lane has blocks of its own: what it was answered last is what must be there.
+      const offset = (lane + 32 * prng.below(64)) * BLOCK_BYTES;
+      prng.fill(buffer.bytes);
+      model.set(buffer.bytes, offset);
+      await client.write(buffer, offset);
+      load.writes++;
+    }
+  });
+  for (let round = 0; round < 3; round++) {
+    await more(500);
+    await host.kill();
+    await host.start();
+  }
+  await more(500);
+  load.isOver = true;
+  await Promise.all(writing);
+  const buffer = client.allocate(1 << 20);
+  for (let offset = 0; offset < 32 * 64 * BLOCK_BYTES; offset += buffer.bytes.length) {
+    await client.read(buffer, offset);
+    const expected = model.subarray(offset, offset + buffer.bytes.length);
+    assert.equal(Buffer.compare(buffer.bytes, expected), 0, `at ${offset}`);
+  }
+});
