@@ -5,7 +5,7 @@
  * crash leaves is settled by the host of the component: one that no record names is deleted. A
  * component without an intent is never touched.
  */
-import type { Directory } from "../ports/index.ts";
+import type { Directory, DirectoryWrite } from "../ports/index.ts";
 import { directoryKeys } from "./directory-keys.ts";
 import { RecordFields } from "./record-fields.ts";
 
@@ -22,7 +22,7 @@ export interface StoredIntent extends ComponentIntent {
   readonly revision: number;
 }
 
-export function encodeIntent(intent: ComponentIntent): string {
+function encodeIntent(intent: ComponentIntent): string {
   return JSON.stringify({ format: FORMAT, ...intent });
 }
 
@@ -31,10 +31,19 @@ export async function putIntent(
   clusterId: string,
   intent: ComponentIntent,
 ): Promise<StoredIntent> {
-  const key = directoryKeys.intent(clusterId, intent.componentId);
-  const value = encodeIntent(intent);
-  const { revision } = await directory.transact([], [{ kind: "put", key, value }]);
+  const { revision } = await directory.transact([], [intentPut(clusterId, intent)]);
   return { ...intent, revision };
+}
+
+/** As a part of a transaction. */
+export function intentPut(clusterId: string, intent: ComponentIntent): DirectoryWrite {
+  const key = directoryKeys.intent(clusterId, intent.componentId);
+  return { kind: "put", key, value: encodeIntent(intent) };
+}
+
+/** As a part of a transaction. */
+export function intentDrop(clusterId: string, componentId: string): DirectoryWrite {
+  return { kind: "delete", key: directoryKeys.intent(clusterId, componentId) };
 }
 
 export async function dropIntent(
@@ -42,8 +51,7 @@ export async function dropIntent(
   clusterId: string,
   componentId: string,
 ): Promise<void> {
-  const key = directoryKeys.intent(clusterId, componentId);
-  await directory.transact([], [{ kind: "delete", key }]);
+  await directory.transact([], [intentDrop(clusterId, componentId)]);
 }
 
 export async function listIntents(

@@ -1,5 +1,5 @@
-export { dropIntent, listIntents, putIntent } from "./component-intents.ts";
-export type { StoredIntent } from "./component-intents.ts";
+export { dropIntent, intentDrop, intentPut, listIntents, putIntent } from "./component-intents.ts";
+export type { ComponentIntent, StoredIntent } from "./component-intents.ts";
 export { directoryKeys, idInvalid } from "./directory-keys.ts";
 export { EmbeddedDirectory } from "./embedded-directory.ts";
 export { listDevices, putDevice } from "./device-record.ts";
@@ -23,6 +23,7 @@ export {
   LEGS_MAX,
   legsOf,
   mirror,
+  replaceLeaf,
   stripe,
   STRIPE_UNIT_BLOCKS,
   treeInvalid,

@@ -20,7 +20,7 @@ export interface ObjectRecord {
   /** The host that owns the object at `epoch`, undefined when nobody does. */
   readonly owner: string | undefined;
   readonly tree: TreeNode;
-  /** One for each leaf of the tree, by component id. */
+  /** One for each leaf of the tree, and those that are being built to replace one. */
   readonly components: readonly ComponentRecord[];
 }
 
@@ -36,10 +36,14 @@ export interface ComponentRecord {
   readonly state: ComponentState;
 }
 
-/** `since` is the last sequence that a stale component is known to hold. */
+/**
+ * `since` is the last sequence that a stale component is known to hold. One that is being built is
+ * no leaf yet: it takes the place of the leaf `replaces` when it holds everything.
+ */
 export type ComponentState =
   | { readonly kind: "active" }
-  | { readonly kind: "stale"; readonly since: number };
+  | { readonly kind: "stale"; readonly since: number }
+  | { readonly kind: "building"; readonly replaces: string };
 
 export function encodeObjectRecord(record: ObjectRecord): string {
   assert(componentsMatchTree(record), `components of ${record.objectId} do not match its tree`);
@@ -68,8 +72,10 @@ export function parseObjectRecord(key: string, text: string): ObjectRecord {
 }
 
 function parseState(fields: RecordFields): ComponentState {
-  if (fields.oneOf("kind", ["active", "stale"]) === "active") return { kind: "active" };
-  return { kind: "stale", since: fields.integer("since", 0, Number.MAX_SAFE_INTEGER) };
+  const kind = fields.oneOf("kind", ["active", "stale", "building"]);
+  if (kind === "active") return { kind };
+  if (kind === "building") return { kind, replaces: fields.text("replaces") };
+  return { kind, since: fields.integer("since", 0, Number.MAX_SAFE_INTEGER) };
 }
 
 function parseComponent(fields: RecordFields): ComponentRecord {
@@ -81,12 +87,18 @@ function parseComponent(fields: RecordFields): ComponentRecord {
   });
 }
 
-function componentsMatchTree(record: ObjectRecord): boolean {
-  const wanted = new Set(leavesOf(record.tree).map((leaf) => leaf.componentId));
-  const found = new Set(record.components.map((entry) => entry.componentId));
+function componentsMatchTree({ tree, components }: ObjectRecord): boolean {
+  const wanted = new Set(leavesOf(tree).map((leaf) => leaf.componentId));
+  const ids = new Set(components.map((entry) => entry.componentId));
+  const leaves = components.filter(({ state }) => state.kind !== "building");
+  const replaced = components.flatMap(({ state }) => {
+    return state.kind === "building" ? [state.replaces] : [];
+  });
   return (
-    found.size === record.components.length &&
-    found.size === wanted.size &&
-    [...wanted].every((componentId) => found.has(componentId))
+    ids.size === components.length &&
+    leaves.length === wanted.size &&
+    leaves.every(({ componentId }) => wanted.has(componentId)) &&
+    new Set(replaced).size === replaced.length &&
+    replaced.every((componentId) => wanted.has(componentId))
   );
 }

@@ -79,6 +79,21 @@ export function leavesOf(tree: TreeNode): readonly LeafNode[] {
   );
 }
 
+/** The same tree with another component in the place of one. */
+export function replaceLeaf(tree: TreeNode, from: string, to: string): TreeNode {
+  const renamed = (leaf: ComponentNode): ComponentNode =>
+    leaf.componentId === from ? component(to, leaf.votes) : leaf;
+  const inLeg = (leg: LegNode): LegNode =>
+    leg.kind === "component" ? renamed(leg) : stripe(leg.children.map(renamed), leg.unitBlocks);
+  if (tree.kind !== "mirror") return inLeg(tree);
+  return mirror(
+    tree.children.map((child) => {
+      if (child.kind !== "witness") return inLeg(child);
+      return child.componentId === from ? witness(to, child.votes) : child;
+    }),
+  );
+}
+
 export function votesOf(tree: TreeNode): number {
   return leavesOf(tree).reduce((sum, leaf) => sum + leaf.votes, 0);
 }

@@ -10,7 +10,7 @@ import {
   VOLUME_SIZE_BYTES_MAX,
 } from "../base/index.ts";
 import type { Directory, DirectoryRecord, DirectoryWrite } from "../ports/index.ts";
-import { encodeIntent } from "./component-intents.ts";
+import { intentDrop, intentPut } from "./component-intents.ts";
 import type { StoredIntent } from "./component-intents.ts";
 import { directoryKeys, idInvalid } from "./directory-keys.ts";
 import { encodeObjectRecord, parseObjectRecord } from "./object-record.ts";
@@ -113,10 +113,7 @@ export async function createVolumeRecord(
     [
       { kind: "put", key, value: encodeObjectRecord(record) },
       { kind: "put", key: nameKey, value: volume.objectId },
-      ...intents.map(({ componentId }): DirectoryWrite => ({
-        kind: "delete",
-        key: directoryKeys.intent(clusterId, componentId),
-      })),
+      ...intents.map(({ componentId }) => intentDrop(clusterId, componentId)),
     ],
   );
   if (outcome.succeeded) return record;
@@ -175,21 +172,22 @@ export function parseStored(found: DirectoryRecord): StoredObject {
 }
 
 /**
- * Writes `next` iff the object's record still has `stored.revision`. Returns what is stored
- * afterwards, or undefined if somebody else was faster.
+ * Writes `next`, and `also` with it, iff the object's record still has `stored.revision`. Returns
+ * what is stored afterwards, or undefined if somebody else was faster.
  */
 export async function swapObject(
   directory: Directory,
   clusterId: string,
   stored: StoredObject,
   next: ObjectRecord,
+  also: readonly DirectoryWrite[] = [],
 ): Promise<StoredObject | undefined> {
   assert(stored.record.objectId === next.objectId, "an object's id never changes");
   assert(next.epoch >= stored.record.epoch, "an epoch never falls");
   const key = directoryKeys.object(clusterId, next.objectId);
   const outcome = await directory.transact(
     [{ key, revision: stored.revision }],
-    [{ kind: "put", key, value: encodeObjectRecord(next) }],
+    [{ kind: "put", key, value: encodeObjectRecord(next) }, ...also],
   );
   return outcome.succeeded ? { record: next, revision: outcome.revision } : undefined;
 }
@@ -246,11 +244,9 @@ export async function deleteVolumeRecord(
       { kind: "delete", key },
       { kind: "delete", key: directoryKeys.volumeName(clusterId, name) },
       // Whoever cannot be reached now deletes its components when it is back.
-      ...record.components.map(({ componentId, hostId }): DirectoryWrite => ({
-        kind: "put",
-        key: directoryKeys.intent(clusterId, componentId),
-        value: encodeIntent({ componentId, hostId, objectId: record.objectId }),
-      })),
+      ...record.components.map(({ componentId, hostId }) =>
+        intentPut(clusterId, { componentId, hostId, objectId: record.objectId }),
+      ),
     ],
   );
   if (!outcome.succeeded) throw inUse(name, "deleted", "another host");

@@ -71,7 +71,7 @@ export class ClusterViews {
       logicalBytes: [...this.#devices.logicalBytes()],
       sequences: this.#devices.sequences(),
       stats: {
-        ...this.#devices.stats([], this.#plane.catchUp),
+        ...this.#devices.stats([], this.#plane),
         sharedMemory: this.#attachments.sharedMemory,
       },
     };

@@ -14,8 +14,6 @@ import { refusedDevice } from "./refused-device.ts";
 import type { PlaneWorld } from "./plane-world.ts";
 import type { DeviceView, ScrubView, StatsView, TrafficView, VolumeStatsView } from "./views.ts";
 
-const NO_TRAFFIC = { bytesNeeded: 0, bytesSent: 0, bytesSkipped: 0 };
-
 export class DeviceSet {
   readonly #world: PlaneWorld;
   readonly #volumeName: (objectId: string) => string | undefined;
@@ -137,7 +135,10 @@ export class DeviceSet {
     );
   }
 
-  stats(volumes: readonly VolumeStatsView[], catchUp: TrafficView): StatsView {
+  stats(
+    volumes: readonly VolumeStatsView[],
+    traffic: { readonly catchUp: TrafficView; readonly rebuild: TrafficView },
+  ): StatsView {
     const all = this.#opened.map((opened) => ({ opened, stats: opened.device.stats() }));
     const sum = (pick: (stats: DeviceStats) => number): number =>
       all.reduce((total, { stats }) => total + pick(stats), 0);
@@ -155,8 +156,8 @@ export class DeviceSet {
       journal: addUp(all.map(({ stats }) => numbersOf(stats.journal))),
       destage: addUp(all.map(({ stats }) => numbersOf(stats.counters))),
       sharedMemory: {},
-      rebuild: NO_TRAFFIC,
-      catchUp: { ...catchUp },
+      rebuild: { ...traffic.rebuild },
+      catchUp: { ...traffic.catchUp },
       volumes,
     };
   }

@@ -89,18 +89,20 @@ function hostDown(host: HostView): Finding {
 
 /** Copies that are not what they should be; a lost copy is made up for by what is left. */
 function redundancy(volume: VolumeView): Finding[] {
-  const lost = volume.components.filter(({ state }) => state !== "active");
+  const leaves = volume.components.filter(({ state }) => state !== "building");
+  const lost = leaves.filter(({ state }) => state !== "active");
   if (lost.length === 0) return [];
+  const building = volume.components.length - leaves.length;
   const returning = lost.filter(({ state }) => state === "catching-up").length;
   const what = lost.map(({ host, state }) => `${state} on ${host}`).join(", ");
   return [
     {
       word: "degraded",
       code: "volume-degraded",
-      message: `volume ${volume.name} has ${lost.length} of ${volume.components.length} components ${what}`,
+      message: `volume ${volume.name} has ${lost.length} of ${leaves.length} components ${what}`,
       action:
-        returning === lost.length
-          ? "nothing: it is catching up"
+        returning + building >= lost.length
+          ? `nothing: it is ${building > 0 ? "being made anew" : "catching up"}`
           : "start the hosts that are down; components catch up by themselves",
     },
   ];

@@ -223,7 +223,7 @@ const componentViewShape: ObjectShape<views.ComponentView> = {
     componentId: must(text("Its id")),
     host: must(text("The host that has it")),
     device: must(text("The device that has it")),
-    state: must(text("active, stale, catching-up or absent")),
+    state: must(text("active, stale, catching-up, building or absent")),
     sequence: may(count("The newest committed transaction")),
   },
 };

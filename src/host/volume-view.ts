@@ -50,8 +50,8 @@ function stateOf(
   owned: ComponentOwnerState | undefined,
   isThere: boolean,
 ): string {
-  if (owned?.isCatchingUp === true) return "catching-up";
   const { kind } = owned?.state ?? entry.state;
+  if (owned?.isCatchingUp === true && kind !== "building") return "catching-up";
   return !isThere && kind === "active" ? "absent" : kind;
 }
 
@@ -69,10 +69,11 @@ function inaccessibleReason(
   if (ownerState !== undefined) {
     return ownerState.accessible ? undefined : (ownerState.reason ?? "its owner has stopped");
   }
-  const present = components.filter(({ state }) => state === "active");
-  if (2 * present.length > components.length) return undefined;
-  const absent = components.filter(({ state }) => state !== "active");
-  return `of its ${components.length} components ${absent.length} are not there: ${absent
+  const leaves = components.filter(({ state }) => state !== "building");
+  const present = leaves.filter(({ state }) => state === "active");
+  if (2 * present.length > leaves.length) return undefined;
+  const absent = leaves.filter(({ state }) => state !== "active");
+  return `of its ${leaves.length} components ${absent.length} are not there: ${absent
     .map(({ componentId, host, state }) => `${componentId.slice(0, 8)} on ${host} is ${state}`)
     .join(", ")}`;
 }

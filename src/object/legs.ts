@@ -29,53 +29,94 @@ export type ObjectMember = LegMember<Component>;
 
 export class Leg<C extends ComponentIo = ComponentIo> {
   readonly layout: LegLayout;
-  readonly members: readonly LegMember<C>[];
+  readonly #members: LegMember<C>[];
 
   constructor(layout: LegLayout, members: readonly LegMember<C>[]) {
     assert(layout.columnCount === members.length, "a leg has one member per column");
     this.layout = layout;
-    this.members = members;
+    this.#members = [...members];
+  }
+
+  /** With places that nobody takes. */
+  static vacant<C extends ComponentIo>(layout: LegLayout): Leg<C> {
+    return new Leg(
+      layout,
+      layout.componentIds.map(() => new LegMember<C>("", undefined, "absent")),
+    );
+  }
+
+  get members(): readonly LegMember<C>[] {
+    return this.#members;
+  }
+
+  setMember(column: number, member: LegMember<C>): void {
+    assert(column >= 0 && column < this.#members.length, "no such column");
+    this.#members[column] = member;
   }
 
   /** The member that holds a block of the object. */
   memberAt(blockIndex: number): LegMember<C> {
-    return assertDefined(this.members[this.layout.columnOf(blockIndex)], "no such column");
+    return assertDefined(this.#members[this.layout.columnOf(blockIndex)], "no such column");
   }
 
   get isComplete(): boolean {
-    return this.members.every((member) => member.role === "active");
+    return this.#members.every((member) => member.role === "active");
   }
 }
 
 export class Legs<C extends ComponentIo = ComponentIo> {
-  readonly legs: readonly Leg<C>[];
-  readonly isStriped: boolean;
+  readonly #legs: Leg<C>[];
+  readonly #isNear: (componentId: string) => boolean;
+  #copyCount: number;
+  #isStriped = false;
   /** In the order in which reads prefer them. */
-  readonly #readOrder: readonly Leg<C>[];
+  #readOrder: readonly Leg<C>[] = [];
   /** Everybody who takes part. */
   #live: C[] = [];
 
   /** `isNear` says whether a component is cheaper to read than others. */
   constructor(legs: readonly Leg<C>[], isNear: (componentId: string) => boolean = () => false) {
     assert(legs.length >= 1, "an object has at least one leg");
-    this.legs = legs;
-    this.isStriped = legs.some((leg) => leg.layout.columnCount > 1);
-    const farCount = (leg: Leg<C>): number =>
-      leg.members.filter((member) => !isNear(member.componentId)).length;
-    this.#readOrder = legs.toSorted((a, b) => farCount(a) - farCount(b));
+    this.#legs = [...legs];
+    this.#copyCount = legs.length;
+    this.#isNear = isNear;
     this.rolesChanged();
   }
 
+  /** Those of the object, and behind them those that are being built. */
+  get legs(): readonly Leg<C>[] {
+    return this.#legs;
+  }
+
   get count(): number {
-    return this.legs.length;
+    return this.#legs.length;
+  }
+
+  /** How many of them are the object's. */
+  get copyCount(): number {
+    return this.#copyCount;
+  }
+
+  get isStriped(): boolean {
+    return this.#isStriped;
   }
 
   get members(): readonly LegMember<C>[] {
-    return this.legs.flatMap((leg) => leg.members);
+    return this.#legs.flatMap((leg) => leg.members);
   }
 
-  /** To be called after the role of a member has changed. */
+  /** Changes go there, too, from now on; it is no copy of the object. */
+  add(leg: Leg<C>): void {
+    this.#legs.push(leg);
+    this.rolesChanged();
+  }
+
+  /** To be called after the role of a member, or the member of a leg, has changed. */
   rolesChanged(): void {
+    this.#isStriped = this.#legs.some((leg) => leg.layout.columnCount > 1);
+    const farCount = (leg: Leg<C>): number =>
+      leg.members.filter((member) => !this.#isNear(member.componentId)).length;
+    this.#readOrder = this.#legs.toSorted((a, b) => farCount(a) - farCount(b));
     this.#live = this.members
       .filter((member) => member.role !== "absent")
       .map((member) => assertDefined(member.component, "who takes part can be reached"));
@@ -83,9 +124,9 @@ export class Legs<C extends ComponentIo = ComponentIo> {
 
   /** Blocks from this one that lie in one component in every leg. */
   runBlocks(blockIndex: number): number {
-    if (!this.isStriped) return Infinity;
+    if (!this.#isStriped) return Infinity;
     let blocks = Infinity;
-    for (const leg of this.legs) blocks = Math.min(blocks, leg.layout.runBlocks(blockIndex));
+    for (const leg of this.#legs) blocks = Math.min(blocks, leg.layout.runBlocks(blockIndex));
     return blocks;
   }
 
@@ -104,11 +145,11 @@ export class Legs<C extends ComponentIo = ComponentIo> {
   /** Whether every block of an object of this size has an active member besides these. */
   covers(objectBlocks: number, lost: ReadonlySet<LegMember> = new Set()): boolean {
     const isLeft = (member: LegMember): boolean => member.role === "active" && !lost.has(member);
-    if (this.legs.some((leg) => leg.members.every(isLeft))) return true;
-    if (!this.isStriped) return false;
+    if (this.#legs.some((leg) => leg.members.every(isLeft))) return true;
+    if (!this.#isStriped) return false;
     // Units repeat after the product of all periods at most; stripes are few.
     for (let block = 0; block < objectBlocks;) {
-      if (!this.legs.some((leg) => isLeft(leg.memberAt(block)))) return false;
+      if (!this.#legs.some((leg) => isLeft(leg.memberAt(block)))) return false;
       block += this.runBlocks(block);
       if (block >= this.#periodBlocks()) return true;
     }
@@ -117,7 +158,7 @@ export class Legs<C extends ComponentIo = ComponentIo> {
 
   #periodBlocks(): number {
     let period = 1;
-    for (const { layout } of this.legs)
+    for (const { layout } of this.#legs)
       if (layout.columnCount > 1) period *= layout.columnCount * layout.unitBlocks;
     return period;
   }

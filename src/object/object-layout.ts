@@ -4,9 +4,9 @@
  * n, at place u div n; legs of one mirror may have different numbers of columns and different
  * units.
  */
-import { assert } from "../base/index.ts";
+import { assert, BLOCK_SIZE_BYTES } from "../base/index.ts";
 import { componentsOf, legsOf } from "../cluster/index.ts";
-import type { LegNode, TreeNode } from "../cluster/index.ts";
+import type { ComponentRecord, LegNode, ObjectRecord, TreeNode } from "../cluster/index.ts";
 
 export class LegLayout {
   readonly componentIds: readonly string[];
@@ -79,4 +79,21 @@ export class ObjectLayout {
         sizes.set(componentId, leg.componentBlockCount(column, objectBlocks));
     return sizes;
   }
+}
+
+/**
+ * Blocks that each component needs for an object of this size, those that are being built included;
+ * witnesses need none.
+ */
+export function sizesOf(
+  record: ObjectRecord,
+  sizeBytes: number,
+): readonly (readonly [ComponentRecord, number])[] {
+  const layout = new ObjectLayout(record.tree);
+  const sizes = layout.componentSizes(Math.ceil(sizeBytes / BLOCK_SIZE_BYTES));
+  return record.components.flatMap((entry): (readonly [ComponentRecord, number])[] => {
+    const { componentId, state } = entry;
+    const blockCount = sizes.get(state.kind === "building" ? state.replaces : componentId);
+    return blockCount === undefined ? [] : [[entry, blockCount]];
+  });
 }

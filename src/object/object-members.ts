@@ -4,9 +4,9 @@
  * change the record by compare-and-swap, so an owner that was replaced learns it here at the
  * latest.
  */
-import { assertDefined, BLOCK_SIZE_BYTES, CodedError, errorText } from "../base/index.ts";
-import type { ComponentState, ObjectRecord } from "../cluster/index.ts";
-import type { Timer } from "../ports/index.ts";
+import { BLOCK_SIZE_BYTES, CodedError, errorText } from "../base/index.ts";
+import type { ComponentRecord, ComponentState, ObjectRecord } from "../cluster/index.ts";
+import type { DirectoryWrite, Timer } from "../ports/index.ts";
 import type { Component } from "../store/index.ts";
 import { CatchUp } from "./catch-up.ts";
 import type { LegMember, Legs, ObjectMember } from "./legs.ts";
@@ -14,6 +14,7 @@ import { isFenced } from "./object-opening.ts";
 import type { MemberFault, ObjectVolume } from "./object-volume.ts";
 import { ALL_RULES } from "./owner-world.ts";
 import type { OwnerEvent, OwnerWorld } from "./owner-world.ts";
+import { Replacements } from "./replacements.ts";
 
 const TICK_MS = 250;
 /** A device that answers nothing for this long, while another one does, is given up: 10 s. */
@@ -23,9 +24,13 @@ const RETRY_MS_MAX = 5000;
 /** Blocks that wait to be written again over a bad copy. More are found by the next read. */
 const REPAIRS_MAX = 256;
 
+/** Done again if somebody else has changed the record meanwhile. */
+export type RecordChange = (record: ObjectRecord) => ObjectRecord;
+
 export interface MembersOwner {
   readonly record: () => ObjectRecord;
-  readonly swap: (change: (record: ObjectRecord) => ObjectRecord) => Promise<void>;
+  /** By compare-and-swap, with other writes in the same transaction. */
+  readonly swap: (change: RecordChange, also?: readonly DirectoryWrite[]) => Promise<void>;
   readonly stop: (reason: string) => void;
 }
 
@@ -42,7 +47,9 @@ export class ObjectMembers {
   readonly #owner: MembersOwner;
   readonly #failing = new Set<LegMember>();
   readonly #returning = new Map<ObjectMember, Returning>();
+  readonly #reopening = new Set<LegMember>();
   readonly #repairs = new Set<number>();
+  readonly #replacements: Replacements;
   #repairing: Promise<void> | undefined;
   #timer: Timer | undefined;
   #isStopped = false;
@@ -52,10 +59,12 @@ export class ObjectMembers {
     this.#legs = legs;
     this.#volume = volume;
     this.#owner = owner;
+    this.#replacements = new Replacements(world, legs, owner);
   }
 
   start(): void {
-    if (this.#isStopped || this.#legs.count < 2) return;
+    if (this.#isStopped) return;
+    this.#replacements.start();
     this.#timer = this.#world.clock.after(TICK_MS, () => this.#tick());
     this.#bringBack();
   }
@@ -68,6 +77,7 @@ export class ObjectMembers {
   /** Resolves when nothing is under way any more. */
   async close(): Promise<void> {
     this.stop();
+    await this.#replacements.close();
     for (const { running } of this.#returning.values()) await running;
     await this.#repairing;
   }
@@ -110,18 +120,28 @@ export class ObjectMembers {
 
   async #mark(member: LegMember, state: ComponentState): Promise<void> {
     const { componentId } = member;
-    await this.#owner.swap((record) => ({
-      ...record,
-      components: record.components.map((entry) =>
-        entry.componentId === componentId ? { ...entry, state } : entry,
-      ),
-    }));
+    await this.#owner.swap((record) => {
+      if (record.components.every((entry) => entry.componentId !== componentId))
+        throw new CodedError({ code: "not-stale", message: "the record does not name it" });
+      return {
+        ...record,
+        components: record.components.map((entry) =>
+          entry.componentId === componentId ? { ...entry, state } : entry,
+        ),
+      };
+    });
+  }
+
+  #entryOf(member: LegMember): ComponentRecord | undefined {
+    const { components } = this.#owner.record();
+    return components.find(({ componentId }) => componentId === member.componentId);
   }
 
   #tick(): void {
     if (this.#isStopped) return;
     this.#timer = this.#world.clock.after(TICK_MS, () => this.#tick());
     this.#volume.tick(HUNG_TICKS);
+    this.#replacements.tick();
     this.#bringBack();
   }
 
@@ -129,6 +149,9 @@ export class ObjectMembers {
   #bringBack(): void {
     const nowMs = this.#world.clock.nowMs();
     for (const member of this.#legs.members) {
+      const entry = this.#entryOf(member);
+      if (entry === undefined) continue;
+      if (member.role === "active") this.#reopen(member, entry.hostId);
       if (member.role !== "absent") continue;
       let returning = this.#returning.get(member);
       if (returning === undefined) {
@@ -136,15 +159,33 @@ export class ObjectMembers {
         this.#returning.set(member, returning);
       }
       if (returning.running !== undefined || nowMs < returning.nextMs) continue;
-      const component = this.#world.components(member.componentId, this.#hostOf(member));
+      const component = this.#world.components(member.componentId, entry.hostId);
       if (component !== undefined) this.#return(member, component, returning);
     }
   }
 
-  #hostOf(member: ObjectMember): string {
-    const { components } = this.#owner.record();
-    const entry = components.find(({ componentId }) => componentId === member.componentId);
-    return assertDefined(entry, "a member has an entry in the record").hostId;
+  /**
+   * The way to it broke while nothing was under way, and is there again. Its host may have started
+   * anew: it has to hear of the epoch, and to say that it still holds what it should.
+   */
+  #reopen(member: ObjectMember, hostId: string): void {
+    if (member.component?.isOpen !== false || this.#reopening.has(member)) return;
+    const component = this.#world.components(member.componentId, hostId);
+    if (component === undefined) return;
+    this.#reopening.add(member);
+    component
+      .open(this.#volume.epoch)
+      .then(({ isComplete }) => {
+        member.component = component;
+        this.#legs.rolesChanged();
+        if (!isComplete) this.failed(member, "missing");
+      })
+      .catch((error: unknown) => {
+        if (isFenced(error)) this.#volume.stop("not-owner");
+        // Whatever else it is, it is tried again.
+        else if (isMissing(error)) this.failed(member, "missing");
+      })
+      .finally(() => this.#reopening.delete(member));
   }
 
   #return(member: ObjectMember, component: Component, returning: Returning): void {
@@ -163,15 +204,15 @@ export class ObjectMembers {
   }
 
   async #tryReturn(member: ObjectMember, component: Component): Promise<void> {
-    const { componentId } = member;
-    const entry = this.#owner.record().components.find((one) => one.componentId === componentId);
-    if (entry?.state.kind !== "stale")
+    const state = this.#entryOf(member)?.state;
+    if (state === undefined || state.kind === "active")
       throw new CodedError({ code: "not-stale", message: "the record does not call it stale" });
     const opening = await component.open(this.#volume.epoch);
     member.component = component;
     // A disk that went back in time holds less than the directory says.
-    const since = Math.min(entry.state.since, sinceOf(opening, entry.state.since));
-    const { clock, transferMemory } = this.#world;
+    const since =
+      state.kind === "building" ? 0 : Math.min(state.since, sinceOf(opening, state.since));
+    const { clock, transferMemory, catchUp: caughtUp, replacing } = this.#world;
     const catchUp = new CatchUp(
       {
         legs: this.#legs,
@@ -179,7 +220,7 @@ export class ObjectMembers {
         epoch: this.#volume.epoch,
         clock,
         memory: transferMemory,
-        traffic: this.#world.catchUp,
+        traffic: state.kind === "building" ? (replacing?.traffic ?? caughtUp) : caughtUp,
         activate: (one) => this.#activate(one),
         onMismatch: (one, regions) => this.#mismatch(one, regions),
         rules: {
@@ -190,22 +231,35 @@ export class ObjectMembers {
       member,
     );
     await catchUp.run(since);
-    this.#event("component-active", "info", member, "has caught up");
+    const what = state.kind === "building" ? "was made anew" : "has caught up";
+    this.#event("component-active", "info", member, what);
+    await this.#replacements.returned(member.componentId);
   }
 
   /** No change is under way. */
   async #activate(member: ObjectMember): Promise<void> {
     try {
-      await this.#mark(member, { kind: "active" });
+      if (this.#entryOf(member)?.state.kind === "building") await this.#replacements.finish(member);
+      else await this.#mark(member, { kind: "active" });
     } catch (error) {
       // It may have happened, or happen yet: nothing is answered without the member before the
-      // record is known to call it stale.
-      const since = this.#volume.watermark;
-      await this.#mark(member, { kind: "stale", since }).catch((second: unknown) =>
-        this.#owner.stop(errorText(second)),
-      );
+      // record is known not to call it active.
+      await this.#disown(member).catch((second: unknown) => this.#owner.stop(errorText(second)));
       throw error;
     }
+  }
+
+  /** Done again on the record as it is: somebody may have heard that the member is active. */
+  async #disown(member: LegMember): Promise<void> {
+    const since = this.#volume.watermark;
+    const isOurs = (entry: ComponentRecord): boolean =>
+      entry.componentId === member.componentId && entry.state.kind !== "building";
+    await this.#owner.swap((record) => ({
+      ...record,
+      components: record.components.map((entry) =>
+        isOurs(entry) ? { ...entry, state: { kind: "stale", since } } : entry,
+      ),
+    }));
   }
 
   #mismatch(member: ObjectMember, regions: readonly number[]): void {
@@ -254,7 +308,12 @@ function sinceOf(
   return isBehind ? opening.committedSequence : since;
 }
 
+function isMissing(error: unknown): boolean {
+  return error instanceof CodedError && error.code === "component-missing";
+}
+
 function describe(fault: MemberFault): string {
+  if (fault === "missing") return "its device does not hold it";
   if (fault === "unreachable") return "its host cannot be reached";
   if (fault === "hung") return "its device does not answer";
   if (fault === "no-space") return "its device is full";

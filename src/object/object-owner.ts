@@ -7,12 +7,14 @@
 import { assert, BLOCK_SIZE_BYTES, CodedError, errorText } from "../base/index.ts";
 import { checkVolumeGrowth, directoryKeys, findObject, parseStored } from "../cluster/index.ts";
 import { swapObject } from "../cluster/index.ts";
-import type { ComponentState, ObjectRecord, StoredObject, TreeNode } from "../cluster/index.ts";
-import type { DirectoryWatch } from "../ports/index.ts";
-import { ObjectLayout } from "./object-layout.ts";
+import type { ComponentState, ObjectRecord } from "../cluster/index.ts";
+import type { StoredObject, TreeNode } from "../cluster/index.ts";
+import type { DirectoryWatch, DirectoryWrite } from "../ports/index.ts";
+import { ObjectLayout, sizesOf } from "./object-layout.ts";
 import { openComponents, replaced } from "./object-opening.ts";
 import type { OpenedObject } from "./object-opening.ts";
 import { ObjectMembers } from "./object-members.ts";
+import type { RecordChange } from "./object-members.ts";
 import { ObjectVolume } from "./object-volume.ts";
 import { ALL_RULES } from "./owner-world.ts";
 import type { OwnerWorld } from "./owner-world.ts";
@@ -50,7 +52,6 @@ export interface ComponentOwnerState {
 
 export class ObjectOwner {
   readonly #world: OwnerWorld;
-  readonly #layout: ObjectLayout;
   readonly #epoch: number;
   readonly #volume: ObjectVolume;
   readonly #members: ObjectMembers;
@@ -72,7 +73,6 @@ export class ObjectOwner {
     this.#world = world;
     this.#stored = stored;
     this.#epoch = record.epoch;
-    this.#layout = new ObjectLayout(record.tree);
     this.#volume = new ObjectVolume({
       name: record.name,
       sizeBytes: record.sizeBytes,
@@ -89,7 +89,7 @@ export class ObjectOwner {
     });
     this.#members = new ObjectMembers(world, opened.legs, this.#volume, {
       record: () => this.#stored.record,
-      swap: (change) => this.#swap(change),
+      swap: (change, also) => this.#swap(change, also),
       stop: (reason) => this.#stop(reason),
     });
   }
@@ -139,7 +139,7 @@ export class ObjectOwner {
       tree: record.tree,
       components: record.components.map((entry) => ({
         ...entry,
-        sequence: entry.state.kind === "stale" ? entry.state.since : this.#volume.watermark,
+        sequence: sequenceOf(entry.state, this.#volume.watermark),
         isCatchingUp: this.#members.isCatchingUp(entry.componentId),
       })),
     };
@@ -151,16 +151,13 @@ export class ObjectOwner {
    * `growComponent` does.
    */
   async resize(sizeBytes: number): Promise<void> {
-    checkVolumeGrowth(this.#stored.record, sizeBytes);
-    const sizes = this.#layout.componentSizes(Math.ceil(sizeBytes / BLOCK_SIZE_BYTES));
-    for (const { componentId, hostId } of this.#stored.record.components) {
-      const blockCount = sizes.get(componentId);
-      if (blockCount !== undefined)
-        await this.#world.growComponent(componentId, blockCount, hostId);
-    }
-    await this.#swap((record) => ({ ...record, sizeBytes: Math.max(sizeBytes, record.sizeBytes) }));
+    const { record } = this.#stored;
+    checkVolumeGrowth(record, sizeBytes);
+    for (const [{ componentId, hostId }, blockCount] of sizesOf(record, sizeBytes))
+      await this.#world.growComponent(componentId, blockCount, hostId);
+    await this.#swap((now) => ({ ...now, sizeBytes: Math.max(sizeBytes, now.sizeBytes) }));
     this.#volume.grow(this.#stored.record.sizeBytes);
-    const { objectId } = this.#stored.record;
+    const { objectId } = record;
     this.#world.log.write("info", "volume resized", { objectId, sizeBytes });
   }
 
@@ -251,8 +248,8 @@ export class ObjectOwner {
   }
 
   /** One after the other: each begins with what the one before has left. */
-  #swap(change: (record: ObjectRecord) => ObjectRecord): Promise<void> {
-    const turn = this.#swapTurn.then(() => this.#swapNow(change));
+  #swap(change: RecordChange, also: readonly DirectoryWrite[] = []): Promise<void> {
+    const turn = this.#swapTurn.then(() => this.#swapNow(change, also));
     this.#swapTurn = turn.then(
       () => {},
       () => {},
@@ -260,12 +257,12 @@ export class ObjectOwner {
     return turn;
   }
 
-  async #swapNow(change: (record: ObjectRecord) => ObjectRecord): Promise<void> {
+  async #swapNow(change: RecordChange, also: readonly DirectoryWrite[]): Promise<void> {
     const { directory, clusterId } = this.#world;
     for (let attempt = 0; attempt < SWAP_ATTEMPTS_MAX;) {
       const stored = this.#stored;
       try {
-        const next = await swapObject(directory, clusterId, stored, change(stored.record));
+        const next = await swapObject(directory, clusterId, stored, change(stored.record), also);
         if (next !== undefined) {
           this.#stored = next;
           return;
@@ -385,6 +382,11 @@ function checkSizes(record: ObjectRecord, layout: ObjectLayout, opened: OpenedOb
       hint: "the device may have been restored from an old copy",
     });
   }
+}
+
+function sequenceOf(state: ComponentState, watermark: number): number {
+  if (state.kind === "building") return 0;
+  return state.kind === "stale" ? state.since : watermark;
 }
 
 function isUnavailable(error: unknown): boolean {

@@ -54,7 +54,7 @@ export interface VolumeOptions {
   readonly onDamage: (firstBlock: number, endBlock: number) => void;
 }
 
-export type MemberFault = ComponentFault | "hung";
+export type MemberFault = ComponentFault | "hung" | "missing";
 
 export class ObjectVolume implements VolumeIo {
   readonly name: string;

@@ -1,4 +1,5 @@
 /** What an owner needs of the host that it runs on, and the rules that it keeps. */
+import type { ObjectRecord } from "../cluster/index.ts";
 import type { Clock, Directory, DiskMemory, Log } from "../ports/index.ts";
 import type { Component } from "../store/index.ts";
 import type { ResyncTraffic } from "./catch-up.ts";
@@ -26,6 +27,26 @@ export const ALL_RULES: OwnerRules = {
   excludesStale: true,
 };
 
+export interface NewPlace {
+  readonly componentId: string;
+  readonly hostId: string;
+  readonly deviceId: string;
+}
+
+/** What it takes to make components anew. */
+export interface Replacing {
+  /** Whether the component does not come back. */
+  readonly isGivenUp: (record: ObjectRecord, componentId: string) => Promise<boolean>;
+  /** Where another one is to be made in place of a leaf, if there is room and it is its turn. */
+  readonly placeFor: (record: ObjectRecord, componentId: string) => Promise<NewPlace | undefined>;
+  /** Makes a component that lacks everything, under an intent. */
+  readonly makeComponent: (place: NewPlace, objectId: string, blockCount: number) => Promise<void>;
+  /** Removes it and its intent; fails if that has to wait until its host is back. */
+  readonly removeComponent: (componentId: string, hostId: string) => Promise<void>;
+  /** Counts what they were sent. */
+  readonly traffic: ResyncTraffic;
+}
+
 export interface OwnerWorld {
   readonly directory: Directory;
   readonly clusterId: string;
@@ -45,6 +66,8 @@ export interface OwnerWorld {
   /** Something about the object that an operator should know. */
   readonly addEvent: (event: OwnerEvent) => void;
   readonly rules?: OwnerRules;
+  /** Without it no component is made anew. */
+  readonly replacing?: Replacing;
   /** Makes a component larger, durably. Doing it twice changes nothing. */
   readonly growComponent: (
     componentId: string,
@@ -58,7 +81,12 @@ export interface OwnerWorld {
 }
 
 export interface OwnerEvent {
-  readonly kind: "component-stale" | "component-active" | "copies-differed";
+  readonly kind:
+    | "component-stale"
+    | "component-active"
+    | "component-building"
+    | "component-abandoned"
+    | "copies-differed";
   readonly level: "info" | "warning" | "error";
   readonly message: string;
   readonly details: Readonly<Record<string, string | number>>;

@@ -19,7 +19,10 @@ const NONE = -1;
 /** Answers name the use of a slot, too: one that comes late must not count for the next use. */
 const USES = 2 ** 18;
 
-assert(USES * TRANSACTIONS_MAX * LEGS_MAX <= 2 ** 31, "a token is a small integer");
+/** Those of the object, and as many that are being built. */
+export const LANES_MAX: number = 2 * LEGS_MAX;
+
+assert(USES * TRANSACTIONS_MAX * LANES_MAX <= 2 ** 31, "a token is a small integer");
 
 export interface SenderEvents {
   /** Everything of the request was answered, or will never be sent; `request.fault` tells. */
@@ -37,7 +40,6 @@ export interface SenderEvents {
 
 export class TransactionSender {
   readonly #legs: Legs;
-  readonly #legCount: number;
   readonly #scratch: ScratchBlocks;
   readonly #events: SenderEvents;
   readonly #window: SequenceWindow;
@@ -56,10 +58,10 @@ export class TransactionSender {
   readonly #ticks = new Float64Array(TRANSACTIONS_MAX);
   /** By slot and leg: who was asked, and who has failed. */
   readonly #waitingFor: (LegMember | undefined)[] = Array.from({
-    length: TRANSACTIONS_MAX * LEGS_MAX,
+    length: TRANSACTIONS_MAX * LANES_MAX,
   });
   readonly #failed: (LegMember | undefined)[] = Array.from({
-    length: TRANSACTIONS_MAX * LEGS_MAX,
+    length: TRANSACTIONS_MAX * LANES_MAX,
   });
   /** Slots whose answer waits until a member is known to be stale. */
   readonly #held = new Set<number>();
@@ -83,9 +85,8 @@ export class TransactionSender {
     numbering: { readonly epoch: number; readonly lastSequence: number },
     events: SenderEvents,
   ) {
-    assert(legs.count <= LEGS_MAX, "too many legs");
+    assert(legs.count <= LANES_MAX, "too many legs");
     this.#legs = legs;
-    this.#legCount = legs.count;
     this.#scratch = scratch;
     this.#events = events;
     this.#window = new SequenceWindow(numbering.lastSequence, TRANSACTIONS_MAX);
@@ -171,8 +172,8 @@ export class TransactionSender {
       if (this.#tick - this.#ticks[slot]! < ticksMax) continue;
       const pendingCount = this.#pendingCounts[slot]!;
       if (pendingCount === 0 || pendingCount === this.#askedCounts[slot]) continue;
-      for (let leg = 0; leg < this.#legCount; leg++) {
-        const member = this.#waitingFor[slot * LEGS_MAX + leg];
+      for (let leg = 0; leg < this.#legs.count; leg++) {
+        const member = this.#waitingFor[slot * LANES_MAX + leg];
         if (member !== undefined) this.#events.memberFailed(member, "hung");
       }
     }
@@ -184,9 +185,9 @@ export class TransactionSender {
     if (this.#roomOf === member) this.#roomOf = undefined;
     for (let slot = 0; slot < TRANSACTIONS_MAX; slot++) {
       if (this.#requests[slot] === undefined) continue;
-      for (let leg = 0; leg < this.#legCount; leg++) {
-        if (this.#waitingFor[slot * LEGS_MAX + leg] !== member) continue;
-        this.#waitingFor[slot * LEGS_MAX + leg] = undefined;
+      for (let leg = 0; leg < this.#legs.count; leg++) {
+        if (this.#waitingFor[slot * LANES_MAX + leg] !== member) continue;
+        this.#waitingFor[slot * LANES_MAX + leg] = undefined;
         this.#noteFault(slot, leg, member, "unreachable");
         this.#answered(slot);
       }
@@ -308,7 +309,7 @@ export class TransactionSender {
     cutPiece(request, transaction, this.#scratch, this.#legs.runBlocks(block));
     transaction.sequence = this.#sequences[slot]!;
     const use = this.#uses[slot]! * TRANSACTIONS_MAX + slot;
-    while (this.#openLeg < this.#legCount) {
+    while (this.#openLeg < this.#legs.count) {
       const leg = this.#legs.legs[this.#openLeg]!;
       const member = leg.memberAt(block);
       const index = this.#openLeg;
@@ -319,13 +320,13 @@ export class TransactionSender {
       const component = assertDefined(member.component, "who takes part can be reached");
       const done = member.role === "active" ? this.#prepared : this.#followed;
       transaction.blockIndex = leg.layout.componentBlockOf(block);
-      if (!component.prepare(transaction, done, use * LEGS_MAX + index)) {
+      if (!component.prepare(transaction, done, use * LANES_MAX + index)) {
         this.#roomOf = member;
         component.onRoom(this.#roomCame);
         return false;
       }
       if (member.role === "active") {
-        this.#waitingFor[slot * LEGS_MAX + index] = member;
+        this.#waitingFor[slot * LANES_MAX + index] = member;
         this.#pendingCounts[slot]!++;
         this.#askedCounts[slot]!++;
       }
@@ -345,13 +346,13 @@ export class TransactionSender {
   };
 
   readonly #prepared: ComponentDone = (token, fault) => {
-    const leg = token % LEGS_MAX;
-    const use = (token - leg) / LEGS_MAX;
+    const leg = token % LANES_MAX;
+    const use = (token - leg) / LANES_MAX;
     const slot = use % TRANSACTIONS_MAX;
-    const member = this.#waitingFor[slot * LEGS_MAX + leg];
+    const member = this.#waitingFor[slot * LANES_MAX + leg];
     // A member that was given up may still answer.
     if (member === undefined || (use - slot) / TRANSACTIONS_MAX !== this.#uses[slot]) return;
-    this.#waitingFor[slot * LEGS_MAX + leg] = undefined;
+    this.#waitingFor[slot * LANES_MAX + leg] = undefined;
     if (fault !== undefined) this.#noteFault(slot, leg, member, fault);
     this.#answered(slot);
   };
@@ -378,13 +379,14 @@ export class TransactionSender {
     this.#failedCounts[slot]!++;
     if (fault === "no-space") this.#fullCounts[slot]!++;
     if (fault === "unreachable") this.#lostCounts[slot]!++;
-    this.#failed[slot * LEGS_MAX + leg] = member;
+    this.#failed[slot * LANES_MAX + leg] = member;
     if (fault === "fenced") {
       assertDefined(this.#requests[slot], "no such transaction").fault = "not-owner";
       this.#fail("not-owner", "another host has taken the object over");
     } else if (fault !== "no-space") {
       // Nobody need wait for the others to know that this one has to be given up.
-      if (this.#legCount > 1 && member.role === "active") this.#events.memberFailed(member, fault);
+      if (this.#legs.copyCount > 1 && member.role === "active")
+        this.#events.memberFailed(member, fault);
     }
   }
 
@@ -406,9 +408,10 @@ export class TransactionSender {
     if (askedCount > 0 && this.#fullCounts[slot] === askedCount) {
       request.fault ??= "no-space";
       this.#dropFollowers();
-    } else if (this.#legCount === 1 && askedCount > 0 && this.#lostCounts[slot] === 0) {
+    } else if (this.#legs.copyCount === 1 && askedCount > 0 && this.#lostCounts[slot] === 0) {
       // There is nothing that it could differ from.
       request.fault ??= "io-error";
+      this.#dropFollowers();
     } else {
       // Some of them may hold it: it is settled by whoever owns the object next.
       request.fault ??= "unreachable";
@@ -422,8 +425,8 @@ export class TransactionSender {
   /** Some hold it and others do not: these must be known to be stale before anybody hears of it. */
   #decideHeld(slot: number): void {
     let isWaiting = false;
-    for (let leg = 0; leg < this.#legCount; leg++) {
-      const member = this.#failed[slot * LEGS_MAX + leg];
+    for (let leg = 0; leg < this.#legs.count; leg++) {
+      const member = this.#failed[slot * LANES_MAX + leg];
       if (member === undefined || member.role !== "active") continue;
       isWaiting = true;
       this.#events.memberFailed(member, "no-space");
@@ -451,7 +454,8 @@ export class TransactionSender {
   #end(slot: number): void {
     const request = assertDefined(this.#requests[slot], "no such transaction");
     this.#requests[slot] = undefined;
-    for (let leg = 0; leg < this.#legCount; leg++) this.#failed[slot * LEGS_MAX + leg] = undefined;
+    for (let leg = 0; leg < this.#legs.count; leg++)
+      this.#failed[slot * LANES_MAX + leg] = undefined;
     this.#free.push(slot);
     if (this.#quietCallbacks.length > 0)
       for (const callback of this.#quietCallbacks.splice(0)) callback();

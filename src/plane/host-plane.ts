@@ -3,58 +3,42 @@
  * reaches theirs, makes and removes components on whichever hosts a volume lies, holds the lease
  * under which it owns objects. Daemon, trials and browser build the same.
  */
-import { BLOCK_SIZE_BYTES, CodedError, errorText } from "../base/index.ts";
+import { BLOCK_SIZE_BYTES, errorText } from "../base/index.ts";
 import {
   createVolumeRecord,
   deleteVolumeRecord,
   directoryKeys,
-  dropIntent,
-  findObject,
   listDevices,
-  listIntents,
   listVolumes,
   putHost,
   putIntent,
 } from "../cluster/index.ts";
 import type { ObjectPolicy, ObjectRecord, StoredIntent } from "../cluster/index.ts";
 import { Links } from "../link/index.ts";
-import { ObjectLayout, TransferMemory } from "../object/index.ts";
-import type { OwnerEvent, OwnerRules, OwnerWorld, ResyncTraffic } from "../object/index.ts";
-import type { Clock, Directory, DiskMemory, Log, Network, NetworkAddress } from "../ports/index.ts";
+import { ObjectLayout, sizesOf, TransferMemory } from "../object/index.ts";
+import type {
+  NewPlace,
+  OwnerEvent,
+  OwnerRules,
+  OwnerWorld,
+  ResyncTraffic,
+} from "../object/index.ts";
+import type { Clock, Directory, Log, Network, NetworkAddress } from "../ports/index.ts";
 import type { Timer } from "../ports/index.ts";
 import type { Component } from "../store/index.ts";
 import { ClusterHosts } from "./cluster-hosts.ts";
-import { ComponentServer, numberOf, textOf } from "./component-server.ts";
+import { ComponentMaker } from "./component-maker.ts";
+import type { LocalDevices } from "./component-maker.ts";
+import { ComponentServer } from "./component-server.ts";
 import { DeviceRegister } from "./device-register.ts";
-import type { DeviceEvent, LocalDevice } from "./device-register.ts";
+import type { DeviceEvent } from "./device-register.ts";
 import { HostLease } from "./host-lease.ts";
 import { placeVolume } from "./placement.ts";
 import type { PlacedComponent, Placement } from "./placement.ts";
+import { RepairPolicy } from "./repair-policy.ts";
 import { RemoteComponents } from "./remote-component.ts";
 
 const REFRESH_MS = 5000;
-const MAKE_MS = 60_000;
-
-/** The devices of this host. */
-export interface LocalDevices {
-  readonly component: (componentId: string) => Component | undefined;
-  /** Memory that every device can read into. */
-  readonly allocate: (lengthBytes: number) => DiskMemory;
-  readonly create: (component: NewComponent) => Promise<void>;
-  /** Does nothing if there is no such component. */
-  readonly remove: (componentId: string) => Promise<void>;
-  readonly grow: (componentId: string, blockCount: number) => Promise<void>;
-  readonly list: () => readonly LocalDevice[];
-  /** As `Device.distrust`. */
-  readonly distrust: (deviceId: string, incarnation: number) => Promise<void>;
-}
-
-export interface NewComponent {
-  readonly deviceId: string;
-  readonly componentId: string;
-  readonly objectId: string;
-  readonly sizeBytes: number;
-}
 
 export interface HostPlaneWorld {
   readonly clock: Clock;
@@ -91,11 +75,14 @@ export class HostPlane {
   readonly links: Links;
   readonly hosts: ClusterHosts;
   readonly catchUp: ResyncTraffic = { bytesNeeded: 0, bytesSent: 0, bytesSkipped: 0 };
+  readonly rebuild: ResyncTraffic = { bytesNeeded: 0, bytesSent: 0, bytesSkipped: 0 };
   readonly #world: HostPlaneWorld;
   readonly #transferMemory: TransferMemory;
   readonly #remote: RemoteComponents;
   readonly #lease: HostLease;
   readonly #register: DeviceRegister;
+  readonly #maker: ComponentMaker;
+  readonly #repairs: RepairPolicy;
   #isInCluster = false;
   #timer: Timer | undefined;
   #isClosed = false;
@@ -136,7 +123,10 @@ export class HostPlane {
       distrust: devices.distrust,
       addEvent: world.addEvent,
     });
-    this.#serveDevices();
+    const { links, hosts } = this;
+    this.#maker = new ComponentMaker({ links, devices, directory, clusterId, hostId, log });
+    const maker = this.#maker;
+    this.#repairs = new RepairPolicy({ directory, clusterId, hosts, maker, newId: world.newId });
     this.links.onChange((other, isUp, reason) => this.#hostChanged(other, isUp, reason));
   }
 
@@ -206,7 +196,15 @@ export class HostPlane {
       isNear: (componentId) => devices.component(componentId) !== undefined,
       catchUp: this.catchUp,
       addEvent: (event) => this.#world.addEvent(event),
-      growComponent: (componentId, blockCount, where) => this.#grow(componentId, blockCount, where),
+      growComponent: (componentId, blockCount, where) =>
+        this.#maker.grow(componentId, blockCount, where),
+      replacing: {
+        isGivenUp: (record, componentId) => this.#repairs.isGivenUp(record, componentId),
+        placeFor: (record, componentId) => this.#repairs.placeFor(record, componentId),
+        makeComponent: (place, objectId, blockCount) => this.#makeNew(place, objectId, blockCount),
+        removeComponent: (componentId, where) => this.#maker.remove(componentId, where),
+        traffic: this.rebuild,
+      },
       isLeaseAlive: () => this.isLeaseAlive(),
       isHostAlive: (other) => this.#isHostAlive(other),
       ...(rules === undefined ? {} : { rules }),
@@ -227,7 +225,7 @@ export class HostPlane {
       await Promise.all(
         placement.map(async (placed) => {
           const sizeBytes = (sizes.get(placed.componentId) ?? 0) * BLOCK_SIZE_BYTES;
-          await this.#make({ ...placed, objectId, sizeBytes }, placed.hostId);
+          await this.#maker.make({ ...placed, objectId, sizeBytes }, placed.hostId);
         }),
       );
       const record = { ...volume, objectId, tree, placement };
@@ -249,7 +247,8 @@ export class HostPlane {
 
   /** Components that no record names; those out of reach are removed when they are back. */
   async #undo(placement: readonly PlacedComponent[]): Promise<void> {
-    for (const { componentId, hostId } of placement) await this.#removeOrLeave(componentId, hostId);
+    for (const { componentId, hostId } of placement)
+      await this.#maker.removeOrLeave(componentId, hostId);
   }
 
   /** Fails with `volume-not-found` or `volume-in-use`. */
@@ -257,44 +256,18 @@ export class HostPlane {
     const { directory, clusterId } = this.#world;
     const record = await deleteVolumeRecord(directory, clusterId, name);
     for (const { componentId, hostId } of record.components)
-      await this.#removeOrLeave(componentId, hostId);
-  }
-
-  /** The intent stays until the component is gone. */
-  async #removeOrLeave(componentId: string, hostId: string): Promise<void> {
-    const { directory, clusterId, log } = this.#world;
-    try {
-      await this.#remove(componentId, hostId);
-      await dropIntent(directory, clusterId, componentId);
-    } catch (error) {
-      if (!(error instanceof CodedError)) throw error;
-      const what = `a component stays until its host is back: ${error.message}`;
-      log.write("warning", what, { componentId, hostId });
-    }
+      await this.#maker.removeOrLeave(componentId, hostId);
   }
 
   /** Grows the components of a volume that nobody owns. */
   async growComponents(record: ObjectRecord, sizeBytes: number): Promise<void> {
-    const sizes = new ObjectLayout(record.tree).componentSizes(
-      Math.ceil(sizeBytes / BLOCK_SIZE_BYTES),
-    );
-    for (const { componentId, hostId } of record.components) {
-      const blockCount = sizes.get(componentId);
-      if (blockCount !== undefined) await this.#grow(componentId, blockCount, hostId);
-    }
+    for (const [{ componentId, hostId }, blockCount] of sizesOf(record, sizeBytes))
+      await this.#maker.grow(componentId, blockCount, hostId);
   }
 
-  /** What crashes left of this host's components: those that no record names go. */
+  /** As `ComponentMaker.settleIntents`. */
   async settleIntents(): Promise<void> {
-    const { directory, clusterId, hostId, devices } = this.#world;
-    for (const intent of await listIntents(directory, clusterId)) {
-      if (intent.hostId !== hostId) continue;
-      const { componentId, objectId } = intent;
-      const stored = await findObject(directory, clusterId, objectId);
-      const isWanted = stored?.record.components.some((one) => one.componentId === componentId);
-      if (isWanted !== true) await devices.remove(componentId);
-      await dropIntent(directory, clusterId, componentId);
-    }
+    await this.#maker.settleIntents();
   }
 
   /** All volumes, and of those that a living host owns what that owner knows. */
@@ -302,46 +275,18 @@ export class HostPlane {
     return await listVolumes(this.#world.directory, this.#world.clusterId);
   }
 
+  async #makeNew(place: NewPlace, objectId: string, blockCount: number): Promise<void> {
+    const { directory, clusterId } = this.#world;
+    const { componentId, deviceId, hostId } = place;
+    await putIntent(directory, clusterId, { componentId, objectId, hostId });
+    const sizeBytes = blockCount * BLOCK_SIZE_BYTES;
+    const component = { componentId, deviceId, objectId, sizeBytes, lacksAll: blockCount > 0 };
+    await this.#maker.make(component, hostId);
+  }
+
   async #isHostAlive(hostId: string): Promise<boolean> {
     if (!this.#isInCluster) return false;
     return await this.hosts.isAlive(hostId);
-  }
-
-  async #make(component: NewComponent, hostId: string): Promise<void> {
-    if (hostId === this.#world.hostId) await this.#world.devices.create(component);
-    else await this.links.call(hostId, "device.create", component, { deadlineMs: MAKE_MS });
-  }
-
-  async #remove(componentId: string, hostId: string): Promise<void> {
-    if (hostId === this.#world.hostId) await this.#world.devices.remove(componentId);
-    else await this.links.call(hostId, "device.remove", { componentId }, { deadlineMs: MAKE_MS });
-  }
-
-  async #grow(componentId: string, blockCount: number, hostId: string): Promise<void> {
-    const argument = { componentId, blockCount };
-    if (hostId === this.#world.hostId) await this.#world.devices.grow(componentId, blockCount);
-    else await this.links.call(hostId, "device.grow", argument, { deadlineMs: MAKE_MS });
-  }
-
-  #serveDevices(): void {
-    const { devices } = this.#world;
-    this.links.handle("device.create", async ({ argument }) => {
-      await devices.create({
-        deviceId: textOf(argument, "deviceId"),
-        componentId: textOf(argument, "componentId"),
-        objectId: textOf(argument, "objectId"),
-        sizeBytes: numberOf(argument, "sizeBytes"),
-      });
-      return { result: null };
-    });
-    this.links.handle("device.remove", async ({ argument }) => {
-      await devices.remove(textOf(argument, "componentId"));
-      return { result: null };
-    });
-    this.links.handle("device.grow", async ({ argument }) => {
-      await devices.grow(textOf(argument, "componentId"), numberOf(argument, "blockCount"));
-      return { result: null };
-    });
   }
 
   /** Placement goes by the room that devices have. */

@@ -170,6 +170,10 @@ export class RemoteComponent implements Component {
     return this.#blockCount;
   }
 
+  get isOpen(): boolean {
+    return this.#usable() !== undefined;
+  }
+
   async open(epoch: number): Promise<ComponentOpening> {
     const link = this.#all.links.linkTo(this.hostId);
     const { result } = await this.#call("component.open", { epoch }, OPEN_MS);

@@ -42,7 +42,7 @@ export class SimDisk implements Disk {
   flushLatency: Latency;
   readonly #machine: SimMachine;
   readonly #prng: Prng;
-  readonly #memory = new WeakSet<DiskMemory>();
+  readonly #memory: WeakSet<DiskMemory>;
   readonly #newBytes: (lengthBytes: number) => Uint8Array;
   readonly #held: (() => void)[] = [];
   #isHung = false;
@@ -62,6 +62,7 @@ export class SimDisk implements Disk {
       });
     }
     this.#machine = machine;
+    this.#memory = memoryOf(machine);
     this.#prng = machine.simulation.prng.fork();
     this.#newBytes = options.memory ?? ((lengthBytes) => new Uint8Array(lengthBytes));
     this.medium = medium;
@@ -241,7 +242,7 @@ export class SimDisk implements Disk {
   }
 
   #checkMemory(memory: DiskMemory, at: number, lengthBytes: number): void {
-    assert(this.#memory.has(memory), "the memory is not from allocate of this disk");
+    assert(this.#memory.has(memory), "the memory is not from allocate of a disk of this machine");
     assert(at >= 0 && at % this.alignmentBytes === 0, "the place in memory is not aligned");
     assert(at + lengthBytes <= memory.bytes.length, "the range leaves the memory");
   }
@@ -260,6 +261,15 @@ export class SimDisk implements Disk {
     };
     this.#machine.schedule(delayMs, complete);
   }
+}
+
+const MEMORY = new WeakMap<SimMachine, WeakSet<DiskMemory>>();
+
+/** What the disks of a machine have allocated: any of them can read into it. */
+function memoryOf(machine: SimMachine): WeakSet<DiskMemory> {
+  const known = MEMORY.get(machine) ?? new WeakSet<DiskMemory>();
+  MEMORY.set(machine, known);
+  return known;
 }
 
 /**

@@ -53,6 +53,8 @@ export interface ComponentIo {
  * writing. Each method fails with `fenced` at a lower epoch.
  */
 export interface Component extends ComponentIo {
+  /** False if the way to it has broken since it was opened: it has to be opened again. */
+  readonly isOpen: boolean;
   /**
    * What is newer than a sequence: of each block of the range the newest version, as runs in
    * ascending order. A batch covers a prefix of the range; `nextBlock` says where to go on.

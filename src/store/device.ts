@@ -78,6 +78,15 @@ export interface OpenOptions {
   readonly onEvent?: (event: DeviceEvent) => void;
 }
 
+export interface NewComponent {
+  readonly componentId: string;
+  readonly objectId: string;
+  /** A multiple of 4096, 0 for a witness. */
+  readonly sizeBytes: number;
+  /** Its object has data already: it does not count before it has caught up from the beginning. */
+  readonly lacksAll?: boolean;
+}
+
 export interface DeviceAge {
   /** Counts the starts. */
   readonly incarnation: number;
@@ -281,12 +290,8 @@ export class Device implements ComponentHost {
     return component;
   }
 
-  /** Sizes are multiples of 4096, 0 for a witness. Fails with `component-exists`. */
-  async createComponent(options: {
-    componentId: string;
-    objectId: string;
-    sizeBytes: number;
-  }): Promise<Component> {
+  /** Fails with `component-exists`. */
+  async createComponent(options: NewComponent): Promise<Component> {
     const { componentId, objectId, sizeBytes } = options;
     assert(
       sizeBytes >= 0 && sizeBytes % BLOCK_SIZE_BYTES === 0,
@@ -311,6 +316,7 @@ export class Device implements ComponentHost {
       objectId,
       blockCount: sizeBytes / BLOCK_SIZE_BYTES,
     });
+    if (options.lacksAll === true) info.catchUpFrom = 0;
     this.#checkpoint = { ...this.#checkpoint, componentNext: info.index + 1 };
     await this.#destager.exclusive(async () => {
       await commitCheckpoint(this.state.metadata, this.#checkpoint);

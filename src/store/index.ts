@@ -14,7 +14,7 @@ export type {
   TransactionKind,
 } from "./component.ts";
 export { Device } from "./device.ts";
-export type { DeviceAge, OpenOptions } from "./device.ts";
+export type { DeviceAge, NewComponent, OpenOptions } from "./device.ts";
 export type { FormatOptions } from "./device-plan.ts";
 export type { DeviceCounters, DeviceEvent, DevicePorts } from "./device-state.ts";
 export type { DeviceStats } from "./device-stats.ts";

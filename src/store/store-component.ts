@@ -65,6 +65,8 @@ const RECORD_KINDS = { data: RECORD_DATA, zero: RECORD_ZERO, discard: RECORD_DIS
 
 export class StoreComponent implements Component, JournalWaiter {
   readonly info: ComponentInfo;
+  /** Nothing can come between a device and its components. */
+  readonly isOpen: boolean = true;
   readonly #host: ComponentHost;
   readonly #sync: ComponentSync;
   readonly #record: RecordHeader = newRecordHeader();

@@ -50,6 +50,10 @@ export class WatchedComponent implements Component {
     return this.#inner.blockCount;
   }
 
+  get isOpen(): boolean {
+    return this.#inner.isOpen;
+  }
+
   async open(epoch: number): Promise<ComponentOpening> {
     const opening = await this.#inner.open(this.#allowed(epoch));
     if (epoch < this.#epoch && this.#rules.isFenced)

@@ -3,11 +3,12 @@
  * owned and repaired as in a daemon, disks are pulled, emptied, exchanged and put back as they were
  * once.
  */
-import { assertDefined, BLOCK_SIZE_BYTES } from "../../src/base/index.ts";
+import assert from "node:assert/strict";
+import { assertDefined, BLOCK_SIZE_BYTES, CodedError } from "../../src/base/index.ts";
 import type { Prng } from "../../src/base/index.ts";
 import { EmbeddedDirectory, findObject, releaseOwnerships } from "../../src/cluster/index.ts";
 import type { ObjectRecord } from "../../src/cluster/index.ts";
-import { ObjectOwner } from "../../src/object/index.ts";
+import { ObjectLayout, ObjectOwner } from "../../src/object/index.ts";
 import { HostPlane } from "../../src/plane/index.ts";
 import type { LocalDevices } from "../../src/plane/index.ts";
 import type { NetworkAddress } from "../../src/ports/index.ts";
@@ -17,7 +18,7 @@ import type { Simulation } from "../../src/sim/index.ts";
 import { Device, isClean } from "../../src/store/index.ts";
 import { Requests } from "./volume-bench.ts";
 
-const CLUSTER = "c1".repeat(16);
+export const CLUSTER: string = "c1".repeat(16);
 const SEGMENT_BYTES = 2 << 20;
 const PORT = 7401;
 const DISK_BYTES = 64 << 20;
@@ -271,11 +272,50 @@ export class ClusterWorld {
     throw new Error(`it did not come (${this.events.join("; ")})`);
   }
 
+  /** As soon as the lease of whoever had it before has ended. */
+  async take(host: ClusterHost, objectId: string): Promise<ObjectOwner> {
+    for (;;) {
+      try {
+        return await host.take(objectId);
+      } catch (error) {
+        if (!(error instanceof CodedError) || error.code !== "volume-in-use") throw error;
+        await this.pass(100);
+      }
+    }
+  }
+
   async untilActive(objectId: string): Promise<void> {
     await this.until(async () => {
       const { components } = await this.record(objectId);
       return components.every(({ state }) => state.kind === "active");
     });
+  }
+
+  /** Every copy by itself holds what the others hold. */
+  async assertEqualCopies(objectId: string): Promise<void> {
+    const { tree, components, sizeBytes } = await this.record(objectId);
+    const blockCount = Math.ceil(sizeBytes / BLOCK_SIZE_BYTES);
+    const copies: Uint8Array[] = [];
+    for (const leg of new ObjectLayout(tree).legs) {
+      const bytes = new Uint8Array(blockCount * BLOCK_SIZE_BYTES);
+      for (let block = 0; block < blockCount; block++) {
+        const componentId = leg.componentIds[leg.columnOf(block)]!;
+        const entry = components.find((one) => one.componentId === componentId);
+        const host = this.hostOf(assertDefined(entry, "no such component").hostId);
+        const device = assertDefined(host.deviceOf(componentId), "no such component");
+        const component = assertDefined(device.component(componentId), "no such component");
+        const memory = device.allocate(BLOCK_SIZE_BYTES);
+        const fault = await new Promise((resolve) => {
+          const at = leg.componentBlockOf(block);
+          component.read(memory, 0, at, 1, (_token, answer) => resolve(answer), 0);
+          component.submit();
+        });
+        assert.equal(fault, undefined);
+        bytes.set(memory.bytes, block * BLOCK_SIZE_BYTES);
+      }
+      copies.push(bytes);
+    }
+    for (const bytes of copies) assert.ok(Buffer.compare(bytes, copies[0]!) === 0, "copies differ");
   }
 
   /** Every device's counts, maps and digests agree. */

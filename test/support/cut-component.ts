@@ -21,6 +21,7 @@ interface Waiting {
 
 export class CutComponent implements Component {
   readonly componentId: string;
+  readonly isOpen: boolean = true;
   /** The component now, undefined while its host has no power. */
   readonly #find: () => Component | undefined;
   readonly #allocate: (lengthBytes: number) => DiskMemory;

@@ -39,6 +39,7 @@ export function fakeMemory(lengthBytes: number): DiskMemory {
 }
 
 export class FakeComponent implements Component {
+  readonly isOpen: boolean = true;
   readonly componentId: string;
   blockCount: number;
   refusal = 0;

@@ -1,0 +1,248 @@
+/**
+ * Components that are made anew, on another device, in place of leaves that do not come back or
+ * have to go (US20190227727A1). The new one is built beside the tree: the record names it, changes
+ * reach it, and it holds no copy until it has caught up from the beginning and was verified. Then
+ * one compare-and-swap puts it in the place of the old one, and nothing is left of that but an
+ * intent to remove it. If the old one is equal to its mirrors again before, the new one goes.
+ */
+import { assertDefined, BLOCK_SIZE_BYTES, CodedError, errorText } from "../base/index.ts";
+import { intentDrop, intentPut, leavesOf, replaceLeaf } from "../cluster/index.ts";
+import type { ComponentRecord, ObjectRecord } from "../cluster/index.ts";
+import type { Component } from "../store/index.ts";
+import { Leg, LegMember, type Legs, type ObjectMember } from "./legs.ts";
+import { ObjectLayout } from "./object-layout.ts";
+import type { MembersOwner } from "./object-members.ts";
+import type { OwnerWorld, Replacing } from "./owner-world.ts";
+
+/** How often it is asked whether a component is given up for good. */
+const CONSIDER_MS = 1000;
+
+interface Place {
+  readonly leg: Leg<Component>;
+  readonly column: number;
+}
+
+export class Replacements {
+  readonly #world: OwnerWorld;
+  readonly #legs: Legs<Component>;
+  readonly #owner: MembersOwner;
+  /** Behind each leg of the object, the one whose members are being built. */
+  readonly #shadows = new Map<Leg<Component>, Leg<Component>>();
+  readonly #removals = new Set<Promise<void>>();
+  #considering: Promise<void> | undefined;
+  #nextMs = 0;
+  #isStopped = false;
+
+  constructor(world: OwnerWorld, legs: Legs<Component>, owner: MembersOwner) {
+    this.#world = world;
+    this.#legs = legs;
+    this.#owner = owner;
+  }
+
+  /** What an earlier owner has begun goes on. */
+  start(): void {
+    for (const entry of this.#owner.record().components) this.#join(entry);
+  }
+
+  async close(): Promise<void> {
+    this.#isStopped = true;
+    await this.#considering;
+    await Promise.all(this.#removals);
+  }
+
+  /** Time passes. */
+  tick(): void {
+    const { replacing, clock } = this.#world;
+    if (replacing === undefined || this.#considering !== undefined || this.#isStopped) return;
+    if (clock.nowMs() < this.#nextMs) return;
+    this.#nextMs = clock.nowMs() + CONSIDER_MS;
+    this.#considering = this.#considerAll(replacing)
+      .catch((error: unknown) => {
+        const { objectId } = this.#owner.record();
+        this.#world.log.write("warning", `nothing is replaced: ${errorText(error)}`, { objectId });
+      })
+      .finally(() => {
+        this.#considering = undefined;
+      });
+  }
+
+  async #considerAll(replacing: Replacing): Promise<void> {
+    const { components, tree } = this.#owner.record();
+    const witnesses = leavesOf(tree).filter((leaf) => leaf.kind === "witness");
+    for (const entry of components) {
+      const isWitness = witnesses.some((leaf) => leaf.componentId === entry.componentId);
+      if (entry.state.kind === "active" && !isWitness) continue;
+      if (this.#isStopped) return;
+      const { componentId, state } = entry;
+      if (this.#builtFor(componentId) !== undefined) continue;
+      if (!(await replacing.isGivenUp(this.#owner.record(), componentId))) continue;
+      // What was being built on a device that is gone is built elsewhere.
+      if (state.kind === "building") await this.#abandon(entry);
+      else await this.#replace(replacing, entry, isWitness);
+    }
+  }
+
+  #builtFor(componentId: string): ComponentRecord | undefined {
+    return this.#owner.record().components.find(({ state }) => {
+      return state.kind === "building" && state.replaces === componentId;
+    });
+  }
+
+  async #replace(
+    replacing: Replacing,
+    { componentId: replaces, hostId }: ComponentRecord,
+    isWitness: boolean,
+  ): Promise<void> {
+    const place = await replacing.placeFor(this.#owner.record(), replaces);
+    if (place === undefined || this.#isStopped) return;
+    const { objectId, name, sizeBytes, tree } = this.#owner.record();
+    const sizes = new ObjectLayout(tree).componentSizes(Math.ceil(sizeBytes / BLOCK_SIZE_BYTES));
+    const blockCount = isWitness ? 0 : assertDefined(sizes.get(replaces), "a leaf has a size");
+    await replacing.makeComponent(place, objectId, blockCount);
+    const building: ComponentRecord = { ...place, state: { kind: "building", replaces } };
+    const drop = intentDrop(this.#world.clusterId, place.componentId);
+    await this.#owner.swap((record) => withBuilding(record, building), [drop]);
+    this.#tell("component-building", place.componentId, [
+      `component ${replaces} of ${name} on host ${hostId} is given up;`,
+      `component ${place.componentId} is made in its place on host ${place.hostId}`,
+    ]);
+    // A witness holds nothing that it would have to get first.
+    if (isWitness) await this.#switch(building);
+    else this.#join(building);
+  }
+
+  /** The record names it as being built; from now on it is a member that is away. */
+  #join(entry: ComponentRecord): void {
+    if (entry.state.kind !== "building") return;
+    const place = this.#placeOf(entry.state.replaces);
+    if (place === undefined) return;
+    const { leg, column } = place;
+    let shadow = this.#shadows.get(leg);
+    if (shadow === undefined) {
+      shadow = Leg.vacant<Component>(leg.layout);
+      this.#shadows.set(leg, shadow);
+      this.#legs.add(shadow);
+    }
+    shadow.setMember(column, new LegMember<Component>(entry.componentId, undefined, "absent"));
+    this.#legs.rolesChanged();
+  }
+
+  /** Where a leaf is in the object's own legs; a witness is nowhere. */
+  #placeOf(componentId: string): Place | undefined {
+    for (const leg of this.#legs.legs.slice(0, this.#legs.copyCount)) {
+      const column = leg.members.findIndex((member) => member.componentId === componentId);
+      if (column >= 0) return { leg, column };
+    }
+    return undefined;
+  }
+
+  /** No change is under way, and the member is equal to its mirrors: it counts from now on. */
+  async finish(member: ObjectMember): Promise<void> {
+    const { components } = this.#owner.record();
+    const entry = components.find(({ componentId }) => componentId === member.componentId);
+    if (entry?.state.kind !== "building") throw notBuilding(member.componentId);
+    const { replaces } = entry.state;
+    const { leg, column } = assertDefined(this.#placeOf(replaces), "a leaf has a place");
+    await this.#switch(entry);
+    const old = leg.members[column]!;
+    leg.setMember(column, member);
+    this.#vacate(leg, column);
+    old.role = "absent";
+    this.#legs.rolesChanged();
+  }
+
+  /** By compare-and-swap; doing it twice changes nothing. */
+  async #switch({ componentId, state }: ComponentRecord): Promise<void> {
+    if (state.kind !== "building") throw notBuilding(componentId);
+    const { objectId, components } = this.#owner.record();
+    const old = components.find((one) => one.componentId === state.replaces);
+    if (old === undefined) throw notBuilding(componentId);
+    const removal = { componentId: old.componentId, hostId: old.hostId, objectId };
+    await this.#owner.swap(
+      (record) => withSwitched(record, componentId),
+      [intentPut(this.#world.clusterId, removal)],
+    );
+    this.#remove(removal.componentId, removal.hostId);
+  }
+
+  /** A leaf that was being replaced is equal to its mirrors again. */
+  async returned(componentId: string): Promise<void> {
+    const entry = this.#builtFor(componentId);
+    if (entry !== undefined) await this.#abandon(entry);
+  }
+
+  async #abandon(entry: ComponentRecord): Promise<void> {
+    const { componentId, hostId } = entry;
+    const { objectId, name } = this.#owner.record();
+    const removal = intentPut(this.#world.clusterId, { componentId, hostId, objectId });
+    await this.#owner.swap((record) => withoutBuilding(record, componentId), [removal]);
+    this.#tell("component-abandoned", componentId, [
+      `component ${componentId} of ${name}, which was being made on host ${hostId}, is not needed`,
+    ]);
+    for (const [leg, shadow] of this.#shadows) {
+      const column = shadow.members.findIndex((member) => member.componentId === componentId);
+      if (column < 0) continue;
+      shadow.members[column]!.role = "absent";
+      this.#vacate(leg, column);
+    }
+    this.#legs.rolesChanged();
+    this.#remove(componentId, hostId);
+  }
+
+  #vacate(leg: Leg<Component>, column: number): void {
+    this.#shadows.get(leg)?.setMember(column, new LegMember<Component>("", undefined, "absent"));
+  }
+
+  /** An intent sees to it that it happens at last. */
+  #remove(componentId: string, hostId: string): void {
+    const removal = this.#world.replacing?.removeComponent(componentId, hostId);
+    if (removal === undefined) return;
+    const settled = removal
+      .catch((error: unknown) => {
+        const what = `a component is not removed yet: ${errorText(error)}`;
+        this.#world.log.write("warning", what, { componentId, hostId });
+      })
+      .finally(() => this.#removals.delete(settled));
+    this.#removals.add(settled);
+  }
+
+  #tell(
+    kind: "component-building" | "component-abandoned",
+    componentId: string,
+    words: readonly string[],
+  ): void {
+    const { objectId } = this.#owner.record();
+    const message = words.join(" ");
+    this.#world.addEvent({ kind, level: "info", message, details: { objectId, componentId } });
+    this.#world.log.write("info", message, { event: kind });
+  }
+}
+
+function withBuilding(record: ObjectRecord, entry: ComponentRecord): ObjectRecord {
+  const { components } = record;
+  if (components.some(({ componentId }) => componentId === entry.componentId)) return record;
+  return { ...record, components: [...components, entry] };
+}
+
+function withoutBuilding(record: ObjectRecord, gone: string): ObjectRecord {
+  const components = record.components.filter(({ componentId }) => componentId !== gone);
+  return { ...record, components };
+}
+
+function withSwitched(record: ObjectRecord, componentId: string): ObjectRecord {
+  const entry = record.components.find((one) => one.componentId === componentId);
+  if (entry === undefined) throw notBuilding(componentId);
+  const { state } = entry;
+  if (state.kind !== "building") return record;
+  const components = record.components
+    .filter((one) => one.componentId !== state.replaces)
+    .map((one): ComponentRecord => (one === entry ? { ...one, state: { kind: "active" } } : one));
+  return { ...record, components, tree: replaceLeaf(record.tree, state.replaces, componentId) };
+}
+
+function notBuilding(componentId: string): CodedError {
+  return new CodedError({
+    code: "not-stale",
+    message: `component ${componentId} is not being built any more`,
+  });
+}

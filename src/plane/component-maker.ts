@@ -1,0 +1,137 @@
+/**
+ * Makes and removes components on whichever host they lie, and serves the same to the others. What
+ * a crash leaves between a device and the directory is settled by intents.
+ */
+import { CodedError } from "../base/index.ts";
+import { dropIntent, findObject, listIntents } from "../cluster/index.ts";
+import type { Links } from "../link/index.ts";
+import type { Directory, DiskMemory, Log } from "../ports/index.ts";
+import type { Component, NewComponent } from "../store/index.ts";
+import { numberOf, textOf, valueOf } from "./component-server.ts";
+import type { LocalDevice } from "./device-register.ts";
+
+const MAKE_MS = 60_000;
+const ASK_MS = 2000;
+
+/** The devices of this host. */
+export interface LocalDevices {
+  readonly component: (componentId: string) => Component | undefined;
+  /** Memory that every device can read into. */
+  readonly allocate: (lengthBytes: number) => DiskMemory;
+  readonly create: (component: PlacedComponent) => Promise<void>;
+  /** Does nothing if there is no such component. */
+  readonly remove: (componentId: string) => Promise<void>;
+  readonly grow: (componentId: string, blockCount: number) => Promise<void>;
+  readonly list: () => readonly LocalDevice[];
+  /** As `Device.distrust`. */
+  readonly distrust: (deviceId: string, incarnation: number) => Promise<void>;
+}
+
+export interface PlacedComponent extends NewComponent {
+  readonly deviceId: string;
+}
+
+export interface ComponentMakerWorld {
+  readonly links: Links;
+  readonly devices: LocalDevices;
+  readonly directory: Directory;
+  readonly clusterId: string;
+  readonly hostId: string;
+  readonly log: Log;
+}
+
+export class ComponentMaker {
+  readonly #world: ComponentMakerWorld;
+
+  constructor(world: ComponentMakerWorld) {
+    this.#world = world;
+    const { links, devices } = world;
+    links.handle("device.create", async ({ argument }) => {
+      await devices.create({
+        deviceId: textOf(argument, "deviceId"),
+        componentId: textOf(argument, "componentId"),
+        objectId: textOf(argument, "objectId"),
+        sizeBytes: numberOf(argument, "sizeBytes"),
+        lacksAll: valueOf(argument, "lacksAll") === true,
+      });
+      return { result: null };
+    });
+    links.handle("device.remove", async ({ argument }) => {
+      await devices.remove(textOf(argument, "componentId"));
+      return { result: null };
+    });
+    links.handle("device.grow", async ({ argument }) => {
+      await devices.grow(textOf(argument, "componentId"), numberOf(argument, "blockCount"));
+      return { result: null };
+    });
+    links.handle("device.lacks", async ({ argument }) => ({
+      result: this.#lacksHere(textOf(argument, "deviceId"), textOf(argument, "componentId")),
+    }));
+  }
+
+  async make(component: PlacedComponent, hostId: string): Promise<void> {
+    if (hostId === this.#world.hostId) await this.#world.devices.create(component);
+    else await this.#call(hostId, "device.create", component);
+  }
+
+  async grow(componentId: string, blockCount: number, hostId: string): Promise<void> {
+    if (hostId === this.#world.hostId) await this.#world.devices.grow(componentId, blockCount);
+    else await this.#call(hostId, "device.grow", { componentId, blockCount });
+  }
+
+  /** Its intent goes with it. Fails as its host does. */
+  async remove(componentId: string, hostId: string): Promise<void> {
+    const { directory, clusterId, devices } = this.#world;
+    if (hostId === this.#world.hostId) await devices.remove(componentId);
+    else await this.#call(hostId, "device.remove", { componentId });
+    await dropIntent(directory, clusterId, componentId);
+  }
+
+  /** The intent stays until the component is gone. */
+  async removeOrLeave(componentId: string, hostId: string): Promise<void> {
+    try {
+      await this.remove(componentId, hostId);
+    } catch (error) {
+      if (!(error instanceof CodedError)) throw error;
+      const what = `a component stays until its host is back: ${error.message}`;
+      this.#world.log.write("warning", what, { componentId, hostId });
+    }
+  }
+
+  /** Whether the host has the device, and no such component on it. False if it does not say. */
+  async isLacking(componentId: string, deviceId: string, hostId: string): Promise<boolean> {
+    if (hostId === this.#world.hostId) return this.#lacksHere(deviceId, componentId);
+    try {
+      const argument = { componentId, deviceId };
+      const options = { deadlineMs: ASK_MS };
+      const { result } = await this.#world.links.call(hostId, "device.lacks", argument, options);
+      return result === true;
+    } catch (error) {
+      if (error instanceof CodedError) return false;
+      throw error;
+    }
+  }
+
+  #lacksHere(deviceId: string, componentId: string): boolean {
+    const { devices } = this.#world;
+    const isThere = devices.list().some((device) => device.deviceId === deviceId);
+    return isThere && devices.component(componentId) === undefined;
+  }
+
+  /** What crashes left of this host's components: those that no record names go. */
+  async settleIntents(): Promise<void> {
+    const { directory, clusterId, hostId, devices } = this.#world;
+    for (const intent of await listIntents(directory, clusterId)) {
+      if (intent.hostId !== hostId) continue;
+      const { componentId, objectId } = intent;
+      const stored = await findObject(directory, clusterId, objectId);
+      const isWanted = stored?.record.components.some((one) => one.componentId === componentId);
+      if (isWanted !== true) await devices.remove(componentId);
+      await dropIntent(directory, clusterId, componentId);
+    }
+  }
+
+  async #call(hostId: string, method: string, argument: object): Promise<void> {
+    await this.#world.links.call(hostId, method, argument, { deadlineMs: MAKE_MS });
+  }
+}

@@ -1,0 +1,143 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import type { ObjectPolicy, ObjectRecord } from "../cluster/index.ts";
+import { listIntents } from "../cluster/index.ts";
+import { Simulation } from "../sim/index.ts";
+import { CLUSTER, ClusterWorld, emptyMedia } from "../../test/support/cluster-world.ts";
+import { requestsOf } from "../../test/support/cluster-world.ts";
+import type { ClusterHost } from "../../test/support/cluster-world.ts";
+import { VolumeClient } from "../../test/support/volume-client.ts";
+
+const SIZE_BYTES = 4 * 2 ** 20;
+const MIRROR: ObjectPolicy = { failuresToTolerate: 1, stripes: 1 };
+const STRIPES: ObjectPolicy = { failuresToTolerate: 1, stripes: 2 };
+
+async function cluster(
+  seed: number,
+  letters: string,
+  policy: ObjectPolicy,
+  work: (world: ClusterWorld, volume: ObjectRecord) => Promise<void>,
+): Promise<void> {
+  const simulation = new Simulation({ seed });
+  const world = new ClusterWorld(simulation, letters);
+  await simulation.run(async () => {
+    if (policy.stripes > 1)
+      for (const host of world.hosts.values()) host.media.set("/dev/two", emptyMedia());
+    await world.build();
+    const made = { name: "v", sizeBytes: SIZE_BYTES, policy };
+    await work(world, await world.host("a").plane.createVolume(made));
+  });
+}
+
+async function clientOf(world: ClusterWorld, host: ClusterHost, volume: ObjectRecord) {
+  const owner = await world.take(host, volume.objectId);
+  return { owner, client: new VolumeClient(world.prng, SIZE_BYTES, requestsOf(owner)) };
+}
+
+/** All devices of a host are replaced by empty ones. */
+async function wipe(host: ClusterHost): Promise<void> {
+  host.crash();
+  for (const path of host.media.keys()) host.media.set(path, emptyMedia());
+  await host.start();
+}
+
+const hostOf = (world: ClusterWorld, volume: ObjectRecord, leaf: number): ClusterHost =>
+  world.hostOf(volume.components[leaf]!.hostId);
+
+async function untilRebuilt(world: ClusterWorld, volume: ObjectRecord): Promise<ObjectRecord> {
+  const before = volume.components.map(({ componentId }) => componentId);
+  await world.until(async () => {
+    const { components } = await world.record(volume.objectId);
+    const isWhole = components.every(({ state }) => state.kind === "active");
+    return isWhole && components.some(({ componentId }) => !before.includes(componentId));
+  });
+  return await world.record(volume.objectId);
+}
+
+for (const policy of [MIRROR, STRIPES]) {
+  const what = policy.stripes > 1 ? "striped copies" : "copies";
+  test(`${what} on emptied disks are made anew while clients write`, async () => {
+    for (let seed = 1; seed <= 4; seed++)
+      await cluster(seed, "abc", policy, async (world, volume) => {
+        const witness = hostOf(world, volume, volume.components.length - 1);
+        const { owner, client } = await clientOf(world, witness, volume);
+        await client.work(40);
+        const working = client.work(40);
+        await wipe(hostOf(world, volume, 0));
+        await working;
+        const rebuilt = await untilRebuilt(world, volume);
+        assert.equal(rebuilt.components.length, volume.components.length);
+        await client.work(10);
+        await client.verify(`seed ${seed}`);
+        assert.ok(!world.heard("copies-differed"));
+        await owner.close();
+        await world.assertEqualCopies(volume.objectId);
+        await world.assertClean();
+      });
+  });
+}
+
+test("an owner that dies in the middle of it leaves a rebuild to the next one", async () => {
+  for (let seed = 11; seed <= 16; seed++)
+    await cluster(seed, "abcd", MIRROR, async (world, volume) => {
+      const first = await clientOf(world, world.host("d"), volume);
+      await first.client.work(60);
+      const broken = hostOf(world, volume, 0);
+      broken.crash();
+      await first.client.work(5);
+      broken.media.set("/dev/one", emptyMedia());
+      await broken.start();
+      await world.until(() => world.heard("component-building"));
+      await world.pass(world.prng.below(60));
+      world.host("d").crash();
+      const other = hostOf(world, volume, 1);
+      await world.until(() => other.plane.links.linkTo(world.host("d").hostId) === undefined);
+      const { owner } = await clientOf(world, other, volume);
+      first.client.requests = requestsOf(owner);
+      await world.host("d").start();
+      await untilRebuilt(world, volume);
+      await first.client.verify(`seed ${seed}`);
+      await owner.close();
+      await world.assertEqualCopies(volume.objectId);
+      await world.assertClean();
+    });
+});
+
+test("a witness on an emptied disk is made anew, without data", async () => {
+  await cluster(21, "abc", MIRROR, async (world, volume) => {
+    const { owner, client } = await clientOf(world, hostOf(world, volume, 0), volume);
+    await client.work(10);
+    await wipe(hostOf(world, volume, 2));
+    await untilRebuilt(world, volume);
+    await owner.close();
+  });
+});
+
+test("what is built on a disk that is emptied, too, is built elsewhere", async () => {
+  await cluster(31, "abcd", MIRROR, async (world, volume) => {
+    const { owner, client } = await clientOf(world, hostOf(world, volume, 2), volume);
+    await client.work(60);
+    await wipe(hostOf(world, volume, 0));
+    await world.until(() => world.heard("component-building"));
+    const { components } = await world.record(volume.objectId);
+    const building = components.find(({ state }) => state.kind === "building");
+    await wipe(world.hostOf(building!.hostId));
+    await untilRebuilt(world, volume);
+    await client.verify("after two losses");
+    await owner.close();
+    await world.assertEqualCopies(volume.objectId);
+  });
+});
+
+test("the only copy is moved by nobody, and its loss is told", async () => {
+  const policy = { failuresToTolerate: 0, stripes: 1 };
+  await cluster(41, "abc", policy, async (world, volume) => {
+    const home = hostOf(world, volume, 0);
+    const { owner, client } = await clientOf(world, home, volume);
+    await client.work(10);
+    await owner.close();
+    await wipe(home);
+    await assert.rejects(home.take(volume.objectId), /no copy is complete|cannot be used/);
+    assert.equal((await listIntents(world.directory, CLUSTER)).length, 0);
+  });
+});

@@ -1,0 +1,66 @@
+/**
+ * Where a component goes that is made in place of another one. The rule of placement holds on: each
+ * leg and each witness has fault domains of its own. A striped leg stays together where it can.
+ */
+import { legsOf, componentsOf } from "../cluster/index.ts";
+import type { ComponentRecord, DeviceRecord, HostRecord, ObjectRecord } from "../cluster/index.ts";
+
+/** Below this share of free space a device takes nothing that could go elsewhere. */
+const FREE_SHARE_MIN = 0.05;
+
+export interface Successor {
+  readonly hostId: string;
+  readonly deviceId: string;
+}
+
+/** Undefined if no device may take it. `isReachable` says which hosts can be spoken to. */
+export function placeSuccessor(
+  record: ObjectRecord,
+  componentId: string,
+  hosts: readonly HostRecord[],
+  devices: readonly DeviceRecord[],
+  isReachable: (hostId: string) => boolean,
+): Successor | undefined {
+  const domains = new Map(hosts.map(({ hostId, faultDomain }) => [hostId, faultDomain]));
+  const domainOf = (hostId: string): string => domains.get(hostId) ?? hostId;
+  const mates = matesOf(record, componentId);
+  const others = record.components.filter((entry) => leafOf(entry) !== componentId);
+  const taken = new Set<string>();
+  const home = new Set<string>();
+  const used = new Set<string>();
+  for (const entry of others) {
+    const isMate = mates.has(leafOf(entry));
+    (isMate ? home : taken).add(domainOf(entry.hostId));
+    if (isMate) used.add(entry.deviceId);
+  }
+  const [best] = devices
+    .filter(({ state, hostId }) => state === "online" && domains.has(hostId) && isReachable(hostId))
+    .filter(({ hostId }) => !taken.has(domainOf(hostId)))
+    .filter(({ freeBytes, sizeBytes }) => freeBytes > sizeBytes * FREE_SHARE_MIN)
+    .toSorted(
+      (a, b) =>
+        rank(home.has(domainOf(b.hostId))) - rank(home.has(domainOf(a.hostId))) ||
+        rank(used.has(a.deviceId)) - rank(used.has(b.deviceId)) ||
+        b.freeBytes - a.freeBytes ||
+        (a.deviceId < b.deviceId ? -1 : 1),
+    );
+  return best && { hostId: best.hostId, deviceId: best.deviceId };
+}
+
+/** The leaf that an entry is, or is being built to become. */
+function leafOf({ componentId, state }: ComponentRecord): string {
+  return state.kind === "building" ? state.replaces : componentId;
+}
+
+/** The leaves of the same leg. */
+function matesOf({ tree }: ObjectRecord, componentId: string): ReadonlySet<string> {
+  for (const leg of legsOf(tree)) {
+    const ids = componentsOf(leg).map((node) => node.componentId);
+    if (ids.includes(componentId)) return new Set(ids);
+  }
+  return new Set();
+}
+
+function rank(isSo: boolean): number {
+  return isSo ? 1 : 0;
+}
