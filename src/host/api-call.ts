@@ -1,9 +1,18 @@
 /** A call of a host's API from this process, with its refusal as a CodedError. */
-import { request } from "node:http";
+import { request as httpRequest } from "node:http";
+import { request as httpsRequest } from "node:https";
+import type { RequestOptions } from "node:https";
 import { CodedError, errorText } from "../base/index.ts";
 import { isRecord } from "./shape.ts";
 
 const CALL_MS_MAX = 70_000;
+
+export interface ApiCallOptions {
+  /** How long the host may take to answer. Default: 70 s. */
+  readonly limitMs?: number;
+  /** What a host is shown that asks for a certificate. */
+  readonly tls?: RequestOptions;
+}
 
 /** Fails with the code that the host answers, or with `connection-failed`. */
 export async function callApi(
@@ -11,9 +20,9 @@ export async function callApi(
   method: "GET" | "POST" | "DELETE",
   path: string,
   body?: object,
-  limitMs: number = CALL_MS_MAX,
+  options: ApiCallOptions = {},
 ): Promise<unknown> {
-  const { status, text } = await exchange(api, method, path, body, limitMs);
+  const { status, text } = await exchange(api, method, path, body, options);
   let answer: unknown;
   try {
     answer = JSON.parse(text);
@@ -36,12 +45,16 @@ function exchange(
   method: string,
   path: string,
   body: object | undefined,
-  limitMs: number,
+  { limitMs = CALL_MS_MAX, tls = {} }: ApiCallOptions,
 ): Promise<{ readonly status: number; readonly text: string }> {
   return new Promise((resolve, reject) => {
     const headers = body === undefined ? {} : { "content-type": "application/json" };
-    const call = request(new URL(path, api), { method, headers, agent: false });
-    call.setTimeout(limitMs, () => call.destroy(new Error("no answer in time")));
+    const url = new URL(path, api);
+    const send = url.protocol === "https:" ? httpsRequest : httpRequest;
+    const call = send(url, { ...tls, method, headers, agent: false });
+    // Connecting counts, which the socket's own timeout does not see.
+    const timer = setTimeout(() => call.destroy(new Error("no answer in time")), limitMs);
+    call.on("close", () => clearTimeout(timer));
     call.on("error", (error) => reject(failed(api, error)));
     call.on("response", (response) => {
       const pieces: Buffer[] = [];

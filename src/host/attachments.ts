@@ -69,10 +69,17 @@ export class Attachments {
     const record = await this.find(objectId);
     if (record === undefined) return undefined;
     const { hostId } = record;
-    const isDown = hostId !== this.#world.identity.hostId && !hosts.isReachable(hostId);
-    return isDown
-      ? failedView(record, hosts.nameOf(hostId), "its host is down")
-      : viewOf(record, hosts.nameOf(hostId));
+    const downReason = await this.#downReason(hostId, hosts);
+    return downReason === undefined
+      ? viewOf(record, hosts.nameOf(hostId))
+      : failedView(record, hosts.nameOf(hostId), downReason);
+  }
+
+  /** Why another host does not serve what is attached there, as far as can be seen from here. */
+  async #downReason(hostId: string, hosts: ClusterHosts): Promise<string | undefined> {
+    if (hostId === this.#world.identity.hostId) return undefined;
+    if (!hosts.isReachable(hostId)) return "its host is down";
+    return (await hosts.isAlive(hostId)) ? undefined : "its host has no lease in the directory";
   }
 
   owners(): readonly ObjectOwner[] {

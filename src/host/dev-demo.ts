@@ -4,6 +4,7 @@
  */
 import { CodedError, errorText } from "../base/index.ts";
 import { callApi } from "./api-call.ts";
+import type { ApiCallOptions } from "./api-call.ts";
 import type { AttachmentView, VolumeList } from "./views.ts";
 
 /** A host that stands still is not waited for. */
@@ -15,6 +16,8 @@ export interface DemoHost {
   readonly api: string;
   /** Where this host offers the volume. */
   readonly socket: string;
+  /** As `ApiCallOptions.tls`. */
+  readonly tls?: ApiCallOptions["tls"];
 }
 
 interface Answer {
@@ -35,7 +38,7 @@ export async function locateDemo(hosts: readonly DemoHost[]): Promise<string> {
     try {
       const request = { nbd: host.socket };
       const path = "/v1/volumes/demo/attach";
-      const answer = await callApi(host.api, "POST", path, request, ATTACH_MS_MAX);
+      const answer = await callApi(host.api, "POST", path, request, optionsOf(host, ATTACH_MS_MAX));
       return (answer as AttachmentView).address; // What a host of the same version answers.
     } catch (error) {
       last = error;
@@ -58,7 +61,13 @@ async function askAll(
   let failure: unknown;
   const asked = hosts.map(async (host): Promise<Answer | undefined> => {
     try {
-      const answer = await callApi(host.api, "GET", "/v1/volumes", undefined, ASK_MS_MAX);
+      const answer = await callApi(
+        host.api,
+        "GET",
+        "/v1/volumes",
+        undefined,
+        optionsOf(host, ASK_MS_MAX),
+      );
       const { volumes } = answer as VolumeList; // What a host of the same version answers.
       return { host, attachment: volumes.find(({ name }) => name === "demo")?.attachment };
     } catch (error) {
@@ -68,4 +77,8 @@ async function askAll(
   });
   const answers = await Promise.all(asked);
   return { answers: answers.filter((answer) => answer !== undefined), failure };
+}
+
+function optionsOf({ tls }: DemoHost, limitMs: number): ApiCallOptions {
+  return { limitMs, ...(tls === undefined ? {} : { tls }) };
 }

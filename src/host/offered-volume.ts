@@ -23,7 +23,7 @@ export interface OfferedVolumeWorld {
   readonly clock: Clock;
   readonly log: Log;
   readonly clusterId: string;
-  readonly plane: HostPlane;
+  readonly plane: Pick<HostPlane, "isLeaseAlive" | "ownerWorld">;
   /** How long requests are held before they fail. Undefined: a host that is alone holds nothing. */
   readonly holdMs: number | undefined;
 }
