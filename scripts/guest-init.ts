@@ -9,6 +9,8 @@
  *   COUNTER n             n is durable: written and fsynced before the line was printed
  *   LOG n ok|BAD          the log holds lines 1..n in order (job `check`)
  *   FSCK code             exit code of `e2fsck -n -f` after a clean unmount (job `check`)
+ *   TRIMMED bytes         what fstrim has given back after a large file was removed (job `trim`)
+ *   DISCARDED ok|BAD      the disk reads as zeroes after blkdiscard (job `trim`)
  *   DONE                  the job is over, the guest powers off
  *   GUEST-FAILED text     something failed; the guest powers off
  */
@@ -74,6 +76,17 @@ case $job in
     umount /mnt || fail "umount"
     /e2fsprogs/e2fsck -n -f /dev/vda
     echo "FSCK $?"
+    finish ;;
+  trim)
+    mount_disk
+    dd if=/dev/urandom of=/mnt/large bs=1M count=64 conv=fsync 2>/dev/null || fail "large"
+    echo "LARGE written"
+    rm /mnt/large && sync
+    echo "TRIMMED $(fstrim -v /mnt | tr -dc 0-9)"
+    umount /mnt || fail "umount"
+    blkdiscard /dev/vda || fail "blkdiscard"
+    left=$(dd if=/dev/vda bs=1M count=64 iflag=direct 2>/dev/null | tr -d '\\000' | wc -c)
+    [ "$left" = 0 ] && echo "DISCARDED ok" || echo "DISCARDED BAD"
     finish ;;
   none) finish ;;
   *) fail "no such job: $job" ;;

@@ -6,7 +6,7 @@
 import { fileURLToPath } from "node:url";
 import { Program, runTool } from "./process.ts";
 
-export type GuestJob = "counter" | "check" | "none";
+export type GuestJob = "counter" | "check" | "trim" | "none";
 
 /** The drive's NBD address: a unix socket and the name of the export. */
 export interface NbdDrive {
@@ -20,6 +20,10 @@ export interface NbdDrive {
 
 export interface VhostDrive {
   readonly vhostSocket: string;
+  /** Where QEMU's monitor listens, if somebody wants to speak to it. */
+  readonly monitor?: string;
+  /** Where the machine waits to be migrated to. */
+  readonly incoming?: string;
 }
 
 export type Drive = NbdDrive | VhostDrive;
@@ -121,8 +125,10 @@ export class TestGuest {
 }
 
 /** As `volume attach` prints it, for a smaller machine. */
-function vhostArguments({ vhostSocket }: VhostDrive): string[] {
+function vhostArguments({ vhostSocket, monitor, incoming }: VhostDrive): string[] {
   return [
+    ...(monitor === undefined ? [] : ["-monitor", `unix:${monitor},server,nowait`]),
+    ...(incoming === undefined ? [] : ["-incoming", `unix:${incoming}`]),
     ...["-object", `memory-backend-memfd,id=mem,size=${MEMORY_MIB}M,share=on`],
     ...["-machine", "memory-backend=mem"],
     ...["-chardev", `socket,id=vhost,path=${vhostSocket},reconnect=1`],

@@ -1,11 +1,16 @@
 /** A real Linux guest on a volume over vhost-user. */
 import assert from "node:assert/strict";
+import * as fs from "node:fs";
+import * as net from "node:net";
 import * as path from "node:path";
 import { test } from "node:test";
+import { setTimeout as pause } from "node:timers/promises";
 import { TestGuest } from "./guest.ts";
 import type { VhostDrive } from "./guest.ts";
-import { startHost } from "./harness.ts";
+import { ClusterRun } from "./cluster-run.ts";
+import { startHost, temporaryFolder } from "./harness.ts";
 import type { DevHost } from "./harness.ts";
+import { destagedStats } from "./stats.ts";
 
 const VOLUME_BYTES = 4 * 2 ** 30;
 const TEST_MS_MAX = 280_000;
@@ -56,5 +61,95 @@ test(
     }
     await guest.kill();
     await assertWhole(drive, guest.lastCounter);
+  },
+);
+
+test("space that a guest gives back is free again", { timeout: TEST_MS_MAX }, async (t) => {
+  const host = await startHost(t);
+  const drive = await attach(host, "guest");
+  const guest = await TestGuest.start({ ...drive, job: "trim" });
+  t.after(() => guest.kill());
+  const [, trimmed] = await guest.waitForLine(/^TRIMMED (\d+)$/);
+  assert.ok(Number(trimmed) > 64 << 20, `${trimmed} bytes were trimmed`);
+  await guest.waitForLine(/^DISCARDED ok$/);
+  await guest.waitForLine(/^DONE$/);
+  const { logicalBytes } = await destagedStats(host);
+  assert.equal(logicalBytes, 0);
+});
+
+/** Says one line to QEMU's monitor, and waits until it has been carried out. */
+async function tellMonitor(monitor: string, line: string): Promise<void> {
+  const socket = net.connect(monitor);
+  await new Promise((resolve) => socket.once("connect", resolve));
+  let heard = "";
+  socket.on("data", (bytes) => {
+    heard += bytes.toString();
+  });
+  const prompts = async (count: number): Promise<void> => {
+    while (heard.split("(qemu) ").length <= count) await pause(50);
+  };
+  await prompts(1);
+  socket.write(`${line}\n`);
+  await prompts(2);
+  socket.destroy();
+}
+
+test(
+  "a guest is migrated to another QEMU at the same socket, and counts on there",
+  { timeout: TEST_MS_MAX },
+  async (t) => {
+    const host = await startHost(t);
+    const drive = await attach(host, "guest");
+    const monitor = path.join(host.folder, "monitor");
+    const incoming = path.join(host.folder, "incoming");
+    const source = await TestGuest.start({ ...drive, monitor, job: "counter" });
+    t.after(() => source.kill());
+    await source.waitForCounter(10);
+    const target = await TestGuest.start({ ...drive, incoming, job: "counter" });
+    t.after(() => target.kill());
+    while (!fs.existsSync(incoming)) await pause(100);
+    await tellMonitor(monitor, `migrate unix:${incoming}`);
+    const counted = await target.waitForCounter(source.lastCounter + 20);
+    assert.ok(counted > source.lastCounter);
+    await source.kill();
+    const more = await target.waitForCounter(counted + 10);
+    await target.kill();
+    await assertWhole(drive, more);
+  },
+);
+
+test(
+  "a guest on a cluster works on while hosts die and catch up, and so does a second one beside it",
+  { timeout: TEST_MS_MAX },
+  async (t) => {
+    const cluster = await ClusterRun.create(path.join(temporaryFolder(t), "c"));
+    t.after(() => cluster.kill());
+    const drives: VhostDrive[] = [];
+    for (const name of ["one", "two"]) {
+      const vhostSocket = path.join(cluster.folder, `${name}.vhost`);
+      await cluster.cli(1, [
+        ...["volume", "create", name, "--size", "1G", "--failures-to-tolerate", "1"],
+      ]);
+      await cluster.cli(1, ["volume", "attach", name, "--vhost-user", vhostSocket]);
+      drives.push({ vhostSocket });
+    }
+    const guests = await Promise.all(
+      drives.map((drive) => TestGuest.start({ ...drive, job: "counter" })),
+    );
+    t.after(() => Promise.all(guests.map((guest) => guest.kill())));
+    const allCount = async (): Promise<void> => {
+      for (const guest of guests) await guest.waitForCounter(guest.lastCounter + 5);
+    };
+    await allCount();
+    // A host with copies dies; it catches up while the guests work; then their own host dies.
+    await cluster.dev("kill", "h2");
+    await allCount();
+    await cluster.dev("start", "h2");
+    await allCount();
+    await cluster.dev("kill", "h1");
+    await cluster.dev("start", "h1");
+    await allCount();
+    for (const guest of guests) await guest.kill();
+    for (const [i, guest] of guests.entries()) await assertWhole(drives[i]!, guest.lastCounter);
   },
 );
