@@ -11,6 +11,8 @@ import { CLUSTER_ID, deviceIdOf, hostIdOf } from "./names.ts";
 export const SEGMENT_BYTES: number = 2 << 20;
 const JOURNAL_SEGMENTS = 4;
 const DISK_BYTES = 40 << 20;
+/** Pieces of memory of one size: more than most trials need, less than the worst one does. */
+const KEPT_MAX = 16;
 
 export interface HostMedia {
   readonly disk: DiskMedium;
@@ -44,7 +46,7 @@ export class Depot {
     for (const bytes of this.#lent) {
       const free = this.#free.get(bytes.length);
       if (free === undefined) this.#free.set(bytes.length, [bytes]);
-      else free.push(bytes);
+      else if (free.length < KEPT_MAX) free.push(bytes);
     }
     this.#lent = [];
   }

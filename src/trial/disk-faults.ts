@@ -77,7 +77,38 @@ function usedOffset(host: TrialHost, prng: Prng): number | undefined {
   return pages.length === 0 ? undefined : prng.pick(pages) * BLOCK_SIZE_BYTES;
 }
 
+/**
+ * What was kept of a disk is put in its place, later than such a copy can be told from the disk.
+ */
+const OLD_DISK_MS_MIN = 6000;
+
+const OLD_DISK: FaultKind = {
+  name: "old-disk",
+  needs: "sick-host",
+  begin: (world, prng) => {
+    const host = pickHost(world, prng, "life");
+    const image = host?.image();
+    if (host === undefined) return undefined;
+    if (image === undefined) {
+      world.release(`life of ${host.name}`);
+      return undefined;
+    }
+    return {
+      what: `a copy is made of the disk of ${host.name}`,
+      durationMs: prng.between(OLD_DISK_MS_MIN, 3 * OLD_DISK_MS_MIN),
+      end: () => {
+        world.release(`life of ${host.name}`);
+        // Cut short at the end of all faults, the copy may be as good as the disk.
+        if (world.isHealing || host.isLost) return;
+        host.replaceDisk(image);
+        host.start();
+      },
+    };
+  },
+};
+
 export const DISK_FAULTS: readonly FaultKind[] = [
+  OLD_DISK,
   onDisk("slow-disk", "either", (disk, _host, prng) => {
     const before = [disk.readLatency, disk.writeLatency, disk.flushLatency] as const;
     const slow = { minMs: 1, maxMs: prng.between(20, 1500) };

@@ -27,7 +27,7 @@ export class TrialHost {
   readonly hostId: string;
   readonly storageAddress: string;
   readonly managementAddress: string;
-  readonly media: HostMedia;
+  media: HostMedia;
   machine: SimMachine;
   disk: SimDisk | undefined;
   device: Device | undefined;
@@ -83,6 +83,23 @@ export class TrialHost {
   cutPower(): void {
     this.#end({ kind: "random", seed: this.#world.prng.u32() });
     this.#trace("lost power");
+  }
+
+  /** The disk as it would be found now, were the process killed; undefined if it does not run. */
+  image(): HostMedia | undefined {
+    if (this.disk === undefined) return undefined;
+    const { machine, media } = this;
+    return {
+      disk: machine.imageAfterCut(media.disk, { kind: "all" }),
+      metadata: machine.imageAfterCut(media.metadata, { kind: "all" }),
+    };
+  }
+
+  /** The process is killed, and its disk is another one from now on. */
+  replaceDisk(media: HostMedia): void {
+    if (!this.isOff) this.kill();
+    this.media = media;
+    this.#trace("has another disk");
   }
 
   /** What this host owns is given up in good order. */
