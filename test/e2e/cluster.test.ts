@@ -21,7 +21,7 @@ async function started(t: TestContext): Promise<ClusterRun> {
 
 test("a mirrored volume is written and verified while each host in turn is killed", async (t) => {
   const cluster = await started(t);
-  const megabytes = isLong ? 1024 : 96;
+  const megabytes = isLong ? 1024 : 160;
   const load = fio({
     uri: cluster.uri,
     args: [
