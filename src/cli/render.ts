@@ -33,10 +33,12 @@ const renderers: Renderers = {
   "host.list": ({ hosts }, output) =>
     table(
       output,
-      ["NAME", "STATE", "FAULT DOMAIN", "ATTACHED>", "API"],
+      ["NAME", "STATE", "STORAGE", "MANAGEMENT", "FAULT DOMAIN", "ATTACHED>", "API"],
       hosts.map((host) => [
         host.name,
         host.state,
+        host.storage ?? "alone",
+        host.management ?? "alone",
         host.faultDomain,
         String(host.attachedCount),
         host.apiAddress,
@@ -48,7 +50,8 @@ const renderers: Renderers = {
       ["id", host.hostId],
       ["state", host.reason === undefined ? host.state : `${host.state}: ${host.reason}`],
       ["API", host.apiAddress],
-      ["storage", host.storageAddress ?? "alone"],
+      ["storage", networkText(host.storage, host.storageAddress)],
+      ["management", networkText(host.management, host.apiAddress)],
       ["fault domain", host.faultDomain],
       ["version", host.version ?? "ask that host"],
       ["devices", host.deviceCount === undefined ? "ask that host" : String(host.deviceCount)],
@@ -158,6 +161,10 @@ function renderStatus(status: StatusView, output: Output): string[] {
       ? []
       : ["", ...attachmentTable(status.attachments, output)]),
   ];
+}
+
+function networkText(state: string | undefined, address: string | undefined): string {
+  return state === undefined || address === undefined ? "alone" : `${state}, ${address}`;
 }
 
 function attachmentTable(attachments: readonly AttachmentView[], output: Output): string[] {

@@ -37,12 +37,25 @@ export class ClusterViews {
     plane.links.handle("host.part", async () => ({ result: this.#part() }));
   }
 
-  hosts(): readonly PeerView[] {
+  async hosts(): Promise<readonly PeerView[]> {
+    const leases = await this.#leases();
     return this.#plane.hosts.records.map((record) => {
       const isUp = this.#plane.hosts.isReachable(record.hostId);
       const reason = isUp ? undefined : this.#plane.links.peer(record.hostId)?.reason;
-      return { ...record, isUp, ...(reason === undefined ? {} : { reason }) };
+      const management =
+        leases === undefined ? "unknown" : leases.has(record.hostId) ? "up" : "down";
+      return { ...record, isUp, management, ...(reason === undefined ? {} : { reason }) };
     });
+  }
+
+  /** Undefined while the directory cannot be asked. */
+  async #leases(): Promise<ReadonlySet<string> | undefined> {
+    try {
+      return await this.#plane.hosts.withLeases();
+    } catch (error) {
+      if (error instanceof CodedError) return undefined;
+      throw error;
+    }
   }
 
   async volumes(): Promise<readonly VolumeView[]> {

@@ -21,8 +21,11 @@ export interface PeerView {
   readonly managementAddress: string;
   readonly storageAddress: string;
   readonly faultDomain: string;
+  /** Over the storage network, from here. */
   readonly isUp: boolean;
   readonly reason?: string;
+  /** Whether the host keeps its lease in the directory. */
+  readonly management: "up" | "down" | "unknown";
 }
 
 export interface RecoverReport {

@@ -25,6 +25,7 @@ const INTERNAL: ReadonlySet<string> = new Set([
   "event-invalid",
   "export-unknown",
   "fingerprint-collision",
+  "host-cut-off",
   "host-down",
   "internal",
   "lease-ended",

@@ -25,7 +25,7 @@ export function judgeHealth(facts: HealthFacts): {
   readonly reasons: readonly HealthReason[];
 } {
   const findings = [
-    ...facts.hosts.filter(({ state }) => state === "down").map(hostDown),
+    ...facts.hosts.flatMap(hostFindings),
     ...(facts.devices.length === 0 ? [noDevice()] : []),
     ...facts.devices.flatMap(deviceFindings),
     ...facts.volumes.filter(({ accessible }) => !accessible).map(inaccessible),
@@ -78,13 +78,30 @@ function deviceFindings(device: DeviceView): Finding[] {
   return findings;
 }
 
-function hostDown(host: HostView): Finding {
-  return {
-    word: "degraded",
-    code: "host-down",
-    message: `host ${host.name} is down: ${host.reason ?? "it cannot be reached"}`,
-    action: `start it again, or check the network to ${host.storageAddress ?? host.apiAddress}`,
+/** A host that can be heard on one of the two networks only is not simply down. */
+function hostFindings(host: HostView): Finding[] {
+  const { name, state, reason = "it cannot be reached", storageAddress, apiAddress } = host;
+  const finding = (code: string, message: string, action: string): Finding[] => {
+    return [{ word: "degraded", code, message, action }];
   };
+  if (state === "down" && host.management === "up")
+    return finding(
+      "host-cut-off",
+      `host ${name} runs, and cannot be reached over the storage network: ${reason}`,
+      `check the network to ${storageAddress ?? apiAddress}`,
+    );
+  if (state === "down")
+    return finding(
+      "host-down",
+      `host ${name} is down: ${reason}`,
+      `start it again, or check the network to ${storageAddress ?? apiAddress}`,
+    );
+  if (host.management !== "down") return [];
+  return finding(
+    "host-cut-off",
+    `host ${name} answers over the storage network, and has no lease in the directory`,
+    `check its management network, to ${apiAddress} and from there to the directory`,
+  );
 }
 
 /** Copies that are not what they should be; a lost copy is made up for by what is left. */

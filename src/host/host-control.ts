@@ -194,7 +194,9 @@ export class HostControl {
       hostId,
       state: isUp ? "up" : "down",
       apiAddress: managementAddress,
-      ...(storageAddress === "" ? {} : { storageAddress }),
+      ...(storageAddress === ""
+        ? {}
+        : { storageAddress, storage: isUp ? "up" : "down", management: peer.management }),
       faultDomain,
       ...(reason === undefined ? {} : { reason }),
       ...(hostId === this.#facts.hostId ? { version, deviceCount: ownDevices } : {}),

@@ -144,6 +144,10 @@ export const hostViewShape: ObjectShape<views.HostView> = {
     reason: may(text("Why it is down, as seen from the host that answers")),
     apiAddress: must(text("Where its API listens")),
     storageAddress: may(text("Where other hosts reach its components")),
+    storage: may(choice("Whether it answers over the storage network", ["up", "down"])),
+    management: may(
+      choice("Whether it keeps its lease in the directory", ["up", "down", "unknown"]),
+    ),
     faultDomain: must(text("What fails together with it")),
     version: may(text("The version it runs, of the host that answers")),
     deviceCount: may(count("Its devices, of the host that answers")),

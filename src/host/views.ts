@@ -41,6 +41,13 @@ export interface HostView {
   readonly apiAddress: string;
   /** Where other hosts reach its components; absent on a host that is alone. */
   readonly storageAddress?: string;
+  /** Whether it answers there; absent on a host that is alone. */
+  readonly storage?: "up" | "down";
+  /**
+   * Whether it keeps its lease in the directory, which it does over the management network; absent
+   * on a host that is alone, unknown while the directory cannot be asked.
+   */
+  readonly management?: "up" | "down" | "unknown";
   /** What fails together with it. */
   readonly faultDomain: string;
   /** Of the host that answers. */

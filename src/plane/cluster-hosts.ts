@@ -78,6 +78,14 @@ export class ClusterHosts {
     return (await directory.get(directoryKeys.alive(clusterId, hostId))) !== undefined;
   }
 
+  /** Those whose leases live, which they keep up over the management network. */
+  async withLeases(): Promise<ReadonlySet<string>> {
+    const { directory, clusterId } = this.#world;
+    const prefix = directoryKeys.alives(clusterId);
+    const { records } = await directory.list(prefix);
+    return new Set(records.map(({ key }) => key.slice(prefix.length)));
+  }
+
   #readSoon(): void {
     this.#read().catch((error: unknown) => {
       this.#world.log.write("warning", `hosts cannot be read: ${errorText(error)}`);

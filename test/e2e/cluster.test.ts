@@ -8,10 +8,20 @@ import { test } from "node:test";
 import type { TestContext } from "node:test";
 import { fio } from "./fio.ts";
 import { ClusterRun } from "./cluster-run.ts";
+import { PacedLoad } from "./paced-load.ts";
 import { isLong, temporaryFolder } from "./harness.ts";
 
 /** A stall is the death of a host, found out and dealt with. */
 const STALL_NS_MAX = 20e9;
+
+const ORDERS = [
+  ["h3", "h2", "h1"],
+  ["h2", "h3", "h1"],
+  ["h1", "h2", "h3"],
+  ["h1", "h3", "h2"],
+  ["h2", "h1", "h3"],
+  ["h3", "h1", "h2"],
+] as const;
 
 async function started(t: TestContext): Promise<ClusterRun> {
   const cluster = await ClusterRun.create(path.join(temporaryFolder(t), "c"));
@@ -57,6 +67,22 @@ test("all hosts are killed at once and started again, and nothing is lost", asyn
   await fio({ ...options, args: ["--rw=read", ...verified] });
   const shown = await cluster.untilWhole(1);
   assert.ok(shown.accessible);
+  await cluster.stop();
+});
+
+test("all hosts are killed at once and come back in any order; clients wait, and nothing is lost", async (t) => {
+  const cluster = await started(t);
+  const address = { socket: path.join(cluster.folder, "demo.sock"), exportName: "demo" };
+  const load = await PacedLoad.start(address, 4);
+  for (const order of isLong ? ORDERS : ORDERS.slice(0, 2)) {
+    await load.progress(40);
+    await Promise.all(order.map((host) => cluster.dev("kill", host)));
+    for (const host of order) await cluster.dev("start", host);
+    await cluster.untilWhole(1);
+    await load.progress(40);
+  }
+  await load.stop();
+  await load.verify(address);
   await cluster.stop();
 });
 

@@ -16,6 +16,8 @@ export class PacedLoad {
   readonly #lanes: Lane[];
   readonly #running: Promise<unknown>;
   #isStopping = false;
+  #writeCount = 0;
+  #wanted: { readonly count: number; readonly resolve: () => void } | undefined;
 
   private constructor(client: NbdClient, lanes: number) {
     this.#client = client;
@@ -40,6 +42,15 @@ export class PacedLoad {
     return Math.max(...this.#lanes.map((lane) => lane.waitingMs(nowMs)));
   }
 
+  /** Waits until so many more writes were acknowledged. Throws what a lane met. */
+  async progress(writes: number): Promise<void> {
+    const wanted = this.#writeCount + writes;
+    const reached = new Promise<void>((resolve) => {
+      this.#wanted = { count: wanted, resolve };
+    });
+    await Promise.race([reached, this.#running]);
+  }
+
   /** Throws what a lane met. */
   async stop(): Promise<void> {
     this.#isStopping = true;
@@ -60,6 +71,7 @@ export class PacedLoad {
       const [block, value] = lane.next();
       await lane.timed(this.#client.write(block * BLOCK, content(block, value)));
       lane.written.set(block, value);
+      if (++this.#writeCount === this.#wanted?.count) this.#wanted.resolve();
       await lane.timed(check(this.#client, block, value));
       const older = lane.older();
       const known = lane.written.get(older);

@@ -51,6 +51,42 @@ test(
   },
 );
 
+interface HostShown {
+  readonly name: string;
+  readonly storage: string;
+  readonly management: string;
+}
+
+test("each host tells on which networks the others can be heard", async (t) => {
+  const cluster = await started(t);
+  const told = async (asked: number, wanted: readonly string[]): Promise<void> => {
+    const limit = performance.now() + 30_000;
+    for (;;) {
+      const { hosts } = await cluster.cli<{ hosts: readonly HostShown[] }>(asked, ["host", "list"]);
+      const found = hosts
+        .map(({ name, storage, management }) => `${name} ${storage} ${management}`)
+        .toSorted();
+      if (found.join() === wanted.join()) return;
+      assert.ok(performance.now() < limit, `h${asked} says ${found.join()}`);
+    }
+  };
+  await told(2, ["h1 up up", "h2 up up", "h3 up up"]);
+  await cluster.dev("partition", "--network", "storage", "h1");
+  await told(2, ["h1 down up", "h2 up up", "h3 up up"]);
+  await told(1, ["h1 up up", "h2 down up", "h3 down up"]);
+  await cluster.dev("heal");
+  await cluster.dev("partition", "--network", "management", "h3");
+  await told(2, ["h1 up up", "h2 up up", "h3 up down"]);
+  const status = await cluster.cli<{ reasons: readonly { code: string; message: string }[] }>(2, [
+    "status",
+  ]);
+  const reason = status.reasons.find(({ code }) => code === "host-cut-off");
+  assert.match(reason?.message ?? "", /host h3 answers over the storage network, and has no lease/);
+  await cluster.dev("heal");
+  await told(1, ["h1 up up", "h2 up up", "h3 up up"]);
+  await cluster.stop();
+});
+
 test("a partition without hosts, of a host that is not there or of all is refused", async (t) => {
   const cluster = await started(t);
   await assert.rejects(cluster.dev("partition"), /needs HOSTS/);
