@@ -23,8 +23,10 @@ import { mirrorBenchmark } from "./mirror.ts";
 import { nbdBenchmark } from "./nbd.ts";
 import { objectBenchmark } from "./object.ts";
 import { storeBenchmark } from "./store.ts";
+import { vhostBenchmark } from "./vhost.ts";
 
 const BENCHMARKS: readonly Benchmark[] = [
+  vhostBenchmark,
   nbdBenchmark,
   mirrorBenchmark,
   destageBenchmark,

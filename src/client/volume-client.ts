@@ -66,6 +66,8 @@ export class VolumeClient {
   readonly #keepAlive: NodeJS.Timeout;
   #front: FrontEnd | undefined;
   #inflight: InflightMemory | undefined;
+  /** The host notes requests under way for whoever serves the ring next. */
+  #isKept = false;
   #facts: DiskFacts = { sizeBytes: 0, queueCount: 0 };
   #isTellDue = false;
   #isClosing = false;
@@ -276,16 +278,21 @@ export class VolumeClient {
       VirtioBit.ringEventIndex,
       VirtioBit.blkFlush,
     ]);
-    const protocol = choose(await front.protocolFeatures(), [
+    const offered = await front.protocolFeatures();
+    // Others than Drystone may keep no requests under way.
+    this.#isKept = isOffered(offered, VhostProtocolBit.inflight);
+    const protocol = choose(offered, [
       VhostProtocolBit.replyAck,
       VhostProtocolBit.config,
-      VhostProtocolBit.inflight,
+      ...(this.#isKept ? [VhostProtocolBit.inflight] : []),
     ]);
     front.agree(features, protocol);
     this.#facts = await front.facts();
     const { entryCount } = this.#queue;
-    this.#inflight ??= await front.makeInflight(entryCount);
-    front.useInflight(this.#inflight);
+    if (this.#isKept) {
+      this.#inflight ??= await front.makeInflight(entryCount);
+      front.useInflight(this.#inflight);
+    }
     front.share(this.#file, ADDRESS);
     const { descriptors, available, used } = queuePlaces(entryCount);
     await front.startRing({
@@ -305,6 +312,7 @@ export class VolumeClient {
   #lost(front: FrontEnd): void {
     if (this.#front !== front) return;
     this.#front = undefined;
+    if (!this.#isKept) return this.#giveUp(lostFor(this.#path));
     const deadlineMs = this.#clock.nowMs() + this.#reconnectMsMax;
     void this.#reconnect(deadlineMs);
   }
@@ -350,13 +358,22 @@ function ignoreBroken(error: unknown): void {
   if (!(error instanceof CodedError)) throw error;
 }
 
+function lostFor(socket: string): CodedError {
+  const message = `the connection to ${socket} is lost, and with it what was under way`;
+  return new CodedError({ code: "connection-broken", message });
+}
+
+function isOffered(offered: Uint8Array, bit: number): boolean {
+  return Math.floor(getU32(offered, bit < 32 ? 0 : 4) / 2 ** (bit % 32)) % 2 === 1;
+}
+
 /** The wanted bits; all of them must be offered. */
 function choose(offered: Uint8Array, bits: readonly number[]): Uint8Array {
   const chosen = new Uint8Array(8);
   for (const bit of bits) {
     const at = bit < 32 ? 0 : 4;
     const mask = 2 ** (bit % 32);
-    if (Math.floor(getU32(offered, at) / mask) % 2 === 0) {
+    if (!isOffered(offered, bit)) {
       const message = `the host does not offer feature ${bit}`;
       throw new CodedError({ code: "connection-broken", message });
     }
