@@ -43,7 +43,7 @@ export interface ReadyObject {
 export function readyObject(host: HostProcess, status: StatusView): ReadyObject {
   return {
     ready: true,
-    host: status.hosts[0]?.name ?? "",
+    host: ownName(host, status),
     api: host.apiUrl,
     health: status.health,
     devices: status.devices.map(({ path }) => path),
@@ -51,8 +51,13 @@ export function readyObject(host: HostProcess, status: StatusView): ReadyObject 
   };
 }
 
+/** The hosts of a cluster are listed in any order. */
+function ownName(host: HostProcess, { hosts }: StatusView): string {
+  return hosts.find(({ hostId }) => hostId === host.state.identity.hostId)?.name ?? "";
+}
+
 function readyLine(host: HostProcess, status: StatusView): string {
   const { devices, attachments, health } = status;
-  const name = status.hosts[0]?.name ?? "";
+  const name = ownName(host, status);
   return `drystone: host ${name} is ready (${health}), API ${host.apiUrl}, ${devices.length} devices, ${attachments.length} volumes attached\n`;
 }

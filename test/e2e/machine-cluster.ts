@@ -74,7 +74,7 @@ export class MachineCluster {
     const args = [CLI, "host", "run", "--config", file, "--json"];
     const host = this.#spawn(`host ${machine}`, machine, process.execPath, args);
     this.#hosts.set(machine, host);
-    await host.waitForLine(/"ready"/, WAIT_MS_MAX);
+    await host.waitForLine(new RegExp(`"ready":true,"host":"h${machine}"`), WAIT_MS_MAX);
   }
 
   async killHost(machine: number): Promise<void> {
@@ -87,11 +87,16 @@ export class MachineCluster {
     process.kill(host.pid, signal);
   }
 
-  /** The machine whose host serves the volume. */
+  /** The machine whose host serves the volume, once one does. */
   async serving(): Promise<number> {
-    const { attachment } = await this.#show();
-    assert.ok(attachment?.state === "online", `demo is served: ${JSON.stringify(attachment)}`);
-    return machineOf(attachment.host);
+    let host: string | undefined;
+    await this.#until(async () => {
+      const { attachment } = await this.#show();
+      if (attachment?.state === "online") host = attachment.host;
+      return host !== undefined;
+    }, "nobody serves the volume");
+    assert.ok(host !== undefined, "it was waited for");
+    return machineOf(host);
   }
 
   async copies(): Promise<readonly number[]> {

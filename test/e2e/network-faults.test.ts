@@ -71,9 +71,9 @@ const rounds: readonly Round[] = [
 ];
 
 async function run(cluster: MachineCluster, load: PacedLoad, round: Round): Promise<number> {
+  await cluster.settled(load);
   const server = await cluster.serving();
   const machine = round.whom === "server" ? server : await cluster.otherCopy(server);
-  await cluster.settled(load);
   await round.hurt(cluster, machine);
   // The requests that were under way are answered, and new ones, too.
   await cluster.answering(load, machine);
