@@ -47,9 +47,9 @@ export function findProblems({ words, layout, index, ghosts, pins }: SharedParts
   const problems: string[] = [];
   const linkedIn = new Int32Array(layout.capacity + 1);
   for (let i = 0; i < layout.bucketCount; i++) {
-    const bucket = layout.bucketsAt + i * at.BUCKET_WORDS;
-    if ((words[bucket + at.LOCK]! & 0xff) !== 0) problems.push(`bucket ${i} is locked`);
-    let entry = words[bucket + at.HEAD]!;
+    const bucket = layout.bucketsAt + i;
+    if ((words[layout.locksAt + i]! & 0xff) !== 0) problems.push(`bucket ${i} is locked`);
+    let entry = words[bucket]!;
     while (entry !== 0) {
       if (linkedIn[entry] !== 0) {
         problems.push(`slot ${entry - 1} is in two chains, or a chain is a circle`);

@@ -13,8 +13,7 @@
  */
 import { CodedError } from "../base/index.ts";
 import { hashOf, mixOf } from "./key-hash.ts";
-import { BUCKET_WORDS, HEAD, KEY_HIGH, KEY_LOW, LOCK, NEXT, SLOT_WORDS } from "./shared-layout.ts";
-import { STATE } from "./shared-layout.ts";
+import { KEY_HIGH, KEY_LOW, NEXT, SLOT_WORDS, STATE } from "./shared-layout.ts";
 import type { SharedLayout } from "./shared-layout.ts";
 import { waitAMoment } from "./shared-patience.ts";
 import { LIMBO, QUEUE_MASK } from "./slot-status.ts";
@@ -29,7 +28,9 @@ export class SharedIndex {
   readonly #words: Int32Array;
   readonly #bucketsAt: number;
   readonly #bucketCount: number;
-  readonly #bucketScale: number;
+  readonly #bucketShift: number;
+  /** From the head of a bucket to its lock. */
+  readonly #toLock: number;
   readonly #slotsAt: number;
   readonly #owner: number;
 
@@ -38,15 +39,15 @@ export class SharedIndex {
     this.#words = words;
     this.#bucketsAt = layout.bucketsAt;
     this.#bucketCount = layout.bucketCount;
-    this.#bucketScale = layout.bucketCount / 2 ** 32;
+    this.#bucketShift = layout.bucketShift;
+    this.#toLock = layout.locksAt - layout.bucketsAt;
     this.#slotsAt = layout.slotsAt;
     this.#owner = owner;
   }
 
-  /** Where the words of a key's bucket are. */
+  /** Where the head of a key's bucket is. */
   bucketOf(low: number, high: number): number {
-    const bucket = ((hashOf(mixOf(low, high)) >>> 0) * this.#bucketScale) | 0;
-    return this.#bucketsAt + bucket * BUCKET_WORDS;
+    return this.#bucketsAt + (hashOf(mixOf(low, high)) >>> this.#bucketShift);
   }
 
   /** Of the key that an entry has, or had last. */
@@ -58,7 +59,7 @@ export class SharedIndex {
   /** A guess without a lock: an entry that had the key a moment ago, or 0. */
   guess(bucket: number, low: number, high: number): number {
     const words = this.#words;
-    let entry = words[bucket + HEAD]!;
+    let entry = words[bucket]!;
     for (let steps = 0; entry !== 0 && steps < CHAIN_MAX; steps++) {
       const at = this.#slotsAt + entry * SLOT_WORDS;
       if (words[at + KEY_LOW] === low && words[at + KEY_HIGH] === high) return entry;
@@ -71,10 +72,10 @@ export class SharedIndex {
   confirm(bucket: number, low: number, high: number): number {
     const words = this.#words;
     for (let tries = 0; tries < TRIES_MAX; tries++) {
-      const before = Atomics.load(words, bucket + LOCK);
+      const before = Atomics.load(words, bucket + this.#toLock);
       if ((before & OWNER_MASK) !== 0) continue;
       const entry = this.find(bucket, low, high);
-      if (Atomics.load(words, bucket + LOCK) === before) return entry;
+      if (Atomics.load(words, bucket + this.#toLock) === before) return entry;
     }
     this.lock(bucket);
     const entry = this.find(bucket, low, high);
@@ -84,7 +85,7 @@ export class SharedIndex {
 
   /** As `confirm`, for the holder of the lock. */
   find(bucket: number, low: number, high: number): number {
-    return this.#findFrom(Atomics.load(this.#words, bucket + HEAD), low, high, false);
+    return this.#findFrom(Atomics.load(this.#words, bucket), low, high, false);
   }
 
   /** Whether a retired entry of the same key is behind this one. For the holder of the lock. */
@@ -124,14 +125,14 @@ export class SharedIndex {
   /** Puts an entry, which has its key, first into its chain. For the holder of the lock. */
   link(bucket: number, entry: number): void {
     const words = this.#words;
-    Atomics.store(words, this.#slotsAt + entry * SLOT_WORDS + NEXT, words[bucket + HEAD]!);
-    Atomics.store(words, bucket + HEAD, entry);
+    Atomics.store(words, this.#slotsAt + entry * SLOT_WORDS + NEXT, words[bucket]!);
+    Atomics.store(words, bucket, entry);
   }
 
   /** False if the entry is not in this chain. For the holder of the lock. */
   unlink(bucket: number, entry: number): boolean {
     const words = this.#words;
-    let at = bucket + HEAD;
+    let at = bucket;
     for (let next = Atomics.load(words, at); next !== 0; next = Atomics.load(words, at)) {
       const nextAt = this.#slotsAt + next * SLOT_WORDS + NEXT;
       if (next === entry) {
@@ -146,10 +147,10 @@ export class SharedIndex {
   tryLock(bucket: number): boolean {
     const words = this.#words;
     for (let tries = 0; tries < TRIES_MAX; tries++) {
-      const lock = Atomics.load(words, bucket + LOCK);
+      const lock = Atomics.load(words, bucket + this.#toLock);
       if ((lock & OWNER_MASK) !== 0) continue;
       const locked = lock | this.#owner;
-      if (Atomics.compareExchange(words, bucket + LOCK, lock, locked) === lock) return true;
+      if (Atomics.compareExchange(words, bucket + this.#toLock, lock, locked) === lock) return true;
     }
     return false;
   }
@@ -158,15 +159,16 @@ export class SharedIndex {
   lock(bucket: number): void {
     const words = this.#words;
     for (let rounds = 0; !this.tryLock(bucket); rounds++) {
-      const lock = Atomics.load(words, bucket + LOCK);
+      const lock = Atomics.load(words, bucket + this.#toLock);
       if ((lock & OWNER_MASK) === 0) continue;
-      if (!waitAMoment(words, bucket + LOCK, lock, rounds)) throw stuck((lock & OWNER_MASK) - 1);
+      if (!waitAMoment(words, bucket + this.#toLock, lock, rounds))
+        throw stuck((lock & OWNER_MASK) - 1);
     }
   }
 
   unlock(bucket: number): void {
-    const version = this.#words[bucket + LOCK]! & ~OWNER_MASK;
-    Atomics.store(this.#words, bucket + LOCK, (version + VERSION_STEP) | 0);
+    const version = this.#words[bucket + this.#toLock]! & ~OWNER_MASK;
+    Atomics.store(this.#words, bucket + this.#toLock, (version + VERSION_STEP) | 0);
   }
 
   /**
@@ -175,14 +177,15 @@ export class SharedIndex {
    */
   takeOverLocks(owner: number, repair: (bucket: number) => void): void {
     const words = this.#words;
-    for (let bucket = 0; bucket < this.#bucketCount; bucket++) {
-      const at = this.#bucketsAt + bucket * BUCKET_WORDS;
-      const lock = Atomics.load(words, at + LOCK);
+    const end = this.#bucketsAt + this.#bucketCount;
+    for (let bucket = this.#bucketsAt; bucket < end; bucket++) {
+      const lockAt = bucket + this.#toLock;
+      const lock = Atomics.load(words, lockAt);
       if ((lock & OWNER_MASK) !== owner) continue;
       const taken = (lock & ~OWNER_MASK) | this.#owner;
-      if (Atomics.compareExchange(words, at + LOCK, lock, taken) !== lock) continue;
-      repair(at);
-      this.unlock(at);
+      if (Atomics.compareExchange(words, lockAt, lock, taken) !== lock) continue;
+      repair(bucket);
+      this.unlock(bucket);
     }
   }
 }

@@ -1,7 +1,8 @@
 /**
  * Where everything of a shared cache is in its memory, and whether a piece of memory is one.
  *
- *   header | workers | buckets | ghosts | slots | cold ring | free ring | pages
+ *   header | workers | heads of buckets | locks of buckets | ghosts | slots | times of slots |
+ *   cold ring | free ring | pages
  *
  * All but the pages are 32-bit words, except the counters of each worker (64-bit floats, written by
  * that worker alone). The geometry is in the header, so that whoever joins needs the memory alone;
@@ -13,6 +14,7 @@ import { CodedError } from "../base/index.ts";
 import { capacityTooLarge, checkCapacity } from "./cache-checks.ts";
 import { COUNTER_COUNT } from "./cache-stats.ts";
 import { GHOST_SET_WORDS, ghostSetCount } from "./ghost-sets.ts";
+import { bucketCountOf, hashShift } from "./key-hash.ts";
 
 export interface SharedCacheGeometry {
   /** Number of slots. */
@@ -64,24 +66,17 @@ export const PINS_TOP = 2;
 export const CURRENT = 3;
 export const PINS = 4;
 
-/** Words of a slot. */
+/** Words of a slot: all that a hit needs, within one cache line. */
 export const STATE = 0;
 export const KEY_LOW = 1;
 export const KEY_HIGH = 2;
 export const NEXT = 3;
-/** When it was admitted, promoted or armed. */
-export const SINCE = 4;
-export const SLOT_WORDS = 5;
-
-/** Words of a bucket. */
-export const HEAD = 0;
-export const LOCK = 1;
-export const BUCKET_WORDS = 2;
+export const SLOT_WORDS = 4;
 
 export const FREE_RING_SIZE = 1024;
 
 const LINE_WORDS = 16;
-const BUCKETS_PER_SLOT = 0.75;
+const BUCKETS_PER_SLOT_MIN = 0.75;
 const GHOSTS_PER_SLOT = 1;
 const PAGES_ALIGNMENT = 4096;
 const WORDS_MAX = 2 ** 30;
@@ -98,11 +93,16 @@ export class SharedLayout {
   /** Of a worker's counters, behind the start of its words. */
   readonly countersAt: number;
   readonly bucketsAt: number;
+  readonly locksAt: number;
+  /** A power of two; `bucketShift` is for hashes. */
   readonly bucketCount: number;
+  readonly bucketShift: number;
   readonly ghostsAt: number;
   readonly ghostSets: number;
   /** Entries are numbered from 1, so the first slot's words are those of entry 1. */
   readonly slotsAt: number;
+  /** When each slot was admitted, promoted or armed. */
+  readonly timesAt: number;
   readonly coldRingAt: number;
   /** A power of two. */
   readonly coldRingSize: number;
@@ -124,11 +124,15 @@ export class SharedLayout {
     this.countersAt = roundUp(PINS + pinsMax, LINE_WORDS);
     this.workerWords = this.countersAt + roundUp(2 * COUNTER_COUNT, LINE_WORDS);
     this.bucketsAt = this.workersAt + workersMax * this.workerWords;
-    this.bucketCount = Math.max(4, Math.ceil(capacity * BUCKETS_PER_SLOT));
-    this.ghostsAt = roundUp(this.bucketsAt + this.bucketCount * BUCKET_WORDS, LINE_WORDS);
+    this.bucketShift = hashShift(Math.ceil(capacity * BUCKETS_PER_SLOT_MIN));
+    this.bucketCount = bucketCountOf(this.bucketShift);
+    // Apart, so that look-ups, which read heads alone, touch fewer lines.
+    this.locksAt = this.bucketsAt + this.bucketCount;
+    this.ghostsAt = roundUp(this.locksAt + this.bucketCount, LINE_WORDS);
     this.ghostSets = ghostSetCount(capacity * GHOSTS_PER_SLOT);
     this.slotsAt = this.ghostsAt + this.ghostSets * GHOST_SET_WORDS;
-    this.coldRingAt = this.slotsAt + (capacity + 1) * SLOT_WORDS;
+    this.timesAt = this.slotsAt + (capacity + 1) * SLOT_WORDS;
+    this.coldRingAt = this.timesAt + capacity + 1;
     // The cold queue aims at less than three quarters of the slots.
     this.coldRingSize = 2 ** Math.ceil(Math.log2(Math.max(16, capacity * 0.75)));
     this.freeRingAt = this.coldRingAt + this.coldRingSize;

@@ -116,8 +116,11 @@ export class SharedPageCache {
   /** The slot of a key; MISS; or BUSY. Counts as a use. */
   lookup(key: number): number {
     const low = key | 0;
-    const high = highOf(key);
-    if (high * 4294967296 + (low >>> 0) !== key) return MISS;
+    let high = 0;
+    if (low !== key || low < 0) {
+      high = highOf(key);
+      if (high * 4294967296 + (low >>> 0) !== key) return MISS;
+    }
     const bucket = this.#index.bucketOf(low, high);
     const entry = this.#index.guess(bucket, low, high);
     if (entry !== 0 && this.#hold(entry, low, high)) return entry - 1;
@@ -196,7 +199,7 @@ export class SharedPageCache {
     const to = this.#wordsAt(entry);
     words[to + at.KEY_LOW] = words[from + at.KEY_LOW]!;
     words[to + at.KEY_HIGH] = words[from + at.KEY_HIGH]!;
-    words[to + at.SINCE] = words[from + at.SINCE]!;
+    this.#slots.setSince(entry, this.#slots.since(older));
     words[to + at.NEXT] = older;
     Atomics.store(words, to + at.STATE, OWNED | SHADOW | this.#owner);
     this.pages.copyWithin(this.pageAt(entry - 1), this.pageAt(slot), this.pageAt(slot + 1));
@@ -387,27 +390,33 @@ export class SharedPageCache {
     if (queue !== HOT && queue !== COLD) return false;
     // Whoever gave the slot to another key did so before the state was read: see it now.
     if (words[slot + at.KEY_LOW] !== low || words[slot + at.KEY_HIGH] !== high) return false;
-    this.#touch(slot, state);
+    this.#touch(entry, state);
     return true;
   }
 
-  #touch(slot: number, state: number): void {
+  #touch(entry: number, state: number): void {
     this.#counters[HITS]!++;
     if (--this.#hitsUntilTick === 0) {
       this.#hitsUntilTick = HITS_PER_TICKS;
       Atomics.add(this.#words, at.TICKS, TICKS_PER_HITS);
     }
     if ((state & USED) !== 0) return;
+    this.#use(entry, state);
+  }
+
+  /** A hit on a slot that was not hit since the hand met it, or, if it is cold, in its window. */
+  #use(entry: number, state: number): void {
     const { balance } = this.#slots;
+    const stateAt = this.#wordsAt(entry) + at.STATE;
+    const age = this.#slots.age(this.#slots.since(entry));
     if ((state & QUEUE_MASK) === HOT) {
-      Atomics.compareExchange(this.#words, slot + at.STATE, state, state | USED);
+      Atomics.compareExchange(this.#words, stateAt, state, state | USED);
       if ((state & COUNT_MASK) >= GRACE_ROUNDS_MIN) return;
       const hotSize = this.#words[at.SLOTS_MAX]! - this.#words[at.COLD_SIZE]!;
-      balance.noteArmedHit(this.#slots.age(this.#words[slot + at.SINCE]!), hotSize);
-      return;
+      balance.noteArmedHit(age, hotSize);
+    } else if (age >= balance.window) {
+      Atomics.compareExchange(this.#words, stateAt, state, state | USED);
     }
-    if (this.#slots.age(this.#words[slot + at.SINCE]!) < balance.window) return;
-    Atomics.compareExchange(this.#words, slot + at.STATE, state, state | USED);
   }
 
   #lookupSlowly(bucket: number, low: number, high: number): number {
@@ -441,7 +450,8 @@ export class SharedPageCache {
     const status = isHot || this.#slots.warmsUpHot ? HOT | NEWCOMER : COLD;
     const now = Atomics.add(words, at.TICKS, 1) + 1;
     // A ghost was away for longer than any burst.
-    words[slot + at.SINCE] = (age >= 0 && !isHot ? now - this.#slots.balance.window : now) | 0;
+    const { window } = this.#slots.balance;
+    this.#slots.setSince(entry, (age >= 0 && !isHot ? now - window : now) | 0);
     Atomics.store(words, slot + at.STATE, OWNED | this.#owner | status);
     this.#index.link(bucket, entry);
     this.#index.unlock(bucket);

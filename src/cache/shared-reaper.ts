@@ -100,7 +100,7 @@ export class SharedReaper {
    */
   #settleVersions(bucket: number): void {
     const words = this.#words;
-    let entry = Atomics.load(words, bucket + at.HEAD);
+    let entry = Atomics.load(words, bucket);
     while (entry !== 0) {
       const slot = this.#parts.layout.slotsAt + entry * at.SLOT_WORDS;
       const next = Atomics.load(words, slot + at.NEXT);

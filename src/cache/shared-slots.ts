@@ -55,6 +55,7 @@ export class SharedSlots {
   readonly #words: Int32Array;
   readonly #counters: Float64Array;
   readonly #slotsAt: number;
+  readonly #timesAt: number;
   readonly #ringAt: number;
   readonly #ringMask: number;
   readonly #freeRingAt: number;
@@ -72,6 +73,7 @@ export class SharedSlots {
     this.#words = words;
     this.#counters = pins.counters;
     this.#slotsAt = layout.slotsAt;
+    this.#timesAt = layout.timesAt;
     this.#ringAt = layout.coldRingAt;
     this.#ringMask = layout.coldRingSize - 1;
     this.#freeRingAt = layout.freeRingAt;
@@ -86,6 +88,15 @@ export class SharedSlots {
 
   get now(): number {
     return this.#words[at.TICKS]!;
+  }
+
+  /** When a slot was admitted, promoted or armed. */
+  since(entry: number): number {
+    return this.#words[this.#timesAt + entry]!;
+  }
+
+  setSince(entry: number, time: number): void {
+    this.#words[this.#timesAt + entry] = time;
   }
 
   /** 0 for what another worker dated later than this one's latest look at the time. */
@@ -283,7 +294,7 @@ export class SharedSlots {
     const stateAt = this.#stateAt(entry);
     const promoted = HOT | NEWCOMER;
     if (Atomics.compareExchange(this.#words, stateAt, state, promoted) !== state) return false;
-    this.#words[stateAt + at.SINCE - at.STATE] = this.now;
+    this.setSince(entry, this.now);
     this.changeColdSize(-1);
     this.#counters[PROMOTIONS]!++;
     return true;
@@ -321,13 +332,13 @@ export class SharedSlots {
 
   /** The hand comes to a hot slot: true if it was armed and is this worker's now. */
   #meet(entry: number, state: number, regardless: boolean): boolean {
-    const words = this.#words;
-    const sinceAt = this.#stateAt(entry) + at.SINCE - at.STATE;
-    const since = words[sinceAt]!;
+    const since = this.since(entry);
     const next = statusAfterHand(state & STATUS_MASK, this.#balance);
     if (next !== FREE && !regardless) {
       const stateAt = this.#stateAt(entry);
-      if (Atomics.compareExchange(words, stateAt, state, next) === state) words[sinceAt] = this.now;
+      const { now } = this;
+      const met = Atomics.compareExchange(this.#words, stateAt, state, next) === state;
+      if (met) this.setSince(entry, now);
       return false;
     }
     if (!this.claim(entry, state) || !this.#unlinkClaimed(entry, state)) return false;
@@ -337,9 +348,8 @@ export class SharedSlots {
 
   /** A cold slot that is older than the cold queue can be is not in the ring any more. */
   #findLost(entry: number, state: number): void {
-    const sinceAt = this.#stateAt(entry) + at.SINCE - at.STATE;
-    if ((state & HELD) !== 0 || this.age(this.#words[sinceAt]!) < 2 * this.#slotsMax) return;
-    this.#words[sinceAt] = this.now;
+    if ((state & HELD) !== 0 || this.age(this.since(entry)) < 2 * this.#slotsMax) return;
+    this.setSince(entry, this.now);
     this.pushCold(entry);
   }
 
@@ -372,7 +382,7 @@ export class SharedSlots {
     }
     const isCold = (state & QUEUE_MASK) === COLD;
     index.unlink(bucket, entry);
-    if (isCold) ghosts.push(mixOf(low, high), words[slot + at.SINCE]!);
+    if (isCold) ghosts.push(mixOf(low, high), this.since(entry));
     index.unlock(bucket);
     if (isCold) this.changeColdSize(-1);
     this.#counters[EVICTIONS]!++;
