@@ -21,6 +21,8 @@ export interface HostRecord {
   readonly managementAddress: string;
   /** `host:port` where components are served; empty on a host that is alone. */
   readonly storageAddress: string;
+  /** `host:port` of its links on the management network; empty where that is not a second one. */
+  readonly managementLinkAddress: string;
   /** What fails together: a rack, a room. Usually the host itself. */
   readonly faultDomain: string;
 }
@@ -83,6 +85,10 @@ function readHost(key: string, value: string): HostRecord {
     name: fields.text("name"),
     managementAddress: fields.text("managementAddress"),
     storageAddress: fields.anyText("storageAddress"),
+    // Hosts of earlier versions have no such links.
+    managementLinkAddress: fields.has("managementLinkAddress")
+      ? fields.anyText("managementLinkAddress")
+      : "",
     faultDomain: fields.text("faultDomain"),
   };
 }

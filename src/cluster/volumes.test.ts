@@ -185,6 +185,7 @@ test("cluster, hosts and devices are kept under the cluster's prefix", async () 
     name: "one",
     managementAddress: "m:1",
     storageAddress: "s:2",
+    managementLinkAddress: "m:3",
     faultDomain: "r1",
   };
   const device = {
@@ -224,6 +225,7 @@ test("a record that nobody could read is not written", async () => {
     name: "one",
     managementAddress: "",
     storageAddress: "s:2",
+    managementLinkAddress: "m:3",
     faultDomain: "r1",
   };
   await assert.rejects(run(putHost(directory, CLUSTER, host)), hasCode("record-invalid"));

@@ -42,9 +42,8 @@ export class ClusterViews {
     return this.#plane.hosts.records.map((record) => {
       const isUp = this.#plane.hosts.isReachable(record.hostId);
       const reason = isUp ? undefined : this.#plane.links.peer(record.hostId)?.reason;
-      const management =
-        leases === undefined ? "unknown" : leases.has(record.hostId) ? "up" : "down";
-      return { ...record, isUp, management, ...(reason === undefined ? {} : { reason }) };
+      const lease = leases === undefined ? "unknown" : leases.has(record.hostId) ? "held" : "lost";
+      return { ...record, isUp, lease, ...(reason === undefined ? {} : { reason }) };
     });
   }
 

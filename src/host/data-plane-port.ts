@@ -20,12 +20,20 @@ export interface PeerView {
   readonly name: string;
   readonly managementAddress: string;
   readonly storageAddress: string;
+  readonly managementLinkAddress: string;
   readonly faultDomain: string;
   /** Over the storage network, from here. */
   readonly isUp: boolean;
   readonly reason?: string;
   /** Whether the host keeps its lease in the directory. */
-  readonly management: "up" | "down" | "unknown";
+  readonly lease: "held" | "lost" | "unknown";
+}
+
+/** Of this host on the management network, with the ports that were chosen. */
+export interface OwnAddresses {
+  readonly api: string;
+  /** Empty where the management network is not a second one. */
+  readonly managementLink: string;
 }
 
 export interface RecoverReport {
@@ -36,8 +44,8 @@ export interface RecoverReport {
 /** Asked of the data plane. Names of volumes are the users'. */
 export interface DataPlaneMethods {
   openDevice(request: OpenDeviceRequest): Promise<DeviceView>;
-  /** Tells the cluster that this host is there; `managementAddress` is where its API is. */
-  join(managementAddress: string): Promise<void>;
+  /** Tells the cluster that this host is there. */
+  join(addresses: OwnAddresses): Promise<void>;
   /** Finishes what a crash interrupted, and offers again what was attached. */
   recover(argument: undefined): Promise<RecoverReport>;
   /** The hosts of the cluster as seen from here. */
@@ -65,6 +73,8 @@ export interface LogLine {
 /** Asked of the main thread by the data plane. */
 export interface ControlMethods {
   addEvent(event: NewEvent): Promise<void>;
+  /** Whether a host's machine says over the management network that its process is gone. */
+  confirmDead(hostId: string): Promise<boolean>;
   log(line: LogLine): Promise<void>;
   directoryGet(key: string): Promise<DirectoryRecord | undefined>;
   directoryList(prefix: string): Promise<DirectoryListing>;

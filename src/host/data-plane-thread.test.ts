@@ -23,6 +23,7 @@ const identity: PlaneIdentity = {
 const refuse = (): Promise<never> => Promise.reject(new Error("nobody asks"));
 const control: ControlMethods = {
   addEvent: refuse,
+  confirmDead: refuse,
   log: refuse,
   directoryGet: refuse,
   directoryList: refuse,

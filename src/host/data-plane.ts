@@ -23,6 +23,7 @@ import { ClusterViews } from "./cluster-views.ts";
 import type {
   DataPlaneMethods,
   OpenDeviceRequest,
+  OwnAddresses,
   PeerView,
   RecoverReport,
 } from "./data-plane-port.ts";
@@ -78,10 +79,10 @@ export class DataPlane implements DataPlaneMethods {
     });
   }
 
-  async join(managementAddress: string): Promise<void> {
+  async join({ api, managementLink }: OwnAddresses): Promise<void> {
     const { storageAddress } = this.#world.identity;
     const address = storageAddress === undefined ? undefined : parseAddress(storageAddress);
-    await this.#plane.start(managementAddress, address);
+    await this.#plane.start(api, address, managementLink);
   }
 
   async listHosts(): Promise<readonly PeerView[]> {

@@ -56,6 +56,7 @@ function main(): void {
     newId,
     openDisk,
     openMetadata: (path, mustExist) => LmdbMetadataStore.open(path, { mustExist }),
+    confirmDead: (hostId) => peer.call("confirmDead", hostId),
     addEvent: (event) => void peer.call("addEvent", event).catch(() => undefined),
   });
   const port = parentPort;
@@ -76,7 +77,7 @@ function methodsOf(
 ): DataPlaneMethods & WatchMethods & CutMethods {
   return {
     openDevice: (request) => plane.openDevice(request),
-    join: (managementAddress) => plane.join(managementAddress),
+    join: (addresses) => plane.join(addresses),
     recover: () => plane.recover(),
     listHosts: () => plane.listHosts(),
     listDevices: () => plane.listDevices(),

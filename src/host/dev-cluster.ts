@@ -53,6 +53,7 @@ interface DevHost {
   readonly folder: string;
   readonly socket: string;
   readonly storageAddress: string;
+  readonly managementAddress: string;
   child: ChildProcess | undefined;
   gate: DirectoryGate | undefined;
 }
@@ -78,9 +79,12 @@ export class DevCluster {
       const name = `h${index + 1}`;
       const folder = join(this.folder, name);
       const api = `http://${HOST}:${port + index}`;
-      const storageAddress = `${HOST}:${port + 20 + index}`;
+      const addresses = {
+        storageAddress: `${HOST}:${port + 20 + index}`,
+        managementAddress: `${HOST}:${port + 100 + index}`,
+      };
       const socket = join(folder, "demo.sock");
-      return { name, api, folder, socket, storageAddress, child: undefined, gate: undefined };
+      return { name, api, folder, socket, ...addresses, child: undefined, gate: undefined };
     });
     // A path that is too long for a socket is refused before anything is made.
     for (const { socket } of this.hosts) parseAddress(socket);
@@ -159,6 +163,7 @@ export class DevCluster {
         id: clusterId,
         directory: directory.join(","),
         storageAddress: host.storageAddress,
+        managementAddress: host.managementAddress,
         tls: certificates.ofHost(host.folder),
       });
     }
@@ -287,8 +292,11 @@ export class DevCluster {
   }
 
   #sendCuts({ name, child }: DevHost): void {
-    const apart = this.hosts.filter((other) => this.#cuts.areApart(name, other.name));
-    const message: CutMessage = { cut: apart.map(({ storageAddress }) => storageAddress) };
+    const cut = this.hosts.flatMap((other) => [
+      ...(this.#cuts.areApart(name, other.name, "storage") ? [other.storageAddress] : []),
+      ...(this.#cuts.areApart(name, other.name, "management") ? [other.managementAddress] : []),
+    ]);
+    const message: CutMessage = { cut };
     // A host that has just ended is told at its next start.
     if (child?.connected === true) child.send(message, () => {});
   }

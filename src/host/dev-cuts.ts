@@ -32,10 +32,11 @@ export class DevCuts {
     this.#cuts = [];
   }
 
-  /** Whether the two cannot reach each other over the storage network. */
-  areApart(one: string, other: string): boolean {
+  /** Whether the two cannot reach each other over this network. */
+  areApart(one: string, other: string, over: "storage" | "management"): boolean {
     return this.#cuts.some(
-      ({ network, hosts }) => network !== "management" && hosts.has(one) !== hosts.has(other),
+      ({ network, hosts }) =>
+        (network === over || network === "both") && hosts.has(one) !== hosts.has(other),
     );
   }
 

@@ -6,6 +6,8 @@ import type { AttachmentView, DeviceView, HostView, VolumeView } from "./views.t
 const FREE_SHARE_LOW = 0.05;
 
 export interface HealthFacts {
+  /** The host that judges. */
+  readonly hostId: string;
   readonly hosts: readonly HostView[];
   readonly devices: readonly DeviceView[];
   readonly volumes: readonly VolumeView[];
@@ -25,7 +27,7 @@ export function judgeHealth(facts: HealthFacts): {
   readonly reasons: readonly HealthReason[];
 } {
   const findings = [
-    ...facts.hosts.flatMap(hostFindings),
+    ...hostFindings(facts),
     ...(facts.devices.length === 0 ? [noDevice()] : []),
     ...facts.devices.flatMap(deviceFindings),
     ...facts.volumes.filter(({ accessible }) => !accessible).map(inaccessible),
@@ -78,30 +80,58 @@ function deviceFindings(device: DeviceView): Finding[] {
   return findings;
 }
 
-/** A host that can be heard on one of the two networks only is not simply down. */
-function hostFindings(host: HostView): Finding[] {
-  const { name, state, reason = "it cannot be reached", storageAddress, apiAddress } = host;
-  const finding = (code: string, message: string, action: string): Finding[] => {
-    return [{ word: "degraded", code, message, action }];
+/** All others out of reach on one network, but alive on the other, is one cable: this host's. */
+function hostFindings({ hostId, hosts }: HealthFacts): Finding[] {
+  const others = hosts.filter((host) => host.hostId !== hostId);
+  const isAlone = (state: HostView["state"]): boolean =>
+    others.length > 1 && others.every((host) => host.state === state);
+  if (isAlone("storage-unreachable")) return [isolated("storage")];
+  if (isAlone("management-unreachable")) return [isolated("management")];
+  return others.flatMap((host) => {
+    if (host.state === "down") return [hostDown(host)];
+    if (host.state === "up") return host.lease === "lost" ? [withoutLease(host)] : [];
+    return [halfReached(host, host.state)];
+  });
+}
+
+function withoutLease({ name, apiAddress }: HostView): Finding {
+  return {
+    word: "degraded",
+    code: "host-without-lease",
+    message: `host ${name} answers, and has no lease in the directory`,
+    action: `check its way to the directory: drystone status --api of ${apiAddress} tells more`,
   };
-  if (state === "down" && host.management === "up")
-    return finding(
-      "host-cut-off",
-      `host ${name} runs, and cannot be reached over the storage network: ${reason}`,
-      `check the network to ${storageAddress ?? apiAddress}`,
-    );
-  if (state === "down")
-    return finding(
-      "host-down",
-      `host ${name} is down: ${reason}`,
-      `start it again, or check the network to ${storageAddress ?? apiAddress}`,
-    );
-  if (host.management !== "down") return [];
-  return finding(
-    "host-cut-off",
-    `host ${name} answers over the storage network, and has no lease in the directory`,
-    `check its management network, to ${apiAddress} and from there to the directory`,
-  );
+}
+
+function isolated(network: "storage" | "management"): Finding {
+  return {
+    word: "degraded",
+    code: `${network}-isolated`,
+    message: `this host reaches no other host over the ${network} network`,
+    action: `check this host's cable and address on the ${network} network`,
+  };
+}
+
+function halfReached(
+  host: HostView,
+  state: "storage-unreachable" | "management-unreachable",
+): Finding {
+  const network = state === "storage-unreachable" ? "storage" : "management";
+  return {
+    word: "degraded",
+    code: state,
+    message: `host ${host.name} runs, but is out of reach over the ${network} network: ${host.reason ?? "unknown"}`,
+    action: `check the ${network} network between this host and ${host.name}; nothing needs to be started`,
+  };
+}
+
+function hostDown(host: HostView): Finding {
+  return {
+    word: "degraded",
+    code: "host-down",
+    message: `host ${host.name} is down: ${host.reason ?? "it cannot be reached"}`,
+    action: `start it again, or check the network to ${host.storageAddress ?? host.apiAddress}`,
+  };
 }
 
 /** Copies that are not what they should be; a lost copy is made up for by what is left. */

@@ -40,6 +40,8 @@ export interface ClusterConfig {
   readonly directory: DirectoryConfig;
   /** Where components are served to other hosts. */
   readonly storageAddress: string;
+  /** Of the links on the management network; undefined where that is not a second one. */
+  readonly managementAddress: string | undefined;
   /** What fails together; by default the host itself. */
   readonly faultDomain: string | undefined;
   /** How long requests wait while the host cannot serve an attached volume, before they fail. */
@@ -76,6 +78,7 @@ interface ClusterConfigFile {
   readonly id: string;
   readonly directory: string;
   readonly storageAddress: string;
+  readonly managementAddress?: string;
   readonly faultDomain?: string;
   readonly holdSeconds?: number;
   readonly tls?: string;
@@ -180,6 +183,17 @@ export const hostConfigShape: ObjectShape<HostConfigFile> = {
               invalid: apiAddressInvalid,
               description: "ADDRESS:PORT where other hosts reach this one's components",
               example: "10.0.0.1:7401",
+            },
+          },
+          managementAddress: {
+            optional: true,
+            shape: {
+              kind: "text",
+              lengthMax: PATH_LENGTH_MAX,
+              invalid: apiAddressInvalid,
+              description:
+                "ADDRESS:PORT where other hosts find this one on a second network (default: there is one network)",
+              example: "10.0.0.1:7403",
             },
           },
           faultDomain: {
@@ -287,7 +301,7 @@ function checkOpenPorts({ cluster, apiAddress, isApiPlain }: HostConfig, hint: s
     throw new CodedError({ code: "config-invalid", message, hint: `${start}. ${hint}` });
   }
   if (cluster === undefined) return;
-  const { directory, tls, storageAddress } = cluster;
+  const { directory, tls, storageAddress, managementAddress = storageAddress } = cluster;
   const isOpenEtcd = directory.kind === "etcd" && directory.endpoints.some(isOpenUrl);
   if (isOpenEtcd) {
     const message = "cluster.directory reaches etcd on another machine without TLS";
@@ -296,6 +310,7 @@ function checkOpenPorts({ cluster, apiAddress, isApiPlain }: HostConfig, hint: s
   if (tls !== undefined) return;
   const open = [
     ...(isLoopback(parseAddress(storageAddress)) ? [] : ["storageAddress"]),
+    ...(isLoopback(parseAddress(managementAddress)) ? [] : ["managementAddress"]),
     ...(directory.kind !== "etcd" && !isLoopback(directory.address) ? ["directory"] : []),
   ];
   if (open.length === 0) return;
@@ -320,9 +335,17 @@ function isLoopback(address: NetworkAddress): boolean {
 function clusterOf(file: ClusterConfigFile, base: string): ClusterConfig {
   const directory = directoryOf(file.directory);
   if (directory === undefined) throw new Error("the shape lets directories pass only");
-  const { id, storageAddress, faultDomain, holdSeconds = HOLD_SECONDS_DEFAULT } = file;
-  const tls = file.tls === undefined ? undefined : absolute(base, file.tls);
-  return { id, directory, storageAddress, faultDomain, holdMs: holdSeconds * 1000, tls };
+  const { id, storageAddress, managementAddress, faultDomain } = file;
+  const { holdSeconds = HOLD_SECONDS_DEFAULT } = file;
+  return {
+    id,
+    directory,
+    storageAddress,
+    managementAddress,
+    faultDomain,
+    holdMs: holdSeconds * 1000,
+    tls: file.tls === undefined ? undefined : absolute(base, file.tls),
+  };
 }
 
 /** As the configuration writes it; undefined if it is neither form. */

@@ -6,6 +6,8 @@ import { CodedError } from "../base/index.ts";
 import type { Clock, Directory } from "../ports/index.ts";
 import type { DataPlaneMethods, PeerView } from "./data-plane-port.ts";
 import type { EventRing } from "./event-ring.ts";
+import type { ManagementPeer } from "../plane/index.ts";
+import { seenOf } from "./host-networks.ts";
 import { judgeHealth } from "./health.ts";
 import type { Handlers } from "./http-api.ts";
 import type { JoinDesk } from "./join-desk.ts";
@@ -30,6 +32,8 @@ export interface HostFacts {
   readonly clusterId: string;
   /** As the API's listener was told, with the port that was chosen. */
   readonly apiAddress: () => string;
+  /** As `ManagementNetwork.peer`. */
+  readonly managementPeer: (hostId: string) => ManagementPeer | undefined;
 }
 
 type Plane = Pick<RpcPeer<object, DataPlaneMethods>, "call">;
@@ -132,7 +136,9 @@ export class HostControl {
     const peers = await this.#plane.call("listHosts", undefined);
     const hosts = peers.map((peer) => this.#viewOf(peer, devices.length, volumes));
     const faults = [...this.#faults.values()];
-    const { health, reasons } = judgeHealth({ hosts, devices, volumes, attachments, faults });
+    const { health, reasons } = judgeHealth({
+      ...{ hostId: this.#facts.hostId, hosts, devices, volumes, attachments, faults },
+    });
     const sum = (pick: (device: (typeof devices)[number]) => number): number =>
       devices.reduce((total, device) => total + pick(device), 0);
     return {
@@ -185,20 +191,17 @@ export class HostControl {
   }
 
   #viewOf(peer: PeerView, ownDevices: number, volumes: readonly VolumeView[]): HostView {
-    const { name, hostId, isUp, managementAddress, storageAddress, faultDomain, reason } = peer;
+    const { name, hostId, managementAddress, storageAddress, faultDomain } = peer;
     const attached = volumes.filter(({ attachment }) => {
       return attachment?.host === name && attachment.state === "online";
     });
     return {
       name,
       hostId,
-      state: isUp ? "up" : "down",
+      ...seenOf(peer, this.#facts.managementPeer(hostId)),
       apiAddress: managementAddress,
-      ...(storageAddress === ""
-        ? {}
-        : { storageAddress, storage: isUp ? "up" : "down", management: peer.management }),
+      ...(storageAddress === "" ? {} : { storageAddress }),
       faultDomain,
-      ...(reason === undefined ? {} : { reason }),
       ...(hostId === this.#facts.hostId ? { version, deviceCount: ownDevices } : {}),
       attachedCount: attached.length,
     };

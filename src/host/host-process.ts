@@ -18,14 +18,14 @@ import {
 } from "../cluster/index.ts";
 import { VmHost } from "../ha/index.ts";
 import { EtcdDirectory, LmdbMetadataStore, NodeClock, QemuHypervisor } from "../platform/index.ts";
-import { StreamNetwork, TlsNetwork } from "../platform/index.ts";
 import type { QemuOptions } from "../platform/index.ts";
-import type { Clock, Directory, Log, MetadataStore, Network } from "../ports/index.ts";
+import type { Clock, Directory, Log, MetadataStore } from "../ports/index.ts";
 import { DataPlaneThread } from "./data-plane-thread.ts";
 import type { ControlMethods } from "./data-plane-port.ts";
 import { directoryMethods } from "./directory-link.ts";
 import { EventRing } from "./event-ring.ts";
 import type { HostConfig } from "./host-config.ts";
+import { HostManagement, hostNetwork } from "./host-management.ts";
 import { HostControl } from "./host-control.ts";
 import { HttpApi } from "./http-api.ts";
 import type { ApiBackend, Handlers } from "./http-api.ts";
@@ -77,7 +77,7 @@ export class HostProcess {
     this.#log = log;
   }
 
-  /** From now on these addresses and no others cannot be reached over the storage network. */
+  /** From now on these addresses of other hosts, and no others, cannot be reached. */
   cutOff(addresses: readonly string[]): void {
     this.#cutOff(addresses).catch((error: unknown) => {
       this.#log.write("error", `the networks are not cut: ${errorText(error)}`);
@@ -126,15 +126,24 @@ async function startParts(start: HostStart, closers: Closers): Promise<StartedPa
     log.write("warning", "an event was not stored", { error: errorText(error) });
   });
 
+  const identity = identityOf(start, state, tls);
+  const management = new HostManagement({ start, tls, identity, directory, clock, events });
+  closers.add("management network", () => management.close());
   const thread: DataPlaneThread = new DataPlaneThread(
-    identityOf(start, state, tls),
-    controlMethods(directory, events, log, () => thread),
+    identity,
+    controlMethods(directory, events, log, management, () => thread),
     start.onDeath,
   );
   closers.add("data plane", () => thread.close());
 
   let apiAddress = "";
-  const facts = { name: config.name, hostId, clusterId, apiAddress: () => apiAddress };
+  const facts = {
+    name: config.name,
+    hostId,
+    clusterId,
+    apiAddress: () => apiAddress,
+    managementPeer: (other: string) => management.peer(other),
+  };
   const desk = openDesk(config, { directory, clusterId, clock, events });
   const control = new HostControl(facts, thread.peer, events, clock, directory, desk);
   // The port is taken before any device is touched; requests wait until the host is ready.
@@ -147,32 +156,31 @@ async function startParts(start: HostStart, closers: Closers): Promise<StartedPa
     const wipe = start.wipe.includes(device.path);
     await thread.peer.call("openDevice", { ...device, wipe });
   }
-  await thread.peer.call("join", apiAddress);
+  const managementLink = await management.listen();
+  await thread.peer.call("join", { api: apiAddress, managementLink });
+  await management.start();
   await thread.peer.call("recover", undefined);
   const vms = await startVms({ start, state, directory, events, clock, plane: thread.peer });
   closers.add("virtual machines", () => vms.close());
-  events.add({
-    level: "info",
-    kind: "host-started",
-    message: `host ${config.name} started`,
-    details: {},
-  });
-  closers.add("events", async () => {
-    events.add({
-      level: "info",
-      kind: "host-stopped",
-      message: `host ${config.name} stops`,
-      details: {},
-    });
-  });
+  announce(config.name, events, closers);
   gate.open();
   return {
     state,
     handlers: control.handlers,
     apiUrl: `${config.isApiPlain ? "http" : "https"}://${apiAddress}`,
     closers,
-    cutOff: (addresses) => thread.peer.call("cutOff", addresses),
+    cutOff: async (addresses) => {
+      management.cutOff(addresses);
+      await thread.peer.call("cutOff", addresses);
+    },
   };
+}
+
+function announce(name: string, events: EventRing, closers: Closers): void {
+  const add = (kind: string, message: string): void =>
+    void events.add({ level: "info", kind, message, details: {} });
+  add("host-started", `host ${name} started`);
+  closers.add("events", async () => add("host-stopped", `host ${name} stops`));
 }
 
 async function startVms(parts: {
@@ -297,10 +305,6 @@ async function openDirectory(world: DirectoryWorld, closers: Closers): Promise<D
   return directory;
 }
 
-function hostNetwork(tls: HostTls | undefined, log: Log): Network {
-  return tls === undefined ? new StreamNetwork({ log }) : new TlsNetwork({ ...tls, log });
-}
-
 async function directoryOf({ config, tls, store, clock, log }: DirectoryWorld): Promise<Directory> {
   const directory = config.cluster?.directory;
   if (directory === undefined || directory.kind === "own")
@@ -332,11 +336,13 @@ function controlMethods(
   directory: Directory,
   events: EventRing,
   log: Log,
+  management: HostManagement,
   thread: () => DataPlaneThread,
 ): ControlMethods {
   return {
     ...directoryMethods(directory, (method, argument) => thread().peer.call(method, argument)),
     addEvent: async (event) => void events.add(event),
+    confirmDead: (hostId) => management.confirmDead(hostId),
     log: async ({ level, message, fields }) => log.write(level, message, fields),
   };
 }

@@ -122,6 +122,7 @@ test("a request with something wrong does not use up its token", async () => {
     name: "h2",
     managementAddress: "10.0.0.2:7400",
     storageAddress: "10.0.0.2:7401",
+    managementLinkAddress: "",
     faultDomain: "h2",
   };
   await world.run(putHost(world.directory, CLUSTER, host));
@@ -136,6 +137,7 @@ test("who has no token is not told which hosts there are", async () => {
     name: "h2",
     managementAddress: "10.0.0.2:7400",
     storageAddress: "10.0.0.2:7401",
+    managementLinkAddress: "",
     faultDomain: "h2",
   };
   await world.run(putHost(world.directory, CLUSTER, host));

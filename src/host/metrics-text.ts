@@ -38,6 +38,16 @@ function hostFamilies(stats: StatsView, status: StatusView): Family[] {
   const healthy = { healthy: 1, degraded: 0.5, failed: 0 }[status.health];
   return [
     { name: "drystone_build_info", type: "gauge", help: "Always 1", samples: [[{ version }, 1]] },
+    {
+      name: "drystone_host_up",
+      type: "gauge",
+      help: "Whether the host that answers reaches a host over a network",
+      samples: status.hosts.flatMap(({ name: host, storage, management }) =>
+        Object.entries({ storage, management }).flatMap(([network, state]) => {
+          return state === undefined ? [] : [[{ host, network }, state === "up" ? 1 : 0] as const];
+        }),
+      ),
+    },
     one("health", "1 healthy, 0.5 degraded, 0 failed", healthy),
     one("uptime_seconds", "Since the host started", status.uptimeMs / 1000),
     one("logical_bytes", "Bytes stored, before deduplication", stats.logicalBytes),

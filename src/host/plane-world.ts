@@ -29,6 +29,8 @@ export interface PlaneWorld {
   /** `path` is a file. Makes the store if it is not there, unless it must be. */
   readonly openMetadata: (path: string, mustExist: boolean) => Promise<MetadataStore>;
   readonly addEvent: (event: NewEvent) => void;
+  /** As `HostPlaneWorld.confirmDead`. */
+  readonly confirmDead: (hostId: string) => Promise<boolean>;
 }
 
 export interface PlaneIdentity {

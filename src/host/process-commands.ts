@@ -174,7 +174,7 @@ export const processCommands: Readonly<Record<ProcessCommandName, Command>> = {
         field: "network",
         kind: "text",
         argument: "NETWORK",
-        summary: "storage, management (the way to the directory), or both (default)",
+        summary: "storage, management (with the way to the directory), or both (default)",
       },
       DIR_OPTION,
     ],

@@ -112,7 +112,7 @@ class HostPlan {
     return join(this.#folder, "host.json");
   }
 
-  /** Ports are one after the other: API, storage, directory. */
+  /** Ports are one after the other: API, storage, directory, links on the management network. */
   addressWith(host: string, index: number): string {
     const port = (this.#options.port ?? PORT_DEFAULT) + index;
     return formatAddress({ kind: "tcp", host, port });
@@ -170,6 +170,7 @@ class HostPlan {
         id: clusterId,
         directory,
         storageAddress: this.addressWith(storageAddress, 1),
+        ...(storageAddress === address ? {} : { managementAddress: this.addressWith(address, 3) }),
         tls: "tls",
         ...(faultDomain === undefined ? {} : { faultDomain }),
       },

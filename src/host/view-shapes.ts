@@ -140,14 +140,25 @@ export const hostViewShape: ObjectShape<views.HostView> = {
   fields: {
     name: must(text("Its name")),
     hostId: must(text("Its id, for life")),
-    state: must(choice("Whether it answers", ["up", "down"])),
-    reason: may(text("Why it is down, as seen from the host that answers")),
+    state: must(
+      choice("Whether it is reached", [
+        "up",
+        "storage-unreachable",
+        "management-unreachable",
+        "down",
+      ]),
+    ),
+    reason: may(text("Why it is not up, as seen from the host that answers")),
     apiAddress: must(text("Where its API listens")),
     storageAddress: may(text("Where other hosts reach its components")),
-    storage: may(choice("Whether it answers over the storage network", ["up", "down"])),
+    storage: may(choice("Whether it is reached over the storage network", ["up", "down"])),
     management: may(
-      choice("Whether it keeps its lease in the directory", ["up", "down", "unknown"]),
+      choice("Whether it is reached over the management network, where that is a second one", [
+        "up",
+        "down",
+      ]),
     ),
+    lease: may(choice("Whether it holds its lease in the directory", ["held", "lost", "unknown"])),
     faultDomain: must(text("What fails together with it")),
     version: may(text("The version it runs, of the host that answers")),
     deviceCount: may(count("Its devices, of the host that answers")),

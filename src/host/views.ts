@@ -32,22 +32,30 @@ export interface StatusView {
   readonly attachments: readonly AttachmentView[];
 }
 
+export type HostState = "up" | "storage-unreachable" | "management-unreachable" | "down";
+
 export interface HostView {
   readonly name: string;
   readonly hostId: string;
-  readonly state: "up" | "down";
-  /** Why it is down, as seen from the host that answers. */
+  /**
+   * As seen from the host that answers: "storage-unreachable" while it is reached over the
+   * management network alone, "management-unreachable" the other way round.
+   */
+  readonly state: HostState;
+  /** Why it is not up, as seen from the host that answers. */
   readonly reason?: string;
   readonly apiAddress: string;
   /** Where other hosts reach its components; absent on a host that is alone. */
   readonly storageAddress?: string;
-  /** Whether it answers there; absent on a host that is alone. */
+  /** Whether it is reached there; absent on a host that is alone. */
   readonly storage?: "up" | "down";
+  /** Whether its links there are up; absent where the management network is not a second one. */
+  readonly management?: "up" | "down";
   /**
-   * Whether it keeps its lease in the directory, which it does over the management network; absent
-   * on a host that is alone, unknown while the directory cannot be asked.
+   * Whether it holds its lease in the directory; unknown while that cannot be asked, absent on a
+   * host that is alone.
    */
-  readonly management?: "up" | "down" | "unknown";
+  readonly lease?: "held" | "lost" | "unknown";
   /** What fails together with it. */
   readonly faultDomain: string;
   /** Of the host that answers. */

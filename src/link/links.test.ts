@@ -155,6 +155,23 @@ test("a process that is gone is proven dead by its machine, on both sides of the
   }
 });
 
+test("a proof of death is not believed once the process may be there again", async () => {
+  await twoHosts(async (a, b, fabric) => {
+    const { simulation } = fabric;
+    b.network.kill();
+    await until(simulation, () => a.links.isProvenDead("b"));
+    assert.ok(await a.links.confirmDead("b"));
+    // It starts again, and before anybody was told its cable is pulled.
+    b.machine.cutPower({ kind: "all" });
+    const again = await host(fabric, "b");
+    fabric.partition([addressOf("a")], [addressOf("b")]);
+    assert.ok(a.links.isProvenDead("b"), "what was heard last is that it is gone");
+    assert.ok(!(await a.links.confirmDead("b")), "silence proves nothing");
+    assert.ok(!a.links.isProvenDead("b"));
+    await again.links.close();
+  });
+});
+
 test("delays and jitter of half a second are no reason to call anybody dead", async () => {
   await twoHosts(async (a, b, fabric) => {
     fabric.latency = { minMs: 1, maxMs: 500 };

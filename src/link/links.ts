@@ -13,6 +13,8 @@ const CALL_MS = 5000;
 const DIAL_MS_MIN = 50;
 const DIAL_MS_MAX = 2000;
 const PROBE_MS = 150;
+/** How long a machine that has told of a dead process may take to say so again. */
+const CONFIRM_MS = 500;
 /** A link that lasted this long is dialed again without delay when it breaks. */
 const STABLE_MS = 1000;
 
@@ -149,6 +151,36 @@ export class Links {
    */
   isProvenDead(hostId: string): boolean {
     return this.#peers.get(hostId)?.isProvenDead === true;
+  }
+
+  /**
+   * As `isProvenDead`, and its machine says so once more now: what it said before may be about a
+   * process that has started since. A machine that is silent now proves nothing.
+   */
+  async confirmDead(hostId: string): Promise<boolean> {
+    const state = this.#peers.get(hostId);
+    if (state?.isProvenDead !== true) return false;
+    const isRefused = this.#ports.network.connect(state.address).then(
+      (stream) => {
+        stream.destroy();
+        return false;
+      },
+      (error: unknown) => {
+        if (!(error instanceof CodedError)) throw error;
+        return error.code === "connection-refused";
+      },
+    );
+    const { clock } = this.#ports;
+    const isSilent = new Promise<boolean>((resolve) => {
+      const timer = clock.after(CONFIRM_MS, () => resolve(false));
+      isRefused.then(
+        () => timer.cancel(),
+        () => timer.cancel(),
+      );
+    });
+    const isDead = await Promise.race([isRefused, isSilent]);
+    if (!isDead) state.isProvenDead = false;
+    return isDead && state.link === undefined;
   }
 
   /** Fails with `host-unreachable`, or as the method does there. */

@@ -1,6 +1,6 @@
 /**
- * The hosts of the cluster as this one sees them: records and leases from the directory, links from
- * here. Links follow the records.
+ * The hosts of the cluster as this one sees them on one network: records and leases from the
+ * directory, links from here. Links follow the records.
  */
 import { errorText } from "../base/index.ts";
 import { directoryKeys, listHosts } from "../cluster/index.ts";
@@ -17,6 +17,8 @@ export interface ClusterHostsWorld {
   readonly clock: Clock;
   readonly log: Log;
   readonly links: Links;
+  /** Where a host is on this network; empty if it is not on it. */
+  readonly addressOf: (record: HostRecord) => string;
   readonly parseAddress: (text: string) => NetworkAddress;
 }
 
@@ -69,13 +71,14 @@ export class ClusterHosts {
   }
 
   /**
-   * Whether the host may still be at work: its lease lives, and its machine has not said that the
-   * process is gone. Fails as the directory does.
+   * Whether the host may still be at work: its lease lives, and its machine has not said, after the
+   * lease was read, that the process is gone. Before that would not do: the process that holds the
+   * lease may have started in between. Fails as the directory does.
    */
   async isAlive(hostId: string): Promise<boolean> {
     const { directory, clusterId, links } = this.#world;
-    if (links.isProvenDead(hostId)) return false;
-    return (await directory.get(directoryKeys.alive(clusterId, hostId))) !== undefined;
+    const lease = await directory.get(directoryKeys.alive(clusterId, hostId));
+    return lease !== undefined && !(await links.confirmDead(hostId));
   }
 
   /** Those whose leases live, which they keep up over the management network. */
@@ -102,14 +105,14 @@ export class ClusterHosts {
   }
 
   async #read(): Promise<void> {
-    const { directory, clusterId, links, parseAddress } = this.#world;
+    const { directory, clusterId, links, addressOf, parseAddress } = this.#world;
     const records = await listHosts(directory, clusterId);
     if (this.#isClosed) return;
     this.#records = records;
     links.setPeers(
       records
-        .filter(({ storageAddress }) => storageAddress !== "")
-        .map(({ hostId, storageAddress }) => ({ hostId, address: parseAddress(storageAddress) })),
+        .filter((record) => addressOf(record) !== "")
+        .map((record) => ({ hostId: record.hostId, address: parseAddress(addressOf(record)) })),
     );
   }
 }

@@ -55,6 +55,8 @@ export interface HostPlaneWorld {
   readonly parseAddress: (text: string) => NetworkAddress;
   readonly formatAddress: (address: NetworkAddress) => string;
   readonly addEvent: (event: OwnerEvent | HostEvent | DeviceEvent) => void;
+  /** Whether a host's machine says over another network that its process is gone. */
+  readonly confirmDead?: (hostId: string) => Promise<boolean>;
   readonly rules?: OwnerRules;
 }
 
@@ -103,6 +105,7 @@ export class HostPlane {
       clock,
       log,
       links: this.links,
+      addressOf: (record) => record.storageAddress,
       parseAddress,
     });
     this.#lease = new HostLease({
@@ -137,6 +140,7 @@ export class HostPlane {
   async start(
     managementAddress: string,
     storageAddress: NetworkAddress | undefined,
+    managementLinkAddress = "",
   ): Promise<void> {
     const { directory, clusterId, hostId, hostName, faultDomain, formatAddress } = this.#world;
     let address = "";
@@ -152,6 +156,7 @@ export class HostPlane {
       name: hostName,
       managementAddress,
       storageAddress: address,
+      managementLinkAddress,
       faultDomain,
     });
     await this.hosts.start();
@@ -285,8 +290,8 @@ export class HostPlane {
   }
 
   async #isHostAlive(hostId: string): Promise<boolean> {
-    if (!this.#isInCluster) return false;
-    return await this.hosts.isAlive(hostId);
+    if (!this.#isInCluster || !(await this.hosts.isAlive(hostId))) return false;
+    return (await this.#world.confirmDead?.(hostId)) !== true;
   }
 
   /** Placement goes by the room that devices have. */

@@ -5,3 +5,5 @@ export { ComponentServer } from "./component-server.ts";
 export { RemoteComponents } from "./remote-component.ts";
 export type { ClusterHosts } from "./cluster-hosts.ts";
 export { HostLease } from "./host-lease.ts";
+export { ManagementNetwork } from "./management-network.ts";
+export type { ManagementPeer } from "./management-network.ts";

@@ -89,6 +89,19 @@ export class ClusterRun {
     return JSON.parse(stdout) as T;
   }
 
+  /** Waits until one host sees another one so. */
+  async untilSeen(host: number, other: string, state: string): Promise<void> {
+    const limit = performance.now() + READY_MS_MAX;
+    for (;;) {
+      const { hosts } = await this.cli<{
+        readonly hosts: readonly { readonly name: string; readonly state: string }[];
+      }>(host, ["host", "list"]);
+      const found = hosts.find(({ name }) => name === other)?.state;
+      if (found === state) return;
+      assert.ok(performance.now() < limit, `h${host} sees ${other} as ${found ?? "no host"}`);
+    }
+  }
+
   /** Waits until the host's part of the volume is known not to be there. */
   async untilLost(host: number, lost: string): Promise<void> {
     const limit = performance.now() + READY_MS_MAX;

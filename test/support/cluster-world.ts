@@ -9,7 +9,7 @@ import type { Prng } from "../../src/base/index.ts";
 import { EmbeddedDirectory, findObject, releaseOwnerships } from "../../src/cluster/index.ts";
 import type { ObjectRecord } from "../../src/cluster/index.ts";
 import { ObjectLayout, ObjectOwner } from "../../src/object/index.ts";
-import { HostPlane } from "../../src/plane/index.ts";
+import { HostPlane, ManagementNetwork } from "../../src/plane/index.ts";
 import type { LocalDevices } from "../../src/plane/index.ts";
 import type { NetworkAddress } from "../../src/ports/index.ts";
 import { DiskMedium, MetadataMedium, NetworkFabric, SimDigests } from "../../src/sim/index.ts";
@@ -47,6 +47,8 @@ export class ClusterHost {
   /** By path, while the host runs. */
   readonly devices: Map<string, Device> = new Map();
   #machine: SimMachine;
+  #network: SimNetwork | undefined;
+  #management: ManagementNetwork | undefined;
   #plane: HostPlane | undefined;
   #starts = 0;
 
@@ -62,6 +64,14 @@ export class ClusterHost {
 
   get address(): string {
     return `10.0.0.${this.letter}`;
+  }
+
+  get managementAddress(): string {
+    return `10.1.0.${this.letter}`;
+  }
+
+  get management(): ManagementNetwork {
+    return assertDefined(this.#management, "the host does not run");
   }
 
   get plane(): HostPlane {
@@ -82,26 +92,36 @@ export class ClusterHost {
       const device = await this.#open(path);
       if (device !== undefined) this.devices.set(path, device);
     }
-    const { fabric, directory } = this.#world;
+    const { directory } = this.#world;
     const { clock } = this.#machine;
-    const plane = new HostPlane({
+    this.#network = this.#connected();
+    const world = {
       clock,
       log: new SimLog(clock),
-      network: new SimNetwork(this.#machine, fabric, [this.address]),
+      network: this.#network,
       directory,
       clusterId: CLUSTER,
       hostId: this.hostId,
+      incarnation: ++this.#starts,
+      parseAddress: addressOf,
+      formatAddress: (address: NetworkAddress) => (address.kind === "tcp" ? address.host : ""),
+      addEvent: ({ kind, message }: { readonly kind: string; readonly message: string }) =>
+        void this.#world.events.push(`${kind}: ${message}`),
+    };
+    const management = new ManagementNetwork(world);
+    this.#management = management;
+    const plane = new HostPlane({
+      ...world,
       hostName: this.letter,
       faultDomain: this.letter,
-      incarnation: ++this.#starts,
       devices: this.#localDevices(),
       newId: () => this.#world.newId(),
-      parseAddress: (text): NetworkAddress => ({ kind: "tcp", host: text, port: PORT }),
-      formatAddress: () => this.address,
-      addEvent: ({ kind, message }) => void this.#world.events.push(`${kind}: ${message}`),
+      confirmDead: (hostId) => management.links.confirmDead(hostId),
     });
     this.#plane = plane;
-    await plane.start(`${this.letter}:7400`, { kind: "tcp", host: this.address, port: PORT });
+    const link = await management.listen(addressOf(this.managementAddress));
+    await plane.start(`${this.letter}:7400`, addressOf(this.address), link);
+    await management.start();
     await releaseOwnerships(directory, CLUSTER, this.hostId);
     await plane.settleIntents();
   }
@@ -140,9 +160,24 @@ export class ClusterHost {
     this.#machine = new SimMachine(this.#world.simulation);
   }
 
+  /** The process dies: its kernel goes on, and answers for it that nobody listens. */
+  kill(): void {
+    this.#network?.kill();
+    this.#end();
+    this.#machine.cutPower({ kind: "all" });
+    this.#machine = new SimMachine(this.#world.simulation);
+    this.#connected();
+  }
+
+  #connected(): SimNetwork {
+    const addresses = [this.address, this.managementAddress];
+    return new SimNetwork(this.#machine, this.#world.fabric, addresses);
+  }
+
   /** In good order. Its owners must be closed. */
   async stop(): Promise<void> {
     const devices = [...this.devices.values()];
+    await this.management.close();
     await this.plane.close();
     for (const device of devices) await device.close();
     this.#end();
@@ -153,6 +188,8 @@ export class ClusterHost {
   #end(): void {
     this.devices.clear();
     this.#plane = undefined;
+    this.#management = undefined;
+    this.#network = undefined;
   }
 
   async take(objectId: string): Promise<ObjectOwner> {
@@ -193,6 +230,10 @@ export class ClusterHost {
       distrust: async (deviceId, incarnation) => this.#byId(deviceId).distrust(incarnation),
     };
   }
+}
+
+function addressOf(host: string): NetworkAddress {
+  return { kind: "tcp", host, port: PORT };
 }
 
 export class ClusterWorld {

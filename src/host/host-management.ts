@@ -1,0 +1,70 @@
+/** The management network of a host, as its configuration has it: one more, or none. */
+import { CuttableNetwork, StreamNetwork, TlsNetwork } from "../platform/index.ts";
+import { ManagementNetwork } from "../plane/index.ts";
+import type { ManagementPeer } from "../plane/index.ts";
+import type { Clock, Directory, Log, Network } from "../ports/index.ts";
+import type { EventRing } from "./event-ring.ts";
+import type { HostStart } from "./host-process.ts";
+import { formatAddress, parseAddress } from "./names.ts";
+import type { PlaneIdentity } from "./plane-world.ts";
+import type { HostTls } from "./tls-folder.ts";
+
+export interface HostManagementWorld {
+  readonly start: HostStart;
+  readonly tls: HostTls | undefined;
+  readonly identity: PlaneIdentity;
+  readonly directory: Directory;
+  readonly clock: Clock;
+  readonly events: EventRing;
+}
+
+export class HostManagement {
+  readonly #address: string | undefined;
+  readonly #management: ManagementNetwork | undefined;
+  readonly #cuttable: CuttableNetwork | undefined;
+
+  constructor({ start, tls, identity, directory, clock, events }: HostManagementWorld) {
+    const { config, cut, log } = start;
+    this.#address = config.cluster?.managementAddress;
+    if (this.#address === undefined) return;
+    const network = hostNetwork(tls, log);
+    if (cut !== undefined) this.#cuttable = new CuttableNetwork(network, cut);
+    const { clusterId, hostId, incarnation } = identity;
+    this.#management = new ManagementNetwork({
+      ...{ clock, log, directory, clusterId, hostId, incarnation, parseAddress, formatAddress },
+      network: this.#cuttable ?? network,
+      addEvent: (event) => void events.add(event),
+    });
+  }
+
+  /** Resolves with the address for the host's record, which is empty without this network. */
+  async listen(): Promise<string> {
+    if (this.#management === undefined || this.#address === undefined) return "";
+    return await this.#management.listen(parseAddress(this.#address));
+  }
+
+  async start(): Promise<void> {
+    await this.#management?.start();
+  }
+
+  async close(): Promise<void> {
+    await this.#management?.close();
+  }
+
+  peer(hostId: string): ManagementPeer | undefined {
+    return this.#management?.peer(hostId);
+  }
+
+  async confirmDead(hostId: string): Promise<boolean> {
+    return (await this.#management?.links.confirmDead(hostId)) === true;
+  }
+
+  /** As `HostProcess.cutOff`. */
+  cutOff(addresses: readonly string[]): void {
+    this.#cuttable?.cut(addresses);
+  }
+}
+
+export function hostNetwork(tls: HostTls | undefined, log: Log): Network {
+  return tls === undefined ? new StreamNetwork({ log }) : new TlsNetwork({ ...tls, log });
+}
