@@ -2,6 +2,7 @@
  * Where the volume `demo` of a development cluster is served, and having it served elsewhere when
  * that host is gone or cannot serve it.
  */
+import { setTimeout as sleep } from "node:timers/promises";
 import { CodedError, errorText } from "../base/index.ts";
 import { callApi } from "./api-call.ts";
 import type { ApiCallOptions } from "./api-call.ts";
@@ -9,6 +10,7 @@ import type { AttachmentView, VolumeList } from "./views.ts";
 
 /** A host that stands still is not waited for. */
 const ASK_MS_MAX = 1500;
+const STRAGGLER_MS_MAX = 300;
 const ATTACH_MS_MAX = 20_000;
 
 export interface DemoHost {
@@ -55,28 +57,27 @@ function servedAt(answers: readonly Answer[]): string | undefined {
   return told?.attachment?.state === "online" ? told.attachment.address : undefined;
 }
 
+/** Those that answer, and soon after the first one: a host that stands still holds nobody up. */
 async function askAll(
   hosts: readonly DemoHost[],
 ): Promise<{ readonly answers: readonly Answer[]; readonly failure: unknown }> {
   let failure: unknown;
-  const asked = hosts.map(async (host): Promise<Answer | undefined> => {
+  const answers: Answer[] = [];
+  const asked = hosts.map(async (host) => {
     try {
-      const answer = await callApi(
-        host.api,
-        "GET",
-        "/v1/volumes",
-        undefined,
-        optionsOf(host, ASK_MS_MAX),
-      );
+      const options = optionsOf(host, ASK_MS_MAX);
+      const answer = await callApi(host.api, "GET", "/v1/volumes", undefined, options);
       const { volumes } = answer as VolumeList; // What a host of the same version answers.
-      return { host, attachment: volumes.find(({ name }) => name === "demo")?.attachment };
+      answers.push({ host, attachment: volumes.find(({ name }) => name === "demo")?.attachment });
     } catch (error) {
       failure = error;
-      return undefined;
+      throw error;
     }
   });
-  const answers = await Promise.all(asked);
-  return { answers: answers.filter((answer) => answer !== undefined), failure };
+  // Rejects if none answers, which is told by the failure.
+  const first = Promise.any(asked).then(() => sleep(STRAGGLER_MS_MAX));
+  await Promise.race([first.catch(() => undefined), Promise.allSettled(asked)]);
+  return { answers: [...answers], failure };
 }
 
 function optionsOf({ tls }: DemoHost, limitMs: number): ApiCallOptions {

@@ -93,6 +93,8 @@ export class Link {
   readonly isDialer: boolean;
   /** Replaced by the host's own once that is known. */
   patience: Patience = new Patience();
+  /** It ended because nothing was heard any more. */
+  wasSilent = false;
   #other: LinkIdentity | undefined;
   #nextCall = 1;
   #lastHeardMs: number;
@@ -253,7 +255,7 @@ export class Link {
     const silenceMs = this.patience.silenceMs(nowMs);
     if (stoodStill) this.#lastHeardMs = Math.max(this.#lastHeardMs, nowMs - silenceMs / 2);
     if (nowMs - this.#lastHeardMs > silenceMs) {
-      this.patience.heard(nowMs, nowMs - this.#lastHeardMs);
+      this.wasSilent = true;
       this.close(`silent for ${Math.round(nowMs - this.#lastHeardMs)} ms`);
       return;
     }

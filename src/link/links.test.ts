@@ -213,6 +213,40 @@ test("a rough network gets more time, and a quiet one none", () => {
   assert.equal(patience.silenceMs(400_000), 1800);
 });
 
+test("a cable that is pulled again and again is noticed as soon each time", async () => {
+  await twoHosts(async (a, b, fabric) => {
+    const { simulation } = fabric;
+    for (let round = 0; round < 8; round++) {
+      fabric.partition([addressOf("a")], [addressOf("b")]);
+      const begin = simulation.nowMs;
+      await until(simulation, () => a.links.peer("b")?.isUp === false);
+      const tookMs = simulation.nowMs - begin;
+      assert.ok(tookMs < 2300, `round ${round}: ${tookMs} ms`);
+      await new Promise<void>((resolve) => void simulation.clock.after(1500, resolve));
+      fabric.heal();
+      const isLinked = (): boolean => a.links.linkTo("b") !== undefined;
+      await until(simulation, () => isLinked() && b.links.linkTo("a") !== undefined);
+    }
+  });
+});
+
+test("hosts that are there right after they were called silent get more time", async () => {
+  await twoHosts(async (a, _b, fabric) => {
+    const { simulation } = fabric;
+    const pull = async (): Promise<number> => {
+      fabric.partition([addressOf("a")], [addressOf("b")]);
+      const begin = simulation.nowMs;
+      await until(simulation, () => a.links.peer("b")?.isUp === false);
+      const tookMs = simulation.nowMs - begin;
+      fabric.heal();
+      await until(simulation, () => a.links.peer("b")?.isUp === true);
+      return tookMs;
+    };
+    for (let round = 0; round < 3; round++) assert.ok((await pull()) < 2300);
+    assert.ok((await pull()) > 5000);
+  });
+});
+
 test("a host cannot speak for another: its hello must agree with its certificate", async () => {
   for (const hostId of ["b", "c"]) {
     const simulation = new Simulation({ seed: 1 });

@@ -17,6 +17,11 @@ const PROBE_MS = 150;
 const CONFIRM_MS = 500;
 /** A link that lasted this long is dialed again without delay when it breaks. */
 const STABLE_MS = 1000;
+/**
+ * A silent host that is linked with again this soon was there all along: packets got lost. One
+ * whose cable was pulled is not, as nothing tells us that the cable is back.
+ */
+const FALSE_ALARM_MS = 700;
 
 export interface LinksPorts {
   readonly network: Network;
@@ -60,6 +65,8 @@ interface PeerState {
   isDialing: boolean;
   isProvenDead: boolean;
   readonly patience: Patience;
+  /** When its last link ended in silence. */
+  silentSinceMs: number | undefined;
 }
 
 export class Links {
@@ -117,6 +124,7 @@ export class Links {
       isDialing: false,
       isProvenDead: false,
       patience: new Patience(),
+      silentSinceMs: undefined,
     };
     this.#peers.set(hostId, state);
     this.#dialSoon(state, 0);
@@ -309,7 +317,12 @@ export class Links {
     link.patience = state.patience;
     state.reason = undefined;
     state.isProvenDead = false;
-    state.upSinceMs = this.#ports.clock.nowMs();
+    const nowMs = this.#ports.clock.nowMs();
+    state.upSinceMs = nowMs;
+    const { silentSinceMs } = state;
+    if (silentSinceMs !== undefined && nowMs - silentSinceMs < FALSE_ALARM_MS)
+      state.patience.alarmedFalsely(nowMs);
+    state.silentSinceMs = undefined;
     this.#tell(state.hostId, true, undefined);
   }
 
@@ -322,6 +335,7 @@ export class Links {
     state.link = undefined;
     state.reason = reason;
     const wasUp = link.other !== undefined;
+    if (link.wasSilent) state.silentSinceMs = this.#ports.clock.nowMs();
     if (wasUp && this.#ports.clock.nowMs() - state.upSinceMs >= STABLE_MS)
       state.dialDelayMs = DIAL_MS_MIN;
     if (wasUp) this.#tell(state.hostId, false, reason);

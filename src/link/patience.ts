@@ -2,7 +2,8 @@
  * How long a host may say nothing before its link is given up. A quiet network gets little time, so
  * that a pulled cable stalls writes for two seconds. One that loses packets is no reason to call
  * anybody dead: lost again and again, a packet holds up all behind it for seconds. So a link that
- * has kept us waiting several times of late gets more.
+ * has kept us waiting several times of late gets more. A cable that is pulled again and again does
+ * not count: what it holds up does not come late, it does not come.
  */
 import { assert } from "../base/index.ts";
 
@@ -23,7 +24,15 @@ export class Patience {
 
   /** Something was heard after so long. */
   heard(nowMs: number, afterMs: number): void {
-    if (afterMs < GAP_MS) return;
+    if (afterMs >= GAP_MS) this.#noteGap(nowMs);
+  }
+
+  /** The link was given up, and the host is there. */
+  alarmedFalsely(nowMs: number): void {
+    this.#noteGap(nowMs);
+  }
+
+  #noteGap(nowMs: number): void {
     this.#gaps.push(nowMs);
     if (this.#gaps.length > GAPS) this.#gaps.shift();
   }

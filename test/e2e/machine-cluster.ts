@@ -139,6 +139,17 @@ export class MachineCluster {
     }, "clients are not answered");
   }
 
+  /** Waits until another host sees the machine's so. */
+  async untilSeen(machine: number, state: string): Promise<void> {
+    const asked = (machine % MACHINES.length) + 1;
+    await this.#until(async () => {
+      const { hosts } = await this.#cli<{
+        readonly hosts: readonly { readonly name: string; readonly state: string }[];
+      }>(asked, ["host", "list"]);
+      return hosts.some(({ name, state: seen }) => name === `h${machine}` && seen === state);
+    }, `h${machine} is not ${state}`);
+  }
+
   /** Every copy is active again, which is after its digests were found equal. */
   async untilWhole(): Promise<void> {
     await this.#until(async () => {
@@ -178,6 +189,7 @@ export class MachineCluster {
         id: CLUSTER_ID,
         directory: endpoints.join(","),
         storageAddress: `${this.machines.address(machine, "storage")}:7401`,
+        managementAddress: `${this.#management(machine)}:7403`,
         tls: "tls",
       },
     };

@@ -25,6 +25,8 @@ interface Round {
   readonly name: string;
   readonly limitMs: number;
   readonly whom: "server" | "other copy";
+  /** What another host makes of it. */
+  readonly seenAs: string;
   /** In the long version only. */
   readonly isLong?: boolean;
   readonly hurt: (cluster: MachineCluster, machine: number) => Promise<void>;
@@ -36,6 +38,7 @@ function cable(name: string, which: CableName, direction: Direction, limitMs: nu
     name,
     limitMs,
     whom: "server",
+    seenAs: `${which}-unreachable`,
     hurt: (cluster, machine) => cluster.machines.cut(machine, which, direction),
     mend: (cluster, machine) => cluster.machines.mend(machine),
   };
@@ -46,6 +49,7 @@ const rounds: readonly Round[] = [
     name: "the serving host is killed",
     limitMs: KILL_STALL_MS_MAX,
     whom: "server",
+    seenAs: "down",
     hurt: (cluster, machine) => cluster.killHost(machine),
     mend: (cluster, machine) => cluster.startHost(machine),
   },
@@ -65,6 +69,7 @@ const rounds: readonly Round[] = [
     name: "the serving host stands still",
     limitMs: LEASE_STALL_MS_MAX,
     whom: "server",
+    seenAs: "down",
     hurt: async (cluster, machine) => cluster.signalHost(machine, "SIGSTOP"),
     mend: async (cluster, machine) => cluster.signalHost(machine, "SIGCONT"),
   },
@@ -78,6 +83,7 @@ async function run(cluster: MachineCluster, load: PacedLoad, round: Round): Prom
   // The requests that were under way are answered, and new ones, too.
   await cluster.answering(load, machine);
   const stallMs = load.takeStallMs();
+  await cluster.untilSeen(machine, round.seenAs);
   await round.mend(cluster, machine);
   await cluster.untilWhole();
   return stallMs;

@@ -20,52 +20,71 @@ export interface RelayWorld {
 
 export class RelayVolume {
   readonly volume: HeldVolume;
-  #source: RemoteExport | undefined;
+  readonly #connections: Connections;
 
-  private constructor(world: RelayWorld, name: string, source: RemoteExport) {
-    this.#source = source;
+  private constructor(
+    world: RelayWorld,
+    name: string,
+    connections: Connections,
+    source: RemoteExport,
+  ) {
+    this.#connections = connections;
     this.volume = new HeldVolume(world, {
       name,
       sizeBytes: source.sizeBytes,
       readOnly: false,
       allocate: plainMemory,
       volume: source,
-      reopen: async () => {
-        this.#source = await connect(name, world, this.#stopped);
-        return this.#source;
-      },
+      reopen: () => connections.open(),
     });
+    connections.onStopped = (volume, reason) => this.volume.sourceStopped(volume, reason);
   }
 
   /** Resolves when the first connection stands. Fails as that does. */
   static async open(name: string, world: RelayWorld): Promise<RelayVolume> {
-    const relays: RelayVolume[] = [];
-    const source = await connect(name, world, (volume, reason) => {
-      for (const relay of relays) relay.#stopped(volume, reason);
-    });
-    const relay = new RelayVolume(world, name, source);
-    relays.push(relay);
-    return relay;
+    const connections = new Connections(name, world);
+    return new RelayVolume(world, name, connections, await connections.open());
   }
 
   async close(): Promise<void> {
     const closed = this.volume.close();
-    this.#source?.close();
+    this.#connections.current?.close();
     await closed;
   }
-
-  readonly #stopped = (volume: RemoteExport, reason: string): void => {
-    this.volume.sourceStopped(volume, reason);
-  };
 }
 
-async function connect(
-  name: string,
-  world: RelayWorld,
-  stopped: (volume: RemoteExport, reason: string) => void,
-): Promise<RemoteExport> {
-  const server = await world.locate();
-  const stream = await world.connect(server);
-  const isCurrent = async (): Promise<boolean> => (await world.locate()) === server;
-  return await RemoteExport.open(stream, name, { clock: world.clock, isCurrent }, { stopped });
+/** One connection after the other, each to whoever serves the volume then. */
+class Connections {
+  current: RemoteExport | undefined;
+  onStopped: (volume: RemoteExport, reason: string) => void = () => {};
+  readonly #name: string;
+  readonly #world: RelayWorld;
+  /** Who was found to serve the volume instead of the current one. */
+  #successor: string | undefined;
+
+  constructor(name: string, world: RelayWorld) {
+    this.#name = name;
+    this.#world = world;
+  }
+
+  async open(): Promise<RemoteExport> {
+    // It was asked for a moment ago; if the connection fails it is asked for anew.
+    const known = this.#successor;
+    this.#successor = undefined;
+    const server = known ?? (await this.#world.locate());
+    const stream = await this.#world.connect(server);
+    const world = { clock: this.#world.clock, isCurrent: () => this.#isCurrent(server) };
+    const opened = await RemoteExport.open(stream, this.#name, world, {
+      stopped: (volume, reason) => this.onStopped(volume, reason),
+    });
+    this.current = opened;
+    return opened;
+  }
+
+  async #isCurrent(server: string): Promise<boolean> {
+    const now = await this.#world.locate();
+    if (now === server) return true;
+    this.#successor = now;
+    return false;
+  }
 }
