@@ -7,10 +7,12 @@ import { test } from "node:test";
 import { assertDefined, CodedError } from "../base/index.ts";
 import {
   createVm,
+  directoryKeys,
   EmbeddedDirectory,
   findVm,
   listVms,
   RemoteDirectoryClient,
+  removeVm,
   ServedDirectory,
   swapVm,
 } from "../cluster/index.ts";
@@ -43,7 +45,7 @@ class Host {
     this.hypervisor = this.#newHypervisor();
   }
 
-  async start(): Promise<void> {
+  start(): void {
     const { machine } = this;
     const { clock } = machine;
     const log = new SimLog(clock);
@@ -67,19 +69,7 @@ class Host {
       nameOf: (hostId) => hostId,
       addEvent: ({ kind }) => void this.#world.events.push(`${this.id} ${kind}`),
     });
-    await this.host.start();
-  }
-
-  /** False if the directory is out of reach: it can be tried again. */
-  async tryToStart(): Promise<boolean> {
-    try {
-      await this.start();
-      return true;
-    } catch (error) {
-      if (!(error instanceof CodedError)) throw error;
-      this.#dies();
-      return false;
-    }
+    this.host.start();
   }
 
   cutPower(): void {
@@ -163,7 +153,7 @@ class World {
       clock,
       incarnation: "1",
     });
-    for (const host of this.hosts) await host.start();
+    for (const host of this.hosts) host.start();
   }
 
   async change(name: string, change: Partial<VmRecord>): Promise<void> {
@@ -230,6 +220,24 @@ test("machines are spread over hosts, stop when asked, and give their volumes ba
   });
 });
 
+test("a host looks after machines as long as the cluster has any", async () => {
+  await cluster(2, async (world) => {
+    const onDuty = async (): Promise<number> =>
+      (await world.directory.list(directoryKeys.vmHosts(CLUSTER))).records.length;
+    await world.pass(10_000);
+    assert.equal(await onDuty(), 0);
+    await running(world, "a");
+    assert.equal(await onDuty(), 3);
+    await world.change("a", { desired: "killed" });
+    await world.until(() => world.whereIs("a") === undefined, 5000);
+    await world.until(async () => {
+      const stored = await findVm(world.directory, CLUSTER, "a");
+      return stored.record.hostId === undefined && removeVm(world.directory, CLUSTER, stored);
+    }, 5000);
+    await world.until(async () => (await onDuty()) === 0, 5000);
+  });
+});
+
 test("a machine whose host loses power runs elsewhere within ten seconds", async () => {
   for (let seed = 1; seed <= 10; seed++)
     await cluster(seed, async (world) => {
@@ -277,7 +285,7 @@ test("a host process that is back in time finds its machines running", async () 
     const host = await running(world, "a");
     host.kill();
     await world.pass(2000);
-    await host.start();
+    host.start();
     await world.pass(15_000);
     assert.equal(world.whereIs("a"), host.id);
     const { record } = await findVm(world.directory, CLUSTER, "a");
@@ -293,7 +301,7 @@ test("a machine that is not protected stays where it was", async () => {
     host.cutPower();
     await world.pass(30_000);
     assert.equal(world.whereIs("a"), undefined);
-    await host.start();
+    host.start();
     await world.until(() => world.whereIs("a") === host.id, 10_000);
   });
 });
@@ -335,7 +343,7 @@ test("whatever hosts and networks do, no machine runs twice", async () => {
         await world.pass(prng.below(6000));
         const host = prng.pick(world.hosts);
         const kind = prng.pick([0, 2, 3, 4]);
-        if (host.host === undefined) await host.tryToStart();
+        if (host.host === undefined) host.start();
         else if (kind === 0) host.cutPower();
         else if (kind === 2) world.fabric.partition([host.address], [DIRECTORY]);
         else if (kind === 3) world.fabric.block(DIRECTORY, host.address);
@@ -343,8 +351,7 @@ test("whatever hosts and networks do, no machine runs twice", async () => {
         else world.fabric.heal();
       }
       world.fabric.heal();
-      for (const host of world.hosts)
-        await world.until(() => host.host !== undefined || host.tryToStart(), 30_000);
+      for (const host of world.hosts) if (host.host === undefined) host.start();
       const areRunning = (): boolean => ["a", "b"].every((name) => world.whereIs(name));
       await world.until(areRunning, 30_000);
     });

@@ -26,6 +26,8 @@ import { VmMaster } from "./vm-master.ts";
 const TICK_MS = 1000;
 /** How often the lease is looked at; it ends half a second before others may know. */
 const LEASE_CHECK_MS = 200;
+/** A host that has just begun to look after machines decides nothing before others have, too. */
+const GATHER_MS = 1500;
 /** A guest that has not shut down by then is ended. */
 const SHUT_DOWN_MS_MAX = 60_000;
 
@@ -55,10 +57,17 @@ export interface VmEvent {
   readonly details: Readonly<Record<string, string | number>>;
 }
 
+interface Duty {
+  readonly lease: HostLease;
+  readonly master: VmMaster;
+  readonly sinceMs: number;
+  isLeaseStarted: boolean;
+}
+
 export class VmHost {
   readonly #world: VmWorld;
-  readonly #lease: HostLease;
-  readonly #master: VmMaster;
+  /** While there are machines in the cluster: without any, a host costs nothing for them. */
+  #duty: Duty | undefined;
   /** Machines that were asked to shut down, and since when. */
   readonly #stopping = new Map<string, number>();
   #watch: DirectoryWatch | undefined;
@@ -71,25 +80,11 @@ export class VmHost {
 
   constructor(world: VmWorld) {
     this.#world = world;
-    const { directory, clock, log, clusterId, hostId, incarnation } = world;
-    this.#lease = new HostLease({
-      directory,
-      clock,
-      log,
-      hostId,
-      incarnation,
-      key: directoryKeys.vmHost(clusterId, hostId),
-      onChange: () => this.wake(),
-    });
-    this.#master = new VmMaster(world, this.#lease);
   }
 
-  /** Resolves when the host counts as one that runs machines. Fails as the directory does. */
-  async start(): Promise<void> {
-    await this.#lease.start();
+  start(): void {
     this.#follow();
-    this.#checkLease();
-    this.#tick();
+    this.wake();
   }
 
   /** Machines run on. */
@@ -99,14 +94,17 @@ export class VmHost {
     this.#leaseTimer?.cancel();
     this.#watch?.cancel();
     await this.#running;
-    await this.#lease.close();
+    await this.#duty?.lease.close();
   }
 
   /** Something may have changed. */
   wake(): void {
+    if (this.#isClosed) return;
     this.#isWanted = true;
     this.#running ??= this.#work().finally(() => {
       this.#running = undefined;
+      if (this.#isWanted) this.wake();
+      else this.#tickWhileOnDuty();
     });
   }
 
@@ -131,30 +129,72 @@ export class VmHost {
     );
   }
 
-  #tick(): void {
-    if (this.#isClosed) return;
-    this.#tickTimer = this.#world.clock.after(TICK_MS, () => this.#tick());
-    this.wake();
+  #tickWhileOnDuty(): void {
+    this.#tickTimer?.cancel();
+    if (this.#isClosed || (this.#duty === undefined && this.#trouble === undefined)) return;
+    this.#tickTimer = this.#world.clock.after(TICK_MS, () => this.wake());
   }
 
   #checkLease(): void {
-    if (this.#isClosed) return;
+    const duty = this.#duty;
+    if (this.#isClosed || duty === undefined) return;
     this.#leaseTimer = this.#world.clock.after(LEASE_CHECK_MS, () => this.#checkLease());
     // Not in turn with other work: that may be waiting for a directory that does not answer.
-    if (!this.#lease.isAlive()) this.#standStill().catch((error: unknown) => this.#note(error));
+    if (!duty.lease.isAlive()) this.#standStill().catch((error: unknown) => this.#note(error));
   }
 
   async #work(): Promise<void> {
     while (this.#isWanted && !this.#isClosed) {
       this.#isWanted = false;
       try {
-        if (this.#lease.isAlive()) await this.#reconcile();
+        await this.#look();
         this.#trouble = undefined;
       } catch (error) {
         if (!(error instanceof CodedError)) throw error;
         this.#note(error);
       }
     }
+  }
+
+  async #look(): Promise<void> {
+    const { directory, clusterId, hypervisor } = this.#world;
+    // What a host finds running when it starts stands still if the directory cannot be asked.
+    if ((await hypervisor.list()).length > 0) await this.#takeUp();
+    const { vms } = await listVms(directory, clusterId);
+    if (vms.length > 0) await this.#reconcile(await this.#takeUp(), vms);
+    else await this.#endAll();
+  }
+
+  /** Resolves when the host counts as one that runs machines. Fails as the directory does. */
+  async #takeUp(): Promise<Duty> {
+    if (this.#duty === undefined) {
+      this.#duty = this.#newDuty();
+      this.#leaseTimer = this.#world.clock.after(LEASE_CHECK_MS, () => this.#checkLease());
+    }
+    const duty = this.#duty;
+    if (!duty.isLeaseStarted) await duty.lease.start();
+    duty.isLeaseStarted = true;
+    return duty;
+  }
+
+  #newDuty(): Duty {
+    const { directory, clock, log, clusterId, hostId, incarnation } = this.#world;
+    const key = directoryKeys.vmHost(clusterId, hostId);
+    const onChange = (): void => this.wake();
+    const world = { directory, clock, log, hostId, incarnation, key, onChange };
+    const lease = new HostLease(world);
+    const master = new VmMaster(this.#world, lease);
+    return { lease, master, sinceMs: clock.nowMs(), isLeaseStarted: false };
+  }
+
+  /** No machine is left in the cluster. */
+  async #endAll(): Promise<void> {
+    const duty = this.#duty;
+    if (duty === undefined) return;
+    for (const vm of await this.#world.hypervisor.list()) await this.#end(vm, []);
+    this.#leaseTimer?.cancel();
+    this.#duty = undefined;
+    await duty.lease.close();
   }
 
   #note(error: unknown): void {
@@ -174,9 +214,9 @@ export class VmHost {
     }
   }
 
-  async #reconcile(): Promise<void> {
-    const { directory, clusterId, hypervisor, hostId } = this.#world;
-    const { vms } = await listVms(directory, clusterId);
+  async #reconcile({ lease, master, sinceMs }: Duty, vms: readonly StoredVm[]): Promise<void> {
+    if (!lease.isAlive()) return;
+    const { hypervisor, hostId, clock } = this.#world;
     const wanted = new Map(
       vms.filter(({ record }) => record.hostId === hostId).map((vm) => [vm.record.name, vm]),
     );
@@ -191,7 +231,7 @@ export class VmHost {
       if (desired === "running" && running.get(name)?.epoch !== epoch) await this.#start(stored);
       else if (desired !== "running" && !running.has(name)) await this.#release(stored);
     }
-    await this.#master.decide(vms);
+    if (clock.nowMs() - sinceMs >= GATHER_MS) await master.decide(vms);
   }
 
   /** It runs here and should not. */
@@ -266,8 +306,12 @@ export class VmHost {
 
   /** What came before may have taken longer than the lease lived, and so may this. */
   async #whileAlive(work: () => Promise<void>): Promise<void> {
-    if (this.#lease.isAlive()) await work();
-    if (!this.#lease.isAlive()) await this.#standStill();
+    if (this.#isAlive()) await work();
+    if (!this.#isAlive()) await this.#standStill();
+  }
+
+  #isAlive(): boolean {
+    return this.#duty?.lease.isAlive() === true;
   }
 
   async #decide(

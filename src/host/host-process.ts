@@ -216,7 +216,7 @@ async function startVms(parts: {
     },
     addEvent: (event) => void events.add(event),
   });
-  await vms.start();
+  vms.start();
   return vms;
 }
 

@@ -65,7 +65,7 @@ export class ObjectMembers {
   start(): void {
     if (this.#isStopped) return;
     this.#replacements.start();
-    this.#timer = this.#world.clock.after(TICK_MS, () => this.#tick());
+    this.#tickLater();
     this.#bringBack();
   }
 
@@ -137,9 +137,16 @@ export class ObjectMembers {
     return components.find(({ componentId }) => componentId === member.componentId);
   }
 
+  /** All objects tick at the same moments: a host of many idle ones wakes up once for all. */
+  #tickLater(): void {
+    const { clock } = this.#world;
+    const delayMs = TICK_MS - (clock.nowMs() % TICK_MS);
+    this.#timer = clock.after(delayMs, () => this.#tick());
+  }
+
   #tick(): void {
     if (this.#isStopped) return;
-    this.#timer = this.#world.clock.after(TICK_MS, () => this.#tick());
+    this.#tickLater();
     this.#volume.tick(HUNG_TICKS);
     this.#replacements.tick();
     this.#bringBack();
