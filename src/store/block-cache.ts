@@ -15,6 +15,10 @@ export class BlockCache {
     this.#bytes = new Uint8Array(blocksMax * BLOCK_SIZE_BYTES);
   }
 
+  get isEnabled(): boolean {
+    return this.#cache !== undefined;
+  }
+
   /** Copies the block into `target` if it is here. */
   copyTo(block: number, target: Uint8Array, at: number): boolean {
     const slot = this.#cache === undefined ? -1 : this.#cache.lookup(block);

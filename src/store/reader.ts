@@ -7,11 +7,15 @@
  * is found there is believed only if it is right; if not, the other process may have changed it,
  * and the blocks are read again into memory of our own, which decides.
  *
+ * A block that somebody else is reading into the cache already is waited for, and taken from there:
+ * machines that start from copies of one image read each block once.
+ *
  * Slots are pooled; nothing is allocated per block.
  */
 import { assert, assertDefined, BLOCK_SIZE_BYTES } from "../base/index.ts";
 import type { DiskFault, DiskMemory } from "../ports/index.ts";
 import { PHYSICAL_DAMAGED, PHYSICAL_MAX } from "../format/index.ts";
+import { BlockFills } from "./block-fills.ts";
 import type { ComponentDone, ComponentFault } from "./component.ts";
 import type { ComponentInfo } from "./component-table.ts";
 import type { DeviceState } from "./device-state.ts";
@@ -31,6 +35,17 @@ class ReadSlot {
   readonly position: Int32Array = new Int32Array(READ_BLOCKS_MAX);
   diskBlocks = 0;
   runsLeft = 0;
+  /** Blocks that others are reading. Of these: which could not be had from the cache afterwards. */
+  readonly waitPhysical: Float64Array = new Float64Array(CACHED_READ_BLOCKS_MAX);
+  readonly waitChecksum: Uint32Array = new Uint32Array(CACHED_READ_BLOCKS_MAX);
+  readonly waitPosition: Int32Array = new Int32Array(CACHED_READ_BLOCKS_MAX);
+  readonly waitFailed: Uint8Array = new Uint8Array(CACHED_READ_BLOCKS_MAX);
+  waitCount = 0;
+  waitsLeft = 0;
+  /** The disk, or a second look, is not over. */
+  isReading = false;
+  /** Others may be waiting for the blocks that are being read. */
+  isFilling = false;
   info: ComponentInfo | undefined = undefined;
   blockIndex = 0;
   blockCount = 0;
@@ -58,6 +73,7 @@ export class Reader {
   #drainScheduled = false;
   /** Reads whose target another process has changed. The first of them is being read again. */
   readonly #secondLooks: ReadSlot[] = [];
+  readonly #fills = new BlockFills();
   #own: DiskMemory | undefined;
 
   constructor(state: DeviceState) {
@@ -86,6 +102,8 @@ export class Reader {
     slot.into = request.target;
     slot.intoAt = request.targetAt;
     slot.diskBlocks = 0;
+    slot.waitCount = 0;
+    slot.waitsLeft = 0;
     slot.fault = undefined;
     slot.done = done;
     slot.token = token;
@@ -93,8 +111,83 @@ export class Reader {
     if (slot.diskBlocks === 0 || slot.fault !== undefined) this.#finishLater(slot);
     else {
       slot.stamp = this.#state.readStamps.begin();
-      this.#startDisk(slot);
+      this.#shareFills(slot);
+      if (slot.diskBlocks > 0) this.#startDisk(slot);
     }
+  }
+
+  /** Leaves to others what they are reading, and lets them wait for the rest. */
+  #shareFills(slot: ReadSlot): void {
+    slot.isFilling = slot.blockCount <= CACHED_READ_BLOCKS_MAX && this.#state.blockCache.isEnabled;
+    if (!slot.isFilling) return;
+    let kept = 0;
+    for (let i = 0; i < slot.diskBlocks; i++) {
+      const physical = slot.physical[i]!;
+      if (this.#fills.begin(physical)) {
+        slot.physical[kept] = physical;
+        slot.checksum[kept] = slot.checksum[i]!;
+        slot.position[kept] = slot.position[i]!;
+        kept++;
+        continue;
+      }
+      const wait = slot.waitCount++;
+      slot.waitPhysical[wait] = physical;
+      slot.waitChecksum[wait] = slot.checksum[i]!;
+      slot.waitPosition[wait] = slot.position[i]!;
+      this.#fills.wait(physical, slot.index * CACHED_READ_BLOCKS_MAX + wait);
+    }
+    slot.diskBlocks = kept;
+    slot.waitsLeft = slot.waitCount;
+  }
+
+  /** Tells those who waited for the blocks that this read was to put into the cache. */
+  #endFills(slot: ReadSlot): void {
+    if (!slot.isFilling) return;
+    slot.isFilling = false;
+    for (let i = 0; i < slot.diskBlocks; i++) {
+      const physical = slot.physical[i]!;
+      for (const ticket of this.#fills.end(physical)) this.#filled(ticket, physical);
+    }
+  }
+
+  #filled(ticket: number, physical: number): void {
+    const slot = this.#slots[Math.floor(ticket / CACHED_READ_BLOCKS_MAX)]!;
+    const wait = ticket % CACHED_READ_BLOCKS_MAX;
+    const { blockCache, counters } = this.#state;
+    const at = slot.targetAt + slot.waitPosition[wait]! * BLOCK_SIZE_BYTES;
+    const isThere = blockCache.copyTo(physical, slot.target!.bytes, at);
+    slot.waitFailed[wait] = isThere ? 0 : 1;
+    if (isThere) counters.blocksFromMemory++;
+    slot.waitsLeft--;
+    this.#settle(slot);
+  }
+
+  /** Finishes the read, unless something of it is not there yet. */
+  #settle(slot: ReadSlot): void {
+    if (slot.isReading || slot.waitsLeft > 0) return;
+    if (slot.fault === undefined && slot.waitCount > 0 && this.#readWhatFailed(slot)) return;
+    this.#state.readStamps.end(slot.stamp, this.#state.space);
+    this.#finish(slot);
+  }
+
+  /** What others could not put into the cache, or the cache has lost again. False if nothing. */
+  #readWhatFailed(slot: ReadSlot): boolean {
+    slot.diskBlocks = 0;
+    for (let wait = 0; wait < slot.waitCount; wait++) {
+      if (slot.waitFailed[wait] === 0) continue;
+      slot.physical[slot.diskBlocks] = slot.waitPhysical[wait]!;
+      slot.checksum[slot.diskBlocks] = slot.waitChecksum[wait]!;
+      slot.position[slot.diskBlocks] = slot.waitPosition[wait]!;
+      slot.diskBlocks++;
+    }
+    slot.waitCount = 0;
+    slot.isFilling = false;
+    if (slot.diskBlocks === 0) return false;
+    slot.into = slot.target;
+    slot.intoAt = slot.targetAt;
+    this.#startDisk(slot);
+    this.#state.disk.submit();
+    return true;
   }
 
   #newSlot(): ReadSlot {
@@ -152,6 +245,7 @@ export class Reader {
   #startDisk(slot: ReadSlot): void {
     const { disk, superblock, counters } = this.#state;
     counters.blocksRead += slot.diskBlocks;
+    slot.isReading = true;
     slot.runsLeft = 0;
     let start = 0;
     for (let i = 1; i <= slot.diskBlocks; i++) {
@@ -184,10 +278,11 @@ export class Reader {
       this.#lookAgain(slot);
       return;
     }
-    this.#state.readStamps.end(slot.stamp, this.#state.space);
     const isSecondLook = slot.into !== slot.target;
     if (isSecondLook) this.#copyToTarget(slot);
-    this.#finish(slot);
+    this.#endFills(slot);
+    slot.isReading = false;
+    this.#settle(slot);
     if (isSecondLook) this.#nextSecondLook();
   };
 

@@ -13,11 +13,14 @@ import { destagedStats } from "./stats.ts";
 
 const VOLUME_BYTES = 64 << 20;
 const BLOCK_BYTES = 4096;
+const IMAGE_BYTES = 16 << 20;
+const MACHINES = 8;
 const TEST_MS_MAX = 120_000;
 
 interface Shared {
   readonly sharedMemory: Readonly<Record<string, number>>;
   readonly cache: Readonly<Record<string, number>>;
+  readonly destage: Readonly<Record<string, number>>;
 }
 
 interface Attached {
@@ -146,3 +149,42 @@ test("a program's requests outlive the host process", { timeout: TEST_MS_MAX }, 
     assert.equal(Buffer.compare(buffer.bytes, expected), 0, `at ${offset}`);
   }
 });
+
+test(
+  "machines that start from copies of one image read each block from the device once",
+  { timeout: TEST_MS_MAX },
+  async (t) => {
+    const host = await startHost(t);
+    const image = path.join(host.folder, "image");
+    const bytes = new Uint8Array(IMAGE_BYTES);
+    new Prng(12).fill(bytes);
+    fs.writeFileSync(image, bytes);
+    const sockets: string[] = [];
+    for (let i = 0; i < MACHINES; i++) {
+      const { socket, uri } = await attach(host, `v${i}`);
+      await runTool("nbdcopy", [image, uri]);
+      sockets.push(socket);
+    }
+    await destagedStats(host);
+    // Nothing is in memory any more.
+    await host.kill();
+    await host.start();
+    const before = await host.cli<Shared>(["stats"]);
+    const starting = sockets.map(async (socket) => {
+      const client = await VolumeClient.open(socket);
+      const buffers = Array.from({ length: 16 }, () => client.allocate(BLOCK_BYTES));
+      for (let at = 0; at < IMAGE_BYTES; at += buffers.length * BLOCK_BYTES) {
+        await Promise.all(buffers.map((buffer, i) => client.read(buffer, at + i * BLOCK_BYTES)));
+        for (const [i, buffer] of buffers.entries()) {
+          const from = at + i * BLOCK_BYTES;
+          assert.equal(Buffer.compare(buffer.bytes, bytes.subarray(from, from + BLOCK_BYTES)), 0);
+        }
+      }
+      await client.close();
+    });
+    await Promise.all(starting);
+    const after = await host.cli<Shared>(["stats"]);
+    const read = after.destage["blocksRead"]! - before.destage["blocksRead"]!;
+    assert.equal(read, IMAGE_BYTES / BLOCK_BYTES);
+  },
+);
