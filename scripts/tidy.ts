@@ -12,7 +12,7 @@ import { documentLinks, documentTitle } from "./tidy/documents.ts";
 import { lineLengths } from "./tidy/lengths.ts";
 import type { Problem, SourceFile } from "./tidy/source-file.ts";
 
-const CODE_FOLDERS = ["src", "test", "scripts", "bench"] as const;
+const CODE_FOLDERS = ["src", "test", "scripts", "bench", "web"] as const;
 
 function read(paths: readonly string[]): SourceFile[] {
   return paths.map((path) => ({ path, text: readFileSync(join(REPOSITORY, path), "utf8") }));
@@ -41,7 +41,11 @@ function reportAssertions(files: readonly SourceFile[]): void {
 
 const code = read(
   CODE_FOLDERS.flatMap((folder) =>
-    filesBelow(REPOSITORY, folder, (name) => /\.(?:ts|mjs)$/.test(name) && !name.endsWith(".d.ts")),
+    filesBelow(
+      REPOSITORY,
+      folder,
+      (name) => /\.(?:tsx?|mjs)$/.test(name) && !name.endsWith(".d.ts"),
+    ),
   ),
 );
 const documents = read(filesBelow(REPOSITORY, ".", (name) => name.endsWith(".md")));

@@ -19,6 +19,7 @@ const OUTER_FLOORS = [
   "src/cli/",
   "scripts/",
   "bench/",
+  "web/",
 ] as const;
 const THIS_FILE = "scripts/tidy/";
 
@@ -27,7 +28,7 @@ const bans: readonly Ban[] = [
     pattern: /\bDate\.now\(/,
     what: "Date.now()",
     instead: "the clock port: time belongs to the platform and the simulator",
-    except: ["src/platform/", "scripts/", "bench/"],
+    except: ["src/platform/", "scripts/", "bench/", "web/"],
     allowedInTests: true,
     inComments: false,
   },
@@ -89,7 +90,7 @@ const bans: readonly Ban[] = [
   },
 ];
 
-const FILE_NAME = /^[a-z0-9]+(?:-[a-z0-9]+)*(?:\.(?:test|fuzz|bench|conformance))?\.(?:ts|mjs)$/;
+const FILE_NAME = /^[a-z0-9]+(?:-[a-z0-9]+)*(?:\.(?:test|fuzz|bench|conformance))?\.(?:tsx?|mjs)$/;
 const VAGUE_NAME = /^(?:utils?|helpers?|misc|common|manager)\b/;
 
 function applies(ban: Ban, path: string): boolean {

@@ -11,7 +11,8 @@ export function isRoot(path: string): boolean {
     path.endsWith(".bench.ts") ||
     /^src\/[^/]+\/index\.ts$/.test(path) ||
     /^(?:src\/(?:cli|host|trial)|bench)\/main\.ts$/.test(path) ||
-    /^scripts\/[^/]+\.(?:ts|mjs)$/.test(path)
+    /^scripts\/[^/]+\.(?:ts|mjs)$/.test(path) ||
+    path === "web/src/main.tsx"
   );
 }
 

@@ -10,7 +10,7 @@ import { findObject } from "../cluster/index.ts";
 import type { ObjectRecord } from "../cluster/index.ts";
 import { NbdServer, SingleExport } from "../frontend/index.ts";
 import type { VhostUserServer } from "../frontend/index.ts";
-import type { ObjectOwner } from "../object/index.ts";
+import type { ObjectOwner, VolumeIo } from "../object/index.ts";
 import type { ClusterHosts, HostPlane } from "../plane/index.ts";
 import {
   attached,
@@ -21,12 +21,13 @@ import {
   removeAttachment,
 } from "./attachment-records.ts";
 import type { AttachmentRecord } from "./attachment-records.ts";
+import { MeteredVolume } from "./metered-volume.ts";
 import { formatAddress, nbdUri, parseAddress } from "./names.ts";
 import { OfferedVolume } from "./offered-volume.ts";
 import type { OfferedVolumeEvents, OfferedVolumeWorld } from "./offered-volume.ts";
 import type { PlaneWorld } from "./plane-world.ts";
 import { VhostOffers, vhostOf, vhostView } from "./vhost-attachments.ts";
-import type { AttachmentView, VolumeAttachRequest } from "./views.ts";
+import type { AttachmentView, VolumeAttachRequest, VolumeIoView } from "./views.ts";
 
 /** How long clients may take to get their answers when a volume is detached or the host stops. */
 const CLOSE_MS_MAX = 5000;
@@ -35,6 +36,7 @@ interface Offered {
   /** The address gets the port that was chosen. */
   record: AttachmentRecord;
   readonly volume: OfferedVolume;
+  readonly meter: MeteredVolume;
   readonly server: NbdServer;
   readonly vhost: VhostUserServer | undefined;
 }
@@ -80,6 +82,11 @@ export class Attachments {
     if (hostId === this.#world.identity.hostId) return undefined;
     if (!hosts.isReachable(hostId)) return "its host is down";
     return (await hosts.isAlive(hostId)) ? undefined : "its host has no lease in the directory";
+  }
+
+  /** By object: what clients ask of it. */
+  io(): [string, VolumeIoView][] {
+    return [...this.#offered].map(([objectId, { meter }]) => [objectId, meter.view()]);
   }
 
   owners(): readonly ObjectOwner[] {
@@ -296,11 +303,12 @@ export class Attachments {
     const { record } = volume;
     try {
       const address = parseAddress(record.nbd);
-      const catalog = new SingleExport(volume.io, `Drystone volume ${record.volume}`);
+      const meter = new MeteredVolume(volume.io, this.#world.clock);
+      const catalog = new SingleExport(meter, `Drystone volume ${record.volume}`);
       const { clientNetwork: network, clock, log } = this.#world;
       const server = await NbdServer.listen({ network, clock, log }, catalog, { address });
-      const vhost = await this.#offerVhost(record, volume, server);
-      return { record, volume, server, vhost };
+      const vhost = await this.#offerVhost(record, meter, server);
+      return { record, volume, meter, server, vhost };
     } catch (error) {
       await volume.close();
       throw withVolume(error, record);
@@ -309,12 +317,12 @@ export class Attachments {
 
   async #offerVhost(
     { vhostUser }: AttachmentRecord,
-    volume: OfferedVolume,
+    volume: VolumeIo,
     server: NbdServer,
   ): Promise<VhostUserServer | undefined> {
     if (vhostUser === undefined) return undefined;
     try {
-      return await this.#vhostOffers.offer(vhostUser, volume.io);
+      return await this.#vhostOffers.offer(vhostUser, volume);
     } catch (error) {
       await server.close(0);
       throw error;

@@ -9,8 +9,9 @@ import type { HostPlane } from "../plane/index.ts";
 import type { Attachments } from "./attachments.ts";
 import type { PeerView } from "./data-plane-port.ts";
 import type { DeviceSet } from "./device-set.ts";
+import { LATENCY_BOUNDS_MS } from "./metered-volume.ts";
 import type { PlaneWorld } from "./plane-world.ts";
-import type { StatsView, TrafficView, VolumeView } from "./views.ts";
+import type { StatsView, TrafficView, VolumeIoView, VolumeView } from "./views.ts";
 import { volumeView } from "./volume-view.ts";
 
 const ASK_MS = 2000;
@@ -21,6 +22,8 @@ interface HostPart {
   readonly logicalBytes: readonly (readonly [string, number])[];
   readonly sequences: readonly (readonly [string, number])[];
   readonly stats: StatsView;
+  /** By object, of what is attached there. */
+  readonly io: readonly (readonly [string, VolumeIoView])[];
 }
 
 export class ClusterViews {
@@ -71,7 +74,13 @@ export class ClusterViews {
     const parts = await this.#parts();
     const volumes = (await this.#plane.volumes()).map(({ name, sizeBytes, objectId }) => {
       const logicalBytes = largest(parts, objectId);
-      return { name, sizeBytes, ...(logicalBytes === undefined ? {} : { logicalBytes }) };
+      const io = parts.flatMap((part) => part.io).find(([id]) => id === objectId)?.[1];
+      return {
+        name,
+        sizeBytes,
+        ...(logicalBytes === undefined ? {} : { logicalBytes }),
+        ...(io === undefined ? {} : { io }),
+      };
     });
     return { ...addStats(parts.map(({ stats }) => stats)), volumes };
   }
@@ -82,6 +91,7 @@ export class ClusterViews {
       owners: records.map((owner) => owner.state),
       logicalBytes: [...this.#devices.logicalBytes()],
       sequences: this.#devices.sequences(),
+      io: this.#attachments.io(),
       stats: {
         ...this.#devices.stats([], this.#plane),
         sharedMemory: this.#attachments.sharedMemory,
@@ -164,5 +174,6 @@ function addStats(all: readonly StatsView[]): StatsView {
     rebuild: traffic((stats) => stats.rebuild),
     catchUp: traffic((stats) => stats.catchUp),
     volumes: [],
+    latencyBoundsMs: LATENCY_BOUNDS_MS,
   };
 }

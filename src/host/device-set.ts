@@ -9,6 +9,7 @@ import { cacheViews } from "./cache-views.ts";
 import type { OpenDeviceRequest } from "./data-plane-port.ts";
 import { openDeviceAt } from "./device-opener.ts";
 import type { OpenedDevice } from "./device-opener.ts";
+import { LATENCY_BOUNDS_MS } from "./metered-volume.ts";
 import { nearest } from "./nearest.ts";
 import { refusedDevice } from "./refused-device.ts";
 import type { PlaneWorld } from "./plane-world.ts";
@@ -159,6 +160,7 @@ export class DeviceSet {
       rebuild: { ...traffic.rebuild },
       catchUp: { ...traffic.catchUp },
       volumes,
+      latencyBoundsMs: LATENCY_BOUNDS_MS,
     };
   }
 

@@ -1,6 +1,7 @@
 /**
- * The HTTP API: the operation table over `node:http`, nothing else. JSON in and out, `GET /metrics`
- * for Prometheus, `GET /healthz` for load balancers, server-sent events for `events` with `follow`.
+ * The HTTP API: the operation table over `node:http`. JSON in and out, `GET /metrics` for
+ * Prometheus, `GET /healthz` for load balancers, server-sent events for `events` with `follow`, and
+ * the dashboard's files for browsers.
  *
  * Limits: 64 KiB of body, 10 seconds for a request to arrive, 64 followers of events, 1000
  * connections. Every refusal is `{error: {code, message, hint}}` with the status that the code's
@@ -14,6 +15,7 @@ import { hostname } from "node:os";
 import { CodedError, errorText } from "../base/index.ts";
 import type { Fault } from "../base/index.ts";
 import { checkAccess, makeApiServer } from "./api-access.ts";
+import { DashboardFiles, GUARD_HEADERS } from "./dashboard-files.ts";
 import { httpStatusOf } from "./error-codes.ts";
 import { nearest } from "./nearest.ts";
 import { operationNames, operationRow } from "./operations.ts";
@@ -64,6 +66,7 @@ export class HttpApi {
   readonly #tls: HostTls | undefined;
   readonly #servers: Server[] = [];
   readonly #followers = new Set<ServerResponse>();
+  readonly #dashboard = new DashboardFiles();
 
   /** With `tls` TCP is for those who show a certificate of the cluster. */
   constructor(backend: ApiBackend, tls?: HostTls) {
@@ -129,7 +132,7 @@ export class HttpApi {
   ): Promise<void> {
     // A client that goes away while it is answered costs only its own connection.
     response.on("error", () => response.destroy());
-    const url = new URL(request.url ?? "/", "http://localhost");
+    const url = urlOf(request);
     try {
       checkOrigin(request);
       const isJoin = request.method === "POST" && url.pathname === JOIN_PATH;
@@ -163,6 +166,7 @@ export class HttpApi {
       response.writeHead(status, { "content-type": "text/plain" }).end(`${reason ?? "ok"}\n`);
       return;
     }
+    if (this.#dashboard.answer(request, response, url.pathname)) return;
     const match = matchOperation(request.method ?? "", url.pathname);
     const body = await readBody(request);
     const value = { ...queryFields(match.operation, url), ...body, ...match.pathFields };
@@ -226,6 +230,11 @@ export class HttpApi {
   }
 }
 
+/** Never fails: whatever is not a path, such as `*` or an address, is a path that nothing is at. */
+function urlOf({ url: target = "" }: IncomingMessage): URL {
+  return new URL(`http://localhost${target.startsWith("/") ? "" : "/"}${target}`);
+}
+
 /**
  * The API has no authentication on the loopback address, so web pages must not reach it through a
  * visitor's browser: neither from another origin, nor under another name that resolves to this
@@ -233,11 +242,14 @@ export class HttpApi {
  */
 function checkOrigin(request: IncomingMessage): void {
   const { origin, host = "" } = request.headers;
+  const site = request.headers["sec-fetch-site"];
+  const isNavigation = request.headers["sec-fetch-mode"] === "navigate";
+  const isForeign = (site === "cross-site" || site === "same-site") && !isNavigation;
   const name = host.replace(/:\d*$/, "");
   const isPlainName =
     name === "localhost" || isIP(name.replace(/^\[|\]$/g, "")) !== 0 || name === hostname();
   const isOwn = origin === `http://${host}` || origin === `https://${host}`;
-  if (isPlainName && (origin === undefined || isOwn)) return;
+  if (isPlainName && !isForeign && (origin === undefined || isOwn)) return;
   throw new CodedError({
     code: "origin-refused",
     message: "requests from web pages of other origins are refused",
@@ -348,7 +360,11 @@ function sendFault(response: ServerResponse, fault: Fault): void {
 
 function sendJson(response: ServerResponse, status: number, value: unknown): void {
   const text = `${JSON.stringify(value)}\n`;
-  response.writeHead(status, { "content-type": "application/json", "cache-control": "no-store" });
+  response.writeHead(status, {
+    ...GUARD_HEADERS,
+    "content-type": "application/json",
+    "cache-control": "no-store",
+  });
   response.end(text);
 }
 

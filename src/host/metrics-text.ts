@@ -25,7 +25,29 @@ export function metricsText(stats: StatsView, status: StatusView): string {
       else metrics.counter(name, help, labels).add(value);
     }
   }
+  addLatencies(metrics, stats);
   return metrics.exposition();
+}
+
+function addLatencies(metrics: PrometheusMetrics, stats: StatsView): void {
+  const bounds = stats.latencyBoundsMs.map((ms) => ms / 1000);
+  const help = "From a client's request to its answer, on the host where the volume is attached";
+  for (const { name: volume, io } of stats.volumes) {
+    if (io === undefined) continue;
+    for (const [operation, { buckets, totalMs, bytes, faults }] of [
+      ["read", io.reads],
+      ["write", io.writes],
+    ] as const) {
+      const labels = { volume, operation };
+      metrics
+        .histogram("drystone_volume_request_seconds", help, bounds, labels)
+        .add(buckets, totalMs / 1000);
+      metrics.counter("drystone_volume_bytes_total", "Bytes of requests", labels).add(bytes);
+      metrics
+        .counter("drystone_volume_faults_total", "Requests answered with an error", labels)
+        .add(faults);
+    }
+  }
 }
 
 function hostFamilies(stats: StatsView, status: StatusView): Family[] {

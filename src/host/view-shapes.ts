@@ -310,6 +310,29 @@ const trafficShape: ObjectShape<views.TrafficView> = {
   },
 };
 
+const ioCountShape: ObjectShape<views.IoCountView> = {
+  kind: "object",
+  description: "Requests of one kind since the volume was attached where it is",
+  fields: {
+    count: must(count("Answered")),
+    bytes: must(count("Their bytes")),
+    totalMs: must(number("Milliseconds from call to answer, added up")),
+    faults: must(count("Answered with an error")),
+    buckets: must(
+      list(
+        "How many took at most as long as the bound in latencyBoundsMs; the last one: longer",
+        count("Requests"),
+      ),
+    ),
+  },
+};
+
+const volumeIoShape: ObjectShape<views.VolumeIoView> = {
+  kind: "object",
+  description: "What clients of an attached volume ask for",
+  fields: { reads: must(ioCountShape), writes: must(ioCountShape) },
+};
+
 const volumeStatsShape: ObjectShape<views.VolumeStatsView> = {
   kind: "object",
   description: "A volume's share",
@@ -317,6 +340,7 @@ const volumeStatsShape: ObjectShape<views.VolumeStatsView> = {
     name: must(text("The volume")),
     sizeBytes: must(count("Its size")),
     logicalBytes: may(count("Bytes that hold data, before deduplication")),
+    io: may(volumeIoShape),
   },
 };
 
@@ -355,6 +379,7 @@ export const statsShape: ObjectShape<views.StatsView> = {
     rebuild: must(trafficShape),
     catchUp: must(trafficShape),
     volumes: must(list("By volume", volumeStatsShape)),
+    latencyBoundsMs: must(list("Upper bounds of the buckets of latencies", number("Milliseconds"))),
   },
 };
 

@@ -154,10 +154,30 @@ export interface TrafficView {
   readonly bytesSkipped: number;
 }
 
+/** Requests of one kind since the volume was attached where it is. */
+export interface IoCountView {
+  readonly count: number;
+  readonly bytes: number;
+  /** From call to answer, added up. */
+  readonly totalMs: number;
+  /** Answered with an error. */
+  readonly faults: number;
+  /** How many took at most as long as the bound in `latencyBoundsMs`; the last one: longer. */
+  readonly buckets: readonly number[];
+}
+
+/** What clients of an attached volume ask for. */
+export interface VolumeIoView {
+  readonly reads: IoCountView;
+  readonly writes: IoCountView;
+}
+
 export interface VolumeStatsView {
   readonly name: string;
   readonly sizeBytes: number;
   readonly logicalBytes?: number;
+  /** Absent while it is not attached, or its host does not answer. */
+  readonly io?: VolumeIoView;
 }
 
 /** One cache of one device. */
@@ -194,6 +214,8 @@ export interface StatsView {
   readonly rebuild: TrafficView;
   readonly catchUp: TrafficView;
   readonly volumes: readonly VolumeStatsView[];
+  /** Upper bounds of the buckets of latencies, in milliseconds. */
+  readonly latencyBoundsMs: readonly number[];
 }
 
 export interface ScrubView {

@@ -48,7 +48,7 @@ export class PrometheusMetrics implements Metrics {
     help: string,
     bounds: readonly number[],
     labels: MetricLabels = {},
-  ): Histogram {
+  ): HistogramSample {
     const make = (): HistogramSample => new HistogramSample(bounds);
     const sample = this.#sample("histogram", name, help, labels, make, HistogramSample);
     assert(sample.hasBounds(bounds), `${name} has other bounds`);
@@ -117,7 +117,8 @@ class GaugeSample implements Gauge, Sample {
   }
 }
 
-class HistogramSample implements Histogram, Sample {
+/** A histogram that can also take over what was counted elsewhere. */
+export class HistogramSample implements Histogram, Sample {
   readonly #bounds: Float64Array;
   /** One more than there are bounds: the last one is for whatever lies above them. */
   readonly #counts: Float64Array;
@@ -140,6 +141,13 @@ class HistogramSample implements Histogram, Sample {
     while (bucket < bounds.length && value > bounds[bucket]!) bucket++;
     this.#counts[bucket] = assertDefined(this.#counts[bucket], "a bucket per bound") + 1;
     this.#sum += value;
+  }
+
+  /** Takes over what was counted elsewhere: how many in each bucket, and the sum of all. */
+  add(counts: readonly number[], sum: number): void {
+    assert(counts.length === this.#counts.length, "a count per bucket");
+    for (const [bucket, count] of counts.entries()) this.#counts[bucket]! += count;
+    this.#sum += sum;
   }
 
   lines(name: string, labels: string): string {

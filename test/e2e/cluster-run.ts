@@ -82,9 +82,13 @@ export class ClusterRun {
     await runTool(process.execPath, [CLI, "dev", word, ...args, "--dir", this.folder]);
   }
 
+  api(host: number): string {
+    return `http://127.0.0.1:${this.#port + host - 1}`;
+  }
+
   /** Asks the host with this number. */
   async cli<T>(host: number, args: readonly string[]): Promise<T> {
-    const api = `http://127.0.0.1:${this.#port + host - 1}`;
+    const api = this.api(host);
     const { stdout } = await runTool(process.execPath, [CLI, ...args, "--json", "--api", api]);
     return JSON.parse(stdout) as T;
   }

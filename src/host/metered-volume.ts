@@ -1,0 +1,154 @@
+/**
+ * An attached volume as its front ends use it, with what they ask for counted and timed: from the
+ * call to the answer, so that what requests wait here, on links and on disks is all in it.
+ *
+ * On the way of every request: slots in growing arrays, nothing allocated once they are there.
+ */
+import { assert } from "../base/index.ts";
+import type { Extent, IoDone, IoFault, VolumeIo } from "../object/index.ts";
+import type { Clock, DiskMemory } from "../ports/index.ts";
+import type { IoCountView, VolumeIoView } from "./views.ts";
+
+/** Upper bounds of the buckets of latencies, in milliseconds. */
+export const LATENCY_BOUNDS_MS = [
+  0.1, 0.25, 0.5, 1, 2.5, 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 10_000,
+] as const;
+
+class IoCount {
+  readonly buckets = new Float64Array(LATENCY_BOUNDS_MS.length + 1);
+  bytes = 0;
+  totalMs = 0;
+  faults = 0;
+
+  take(lengthBytes: number, ms: number, fault: IoFault | undefined): void {
+    let bucket = 0;
+    while (bucket < LATENCY_BOUNDS_MS.length && ms > LATENCY_BOUNDS_MS[bucket]!) bucket++;
+    this.buckets[bucket]!++;
+    this.bytes += lengthBytes;
+    this.totalMs += ms;
+    if (fault !== undefined) this.faults++;
+  }
+
+  view(): IoCountView {
+    const buckets = [...this.buckets];
+    const count = buckets.reduce((sum, one) => sum + one, 0);
+    const { bytes, totalMs, faults } = this;
+    return { count, bytes, totalMs, faults, buckets };
+  }
+}
+
+export class MeteredVolume implements VolumeIo {
+  readonly #volume: VolumeIo;
+  readonly #clock: Clock;
+  readonly #reads = new IoCount();
+  readonly #writes = new IoCount();
+  readonly #free: number[] = [];
+  readonly #counts: IoCount[] = [];
+  readonly #lengths: number[] = [];
+  readonly #startsMs: number[] = [];
+  readonly #dones: IoDone[] = [];
+  readonly #tokens: number[] = [];
+  readonly #answered: IoDone = (slot, fault) => this.#finish(slot, fault);
+
+  constructor(volume: VolumeIo, clock: Clock) {
+    this.#volume = volume;
+    this.#clock = clock;
+  }
+
+  get name(): string {
+    return this.#volume.name;
+  }
+
+  get sizeBytes(): number {
+    return this.#volume.sizeBytes;
+  }
+
+  get readOnly(): boolean {
+    return this.#volume.readOnly;
+  }
+
+  view(): VolumeIoView {
+    return { reads: this.#reads.view(), writes: this.#writes.view() };
+  }
+
+  allocate(lengthBytes: number): DiskMemory {
+    return this.#volume.allocate(lengthBytes);
+  }
+
+  read(
+    target: DiskMemory,
+    targetAt: number,
+    lengthBytes: number,
+    offset: number,
+    done: IoDone,
+    token: number,
+  ): void {
+    const slot = this.#begin(this.#reads, lengthBytes, done, token);
+    this.#volume.read(target, targetAt, lengthBytes, offset, this.#answered, slot);
+  }
+
+  write(
+    source: Uint8Array,
+    sourceAt: number,
+    lengthBytes: number,
+    offset: number,
+    done: IoDone,
+    token: number,
+  ): void {
+    const slot = this.#begin(this.#writes, lengthBytes, done, token);
+    this.#volume.write(source, sourceAt, lengthBytes, offset, this.#answered, slot);
+  }
+
+  discard(offset: number, lengthBytes: number, done: IoDone, token: number): void {
+    this.#volume.discard(offset, lengthBytes, done, token);
+  }
+
+  writeZeroes(
+    offset: number,
+    lengthBytes: number,
+    keepAllocated: boolean,
+    done: IoDone,
+    token: number,
+  ): void {
+    this.#volume.writeZeroes(offset, lengthBytes, keepAllocated, done, token);
+  }
+
+  flush(done: IoDone, token: number): void {
+    this.#volume.flush(done, token);
+  }
+
+  extents(offset: number, lengthBytes: number, extentsMax: number): Promise<readonly Extent[]> {
+    return this.#volume.extents(offset, lengthBytes, extentsMax);
+  }
+
+  hasRoom(): boolean {
+    return this.#volume.hasRoom();
+  }
+
+  onRoom(callback: () => void): void {
+    this.#volume.onRoom(callback);
+  }
+
+  submit(): void {
+    this.#volume.submit();
+  }
+
+  #begin(count: IoCount, lengthBytes: number, done: IoDone, token: number): number {
+    const slot = this.#free.pop() ?? this.#dones.length;
+    this.#counts[slot] = count;
+    this.#lengths[slot] = lengthBytes;
+    this.#startsMs[slot] = this.#clock.nowMs();
+    this.#dones[slot] = done;
+    this.#tokens[slot] = token;
+    return slot;
+  }
+
+  #finish(slot: number, fault: IoFault | undefined): void {
+    const count = this.#counts[slot];
+    const done = this.#dones[slot];
+    assert(count !== undefined && done !== undefined, "an answer is to a request");
+    count.take(this.#lengths[slot]!, this.#clock.nowMs() - this.#startsMs[slot]!, fault);
+    this.#free.push(slot);
+    done(this.#tokens[slot]!, fault);
+  }
+}

@@ -1,0 +1,19 @@
+/** The signs of the pages, drawn here so that no font has to have them. */
+import type { ReactNode } from "react";
+
+const paths: Readonly<Record<string, string>> = {
+  overview: "M3 13a7 7 0 0 1 14 0M10 13l3-4M3 16h14",
+  volumes: "M4 5c0-3 12-3 12 0v10c0 3-12 3-12 0zM4 5c0 3 12 3 12 0M4 10c0 3 12 3 12 0",
+  vms: "M3 4h14v9H3zM7 17h6M10 13v4",
+  hosts: "M3 3h14v5H3zM3 12h14v5H3zM6 5.5h1M6 14.5h1",
+  devices: "M4 3h12v14H4zM10 7a3 3 0 1 0 .01 0M7 15h1",
+  events: "M4 5h12M4 10h12M4 15h8",
+};
+
+export function Icon({ name }: { name: string }): ReactNode {
+  return (
+    <svg className="icon" viewBox="0 0 20 20" width="20" height="20" aria-hidden="true">
+      <path d={paths[name]} />
+    </svg>
+  );
+}

@@ -1,0 +1,215 @@
+/** Volumes: whether each is whole, where it is attached, and how it is spread. */
+import { useState } from "react";
+import type { ReactNode } from "react";
+import type { VolumeView } from "../../../src/host/index.ts";
+import { useActions } from "../actions.tsx";
+import { call } from "../api.ts";
+import type { PageProps } from "../app.tsx";
+import { NewVolume } from "../new-volume.tsx";
+import { bytes, shortId } from "../format.ts";
+import { IoCharts } from "../io-charts.tsx";
+import { Card, Chip, CommandLine, Facts, Table } from "../parts.tsx";
+import { href } from "../route.ts";
+import { attachmentTones } from "../tones.ts";
+import { VolumeTree } from "../volume-tree.tsx";
+
+export function VolumesPage({ cluster, name }: PageProps): ReactNode {
+  const { volumes, status, samples } = cluster;
+  const [isMaking, setMaking] = useState(false);
+  if (status === undefined) return <p className="empty">Asking the host…</p>;
+  if (name !== undefined) {
+    const volume = volumes.find((one) => one.name === name);
+    if (volume === undefined) return <p className="empty">There is no volume of this name.</p>;
+    return (
+      <>
+        <Volume volume={volume} />
+        <Card title="What its clients do">
+          <IoCharts samples={samples} volume={name} />
+        </Card>
+      </>
+    );
+  }
+  return (
+    <Card
+      title="Volumes"
+      aside={
+        <button type="button" className="primary" onClick={() => setMaking(true)}>
+          Create a volume
+        </button>
+      }
+    >
+      <VolumeTable volumes={volumes} />
+      {isMaking && <NewVolume hostCount={status.hosts.length} onClose={() => setMaking(false)} />}
+    </Card>
+  );
+}
+
+function VolumeTable({ volumes }: { volumes: readonly VolumeView[] }): ReactNode {
+  return (
+    <Table
+      label="Volumes"
+      rows={volumes}
+      rowKey={(volume) => volume.objectId}
+      empty="There is no volume yet."
+      columns={[
+        { head: "Name", cell: ({ name }) => <a href={href("volumes", name)}>{name}</a> },
+        { head: "State", cell: (volume) => <Whole volume={volume} /> },
+        { head: "Size", cell: ({ sizeBytes }) => bytes(sizeBytes), isNumber: true },
+        {
+          head: "Stored",
+          cell: ({ logicalBytes }) => (logicalBytes === undefined ? "–" : bytes(logicalBytes)),
+          isNumber: true,
+        },
+        {
+          head: "Survives",
+          cell: ({ failuresToTolerate: count }) =>
+            count === 0 ? "no failure" : `${count} host${count === 1 ? "" : "s"}`,
+        },
+        { head: "Owner", cell: ({ owner }) => owner ?? "none" },
+        {
+          head: "Attached",
+          cell: ({ attachment }) =>
+            attachment === undefined ? (
+              "no"
+            ) : (
+              <Chip tone={attachmentTones[attachment.state]}>
+                {attachment.state === "online"
+                  ? `on ${attachment.host}`
+                  : `${attachment.state} on ${attachment.host}`}
+              </Chip>
+            ),
+        },
+      ]}
+    />
+  );
+}
+
+function Whole({ volume }: { volume: VolumeView }): ReactNode {
+  if (!volume.accessible) return <Chip tone="bad">not accessible</Chip>;
+  const { components } = volume;
+  const active = components.filter(({ state }) => state === "active").length;
+  if (active === components.length) return <Chip tone="good">whole</Chip>;
+  const isMending = components.some(({ state }) => state === "catching-up" || state === "building");
+  return (
+    <Chip tone={isMending ? "busy" : "warn"}>
+      {isMending ? "mending" : "degraded"}, {active} of {components.length} active
+    </Chip>
+  );
+}
+
+function Volume({ volume }: { volume: VolumeView }): ReactNode {
+  return (
+    <>
+      <Card title="State" aside={<VolumeButtons volume={volume} />}>
+        {volume.reason !== undefined && <p className="fault">{volume.reason}</p>}
+        <Facts
+          rows={[
+            ["State", <Whole volume={volume} />],
+            ["Size", bytes(volume.sizeBytes)],
+            ["Stored", volume.logicalBytes === undefined ? "–" : bytes(volume.logicalBytes)],
+            ["Host failures it survives", volume.failuresToTolerate],
+            ["Devices per copy", volume.stripes],
+            ["Owner", volume.owner ?? "none"],
+            ["Generation of the owner", volume.epoch],
+            ["Object", shortId(volume.objectId)],
+          ]}
+        />
+      </Card>
+      <Card title="How it is spread">
+        <VolumeTree volume={volume} />
+      </Card>
+      <Attachment volume={volume} />
+    </>
+  );
+}
+
+function Attachment({ volume: { name, attachment } }: { volume: VolumeView }): ReactNode {
+  if (attachment === undefined)
+    return (
+      <Card title="Not attached">
+        <p>Nobody can use it yet. Offer it over NBD with the button above, or on a host:</p>
+        <CommandLine line={`drystone volume attach ${name} --nbd /run/${name}.sock`} />
+      </Card>
+    );
+  return (
+    <Card
+      title={`Attached on ${attachment.host}`}
+      aside={<Chip tone={attachmentTones[attachment.state]}>{attachment.state}</Chip>}
+    >
+      {attachment.reason !== undefined && <p className="fault">{attachment.reason}</p>}
+      <p>Give this to clients on {attachment.host}:</p>
+      <CommandLine line={attachment.uri} />
+      <CommandLine line={`qemu-img info '${attachment.uri}'`} />
+      {attachment.vhostUser !== undefined && (
+        <>
+          <p>
+            For a virtual machine over shared memory (
+            {attachment.vhostUser.connected ? "connected" : "nobody is connected"}):
+          </p>
+          <CommandLine line={attachment.vhostUser.qemu} />
+        </>
+      )}
+    </Card>
+  );
+}
+
+function VolumeButtons({ volume: { name, attachment } }: { volume: VolumeView }): ReactNode {
+  const { ask } = useActions();
+  if (attachment !== undefined)
+    return (
+      <button
+        type="button"
+        onClick={() =>
+          ask({
+            title: `Detach ${name}?`,
+            text: <p>Its clients on {attachment.host} are disconnected; what is written stays.</p>,
+            verb: "Detach",
+            isDanger: true,
+            act: () => call("volume.detach", { name }),
+            done: `${name} is detached.`,
+          })
+        }
+      >
+        Detach
+      </button>
+    );
+  return (
+    <div className="buttons">
+      <button
+        type="button"
+        className="primary"
+        onClick={() =>
+          ask({
+            title: `Attach ${name}?`,
+            text: <p>This host offers it over NBD on a socket in its state directory.</p>,
+            verb: "Attach",
+            act: () => call("volume.attach", { name }),
+            done: `${name} is attached.`,
+          })
+        }
+      >
+        Attach
+      </button>
+      <button
+        type="button"
+        className="danger"
+        onClick={() =>
+          ask({
+            title: `Delete ${name}?`,
+            text: <p>All its data is gone for ever.</p>,
+            verb: "Delete",
+            isDanger: true,
+            typed: name,
+            act: async () => {
+              await call("volume.delete", { name });
+              window.location.hash = href("volumes");
+            },
+            done: `${name} is deleted.`,
+          })
+        }
+      >
+        Delete
+      </button>
+    </div>
+  );
+}
