@@ -8,6 +8,7 @@ import type {
   HealthWord,
   OperationName,
   ResponseOf,
+  SeenHostView,
   StatsView,
   StatusView,
   TreeView,
@@ -55,9 +56,18 @@ const renderers: Renderers = {
       ["lease", host.lease ?? "alone"],
       ["fault domain", host.faultDomain],
       ["version", host.version ?? "ask that host"],
-      ["devices", host.deviceCount === undefined ? "ask that host" : String(host.deviceCount)],
+      ["devices", host.deviceCount === undefined ? "unknown" : String(host.deviceCount)],
       ["attached volumes", String(host.attachedCount)],
     ]),
+  "network.show": ({ hosts }, output) =>
+    table(
+      output,
+      ["SEEN FROM", ...hosts.map(({ name }) => name)],
+      hosts.map(({ name, sees }) => [
+        name,
+        ...hosts.map((other) => (other.name === name ? "-" : seenText(sees, other.name))),
+      ]),
+    ),
   "device.list": ({ devices }, output) => deviceTable(devices, output),
   "device.scrub": (scrub, output) => [
     scrub.problemCount === 0
@@ -198,6 +208,15 @@ function deviceTable(devices: readonly DeviceView[], output: Output): string[] {
     ["DEVICE", "HOST", "STATE", "I/O", "SIZE>", "FREE>", "ERRORS>", "PATH"],
     rows,
   );
+}
+
+/** What a host sees of another one, in a word. */
+function seenText(sees: readonly SeenHostView[] | undefined, name: string): string {
+  const seen = sees?.find(({ host }) => host === name);
+  if (seen === undefined) return sees === undefined ? "no answer" : "unknown";
+  const { storage, management = storage } = seen;
+  if (storage === management) return storage;
+  return storage === "up" ? "storage only" : "management only";
 }
 
 function volumeTable(volumes: readonly VolumeView[], output: Output): string[] {

@@ -11,10 +11,13 @@ import type { PeerView } from "./data-plane-port.ts";
 import type { DeviceSet } from "./device-set.ts";
 import { LATENCY_BOUNDS_MS } from "./metered-volume.ts";
 import type { PlaneWorld } from "./plane-world.ts";
+import type { DeviceView, ScrubView, SeenHostView } from "./views.ts";
 import type { StatsView, TrafficView, VolumeIoView, VolumeView } from "./views.ts";
 import { volumeView } from "./volume-view.ts";
 
 const ASK_MS = 2000;
+/** A large device is read through. */
+const SCRUB_MS = 30 * 60_000;
 
 /** What one host knows of its own, for another host's answers. */
 interface HostPart {
@@ -22,6 +25,7 @@ interface HostPart {
   readonly logicalBytes: readonly (readonly [string, number])[];
   readonly sequences: readonly (readonly [string, number])[];
   readonly stats: StatsView;
+  readonly devices: readonly DeviceView[];
   /** By object, of what is attached there. */
   readonly io: readonly (readonly [string, VolumeIoView])[];
 }
@@ -37,7 +41,12 @@ export class ClusterViews {
     this.#plane = plane;
     this.#devices = devices;
     this.#attachments = attachments;
-    plane.links.handle("host.part", async () => ({ result: this.#part() }));
+    const { links } = plane;
+    links.handle("host.part", async () => ({ result: this.#part() }));
+    links.handle("host.seen", async () => ({ result: await world.seenHosts() }));
+    links.handle("device.scrub", async ({ argument }) => ({
+      result: await devices.scrub(String(argument)),
+    }));
   }
 
   async hosts(): Promise<readonly PeerView[]> {
@@ -58,6 +67,32 @@ export class ClusterViews {
       if (error instanceof CodedError) return undefined;
       throw error;
     }
+  }
+
+  /** Fails with `host-unreachable`. */
+  async askSeen(hostId: string): Promise<readonly SeenHostView[]> {
+    const options = { deadlineMs: ASK_MS };
+    const { result } = await this.#plane.links.call(hostId, "host.seen", null, options);
+    return result as readonly SeenHostView[]; // What a host of the same version has made.
+  }
+
+  /** This host's first. */
+  async devices(): Promise<readonly DeviceView[]> {
+    return (await this.#parts()).flatMap(({ devices }) => devices);
+  }
+
+  /** On the host that has the device. Fails with `device-unknown`, and as a scrub there. */
+  async scrub(device: string): Promise<ScrubView> {
+    const { hostName } = this.#world.identity;
+    const found = (await this.devices()).filter(({ deviceId }) => deviceId.startsWith(device));
+    const [only] = found;
+    const isElsewhere = found.length === 1 && only !== undefined && only.host !== hostName;
+    const record = this.#plane.hosts.records.find(({ name }) => name === only?.host);
+    if (!isElsewhere || record === undefined) return await this.#devices.scrub(device);
+    const options = { deadlineMs: SCRUB_MS };
+    const { links } = this.#plane;
+    const { result } = await links.call(record.hostId, "device.scrub", only.deviceId, options);
+    return result as ScrubView; // What a host of the same version has made.
   }
 
   async volumes(): Promise<readonly VolumeView[]> {
@@ -92,6 +127,7 @@ export class ClusterViews {
       logicalBytes: [...this.#devices.logicalBytes()],
       sequences: this.#devices.sequences(),
       io: this.#attachments.io(),
+      devices: this.#devices.views(),
       stats: {
         ...this.#devices.stats([], this.#plane),
         sharedMemory: this.#attachments.sharedMemory,

@@ -5,7 +5,8 @@
 import type { DirectoryCondition, DirectoryOutcome, DirectoryRecord } from "../ports/index.ts";
 import type { DirectoryEvent, DirectoryWrite, LogFields, LogLevel } from "../ports/index.ts";
 import type { NewEvent } from "./event-ring.ts";
-import type { AttachmentView, DeviceView, ScrubView, StatsView, VolumeView } from "./views.ts";
+import type { AttachmentView, DeviceView, ScrubView, SeenHostView } from "./views.ts";
+import type { StatsView, VolumeView } from "./views.ts";
 import type { VolumeAttachRequest, VolumeCreateRequest, VolumeResizeRequest } from "./views.ts";
 
 export interface OpenDeviceRequest {
@@ -50,6 +51,9 @@ export interface DataPlaneMethods {
   recover(argument: undefined): Promise<RecoverReport>;
   /** The hosts of the cluster as seen from here. */
   listHosts(argument: undefined): Promise<readonly PeerView[]>;
+  /** What another host sees of the others. Fails with `host-unreachable`. */
+  askSeen(hostId: string): Promise<readonly SeenHostView[]>;
+  /** Of every host that answers. */
   listDevices(argument: undefined): Promise<readonly DeviceView[]>;
   scrubDevice(device: string): Promise<ScrubView>;
   createVolume(request: VolumeCreateRequest): Promise<VolumeView>;
@@ -75,6 +79,8 @@ export interface ControlMethods {
   addEvent(event: NewEvent): Promise<void>;
   /** Whether a host's machine says over the management network that its process is gone. */
   confirmDead(hostId: string): Promise<boolean>;
+  /** What this host sees of the others, on both networks. */
+  seenHosts(argument: undefined): Promise<readonly SeenHostView[]>;
   log(line: LogLine): Promise<void>;
   directoryGet(key: string): Promise<DirectoryRecord | undefined>;
   directoryList(prefix: string): Promise<DirectoryListing>;

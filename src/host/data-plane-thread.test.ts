@@ -24,6 +24,7 @@ const refuse = (): Promise<never> => Promise.reject(new Error("nobody asks"));
 const control: ControlMethods = {
   addEvent: refuse,
   confirmDead: refuse,
+  seenHosts: refuse,
   log: refuse,
   directoryGet: refuse,
   directoryList: refuse,

@@ -37,6 +37,7 @@ import type {
   DeviceView,
   ScrubView,
   StatsView,
+  SeenHostView,
   VolumeAttachRequest,
   VolumeCreateRequest,
   VolumeResizeRequest,
@@ -123,12 +124,17 @@ export class DataPlane implements DataPlaneMethods {
     }
   }
 
-  async listDevices(): Promise<readonly DeviceView[]> {
-    return this.#devices.views();
+  askSeen(hostId: string): Promise<readonly SeenHostView[]> {
+    return this.#views.askSeen(hostId);
   }
 
+  listDevices(): Promise<readonly DeviceView[]> {
+    return this.#views.devices();
+  }
+
+  /** On the host that has it. */
   scrubDevice(device: string): Promise<ScrubView> {
-    return this.#devices.scrub(device);
+    return this.#views.scrub(device);
   }
 
   async createVolume(request: VolumeCreateRequest): Promise<VolumeView> {

@@ -57,6 +57,7 @@ function main(): void {
     openDisk,
     openMetadata: (path, mustExist) => LmdbMetadataStore.open(path, { mustExist }),
     confirmDead: (hostId) => peer.call("confirmDead", hostId),
+    seenHosts: () => peer.call("seenHosts", undefined),
     addEvent: (event) => void peer.call("addEvent", event).catch(() => undefined),
   });
   const port = parentPort;
@@ -80,6 +81,7 @@ function methodsOf(
     join: (addresses) => plane.join(addresses),
     recover: () => plane.recover(),
     listHosts: () => plane.listHosts(),
+    askSeen: (hostId) => plane.askSeen(hostId),
     listDevices: () => plane.listDevices(),
     scrubDevice: (device) => plane.scrubDevice(device),
     createVolume: (request) => plane.createVolume(request),

@@ -28,7 +28,7 @@ export function judgeHealth(facts: HealthFacts): {
 } {
   const findings = [
     ...hostFindings(facts),
-    ...(facts.devices.length === 0 ? [noDevice()] : []),
+    ...(hasDevice(facts) ? [] : [noDevice()]),
     ...facts.devices.flatMap(deviceFindings),
     ...facts.volumes.filter(({ accessible }) => !accessible).map(inaccessible),
     ...facts.volumes.filter(({ accessible }) => accessible).flatMap(redundancy),
@@ -39,6 +39,11 @@ export function judgeHealth(facts: HealthFacts): {
   const reasons = findings.map(({ code, message, action }) => ({ code, message, action }));
   if (findings.some(({ word }) => word === "failed")) return { health: "failed", reasons };
   return { health: findings.length === 0 ? "healthy" : "degraded", reasons };
+}
+
+function hasDevice({ hostId, hosts, devices }: HealthFacts): boolean {
+  const own = hosts.find((host) => host.hostId === hostId)?.name;
+  return devices.some(({ host }) => host === own);
 }
 
 function noDevice(): Finding {
@@ -52,7 +57,7 @@ function noDevice(): Finding {
 
 function deviceFindings(device: DeviceView): Finding[] {
   const findings: Finding[] = [];
-  const name = `device ${device.deviceId.slice(0, 8)} (${device.path})`;
+  const name = `device ${device.deviceId.slice(0, 8)} (${device.path} on ${device.host})`;
   if (device.state === "failed") {
     findings.push({
       word: "failed",

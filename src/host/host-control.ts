@@ -11,10 +11,18 @@ import { seenOf } from "./host-networks.ts";
 import { judgeHealth } from "./health.ts";
 import type { Handlers } from "./http-api.ts";
 import type { JoinDesk } from "./join-desk.ts";
+import type { NetworkViews } from "./network-views.ts";
 import { nearest } from "./nearest.ts";
 import type { RpcPeer } from "./rpc.ts";
 import { version } from "./version.ts";
-import type { EventView, HostView, StatusView, TokenView, VolumeView } from "./views.ts";
+import type {
+  DeviceView,
+  EventView,
+  HostView,
+  StatusView,
+  TokenView,
+  VolumeView,
+} from "./views.ts";
 import { vmHandlers } from "./vm-control.ts";
 
 const EVENTS_LIMIT_DEFAULT = 100;
@@ -32,6 +40,7 @@ export interface HostFacts {
   readonly clusterId: string;
   /** As the API's listener was told, with the port that was chosen. */
   readonly apiAddress: () => string;
+  readonly networks: NetworkViews;
   /** As `ManagementNetwork.peer`. */
   readonly managementPeer: (hostId: string) => ManagementPeer | undefined;
 }
@@ -69,6 +78,11 @@ export class HostControl {
     this.handlers = this.#makeHandlers();
   }
 
+  /** The host's. */
+  get name(): string {
+    return this.#facts.name;
+  }
+
   /** Why nothing should be sent here, or undefined. */
   async unhealthyReason(): Promise<string | undefined> {
     const { health, reasons } = await this.#status();
@@ -82,6 +96,7 @@ export class HostControl {
       status: () => this.#status(),
       "host.list": async () => ({ hosts: await this.#hostViews() }),
       "host.show": ({ name }) => this.#showHost(name),
+      "network.show": () => this.#facts.networks.view(),
       "device.list": async () => ({ devices: await plane.call("listDevices", undefined) }),
       "device.scrub": ({ device }) => this.#scrub(device),
       "volume.create": (request) => plane.call("createVolume", request),
@@ -134,7 +149,7 @@ export class HostControl {
     const volumes = await this.#plane.call("listVolumes", undefined);
     const attachments = volumes.flatMap(({ attachment }) => attachment ?? []);
     const peers = await this.#plane.call("listHosts", undefined);
-    const hosts = peers.map((peer) => this.#viewOf(peer, devices.length, volumes));
+    const hosts = peers.map((peer) => this.#viewOf(peer, devices, volumes));
     const faults = [...this.#faults.values()];
     const { health, reasons } = judgeHealth({
       ...{ hostId: this.#facts.hostId, hosts, devices, volumes, attachments, faults },
@@ -187,10 +202,14 @@ export class HostControl {
     const peers = await this.#plane.call("listHosts", undefined);
     const devices = await this.#plane.call("listDevices", undefined);
     const volumes = await this.#plane.call("listVolumes", undefined);
-    return peers.map((peer) => this.#viewOf(peer, devices.length, volumes));
+    return peers.map((peer) => this.#viewOf(peer, devices, volumes));
   }
 
-  #viewOf(peer: PeerView, ownDevices: number, volumes: readonly VolumeView[]): HostView {
+  #viewOf(
+    peer: PeerView,
+    devices: readonly DeviceView[],
+    volumes: readonly VolumeView[],
+  ): HostView {
     const { name, hostId, managementAddress, storageAddress, faultDomain } = peer;
     const attached = volumes.filter(({ attachment }) => {
       return attachment?.host === name && attachment.state === "online";
@@ -202,7 +221,8 @@ export class HostControl {
       apiAddress: managementAddress,
       ...(storageAddress === "" ? {} : { storageAddress }),
       faultDomain,
-      ...(hostId === this.#facts.hostId ? { version, deviceCount: ownDevices } : {}),
+      ...(hostId === this.#facts.hostId ? { version } : {}),
+      ...(peer.isUp ? { deviceCount: devices.filter(({ host }) => host === name).length } : {}),
       attachedCount: attached.length,
     };
   }

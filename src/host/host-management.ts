@@ -1,4 +1,5 @@
 /** The management network of a host, as its configuration has it: one more, or none. */
+import { CodedError } from "../base/index.ts";
 import { CuttableNetwork, StreamNetwork, TlsNetwork } from "../platform/index.ts";
 import { ManagementNetwork } from "../plane/index.ts";
 import type { ManagementPeer } from "../plane/index.ts";
@@ -8,6 +9,9 @@ import type { HostStart } from "./host-process.ts";
 import { formatAddress, parseAddress } from "./names.ts";
 import type { PlaneIdentity } from "./plane-world.ts";
 import type { HostTls } from "./tls-folder.ts";
+import type { SeenHostView } from "./views.ts";
+
+const ASK_MS = 1000;
 
 export interface HostManagementWorld {
   readonly start: HostStart;
@@ -55,6 +59,19 @@ export class HostManagement {
     return this.#management?.peer(hostId);
   }
 
+  /** What another host sees of the others. Fails as `Links.call`. */
+  async askSeen(hostId: string): Promise<readonly SeenHostView[]> {
+    if (this.#management === undefined) throw noSecondNetwork();
+    const options = { deadlineMs: ASK_MS };
+    const { result } = await this.#management.links.call(hostId, "host.seen", null, options);
+    return result as readonly SeenHostView[]; // What a host of the same version has made.
+  }
+
+  /** Answers others. */
+  offerSeen(seen: () => Promise<readonly SeenHostView[]>): void {
+    this.#management?.links.handle("host.seen", async () => ({ result: await seen() }));
+  }
+
   async confirmDead(hostId: string): Promise<boolean> {
     return (await this.#management?.links.confirmDead(hostId)) === true;
   }
@@ -63,6 +80,14 @@ export class HostManagement {
   cutOff(addresses: readonly string[]): void {
     this.#cuttable?.cut(addresses);
   }
+}
+
+function noSecondNetwork(): CodedError {
+  return new CodedError({
+    code: "host-unreachable",
+    message: "the management network is not a second one",
+    hint: "drystone host list shows which hosts are up",
+  });
 }
 
 export function hostNetwork(tls: HostTls | undefined, log: Log): Network {

@@ -33,10 +33,12 @@ import { JoinDesk } from "./join-desk.ts";
 import type { JoinDeskWorld } from "./join-desk.ts";
 import { metricsText } from "./metrics-text.ts";
 import { formatAddress } from "./names.ts";
+import { NetworkViews } from "./network-views.ts";
 import type { PlaneIdentity } from "./plane-world.ts";
 import { etcdTls, readAuthority, readTlsFolder } from "./tls-folder.ts";
 import type { HostTls } from "./tls-folder.ts";
 import { newId, StateDir } from "./state-dir.ts";
+import type { SeenHostView } from "./views.ts";
 import { attachForVm, detachForVm } from "./vm-volumes.ts";
 
 /**
@@ -129,15 +131,25 @@ async function startParts(start: HostStart, closers: Closers): Promise<StartedPa
   const identity = identityOf(start, state, tls);
   const management = new HostManagement({ start, tls, identity, directory, clock, events });
   closers.add("management network", () => management.close());
+  const seen = (): Promise<readonly SeenHostView[]> => networks.seen();
   const thread: DataPlaneThread = new DataPlaneThread(
     identity,
-    controlMethods(directory, events, log, management, () => thread),
+    controlMethods({ directory, events, log, management, thread: () => thread, seen }),
     start.onDeath,
   );
   closers.add("data plane", () => thread.close());
 
+  const networks = new NetworkViews({
+    hostId,
+    plane: thread.peer,
+    managementPeer: (other) => management.peer(other),
+    askOverManagement: (other) => management.askSeen(other),
+  });
+  management.offerSeen(seen);
+
   let apiAddress = "";
   const facts = {
+    networks,
     name: config.name,
     hostId,
     clusterId,
@@ -332,17 +344,20 @@ async function ensureCluster(
   }
 }
 
-function controlMethods(
-  directory: Directory,
-  events: EventRing,
-  log: Log,
-  management: HostManagement,
-  thread: () => DataPlaneThread,
-): ControlMethods {
+function controlMethods(parts: {
+  readonly directory: Directory;
+  readonly events: EventRing;
+  readonly log: Log;
+  readonly management: HostManagement;
+  readonly thread: () => DataPlaneThread;
+  readonly seen: () => Promise<readonly SeenHostView[]>;
+}): ControlMethods {
+  const { directory, events, log, management, thread, seen } = parts;
   return {
     ...directoryMethods(directory, (method, argument) => thread().peer.call(method, argument)),
     addEvent: async (event) => void events.add(event),
     confirmDead: (hostId) => management.confirmDead(hostId),
+    seenHosts: seen,
     log: async ({ level, message, fields }) => log.write(level, message, fields),
   };
 }
@@ -392,7 +407,11 @@ function apiBackend(
     handlers: control.handlers,
     ready: gate.opened,
     metricsText: async () =>
-      metricsText(await control.handlers.stats({}), await control.handlers.status({})),
+      metricsText(
+        await control.handlers.stats({}),
+        await control.handlers.status({}),
+        control.name,
+      ),
     unhealthyReason: () => control.unhealthyReason(),
     followEvents: (listener) => events.follow(listener),
     reportBug: (operation, error) => {

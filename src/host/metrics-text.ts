@@ -10,12 +10,13 @@ interface Family {
   readonly samples: readonly (readonly [Readonly<Record<string, string>>, number])[];
 }
 
-export function metricsText(stats: StatsView, status: StatusView): string {
+/** Of devices and of volumes' requests each host tells its own, so that nothing counts twice. */
+export function metricsText(stats: StatsView, status: StatusView, host: string): string {
   // Made anew for each scrape: what was deleted leaves no samples behind.
   const metrics = new PrometheusMetrics();
   const all = [
     ...hostFamilies(stats, status),
-    ...deviceFamilies(status),
+    ...deviceFamilies(status, host),
     ...cacheFamilies(stats),
     ...volumeFamilies(stats),
   ];
@@ -25,7 +26,11 @@ export function metricsText(stats: StatsView, status: StatusView): string {
       else metrics.counter(name, help, labels).add(value);
     }
   }
-  addLatencies(metrics, stats);
+  const here = status.attachments.filter((one) => one.host === host).map(({ volume }) => volume);
+  addLatencies(metrics, {
+    ...stats,
+    volumes: stats.volumes.filter((one) => here.includes(one.name)),
+  });
   return metrics.exposition();
 }
 
@@ -97,7 +102,7 @@ function counters(name: string, help: string, values: Readonly<Record<string, nu
   };
 }
 
-function deviceFamilies(status: StatusView): Family[] {
+function deviceFamilies(status: StatusView, host: string): Family[] {
   const family = (
     name: string,
     type: Family["type"],
@@ -107,10 +112,9 @@ function deviceFamilies(status: StatusView): Family[] {
     name: `drystone_device_${name}`,
     type,
     help,
-    samples: status.devices.map((device) => [
-      { device: device.deviceId, host: device.host },
-      pick(device),
-    ]),
+    samples: status.devices
+      .filter((one) => one.host === host)
+      .map((device) => [{ device: device.deviceId, host: device.host }, pick(device)]),
   });
   return [
     family("up", "gauge", "1 if the device serves", ({ state }) => (state === "online" ? 1 : 0)),

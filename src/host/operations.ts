@@ -14,6 +14,7 @@ export interface OperationTypes {
   status: { request: views.Nothing; response: views.StatusView };
   "host.list": { request: views.Nothing; response: views.HostList };
   "host.show": { request: views.NameRequest; response: views.HostView };
+  "network.show": { request: views.Nothing; response: views.NetworkView };
   "device.list": { request: views.Nothing; response: views.DeviceList };
   "device.scrub": { request: views.DeviceScrubRequest; response: views.ScrubView };
   "volume.create": { request: views.VolumeCreateRequest; response: views.VolumeView };
@@ -103,6 +104,21 @@ export const operations: OperationTable = {
     request: shapes.nameRequestShape,
     response: shapes.hostViewShape,
     errors: ["host-unknown"],
+  },
+  "network.show": {
+    name: "network.show",
+    words: ["network", "show"],
+    summary: "Show which host reaches which on both networks, as each of them sees it",
+    examples: [{ line: "drystone network show", why: "is it a cable, a switch or a host?" }],
+    positionals: [],
+    options: [],
+    method: "GET",
+    path: "/v1/networks",
+    scope: "cluster",
+    role: "viewer",
+    request: shapes.nothingShape,
+    response: shapes.networkShape,
+    errors: [],
   },
   "device.list": {
     name: "device.list",

@@ -11,6 +11,7 @@ import type {
 } from "../ports/index.ts";
 import type { TlsCredentials } from "../platform/index.ts";
 import type { NewEvent } from "./event-ring.ts";
+import type { SeenHostView } from "./views.ts";
 
 export interface PlaneWorld {
   readonly clock: Clock;
@@ -31,6 +32,8 @@ export interface PlaneWorld {
   readonly addEvent: (event: NewEvent) => void;
   /** As `HostPlaneWorld.confirmDead`. */
   readonly confirmDead: (hostId: string) => Promise<boolean>;
+  /** What this host sees of the others, for them to ask. */
+  readonly seenHosts: () => Promise<readonly SeenHostView[]>;
 }
 
 export interface PlaneIdentity {

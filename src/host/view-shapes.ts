@@ -161,9 +161,39 @@ export const hostViewShape: ObjectShape<views.HostView> = {
     lease: may(choice("Whether it holds its lease in the directory", ["held", "lost", "unknown"])),
     faultDomain: must(text("What fails together with it")),
     version: may(text("The version it runs, of the host that answers")),
-    deviceCount: may(count("Its devices, of the host that answers")),
+    deviceCount: may(count("Its devices, while it answers")),
     attachedCount: must(count("Volumes attached there")),
   },
+};
+
+const seenHostShape: ObjectShape<views.SeenHostView> = {
+  kind: "object",
+  description: "What one host sees of another one",
+  fields: {
+    host: must(text("The other one")),
+    storage: must(choice("Over the storage network", ["up", "down"])),
+    reason: may(text("Why not")),
+    management: may(
+      choice("Over the management network, where that is a second one", ["up", "down"]),
+    ),
+  },
+};
+
+const networkHostShape: ObjectShape<views.NetworkHostView> = {
+  kind: "object",
+  description: "A host on the networks",
+  fields: {
+    name: must(text("Its name")),
+    storageAddress: may(text("Its address on the storage network")),
+    managementAddress: may(text("Its address on the management network")),
+    sees: may(list("What it sees of the others; absent if it does not answer", seenHostShape)),
+  },
+};
+
+export const networkShape: ObjectShape<views.NetworkView> = {
+  kind: "object",
+  description: "Which host reaches which",
+  fields: { hosts: must(list("Each host's view", networkHostShape)) },
 };
 
 export const deviceViewShape: ObjectShape<views.DeviceView> = {

@@ -60,8 +60,31 @@ export interface HostView {
   readonly faultDomain: string;
   /** Of the host that answers. */
   readonly version?: string;
+  /** While it answers. */
   readonly deviceCount?: number;
   readonly attachedCount: number;
+}
+
+/** What one host sees of another one. */
+export interface SeenHostView {
+  readonly host: string;
+  readonly storage: "up" | "down";
+  /** Why it is not reached over the storage network. */
+  readonly reason?: string;
+  /** Absent where the management network is not a second one. */
+  readonly management?: "up" | "down";
+}
+
+export interface NetworkHostView {
+  readonly name: string;
+  readonly storageAddress?: string;
+  readonly managementAddress?: string;
+  /** What it sees of the others; absent if it does not answer on any network. */
+  readonly sees?: readonly SeenHostView[];
+}
+
+export interface NetworkView {
+  readonly hosts: readonly NetworkHostView[];
 }
 
 export type DeviceState = "online" | "failed";

@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import * as path from "node:path";
 import { test } from "node:test";
 import type { Locator } from "playwright-core";
+import type { NetworkView } from "../../src/host/index.ts";
 import { browserMissing, startBrowser, WatchedPage } from "./browser.ts";
 import { ClusterRun } from "./cluster-run.ts";
 import { temporaryFolder } from "./harness.ts";
@@ -29,6 +30,9 @@ test("the dashboard shows a cluster live and changes it", { skip: browserMissing
   });
   await t.test("a host that is killed and comes back is seen without a reload", () =>
     watchKill(watched, cluster),
+  );
+  await t.test("a partition is shown from both of its sides", () =>
+    watchPartition(watched, cluster),
   );
   await t.test("a host that stops is told of, and what was known stays", () =>
     loseHost(watched, cluster),
@@ -109,8 +113,34 @@ async function watchKill(watched: WatchedPage, cluster: ClusterRun): Promise<voi
   await health.getByText("Everything is all right.").waitFor({ timeout: RECOVERED_MS_MAX });
 }
 
+async function watchPartition(watched: WatchedPage, cluster: ClusterRun): Promise<void> {
+  const { page } = watched;
+  await watched.show("hosts");
+  const whole = page.getByText("Storage network: all hosts reach all");
+  await whole.waitFor();
+  await cluster.dev("partition", "--network", "storage", "h2");
+  await page.getByText("Storage network: split").waitFor({ timeout: RECOVERED_MS_MAX });
+  await page.getByText("h1, h3 | h2").waitFor({ timeout: RECOVERED_MS_MAX });
+  await page.getByText("Management network: all hosts reach all").waitFor();
+  await watched.takePicture("hosts-partition");
+  await watched.checkAccess("a partition");
+  const { hosts } = await cluster.cli<NetworkView>(1, ["network", "show"]);
+  const told = hosts.find(({ name }) => name === "h2")?.sees ?? [];
+  assert.deepEqual(
+    told.map(({ host, storage: over, management }) => [host, over, management]).toSorted(),
+    [
+      ["h1", "down", "up"],
+      ["h3", "down", "up"],
+    ],
+    "the host that is cut off tells what it sees itself",
+  );
+  await cluster.dev("heal");
+  await whole.waitFor({ timeout: RECOVERED_MS_MAX });
+}
+
 async function loseHost(watched: WatchedPage, cluster: ClusterRun): Promise<void> {
   const { page } = watched;
+  await watched.show("overview");
   await cluster.dev("kill", "h1");
   await page.getByRole("alert").getByText("This host does not answer.").waitFor();
   await page.getByText("Not live").waitFor();

@@ -17,6 +17,7 @@ export class Refusal extends Error {
 
 const routes = {
   status: ["GET", "/v1/status"],
+  "network.show": ["GET", "/v1/networks"],
   stats: ["GET", "/v1/stats"],
   events: ["GET", "/v1/events"],
   "volume.list": ["GET", "/v1/volumes"],

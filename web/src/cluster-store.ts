@@ -4,6 +4,7 @@
  */
 import type { EventView, StatsView, StatusView, VmView, VolumeView } from "../../src/host/index.ts";
 import { call, follow, Refusal } from "./api.ts";
+import { byName } from "./format.ts";
 
 const ASK_MS = 2000;
 const RETRY_MS = 2000;
@@ -80,14 +81,15 @@ export function refresh(): Promise<void> {
 
 async function ask(): Promise<void> {
   try {
-    const [status, { volumes }, { vms }, stats] = await Promise.all([
+    const [told, { volumes }, { vms }, stats] = await Promise.all([
       call("status", {}),
       call("volume.list", {}),
       call("vm.list", {}),
       call("stats", {}),
     ]);
     const samples = [...state.samples, { timeMs: performance.now(), stats }].slice(-SAMPLES_MAX);
-    change({ status, volumes, vms, samples, refusal: undefined });
+    const status = { ...told, hosts: byName(told.hosts) };
+    change({ status, volumes: byName(volumes), vms: byName(vms), samples, refusal: undefined });
   } catch (error) {
     const refusal = error instanceof Refusal ? error : new Refusal("bug", String(error));
     change({ refusal });

@@ -58,3 +58,8 @@ export function parseSize(text: string): number | undefined {
   const value = Number(match[1]) * 1024 ** power;
   return Number.isSafeInteger(value) && value > 0 ? value : undefined;
 }
+
+/** h2 before h10. */
+export function byName<T extends { readonly name: string }>(all: readonly T[]): readonly T[] {
+  return all.toSorted((a, b) => a.name.localeCompare(b.name, "en", { numeric: true }));
+}

@@ -1,4 +1,4 @@
-/** The disks of the host that is asked. */
+/** The disks of all hosts that answer. */
 import type { ReactNode } from "react";
 import type { DeviceView } from "../../../src/host/index.ts";
 import type { PageProps } from "../app.tsx";
@@ -11,7 +11,8 @@ export function DevicesPage({ cluster }: PageProps): ReactNode {
   if (devices.length === 0) {
     return (
       <p className="empty">
-        This host gives no device. Add one under “devices” in its configuration and start it again.
+        No host gives a device. Add one under “devices” in a host's configuration and start it
+        again.
       </p>
     );
   }

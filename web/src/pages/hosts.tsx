@@ -2,31 +2,36 @@
 import type { ReactNode } from "react";
 import type { HostView } from "../../../src/host/index.ts";
 import type { PageProps } from "../app.tsx";
+import { NetworkMap, useNetworks } from "../network-map.tsx";
 import { Card, Chip, Table } from "../parts.tsx";
 import { hostTones } from "../tones.ts";
 
 export function HostsPage({ cluster }: PageProps): ReactNode {
   const { status } = cluster;
+  const networks = useNetworks(cluster.samples.at(-1)?.timeMs ?? 0);
   if (status === undefined) return <p className="empty">Asking the host…</p>;
   return (
-    <Card title="Hosts, as seen from the one that you ask">
-      <Table
-        label="Hosts"
-        rows={status.hosts}
-        rowKey={(host) => host.hostId}
-        empty="There is no host."
-        columns={[
-          { head: "Name", cell: (host) => host.name },
-          { head: "State", cell: (host) => <State host={host} /> },
-          { head: "Storage network", cell: ({ storage }) => <Link state={storage} /> },
-          { head: "Management network", cell: ({ management }) => <Link state={management} /> },
-          { head: "Lease", cell: ({ lease }) => lease ?? "–" },
-          { head: "Fails together with", cell: ({ faultDomain }) => faultDomain },
-          { head: "Volumes attached", cell: (host) => host.attachedCount, isNumber: true },
-          { head: "API", cell: ({ apiAddress }) => apiAddress },
-        ]}
-      />
-    </Card>
+    <>
+      {networks !== undefined && <NetworkMap view={networks} />}
+      <Card title="Hosts, as seen from the one that you ask">
+        <Table
+          label="Hosts"
+          rows={status.hosts}
+          rowKey={(host) => host.hostId}
+          empty="There is no host."
+          columns={[
+            { head: "Name", cell: (host) => host.name },
+            { head: "State", cell: (host) => <State host={host} /> },
+            { head: "Storage network", cell: ({ storage }) => <Link state={storage} /> },
+            { head: "Management network", cell: ({ management }) => <Link state={management} /> },
+            { head: "Lease", cell: ({ lease }) => lease ?? "–" },
+            { head: "Fails together with", cell: ({ faultDomain }) => faultDomain },
+            { head: "Volumes attached", cell: (host) => host.attachedCount, isNumber: true },
+            { head: "API", cell: ({ apiAddress }) => apiAddress },
+          ]}
+        />
+      </Card>
+    </>
   );
 }
 
