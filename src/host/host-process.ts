@@ -131,22 +131,14 @@ async function startParts(start: HostStart, closers: Closers): Promise<StartedPa
   const identity = identityOf(start, state, tls);
   const management = new HostManagement({ start, tls, identity, directory, clock, events });
   closers.add("management network", () => management.close());
-  const seen = (): Promise<readonly SeenHostView[]> => networks.seen();
   const thread: DataPlaneThread = new DataPlaneThread(
     identity,
-    controlMethods({ directory, events, log, management, thread: () => thread, seen }),
+    controlMethods({ directory, events, log, management, thread: () => thread, seen: () => networks.seen() }),
     start.onDeath,
   );
   closers.add("data plane", () => thread.close());
 
-  const networks = new NetworkViews({
-    hostId,
-    plane: thread.peer,
-    managementPeer: (other) => management.peer(other),
-    askOverManagement: (other) => management.askSeen(other),
-  });
-  management.offerSeen(seen);
-
+  const networks: NetworkViews = networkViews(hostId, thread.peer, management);
   let apiAddress = "";
   const facts = {
     networks,
@@ -186,6 +178,21 @@ async function startParts(start: HostStart, closers: Closers): Promise<StartedPa
       await thread.peer.call("cutOff", addresses);
     },
   };
+}
+
+function networkViews(
+  hostId: string,
+  plane: DataPlaneThread["peer"],
+  management: HostManagement,
+): NetworkViews {
+  const networks = new NetworkViews({
+    hostId,
+    plane,
+    managementPeer: (other) => management.peer(other),
+    askOverManagement: (other) => management.askSeen(other),
+  });
+  management.offerSeen(() => networks.seen());
+  return networks;
 }
 
 function announce(name: string, events: EventRing, closers: Closers): void {

@@ -22,11 +22,11 @@ export function HostsPage({ cluster }: PageProps): ReactNode {
           columns={[
             { head: "Name", cell: (host) => host.name },
             { head: "State", cell: (host) => <State host={host} /> },
-            { head: "Storage network", cell: ({ storage }) => <Link state={storage} /> },
-            { head: "Management network", cell: ({ management }) => <Link state={management} /> },
+            { head: "Storage", cell: ({ storage }) => <Link state={storage} /> },
+            { head: "Management", cell: ({ management }) => <Link state={management} /> },
             { head: "Lease", cell: ({ lease }) => lease ?? "–" },
-            { head: "Fails together with", cell: ({ faultDomain }) => faultDomain },
-            { head: "Volumes attached", cell: (host) => host.attachedCount, isNumber: true },
+            { head: "Fault domain", cell: ({ faultDomain }) => faultDomain },
+            { head: "Attached", cell: (host) => host.attachedCount, isNumber: true },
             { head: "API", cell: ({ apiAddress }) => apiAddress },
           ]}
         />
