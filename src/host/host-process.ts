@@ -133,7 +133,14 @@ async function startParts(start: HostStart, closers: Closers): Promise<StartedPa
   closers.add("management network", () => management.close());
   const thread: DataPlaneThread = new DataPlaneThread(
     identity,
-    controlMethods({ directory, events, log, management, thread: () => thread, seen: () => networks.seen() }),
+    controlMethods({
+      directory,
+      events,
+      log,
+      management,
+      thread: () => thread,
+      seen: () => networks.seen(),
+    }),
     start.onDeath,
   );
   closers.add("data plane", () => thread.close());
@@ -156,14 +163,7 @@ async function startParts(start: HostStart, closers: Closers): Promise<StartedPa
   apiAddress = await startApi(config, tls, state, backend, closers);
 
   await ensureCluster(directory, clusterId, config.name, clock);
-  for (const device of config.devices) {
-    const wipe = start.wipe.includes(device.path);
-    await thread.peer.call("openDevice", { ...device, wipe });
-  }
-  const managementLink = await management.listen();
-  await thread.peer.call("join", { api: apiAddress, managementLink });
-  await management.start();
-  await thread.peer.call("recover", undefined);
+  await enterCluster(start, thread.peer, management, apiAddress);
   const vms = await startVms({ start, state, directory, events, clock, plane: thread.peer });
   closers.add("virtual machines", () => vms.close());
   announce(config.name, events, closers);
@@ -178,6 +178,21 @@ async function startParts(start: HostStart, closers: Closers): Promise<StartedPa
       await thread.peer.call("cutOff", addresses);
     },
   };
+}
+
+async function enterCluster(
+  { config, wipe }: HostStart,
+  plane: DataPlaneThread["peer"],
+  management: HostManagement,
+  api: string,
+): Promise<void> {
+  for (const device of config.devices) {
+    await plane.call("openDevice", { ...device, wipe: wipe.includes(device.path) });
+  }
+  const managementLink = await management.listen();
+  await plane.call("join", { api, managementLink });
+  await management.start();
+  await plane.call("recover", undefined);
 }
 
 function networkViews(
