@@ -1,32 +1,25 @@
 /**
- * The return of a stale component (US9830234B2): what it missed is read from the components of the
- * other legs, in parallel, filtered by its range, and of each block only the newest version is
- * offered, by fingerprint first; what it holds already for any component stays where it is. New
- * writes reach it meanwhile. It counts again when, between two writes, the digests of its regions
- * are equal to those of its mirrors.
+ * The return of a stale component (US9830234B2), and the first coming of one that is made anew:
+ * what it lacks is told by the components of the other legs, in parallel, filtered by its range,
+ * and of each block only the newest version is brought (`ChangeExchange`). New writes reach it
+ * meanwhile. It counts again when, between two writes, the digests of its regions are equal to
+ * those of its mirrors.
  */
-import { assert, BLOCK_SIZE_BYTES, CodedError, REGION_BLOCKS } from "../base/index.ts";
+import { assert, CodedError, REGION_BLOCKS } from "../base/index.ts";
 import type { Clock } from "../ports/index.ts";
-import { CHANGE_BLOCKS_MAX, CHANGE_DATA, ChangeBatchBuilder } from "../store/index.ts";
-import type { ChangeBatch, Component } from "../store/index.ts";
+import { CHANGE_DATA } from "../store/index.ts";
+import type { Component } from "../store/index.ts";
 import { BlockTransfer, reachable } from "./block-transfer.ts";
 import type { BlockCopy } from "./block-transfer.ts";
+import { ChangeExchange } from "./change-exchange.ts";
+import type { ResyncTraffic, Source } from "./change-exchange.ts";
 import type { Leg, Legs, ObjectMember } from "./legs.ts";
 import type { ObjectVolume } from "./object-volume.ts";
 import { compareRegions } from "./region-compare.ts";
-import { TRANSFER_BLOCKS_MAX } from "./transfer-memory.ts";
 import type { TransferMemory } from "./transfer-memory.ts";
 
-const FINGERPRINT_BYTES = 32;
 const SETTLE_ATTEMPTS_MAX = 500;
 const SETTLE_DELAY_MS = 10;
-
-/** Bytes of data that returning components needed, and what became of them. */
-export interface ResyncTraffic {
-  bytesNeeded: number;
-  bytesSent: number;
-  bytesSkipped: number;
-}
 
 export interface CatchUpWorld {
   readonly legs: Legs<Component>;
@@ -78,7 +71,8 @@ export class CatchUp {
     try {
       // From here on new writes reach it; those before are decided first, and then looked for.
       await volume.quiet();
-      await Promise.all(this.#sources().map((source) => this.#bring(source, complete)));
+      legs.commit(epoch, volume.watermark);
+      await Promise.all(this.#sources().map((source) => this.#exchange().bring(source, complete)));
       // Most of what is left in the journals goes home while writes go on.
       await this.#settledDigests(member, 0, 1);
       await this.#betweenWrites(async () => {
@@ -93,6 +87,13 @@ export class CatchUp {
       if (this.#member.role === "catching-up") this.#setRole("absent");
       throw error;
     }
+  }
+
+  #exchange(): ChangeExchange {
+    const { epoch, traffic, rules } = this.#world;
+    const { isFilteredByRange } = rules;
+    const place = { member: this.#member, leg: this.#leg, column: this.#column };
+    return new ChangeExchange({ ...place, epoch, isFilteredByRange }, this.#transfer, traffic);
   }
 
   /** Where it does not hold, copies rightly differ. */
@@ -130,91 +131,6 @@ export class CatchUp {
         .map((member, column) => ({ leg, column, member }))
         .filter(({ member }) => member.role === "active"),
     );
-  }
-
-  /** Walks what one source has that is newer. */
-  async #bring(source: Source, since: number): Promise<void> {
-    const { epoch } = this.#world;
-    const component = reachable(source.member);
-    for (let fromBlock = 0; fromBlock >= 0;) {
-      const batch = await component.changes({
-        epoch,
-        since,
-        fromBlock,
-        toBlock: component.blockCount,
-        blocksMax: CHANGE_BLOCKS_MAX,
-        withFingerprints: true,
-      });
-      const mapped = this.#map(source, batch);
-      if (mapped.batch.starts.length > 0) await this.#offer(mapped);
-      fromBlock = batch.nextBlock;
-    }
-  }
-
-  /** The part of a source's batch that lies in the member's range, in its own coordinates. */
-  #map(source: Source, batch: ChangeBatch): MappedBatch {
-    const builder = new ChangeBatchBuilder();
-    const objectBlocks: number[] = [];
-    const dataIndexes: number[] = [];
-    const { layout } = this.#leg;
-    let dataIndex = 0;
-    for (const [run, start] of batch.starts.entries()) {
-      const kind = batch.kinds[run]!;
-      for (let done = 0; done < batch.counts[run]!;) {
-        const from = source.leg.layout.objectBlockOf(source.column, start + done);
-        const span = Math.min(source.leg.layout.runBlocks(from), layout.runBlocks(from));
-        const count = Math.min(batch.counts[run]! - done, span);
-        if (this.#isMine(from)) {
-          builder.add(layout.componentBlockOf(from), count, batch.sequences[run]!, kind);
-          const dataCount = kind === CHANGE_DATA ? count : 0;
-          for (let i = 0; i < dataCount; i++) {
-            objectBlocks.push(from + i);
-            dataIndexes.push(dataIndex + i);
-          }
-        }
-        if (kind === CHANGE_DATA) dataIndex += count;
-        done += count;
-      }
-    }
-    const fingerprints = new Uint8Array(dataIndexes.length * FINGERPRINT_BYTES);
-    for (const [i, index] of dataIndexes.entries()) {
-      const at = index * FINGERPRINT_BYTES;
-      fingerprints.set(batch.fingerprints.subarray(at, at + FINGERPRINT_BYTES), i * 32);
-    }
-    return { batch: builder.finish(-1, batch.fromJournal, fingerprints), objectBlocks };
-  }
-
-  #isMine(objectBlock: number): boolean {
-    const column = this.#leg.layout.columnOf(objectBlock);
-    if (this.#world.rules.isFilteredByRange) return column === this.#column;
-    return column <= this.#column;
-  }
-
-  async #offer({ batch, objectBlocks }: MappedBatch): Promise<void> {
-    const { epoch, traffic } = this.#world;
-    const missing = await reachable(this.#member).offer(epoch, batch);
-    const copies: BlockCopy[] = [];
-    let index = 0;
-    for (const [run, start] of batch.starts.entries()) {
-      if (batch.kinds[run] !== CHANGE_DATA) continue;
-      for (let i = 0; i < batch.counts[run]!; i++, index++) {
-        traffic.bytesNeeded += BLOCK_SIZE_BYTES;
-        if ((missing[index >>> 3]! & (1 << (index & 7))) === 0) {
-          traffic.bytesSkipped += BLOCK_SIZE_BYTES;
-          continue;
-        }
-        copies.push({
-          objectBlock: objectBlocks[index]!,
-          targetBlock: start + i,
-          sequence: batch.sequences[run]!,
-          kind: CHANGE_DATA,
-        });
-      }
-    }
-    for (let from = 0; from < copies.length; from += TRANSFER_BLOCKS_MAX) {
-      const part = copies.slice(from, from + TRANSFER_BLOCKS_MAX);
-      traffic.bytesSent += await this.#transfer.send(this.#member, part);
-    }
   }
 
   /** No change is under way. A region that differs is sent again, whole, as a newer version. */
@@ -279,16 +195,4 @@ export class CatchUp {
     await this.#transfer.send(this.#member, copies);
     volume.decideSequence(sequence);
   }
-}
-
-interface Source {
-  readonly leg: Leg<Component>;
-  readonly column: number;
-  readonly member: ObjectMember;
-}
-
-interface MappedBatch {
-  readonly batch: ChangeBatch;
-  /** Of each data block. */
-  readonly objectBlocks: readonly number[];
 }

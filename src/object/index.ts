@@ -1,7 +1,7 @@
 export { LegLayout, ObjectLayout, sizesOf } from "./object-layout.ts";
 export { ObjectOwner } from "./object-owner.ts";
 export type { ComponentOwnerState, OwnerState } from "./object-owner.ts";
-export type { ResyncTraffic } from "./catch-up.ts";
+export type { ResyncTraffic } from "./change-exchange.ts";
 export { TransferMemory } from "./transfer-memory.ts";
 export { ALL_RULES } from "./owner-world.ts";
 export type { NewPlace, OwnerEvent, OwnerRules, OwnerWorld } from "./owner-world.ts";

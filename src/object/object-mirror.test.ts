@@ -409,6 +409,24 @@ test("what a returning copy missed is sent, and nothing else", async () => {
   });
 });
 
+test("a content that a returning copy lacks in many places travels once", async () => {
+  const world = new World(TREES["a mirror of two with a witness"]!, 6);
+  await world.simulation.run(async () => {
+    await world.build();
+    const requests = await world.take("x");
+    const host = assertDefined(world.hosts.get("b"), "no host");
+    host.way.cut();
+    const bytes = new Uint8Array(1 << 20).fill(7);
+    for (let i = 0; i < 4; i++) assert.equal(await requests.write(bytes, i << 20), undefined);
+    host.way.heal();
+    await world.until(async () => (await world.state("b")) === "active");
+    assert.equal(world.catchUp.bytesSent, BLOCK_SIZE_BYTES);
+    assert.equal(world.catchUp.bytesSkipped, (4 << 20) - BLOCK_SIZE_BYTES);
+    await assertDefined(world.owner, "no owner").close();
+    await world.assertEqualLegs("repeated content");
+  });
+});
+
 test("a copy whose blocks come from several hosts at once gets each in its place", async () => {
   for (let seed = 1; seed <= 3; seed++) {
     const world = new World(

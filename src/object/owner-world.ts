@@ -2,7 +2,7 @@
 import type { ObjectRecord } from "../cluster/index.ts";
 import type { Clock, Directory, DiskMemory, Log } from "../ports/index.ts";
 import type { Component } from "../store/index.ts";
-import type { ResyncTraffic } from "./catch-up.ts";
+import type { ResyncTraffic } from "./change-exchange.ts";
 import type { TransferMemory } from "./transfer-memory.ts";
 
 /**

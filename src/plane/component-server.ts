@@ -19,6 +19,7 @@ import {
 import type { LinkHeader } from "../format/index.ts";
 import type { CallAnswer, CallRequest, Link, Links } from "../link/index.ts";
 import type { DiskMemory } from "../ports/index.ts";
+import { CHANGE_BLOCKS_MAX } from "../store/index.ts";
 import type { Component, ComponentDone, ComponentFault, Transaction } from "../store/index.ts";
 import { decodeBatch, encodeBatch, invalid } from "./change-codec.ts";
 import { faultNumber, kindOf, RequestNumbers, WIRE_BLOCKS_MAX } from "./component-wire.ts";
@@ -298,7 +299,7 @@ const changes: Work = async (component, { argument }) => {
     since: numberOf(argument, "since"),
     fromBlock: Math.max(0, numberOf(argument, "fromBlock")),
     toBlock: Math.min(component.blockCount, numberOf(argument, "toBlock")),
-    blocksMax: Math.min(1024, Math.max(1, numberOf(argument, "blocksMax"))),
+    blocksMax: Math.min(CHANGE_BLOCKS_MAX, Math.max(1, numberOf(argument, "blocksMax"))),
     withFingerprints,
   });
   const { shape, bytes } = encodeBatch(batch);
@@ -311,8 +312,8 @@ const beginCatchUp: Work = async (component, { argument }) => ({
 
 const offer: Work = async (component, { argument, payload }) => {
   const { batch } = decodeBatch(valueOf(argument, "shape"), payload);
-  const missing = await component.offer(numberOf(argument, "epoch"), batch);
-  return { result: null, payload: missing };
+  const { missing, blocksNext } = await component.offer(numberOf(argument, "epoch"), batch);
+  return { result: blocksNext, payload: missing };
 };
 
 const apply: Work = async (component, { argument, payload }) => {

@@ -17,6 +17,7 @@ import type {
   ComponentDone,
   ComponentFault,
   ComponentOpening,
+  OfferAnswer,
   Transaction,
 } from "../store/index.ts";
 import { decodeBatch, encodeBatch, invalid } from "./change-codec.ts";
@@ -297,10 +298,15 @@ export class RemoteComponent implements Component {
     return result;
   }
 
-  async offer(epoch: number, batch: ChangeBatch): Promise<Uint8Array> {
+  async offer(epoch: number, batch: ChangeBatch): Promise<OfferAnswer> {
+    const link = this.#usable();
+    // Contents are taken for what is known there to be decided.
+    if (link !== undefined) this.#sendCommit(link);
     const { shape, bytes } = encodeBatch(batch);
-    const { payload } = await this.#call("component.offer", { epoch, shape }, CONTROL_MS, bytes);
-    return payload;
+    const answer = await this.#call("component.offer", { epoch, shape }, CONTROL_MS, bytes);
+    const { result: blocksNext, payload: missing } = answer;
+    if (typeof blocksNext !== "number" || !(blocksNext >= 1)) throw invalid("no number of blocks");
+    return { missing, blocksNext };
   }
 
   async apply(epoch: number, batch: ChangeBatch, data: Uint8Array): Promise<void> {

@@ -17,11 +17,12 @@ const OBJECT_ID = "0b".repeat(16);
 const COMPONENT_ID = "a0".repeat(16);
 const SEGMENT_BYTES = 2 << 20;
 const BLOCKS = 600;
+const TAGS = 200;
 
 /** A device with one component, on a machine that may lose power. */
 class Store {
   readonly simulation: Simulation;
-  readonly #disk = new DiskMedium({ sizeBytes: 64 << 20 });
+  readonly medium = new DiskMedium({ sizeBytes: 64 << 20 });
   readonly #metadata = new MetadataMedium();
   machine: SimMachine;
   #device: Device | undefined;
@@ -43,7 +44,7 @@ class Store {
 
   async open(deviceId: string): Promise<void> {
     const { machine } = this;
-    this.simDisk = new SimDisk(machine, this.#disk);
+    this.simDisk = new SimDisk(machine, this.medium);
     const ports = {
       disk: this.simDisk,
       metadata: new SimMetadataStore(machine, this.#metadata),
@@ -62,6 +63,15 @@ class Store {
     const made = { componentId: COMPONENT_ID, objectId: OBJECT_ID, sizeBytes };
     if (!this.#isFormatted) await this.#device.createComponent(made);
     this.#isFormatted = true;
+  }
+
+  /** Where on the disk a content is that was destaged. */
+  homeOf(tag: number): number {
+    const block = new Uint8Array(BLOCK_SIZE_BYTES);
+    for (let at = this.device.state.superblock.blocksOffset; ; at += BLOCK_SIZE_BYTES) {
+      this.medium.copyOut(block, at);
+      if (Buffer.compare(block, StoreWorld.content(tag)) === 0) return at;
+    }
   }
 
   /** Everything unflushed is lost; the next machine opens what is left. */
@@ -129,7 +139,7 @@ async function catchUp(from: Store, to: Store, since: number, blocksMax = 64): P
     assert.ok(dataBlocksOf(batch) <= blocksMax + 1);
     traffic.fromJournal &&= batch.fromJournal;
     traffic.offeredBlocks += dataBlocksOf(batch);
-    const missing = await to.component.offer(epoch, batch);
+    const { missing } = await to.component.offer(epoch, batch);
     const contents = await from.contents();
     traffic.sentBlocks += await send(to, batch, missing, contents);
     fromBlock = batch.nextBlock;
@@ -192,6 +202,26 @@ async function pair(seed: number, work: (a: Store, b: Store, prng: Prng) => Prom
   });
 }
 
+async function pass(simulation: Simulation, ms: number): Promise<void> {
+  await new Promise<void>((resolve) => void simulation.clock.after(ms, resolve));
+}
+
+/** As an owner's write of known bytes. */
+async function overwrite(store: Store, sequence: number, block: number, bytes: Uint8Array) {
+  await store.write(sequence, block, tagsAt(bytes, 0, bytes.length / BLOCK_SIZE_BYTES));
+}
+
+/** What `StoreWorld.content` made them of. */
+function tagsAt(bytes: Uint8Array, first: number, count: number): number[] {
+  return Array.from({ length: count }, (_none, i) => {
+    const at = (first + i) * BLOCK_SIZE_BYTES;
+    const block = bytes.subarray(at, at + BLOCK_SIZE_BYTES);
+    for (let tag = 0; tag < TAGS; tag++)
+      if (Buffer.compare(block, StoreWorld.content(tag)) === 0) return tag;
+    throw new Error("a block that nobody wrote");
+  });
+}
+
 function randomTags(prng: Prng, length: number): number[] {
   return Array.from({ length }, () => prng.between(1, 60));
 }
@@ -244,10 +274,11 @@ test("contents that the device holds for anything are not sent", async () => {
     b.component.commit(1, 1);
     await b.device.destage();
     await a.write(2, 0, [7, 8, 9, 10, 7]);
-    a.component.commit(1, 2);
+    for (const store of [a, b]) store.component.commit(1, 2);
+    const framesBefore = b.device.age.frame;
     const traffic = await catchUp(a, b, 1);
     assert.deepEqual([traffic.offeredBlocks, traffic.sentBlocks], [5, 1]);
-    b.component.commit(1, 2);
+    assert.equal(b.device.age.frame, framesBefore + 1, "only what was sent was journalled");
     const bytes = await b.contents();
     for (const [block, tag] of [7, 8, 9, 10, 7].entries()) {
       const at = block * BLOCK_SIZE_BYTES;
@@ -255,6 +286,65 @@ test("contents that the device holds for anything are not sent", async () => {
     }
     await b.device.destage();
     assert.ok(isClean(await b.device.scrub()));
+  });
+});
+
+test("a content that is freed while it is offered is never referred to", async () => {
+  let sent = 0;
+  for (let seed = 1; seed <= 20; seed++)
+    await pair(seed, async (a, b, prng) => {
+      const tags = Array.from({ length: 60 }, (_none, i) => 100 + i);
+      await b.write(1, 500, tags);
+      b.component.commit(1, 1);
+      await b.device.destage();
+      await a.write(2, 0, tags);
+      await a.write(3, 500, randomTags(prng, 60));
+      const last = (await a.contents()).slice(500 * BLOCK_SIZE_BYTES, 560 * BLOCK_SIZE_BYTES);
+      for (const store of [a, b]) store.component.commit(1, 3);
+      const freeing = (async (): Promise<void> => {
+        await pass(a.simulation, prng.below(30) / 10);
+        await overwrite(b, 3, 500, last);
+        await b.device.destage();
+        // What was freed is used again at once.
+        await b.write(4, 200, randomTags(prng, 60));
+        b.component.commit(1, 4);
+        await b.device.destage();
+      })();
+      sent += (await catchUp(a, b, 1, prng.pick([8, 64]))).sentBlocks;
+      await freeing;
+      await a.write(4, 200, tagsAt(await b.contents(), 200, 60));
+      a.component.commit(1, 4);
+      await assertEqual(a, b);
+    });
+  assert.ok(sent > 0, "some were gone in time");
+});
+
+test("a content whose block cannot be read is sent, and mended with what was sent", async () => {
+  await pair(4, async (a, b) => {
+    await b.write(1, 500, [7, 8, 9]);
+    b.component.commit(1, 1);
+    await b.device.destage();
+    b.medium.failReads(b.homeOf(8), 512);
+    await a.write(2, 0, [7, 8, 9]);
+    for (const store of [a, b]) store.component.commit(1, 2);
+    assert.equal((await catchUp(a, b, 1)).sentBlocks, 1);
+    await b.device.destage();
+    assert.equal(b.device.stats().badBlocks, 0, "written again in place");
+    const bytes = await b.contents();
+    assert.deepEqual(tagsAt(bytes, 500, 3), [7, 8, 9]);
+    assert.ok(isClean(await b.device.scrub()));
+  });
+});
+
+test("what is on its way home is not sent again for another block", async () => {
+  await pair(5, async (a, b) => {
+    await a.write(1, 0, [7, 8, 9]);
+    for (const store of [a, b]) store.component.commit(1, 0);
+    assert.equal((await catchUp(a, b, 0)).sentBlocks, 3);
+    await a.write(2, 100, [9, 8, 7]);
+    assert.equal((await catchUp(a, b, 1)).sentBlocks, 0, "the journal has them");
+    for (const store of [a, b]) store.component.commit(1, 2);
+    await assertEqual(a, b);
   });
 });
 

@@ -9,10 +9,7 @@
  */
 import { BLOCK_SIZE_BYTES, CodedError, setU32 } from "../base/index.ts";
 import { FINGERPRINT_BYTES } from "../ports/index.ts";
-import type { DiskMemory } from "../ports/index.ts";
 import {
-  contentKey,
-  CONTENT_ID_BYTES,
   newRecordHeader,
   RECORD_DATA,
   RECORD_DROP,
@@ -22,11 +19,13 @@ import {
 } from "../format/index.ts";
 import { blockKey } from "./block-table.ts";
 import { changeBatchInvalid, dataBlocksOf } from "./change-batch.ts";
-import { CHANGE_DATA, CHANGE_ZERO } from "./component.ts";
-import type { ChangeBatch, ChangesRequest, ComponentFault, Transaction } from "./component.ts";
+import { CHANGE_BLOCKS_MAX, CHANGE_DATA, CHANGE_ZERO } from "./component.ts";
+import type { ChangeBatch, ChangesRequest, ComponentFault } from "./component.ts";
+import type { OfferAnswer, Transaction } from "./component.ts";
 import { collectChanges, newestSequence } from "./component-changes.ts";
 import type { ComponentInfo } from "./component-table.ts";
-import { decodeContent } from "./content-references.ts";
+import { ContentAdoption, findContent } from "./content-adoption.ts";
+import type { WantedBlock } from "./content-adoption.ts";
 import { walkJournal } from "./journal-walk.ts";
 import {
   LOCATION_DAMAGED,
@@ -38,14 +37,13 @@ import type { ComponentHost, StoreComponent } from "./store-component.ts";
 
 /** Blocks of the scratch memory of a device, and the longest data transaction. */
 export const SCRATCH_BLOCKS = 256;
-
-/** A content that this device has, for a block that wants it. */
-interface Known {
-  readonly blockIndex: number;
-  readonly sequence: number;
-  readonly dataIndex: number;
-  readonly physical: number;
-}
+const OFFERED_BLOCKS_MIN = 256;
+/** Bits set in each value of a byte. */
+const BITS = Uint8Array.from({ length: 256 }, (_none, byte) => {
+  let bits = 0;
+  for (let rest = byte; rest > 0; rest >>>= 1) bits += rest & 1;
+  return bits;
+});
 
 export class ComponentSync {
   readonly #component: StoreComponent;
@@ -136,14 +134,14 @@ export class ComponentSync {
     });
   }
 
-  async offer(epoch: number, batch: ChangeBatch): Promise<Uint8Array> {
+  async offer(epoch: number, batch: ChangeBatch): Promise<OfferAnswer> {
     this.#check(epoch, batch);
     const blocks = dataBlocksOf(batch);
     if (batch.fingerprints.length !== blocks * FINGERPRINT_BYTES)
       throw invalid("an offer comes with fingerprints");
     const missing = new Uint8Array(Math.ceil(blocks / 8));
     const durable: Promise<void>[] = [];
-    const known: Known[] = [];
+    const wanted: WantedBlock[] = [];
     let dataIndex = 0;
     for (let run = 0; run < batch.starts.length; run++) {
       if (batch.kinds[run] !== CHANGE_DATA) {
@@ -151,100 +149,95 @@ export class ComponentSync {
         continue;
       }
       for (let i = 0; i < batch.counts[run]!; i++, dataIndex++)
-        this.#sort(batch, run, i, dataIndex, known, missing);
+        this.#sort(batch, { run, offset: i, dataIndex }, { wanted, missing, durable });
     }
-    if (known.length > 0) await this.#adopt(batch, known, missing, durable);
+    if (wanted.length > 0) await this.#adopt(epoch, batch, wanted, missing);
     this.#component.submit();
     await Promise.all(durable);
-    return missing;
+    return { missing, blocksNext: this.#blocksNext(blocks, missing) };
   }
 
-  /** Not wanted, known here, or missing. */
+  /** Not wanted, known here, on its way here, or missing. */
   #sort(
     batch: ChangeBatch,
-    run: number,
-    offset: number,
-    dataIndex: number,
-    known: Known[],
-    missing: Uint8Array,
+    { run, offset, dataIndex }: { run: number; offset: number; dataIndex: number },
+    into: { wanted: WantedBlock[]; missing: Uint8Array; durable: Promise<void>[] },
   ): void {
+    const { state } = this.#host;
     const blockIndex = batch.starts[run]! + offset;
     const sequence = batch.sequences[run]!;
-    if (newestSequence(this.#host.state, this.#info, blockIndex) >= sequence) return;
-    const physical = this.#find(batch.fingerprints, dataIndex * FINGERPRINT_BYTES);
-    if (physical === undefined) setBit(missing, dataIndex);
-    else known.push({ blockIndex, sequence, dataIndex, physical });
+    if (!this.#isNewer(blockIndex, sequence)) return;
+    const at = dataIndex * FINGERPRINT_BYTES;
+    const physical = findContent(state, batch.fingerprints, at);
+    // Only what is decided leaves the journal, or goes past it.
+    if (physical !== undefined && sequence <= this.#info.committedSequence) {
+      into.wanted.push({ blockIndex, sequence, dataIndex, physical });
+      return;
+    }
+    const copied = this.#copyArrived(blockIndex, sequence, batch.fingerprints, at);
+    if (copied !== undefined) begin(into.durable, copied);
+    else this.#miss(batch, { blockIndex, sequence, dataIndex }, into.missing);
   }
 
-  #find(fingerprints: Uint8Array, at: number): number | undefined {
-    const { metadata, badBlocks } = this.#host.state;
-    const key = contentKey(fingerprints, at);
-    const value = metadata.get(key);
-    const content = value && decodeContent(key, value);
-    if (content === undefined || badBlocks.has(content.physical)) return undefined;
-    const tailAt = at + CONTENT_ID_BYTES;
-    const isSame = content.fingerprintTail.every((byte, i) => byte === fingerprints[tailAt + i]);
-    return isSame ? content.physical : undefined;
+  #miss(
+    batch: ChangeBatch,
+    block: { blockIndex: number; sequence: number; dataIndex: number },
+    missing: Uint8Array,
+  ): void {
+    const { blockIndex, sequence, dataIndex } = block;
+    const { arriving } = this.#host.state;
+    setBit(missing, dataIndex);
+    const arrived = { component: this.#info.index, blockIndex, sequence };
+    arriving.expect(arrived, batch.fingerprints, dataIndex * FINGERPRINT_BYTES);
+  }
+
+  /** From journal memory, if the content came a moment ago and is there still. */
+  #copyArrived(
+    blockIndex: number,
+    sequence: number,
+    fingerprints: Uint8Array,
+    at: number,
+  ): Promise<void> | undefined {
+    const { arriving, pending, journal } = this.#host.state;
+    const found = arriving.find(fingerprints, at);
+    if (found === undefined) return undefined;
+    const location = pending.locate(found.component, found.blockIndex);
+    if (location < 0 || pending.locatedSequence !== found.sequence) return undefined;
+    return this.#append({
+      epoch: this.#info.epoch,
+      sequence,
+      kind: "data",
+      blockIndex,
+      blockCount: 1,
+      source: journal.memory.bytes,
+      sourceAt: location * BLOCK_SIZE_BYTES,
+    });
+  }
+
+  async #adopt(
+    epoch: number,
+    batch: ChangeBatch,
+    wanted: readonly WantedBlock[],
+    missing: Uint8Array,
+  ): Promise<void> {
+    const adoption = new ContentAdoption(this.#host, this.#info, batch.fingerprints);
+    const left = await adoption.run(wanted, () => this.#component.requireEpoch(epoch));
+    for (const one of left) this.#miss(batch, one, missing);
   }
 
   /**
-   * Copies known contents into the journal. The block may have been freed and used again between
-   * the look-up and the read: what was read must have the fingerprint that is wanted.
+   * How many blocks to offer next: more, the more of them were known here and the more memory is
+   * free for those that are not.
    */
-  async #adopt(
-    batch: ChangeBatch,
-    known: readonly Known[],
-    missing: Uint8Array,
-    durable: Promise<void>[],
-  ): Promise<void> {
-    await this.#host.withScratch(async (memory) => {
-      for (let from = 0; from < known.length; from += SCRATCH_BLOCKS) {
-        const part = known.slice(from, from + SCRATCH_BLOCKS);
-        const isRead = await this.#readKnown(memory, part);
-        const offsets = Float64Array.from(part, (_one, i) => i * BLOCK_SIZE_BYTES);
-        const found = new Uint8Array(part.length * FINGERPRINT_BYTES);
-        await this.#host.state.digests.fingerprint(memory, offsets, part.length, found);
-        for (const [i, one] of part.entries()) {
-          const wantedAt = one.dataIndex * FINGERPRINT_BYTES;
-          if (!isRead[i] || !equal(found, i * FINGERPRINT_BYTES, batch.fingerprints, wantedAt)) {
-            setBit(missing, one.dataIndex);
-            continue;
-          }
-          begin(durable, this.#applyBlock(one, memory.bytes, i * BLOCK_SIZE_BYTES));
-        }
-        // Payloads are copied when they are journalled: the memory is free for the next part then.
-        this.#component.submit();
-        await Promise.all(durable.splice(0));
-      }
-    });
-  }
-
-  async #readKnown(memory: DiskMemory, part: readonly Known[]): Promise<boolean[]> {
-    const { requests, superblock } = this.#host.state;
-    return await Promise.all(
-      part.map(async ({ physical }, i) => {
-        const offset = superblock.blocksOffset + physical * BLOCK_SIZE_BYTES;
-        try {
-          await requests.read(memory, i * BLOCK_SIZE_BYTES, BLOCK_SIZE_BYTES, offset);
-          return true;
-        } catch (error) {
-          if (error instanceof CodedError && error.code === "read-error") return false;
-          throw error;
-        }
-      }),
-    );
-  }
-
-  async #applyBlock(one: Known, source: Uint8Array, sourceAt: number): Promise<void> {
-    await this.#applyRange({
-      epoch: this.#info.epoch,
-      sequence: one.sequence,
-      kind: "data",
-      blockIndex: one.blockIndex,
-      blockCount: 1,
-      source,
-      sourceAt,
-    });
+  #blocksNext(blocks: number, missing: Uint8Array): number {
+    const { journal } = this.#host.state;
+    let missingBlocks = 0;
+    for (const byte of missing) missingBlocks += BITS[byte]!;
+    const knownShare = blocks === 0 ? 1 : 1 - missingBlocks / blocks;
+    const memoryBlocks = journal.memory.bytes.length / BLOCK_SIZE_BYTES;
+    const freeShare = Math.max(0, 1 - journal.payloadBlocksHeld / memoryBlocks);
+    const next = OFFERED_BLOCKS_MIN + knownShare * freeShare * CHANGE_BLOCKS_MAX;
+    return Math.min(CHANGE_BLOCKS_MAX, Math.round(next));
   }
 
   async apply(epoch: number, batch: ChangeBatch, payload: Uint8Array): Promise<void> {
@@ -301,11 +294,14 @@ export class ComponentSync {
         sourceAt: range.sourceAt + skipped,
       };
       const durable = this.#append(part);
-      if (durable === undefined) await this.#room();
-      else {
-        await durable;
-        block = next;
+      if (durable === undefined) {
+        await this.#room();
+        continue;
       }
+      if (range.kind === "data")
+        this.#host.state.arriving.arrive(this.#info.index, block, next - block, range.sequence);
+      await durable;
+      block = next;
     }
   }
 
@@ -395,11 +391,6 @@ function begin(durable: Promise<void>[], work: Promise<void>): void {
 
 function setBit(bitmap: Uint8Array, index: number): void {
   bitmap[index >>> 3]! |= 1 << (index & 7);
-}
-
-function equal(a: Uint8Array, aAt: number, b: Uint8Array, bAt: number): boolean {
-  for (let i = 0; i < FINGERPRINT_BYTES; i++) if (a[aAt + i] !== b[bAt + i]) return false;
-  return true;
 }
 
 function invalid(why: string): CodedError {

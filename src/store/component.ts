@@ -68,10 +68,10 @@ export interface Component extends ComponentIo {
   beginCatchUp(epoch: number, since: number): Promise<number>;
   /**
    * Takes holes, zeroes, and contents that this device holds already for any component; resolves
-   * when they are durable. The answer is a bitmap over the data blocks of the batch: set, if the
-   * block is missing and has to be sent. Needs fingerprints.
+   * when they are durable. Needs fingerprints. Contents are taken for what is decided as far as the
+   * component has been told.
    */
-  offer(epoch: number, batch: ChangeBatch): Promise<Uint8Array>;
+  offer(epoch: number, batch: ChangeBatch): Promise<OfferAnswer>;
   /**
    * Journals the blocks of the batch that are newer than what is here; resolves when they are
    * durable. `payload` holds the data blocks, one after the other. Doing it twice changes nothing.
@@ -110,13 +110,20 @@ export interface ChangeBatch {
   readonly fromJournal: boolean;
 }
 
+export interface OfferAnswer {
+  /** A bit for each data block of the batch: set, if it is missing and has to be sent. */
+  readonly missing: Uint8Array;
+  /** How many blocks to offer next. */
+  readonly blocksNext: number;
+}
+
 export const CHANGE_DATA = 0;
 export const CHANGE_ZERO = 1;
 export const CHANGE_HOLE = 2;
 
 /** Bounds of one batch. */
 export const CHANGE_RUNS_MAX = 4096;
-export const CHANGE_BLOCKS_MAX = 1024;
+export const CHANGE_BLOCKS_MAX = 4096;
 
 export interface Transaction {
   epoch: number;

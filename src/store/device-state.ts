@@ -1,6 +1,7 @@
 /** What the parts of one open device share. Built by `Device`, handed to each part. */
 import type { Clock, Digests, Disk, DiskRequests, Log, MetadataStore } from "../ports/index.ts";
 import type { Superblock } from "../format/index.ts";
+import type { ArrivingContents } from "./arriving-contents.ts";
 import type { BlockCache } from "./block-cache.ts";
 import type { ChangeLog } from "./change-log.ts";
 import type { ComponentTable } from "./component-table.ts";
@@ -45,6 +46,7 @@ export interface DeviceState extends DevicePorts {
   readonly pending: PendingBlocks;
   readonly voids: VoidRecords;
   readonly changeLog: ChangeLog;
+  readonly arriving: ArrivingContents;
   readonly space: SpaceMap;
   readonly logical: LogicalMap;
   readonly regions: RegionMap;

@@ -7,6 +7,7 @@ import { DiskRequests } from "../ports/index.ts";
 import type { DiskMemory, MetadataBatch } from "../ports/index.ts";
 import { checkpointKey } from "../format/index.ts";
 import type { Superblock } from "../format/index.ts";
+import { ArrivingContents } from "./arriving-contents.ts";
 import { BlockCache } from "./block-cache.ts";
 import { COMPONENTS_MAX } from "./block-table.ts";
 import type { Component, Transaction } from "./component.ts";
@@ -193,6 +194,7 @@ export class Device implements ComponentHost {
       journal,
       pending: replay.pending,
       voids: replay.voids,
+      arriving: new ArrivingContents(),
       changeLog: replay.changeLog(journal, options.changesMax),
       space: parts.space,
       logical,

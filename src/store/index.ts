@@ -10,6 +10,7 @@ export type {
   ComponentFault,
   ComponentIo,
   ComponentOpening,
+  OfferAnswer,
   Transaction,
   TransactionKind,
 } from "./component.ts";

@@ -21,6 +21,7 @@ import type {
   ComponentDone,
   ComponentFault,
   ComponentOpening,
+  OfferAnswer,
   Transaction,
 } from "./component.ts";
 import type { ComponentInfo } from "./component-table.ts";
@@ -302,7 +303,7 @@ export class StoreComponent implements Component, JournalWaiter {
     return this.#sync.begin(epoch, since);
   }
 
-  offer(epoch: number, batch: ChangeBatch): Promise<Uint8Array> {
+  offer(epoch: number, batch: ChangeBatch): Promise<OfferAnswer> {
     return this.#sync.offer(epoch, batch);
   }
 

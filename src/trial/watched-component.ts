@@ -12,6 +12,7 @@ import type {
   Component,
   ComponentDone,
   ComponentOpening,
+  OfferAnswer,
   Transaction,
 } from "../store/index.ts";
 
@@ -115,7 +116,7 @@ export class WatchedComponent implements Component {
     return this.#inner.beginCatchUp(this.#allowed(epoch), since);
   }
 
-  offer(epoch: number, batch: ChangeBatch): Promise<Uint8Array> {
+  offer(epoch: number, batch: ChangeBatch): Promise<OfferAnswer> {
     return this.#inner.offer(this.#allowed(epoch), batch);
   }
 

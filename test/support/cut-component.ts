@@ -11,6 +11,7 @@ import type {
   Component,
   ComponentDone,
   ComponentOpening,
+  OfferAnswer,
   Transaction,
 } from "../../src/store/index.ts";
 
@@ -148,7 +149,7 @@ export class CutComponent implements Component {
     return this.#call((component) => component.beginCatchUp(epoch, since));
   }
 
-  offer(epoch: number, batch: ChangeBatch): Promise<Uint8Array> {
+  offer(epoch: number, batch: ChangeBatch): Promise<OfferAnswer> {
     return this.#call((component) => component.offer(epoch, batch));
   }
 

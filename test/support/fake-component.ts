@@ -21,6 +21,7 @@ import type {
   ComponentDone,
   ComponentFault,
   ComponentOpening,
+  OfferAnswer,
   Transaction,
 } from "../../src/store/index.ts";
 
@@ -204,9 +205,10 @@ export class FakeComponent implements Component {
     return Math.min(since, this.committedSequence);
   }
 
-  async offer(epoch: number, batch: ChangeBatch): Promise<Uint8Array> {
+  async offer(epoch: number, batch: ChangeBatch): Promise<OfferAnswer> {
     this.#fence(epoch);
-    return new Uint8Array(Math.ceil(dataBlocksOf(batch) / 8)).fill(255);
+    const missing = new Uint8Array(Math.ceil(dataBlocksOf(batch) / 8)).fill(255);
+    return { missing, blocksNext: 64 };
   }
 
   async apply(epoch: number, batch: ChangeBatch, payload: Uint8Array): Promise<void> {

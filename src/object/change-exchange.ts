@@ -1,0 +1,256 @@
+/**
+ * Brings what one source has to a member that lacks it, fingerprints first (US20190227727A1): pairs
+ * of block and fingerprint are offered, what the member's device holds for any component gains a
+ * reference there, and only what is missing is read and sent. The member says how much to offer
+ * next. Where hardly anything is known there, data goes at once, and now and then it is asked
+ * whether that has changed. A fingerprint that a batch has twice travels once.
+ */
+import { BLOCK_SIZE_BYTES } from "../base/index.ts";
+import { CHANGE_DATA, ChangeBatchBuilder, dataBlocksOf } from "../store/index.ts";
+import type { ChangeBatch, Component } from "../store/index.ts";
+import { reachable } from "./block-transfer.ts";
+import type { BlockCopy, BlockTransfer } from "./block-transfer.ts";
+import type { Leg, ObjectMember } from "./legs.ts";
+import { TRANSFER_BLOCKS_MAX } from "./transfer-memory.ts";
+import { UnderWay } from "./under-way.ts";
+
+const FINGERPRINT_BYTES = 32;
+const OFFERED_BLOCKS_FIRST = 512;
+/** Batches on their way to one member at a time, from one source. */
+const BATCHES_AT_ONCE = 4;
+/** Below this share of known blocks, fingerprints cost more than they save. */
+const KNOWN_SHARE_MIN = 1 / 32;
+/** Blocks that are sent without being offered before it is tried again. */
+const UNOFFERED_BLOCKS_MAX = 16_384;
+
+/** Bytes of data that a component needed, and what became of them. */
+export interface ResyncTraffic {
+  bytesNeeded: number;
+  bytesSent: number;
+  bytesSkipped: number;
+}
+
+export interface Target {
+  readonly member: ObjectMember;
+  readonly leg: Leg<Component>;
+  readonly column: number;
+  readonly epoch: number;
+  /** Test-only: whether it gets the blocks of its own column only. */
+  readonly isFilteredByRange: boolean;
+}
+
+export interface Source {
+  readonly leg: Leg<Component>;
+  readonly column: number;
+  readonly member: ObjectMember;
+}
+
+/** The part of a source's batch that lies in the target's range, in its own coordinates. */
+interface MappedBatch {
+  readonly batch: ChangeBatch;
+  /** Of each data block. */
+  readonly objectBlocks: readonly number[];
+}
+
+export class ChangeExchange {
+  readonly #target: Target;
+  readonly #transfer: BlockTransfer;
+  readonly #traffic: ResyncTraffic;
+  #blocksNext = OFFERED_BLOCKS_FIRST;
+  /** Of what was offered lately; at first it is worth asking. */
+  #knownShare = 1;
+  #unofferedBlocks = 0;
+
+  constructor(target: Target, transfer: BlockTransfer, traffic: ResyncTraffic) {
+    this.#target = target;
+    this.#transfer = transfer;
+    this.#traffic = traffic;
+  }
+
+  /** Walks what the source has that is newer than `since`. Fails as any component does. */
+  async bring(source: Source, since: number): Promise<void> {
+    const underWay = new UnderWay(BATCHES_AT_ONCE);
+    try {
+      for (let fromBlock = 0; fromBlock >= 0;) {
+        const batch = await this.#read(source, since, fromBlock);
+        fromBlock = batch.nextBlock;
+        const mapped = this.#map(source, batch);
+        if (mapped.batch.starts.length > 0) await underWay.begin(() => this.#give(mapped));
+      }
+    } finally {
+      await underWay.end();
+    }
+  }
+
+  async #read(source: Source, since: number, fromBlock: number): Promise<ChangeBatch> {
+    const component = reachable(source.member);
+    return await component.changes({
+      epoch: this.#target.epoch,
+      since,
+      fromBlock,
+      toBlock: component.blockCount,
+      blocksMax: this.#blocksNext,
+      withFingerprints: this.#isOfferWorthwhile,
+    });
+  }
+
+  get #isOfferWorthwhile(): boolean {
+    return this.#knownShare >= KNOWN_SHARE_MIN || this.#unofferedBlocks >= UNOFFERED_BLOCKS_MAX;
+  }
+
+  #map(source: Source, batch: ChangeBatch): MappedBatch {
+    const builder = new ChangeBatchBuilder();
+    const objectBlocks: number[] = [];
+    const dataIndexes: number[] = [];
+    const { layout } = this.#target.leg;
+    let dataIndex = 0;
+    for (const [run, start] of batch.starts.entries()) {
+      const kind = batch.kinds[run]!;
+      for (let done = 0; done < batch.counts[run]!;) {
+        const from = source.leg.layout.objectBlockOf(source.column, start + done);
+        const span = Math.min(source.leg.layout.runBlocks(from), layout.runBlocks(from));
+        const count = Math.min(batch.counts[run]! - done, span);
+        if (this.#isMine(from)) {
+          builder.add(layout.componentBlockOf(from), count, batch.sequences[run]!, kind);
+          const dataCount = kind === CHANGE_DATA ? count : 0;
+          for (let i = 0; i < dataCount; i++) {
+            objectBlocks.push(from + i);
+            dataIndexes.push(dataIndex + i);
+          }
+        }
+        if (kind === CHANGE_DATA) dataIndex += count;
+        done += count;
+      }
+    }
+    const fingerprints = pickFingerprints(batch.fingerprints, dataIndexes);
+    return { batch: builder.finish(-1, batch.fromJournal, fingerprints), objectBlocks };
+  }
+
+  #isMine(objectBlock: number): boolean {
+    const { leg, column: mine, isFilteredByRange } = this.#target;
+    const column = leg.layout.columnOf(objectBlock);
+    return isFilteredByRange ? column === mine : column <= mine;
+  }
+
+  async #give(mapped: MappedBatch): Promise<void> {
+    const { batch } = mapped;
+    const blocks = dataBlocksOf(batch);
+    this.#traffic.bytesNeeded += blocks * BLOCK_SIZE_BYTES;
+    const isOffered = batch.fingerprints.length > 0 || blocks === 0;
+    if (!isOffered) {
+      this.#unofferedBlocks += blocks;
+      await this.#giveMarkers(batch);
+      await this.#send(mapped, everyIndex(blocks));
+      return;
+    }
+    const missing = await this.#offer(mapped);
+    const { firsts, repeats } = sortByContent(batch.fingerprints, missing);
+    await this.#send(mapped, firsts);
+    if (repeats.length === 0) return;
+    // By now the member has their contents.
+    const again = pick(mapped, repeats);
+    const left = await this.#offer(again);
+    await this.#send(again, left);
+  }
+
+  /** Returns which data blocks are missing. */
+  async #offer({ batch }: MappedBatch): Promise<number[]> {
+    const { member, epoch } = this.#target;
+    const blocks = dataBlocksOf(batch);
+    const { missing, blocksNext } = await reachable(member).offer(epoch, batch);
+    const left = everyIndex(blocks).filter((i) => (missing[i >>> 3]! & (1 << (i & 7))) !== 0);
+    this.#traffic.bytesSkipped += (blocks - left.length) * BLOCK_SIZE_BYTES;
+    this.#blocksNext = blocksNext;
+    if (blocks > 0) {
+      this.#knownShare = (this.#knownShare + (blocks - left.length) / blocks) / 2;
+      this.#unofferedBlocks = 0;
+    }
+    return left;
+  }
+
+  /** Holes and zeroes need no data. */
+  async #giveMarkers(batch: ChangeBatch): Promise<void> {
+    const builder = new ChangeBatchBuilder();
+    for (const [run, start] of batch.starts.entries())
+      if (batch.kinds[run] !== CHANGE_DATA)
+        builder.add(start, batch.counts[run]!, batch.sequences[run]!, batch.kinds[run]!);
+    if (builder.isEmpty) return;
+    const { member, epoch } = this.#target;
+    await reachable(member).apply(epoch, builder.finish(-1, true), new Uint8Array(0));
+  }
+
+  async #send({ batch, objectBlocks }: MappedBatch, indexes: readonly number[]): Promise<void> {
+    if (indexes.length === 0) return;
+    const copies = copiesOf(batch, objectBlocks, indexes);
+    for (let from = 0; from < copies.length; from += TRANSFER_BLOCKS_MAX) {
+      const part = copies.slice(from, from + TRANSFER_BLOCKS_MAX);
+      this.#traffic.bytesSent += await this.#transfer.send(this.#target.member, part);
+    }
+  }
+}
+
+function everyIndex(count: number): number[] {
+  return Array.from({ length: count }, (_none, i) => i);
+}
+
+function pickFingerprints(from: Uint8Array, indexes: readonly number[]): Uint8Array {
+  if (from.length === 0) return from;
+  const picked = new Uint8Array(indexes.length * FINGERPRINT_BYTES);
+  for (const [i, index] of indexes.entries()) {
+    const at = index * FINGERPRINT_BYTES;
+    picked.set(from.subarray(at, at + FINGERPRINT_BYTES), i * FINGERPRINT_BYTES);
+  }
+  return picked;
+}
+
+/** The first block of each content, and those that repeat one. */
+function sortByContent(
+  fingerprints: Uint8Array,
+  indexes: readonly number[],
+): { readonly firsts: number[]; readonly repeats: number[] } {
+  const seen = new Set<string>();
+  const firsts: number[] = [];
+  const repeats: number[] = [];
+  for (const index of indexes) {
+    const at = index * FINGERPRINT_BYTES;
+    const content = String.fromCharCode(...fingerprints.subarray(at, at + FINGERPRINT_BYTES));
+    (seen.has(content) ? repeats : firsts).push(index);
+    seen.add(content);
+  }
+  return { firsts, repeats };
+}
+
+/** Some data blocks of a batch, as a batch. */
+function pick({ batch, objectBlocks }: MappedBatch, indexes: readonly number[]): MappedBatch {
+  const builder = new ChangeBatchBuilder();
+  for (const { targetBlock, sequence } of copiesOf(batch, objectBlocks, indexes))
+    builder.add(targetBlock, 1, sequence, CHANGE_DATA);
+  return {
+    batch: builder.finish(-1, true, pickFingerprints(batch.fingerprints, indexes)),
+    objectBlocks: indexes.map((index) => objectBlocks[index]!),
+  };
+}
+
+/** `indexes` ascend. */
+function copiesOf(
+  batch: ChangeBatch,
+  objectBlocks: readonly number[],
+  indexes: readonly number[],
+): BlockCopy[] {
+  const copies: BlockCopy[] = [];
+  let first = 0;
+  let next = 0;
+  for (const [run, start] of batch.starts.entries()) {
+    if (batch.kinds[run] !== CHANGE_DATA) continue;
+    const count = batch.counts[run]!;
+    for (; next < indexes.length && indexes[next]! < first + count; next++)
+      copies.push({
+        objectBlock: objectBlocks[indexes[next]!]!,
+        targetBlock: start + indexes[next]! - first,
+        sequence: batch.sequences[run]!,
+        kind: CHANGE_DATA,
+      });
+    first += count;
+  }
+  return copies;
+}

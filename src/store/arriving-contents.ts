@@ -1,0 +1,62 @@
+/**
+ * Contents on their way home, by fingerprint: what was offered, is missing, and has come into the
+ * journal, but is not in the content map yet. Whoever is offered the same meanwhile takes it from
+ * there. Bounded, and only ever a shortcut: what is forgotten is sent again.
+ */
+import { blockKey } from "./block-table.ts";
+import { CONTENT_ID_BYTES } from "../format/index.ts";
+
+const ENTRIES_MAX = 65_536;
+
+export interface ArrivedBlock {
+  readonly component: number;
+  readonly blockIndex: number;
+  readonly sequence: number;
+}
+
+export class ArrivingContents {
+  /** By block: what it will hold. */
+  readonly #expected = new Map<number, { readonly sequence: number; readonly content: string }>();
+  readonly #arrived = new Map<string, ArrivedBlock>();
+
+  expect(block: ArrivedBlock, fingerprints: Uint8Array, at: number): void {
+    const { component, blockIndex, sequence } = block;
+    const content = contentAt(fingerprints, at);
+    keep(this.#expected, blockKey(component, blockIndex), { sequence, content });
+  }
+
+  /** Blocks of one version are in the journal. */
+  arrive(component: number, firstBlock: number, blockCount: number, sequence: number): void {
+    if (this.#expected.size === 0) return;
+    for (let blockIndex = firstBlock; blockIndex < firstBlock + blockCount; blockIndex++) {
+      const key = blockKey(component, blockIndex);
+      const expected = this.#expected.get(key);
+      if (expected?.sequence !== sequence) continue;
+      this.#expected.delete(key);
+      keep(this.#arrived, expected.content, { component, blockIndex, sequence });
+    }
+  }
+
+  /**
+   * A block that had this content when it came: the caller checks that the journal has it still.
+   */
+  find(fingerprints: Uint8Array, at: number): ArrivedBlock | undefined {
+    if (this.#arrived.size === 0) return undefined;
+    return this.#arrived.get(contentAt(fingerprints, at));
+  }
+}
+
+function contentAt(fingerprints: Uint8Array, at: number): string {
+  return String.fromCharCode(...fingerprints.subarray(at, at + 2 * CONTENT_ID_BYTES));
+}
+
+/** The oldest goes when there is no room. */
+function keep<K, V>(map: Map<K, V>, key: K, value: V): void {
+  map.delete(key);
+  if (map.size >= ENTRIES_MAX)
+    for (const oldest of map.keys()) {
+      map.delete(oldest);
+      break;
+    }
+  map.set(key, value);
+}

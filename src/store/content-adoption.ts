@@ -1,0 +1,169 @@
+/**
+ * Points blocks at contents that this device holds already, for whichever component
+ * (US20190227727A1). Nothing goes through the journal: the blocks are read, which shows that they
+ * are good, and then, while nothing is destaged, each content that is still there gains a
+ * reference, in the one metadata batch that maps the blocks. So a reference is never taken of what
+ * is being freed.
+ */
+import { BLOCK_SIZE_BYTES, CodedError } from "../base/index.ts";
+import { FINGERPRINT_BYTES } from "../ports/index.ts";
+import type { DiskMemory } from "../ports/index.ts";
+import { contentKey, CONTENT_ID_BYTES } from "../format/index.ts";
+import type { ComponentInfo } from "./component-table.ts";
+import { decodeContent } from "./content-references.ts";
+import type { DeviceState } from "./device-state.ts";
+import { MapUpdate } from "./map-update.ts";
+import { LOCATION_NONE } from "./pending-blocks.ts";
+import type { ComponentHost } from "./store-component.ts";
+
+/** A block that wants a content which this device had when it was looked up. */
+export interface WantedBlock {
+  readonly blockIndex: number;
+  readonly sequence: number;
+  /** Where its fingerprint is. */
+  readonly dataIndex: number;
+  readonly physical: number;
+}
+
+/** Where the content with this fingerprint is, if it is here and not known to be damaged. */
+export function findContent(
+  { metadata, badBlocks }: DeviceState,
+  fingerprints: Uint8Array,
+  at: number,
+): number | undefined {
+  const key = contentKey(fingerprints, at);
+  const value = metadata.get(key);
+  const content = value && decodeContent(key, value);
+  if (content === undefined || badBlocks.has(content.physical)) return undefined;
+  const tailAt = at + CONTENT_ID_BYTES;
+  const isSame = content.fingerprintTail.every((byte, i) => byte === fingerprints[tailAt + i]);
+  return isSame ? content.physical : undefined;
+}
+
+export class ContentAdoption {
+  readonly #host: ComponentHost;
+  readonly #info: ComponentInfo;
+  readonly #fingerprints: Uint8Array;
+  /** Of the contents that were read whole, by physical block. */
+  readonly #checksums = new Map<number, number>();
+
+  constructor(host: ComponentHost, info: ComponentInfo, fingerprints: Uint8Array) {
+    this.#host = host;
+    this.#info = info;
+    this.#fingerprints = fingerprints;
+  }
+
+  /**
+   * Resolves, when it is durable, with the blocks whose content is not here after all. `check`
+   * throws if nothing may be done any more.
+   */
+  async run(wanted: readonly WantedBlock[], check: () => void): Promise<WantedBlock[]> {
+    const byPlace = wanted.toSorted((a, b) => a.physical - b.physical);
+    const contents = byPlace.filter((one, i) => one.physical !== byPlace[i - 1]?.physical);
+    await this.#host.withScratch((memory) => this.#read(contents, memory));
+    return await this.#host.exclusive(() => {
+      check();
+      return this.#refer(wanted);
+    });
+  }
+
+  async #read(contents: readonly WantedBlock[], memory: DiskMemory): Promise<void> {
+    const { digests } = this.#host.state;
+    const blocksMax = memory.bytes.length / BLOCK_SIZE_BYTES;
+    for (let from = 0; from < contents.length; from += blocksMax) {
+      const part = contents.slice(from, from + blocksMax);
+      const isRead = await this.#readRuns(part, memory);
+      const offsets = Float64Array.from(part, (_one, i) => i * BLOCK_SIZE_BYTES);
+      const found = new Uint8Array(part.length * FINGERPRINT_BYTES);
+      await digests.fingerprint(memory, offsets, part.length, found);
+      for (const [i, { physical, dataIndex }] of part.entries()) {
+        const wantedAt = dataIndex * FINGERPRINT_BYTES;
+        if (!isRead[i] || !isEqual(found, i * FINGERPRINT_BYTES, this.#fingerprints, wantedAt))
+          continue;
+        const at = i * BLOCK_SIZE_BYTES;
+        this.#checksums.set(physical, digests.crc32c(memory.bytes, at, at + BLOCK_SIZE_BYTES));
+      }
+    }
+  }
+
+  /** Neighbours on the disk in one request; one by one where that fails. */
+  async #readRuns(part: readonly WantedBlock[], memory: DiskMemory): Promise<boolean[]> {
+    const isRead = part.map(() => false);
+    const reads: Promise<void>[] = [];
+    for (let start = 0; start < part.length;) {
+      let end = start + 1;
+      while (end < part.length && part[end]!.physical === part[end - 1]!.physical + 1) end++;
+      reads.push(this.#readRun(part, start, end, memory, isRead));
+      start = end;
+    }
+    await Promise.all(reads);
+    return isRead;
+  }
+
+  async #readRun(
+    part: readonly WantedBlock[],
+    start: number,
+    end: number,
+    memory: DiskMemory,
+    isRead: boolean[],
+  ): Promise<void> {
+    const { requests, superblock } = this.#host.state;
+    const offset = superblock.blocksOffset + part[start]!.physical * BLOCK_SIZE_BYTES;
+    const lengthBytes = (end - start) * BLOCK_SIZE_BYTES;
+    try {
+      await requests.read(memory, start * BLOCK_SIZE_BYTES, lengthBytes, offset);
+      isRead.fill(true, start, end);
+    } catch (error) {
+      if (!(error instanceof CodedError) || error.code !== "read-error") throw error;
+      if (end - start === 1) return;
+      for (let at = start; at < end; at++) await this.#readRun(part, at, at + 1, memory, isRead);
+    }
+  }
+
+  /** Nothing is destaged meanwhile: what the maps say stays so until the batch is durable. */
+  async #refer(wanted: readonly WantedBlock[]): Promise<WantedBlock[]> {
+    const { state } = this.#host;
+    const missing: WantedBlock[] = [];
+    const update = new MapUpdate(state);
+    try {
+      for (const one of wanted) if (!this.#referOne(update, one)) missing.push(one);
+      if (update.pageCount > 0) await update.commit(() => {});
+    } catch (error) {
+      update.abandon();
+      throw error;
+    }
+    return missing;
+  }
+
+  /** False if the block still wants its content. */
+  #referOne(
+    update: MapUpdate,
+    { blockIndex, sequence, dataIndex, physical }: WantedBlock,
+  ): boolean {
+    const { state } = this.#host;
+    const info = this.#info;
+    // What the journal holds of the block is looked at by whoever applies data.
+    if (state.pending.locate(info.index, blockIndex) !== LOCATION_NONE)
+      return state.pending.locatedSequence >= sequence;
+    if (update.sequenceOf(info, blockIndex) >= sequence) return true;
+    const at = dataIndex * FINGERPRINT_BYTES;
+    // It may have been freed since it was looked up, and its block used for something else.
+    if (findContent(state, this.#fingerprints, at) !== physical) return false;
+    const checksum = this.#checksums.get(physical);
+    if (checksum === undefined) {
+      const reason = "its content could not be read when another block wanted it";
+      state.blockDamaged({ component: info.index, blockIndex, physical, reason });
+      return false;
+    }
+    const content = update.contents.acquire(this.#fingerprints, at);
+    update.map(info, blockIndex, sequence, { content, checksum });
+    state.changeLog.note(info.index, sequence, blockIndex, 1);
+    state.counters.duplicateBlocks++;
+    return true;
+  }
+}
+
+function isEqual(a: Uint8Array, aAt: number, b: Uint8Array, bAt: number): boolean {
+  for (let i = 0; i < FINGERPRINT_BYTES; i++) if (a[aAt + i] !== b[bAt + i]) return false;
+  return true;
+}
