@@ -18,6 +18,7 @@ import { checkAccess, makeApiServer } from "./api-access.ts";
 import { DashboardFiles, GUARD_HEADERS } from "./dashboard-files.ts";
 import { httpStatusOf } from "./error-codes.ts";
 import { nearest } from "./nearest.ts";
+import { openApi } from "./openapi.ts";
 import { operationNames, operationRow } from "./operations.ts";
 import type { Operation, OperationName, RequestOf, ResponseOf } from "./operations.ts";
 import { anyShape, isRecord, shapeProblems } from "./shape.ts";
@@ -164,6 +165,10 @@ export class HttpApi {
       const reason = await this.#backend.unhealthyReason();
       const status = reason === undefined ? 200 : 503;
       response.writeHead(status, { "content-type": "text/plain" }).end(`${reason ?? "ok"}\n`);
+      return;
+    }
+    if (request.method === "GET" && url.pathname === "/openapi.json") {
+      sendJson(response, 200, openApi());
       return;
     }
     if (this.#dashboard.answer(request, response, url.pathname)) return;
