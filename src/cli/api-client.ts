@@ -2,7 +2,7 @@
 import { request as httpRequest } from "node:http";
 import type { IncomingMessage } from "node:http";
 import { request as httpsRequest } from "node:https";
-import { CodedError, errorText } from "../base/index.ts";
+import { assertDefined, CodedError, errorText } from "../base/index.ts";
 import type { Fault } from "../base/index.ts";
 import { apiAddress } from "./api-address.ts";
 import type { ApiAddress } from "./api-address.ts";
@@ -14,11 +14,15 @@ const ANSWER_MS_MAX = 30 * 60_000;
 const ANSWER_BYTES_MAX = 64 * 2 ** 20;
 
 export class ApiClient {
-  readonly #address: ApiAddress;
+  /** The one that answered last comes first. */
+  readonly #addresses: ApiAddress[];
 
-  /** Fails with `usage` if `url` is none. */
-  constructor(url: string) {
-    this.#address = apiAddress(url);
+  /**
+   * `urls`: one, or several after commas, of which the first one is asked where a host runs. Fails
+   * with `usage` if one of them is none.
+   */
+  constructor(urls: string) {
+    this.#addresses = urls.split(",").map((url) => apiAddress(url.trim()));
   }
 
   async call<N extends OperationName>(
@@ -27,7 +31,7 @@ export class ApiClient {
   ): Promise<ResponseOf<N>> {
     const response = await this.#send(name, request);
     const text = await readAll(response);
-    const value = parseJson(text, this.#address.text);
+    const value = parseJson(text, this.#first.text);
     // The host answers by the same row.
     if (response.statusCode === 200) return value as ResponseOf<N>;
     throw new CodedError(
@@ -44,7 +48,7 @@ export class ApiClient {
   ): Promise<void> {
     const response = await this.#send("events", { ...request, follow: true });
     if (response.statusCode !== 200) {
-      const fault = faultOf(parseJson(await readAll(response), this.#address.text));
+      const fault = faultOf(parseJson(await readAll(response), this.#first.text));
       throw new CodedError(fault ?? { code: "bug", message: "the host refused without a reason" });
     }
     response.setEncoding("utf8");
@@ -56,7 +60,35 @@ export class ApiClient {
     }
   }
 
-  #send(name: OperationName, request: Readonly<Record<string, unknown>>): Promise<IncomingMessage> {
+  get #first(): ApiAddress {
+    return assertDefined(this.#addresses[0], "there is an address");
+  }
+
+  async #send(
+    name: OperationName,
+    request: Readonly<Record<string, unknown>>,
+  ): Promise<IncomingMessage> {
+    const refused: CodedError[] = [];
+    for (const address of [...this.#addresses]) {
+      try {
+        const response = await this.#sendTo(address, name, request);
+        this.#addresses.splice(this.#addresses.indexOf(address), 1);
+        this.#addresses.unshift(address);
+        return response;
+      } catch (error) {
+        // Nobody has heard it: another host may be asked.
+        if (!(error instanceof CodedError) || error.code !== "connection-refused") throw error;
+        refused.push(error);
+      }
+    }
+    throw assertDefined(refused[0], "every address was tried");
+  }
+
+  #sendTo(
+    address: ApiAddress,
+    name: OperationName,
+    request: Readonly<Record<string, unknown>>,
+  ): Promise<IncomingMessage> {
     const row = operationRow(name);
     const rest: Record<string, unknown> = { ...request };
     const path = row.path.replace(/:(\w+)/g, (_match, field: string) => {
@@ -64,35 +96,35 @@ export class ApiClient {
       delete rest[field];
       return encodeURIComponent(value);
     });
-    const url = new URL(path, this.#address.base);
+    const url = new URL(path, address.base);
     const hasBody = row.method === "POST";
     if (!hasBody)
       for (const [key, value] of Object.entries(rest)) url.searchParams.set(key, String(value));
     return new Promise((resolve, reject) => {
-      const { isTls, options } = this.#address;
+      const { isTls, options } = address;
       const send = isTls ? httpsRequest : httpRequest;
       const how = { ...options, method: row.method, timeout: ANSWER_MS_MAX };
       const outgoing = send(url, how, resolve);
       outgoing.on("timeout", () => outgoing.destroy(new Error("no answer in time")));
-      outgoing.on("error", (error) => reject(this.#unreachable(error)));
+      outgoing.on("error", (error) => reject(unreachable(address, error)));
       if (hasBody) outgoing.setHeader("content-type", "application/json");
       outgoing.end(hasBody ? JSON.stringify(rest) : undefined);
     });
   }
+}
 
-  #unreachable(error: Error): CodedError {
-    const isRefused = "code" in error && (error.code === "ECONNREFUSED" || error.code === "ENOENT");
-    return new CodedError(
-      {
-        code: isRefused ? "connection-refused" : "connection-failed",
-        message: isRefused
-          ? `no host is running at ${this.#address.text}`
-          : `the host at ${this.#address.text} cannot be asked: ${errorText(error)}`,
-        hint: "Start one with `drystone dev` or `drystone host run --config FILE`, or give its address with --api URL",
-      },
-      { cause: error },
-    );
-  }
+function unreachable(address: ApiAddress, error: Error): CodedError {
+  const isRefused = "code" in error && (error.code === "ECONNREFUSED" || error.code === "ENOENT");
+  return new CodedError(
+    {
+      code: isRefused ? "connection-refused" : "connection-failed",
+      message: isRefused
+        ? `no host is running at ${address.text}`
+        : `the host at ${address.text} cannot be asked: ${errorText(error)}`,
+      hint: "Start one with `drystone dev` or `drystone host run --config FILE`, or give its address with --api URL",
+    },
+    { cause: error },
+  );
 }
 
 async function readAll(response: IncomingMessage): Promise<string> {

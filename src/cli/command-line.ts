@@ -9,7 +9,10 @@ import { CodedError, VOLUME_SIZE_BYTES_MAX, formatSize, parseSize } from "../bas
 import { nearest, operationNames, operations, processCommands } from "../host/index.ts";
 import type { Command, CommandOption, OperationName, ProcessCommandName } from "../host/index.ts";
 
-export const API_URL_DEFAULT = "http://127.0.0.1:7400";
+/** Of the first host that runs, of a development cluster. */
+export const API_URL_DEFAULT: string = [7400, 7401, 7402]
+  .map((port) => `http://127.0.0.1:${port}`)
+  .join(",");
 
 export interface GlobalOptions {
   readonly json: boolean;
@@ -61,7 +64,9 @@ export const globalOptions: readonly CommandOption[] = [
     field: "api",
     kind: "text",
     argument: "URL",
-    summary: `The host to ask (DRYSTONE_API; default ${API_URL_DEFAULT})`,
+    summary:
+      "The host to ask, or several after commas, of which the first that runs is asked " +
+      "(DRYSTONE_API; default http://127.0.0.1:7400 to 7402)",
   },
   { name: "yes", field: "yes", kind: "flag", summary: "Do not ask before dangerous things" },
   { name: "help", field: "help", kind: "flag", summary: "Help for this command" },

@@ -19,6 +19,7 @@ import type { Invocation } from "./command-line.ts";
 import { helpText } from "./help.ts";
 import { processOutput, reportFault } from "./output.ts";
 import type { Output } from "./output.ts";
+import { followConsole } from "./follow-console.ts";
 import { runInit, runJoin } from "./set-up.ts";
 import { eventLine, render } from "./render.ts";
 
@@ -110,6 +111,9 @@ async function runOperation(asked: Asked, output: Output): Promise<number> {
   }
   if (asked.name === "events" && asked.request["follow"] === true) {
     return followEvents(client, asked.request, output);
+  }
+  if (asked.name === "vm.console" && asked.request["follow"] === true) {
+    return followConsole(client, asked.request, output);
   }
   const answer = await client.call(asked.name, asked.request);
   output.data(output.isJson ? `${JSON.stringify(answer)}\n` : render(asked.name, answer, output));

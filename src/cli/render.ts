@@ -119,6 +119,8 @@ const renderers: Renderers = {
   "vm.start": (vm) => [`${vm.name} is to run`, `  see: drystone vm show ${vm.name}`],
   "vm.stop": (vm) => [`${vm.name} is asked to shut down`],
   "vm.kill": (vm) => [`${vm.name} is ended`],
+  "vm.console": ({ text }) => (text === "" ? [] : [text.replace(/\r?\n$/, "")]),
+  "vm.reset": () => ["reset"],
   "vm.delete": () => ["deleted; its volumes are still there"],
   "token.create": ({ token, expiresMs }) => [
     token,

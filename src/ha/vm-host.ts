@@ -168,6 +168,7 @@ export class VmHost {
   /** Resolves when the host counts as one that runs machines. Fails as the directory does. */
   async #takeUp(): Promise<Duty> {
     if (this.#duty === undefined) {
+      this.#world.hypervisor.prepare().catch((error: unknown) => this.#note(error));
       this.#duty = this.#newDuty();
       this.#leaseTimer = this.#world.clock.after(LEASE_CHECK_MS, () => this.#checkLease());
     }

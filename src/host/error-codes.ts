@@ -60,6 +60,7 @@ export const errorCodes: Readonly<Record<string, ErrorCode>> = {
   "vm-invalid": row(400, "The virtual machine cannot be like that", "The message says why"),
   "vm-exists": row(409, "A virtual machine has this name already", "Choose another name"),
   "vm-running": row(409, "The virtual machine is not stopped", "drystone vm stop NAME"),
+  "vm-runs-not": row(409, "The virtual machine does not run", "drystone vm start NAME"),
   "vm-contended": row(409, "Others change the same virtual machine", "Try again"),
   "vm-not-started": row(
     500,

@@ -24,6 +24,7 @@ import type {
   VolumeView,
 } from "./views.ts";
 import { vmHandlers } from "./vm-control.ts";
+import type { VmMachineHandlers } from "./vm-machine.ts";
 
 const EVENTS_LIMIT_DEFAULT = 100;
 /** Kinds of device events that `status` shows until the device was scrubbed clean. */
@@ -43,6 +44,7 @@ export interface HostFacts {
   readonly networks: NetworkViews;
   /** As `ManagementNetwork.peer`. */
   readonly managementPeer: (hostId: string) => ManagementPeer | undefined;
+  readonly vmMachine: VmMachineHandlers;
 }
 
 type Plane = Pick<RpcPeer<object, DataPlaneMethods>, "call">;
@@ -126,6 +128,7 @@ export class HostControl {
         },
         checkVolume: async (name) => void (await plane.call("showVolume", name)),
       }),
+      ...this.#facts.vmMachine,
       "token.create": ({ ttlMinutes }) => this.#createToken(ttlMinutes),
       stats: () => plane.call("stats", undefined),
       events: async ({ after, limit }) => ({

@@ -38,7 +38,9 @@ import type { PlaneIdentity } from "./plane-world.ts";
 import { etcdTls, readAuthority, readTlsFolder } from "./tls-folder.ts";
 import type { HostTls } from "./tls-folder.ts";
 import { newId, StateDir } from "./state-dir.ts";
+import { OtherHosts } from "./other-hosts.ts";
 import type { SeenHostView } from "./views.ts";
+import { vmMachineHandlers } from "./vm-machine.ts";
 import { attachForVm, detachForVm } from "./vm-volumes.ts";
 
 /**
@@ -146,6 +148,7 @@ async function startParts(start: HostStart, closers: Closers): Promise<StartedPa
   closers.add("data plane", () => thread.close());
 
   const networks: NetworkViews = networkViews(hostId, thread.peer, management);
+  const hypervisor = new QemuHypervisor({ folder: state.vmsPath, accelerator: accelerator() });
   let apiAddress = "";
   const facts = {
     networks,
@@ -154,6 +157,14 @@ async function startParts(start: HostStart, closers: Closers): Promise<StartedPa
     clusterId,
     apiAddress: () => apiAddress,
     managementPeer: (other: string) => management.peer(other),
+    vmMachine: vmMachineHandlers({
+      directory,
+      clusterId,
+      hostId,
+      hostName: config.name,
+      hypervisor,
+      others: new OtherHosts({ directory, clusterId, tls: config.isApiPlain ? undefined : tls }),
+    }),
   };
   const desk = openDesk(config, { directory, clusterId, clock, events });
   const control = new HostControl(facts, thread.peer, events, clock, directory, desk);
@@ -163,8 +174,9 @@ async function startParts(start: HostStart, closers: Closers): Promise<StartedPa
   apiAddress = await startApi(config, tls, state, backend, closers);
 
   await ensureCluster(directory, clusterId, config.name, clock);
-  await enterCluster(start, thread.peer, management, apiAddress);
-  const vms = await startVms({ start, state, directory, events, clock, plane: thread.peer });
+  const plane = thread.peer;
+  await enterCluster(start, plane, management, apiAddress);
+  const vms = await startVms({ start, state, directory, events, clock, hypervisor, plane });
   closers.add("virtual machines", () => vms.close());
   announce(config.name, events, closers);
   gate.open();
@@ -223,9 +235,10 @@ async function startVms(parts: {
   readonly directory: Directory;
   readonly events: EventRing;
   readonly clock: Clock;
+  readonly hypervisor: QemuHypervisor;
   readonly plane: DataPlaneThread["peer"];
 }): Promise<VmHost> {
-  const { start, state, directory, events, clock, plane } = parts;
+  const { start, state, directory, events, clock, hypervisor, plane } = parts;
   const { clusterId, hostId } = state.identity;
   const { name } = start.config;
   const names = new Map<string, string>();
@@ -235,7 +248,7 @@ async function startVms(parts: {
   await readNames();
   const vms = new VmHost({
     directory,
-    hypervisor: new QemuHypervisor({ folder: state.vmsPath, accelerator: accelerator() }),
+    hypervisor,
     clock,
     log: start.log,
     clusterId,

@@ -31,6 +31,8 @@ export interface OperationTypes {
   "vm.stop": { request: views.NameRequest; response: views.VmView };
   "vm.kill": { request: views.NameRequest; response: views.VmView };
   "vm.delete": { request: views.NameRequest; response: views.Done };
+  "vm.console": { request: views.VmConsoleRequest; response: views.VmConsoleView };
+  "vm.reset": { request: views.VmHereRequest; response: views.Done };
   "token.create": { request: views.TokenCreateRequest; response: views.TokenView };
   stats: { request: views.Nothing; response: views.StatsView };
   events: { request: views.EventsRequest; response: views.EventList };

@@ -368,6 +368,30 @@ export interface VmCreateRequest {
   readonly unprotected?: boolean;
 }
 
+export interface VmHereRequest {
+  readonly name: string;
+  /** Asked by another host: refused if the machine runs elsewhere. */
+  readonly here?: boolean;
+}
+
+export interface VmConsoleRequest extends VmHereRequest {
+  /** Bytes of output to leave out; default: all but the last part. */
+  readonly from?: number;
+  /** For the command line: keep printing. */
+  readonly follow?: boolean;
+}
+
+export interface VmConsoleView {
+  readonly name: string;
+  /** The host that runs it, and the placement: output of another one counts from 0 again. */
+  readonly host: string;
+  readonly epoch: number;
+  readonly from: number;
+  /** What comes next is had by asking from here. */
+  readonly next: number;
+  readonly text: string;
+}
+
 export interface VmList {
   readonly vms: readonly VmView[];
 }

@@ -1,7 +1,14 @@
 /** The rows of the operation table that are about virtual machines. */
 import type { OperationTable } from "./operations.ts";
 import * as shapes from "./view-shapes.ts";
-import { vmCreateShape, vmListShape, vmViewShape } from "./vm-shapes.ts";
+import {
+  vmConsoleRequestShape,
+  vmConsoleShape,
+  vmCreateShape,
+  vmHereShape,
+  vmListShape,
+  vmViewShape,
+} from "./vm-shapes.ts";
 
 type VmOperation =
   | "vm.create"
@@ -10,7 +17,9 @@ type VmOperation =
   | "vm.start"
   | "vm.stop"
   | "vm.kill"
-  | "vm.delete";
+  | "vm.delete"
+  | "vm.console"
+  | "vm.reset";
 
 function onOne<N extends "vm.start" | "vm.stop" | "vm.kill">(
   name: N,
@@ -161,5 +170,47 @@ export const vmOperations: Pick<OperationTable, VmOperation> = {
     request: shapes.nameRequestShape,
     response: shapes.doneShape,
     errors: ["vm-not-found", "vm-running", "vm-contended"],
+  },
+  "vm.console": {
+    name: "vm.console",
+    words: ["vm", "console"],
+    summary: "Print what a virtual machine has printed on its serial console",
+    examples: [
+      { line: "drystone vm console web1", why: "the last of it, from whichever host runs it" },
+      { line: "drystone vm console web1 --follow", why: "and on, wherever it is started next" },
+    ],
+    positionals: ["name"],
+    options: [
+      { name: "follow", field: "follow", kind: "flag", summary: "Keep printing until Ctrl-C" },
+      {
+        name: "from",
+        field: "from",
+        kind: "count",
+        argument: "BYTE",
+        summary: "Begin there instead of near the end",
+      },
+    ],
+    method: "GET",
+    path: "/v1/vms/:name/console",
+    scope: "cluster",
+    role: "viewer",
+    request: vmConsoleRequestShape,
+    response: vmConsoleShape,
+    errors: ["vm-not-found", "vm-runs-not", "host-unknown", "connection-failed"],
+  },
+  "vm.reset": {
+    name: "vm.reset",
+    words: ["vm", "reset"],
+    summary: "Reset a virtual machine, as if its reset button were pressed",
+    examples: [{ line: "drystone vm reset web1", why: "its guest does not answer any more" }],
+    positionals: ["name"],
+    options: [],
+    method: "POST",
+    path: "/v1/vms/:name/reset",
+    scope: "cluster",
+    role: "operator",
+    request: vmHereShape,
+    response: shapes.doneShape,
+    errors: ["vm-not-found", "vm-runs-not", "vm-unreachable", "host-unknown", "connection-failed"],
   },
 };

@@ -55,3 +55,35 @@ export const vmCreateShape: ObjectShape<views.VmCreateRequest> = {
     unprotected: may(flag("Do not start it elsewhere when its host has failed")),
   },
 };
+
+const here = may(flag("Asked by another host: refused if the machine runs elsewhere"));
+
+export const vmHereShape: ObjectShape<views.VmHereRequest> = {
+  kind: "object",
+  description: "A virtual machine that runs",
+  fields: { name: must(volumeName("Its name")), here },
+};
+
+export const vmConsoleRequestShape: ObjectShape<views.VmConsoleRequest> = {
+  kind: "object",
+  description: "What of the console is wanted",
+  fields: {
+    name: must(volumeName("The machine's name")),
+    from: may(count("Bytes of output to leave out; without it the last 64 KiB are answered")),
+    follow: may(flag("For the command line, which asks again and again")),
+    here,
+  },
+};
+
+export const vmConsoleShape: ObjectShape<views.VmConsoleView> = {
+  kind: "object",
+  description: "A part of what a machine has printed",
+  fields: {
+    name: must(volumeName("The machine")),
+    host: must(text("The host that runs it")),
+    epoch: must(count("Its placement; in another one the output counts from 0 again")),
+    from: must(count("Bytes of output before this part")),
+    next: must(count("Where what comes next begins")),
+    text: must({ kind: "text", lengthMax: 64 * 1024, description: "The output" }),
+  },
+};

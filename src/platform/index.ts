@@ -18,6 +18,7 @@ export type { EtcdTls } from "./etcd-endpoint.ts";
 export { EtcdServer } from "./etcd-server.ts";
 export type { EtcdServerOptions, EtcdServerTls } from "./etcd-server.ts";
 export { QemuHypervisor } from "./qemu-hypervisor.ts";
+export type { ConsoleText } from "./console-log.ts";
 export type { QemuOptions } from "./qemu-hypervisor.ts";
 export { MemfdSharedMemory } from "./memfd-shared-memory.ts";
 export { TlsNetwork } from "./tls-network.ts";

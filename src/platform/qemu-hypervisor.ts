@@ -9,6 +9,9 @@ import * as fs from "node:fs";
 import * as path from "node:path";
 import { CodedError, errorText } from "../base/index.ts";
 import type { Hypervisor, RunningVm, VmStart } from "../ports/index.ts";
+import { ConsoleLog } from "./console-log.ts";
+import type { ConsoleText } from "./console-log.ts";
+import { isKvmOfUse } from "./kvm-probe.ts";
 import { QmpClient } from "./qmp-client.ts";
 
 const READY_MS_MAX = 30_000;
@@ -20,7 +23,7 @@ export interface QemuOptions {
   /** Where the machines' folders are. */
   readonly folder: string;
   readonly program?: string;
-  /** "auto": KVM where /dev/kvm can be used, otherwise QEMU's own emulation. */
+  /** "auto": KVM where it is of use, otherwise QEMU's own emulation. */
   readonly accelerator: "auto" | "kvm" | "tcg";
 }
 
@@ -35,6 +38,7 @@ interface StoredVm {
 export class QemuHypervisor implements Hypervisor {
   readonly #options: QemuOptions;
   readonly #clients = new Map<string, QmpClient>();
+  #useKvm: Promise<boolean> | undefined;
 
   constructor(options: QemuOptions) {
     this.#options = options;
@@ -47,6 +51,7 @@ export class QemuHypervisor implements Hypervisor {
       const stored = this.#stored(vmId);
       if (stored === undefined) continue;
       const { epoch } = stored;
+      this.#console(vmId).trim();
       if (isAlive(stored)) vms.push({ vmId, epoch, state: await this.#stateOf(vmId) });
       else if (fs.existsSync(this.#file(vmId, "ended"))) vms.push({ vmId, epoch, state: "ended" });
     }
@@ -57,8 +62,7 @@ export class QemuHypervisor implements Hypervisor {
     await this.kill(vm.vmId);
     fs.mkdirSync(this.#file(vm.vmId, ""), { recursive: true, mode: 0o700 });
     const log = fs.openSync(this.#file(vm.vmId, "qemu.log"), "w", 0o600);
-    const program = this.#options.program ?? "qemu-system-x86_64";
-    const child = spawn(program, this.#arguments(vm), {
+    const child = spawn(this.#program, this.#arguments(vm, await this.#mayUseKvm()), {
       detached: true,
       stdio: ["ignore", log, log],
     });
@@ -80,6 +84,10 @@ export class QemuHypervisor implements Hypervisor {
       await this.kill(vm.vmId);
       throw error;
     }
+  }
+
+  async prepare(): Promise<void> {
+    await this.#mayUseKvm();
   }
 
   async shutDown(vmId: string): Promise<void> {
@@ -114,9 +122,36 @@ export class QemuHypervisor implements Hypervisor {
     await (await this.#client(vmId)).command("cont");
   }
 
+  /** As if the machine's reset button were pressed. */
+  async reset(vmId: string): Promise<void> {
+    await (await this.#client(vmId)).command("system_reset");
+  }
+
+  /** What the machine has printed from byte `from` on; the last `bytesMax` if undefined. */
+  readConsole(vmId: string, from: number | undefined, bytesMax: number): ConsoleText {
+    return this.#console(vmId).read(from, bytesMax);
+  }
+
   async close(): Promise<void> {
     for (const client of this.#clients.values()) client.close();
     this.#clients.clear();
+  }
+
+  get #program(): string {
+    return this.#options.program ?? "qemu-system-x86_64";
+  }
+
+  #mayUseKvm(): Promise<boolean> {
+    const { accelerator } = this.#options;
+    this.#useKvm ??=
+      accelerator === "auto"
+        ? isKvmOfUse(this.#program)
+        : Promise.resolve(accelerator === "kvm");
+    return this.#useKvm;
+  }
+
+  #console(vmId: string): ConsoleLog {
+    return new ConsoleLog(this.#file(vmId, "serial.log"));
   }
 
   #file(vmId: string, name: string): string {
@@ -181,10 +216,9 @@ export class QemuHypervisor implements Hypervisor {
     return client;
   }
 
-  #arguments({ vmId, name, cpuCount, memoryBytes, boot, disks }: VmStart): string[] {
+  #arguments(vm: VmStart, useKvm: boolean): string[] {
+    const { vmId, name, cpuCount, memoryBytes, boot, disks } = vm;
     const memory = `${Math.floor(memoryBytes / 2 ** 20)}M`;
-    const { accelerator } = this.#options;
-    const useKvm = accelerator === "kvm" || (accelerator === "auto" && canUseKvm());
     return [
       ...["-name", name, "-machine", "q35,memory-backend=mem", "-accel", useKvm ? "kvm" : "tcg"],
       ...["-object", `memory-backend-memfd,id=mem,size=${memory},share=on`],
@@ -224,15 +258,6 @@ function vhostDevice(i: number, boot: VmStart["boot"]["kind"]): string {
 /** A comma in a value is written twice. */
 function optionOf(value: string): string {
   return value.replaceAll(",", ",,");
-}
-
-function canUseKvm(): boolean {
-  try {
-    fs.accessSync("/dev/kvm", fs.constants.R_OK | fs.constants.W_OK);
-    return true;
-  } catch {
-    return false;
-  }
 }
 
 /** When the process started, in ticks since the machine did; undefined if there is none. */

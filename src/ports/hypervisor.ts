@@ -5,6 +5,8 @@
 export interface Hypervisor {
   /** Machines that this host runs, whoever started them. */
   list(): Promise<readonly RunningVm[]>;
+  /** Does ahead what would hold up the first start. */
+  prepare(): Promise<void>;
   /** Fails with `vm-not-started`; nothing is left running then. */
   start(vm: VmStart): Promise<void>;
   /** Asks the machine to shut down. It ends by itself, or it does not. */

@@ -20,6 +20,8 @@ export class SimHypervisor implements Hypervisor {
     return [...this.#vms.values()];
   }
 
+  async prepare(): Promise<void> {}
+
   async start({ vmId, epoch }: VmStart): Promise<void> {
     if (this.startsToFail > 0) {
       this.startsToFail--;
