@@ -3,6 +3,8 @@
  * program of its own: a shell script for busybox, driven by `drystone.job=` on the kernel command
  * line, that tells its story on the serial console in lines a test can wait for:
  *
+ * With `drystone.pause=` the counter waits for so many seconds between two steps.
+ *
  *   READY job             drivers loaded, /dev/vda is there
  *   MOUNTED created|found the file system was made, or was there already
  *   COUNTER-FOUND n       what the counter file held at mount (0 if there was none)
@@ -30,8 +32,12 @@ for module in $(cat /modules/order); do
   insmod /modules/$module || fail "insmod $module"
 done
 job=none
+pause=0
 for word in $(cat /proc/cmdline); do
-  case $word in drystone.job=*) job=\${word#drystone.job=} ;; esac
+  case $word in
+    drystone.job=*) job=\${word#drystone.job=} ;;
+    drystone.pause=*) pause=\${word#drystone.pause=} ;;
+  esac
 done
 tries=0
 while [ ! -b /dev/vda ]; do
@@ -67,6 +73,7 @@ case $job in
       printf '%12d\\n' $counter | dd of=/mnt/counter conv=notrunc,fsync 2>/dev/null ||
         fail "counter"
       echo "COUNTER $counter"
+      [ $pause = 0 ] || sleep $pause
     done ;;
   check)
     mount_disk

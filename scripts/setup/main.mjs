@@ -3,7 +3,7 @@
  * forwarding.
  */
 import { existsSync } from "node:fs";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { ensureBuilt } from "./build.mjs";
 import { ensureDebianPackages } from "./debian-packages.mjs";
@@ -64,6 +64,27 @@ function jobNamed(name) {
   );
 }
 
+/**
+ * A machine for three hosts or more to carry. Where it cannot be made everything else still works.
+ */
+async function guestArguments(given) {
+  const hosts = /--hosts[ =](\d+)/.exec(given.join(" "))?.[1] ?? "3";
+  if (Number(hosts) < 3 || given.some((text) => text.startsWith("--guest"))) return [];
+  try {
+    const { guestImage } = await import("../../dist/scripts/guest.js");
+    return ["--guest", dirname(guestImage().kernel)];
+  } catch (error) {
+    if (given.includes("--tour")) {
+      throw new SetupError(
+        `the guest cannot be made: ${error.message}`,
+        "run `apt-get update` as root, or give --guest FOLDER with a kernel and an initramfs",
+      );
+    }
+    say(`no virtual machine will run: ${error.message}`);
+    return [];
+  }
+}
+
 export async function main([name, ...given]) {
   const entry = join(REPOSITORY, JOBS[name]?.entry ?? "");
   const ready = await guarded(async () => {
@@ -75,7 +96,8 @@ export async function main([name, ...given]) {
         "see the table in README.md of what works today",
       );
     }
-    process.argv = [process.argv[0], entry, ...jobArguments(job, given)];
+    const guest = name === "start" ? await guestArguments(given) : [];
+    process.argv = [process.argv[0], entry, ...jobArguments(job, given), ...guest];
   });
   if (ready) await import(pathToFileURL(entry).href);
 }

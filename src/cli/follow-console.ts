@@ -13,7 +13,9 @@ const WAITED_FOR: ReadonlySet<string> = new Set([
   "directory-unavailable",
 ]);
 
-/** Prints until the process is ended. Fails if the machine is unknown, or the asked host is gone. */
+/**
+ * Prints until the process is ended. Fails if the machine is unknown, or the asked host is gone.
+ */
 export async function followConsole(
   client: ApiClient,
   request: Readonly<Record<string, unknown>>,
@@ -25,7 +27,10 @@ export async function followConsole(
   let waitsFor: string | undefined;
   for (;;) {
     try {
-      const part = await client.call("vm.console", { name, ...(from === undefined ? {} : { from }) });
+      const part = await client.call("vm.console", {
+        name,
+        ...(from === undefined ? {} : { from }),
+      });
       waitsFor = undefined;
       if (epoch !== undefined && part.epoch !== epoch) {
         output.message(`drystone: ${part.name} runs on ${part.host} now\n`);

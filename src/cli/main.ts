@@ -80,10 +80,10 @@ async function tellDev(
   request: Readonly<Record<string, unknown>>,
   output: Output,
 ): Promise<number> {
-  const { dir } = request;
+  const { dir, processOnly } = request;
   const word = name.slice("dev.".length);
   const [arguments_, said] = devArguments(request);
-  const line = [word, ...arguments_].join(" ");
+  const line = [processOnly === true ? `${word}-process` : word, ...arguments_].join(" ");
   await tellDevCluster(typeof dir === "string" ? dir : undefined, line);
   output.data(output.isJson ? `${JSON.stringify({ done: true })}\n` : `${said}${word} done\n`);
   return 0;

@@ -38,6 +38,8 @@ export const routes: Readonly<Record<OperationName, Route>> = {
   "vm.stop": route("POST", "/v1/vms/:name/stop"),
   "vm.kill": route("POST", "/v1/vms/:name/kill"),
   "vm.delete": route("DELETE", "/v1/vms/:name"),
+  "vm.console": route("GET", "/v1/vms/:name/console"),
+  "vm.reset": route("POST", "/v1/vms/:name/reset"),
   "token.create": route("POST", "/v1/tokens"),
   stats: route("GET", "/v1/stats"),
   events: route("GET", "/v1/events"),

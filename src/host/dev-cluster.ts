@@ -10,7 +10,7 @@ import { createWriteStream, existsSync, mkdirSync, readFileSync, writeFileSync }
 import { join, resolve } from "node:path";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
-import { assert, CodedError, errorText } from "../base/index.ts";
+import { assert, assertDefined, CodedError, errorText } from "../base/index.ts";
 import { NbdServer, RelayVolume, SingleExport } from "../frontend/index.ts";
 import { JsonLog, NodeClock, StreamNetwork } from "../platform/index.ts";
 import type { Log } from "../ports/index.ts";
@@ -20,6 +20,8 @@ import type { CutMessage } from "./dev-control.ts";
 import { DevCuts, isDevNetwork } from "./dev-cuts.ts";
 import { locateDemo } from "./dev-demo.ts";
 import { DevCertificates } from "./dev-certificates.ts";
+import { endMachines, guestFilesIn, makeGuest } from "./dev-guest.ts";
+import type { GuestFiles } from "./dev-guest.ts";
 import { DirectoryGate, startDevDirectory } from "./dev-directory.ts";
 import type { DevDirectoryKind } from "./dev-directory.ts";
 import { nbdUri, parseAddress } from "./names.ts";
@@ -45,6 +47,10 @@ export interface DevClusterOptions {
   readonly deviceSizeBytes?: number;
   readonly directory: DevDirectoryKind;
   readonly isJson: boolean;
+  /** A folder with the kernel and the initramfs of the machine `guest`. */
+  readonly guest?: string;
+  /** Show what happens when the host under the machine dies, then stop. */
+  readonly tour?: boolean;
 }
 
 interface DevHost {
@@ -68,10 +74,12 @@ export class DevCluster {
   readonly #closers: (() => Promise<void>)[] = [];
   readonly #cuts = new DevCuts();
   #isStopping = false;
+  readonly #guest: GuestFiles | undefined;
   #hasDemo = false;
 
   constructor(options: DevClusterOptions) {
     checkOptions(options);
+    this.#guest = options.guest === undefined ? undefined : guestFilesIn(resolve(options.guest));
     this.#options = options;
     this.folder = resolve(options.dir ?? DIR_DEFAULT);
     const port = options.apiPort ?? API_PORT_DEFAULT;
@@ -102,6 +110,10 @@ export class DevCluster {
     return this.#hasDemo ? nbdUri({ kind: "unix", path: this.demoSocket }, "demo") : undefined;
   }
 
+  get hasGuest(): boolean {
+    return this.#guest !== undefined;
+  }
+
   get controlSocket(): string {
     return join(this.folder, "control.sock");
   }
@@ -118,6 +130,10 @@ export class DevCluster {
       message("making the volume demo");
       await this.#makeDemo();
       await this.#startRelay();
+      if (this.#guest !== undefined) {
+        message("starting the virtual machine guest");
+        await makeGuest(assertDefined(this.hosts[0], "a host").api, this.folder, this.#guest);
+      }
     }
   }
 
@@ -223,11 +239,15 @@ export class DevCluster {
       });
     });
     this.#closers.push(async () => {
-      if (host.child !== child) return;
+      if (host.child !== child) {
+        await endMachines(host.folder);
+        return;
+      }
       child.kill("SIGTERM");
       const timer = setTimeout(() => child.kill("SIGKILL"), STOP_MS_MAX);
       await ended;
       clearTimeout(timer);
+      await endMachines(host.folder);
     });
     assert(child.stdout !== null, "a child's output is a pipe");
     const lines = createInterface({ input: child.stdout });
@@ -246,8 +266,11 @@ export class DevCluster {
     this.#log.write("info", "a host runs", { host: host.name, pid: child.pid });
   }
 
-  /** SIGKILL, or a clean stop. Resolves when the process is gone. */
-  async endHost(host: DevHost, signal: "SIGKILL" | "SIGTERM"): Promise<void> {
+  /**
+   * SIGKILL, or a clean stop. Resolves when the process is gone, and with `isPower` the machines
+   * that it ran are, too.
+   */
+  async endHost(host: DevHost, signal: "SIGKILL" | "SIGTERM", isPower: boolean): Promise<void> {
     const { child } = host;
     if (child === undefined)
       throw new CodedError({
@@ -258,6 +281,7 @@ export class DevCluster {
     const ended = new Promise<void>((done) => void child.once("exit", () => done()));
     child.kill(signal);
     await ended;
+    if (isPower) await endMachines(host.folder);
     this.#log.write("info", "a host has ended", { host: host.name, signal });
   }
 
@@ -386,8 +410,9 @@ export class DevCluster {
     const [word = "", name = "", ...names] = line.split(" ");
     if (word === "partition") this.#partition(name, names);
     else if (word === "heal") this.#heal();
-    else if (word === "kill") await this.endHost(this.host(name), "SIGKILL");
-    else if (word === "stop") await this.endHost(this.host(name), "SIGTERM");
+    else if (word === "kill") await this.endHost(this.host(name), "SIGKILL", true);
+    else if (word === "kill-process") await this.endHost(this.host(name), "SIGKILL", false);
+    else if (word === "stop") await this.endHost(this.host(name), "SIGTERM", true);
     else if (word === "start") await this.startHost(this.host(name));
     else throw new CodedError({ code: "usage", message: `there is no command ${word}` });
   }
@@ -411,7 +436,13 @@ async function untilLinked(api: string, count: number): Promise<void> {
   }
 }
 
-function checkOptions({ hosts, apiPort }: DevClusterOptions): void {
+function checkOptions({ hosts, apiPort, guest, tour }: DevClusterOptions): void {
+  if (tour === true && (guest === undefined || hosts < 3))
+    throw new CodedError({
+      code: "usage",
+      message: "--tour shows a virtual machine that three hosts or more carry",
+      hint: "npm start -- --tour, or give --guest FOLDER, too",
+    });
   if (hosts < 1 || hosts > HOSTS_MAX)
     throw new CodedError({
       code: "usage",

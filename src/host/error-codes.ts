@@ -60,6 +60,11 @@ export const errorCodes: Readonly<Record<string, ErrorCode>> = {
   "vm-invalid": row(400, "The virtual machine cannot be like that", "The message says why"),
   "vm-exists": row(409, "A virtual machine has this name already", "Choose another name"),
   "vm-running": row(409, "The virtual machine is not stopped", "drystone vm stop NAME"),
+  "claim-failed": row(
+    500,
+    "What `drystone dev --tour` wanted to show did not happen",
+    "Look into host.log of each host, and drystone vm show guest",
+  ),
   "vm-runs-not": row(409, "The virtual machine does not run", "drystone vm start NAME"),
   "vm-contended": row(409, "Others change the same virtual machine", "Try again"),
   "vm-not-started": row(

@@ -16,9 +16,7 @@ import {
   createCluster,
   findCluster,
 } from "../cluster/index.ts";
-import { VmHost } from "../ha/index.ts";
-import { EtcdDirectory, LmdbMetadataStore, NodeClock, QemuHypervisor } from "../platform/index.ts";
-import type { QemuOptions } from "../platform/index.ts";
+import { EtcdDirectory, LmdbMetadataStore, NodeClock } from "../platform/index.ts";
 import type { Clock, Directory, Log, MetadataStore } from "../ports/index.ts";
 import { DataPlaneThread } from "./data-plane-thread.ts";
 import type { ControlMethods } from "./data-plane-port.ts";
@@ -38,10 +36,8 @@ import type { PlaneIdentity } from "./plane-world.ts";
 import { etcdTls, readAuthority, readTlsFolder } from "./tls-folder.ts";
 import type { HostTls } from "./tls-folder.ts";
 import { newId, StateDir } from "./state-dir.ts";
-import { OtherHosts } from "./other-hosts.ts";
 import type { SeenHostView } from "./views.ts";
-import { vmMachineHandlers } from "./vm-machine.ts";
-import { attachForVm, detachForVm } from "./vm-volumes.ts";
+import { machineHandlers, openHypervisor, startVms } from "./host-machines.ts";
 
 /**
  * The worker's own devices are not this thread's to close, so a hanging disk cannot hang the stop.
@@ -148,7 +144,7 @@ async function startParts(start: HostStart, closers: Closers): Promise<StartedPa
   closers.add("data plane", () => thread.close());
 
   const networks: NetworkViews = networkViews(hostId, thread.peer, management);
-  const hypervisor = new QemuHypervisor({ folder: state.vmsPath, accelerator: accelerator() });
+  const hypervisor = openHypervisor(state);
   let apiAddress = "";
   const facts = {
     networks,
@@ -157,14 +153,7 @@ async function startParts(start: HostStart, closers: Closers): Promise<StartedPa
     clusterId,
     apiAddress: () => apiAddress,
     managementPeer: (other: string) => management.peer(other),
-    vmMachine: vmMachineHandlers({
-      directory,
-      clusterId,
-      hostId,
-      hostName: config.name,
-      hypervisor,
-      others: new OtherHosts({ directory, clusterId, tls: config.isApiPlain ? undefined : tls }),
-    }),
+    vmMachine: machineHandlers({ config, state, directory, tls, hypervisor }),
   };
   const desk = openDesk(config, { directory, clusterId, clock, events });
   const control = new HostControl(facts, thread.peer, events, clock, directory, desk);
@@ -176,7 +165,7 @@ async function startParts(start: HostStart, closers: Closers): Promise<StartedPa
   await ensureCluster(directory, clusterId, config.name, clock);
   const plane = thread.peer;
   await enterCluster(start, plane, management, apiAddress);
-  const vms = await startVms({ start, state, directory, events, clock, hypervisor, plane });
+  const vms = await startVms({ config, state, directory, events, clock, log, hypervisor, plane });
   closers.add("virtual machines", () => vms.close());
   announce(config.name, events, closers);
   gate.open();
@@ -227,50 +216,6 @@ function announce(name: string, events: EventRing, closers: Closers): void {
     void events.add({ level: "info", kind, message, details: {} });
   add("host-started", `host ${name} started`);
   closers.add("events", async () => add("host-stopped", `host ${name} stops`));
-}
-
-async function startVms(parts: {
-  readonly start: HostStart;
-  readonly state: StateDir;
-  readonly directory: Directory;
-  readonly events: EventRing;
-  readonly clock: Clock;
-  readonly hypervisor: QemuHypervisor;
-  readonly plane: DataPlaneThread["peer"];
-}): Promise<VmHost> {
-  const { start, state, directory, events, clock, hypervisor, plane } = parts;
-  const { clusterId, hostId } = state.identity;
-  const { name } = start.config;
-  const names = new Map<string, string>();
-  const readNames = async (): Promise<void> => {
-    for (const peer of await plane.call("listHosts", undefined)) names.set(peer.hostId, peer.name);
-  };
-  await readNames();
-  const vms = new VmHost({
-    directory,
-    hypervisor,
-    clock,
-    log: start.log,
-    clusterId,
-    hostId,
-    incarnation: Math.round(clock.wallMs()),
-    attach: (volume) => attachForVm(plane, state.socketsPath, name, volume),
-    detach: (volume) => detachForVm(plane, name, volume),
-    nameOf: (id) => {
-      // A host that has joined since: by its name from the next time on.
-      if (!names.has(id)) readNames().catch(() => {});
-      return names.get(id) ?? id;
-    },
-    addEvent: (event) => void events.add(event),
-  });
-  vms.start();
-  return vms;
-}
-
-/** `DRYSTONE_ACCEL=tcg` where KVM is there and does not work. */
-function accelerator(): QemuOptions["accelerator"] {
-  const wanted = process.env["DRYSTONE_ACCEL"];
-  return wanted === "tcg" || wanted === "kvm" ? wanted : "auto";
 }
 
 function identityOf(

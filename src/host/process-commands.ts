@@ -131,14 +131,38 @@ export const processCommands: Readonly<Record<ProcessCommandName, Command>> = {
         argument: "SIZE",
         summary: "Size of a new device (what the file system has free, at most 64G)",
       },
+      {
+        name: "guest",
+        field: "guest",
+        kind: "path",
+        argument: "FOLDER",
+        summary: "Run a virtual machine, too; FOLDER has its kernel and initramfs (npm start does)",
+      },
+      {
+        name: "tour",
+        field: "tour",
+        kind: "flag",
+        summary: "Take the power of the machine's host, check what happens, and stop",
+      },
     ],
   },
   "dev.kill": {
     words: ["dev", "kill"],
-    summary: "End a host of the development cluster with SIGKILL",
-    examples: [{ line: "drystone dev kill h1", why: "as if it had lost power" }],
+    summary: "End a host of the development cluster as if it had lost power",
+    examples: [
+      { line: "drystone dev kill h1", why: "with the virtual machines that it runs" },
+      { line: "drystone dev kill h1 --process-only", why: "machines run on without their host" },
+    ],
     positionals: ["name"],
-    options: [DIR_OPTION],
+    options: [
+      {
+        name: "process-only",
+        field: "processOnly",
+        kind: "flag",
+        summary: "Only the host process, with SIGKILL",
+      },
+      DIR_OPTION,
+    ],
   },
   "dev.stop": {
     words: ["dev", "stop"],

@@ -5,6 +5,7 @@ import { join, resolve } from "node:path";
 import { CodedError, errorText } from "../base/index.ts";
 import { DevCluster } from "./dev-cluster.ts";
 import type { DevClusterOptions } from "./dev-cluster.ts";
+import { runTour } from "./dev-tour.ts";
 import { isRecord } from "./shape.ts";
 
 const STOP_SIGNALS = ["SIGTERM", "SIGINT", "SIGHUP"] as const;
@@ -20,6 +21,10 @@ export async function runDevCluster(options: DevClusterOptions): Promise<number>
   const cluster = new DevCluster(options);
   try {
     await cluster.start(message);
+    if (options.tour === true) {
+      await Promise.race([tour(cluster), stopped]);
+      return 0;
+    }
     process.stdout.write(options.isJson ? readyLine(cluster) : readyText(cluster));
     await stopped;
     message("stopping");
@@ -27,6 +32,16 @@ export async function runDevCluster(options: DevClusterOptions): Promise<number>
     await cluster.close();
   }
   return 0;
+}
+
+async function tour(cluster: DevCluster): Promise<void> {
+  await runTour({
+    hosts: cluster.hosts,
+    say: (line) => void process.stdout.write(`${line}\n`),
+    kill: (name) => cluster.endHost(cluster.host(name), "SIGKILL", true),
+    start: (name) => cluster.startHost(cluster.host(name)),
+  });
+  process.stdout.write("Every claim held.\n");
 }
 
 function readyLine(cluster: DevCluster): string {
@@ -37,10 +52,11 @@ function readyLine(cluster: DevCluster): string {
 
 function readyText(cluster: DevCluster): string {
   const hosts = cluster.hosts.map(({ name, api }) => `  ${name}  API ${api}\n`).join("");
-  const { folder, demoUri } = cluster;
+  const { folder, demoUri, hasGuest } = cluster;
+  const demo = demoUri === undefined ? "" : demoText(demoUri, cluster.hosts[1]?.api ?? "");
   return `
 Drystone is ready: ${cluster.hosts.length} hosts, everything in ${folder}
-${hosts}${demoUri === undefined ? "" : demoText(demoUri, cluster.hosts[1]?.api ?? "")}
+${hosts}${demo}${hasGuest ? GUEST_TEXT : ""}
 Ctrl-C stops all of it; what is written stays. Logs: host.log in each host's folder.
 `;
 }
@@ -57,6 +73,17 @@ It stays there while hosts die. In another terminal:
   bin/drystone dev start h1
 `;
 }
+
+const GUEST_TEXT = `
+Virtual machine guest counts on a volume with two copies. See it, then take the power of its host:
+
+  bin/drystone vm console guest --follow
+  bin/drystone vm show guest
+  bin/drystone dev kill h1        (or whichever host runs it)
+
+It is started on another host and counts on; dev start brings the host back.
+\`npm start -- --tour\` shows all of this by itself.
+`;
 
 /** Tells the development cluster of a folder to do something. Fails as it does. */
 export async function tellDevCluster(dir: string | undefined, command: string): Promise<void> {

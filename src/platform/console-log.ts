@@ -40,6 +40,12 @@ export class ConsoleLog {
     }
   }
 
+  /** A new start prints from 0 on; what the one before printed is kept once, as `.old`. */
+  startAnew(): void {
+    if (fs.existsSync(this.#path)) fs.renameSync(this.#path, `${this.#path}.old`);
+    fs.rmSync(this.#basePath, { force: true });
+  }
+
   /** What is printed in the very moment of a cut may be lost. */
   trim(): void {
     const file = openIfThere(this.#path, "r+");

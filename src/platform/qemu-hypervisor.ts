@@ -61,6 +61,7 @@ export class QemuHypervisor implements Hypervisor {
   async start(vm: VmStart): Promise<void> {
     await this.kill(vm.vmId);
     fs.mkdirSync(this.#file(vm.vmId, ""), { recursive: true, mode: 0o700 });
+    this.#console(vm.vmId).startAnew();
     const log = fs.openSync(this.#file(vm.vmId, "qemu.log"), "w", 0o600);
     const child = spawn(this.#program, this.#arguments(vm, await this.#mayUseKvm()), {
       detached: true,
@@ -144,9 +145,7 @@ export class QemuHypervisor implements Hypervisor {
   #mayUseKvm(): Promise<boolean> {
     const { accelerator } = this.#options;
     this.#useKvm ??=
-      accelerator === "auto"
-        ? isKvmOfUse(this.#program)
-        : Promise.resolve(accelerator === "kvm");
+      accelerator === "auto" ? isKvmOfUse(this.#program) : Promise.resolve(accelerator === "kvm");
     return this.#useKvm;
   }
 

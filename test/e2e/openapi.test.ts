@@ -53,6 +53,8 @@ function calls(device: string): readonly Call[] {
     { name: "vm.create", request: { name: "vm1", volumes: ["web1"], memoryBytes: 64 << 20 } },
     { name: "vm.list" },
     { name: "vm.show", request: { name: "vm1" } },
+    { name: "vm.console", request: { name: "vm1" }, status: 409 },
+    { name: "vm.reset", request: { name: "vm1" }, status: 409 },
     { name: "vm.start", request: { name: "vm1" } },
     { name: "vm.stop", request: { name: "vm1" } },
     { name: "vm.kill", request: { name: "vm1" } },

@@ -33,6 +33,10 @@ class VmRun {
     return await this.cluster.cli<VmShown>(host, ["vm", "show", "guest"]);
   }
 
+  async console(host: number): Promise<{ readonly text: string; readonly epoch: number }> {
+    return await this.cluster.cli(host, ["vm", "console", "guest"]);
+  }
+
   folderOn(host: string): string {
     return path.join(this.cluster.folder, host, "state", "vms", "guest");
   }
@@ -90,15 +94,17 @@ test("a virtual machine outlives its host process, and is run elsewhere when its
   await until(() => run.counterOn(first) >= 5, BOOT_MS_MAX);
 
   const pid = run.pidOn(first);
-  await cluster.dev("kill", first);
+  await cluster.dev("kill", first, "--process-only");
   await cluster.dev("start", first);
   const seen = run.counterOn(first);
   await until(() => run.counterOn(first) > seen + 3, BOOT_MS_MAX);
   assert.equal(run.pidOn(first), pid, "it is the same machine");
 
+  const { text, epoch } = await run.console(first === "h1" ? 2 : 1);
+  assert.match(text, /^COUNTER \d+\r?$/m, "any host tells what the machine prints");
   const last = run.counterOn(first);
   await cluster.dev("kill", first);
-  process.kill(run.pidOn(first) ?? assert.fail("it runs"), "SIGKILL");
+  assert.equal(run.pidOn(first), undefined, "its machines go with its power");
   const begin = performance.now();
   const other = first === "h1" ? 2 : 1;
   await until(async () => {
@@ -109,6 +115,7 @@ test("a virtual machine outlives its host process, and is run elsewhere when its
   const { host: second = "", history } = await run.show(other);
   assert.ok(history.some(({ because }) => /lease of host h\d has ended/.test(because)));
   await until(() => run.counterOn(second) > last, BOOT_MS_MAX);
+  assert.ok((await run.console(other)).epoch > epoch);
   t.diagnostic(`its guest works after ${Math.round(performance.now() - begin)} ms`);
 
   await cluster.cli(other, ["vm", "kill", "guest"]);

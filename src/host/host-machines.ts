@@ -1,0 +1,91 @@
+/** What a host process has for virtual machines: its QEMUs, its part in HA, the handlers. */
+import { errorText } from "../base/index.ts";
+import { VmHost } from "../ha/index.ts";
+import { QemuHypervisor } from "../platform/index.ts";
+import type { QemuOptions } from "../platform/index.ts";
+import type { Clock, Directory, Log } from "../ports/index.ts";
+import type { DataPlaneThread } from "./data-plane-thread.ts";
+import type { EventRing } from "./event-ring.ts";
+import type { HostConfig } from "./host-config.ts";
+import { OtherHosts } from "./other-hosts.ts";
+import type { StateDir } from "./state-dir.ts";
+import type { HostTls } from "./tls-folder.ts";
+import { vmMachineHandlers } from "./vm-machine.ts";
+import type { VmMachineHandlers } from "./vm-machine.ts";
+import { attachForVm, detachForVm } from "./vm-volumes.ts";
+
+export function openHypervisor(state: StateDir): QemuHypervisor {
+  return new QemuHypervisor({ folder: state.vmsPath, accelerator: accelerator() });
+}
+
+/** `DRYSTONE_ACCEL=tcg` and `kvm` decide what is otherwise found out. */
+function accelerator(): QemuOptions["accelerator"] {
+  const wanted = process.env["DRYSTONE_ACCEL"];
+  return wanted === "tcg" || wanted === "kvm" ? wanted : "auto";
+}
+
+export function machineHandlers(parts: {
+  readonly config: HostConfig;
+  readonly state: StateDir;
+  readonly directory: Directory;
+  readonly tls: HostTls | undefined;
+  readonly hypervisor: QemuHypervisor;
+}): VmMachineHandlers {
+  const { config, state, directory, tls, hypervisor } = parts;
+  const { clusterId, hostId } = state.identity;
+  const shown = config.isApiPlain ? undefined : tls;
+  const others = new OtherHosts({ directory, clusterId, tls: shown });
+  const hostName = config.name;
+  return vmMachineHandlers({ directory, clusterId, hostId, hostName, hypervisor, others });
+}
+
+export async function startVms(parts: {
+  readonly config: HostConfig;
+  readonly state: StateDir;
+  readonly directory: Directory;
+  readonly events: EventRing;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly hypervisor: QemuHypervisor;
+  readonly plane: DataPlaneThread["peer"];
+}): Promise<VmHost> {
+  const { config, state, directory, events, clock, log, hypervisor, plane } = parts;
+  const { clusterId, hostId } = state.identity;
+  const { name } = config;
+  const names = await hostNames(plane, events, log);
+  const vms = new VmHost({
+    directory,
+    hypervisor,
+    clock,
+    log,
+    clusterId,
+    hostId,
+    incarnation: Math.round(clock.wallMs()),
+    attach: (volume) => attachForVm(plane, state.socketsPath, name, volume),
+    detach: (volume) => detachForVm(plane, name, volume),
+    nameOf: (id) => names.get(id) ?? id,
+    addEvent: (event) => void events.add(event),
+  });
+  vms.start();
+  return vms;
+}
+
+/** By id; a host that joins later is there when it is reached. */
+async function hostNames(
+  plane: DataPlaneThread["peer"],
+  events: EventRing,
+  log: Log,
+): Promise<ReadonlyMap<string, string>> {
+  const names = new Map<string, string>();
+  const read = async (): Promise<void> => {
+    for (const peer of await plane.call("listHosts", undefined)) names.set(peer.hostId, peer.name);
+  };
+  events.follow(({ kind }) => {
+    if (kind !== "host-up") return;
+    read().catch((error: unknown) => {
+      log.write("warning", `names of hosts are not known: ${errorText(error)}`);
+    });
+  });
+  await read();
+  return names;
+}
