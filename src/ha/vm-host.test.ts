@@ -83,6 +83,11 @@ class Host {
     this.#dies();
   }
 
+  async stop(): Promise<void> {
+    await this.host?.close();
+    this.#dies();
+  }
+
   #dies(): void {
     this.host = undefined;
     this.attached.clear();
@@ -91,7 +96,8 @@ class Host {
   }
 
   #newHypervisor(): SimHypervisor {
-    return new SimHypervisor((vmId, isExecuting) =>
+    // The guard's clock is the machine's, which goes on when the host process dies.
+    return new SimHypervisor(this.#world.simulation.clock, (vmId, isExecuting) =>
       this.#world.executes(this.id, vmId, isExecuting),
     );
   }
@@ -293,6 +299,24 @@ test("a host process that is back in time finds its machines running", async () 
   });
 });
 
+test("a machine whose host process stays away stands still before another host starts it", async () => {
+  for (let seed = 20; seed < 26; seed++)
+    for (const isClean of [false, true])
+      await cluster(seed, async (world) => {
+        const host = await running(world, "a");
+        await world.pass(world.simulation.prng.below(3000));
+        if (isClean) await host.stop();
+        else host.kill();
+        assert.equal(world.whereIs("a"), host.id, "for the time being it runs on");
+        await world.until(() => world.whereIs("a") === undefined, FAILOVER_MS_MAX);
+        const isElsewhere = (): boolean => world.whereIs("a") !== undefined;
+        await world.until(isElsewhere, FAILOVER_MS_MAX);
+        assert.notEqual(world.whereIs("a"), host.id);
+        host.start();
+        await world.until(async () => (await host.hypervisor.list()).length === 0, 15_000);
+      });
+});
+
 test("a machine that is not protected stays where it was", async () => {
   await cluster(5, async (world) => {
     await createVm(world.directory, CLUSTER, vm("a", false));
@@ -342,9 +366,10 @@ test("whatever hosts and networks do, no machine runs twice", async () => {
       for (let round = 0; round < 12; round++) {
         await world.pass(prng.below(6000));
         const host = prng.pick(world.hosts);
-        const kind = prng.pick([0, 2, 3, 4]);
+        const kind = prng.pick([0, 1, 2, 3, 4]);
         if (host.host === undefined) host.start();
         else if (kind === 0) host.cutPower();
+        else if (kind === 1) host.kill();
         else if (kind === 2) world.fabric.partition([host.address], [DIRECTORY]);
         else if (kind === 3) world.fabric.block(DIRECTORY, host.address);
         else if (prng.chance(0.2)) world.fabric.partition([DIRECTORY], addresses);

@@ -70,6 +70,8 @@ export class VmHost {
   #duty: Duty | undefined;
   /** Machines that were asked to shut down, and since when. */
   readonly #stopping = new Map<string, number>();
+  /** Machines of which it was told that they stand still. */
+  readonly #standing = new Set<string>();
   #watch: DirectoryWatch | undefined;
   #tickTimer: Timer | undefined;
   #leaseTimer: Timer | undefined;
@@ -87,14 +89,16 @@ export class VmHost {
     this.wake();
   }
 
-  /** Machines run on. */
+  /** Machines run on for as long as the lease would have lived: nobody else starts them before. */
   async close(): Promise<void> {
     this.#isClosed = true;
     this.#tickTimer?.cancel();
     this.#leaseTimer?.cancel();
     this.#watch?.cancel();
     await this.#running;
-    await this.#duty?.lease.close();
+    const lease = this.#duty?.lease;
+    if ((await this.#world.hypervisor.list()).length > 0) lease?.letLapse();
+    else await lease?.close();
   }
 
   /** Something may have changed. */
@@ -140,7 +144,8 @@ export class VmHost {
     if (this.#isClosed || duty === undefined) return;
     this.#leaseTimer = this.#world.clock.after(LEASE_CHECK_MS, () => this.#checkLease());
     // Not in turn with other work: that may be waiting for a directory that does not answer.
-    if (!duty.lease.isAlive()) this.#standStill().catch((error: unknown) => this.#note(error));
+    if (duty.lease.isAlive()) this.#world.hypervisor.allow(duty.lease.restMs);
+    else this.#standStill().catch((error: unknown) => this.#note(error));
   }
 
   async #work(): Promise<void> {
@@ -209,8 +214,9 @@ export class VmHost {
   async #standStill(): Promise<void> {
     const { hypervisor } = this.#world;
     for (const vm of await hypervisor.list()) {
-      if (vm.state !== "running") continue;
-      await hypervisor.pause(vm.vmId);
+      if (vm.state === "running") await hypervisor.pause(vm.vmId);
+      if (vm.state === "ended" || this.#standing.has(vm.vmId)) continue;
+      this.#standing.add(vm.vmId);
       this.#event("vm-paused", "warning", vm.vmId, "stands still: the directory is out of reach");
     }
   }
@@ -239,6 +245,7 @@ export class VmHost {
   async #end(vm: RunningVm, vms: readonly StoredVm[]): Promise<void> {
     const { hypervisor, detach } = this.#world;
     await hypervisor.kill(vm.vmId);
+    this.#standing.delete(vm.vmId);
     this.#event("vm-ended", "warning", vm.vmId, "was ended: it runs elsewhere, or nowhere");
     const stored = vms.find(({ record }) => record.name === vm.vmId);
     for (const volume of stored?.record.volumes ?? []) await detach(volume);
@@ -253,8 +260,10 @@ export class VmHost {
       await this.#decide(stored, { desired: "stopped" }, "stopped", "the guest shut itself down");
       return;
     }
-    if (vm.state === "paused" && desired === "running") {
+    // A guest that stands still cannot shut down either.
+    if (vm.state === "paused" && desired !== "killed") {
       await this.#whileAlive(() => hypervisor.resume(name));
+      this.#standing.delete(name);
       this.#event("vm-resumed", "info", name, "goes on: the lease is back, and it is still here");
     }
     if (desired === "running") this.#stopping.delete(name);
@@ -307,7 +316,12 @@ export class VmHost {
 
   /** What came before may have taken longer than the lease lived, and so may this. */
   async #whileAlive(work: () => Promise<void>): Promise<void> {
-    if (this.#isAlive()) await work();
+    const { hypervisor } = this.#world;
+    const lease = this.#duty?.lease;
+    if (lease?.isAlive() === true) {
+      hypervisor.allow(lease.restMs);
+      await work();
+    }
     if (!this.#isAlive()) await this.#standStill();
   }
 

@@ -44,7 +44,12 @@ export class HostLease {
   }
 
   isAlive(): boolean {
-    return this.#world.clock.nowMs() < this.#validUntilMs;
+    return this.restMs > 0;
+  }
+
+  /** For how long it surely lives on. */
+  get restMs(): number {
+    return this.#validUntilMs - this.#world.clock.nowMs();
   }
 
   /** For keys that are to end with it; undefined while there is none. */
@@ -57,9 +62,14 @@ export class HostLease {
     return this.#reason;
   }
 
-  async close(): Promise<void> {
+  /** Ends when its time is over: what lives by it may go on until then. */
+  letLapse(): void {
     this.#isClosed = true;
     this.#timer?.cancel();
+  }
+
+  async close(): Promise<void> {
+    this.letLapse();
     this.#validUntilMs = -Infinity;
     const lease = this.#lease;
     this.#lease = undefined;

@@ -12,6 +12,9 @@ import type { Hypervisor, RunningVm, VmStart } from "../ports/index.ts";
 import { ConsoleLog } from "./console-log.ts";
 import type { ConsoleText } from "./console-log.ts";
 import { isKvmOfUse } from "./kvm-probe.ts";
+import { MachineGuard } from "./machine-guard.ts";
+import { identityOfProcess, isSameProcess, isStopped } from "./process-identity.ts";
+import type { ProcessIdentity } from "./process-identity.ts";
 import { QmpClient } from "./qmp-client.ts";
 
 const READY_MS_MAX = 30_000;
@@ -28,21 +31,21 @@ export interface QemuOptions {
 }
 
 /** What the folder of a machine says. */
-interface StoredVm {
+interface StoredVm extends ProcessIdentity {
   readonly vmId: string;
   readonly epoch: number;
-  readonly pid: number;
-  readonly startTicks: string;
 }
 
 export class QemuHypervisor implements Hypervisor {
   readonly #options: QemuOptions;
   readonly #clients = new Map<string, QmpClient>();
+  readonly #guard: MachineGuard;
   #useKvm: Promise<boolean> | undefined;
 
   constructor(options: QemuOptions) {
     this.#options = options;
     fs.mkdirSync(options.folder, { recursive: true, mode: 0o700 });
+    this.#guard = new MachineGuard(`${options.folder}-guard`);
   }
 
   async list(): Promise<readonly RunningVm[]> {
@@ -52,7 +55,8 @@ export class QemuHypervisor implements Hypervisor {
       if (stored === undefined) continue;
       const { epoch } = stored;
       this.#console(vmId).trim();
-      if (isAlive(stored)) vms.push({ vmId, epoch, state: await this.#stateOf(vmId) });
+      if (isStopped(stored)) vms.push({ vmId, epoch, state: "paused" });
+      else if (isSameProcess(stored)) vms.push({ vmId, epoch, state: await this.#stateOf(vmId) });
       else if (fs.existsSync(this.#file(vmId, "ended"))) vms.push({ vmId, epoch, state: "ended" });
     }
     return vms;
@@ -77,14 +81,18 @@ export class QemuHypervisor implements Hypervisor {
     child.unref();
     const { pid } = child;
     if (pid === undefined) return await failure;
-    const startTicks = startTicksOf(pid) ?? "";
-    this.#store({ vmId: vm.vmId, epoch: vm.epoch, pid, startTicks });
+    this.#store({ vmId: vm.vmId, epoch: vm.epoch, ...identityOfProcess(pid) });
+    this.#tellGuard();
     try {
       await Promise.race([this.#ready(vm.vmId), failure]);
     } catch (error) {
       await this.kill(vm.vmId);
       throw error;
     }
+  }
+
+  allow(ms: number): void {
+    this.#guard.allow(ms);
   }
 
   async prepare(): Promise<void> {
@@ -99,10 +107,10 @@ export class QemuHypervisor implements Hypervisor {
     this.#clients.get(vmId)?.close();
     this.#clients.delete(vmId);
     const stored = this.#stored(vmId);
-    if (stored !== undefined && isAlive(stored)) {
+    if (stored !== undefined && isSameProcess(stored)) {
       process.kill(stored.pid, "SIGKILL");
       const endMs = performance.now() + END_MS_MAX;
-      while (isAlive(stored)) {
+      while (isSameProcess(stored)) {
         if (performance.now() > endMs)
           throw new CodedError({
             code: "vm-unreachable",
@@ -113,13 +121,18 @@ export class QemuHypervisor implements Hypervisor {
     }
     for (const name of ["vm.json", "ended", "qmp.sock"])
       fs.rmSync(this.#file(vmId, name), { force: true });
+    this.#tellGuard();
   }
 
   async pause(vmId: string): Promise<void> {
+    const stored = this.#stored(vmId);
+    if (stored !== undefined && isStopped(stored)) return;
     await (await this.#client(vmId)).command("stop");
   }
 
   async resume(vmId: string): Promise<void> {
+    const stored = this.#stored(vmId);
+    if (stored !== undefined && isStopped(stored)) process.kill(stored.pid, "SIGCONT");
     await (await this.#client(vmId)).command("cont");
   }
 
@@ -167,6 +180,14 @@ export class QemuHypervisor implements Hypervisor {
         message: `the folder of ${vmId} cannot be read: ${errorText(error)}`,
       });
     }
+  }
+
+  #tellGuard(): void {
+    const names = fs.readdirSync(this.#options.folder);
+    const machines = names
+      .map((vmId) => this.#stored(vmId))
+      .filter((stored) => stored !== undefined);
+    this.#guard.watch(machines.filter(isSameProcess));
   }
 
   #store(stored: StoredVm): void {
@@ -257,22 +278,6 @@ function vhostDevice(i: number, boot: VmStart["boot"]["kind"]): string {
 /** A comma in a value is written twice. */
 function optionOf(value: string): string {
   return value.replaceAll(",", ",,");
-}
-
-/** When the process started, in ticks since the machine did; undefined if there is none. */
-function startTicksOf(pid: number): string | undefined {
-  try {
-    const stat = fs.readFileSync(`/proc/${pid}/stat`, "utf8");
-    const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
-    // A zombie has ended; only its parent has not looked yet.
-    return fields[0] === "Z" ? undefined : fields[19];
-  } catch {
-    return undefined;
-  }
-}
-
-function isAlive({ pid, startTicks }: StoredVm): boolean {
-  return startTicksOf(pid) === startTicks;
 }
 
 function pause(): Promise<void> {

@@ -9,6 +9,11 @@ export interface Hypervisor {
   prepare(): Promise<void>;
   /** Fails with `vm-not-started`; nothing is left running then. */
   start(vm: VmStart): Promise<void>;
+  /**
+   * Machines may execute for so long from now on, whatever becomes of this process, unless this is
+   * called again. Afterwards they are listed as paused until `resume`.
+   */
+  allow(ms: number): void;
   /** Asks the machine to shut down. It ends by itself, or it does not. */
   shutDown(vmId: string): Promise<void>;
   /** Ends the machine at once. Does nothing if it does not run. */

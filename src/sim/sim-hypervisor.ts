@@ -1,5 +1,5 @@
 import { CodedError } from "../base/index.ts";
-import type { Hypervisor, RunningVm, VmStart } from "../ports/index.ts";
+import type { Clock, Hypervisor, RunningVm, Timer, VmStart } from "../ports/index.ts";
 
 /**
  * Machines in memory. They live on when the process that started them dies, and end with the power
@@ -12,8 +12,21 @@ export class SimHypervisor implements Hypervisor {
   /** Fault: so many of the next starts fail. */
   startsToFail = 0;
 
-  constructor(onChange: (vmId: string, isExecuting: boolean) => void = () => {}) {
+  /** Of the guard, which outlives the process that says how long machines may execute. */
+  readonly #clock: Clock;
+  #guard: Timer | undefined;
+
+  constructor(clock: Clock, onChange: (vmId: string, isExecuting: boolean) => void = () => {}) {
+    this.#clock = clock;
     this.#onChange = onChange;
+  }
+
+  allow(ms: number): void {
+    this.#guard?.cancel();
+    this.#guard = this.#clock.after(Math.max(0, ms), () => {
+      for (const vm of this.#vms.values())
+        if (vm.state === "running") this.#change(vm.vmId, "paused");
+    });
   }
 
   async list(): Promise<readonly RunningVm[]> {
@@ -52,6 +65,7 @@ export class SimHypervisor implements Hypervisor {
 
   /** The power of the machine is cut. */
   end(): void {
+    this.#guard?.cancel();
     for (const vm of this.#vms.values()) if (vm.state === "running") this.#onChange(vm.vmId, false);
     this.#vms.clear();
   }
