@@ -2,11 +2,11 @@
  * Writes the generated parts of the documents; with --check only tells which are out of date.
  * Exit code 1 if a document is out of date (--check) or cannot be generated.
  */
-import { readFileSync, writeFileSync } from "node:fs";
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { regenerate } from "./docs-tables/generated-sections.ts";
-import { providers } from "./docs-tables/providers.ts";
+import { generatedFiles, providers } from "./docs-tables/providers.ts";
 import { filesBelow, REPOSITORY } from "./repository.ts";
 
 const { values } = parseArgs({ options: { check: { type: "boolean", default: false } } });
@@ -29,6 +29,17 @@ for (const path of filesBelow(REPOSITORY, ".", (name) => name.endsWith(".md"))) 
     writeFileSync(join(REPOSITORY, path), text);
     console.log(`${path}: written`);
   }
+}
+for (const [path, generate] of generatedFiles) {
+  const file = join(REPOSITORY, path);
+  const text = generate();
+  if (existsSync(file) && readFileSync(file, "utf8") === text) continue;
+  if (values.check) {
+    fail(path, "out of date; run: npm run format");
+    continue;
+  }
+  writeFileSync(file, text);
+  console.log(`${path}: written`);
 }
 for (const name of providers.keys()) {
   if (!used.has(name)) fail("docs", `no document has a section <!-- generated: ${name} -->`);

@@ -2,16 +2,25 @@
  * What documents can have generated into them, by name. A new table is a function in a file of its
  * own and a row here.
  */
-import { commandsTable, configTable, errorsTable, requestsTable } from "../../src/host/index.ts";
+import {
+  checksTable,
+  commandsTable,
+  configTable,
+  errorsTable,
+  requestsTable,
+} from "../../src/host/index.ts";
 import type { DocsTable } from "../../src/host/index.ts";
+import { alertRules } from "./alert-rules.ts";
 import { debianPackagesTable } from "./debian-packages-table.ts";
 import { decisionsTable } from "./decisions-table.ts";
 import { floorsTable } from "./floors-table.ts";
 import type { Providers } from "./generated-sections.ts";
+import { grafanaDashboard } from "./grafana-dashboard.ts";
 import { layoutTables } from "./layout-tables.ts";
 import { markdownTable } from "./markdown-table.ts";
 
 export const providers: Providers = new Map<string, () => string>([
+  ["checks", () => rendered(checksTable())],
   ["commands", () => rendered(commandsTable())],
   ["debian-packages", debianPackagesTable],
   ["errors", () => rendered(errorsTable())],
@@ -20,6 +29,12 @@ export const providers: Providers = new Map<string, () => string>([
   ...layoutTables,
   ["host-config", () => rendered(configTable())],
   ["requests", () => rendered(requestsTable())],
+]);
+
+/** Files that are generated whole. */
+export const generatedFiles: ReadonlyMap<string, () => string> = new Map([
+  ["packages/monitoring/drystone-alerts.yml", alertRules],
+  ["packages/monitoring/drystone-grafana.json", grafanaDashboard],
 ]);
 
 function rendered({ header, rows }: DocsTable): string {

@@ -39,6 +39,16 @@ export class ApiClient {
     );
   }
 
+  /** What is at a path that is no operation's, as text. */
+  async text(path: string): Promise<string> {
+    const address = this.#first;
+    const response = await ask(address, new URL(path, address.base), "GET");
+    const text = await readAll(response);
+    if (response.statusCode === 200) return text;
+    const fault = faultOf(parseJson(text, address.text));
+    throw new CodedError(fault ?? { code: "bug", message: `the host answered ${text}` });
+  }
+
   /**
    * Calls `onEvent` with the JSON text of each server-sent event until the host ends the stream.
    */
@@ -100,17 +110,25 @@ export class ApiClient {
     const hasBody = row.method === "POST";
     if (!hasBody)
       for (const [key, value] of Object.entries(rest)) url.searchParams.set(key, String(value));
-    return new Promise((resolve, reject) => {
-      const { isTls, options } = address;
-      const send = isTls ? httpsRequest : httpRequest;
-      const how = { ...options, method: row.method, timeout: ANSWER_MS_MAX };
-      const outgoing = send(url, how, resolve);
-      outgoing.on("timeout", () => outgoing.destroy(new Error("no answer in time")));
-      outgoing.on("error", (error) => reject(unreachable(address, error)));
-      if (hasBody) outgoing.setHeader("content-type", "application/json");
-      outgoing.end(hasBody ? JSON.stringify(rest) : undefined);
-    });
+    return ask(address, url, row.method, hasBody ? JSON.stringify(rest) : undefined);
   }
+}
+
+function ask(
+  address: ApiAddress,
+  url: URL,
+  method: string,
+  body?: string,
+): Promise<IncomingMessage> {
+  return new Promise((resolve, reject) => {
+    const { isTls, options } = address;
+    const send = isTls ? httpsRequest : httpRequest;
+    const outgoing = send(url, { ...options, method, timeout: ANSWER_MS_MAX }, resolve);
+    outgoing.on("timeout", () => outgoing.destroy(new Error("no answer in time")));
+    outgoing.on("error", (error) => reject(unreachable(address, error)));
+    if (body !== undefined) outgoing.setHeader("content-type", "application/json");
+    outgoing.end(body);
+  });
 }
 
 function unreachable(address: ApiAddress, error: Error): CodedError {

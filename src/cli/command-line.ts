@@ -47,6 +47,7 @@ const processNames = [
   ...(["dev", "dev.kill", "dev.stop", "dev.start", "dev.partition", "dev.heal"] as const),
   "init",
   "join",
+  "support-bundle",
   "host.run",
 ] as const;
 

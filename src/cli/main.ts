@@ -21,11 +21,13 @@ import { processOutput, reportFault } from "./output.ts";
 import type { Output } from "./output.ts";
 import { followConsole } from "./follow-console.ts";
 import { runInit, runJoin } from "./set-up.ts";
+import { writeSupportBundle } from "./support-bundle.ts";
 import { eventLine, render } from "./render.ts";
 
 const DEV_HOSTS_DEFAULT = 3;
 const DEV_ETCD = "For example: drystone dev --hosts 3 --directory etcd";
 
+type Started = Extract<Invocation, { kind: "process" }>;
 type Asked = Extract<Invocation, { kind: "operation" }>;
 
 async function run(argv: readonly string[], output: Output): Promise<number> {
@@ -38,21 +40,23 @@ async function run(argv: readonly string[], output: Output): Promise<number> {
       output.data(output.isJson ? `${JSON.stringify({ version })}\n` : `drystone ${version}\n`);
       return 0;
     case "process":
-      return runProcess(invocation.name, invocation.request, output);
+      return runProcess(invocation, output);
     case "operation":
       return runOperation(invocation, output);
   }
 }
 
-async function runProcess(
-  name: ProcessCommandName,
-  request: Readonly<Record<string, unknown>>,
-  output: Output,
-): Promise<number> {
+async function runProcess(started: Started, output: Output): Promise<number> {
+  const { name, request, global } = started;
   const { isJson } = output;
   if (name === "dev") return runDev(request, isJson);
   if (name === "init") return runInit(request, output);
   if (name === "join") return runJoin(request, output);
+  if (name === "support-bundle") {
+    const file = request["output"];
+    const path = typeof file === "string" ? file : undefined;
+    return writeSupportBundle(clientOf(global.api), path, output);
+  }
   if (name !== "host.run") return tellDev(name, request, output);
   const { config, wipe } = request;
   if (typeof config !== "string") {
@@ -103,8 +107,7 @@ function devArguments({
 }
 
 async function runOperation(asked: Asked, output: Output): Promise<number> {
-  const api = asked.global.api ?? process.env["DRYSTONE_API"] ?? "";
-  const client = new ApiClient(api === "" ? API_URL_DEFAULT : api);
+  const client = clientOf(asked.global.api);
   if (!(await isConfirmed(asked, output))) {
     output.message("drystone: nothing was done\n");
     return 1;
@@ -118,6 +121,11 @@ async function runOperation(asked: Asked, output: Output): Promise<number> {
   const answer = await client.call(asked.name, asked.request);
   output.data(output.isJson ? `${JSON.stringify(answer)}\n` : render(asked.name, answer, output));
   return 0;
+}
+
+function clientOf(given: string | undefined): ApiClient {
+  const api = given ?? process.env["DRYSTONE_API"] ?? "";
+  return new ApiClient(api === "" ? API_URL_DEFAULT : api);
 }
 
 async function followEvents(

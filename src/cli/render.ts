@@ -5,6 +5,9 @@ import type {
   ComponentView,
   DeviceView,
   EventView,
+  HealthCheckView,
+  HealthListView,
+  HealthShowView,
   HealthWord,
   OperationName,
   ResponseOf,
@@ -31,6 +34,8 @@ const HEALTH_COLOURS: Readonly<Record<HealthWord, Colour>> = {
 
 const renderers: Renderers = {
   status: renderStatus,
+  "health.list": renderHealth,
+  "health.show": renderCheck,
   "host.list": ({ hosts }, output) =>
     table(
       output,
@@ -210,6 +215,45 @@ function deviceTable(devices: readonly DeviceView[], output: Output): string[] {
     ["DEVICE", "HOST", "STATE", "I/O", "SIZE>", "FREE>", "ERRORS>", "PATH"],
     rows,
   );
+}
+
+function renderHealth({ health, checks }: HealthListView, output: Output): string[] {
+  const found = checks.filter(({ findings }) => findings.length > 0);
+  const quiet = checks.length - found.length;
+  return [
+    `${output.style(HEALTH_COLOURS[health], health)}   ${checks.length} checks, ${quiet} find nothing`,
+    ...found.flatMap((check) => [
+      "",
+      `${check.id} (${check.severity}): ${check.meaning}`,
+      ...findingLines(check),
+    ]),
+  ];
+}
+
+function findingLines({ findings }: HealthCheckView): string[] {
+  return findings.flatMap(({ message, action, sinceMs }) => [
+    `  ${message}${sinceMs === undefined ? "" : ` (since ${new Date(sinceMs).toISOString()})`}`,
+    `    do: ${action}`,
+  ]);
+}
+
+function renderCheck({ check, history }: HealthShowView): string[] {
+  const { id, severity, meaning, action, findings } = check;
+  return [
+    ...facts([
+      ["check", id],
+      ["severity", severity],
+      ["meaning", meaning],
+      ["what to do", action],
+      ["finds now", findings.length === 0 ? "nothing" : ""],
+    ]),
+    ...findingLines(check),
+    "",
+    history.length === 0 ? "no history" : "history, oldest first",
+    ...history.map(({ timeMs, change, message }) => {
+      return `  ${new Date(timeMs).toISOString()}  ${change.padEnd(7)}  ${message}`;
+    }),
+  ];
 }
 
 /** What a host sees of another one, in a word. */

@@ -19,6 +19,8 @@ function route(method: Route["method"], path: string): Route {
 /** The same as in the operation table, which a test sees to. */
 export const routes: Readonly<Record<OperationName, Route>> = {
   status: route("GET", "/v1/status"),
+  "health.list": route("GET", "/v1/health"),
+  "health.show": route("GET", "/v1/health/:check"),
   "host.list": route("GET", "/v1/hosts"),
   "host.show": route("GET", "/v1/hosts/:name"),
   "network.show": route("GET", "/v1/networks"),

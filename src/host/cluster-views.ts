@@ -35,6 +35,7 @@ export class ClusterViews {
   readonly #plane: HostPlane;
   readonly #devices: DeviceSet;
   readonly #attachments: Attachments;
+  #asking: Promise<readonly HostPart[]> | undefined;
 
   constructor(world: PlaneWorld, plane: HostPlane, devices: DeviceSet, attachments: Attachments) {
     this.#world = world;
@@ -135,7 +136,16 @@ export class ClusterViews {
     };
   }
 
+  /** Who asks while other hosts are being asked gets the same answers of theirs. */
   async #parts(): Promise<readonly HostPart[]> {
+    this.#asking ??= this.#askOthers().finally(() => {
+      this.#asking = undefined;
+    });
+    const others = await this.#asking;
+    return [this.#part(), ...others];
+  }
+
+  async #askOthers(): Promise<readonly HostPart[]> {
     const { hostId } = this.#world.identity;
     const others = this.#plane.hosts.records.filter((record) => record.hostId !== hostId);
     const asked = others.map(async (record): Promise<HostPart | undefined> => {
@@ -149,7 +159,7 @@ export class ClusterViews {
       }
     });
     const answers = await Promise.all(asked);
-    return [this.#part(), ...answers.filter((part) => part !== undefined)];
+    return answers.filter((part) => part !== undefined);
   }
 
   async #view(record: ObjectRecord, parts: readonly HostPart[]): Promise<VolumeView> {

@@ -3,6 +3,7 @@
  * Markdown.
  */
 import { errorCodes } from "./error-codes.ts";
+import { healthChecks } from "./health.ts";
 import { hostConfigShape } from "./host-config.ts";
 import { operationNames, operationRow } from "./operations.ts";
 import { processCommands } from "./process-commands.ts";
@@ -28,6 +29,17 @@ export function commandsTable(): DocsTable {
     return [code(usage(row)), row.summary, code(`${row.method} ${row.path}`), row.role];
   });
   return { header: ["command", "what it does", "API", "role"], rows: [...processes, ...rows] };
+}
+
+/** Every check of health. */
+export function checksTable(): DocsTable {
+  const rows = healthChecks.map(({ id, severity, meaning, action }) => [
+    code(id),
+    severity,
+    meaning,
+    action,
+  ]);
+  return { header: ["check", "severity", "what it means", "what to do"], rows };
 }
 
 /** Every field of every request. */

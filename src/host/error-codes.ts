@@ -45,6 +45,8 @@ export const errorCodes: Readonly<Record<string, ErrorCode>> = {
     "The volume is not attached",
     "drystone volume list shows what is",
   ),
+  "file-unwritable": row(500, "A file cannot be written", "Give another path"),
+  "check-unknown": row(404, "No check of health has this name", "drystone health list"),
   "host-unknown": row(404, "No host has this name", "drystone host list"),
   "host-unreachable": row(
     503,

@@ -4,37 +4,23 @@
  */
 import { CodedError } from "../base/index.ts";
 import type { Clock, Directory } from "../ports/index.ts";
-import type { DataPlaneMethods, PeerView } from "./data-plane-port.ts";
+import { ClusterStatus } from "./cluster-status.ts";
+import type { DataPlaneMethods } from "./data-plane-port.ts";
 import type { EventRing } from "./event-ring.ts";
 import type { ManagementPeer } from "../plane/index.ts";
-import { seenOf } from "./host-networks.ts";
-import { judgeHealth } from "./health.ts";
+import type { MachineFacts } from "./health-check.ts";
+import { HealthWatch } from "./health-watch.ts";
+import type { RaisedCheck } from "./health.ts";
 import type { Handlers } from "./http-api.ts";
 import type { JoinDesk } from "./join-desk.ts";
 import type { NetworkViews } from "./network-views.ts";
 import { nearest } from "./nearest.ts";
 import type { RpcPeer } from "./rpc.ts";
-import { version } from "./version.ts";
-import type {
-  DeviceView,
-  EventView,
-  HostView,
-  StatusView,
-  TokenView,
-  VolumeView,
-} from "./views.ts";
+import type { HostView, TokenView } from "./views.ts";
 import { vmHandlers } from "./vm-control.ts";
 import type { VmMachineHandlers } from "./vm-machine.ts";
 
 const EVENTS_LIMIT_DEFAULT = 100;
-/** Kinds of device events that `status` shows until the device was scrubbed clean. */
-const FAULT_KINDS: readonly string[] = [
-  "block-damaged",
-  "metadata-damaged",
-  "journal-repaired",
-  "superblock-repaired",
-];
-
 export interface HostFacts {
   readonly name: string;
   readonly hostId: string;
@@ -45,6 +31,8 @@ export interface HostFacts {
   /** As `ManagementNetwork.peer`. */
   readonly managementPeer: (hostId: string) => ManagementPeer | undefined;
   readonly vmMachine: VmMachineHandlers;
+  readonly machine: () => MachineFacts;
+  readonly onBug: (error: unknown) => void;
 }
 
 type Plane = Pick<RpcPeer<object, DataPlaneMethods>, "call">;
@@ -56,10 +44,9 @@ export class HostControl {
   readonly #events: EventRing;
   readonly #desk: JoinDesk | undefined;
   readonly #clock: Clock;
-  readonly #startedMs: number;
-  readonly #faults = new Map<string, EventView>();
-
   readonly #directory: Directory;
+  readonly #status: ClusterStatus;
+  readonly #watch: HealthWatch;
 
   constructor(
     facts: HostFacts,
@@ -75,9 +62,23 @@ export class HostControl {
     this.#plane = plane;
     this.#events = events;
     this.#clock = clock;
-    this.#startedMs = clock.nowMs();
-    events.follow((event) => this.#noteFault(event));
+    const { hostId, clusterId, managementPeer, machine, onBug } = facts;
+    this.#status = new ClusterStatus({
+      ...{ hostId, clusterId, managementPeer, machine, plane, events, clock },
+      listVms: async () => (await this.handlers["vm.list"]({})).vms,
+    });
+    const look = (): Promise<readonly RaisedCheck[]> => this.#status.raised();
+    this.#watch = new HealthWatch({ events, clock, look, onBug });
     this.handlers = this.#makeHandlers();
+  }
+
+  /** From now on the history of its health is kept. */
+  start(): void {
+    this.#watch.start();
+  }
+
+  stop(): void {
+    this.#watch.stop();
   }
 
   /** The host's. */
@@ -87,16 +88,25 @@ export class HostControl {
 
   /** Why nothing should be sent here, or undefined. */
   async unhealthyReason(): Promise<string | undefined> {
-    const { health, reasons } = await this.#status();
+    const { health, reasons } = await this.#status.status();
     return health === "failed" ? reasons.map(({ message }) => message).join("; ") : undefined;
+  }
+
+  /** Why this host cannot take on work, or undefined; the cluster may be well without it. */
+  async unreadyReason(): Promise<string | undefined> {
+    const own = (await this.#status.hosts()).find(({ hostId }) => hostId === this.#facts.hostId);
+    if (own?.lease === "lost") return "this host has no lease in the directory";
+    return own?.lease === "unknown" ? "the directory cannot be asked from this host" : undefined;
   }
 
   #makeHandlers(): Handlers {
     const plane = this.#plane;
     const done = { done: true } as const;
     return {
-      status: () => this.#status(),
-      "host.list": async () => ({ hosts: await this.#hostViews() }),
+      status: () => this.#status.status(),
+      "health.list": async () => this.#watch.list(await this.#status.raised()),
+      "health.show": async ({ check }) => this.#watch.show(check, await this.#status.raised()),
+      "host.list": async () => ({ hosts: await this.#status.hosts() }),
       "host.show": ({ name }) => this.#showHost(name),
       "network.show": () => this.#facts.networks.view(),
       "device.list": async () => ({ devices: await plane.call("listDevices", undefined) }),
@@ -147,47 +157,15 @@ export class HostControl {
     });
   }
 
-  async #status(): Promise<StatusView> {
-    const devices = await this.#plane.call("listDevices", undefined);
-    const volumes = await this.#plane.call("listVolumes", undefined);
-    const attachments = volumes.flatMap(({ attachment }) => attachment ?? []);
-    const peers = await this.#plane.call("listHosts", undefined);
-    const hosts = peers.map((peer) => this.#viewOf(peer, devices, volumes));
-    const faults = [...this.#faults.values()];
-    const { health, reasons } = judgeHealth({
-      ...{ hostId: this.#facts.hostId, hosts, devices, volumes, attachments, faults },
-    });
-    const sum = (pick: (device: (typeof devices)[number]) => number): number =>
-      devices.reduce((total, device) => total + pick(device), 0);
-    return {
-      health,
-      reasons,
-      version,
-      clusterId: this.#facts.clusterId,
-      uptimeMs: Math.round(this.#clock.nowMs() - this.#startedMs),
-      hosts,
-      devices,
-      capacity: {
-        capacityBytes: sum((device) => device.capacityBytes),
-        freeBytes: sum((device) => device.freeBytes),
-        usedBytes: sum((device) => device.uniqueBytes),
-      },
-      volumeCount: volumes.length,
-      attachments,
-    };
-  }
-
   async #scrub(device: string): Promise<Awaited<ReturnType<Handlers["device.scrub"]>>> {
     const scrub = await this.#plane.call("scrubDevice", device);
     if (scrub.problemCount > 0) return scrub;
-    for (const [key, event] of this.#faults) {
-      if (event.details["deviceId"] === scrub.deviceId) this.#faults.delete(key);
-    }
+    this.#status.forgetFaults(scrub.deviceId);
     return scrub;
   }
 
   async #showHost(name: string): Promise<HostView> {
-    const hosts = await this.#hostViews();
+    const hosts = await this.#status.hosts();
     const found = hosts.find((host) => host.name === name || host.hostId === name);
     if (found !== undefined) return found;
     const meant = nearest(
@@ -199,39 +177,5 @@ export class HostControl {
       message: `there is no host named ${name.slice(0, 80)}`,
       hint: meant === undefined ? "drystone host list shows all hosts" : `Did you mean ${meant}?`,
     });
-  }
-
-  async #hostViews(): Promise<readonly HostView[]> {
-    const peers = await this.#plane.call("listHosts", undefined);
-    const devices = await this.#plane.call("listDevices", undefined);
-    const volumes = await this.#plane.call("listVolumes", undefined);
-    return peers.map((peer) => this.#viewOf(peer, devices, volumes));
-  }
-
-  #viewOf(
-    peer: PeerView,
-    devices: readonly DeviceView[],
-    volumes: readonly VolumeView[],
-  ): HostView {
-    const { name, hostId, managementAddress, storageAddress, faultDomain } = peer;
-    const attached = volumes.filter(({ attachment }) => {
-      return attachment?.host === name && attachment.state === "online";
-    });
-    return {
-      name,
-      hostId,
-      ...seenOf(peer, this.#facts.managementPeer(hostId)),
-      apiAddress: managementAddress,
-      ...(storageAddress === "" ? {} : { storageAddress }),
-      faultDomain,
-      ...(hostId === this.#facts.hostId ? { version } : {}),
-      ...(peer.isUp ? { deviceCount: devices.filter(({ host }) => host === name).length } : {}),
-      attachedCount: attached.length,
-    };
-  }
-
-  #noteFault(event: EventView): void {
-    if (!FAULT_KINDS.includes(event.kind)) return;
-    this.#faults.set(`${String(event.details["deviceId"])} ${event.kind}`, event);
   }
 }

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { judgeHealth } from "./health.ts";
+import { judgeHealth, raisedChecks } from "./health.ts";
 import { seenOf } from "./host-networks.ts";
 import type { HostView } from "./views.ts";
 
@@ -52,10 +52,12 @@ test("with one network there is nothing between up and down", () => {
 test("who is alone on one network is told to look at its own cable", () => {
   const self = seen(true, true, "h1");
   const codes = (...hosts: readonly HostView[]): readonly string[] =>
-    judgeHealth({
-      ...{ hostId: "h1", hosts: [self, ...hosts], volumes: [], attachments: [], faults: [] },
-      devices: [],
-    })
+    judgeHealth(
+      raisedChecks({
+        ...{ hostId: "h1", hosts: [self, ...hosts], volumes: [], attachments: [], faults: [] },
+        ...{ devices: [], vms: [], stats: undefined, machine: undefined },
+      }),
+    )
       .reasons.map(({ code }) => code)
       .filter((code) => code !== "no-device");
   const one = seen(false, true, "h2");

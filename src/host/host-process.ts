@@ -6,7 +6,8 @@
  * leaves everything as it was. Stop: no new requests, answers what is in flight, flushes, closes.
  * Being killed instead costs nothing but the recovery at the next start.
  */
-import { mkdirSync, statSync } from "node:fs";
+import { X509Certificate } from "node:crypto";
+import { mkdirSync, statfsSync, statSync } from "node:fs";
 import { dirname } from "node:path";
 import { CodedError, errorText } from "../base/index.ts";
 import {
@@ -22,6 +23,7 @@ import { DataPlaneThread } from "./data-plane-thread.ts";
 import type { ControlMethods } from "./data-plane-port.ts";
 import { directoryMethods } from "./directory-link.ts";
 import { EventRing } from "./event-ring.ts";
+import type { MachineFacts } from "./health-check.ts";
 import type { HostConfig } from "./host-config.ts";
 import { HostManagement, hostNetwork } from "./host-management.ts";
 import { HostControl } from "./host-control.ts";
@@ -154,6 +156,8 @@ async function startParts(start: HostStart, closers: Closers): Promise<StartedPa
     apiAddress: () => apiAddress,
     managementPeer: (other: string) => management.peer(other),
     vmMachine: machineHandlers({ config, state, directory, tls, hypervisor }),
+    machine: machineFacts(state.path, tls, clock),
+    onBug: (error: unknown) => log.write("error", "health was not judged", bugFields(error)),
   };
   const desk = openDesk(config, { directory, clusterId, clock, events });
   const control = new HostControl(facts, thread.peer, events, clock, directory, desk);
@@ -167,6 +171,8 @@ async function startParts(start: HostStart, closers: Closers): Promise<StartedPa
   await enterCluster(start, plane, management, apiAddress);
   const vms = await startVms({ config, state, directory, events, clock, log, hypervisor, plane });
   closers.add("virtual machines", () => vms.close());
+  control.start();
+  closers.add("health", async () => control.stop());
   announce(config.name, events, closers);
   gate.open();
   return {
@@ -386,29 +392,56 @@ function apiBackend(
     reportRefusal: (remote, cause) => log.write("warning", "the API refused", { remote, cause }),
     handlers: control.handlers,
     ready: gate.opened,
-    metricsText: async () =>
-      metricsText(
-        await control.handlers.stats({}),
-        await control.handlers.status({}),
-        control.name,
-      ),
-    unhealthyReason: () => control.unhealthyReason(),
-    followEvents: (listener) => events.follow(listener),
-    reportBug: (operation, error) => {
-      const stack = error instanceof Error ? error.stack : String(error);
-      log.write("error", "an operation failed because of a bug", { operation, stack });
+    metricsText: async () => {
+      const { stats, status, "health.list": health } = control.handlers;
+      const [first, second, third] = await Promise.all([stats({}), status({}), health({})]);
+      return metricsText({ stats: first, status: second, health: third, host: control.name });
     },
+    unhealthyReason: () => control.unhealthyReason(),
+    unreadyReason: async () => (gate.isOpen ? await control.unreadyReason() : "the host starts"),
+    followEvents: (listener) => events.follow(listener),
+    reportBug: (operation, error) =>
+      log.write("error", "an operation failed because of a bug", {
+        operation,
+        ...bugFields(error),
+      }),
+  };
+}
+
+function bugFields(error: unknown): { readonly stack: string | undefined } {
+  return { stack: error instanceof Error ? error.stack : String(error) };
+}
+
+/** What is asked of the machine for each look at health. */
+function machineFacts(
+  statePath: string,
+  tls: HostTls | undefined,
+  clock: Clock,
+): () => MachineFacts {
+  const certificate = tls && new X509Certificate(tls.credentials.certificatePem);
+  const certificateEndsMs = certificate && Date.parse(certificate.validTo);
+  return () => {
+    const { bavail, blocks, bsize } = statfsSync(statePath);
+    const nowMs = clock.wallMs();
+    return {
+      ...{ nowMs, stateFreeBytes: bavail * bsize, stateSizeBytes: blocks * bsize },
+      certificateEndsMs,
+    };
   };
 }
 
 /** A promise with a handle. */
 class Gate {
+  isOpen = false;
   readonly opened: Promise<void>;
   open: () => void = () => undefined;
 
   constructor() {
     this.opened = new Promise((resolve) => {
-      this.open = resolve;
+      this.open = () => {
+        this.isOpen = true;
+        resolve();
+      };
     });
   }
 }

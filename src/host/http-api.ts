@@ -1,7 +1,7 @@
 /**
  * The HTTP API: the operation table over `node:http`. JSON in and out, `GET /metrics` for
- * Prometheus, `GET /healthz` for load balancers, server-sent events for `events` with `follow`, and
- * the dashboard's files for browsers.
+ * Prometheus, `GET /healthz` and `/readyz` for load balancers, server-sent events for `events` with
+ * `follow`, and the dashboard's files for browsers.
  *
  * Limits: 64 KiB of body, 10 seconds for a request to arrive, 64 followers of events, 1000
  * connections. Every refusal is `{error: {code, message, hint}}` with the status that the code's
@@ -47,6 +47,8 @@ export interface ApiBackend {
   metricsText(): Promise<string>;
   /** Why the host is not healthy enough to be sent work, or undefined. */
   unhealthyReason(): Promise<string | undefined>;
+  /** Why the host cannot take on work; answers while the host starts, too. */
+  unreadyReason(): Promise<string | undefined>;
   /** Calls `listener` for each new event; returns how to stop. */
   followEvents(listener: (event: EventView) => void): () => void;
   /** Of a host that has no certificate yet; undefined where nobody can join. */
@@ -138,6 +140,10 @@ export class HttpApi {
       checkOrigin(request);
       const isJoin = request.method === "POST" && url.pathname === JOIN_PATH;
       if (tls !== undefined && !isJoin) this.#checkAccess(request, tls);
+      if (request.method === "GET" && url.pathname === "/readyz") {
+        sendReason(response, await this.#backend.unreadyReason());
+        return;
+      }
       await this.#backend.ready;
       if (isJoin) {
         sendJson(response, 200, await this.#join(request));
@@ -162,9 +168,7 @@ export class HttpApi {
       return;
     }
     if (request.method === "GET" && url.pathname === "/healthz") {
-      const reason = await this.#backend.unhealthyReason();
-      const status = reason === undefined ? 200 : 503;
-      response.writeHead(status, { "content-type": "text/plain" }).end(`${reason ?? "ok"}\n`);
+      sendReason(response, await this.#backend.unhealthyReason());
       return;
     }
     if (request.method === "GET" && url.pathname === "/openapi.json") {
@@ -277,7 +281,7 @@ function matchOperation(method: string, pathname: string): Match {
     throw new CodedError({ code: "method-unknown", message, hint: `It takes ${methods}` });
   }
   const paths = operationNames.map((name) => operationRow(name).path);
-  const suggestion = nearest(pathname, [...paths, "/metrics", "/healthz"]);
+  const suggestion = nearest(pathname, [...paths, "/metrics", "/healthz", "/readyz"]);
   throw new CodedError({
     code: "path-unknown",
     message: `there is nothing at ${pathname.slice(0, 80)}`,
@@ -352,6 +356,13 @@ async function readBody(request: IncomingMessage): Promise<Record<string, unknow
     throw new CodedError({ code: "request-invalid", message }, { cause: error });
   }
   throw new CodedError({ code: "request-invalid", message: "the body is not a JSON object" });
+}
+
+/** For load balancers and the like: 503 with the reason, if there is one. */
+function sendReason(response: ServerResponse, reason: string | undefined): void {
+  const status = reason === undefined ? 200 : 503;
+  response.writeHead(status, { ...GUARD_HEADERS, "content-type": "text/plain" });
+  response.end(`${reason ?? "ok"}\n`);
 }
 
 function sendFault(response: ServerResponse, fault: Fault): void {

@@ -21,7 +21,14 @@ export type {
   RequestOf,
   ResponseOf,
 } from "./operations.ts";
-export { commandsTable, configTable, errorsTable, requestsTable } from "./docs-tables.ts";
+export { healthChecks } from "./health.ts";
+export {
+  checksTable,
+  commandsTable,
+  configTable,
+  errorsTable,
+  requestsTable,
+} from "./docs-tables.ts";
 export type { DocsTable } from "./docs-tables.ts";
 export { processCommands } from "./process-commands.ts";
 export type { ProcessCommandName } from "./process-commands.ts";

@@ -1,7 +1,7 @@
 /** `GET /metrics`: what `stats` and `status` know, in Prometheus' text format. */
 import { PrometheusMetrics } from "../platform/index.ts";
 import { version } from "./version.ts";
-import type { StatsView, StatusView } from "./views.ts";
+import type { HealthListView, StatsView, StatusView } from "./views.ts";
 
 interface Family {
   readonly name: string;
@@ -10,13 +10,22 @@ interface Family {
   readonly samples: readonly (readonly [Readonly<Record<string, string>>, number])[];
 }
 
+export interface MetricsFacts {
+  readonly stats: StatsView;
+  readonly status: StatusView;
+  readonly health: HealthListView;
+  /** The name of the host that answers. */
+  readonly host: string;
+}
+
 /** Of devices and of volumes' requests each host tells its own, so that nothing counts twice. */
-export function metricsText(stats: StatsView, status: StatusView, host: string): string {
+export function metricsText({ stats, status, health, host }: MetricsFacts): string {
   // Made anew for each scrape: what was deleted leaves no samples behind.
   const metrics = new PrometheusMetrics();
   const all = [
     ...hostFamilies(stats, status),
     ...deviceFamilies(status, host),
+    healthFamily(health),
     ...cacheFamilies(stats),
     ...volumeFamilies(stats),
   ];
@@ -91,6 +100,15 @@ function hostFamilies(stats: StatsView, status: StatusView): Family[] {
     counters("rebuild", "Bytes of rebuilds", { ...stats.rebuild }),
     counters("catch_up", "Bytes of catch-ups", { ...stats.catchUp }),
   ];
+}
+
+function healthFamily({ checks }: HealthListView): Family {
+  return {
+    name: "drystone_health_findings",
+    type: "gauge",
+    help: "What a check of health has found, as the host that answers sees the cluster",
+    samples: checks.map(({ id, severity, findings }) => [{ check: id, severity }, findings.length]),
+  };
 }
 
 function counters(name: string, help: string, values: Readonly<Record<string, number>>): Family {

@@ -177,6 +177,10 @@ function plainPaths(): JsonObject {
       "200": "The host serves",
       "503": "Something is not served; the text says what",
     }),
+    "/readyz": plain("Whether this host takes on work", {
+      "200": "It does",
+      "503": "It starts, or has no lease in the directory; the text says which",
+    }),
     "/metrics": plain("For Prometheus", { "200": "Text format 0.0.4" }),
   };
 }

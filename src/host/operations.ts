@@ -4,6 +4,7 @@
  * that the three cannot disagree. Commands that start a process stand in `process-commands.ts`.
  */
 import type { Command } from "./command.ts";
+import { healthOperations } from "./health-operations.ts";
 import type { ObjectShape } from "./shape.ts";
 import * as shapes from "./view-shapes.ts";
 import { vmOperations } from "./vm-operations.ts";
@@ -12,6 +13,8 @@ import type * as views from "./views.ts";
 /** What each operation takes and answers. */
 export interface OperationTypes {
   status: { request: views.Nothing; response: views.StatusView };
+  "health.list": { request: views.Nothing; response: views.HealthListView };
+  "health.show": { request: views.HealthShowRequest; response: views.HealthShowView };
   "host.list": { request: views.Nothing; response: views.HostList };
   "host.show": { request: views.NameRequest; response: views.HostView };
   "network.show": { request: views.Nothing; response: views.NetworkView };
@@ -77,6 +80,7 @@ export const operations: OperationTable = {
     response: shapes.statusShape,
     errors: [],
   },
+  ...healthOperations,
   "host.list": {
     name: "host.list",
     words: ["host", "list"],

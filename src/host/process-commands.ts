@@ -12,6 +12,7 @@ export type ProcessCommandName =
   | "dev.partition"
   | "dev.heal"
   | "host.run"
+  | "support-bundle"
   | "init"
   | "join";
 
@@ -254,6 +255,24 @@ export const processCommands: Readonly<Record<ProcessCommandName, Command>> = {
         summary: "From drystone token create; good once",
       },
       ...HOST_OPTIONS,
+    ],
+  },
+  "support-bundle": {
+    words: ["support-bundle"],
+    summary: "Write what the cluster tells about itself into one file, without secrets",
+    examples: [
+      { line: "drystone support-bundle", why: "drystone-support-TIME.json.gz here" },
+      { line: "drystone support-bundle --output /tmp/bundle.json.gz", why: "there" },
+    ],
+    positionals: [],
+    options: [
+      {
+        name: "output",
+        field: "output",
+        kind: "path",
+        argument: "FILE",
+        summary: "The file, which must not exist yet",
+      },
     ],
   },
   "host.run": {

@@ -13,6 +13,49 @@ export interface HealthReason {
   readonly action: string;
 }
 
+/** A note is worth knowing, and no reason to call the cluster degraded. */
+export type HealthSeverity = "failed" | "degraded" | "note";
+
+export interface HealthFindingView {
+  /** What it is about: a host, device, volume, machine, or the host that judges ("self"). */
+  readonly subject: string;
+  readonly message: string;
+  readonly action: string;
+  /** Absent for a moment, until the host has noted it. */
+  readonly sinceMs?: number;
+}
+
+export interface HealthCheckView {
+  readonly id: string;
+  readonly severity: HealthSeverity;
+  readonly meaning: string;
+  readonly action: string;
+  /** None: all is well. */
+  readonly findings: readonly HealthFindingView[];
+}
+
+export interface HealthListView {
+  readonly health: HealthWord;
+  readonly checks: readonly HealthCheckView[];
+}
+
+export interface HealthChangeView {
+  readonly timeMs: number;
+  readonly change: "raised" | "cleared";
+  readonly subject: string;
+  readonly message: string;
+}
+
+export interface HealthShowView {
+  readonly check: HealthCheckView;
+  /** Oldest first. */
+  readonly history: readonly HealthChangeView[];
+}
+
+export interface HealthShowRequest {
+  readonly check: string;
+}
+
 export interface CapacityView {
   readonly capacityBytes: number;
   readonly freeBytes: number;

@@ -8,7 +8,16 @@ import { browserMissing, startBrowser, WatchedPage } from "./browser.ts";
 import { ClusterRun } from "./cluster-run.ts";
 import { temporaryFolder } from "./harness.ts";
 
-const PLACES = ["overview", "volumes", "volumes/web1", "vms", "hosts", "devices", "events"];
+const PLACES = [
+  "overview",
+  "volumes",
+  "volumes/web1",
+  "vms",
+  "hosts",
+  "devices",
+  "health",
+  "events",
+];
 const RECOVERED_MS_MAX = 60_000;
 const DESKTOP = { width: 1280, height: 860 };
 const PHONE = { width: 390, height: 844 };
@@ -139,7 +148,7 @@ async function loseHost(watched: WatchedPage, cluster: ClusterRun): Promise<void
   const { page } = watched;
   await watched.show("overview");
   await cluster.dev("kill", "h1");
-  await page.getByRole("alert").getByText("This host does not answer.").waitFor();
+  await page.getByRole("alert").getByText("The host does not answer.").waitFor();
   await page.getByText("Not live").waitFor();
   await healthOf(watched).waitFor();
   await cluster.dev("start", "h1");

@@ -32,6 +32,9 @@ function calls(device: string): readonly Call[] {
   const nobody = { name: "nobody" };
   return [
     { name: "status" },
+    { name: "health.list" },
+    { name: "health.show", request: { check: "host-down" } },
+    { name: "health.show", request: { check: "nothing" }, status: 404 },
     { name: "host.list" },
     { name: "host.show", request: { name: "h1" } },
     { name: "host.show", request: nobody, status: 404 },

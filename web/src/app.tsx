@@ -6,6 +6,7 @@ import { snapshot, subscribe, watchCluster } from "./cluster-store.ts";
 import type { ClusterState } from "./cluster-store.ts";
 import { DevicesPage } from "./pages/devices.tsx";
 import { EventsPage } from "./pages/events.tsx";
+import { HealthPage } from "./pages/health.tsx";
 import { HostsPage } from "./pages/hosts.tsx";
 import { OverviewPage } from "./pages/overview.tsx";
 import { VmsPage } from "./pages/vms.tsx";
@@ -31,6 +32,7 @@ const pages: Readonly<Record<string, PageEntry>> = {
   vms: { title: "Machines", page: VmsPage },
   hosts: { title: "Hosts", page: HostsPage },
   devices: { title: "Devices", page: DevicesPage },
+  health: { title: "Health", page: HealthPage },
   events: { title: "Events", page: EventsPage },
 };
 

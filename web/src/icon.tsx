@@ -7,6 +7,7 @@ const paths: Readonly<Record<string, string>> = {
   vms: "M3 4h14v9H3zM7 17h6M10 13v4",
   hosts: "M3 3h14v5H3zM3 12h14v5H3zM6 5.5h1M6 14.5h1",
   devices: "M4 3h12v14H4zM10 7a3 3 0 1 0 .01 0M7 15h1",
+  health: "M2 10h4l2-5 4 10 2-5h4",
   events: "M4 5h12M4 10h12M4 15h8",
 };
 

@@ -49,6 +49,7 @@ function Health({ cluster }: { cluster: ClusterState }): ReactNode {
       <p className="word" role="status">
         <Chip tone={healthTones[health]}>{health}</Chip>
         <span>{sentences[health]}</span>
+        <a href={href("health")}>All checks</a>
       </p>
       {reasons.length > 0 && (
         <ul>

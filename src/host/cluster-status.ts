@@ -1,0 +1,136 @@
+/** The cluster as one host sees it: its parts together, and what its health is judged by. */
+import { CodedError } from "../base/index.ts";
+import type { ManagementPeer } from "../plane/index.ts";
+import type { Clock } from "../ports/index.ts";
+import type { DataPlaneMethods, PeerView } from "./data-plane-port.ts";
+import type { EventRing } from "./event-ring.ts";
+import type { HealthFacts, MachineFacts } from "./health-check.ts";
+import { FAULT_KINDS } from "./health-of-devices.ts";
+import { judgeHealth, raisedChecks } from "./health.ts";
+import type { RaisedCheck } from "./health.ts";
+import { seenOf } from "./host-networks.ts";
+import type { RpcPeer } from "./rpc.ts";
+import { version } from "./version.ts";
+import type { DeviceView, EventView, HostView, StatusView, VmView, VolumeView } from "./views.ts";
+
+export interface ClusterStatusWorld {
+  readonly hostId: string;
+  readonly clusterId: string;
+  readonly plane: Pick<RpcPeer<object, DataPlaneMethods>, "call">;
+  readonly events: EventRing;
+  readonly clock: Clock;
+  /** As `ManagementNetwork.peer`. */
+  readonly managementPeer: (hostId: string) => ManagementPeer | undefined;
+  readonly machine: () => MachineFacts;
+  /** Fails while the directory cannot be asked. */
+  readonly listVms: () => Promise<readonly VmView[]>;
+}
+
+export class ClusterStatus {
+  readonly #world: ClusterStatusWorld;
+  readonly #startedMs: number;
+  readonly #faults = new Map<string, EventView>();
+
+  constructor(world: ClusterStatusWorld) {
+    this.#world = world;
+    this.#startedMs = world.clock.nowMs();
+    world.events.follow((event) => {
+      if (!FAULT_KINDS.some((kind) => kind === event.kind)) return;
+      this.#faults.set(`${String(event.details["deviceId"])} ${event.kind}`, event);
+    });
+  }
+
+  /** What was wrong with it is not any more. */
+  forgetFaults(deviceId: string): void {
+    for (const [key, event] of this.#faults) {
+      if (event.details["deviceId"] === deviceId) this.#faults.delete(key);
+    }
+  }
+
+  async hosts(): Promise<readonly HostView[]> {
+    return (await this.#parts()).hosts;
+  }
+
+  async status(): Promise<StatusView> {
+    const { clusterId, clock } = this.#world;
+    const facts = await this.#facts();
+    const { hosts, devices, volumes, attachments } = facts;
+    const { health, reasons } = judgeHealth(raisedChecks(facts));
+    const sum = (pick: (device: DeviceView) => number): number =>
+      devices.reduce((total, device) => total + pick(device), 0);
+    return {
+      health,
+      reasons,
+      version,
+      clusterId,
+      uptimeMs: Math.round(clock.nowMs() - this.#startedMs),
+      hosts,
+      devices,
+      capacity: {
+        capacityBytes: sum((device) => device.capacityBytes),
+        freeBytes: sum((device) => device.freeBytes),
+        usedBytes: sum((device) => device.uniqueBytes),
+      },
+      volumeCount: volumes.length,
+      attachments,
+    };
+  }
+
+  async raised(): Promise<readonly RaisedCheck[]> {
+    return raisedChecks(await this.#facts());
+  }
+
+  async #facts(): Promise<HealthFacts> {
+    const { hostId, plane, machine } = this.#world;
+    const [parts, stats, vms] = await Promise.all([
+      this.#parts(),
+      plane.call("stats", undefined),
+      this.#vms(),
+    ]);
+    const attachments = parts.volumes.flatMap(({ attachment }) => attachment ?? []);
+    const faults = [...this.#faults.values()];
+    return { hostId, ...parts, attachments, faults, vms, stats, machine: machine() };
+  }
+
+  async #parts(): Promise<Pick<HealthFacts, "hosts" | "devices" | "volumes">> {
+    const { plane } = this.#world;
+    const [peers, devices, volumes] = await Promise.all([
+      plane.call("listHosts", undefined),
+      plane.call("listDevices", undefined),
+      plane.call("listVolumes", undefined),
+    ]);
+    return { hosts: peers.map((peer) => this.#viewOf(peer, devices, volumes)), devices, volumes };
+  }
+
+  /** Without a directory there is nothing to tell of them, which is told by itself. */
+  async #vms(): Promise<readonly VmView[]> {
+    try {
+      return await this.#world.listVms();
+    } catch (error) {
+      if (error instanceof CodedError) return [];
+      throw error;
+    }
+  }
+
+  #viewOf(
+    peer: PeerView,
+    devices: readonly DeviceView[],
+    volumes: readonly VolumeView[],
+  ): HostView {
+    const { name, hostId, managementAddress, storageAddress, faultDomain } = peer;
+    const attached = volumes.filter(({ attachment }) => {
+      return attachment?.host === name && attachment.state === "online";
+    });
+    return {
+      name,
+      hostId,
+      ...seenOf(peer, this.#world.managementPeer(hostId)),
+      apiAddress: managementAddress,
+      ...(storageAddress === "" ? {} : { storageAddress }),
+      faultDomain,
+      ...(hostId === this.#world.hostId ? { version } : {}),
+      ...(peer.isUp ? { deviceCount: devices.filter(({ host }) => host === name).length } : {}),
+      attachedCount: attached.length,
+    };
+  }
+}

@@ -1,0 +1,63 @@
+/** What a check of the cluster's health is, and what it looks at. */
+import type {
+  AttachmentView,
+  DeviceView,
+  EventView,
+  HealthSeverity,
+  HostView,
+  StatsView,
+  VmView,
+  VolumeView,
+} from "./views.ts";
+
+export interface HealthFacts {
+  /** The host that judges. */
+  readonly hostId: string;
+  readonly hosts: readonly HostView[];
+  readonly devices: readonly DeviceView[];
+  readonly volumes: readonly VolumeView[];
+  readonly attachments: readonly AttachmentView[];
+  /**
+   * The newest event of each kind of fault since the host started or the device was scrubbed clean.
+   */
+  readonly faults: readonly EventView[];
+  readonly vms: readonly VmView[];
+  /** Undefined where nobody asked for it. */
+  readonly stats: StatsView | undefined;
+  readonly machine: MachineFacts | undefined;
+}
+
+/** Of the machine and the process of the host that judges. */
+export interface MachineFacts {
+  readonly nowMs: number;
+  readonly stateFreeBytes: number;
+  readonly stateSizeBytes: number;
+  /** When the host's certificate ends; undefined without one. */
+  readonly certificateEndsMs: number | undefined;
+}
+
+export interface HealthFinding {
+  /** What it is about: the same as long as it is the same trouble. */
+  readonly subject: string;
+  readonly message: string;
+  /** What to do, where that depends; otherwise the check's. */
+  readonly action?: string;
+}
+
+export interface HealthCheck {
+  readonly id: string;
+  /** "note": worth knowing, and no reason to call the cluster degraded. */
+  readonly severity: HealthSeverity;
+  readonly meaning: string;
+  readonly action: string;
+  readonly find: (facts: HealthFacts) => readonly HealthFinding[];
+}
+
+/** For each of `all` that is so, a finding. */
+export function each<T>(
+  all: readonly T[],
+  isSo: (one: T) => boolean,
+  finding: (one: T) => HealthFinding,
+): readonly HealthFinding[] {
+  return all.filter(isSo).map(finding);
+}

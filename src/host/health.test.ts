@@ -1,0 +1,306 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import type { Clock, MetadataStore } from "../ports/index.ts";
+import { EventRing } from "./event-ring.ts";
+import { healthChecks, judgeHealth, raisedChecks } from "./health.ts";
+import type { RaisedCheck } from "./health.ts";
+import type { HealthFacts } from "./health-check.ts";
+import { HealthWatch } from "./health-watch.ts";
+import type { AttachmentView, DeviceView, HostView, VmView, VolumeView } from "./views.ts";
+
+const GIB: number = 2 ** 30;
+const NOW_MS = 1_800_000_000_000;
+
+function host(name: string, extra: Partial<HostView> = {}): HostView {
+  const networks = { storage: "up", management: "up", lease: "held" } as const;
+  const facts = { apiAddress: "10.0.0.1:7400", faultDomain: name, attachedCount: 0 };
+  return { name, hostId: name, state: "up", ...networks, ...facts, ...extra };
+}
+
+function device(on: string, extra: Partial<DeviceView> = {}): DeviceView {
+  return {
+    ...{ deviceId: `${on}-d`, host: on, path: "/dev/sdb", state: "online", adapter: "io_uring" },
+    ...{ capacityBytes: 100 * GIB, freeBytes: 90 * GIB, logicalBytes: 0, uniqueBytes: 0 },
+    ...{ physicalBytes: 0, reclaimableBytes: 0, checksumErrors: 0, readErrors: 0 },
+    ...{ damagedBlocks: 0, componentCount: 0 },
+    ...extra,
+  };
+}
+
+function volume(states: readonly string[], extra: Partial<VolumeView> = {}): VolumeView {
+  const components = states.map((state, index) => ({
+    ...{ componentId: `c${index}`, host: `h${index + 1}`, device: "d", state },
+  }));
+  return {
+    ...{ name: "web1", objectId: "o", sizeBytes: GIB, failuresToTolerate: 1, stripes: 1 },
+    ...{ accessible: true, epoch: 1, tree: { kind: "mirror" }, components },
+    ...extra,
+  };
+}
+
+function vm(extra: Partial<VmView>): VmView {
+  const facts = { cpuCount: 1, memoryBytes: GIB, volumes: ["web1"], isProtected: true, epoch: 1 };
+  return { name: "vm1", state: "running", ...facts, history: [], ...extra };
+}
+
+/** Four hosts with a device each, and nothing wrong. */
+const well: HealthFacts = {
+  hostId: "h1",
+  hosts: [host("h1"), host("h2"), host("h3"), host("h4")],
+  devices: [device("h1"), device("h2"), device("h3"), device("h4")],
+  volumes: [volume(["active", "active", "active"])],
+  attachments: [],
+  faults: [],
+  vms: [],
+  stats: undefined,
+  machine: {
+    ...{ nowMs: NOW_MS, stateFreeBytes: 50 * GIB, stateSizeBytes: 100 * GIB },
+    certificateEndsMs: NOW_MS + 400 * 24 * 3600 * 1000,
+  },
+};
+
+function raised(facts: Partial<HealthFacts>): readonly string[] {
+  return raisedChecks({ ...well, ...facts }).map(({ check }) => check.id);
+}
+
+function event(kind: string): HealthFacts["faults"][number] {
+  const details = { deviceId: "h1-d" };
+  return { sequence: 1, timeMs: 1, level: "warning", kind, message: "it is damaged", details };
+}
+
+const attachment: AttachmentView = {
+  ...{ volume: "web1", host: "h1", kind: "nbd", address: "/run/web1.sock", uri: "nbd:" },
+  ...{ readOnly: false, state: "online" },
+};
+
+function ioStats(slow: number, faults: number): HealthFacts["stats"] {
+  const count = { count: 1000, bytes: 0, totalMs: 0, faults, buckets: [1000 - slow, 0, slow] };
+  const none = { count: 0, bytes: 0, totalMs: 0, faults: 0, buckets: [0, 0, 0] };
+  const volumes = [{ name: "web1", sizeBytes: GIB, io: { reads: count, writes: none } }];
+  return { volumes, latencyBoundsMs: [1, 1000] } as unknown as HealthFacts["stats"];
+}
+
+/** What is wrong, and the checks that find it. */
+const troubles: readonly (readonly [Partial<HealthFacts>, readonly string[]])[] = [
+  [{ hosts: [...well.hosts.slice(0, 3), host("h4", { state: "down" })] }, ["host-down"]],
+  [
+    { hosts: [...well.hosts.slice(0, 3), host("h4", { state: "storage-unreachable" })] },
+    ["storage-unreachable"],
+  ],
+  [
+    { hosts: [...well.hosts.slice(0, 3), host("h4", { state: "management-unreachable" })] },
+    ["management-unreachable"],
+  ],
+  [
+    {
+      hosts: [
+        host("h1"),
+        ...["h2", "h3", "h4"].map((n) => host(n, { state: "storage-unreachable" })),
+      ],
+    },
+    ["storage-isolated"],
+  ],
+  [
+    {
+      hosts: [
+        host("h1"),
+        ...["h2", "h3", "h4"].map((n) => host(n, { state: "management-unreachable" })),
+      ],
+    },
+    ["management-isolated"],
+  ],
+  [{ hosts: [...well.hosts.slice(0, 3), host("h4", { lease: "lost" })] }, ["host-without-lease"]],
+  [
+    { hosts: [host("h1", { lease: "unknown" }), ...well.hosts.slice(1)] },
+    ["directory-unavailable"],
+  ],
+  [{ hosts: [host("h1", { lease: "lost" }), ...well.hosts.slice(1)] }, ["own-lease-lost"]],
+  [{ hosts: well.hosts.map(({ management: _management, ...rest }) => rest) }, ["one-network"]],
+  [
+    { hosts: well.hosts.slice(0, 2), devices: well.devices.slice(0, 2), volumes: [] },
+    ["two-hosts"],
+  ],
+  [{ machine: { ...well.machine!, stateFreeBytes: 1 << 20 } }, ["state-almost-full"]],
+  [{ machine: { ...well.machine!, certificateEndsMs: NOW_MS + 1000 } }, ["certificate-ending"]],
+  [{ devices: well.devices.slice(1) }, ["no-device", "devices-uneven"]],
+  [{ devices: [device("h1", { state: "failed" }), ...well.devices.slice(1)] }, ["device-failed"]],
+  [{ devices: [device("h1", { damagedBlocks: 2 }), ...well.devices.slice(1)] }, ["damaged-blocks"]],
+  [{ devices: [device("h1", { readErrors: 2 }), ...well.devices.slice(1)] }, ["read-errors"]],
+  [
+    { devices: [device("h1", { checksumErrors: 2 }), ...well.devices.slice(1)] },
+    ["checksum-errors"],
+  ],
+  [{ devices: [device("h1", { freeBytes: GIB }), ...well.devices.slice(1)] }, ["almost-full"]],
+  [
+    { devices: [device("h1", { freeBytes: 15 * GIB }), ...well.devices.slice(1)] },
+    ["device-filling"],
+  ],
+  [
+    { devices: [device("h1", { reclaimableBytes: 30 * GIB }), ...well.devices.slice(1)] },
+    ["reclaim-behind"],
+  ],
+  [{ devices: [device("h1", { adapter: "node-fs" }), ...well.devices.slice(1)] }, ["slow-adapter"]],
+  [
+    { devices: ["h1", "h2", "h3", "h4"].map((on) => device(on, { freeBytes: 21 * GIB })) },
+    ["no-spare-room"],
+  ],
+  [{ faults: [event("block-damaged")] }, ["block-damaged"]],
+  [{ faults: [event("metadata-damaged")] }, ["metadata-damaged"]],
+  [{ faults: [event("journal-repaired")] }, ["journal-repaired"]],
+  [{ faults: [event("superblock-repaired")] }, ["superblock-repaired"]],
+  [{ volumes: [volume(["active"], { accessible: false })] }, ["object-inaccessible"]],
+  [{ volumes: [volume(["active", "active", "absent"])] }, ["volume-degraded", "volume-on-edge"]],
+  [{ volumes: [volume(["active"], { failuresToTolerate: 0 })] }, ["volume-unprotected"]],
+  [{ hosts: well.hosts.slice(0, 3), devices: well.devices.slice(0, 3) }, ["few-fault-domains"]],
+  [{ attachments: [{ ...attachment, state: "failed" }] }, ["attach-failed"]],
+  [{ attachments: [{ ...attachment, state: "holding" }] }, ["volume-held"]],
+  [{ attachments: [{ ...attachment, readOnly: true }] }, ["read-only-attachment"]],
+  [{ stats: ioStats(0, 1) }, ["requests-failed"]],
+  [{ stats: ioStats(20, 0) }, ["requests-slow"]],
+  [{ vms: [vm({ state: "waiting" })] }, ["vm-waiting"]],
+  [{ vms: [vm({ isProtected: false })] }, ["vm-unprotected"]],
+  [
+    {
+      vms: [
+        vm({
+          history: [1, 2, 3].map((minutes) => ({
+            ...{ timeMs: NOW_MS - minutes * 60_000, host: "h1", what: "started", because: "-" },
+          })),
+        }),
+      ],
+    },
+    ["vm-restarted-often"],
+  ],
+  [
+    { volumes: [volume(["active"], { failuresToTolerate: 0 })], vms: [vm({})] },
+    ["volume-unprotected", "vm-disk-unprotected"],
+  ],
+];
+
+test("nothing is found where nothing is wrong", () => {
+  assert.deepEqual(raised({}), []);
+  assert.deepEqual(judgeHealth([]), { health: "healthy", reasons: [] });
+});
+
+test("each trouble is found by its checks and by no others", () => {
+  const found = new Set<string>();
+  for (const [facts, ids] of troubles) {
+    assert.deepEqual(raised(facts), ids);
+    for (const id of ids) found.add(id);
+  }
+  const ids = healthChecks.map(({ id }) => id);
+  assert.deepEqual(
+    ids.filter((id) => !found.has(id)),
+    [],
+    "never tried",
+  );
+  assert.equal(new Set(ids).size, ids.length);
+  assert.ok(ids.length >= 30, `${ids.length} checks`);
+});
+
+test("notes do not change the word; a failed check makes it failed", () => {
+  const of = (facts: Partial<HealthFacts>): string =>
+    judgeHealth(raisedChecks({ ...well, ...facts })).health;
+  assert.equal(of({ vms: [vm({ isProtected: false })] }), "healthy");
+  assert.equal(of({ vms: [vm({ state: "waiting" })] }), "degraded");
+  assert.equal(of({ volumes: [volume([], { accessible: false })] }), "failed");
+});
+
+class ManualClock implements Clock {
+  now = 0;
+  #timers: { readonly at: number; readonly callback: () => void }[] = [];
+
+  nowMs(): number {
+    return this.now;
+  }
+
+  wallMs(): number {
+    return NOW_MS + this.now;
+  }
+
+  after(delayMs: number, callback: () => void): { cancel: () => void } {
+    const timer = { at: this.now + delayMs, callback };
+    this.#timers.push(timer);
+    return { cancel: () => void (this.#timers = this.#timers.filter((one) => one !== timer)) };
+  }
+
+  get timerCount(): number {
+    return this.#timers.length;
+  }
+
+  async pass(ms: number): Promise<void> {
+    this.now += ms;
+    for (const timer of this.#timers.filter(({ at }) => at <= this.now)) {
+      this.#timers = this.#timers.filter((one) => one !== timer);
+      timer.callback();
+    }
+    // The look behind the timer is a promise or two.
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+}
+
+function memoryRing(clock: Clock): EventRing {
+  const store: Partial<MetadataStore> = { scan: () => {}, commit: async () => {} };
+  return new EventRing(store as MetadataStore, clock, (error) => assert.fail(String(error)));
+}
+
+test("the history tells when a check was raised and cleared, once each", async () => {
+  const clock = new ManualClock();
+  const events = memoryRing(clock);
+  let facts = well;
+  let looks = 0;
+  const look = async (): Promise<readonly RaisedCheck[]> => {
+    looks++;
+    return raisedChecks(facts);
+  };
+  const watch = new HealthWatch({
+    events,
+    clock,
+    look,
+    onBug: (error) => assert.fail(String(error)),
+  });
+  watch.start();
+  await clock.pass(2000);
+  facts = { ...well, hosts: [...well.hosts.slice(0, 3), host("h4", { state: "down" })] };
+  events.add({ level: "info", kind: "link-down", message: "h4", details: {} });
+  await clock.pass(2000);
+  await clock.pass(60_000);
+  const since = watch.show("host-down", raisedChecks(facts)).check.findings[0]?.sinceMs;
+  assert.equal(since, NOW_MS + 4000);
+  facts = well;
+  await clock.pass(60_000);
+
+  const { check, history } = watch.show("host-down", raisedChecks(well));
+  assert.deepEqual(check.findings, []);
+  assert.deepEqual(
+    history.map(({ change, subject, timeMs }) => [change, subject, timeMs - NOW_MS]),
+    [
+      ["raised", "h4", 4000],
+      ["cleared", "h4", 124_000],
+    ],
+  );
+  assert.equal(looks, 4, "its own events make it look no more often");
+  assert.throws(() => watch.show("host-dwn", []), { code: "check-unknown" });
+  watch.stop();
+  assert.equal(clock.timerCount, 0);
+});
+
+test("what was raised when the host ended is not raised again at its next start", async () => {
+  const clock = new ManualClock();
+  const events = memoryRing(clock);
+  const facts = { ...well, vms: [vm({ state: "waiting" })] };
+  for (let start = 0; start < 2; start++) {
+    const look = async (): Promise<readonly RaisedCheck[]> => raisedChecks(facts);
+    const watch = new HealthWatch({
+      events,
+      clock,
+      look,
+      onBug: (error) => assert.fail(String(error)),
+    });
+    watch.start();
+    await clock.pass(2000);
+    watch.stop();
+  }
+  const raisedKinds = events.list(0, 100).filter(({ kind }) => kind === "health-raised");
+  assert.equal(raisedKinds.length, 1);
+});
