@@ -1,6 +1,7 @@
 /** The rows of the operation table that are about health. */
+import * as shapes from "./health-shapes.ts";
 import type { OperationTable } from "./operations.ts";
-import * as shapes from "./view-shapes.ts";
+import { nothingShape } from "./view-shapes.ts";
 
 export const healthOperations: Pick<OperationTable, "health.list" | "health.show"> = {
   "health.list": {
@@ -14,7 +15,7 @@ export const healthOperations: Pick<OperationTable, "health.list" | "health.show
     path: "/v1/health",
     scope: "cluster",
     role: "viewer",
-    request: shapes.nothingShape,
+    request: nothingShape,
     response: shapes.healthListShape,
     errors: [],
   },

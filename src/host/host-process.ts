@@ -6,8 +6,7 @@
  * leaves everything as it was. Stop: no new requests, answers what is in flight, flushes, closes.
  * Being killed instead costs nothing but the recovery at the next start.
  */
-import { X509Certificate } from "node:crypto";
-import { mkdirSync, statfsSync, statSync } from "node:fs";
+import { mkdirSync, statSync } from "node:fs";
 import { dirname } from "node:path";
 import { CodedError, errorText } from "../base/index.ts";
 import {
@@ -22,8 +21,9 @@ import type { Clock, Directory, Log, MetadataStore } from "../ports/index.ts";
 import { DataPlaneThread } from "./data-plane-thread.ts";
 import type { ControlMethods } from "./data-plane-port.ts";
 import { directoryMethods } from "./directory-link.ts";
+import { apiBackend, bugFields, Gate, machineFacts } from "./api-backend.ts";
+import { Closers } from "./closers.ts";
 import { EventRing } from "./event-ring.ts";
-import type { MachineFacts } from "./health-check.ts";
 import type { HostConfig } from "./host-config.ts";
 import { HostManagement, hostNetwork } from "./host-management.ts";
 import { HostControl } from "./host-control.ts";
@@ -31,7 +31,6 @@ import { HttpApi } from "./http-api.ts";
 import type { ApiBackend, Handlers } from "./http-api.ts";
 import { JoinDesk } from "./join-desk.ts";
 import type { JoinDeskWorld } from "./join-desk.ts";
-import { metricsText } from "./metrics-text.ts";
 import { formatAddress } from "./names.ts";
 import { NetworkViews } from "./network-views.ts";
 import type { PlaneIdentity } from "./plane-world.ts";
@@ -41,10 +40,6 @@ import { newId, StateDir } from "./state-dir.ts";
 import type { SeenHostView } from "./views.ts";
 import { machineHandlers, openHypervisor, startVms } from "./host-machines.ts";
 
-/**
- * The worker's own devices are not this thread's to close, so a hanging disk cannot hang the stop.
- */
-const CLOSE_MS_MAX = 30_000;
 const UNIX_PATH_BYTES_MAX = 107;
 
 export interface HostStart {
@@ -171,9 +166,7 @@ async function startParts(start: HostStart, closers: Closers): Promise<StartedPa
   await enterCluster(start, plane, management, apiAddress);
   const vms = await startVms({ config, state, directory, events, clock, log, hypervisor, plane });
   closers.add("virtual machines", () => vms.close());
-  control.start();
-  closers.add("health", async () => control.stop());
-  announce(config.name, events, closers);
+  announce(config.name, events, control, closers);
   gate.open();
   return {
     state,
@@ -217,7 +210,9 @@ function networkViews(
   return networks;
 }
 
-function announce(name: string, events: EventRing, closers: Closers): void {
+function announce(name: string, events: EventRing, control: HostControl, closers: Closers): void {
+  control.start();
+  closers.add("health", async () => control.stop());
   const add = (kind: string, message: string): void =>
     void events.add({ level: "info", kind, message, details: {} });
   add("host-started", `host ${name} started`);
@@ -378,109 +373,4 @@ async function startApi(
   if (Buffer.byteLength(path) <= UNIX_PATH_BYTES_MAX) await api.listenUnix(path);
   else backend.reportRefusal(undefined, `no socket is made: ${path} is too long for one`);
   return formatAddress({ kind: "tcp", host, port });
-}
-
-function apiBackend(
-  control: HostControl,
-  events: EventRing,
-  log: Log,
-  gate: Gate,
-  desk: JoinDesk | undefined,
-): ApiBackend {
-  return {
-    join: desk && ((request, remote) => desk.join(request, remote)),
-    reportRefusal: (remote, cause) => log.write("warning", "the API refused", { remote, cause }),
-    handlers: control.handlers,
-    ready: gate.opened,
-    metricsText: async () => {
-      const { stats, status, "health.list": health } = control.handlers;
-      const [first, second, third] = await Promise.all([stats({}), status({}), health({})]);
-      return metricsText({ stats: first, status: second, health: third, host: control.name });
-    },
-    unhealthyReason: () => control.unhealthyReason(),
-    unreadyReason: async () => (gate.isOpen ? await control.unreadyReason() : "the host starts"),
-    followEvents: (listener) => events.follow(listener),
-    reportBug: (operation, error) =>
-      log.write("error", "an operation failed because of a bug", {
-        operation,
-        ...bugFields(error),
-      }),
-  };
-}
-
-function bugFields(error: unknown): { readonly stack: string | undefined } {
-  return { stack: error instanceof Error ? error.stack : String(error) };
-}
-
-/** What is asked of the machine for each look at health. */
-function machineFacts(
-  statePath: string,
-  tls: HostTls | undefined,
-  clock: Clock,
-): () => MachineFacts {
-  const certificate = tls && new X509Certificate(tls.credentials.certificatePem);
-  const certificateEndsMs = certificate && Date.parse(certificate.validTo);
-  return () => {
-    const { bavail, blocks, bsize } = statfsSync(statePath);
-    const nowMs = clock.wallMs();
-    return {
-      ...{ nowMs, stateFreeBytes: bavail * bsize, stateSizeBytes: blocks * bsize },
-      certificateEndsMs,
-    };
-  };
-}
-
-/** A promise with a handle. */
-class Gate {
-  isOpen = false;
-  readonly opened: Promise<void>;
-  open: () => void = () => undefined;
-
-  constructor() {
-    this.opened = new Promise((resolve) => {
-      this.open = () => {
-        this.isOpen = true;
-        resolve();
-      };
-    });
-  }
-}
-
-/** What was opened, to be closed in the opposite order, each within a bound. */
-class Closers {
-  readonly #log: Log;
-  readonly #all: { readonly name: string; readonly close: () => Promise<void> }[] = [];
-
-  constructor(log: Log) {
-    this.#log = log;
-  }
-
-  add(name: string, close: () => Promise<void>): void {
-    this.#all.push({ name, close });
-  }
-
-  async closeAll(): Promise<boolean> {
-    let isClean = true;
-    for (const { name, close } of this.#all.splice(0).toReversed()) {
-      try {
-        await within(CLOSE_MS_MAX, close());
-      } catch (error) {
-        isClean = false;
-        this.#log.write("error", `closing failed: ${name}`, { error: errorText(error) });
-      }
-    }
-    return isClean;
-  }
-}
-
-async function within(limitMs: number, task: Promise<void>): Promise<void> {
-  let timer: NodeJS.Timeout | undefined;
-  const timeout = new Promise<never>((_resolve, reject) => {
-    timer = setTimeout(() => reject(new Error(`not done after ${limitMs} ms`)), limitMs);
-  });
-  try {
-    await Promise.race([task, timeout]);
-  } finally {
-    clearTimeout(timer);
-  }
 }

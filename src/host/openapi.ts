@@ -4,6 +4,7 @@
  * by.
  */
 import { errorCodes, httpStatusOf } from "./error-codes.ts";
+import * as healthShapes from "./health-shapes.ts";
 import { operationNames, operationRow } from "./operations.ts";
 import type { Operation } from "./operations.ts";
 import { anyShape } from "./shape.ts";
@@ -28,7 +29,7 @@ const SERVER_FAULT_STATUS = 500;
 
 /** Shapes that are exported have a name in the document; the others stand where they are used. */
 const namedShapes: ReadonlyMap<unknown, string> = new Map(
-  Object.entries({ ...viewShapes, ...vmShapes })
+  Object.entries({ ...viewShapes, ...healthShapes, ...vmShapes })
     .filter(([name]) => name.endsWith("Shape"))
     .map(([name, shape]) => [shape, name.charAt(0).toUpperCase() + name.slice(1, -"Shape".length)]),
 );
