@@ -7,6 +7,12 @@ import { CodedError, errorText } from "../base/index.ts";
 
 const TLS_FOLDER_DEFAULT = "/var/lib/drystone/tls";
 
+const TLS_CHECKS: RequestOptions = {
+  minVersion: "TLSv1.3",
+  // The authority is the cluster's own, and signs for hosts alone: an address proves no more.
+  checkServerIdentity: (_name, { raw }) => strangerOf(new X509Certificate(raw)),
+};
+
 export interface ApiAddress {
   /** For messages. */
   readonly text: string;
@@ -17,17 +23,44 @@ export interface ApiAddress {
 
 /** Fails with `usage`, or with `certificate-invalid` if there is none to show. */
 export function apiAddress(text: string): ApiAddress {
+  const token = process.env["DRYSTONE_TOKEN"] ?? "";
+  const shown = token === "" ? {} : { headers: { authorization: `Bearer ${token}` } };
   const socketPath = /^unix:(.+)$/.exec(text)?.[1];
   if (socketPath !== undefined)
-    return { text, base: new URL("http://localhost"), isTls: false, options: { socketPath } };
+    return {
+      text,
+      base: new URL("http://localhost"),
+      isTls: false,
+      options: { socketPath, ...shown },
+    };
   const base = URL.canParse(text) ? new URL(text) : undefined;
-  if (base?.protocol === "http:") return { text, base, isTls: false, options: {} };
-  if (base?.protocol === "https:") return { text, base, isTls: true, options: tlsOptions() };
+  if (base?.protocol === "http:") return { text, base, isTls: false, options: shown };
+  if (base?.protocol === "https:") {
+    const options = token === "" ? tlsOptions() : { ...authorityOptions(), ...shown };
+    return { text, base, isTls: true, options };
+  }
   throw new CodedError({
     code: "usage",
     message: `"${text}" is not the address of an API`,
     hint: "Give --api or DRYSTONE_API as unix:PATH, https://ADDRESS:PORT or http://ADDRESS:PORT",
   });
+}
+
+/** Whom a client with a token believes: the authority of the cluster. */
+function authorityOptions(): RequestOptions {
+  const file = process.env["DRYSTONE_CA"] ?? join(TLS_FOLDER_DEFAULT, "ca.crt");
+  try {
+    return { ca: readFileSync(file, "utf8"), ...TLS_CHECKS };
+  } catch (error) {
+    throw new CodedError(
+      {
+        code: "certificate-invalid",
+        message: `the certificate of the cluster's authority cannot be read: ${errorText(error)}`,
+        hint: "Set DRYSTONE_CA to a copy of the cluster's tls/ca.crt",
+      },
+      { cause: error },
+    );
+  }
 }
 
 /** The certificate of the host on this machine. */
@@ -40,9 +73,7 @@ function tlsOptions(): RequestOptions {
       ca: read("ca.crt"),
       cert: read("host.crt"),
       key: read("host.key"),
-      minVersion: "TLSv1.3",
-      // The authority is the cluster's own, and signs for hosts alone: an address proves no more.
-      checkServerIdentity: (_name, { raw }) => strangerOf(new X509Certificate(raw)),
+      ...TLS_CHECKS,
     };
   } catch (error) {
     throw new CodedError(

@@ -127,6 +127,32 @@ const renderers: Renderers = {
   "vm.console": ({ text }) => (text === "" ? [] : [text.replace(/\r?\n$/, "")]),
   "vm.reset": () => ["reset"],
   "vm.delete": () => ["deleted; its volumes are still there"],
+  "access.create": (made) => [
+    made.token,
+    `  shown this once; ${made.role}, until ${new Date(made.expiresMs).toISOString()}`,
+    "  use it with DRYSTONE_TOKEN, or as: Authorization: Bearer TOKEN",
+  ],
+  "access.list": ({ tokens }, output) =>
+    tokens.length === 0
+      ? ["no tokens", "  next: drystone access create NAME --role viewer"]
+      : table(
+          output,
+          ["ID", "NAME", "ROLE", "SCOPES", "EXPIRES"],
+          tokens.map(({ id, name, role, scopes, expiresMs }) => [
+            ...[id, name, role, scopes.length === 0 ? "all" : scopes.join(",")],
+            new Date(expiresMs).toISOString(),
+          ]),
+        ),
+  "access.revoke": () => ["taken back; other hosts know within 5 seconds"],
+  "audit.list": ({ entries }, output) =>
+    table(
+      output,
+      ["TIME", "WHO", "FROM", "OPERATION", "TARGET", "OUTCOME"],
+      entries.map(({ timeMs, who, remote, operation, target, outcome }) => [
+        new Date(timeMs).toISOString(),
+        ...[who, remote, operation, target, outcome],
+      ]),
+    ),
   "token.create": ({ token, expiresMs }) => [
     token,
     `  good once, until ${new Date(expiresMs).toISOString()}; on the new host:`,

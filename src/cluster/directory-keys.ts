@@ -35,6 +35,8 @@ export const directoryKeys = {
     keyOf(clusterId, "component-intent", componentId),
   joinTokens: (clusterId: string): string => `${prefix(clusterId)}/join-token/`,
   joinToken: (clusterId: string, hash: string): string => keyOf(clusterId, "join-token", hash),
+  accessTokens: (clusterId: string): string => `${prefix(clusterId)}/access-token/`,
+  accessToken: (clusterId: string, id: string): string => keyOf(clusterId, "access-token", id),
   devices: (clusterId: string): string => `${prefix(clusterId)}/device/`,
   device: (clusterId: string, deviceId: string): string => keyOf(clusterId, "device", deviceId),
   objects: (clusterId: string): string => `${prefix(clusterId)}/object/`,

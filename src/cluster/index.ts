@@ -1,3 +1,12 @@
+export {
+  ACCESS_ROLES,
+  createAccessToken,
+  findAccessToken,
+  listAccessTokens,
+  removeAccessToken,
+  SCOPES_MAX,
+} from "./access-token.ts";
+export type { AccessRole, AccessToken } from "./access-token.ts";
 export { dropIntent, intentDrop, intentPut, listIntents, putIntent } from "./component-intents.ts";
 export type { ComponentIntent, StoredIntent } from "./component-intents.ts";
 export { directoryKeys, idInvalid } from "./directory-keys.ts";

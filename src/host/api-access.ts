@@ -1,4 +1,4 @@
-/** Who may use the API over TCP: those who show a certificate of the cluster. */
+/** Who may use the API over TCP: those who show a certificate of the cluster, or a token. */
 import { createServer } from "node:http";
 import type { IncomingMessage, RequestListener, Server } from "node:http";
 import { createServer as createTlsServer } from "node:https";
@@ -7,12 +7,16 @@ import { CodedError, errorText } from "../base/index.ts";
 import { identityOf } from "../platform/index.ts";
 import type { HostTls } from "./tls-folder.ts";
 
+const HANDSHAKE_MS_MAX = 10_000;
+/** How late it may be noticed that a request does not arrive in time. */
+const CHECK_MS = 5000;
+
 export function makeApiServer(
   answer: RequestListener,
   tls: HostTls | undefined,
   reportRefusal: (remote: string | undefined, cause: string) => void,
 ): Server {
-  if (tls === undefined) return createServer(answer);
+  if (tls === undefined) return createServer({ connectionsCheckingInterval: CHECK_MS }, answer);
   const { caPem, certificatePem, keyPem } = tls.credentials;
   const server = createTlsServer(
     {
@@ -24,6 +28,8 @@ export function makeApiServer(
       requestCert: true,
       // A joining host has none yet; `checkAccess` refuses everything else.
       rejectUnauthorized: false,
+      handshakeTimeout: HANDSHAKE_MS_MAX,
+      connectionsCheckingInterval: CHECK_MS,
     },
     answer,
   );
@@ -33,14 +39,31 @@ export function makeApiServer(
   return server;
 }
 
-/** Fails with `certificate-required`. */
-export function checkAccess({ socket }: IncomingMessage, clusterId: string): void {
+/** The token that is shown, or undefined. Fails with `access-denied` if it is shown otherwise. */
+export function bearerOf({ headers }: IncomingMessage): string | undefined {
+  const { authorization } = headers;
+  if (authorization === undefined) return undefined;
+  const token = /^Bearer ([A-Za-z0-9._~+/=-]{1,200})$/i.exec(authorization)?.[1];
+  if (token !== undefined) return token;
+  throw new CodedError({
+    code: "access-denied",
+    message: "the header Authorization is not Bearer and a token",
+    hint: "Show a token as: Authorization: Bearer TOKEN",
+  });
+}
+
+/** Whose certificate is shown. Fails with `certificate-required`. */
+export function checkAccess({ socket }: IncomingMessage, clusterId: string): string {
   const reason = socket instanceof TLSSocket ? reasonToRefuse(socket, clusterId) : "no TLS";
-  if (reason === undefined) return;
+  if (reason === undefined && socket instanceof TLSSocket) {
+    const certificate = socket.getPeerX509Certificate();
+    const identity = certificate && identityOf(certificate);
+    return `${identity?.role ?? "certificate"} ${identity?.name ?? "unknown"}`;
+  }
   throw new CodedError({
     code: "certificate-required",
-    message: `the API is for those who show a certificate of this cluster: ${reason}`,
-    hint: "On a host set DRYSTONE_TLS to its tls folder, or use --api unix:STATE/api.sock",
+    message: `the API is for those who show a certificate of this cluster or a token: ${reason}`,
+    hint: "On a host set DRYSTONE_TLS to its tls folder, or use --api unix:STATE/api.sock; elsewhere set DRYSTONE_TOKEN",
   });
 }
 

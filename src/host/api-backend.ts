@@ -1,10 +1,13 @@
 /** What the API answers from: the handlers, the events, and when the host is ready. */
 import { X509Certificate } from "node:crypto";
 import { statfsSync } from "node:fs";
-import type { Clock, Log } from "../ports/index.ts";
-import type { EventRing } from "./event-ring.ts";
+import { errorText } from "../base/index.ts";
+import type { Clock, Directory, Log, MetadataStore } from "../ports/index.ts";
+import { AccessDesk } from "./access-desk.ts";
+import { AuditLog } from "./audit-log.ts";
+import { EventRing } from "./event-ring.ts";
 import type { MachineFacts } from "./health-check.ts";
-import type { HostControl } from "./host-control.ts";
+import type { AccessDesks, HostControl } from "./host-control.ts";
 import type { ApiBackend } from "./http-api.ts";
 import type { JoinDesk } from "./join-desk.ts";
 import { metricsText } from "./metrics-text.ts";
@@ -17,10 +20,13 @@ export function apiBackend(
   gate: Gate,
   desk: JoinDesk | undefined,
 ): ApiBackend {
+  const { access, audit } = control.desks;
   return {
     join: desk && ((request, remote) => desk.join(request, remote)),
     reportRefusal: (remote, cause) => log.write("warning", "the API refused", { remote, cause }),
     handlers: control.handlers,
+    principalOf: (token, remote) => access.principalOf(token, remote),
+    audit: (entry) => audit.add(entry),
     ready: gate.opened,
     metricsText: async () => {
       const { stats, status, "health.list": health } = control.handlers;
@@ -35,6 +41,22 @@ export function apiBackend(
         operation,
         ...bugFields(error),
       }),
+  };
+}
+
+export function accessDesks(world: {
+  readonly store: MetadataStore;
+  readonly directory: Directory;
+  readonly clusterId: string;
+  readonly clock: Clock;
+  readonly log: Log;
+}): AccessDesks {
+  const { store, directory, clusterId, clock, log } = world;
+  const lost = (error: unknown): void =>
+    log.write("error", "an entry of the audit log was not stored", { error: errorText(error) });
+  return {
+    access: new AccessDesk({ directory, clusterId, clock }),
+    audit: new AuditLog(new EventRing(store, clock, lost, "audit/")),
   };
 }
 

@@ -168,6 +168,29 @@ export const errorCodes: Readonly<Record<string, ErrorCode>> = {
     "The API over TCP is for those who show a certificate of the cluster",
     "On a host set DRYSTONE_TLS to its tls folder, or use --api unix:STATE/api.sock",
   ),
+  "access-denied": row(
+    401,
+    "The token that was shown is none of this cluster's, or was taken back",
+    "An admin makes one with drystone access create",
+  ),
+  "access-expired": row(401, "The token has expired", "drystone access create makes another one"),
+  "access-unknown": row(404, "No token has this id", "drystone access list"),
+  "role-too-low": row(
+    403,
+    "The token's role may not do this",
+    "Use a token with the role that docs/operating/commands.md names",
+  ),
+  "scope-missing": row(403, "The token is for other groups of commands", "Use another token"),
+  "too-many-attempts": row(
+    429,
+    "Too many wrong tokens came from this address within a minute",
+    "Wait a minute, and check the token",
+  ),
+  "content-type-unknown": row(
+    415,
+    "The body of a request is said to be something else than JSON",
+    "Send it with content-type: application/json",
+  ),
   "cluster-not-proven": row(
     502,
     "Who listens there is not of the cluster that made the token",

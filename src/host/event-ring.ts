@@ -13,6 +13,9 @@ export const EVENTS_KEPT = 5000;
 /** Longer messages are cut: a client's text must not fill the ring. */
 const MESSAGE_LENGTH_MAX = 1000;
 
+/** Of the keys in the store; all have six letters. */
+type EventPrefix = "event/" | "audit/";
+
 export interface NewEvent {
   readonly level: EventLevel;
   readonly kind: string;
@@ -26,15 +29,22 @@ export class EventRing {
   readonly #events: EventView[] = [];
   readonly #listeners = new Set<(event: EventView) => void>();
   readonly #onLost: (error: unknown) => void;
+  readonly #prefix: EventPrefix;
   #lastSequence = 0;
 
   /** `onLost` hears that an event could not be made durable. */
-  constructor(store: MetadataStore, clock: Clock, onLost: (error: unknown) => void) {
+  constructor(
+    store: MetadataStore,
+    clock: Clock,
+    onLost: (error: unknown) => void,
+    prefix: EventPrefix = "event/",
+  ) {
+    this.#prefix = prefix;
     this.#store = store;
     this.#clock = clock;
     this.#onLost = onLost;
     let damagedCount = 0;
-    store.scan(keyOf(0), keyOf(Number.MAX_SAFE_INTEGER), (_key, value) => {
+    store.scan(keyOf(prefix, 0), keyOf(prefix, Number.MAX_SAFE_INTEGER), (_key, value) => {
       const event = parseEvent(value);
       if (event !== undefined && event.sequence > this.#lastSequence) this.#keep(event);
       else damagedCount++;
@@ -58,8 +68,8 @@ export class EventRing {
     };
     const batch = new MetadataBatch();
     const dropped = this.#keep(kept);
-    if (dropped !== undefined) batch.delete(keyOf(dropped));
-    batch.put(keyOf(kept.sequence), new TextEncoder().encode(JSON.stringify(kept)));
+    if (dropped !== undefined) batch.delete(keyOf(this.#prefix, dropped));
+    batch.put(keyOf(this.#prefix, kept.sequence), new TextEncoder().encode(JSON.stringify(kept)));
     this.#store.commit(batch).catch(this.#onLost);
     for (const listener of this.#listeners) listener(kept);
     return kept;
@@ -90,9 +100,9 @@ export class EventRing {
 }
 
 /** Big-endian, so that the store's order is the order of the numbers. */
-function keyOf(sequence: number): Uint8Array {
+function keyOf(prefix: EventPrefix, sequence: number): Uint8Array {
   const key = new Uint8Array(14);
-  new TextEncoder().encodeInto("event/", key);
+  new TextEncoder().encodeInto(prefix, key);
   new DataView(key.buffer).setBigUint64(6, BigInt(sequence));
   return key;
 }

@@ -4,6 +4,8 @@
  */
 import { CodedError } from "../base/index.ts";
 import type { Clock, Directory } from "../ports/index.ts";
+import type { AccessDesk } from "./access-desk.ts";
+import type { AuditLog } from "./audit-log.ts";
 import { ClusterStatus } from "./cluster-status.ts";
 import type { DataPlaneMethods } from "./data-plane-port.ts";
 import type { EventRing } from "./event-ring.ts";
@@ -21,6 +23,12 @@ import { vmHandlers } from "./vm-control.ts";
 import type { VmMachineHandlers } from "./vm-machine.ts";
 
 const EVENTS_LIMIT_DEFAULT = 100;
+/** Who may use the API, and who has changed what. */
+export interface AccessDesks {
+  readonly access: AccessDesk;
+  readonly audit: AuditLog;
+}
+
 export interface HostFacts {
   readonly name: string;
   readonly hostId: string;
@@ -32,6 +40,7 @@ export interface HostFacts {
   readonly managementPeer: (hostId: string) => ManagementPeer | undefined;
   readonly vmMachine: VmMachineHandlers;
   readonly machine: () => MachineFacts;
+  readonly desks: AccessDesks;
   readonly onBug: (error: unknown) => void;
 }
 
@@ -79,6 +88,10 @@ export class HostControl {
 
   stop(): void {
     this.#watch.stop();
+  }
+
+  get desks(): AccessDesks {
+    return this.#facts.desks;
   }
 
   /** The host's. */
@@ -139,6 +152,7 @@ export class HostControl {
         checkVolume: async (name) => void (await plane.call("showVolume", name)),
       }),
       ...this.#facts.vmMachine,
+      ...accessHandlers(this.#facts.desks),
       "token.create": ({ ttlMinutes }) => this.#createToken(ttlMinutes),
       stats: () => plane.call("stats", undefined),
       events: async ({ after, limit }) => ({
@@ -178,4 +192,19 @@ export class HostControl {
       hint: meant === undefined ? "drystone host list shows all hosts" : `Did you mean ${meant}?`,
     });
   }
+}
+
+function accessHandlers({
+  access,
+  audit,
+}: AccessDesks): Pick<Handlers, "access.create" | "access.list" | "access.revoke" | "audit.list"> {
+  return {
+    "access.create": (request) => access.create(request),
+    "access.list": async () => ({ tokens: await access.list() }),
+    "access.revoke": async ({ id }) => {
+      await access.revoke(id);
+      return { done: true };
+    },
+    "audit.list": async (request) => ({ entries: audit.list(request) }),
+  };
 }

@@ -21,7 +21,7 @@ import type { Clock, Directory, Log, MetadataStore } from "../ports/index.ts";
 import { DataPlaneThread } from "./data-plane-thread.ts";
 import type { ControlMethods } from "./data-plane-port.ts";
 import { directoryMethods } from "./directory-link.ts";
-import { apiBackend, bugFields, Gate, machineFacts } from "./api-backend.ts";
+import { accessDesks, apiBackend, bugFields, Gate, machineFacts } from "./api-backend.ts";
 import { Closers } from "./closers.ts";
 import { EventRing } from "./event-ring.ts";
 import type { HostConfig } from "./host-config.ts";
@@ -152,6 +152,7 @@ async function startParts(start: HostStart, closers: Closers): Promise<StartedPa
     managementPeer: (other: string) => management.peer(other),
     vmMachine: machineHandlers({ config, state, directory, tls, hypervisor }),
     machine: machineFacts(state.path, tls, clock),
+    desks: accessDesks({ store, directory, clusterId, clock, log }),
     onBug: (error: unknown) => log.write("error", "health was not judged", bugFields(error)),
   };
   const desk = openDesk(config, { directory, clusterId, clock, events });

@@ -3,9 +3,9 @@
  * Prometheus, `GET /healthz` and `/readyz` for load balancers, server-sent events for `events` with
  * `follow`, and the dashboard's files for browsers.
  *
- * Limits: 64 KiB of body, 10 seconds for a request to arrive, 64 followers of events, 1000
- * connections. Every refusal is `{error: {code, message, hint}}` with the status that the code's
- * row names.
+ * Limits: 64 KiB of body, 10 seconds for a request to arrive, 64 followers of events, 1500
+ * connections, of them 512 that have not asked anything yet. Every refusal is `{error: {code,
+ * message, hint}}` with the status that the code's row names.
  */
 import type { IncomingMessage, Server, ServerResponse } from "node:http";
 import { chmodSync, rmSync } from "node:fs";
@@ -13,26 +13,32 @@ import { isIP } from "node:net";
 import type { AddressInfo, ListenOptions } from "node:net";
 import { hostname } from "node:os";
 import { CodedError, errorText } from "../base/index.ts";
-import type { Fault } from "../base/index.ts";
-import { checkAccess, makeApiServer } from "./api-access.ts";
+import { checkRight } from "./access-desk.ts";
+import type { Principal } from "./access-desk.ts";
+import { bearerOf, checkAccess, makeApiServer } from "./api-access.ts";
+import { checkRequest, matchOperation, queryFields } from "./api-match.ts";
+import { readBody, sendFault, sendJson, sendReason } from "./api-wire.ts";
+import type { NewAuditEntry } from "./audit-log.ts";
+import { limitConnections } from "./connection-limits.ts";
 import { DashboardFiles, GUARD_HEADERS } from "./dashboard-files.ts";
-import { httpStatusOf } from "./error-codes.ts";
-import { nearest } from "./nearest.ts";
 import { openApi } from "./openapi.ts";
-import { operationNames, operationRow } from "./operations.ts";
-import type { Operation, OperationName, RequestOf, ResponseOf } from "./operations.ts";
-import { anyShape, isRecord, shapeProblems } from "./shape.ts";
+import type { OperationName, RequestOf, ResponseOf } from "./operations.ts";
 import type { HostTls } from "./tls-folder.ts";
 import type { EventView, EventsRequest } from "./views.ts";
 
-const BODY_BYTES_MAX = 64 * 1024;
 const REQUEST_MS_MAX = 10_000;
 const CLOSE_MS_MAX = 3000;
 const FOLLOWERS_MAX = 64;
 const SOCKET_MODE = 0o660;
 /** The one thing that who has a token may ask for, and no certificate. */
 const JOIN_PATH = "/v1/join";
-const CONNECTIONS_MAX = 1000;
+/** What is beside the operations, and the scope that each belongs to. */
+const PLAIN_PATHS: Readonly<Record<string, string>> = {
+  "/metrics": "metrics",
+  "/healthz": "health",
+  "/readyz": "health",
+  "/openapi.json": "openapi",
+};
 /** So that a proxy or a client with a time-out sees that the stream lives. */
 const FOLLOW_BEAT_MS = 15_000;
 
@@ -49,6 +55,9 @@ export interface ApiBackend {
   unhealthyReason(): Promise<string | undefined>;
   /** Why the host cannot take on work; answers while the host starts, too. */
   unreadyReason(): Promise<string | undefined>;
+  /** Fails as `AccessDesk.principalOf`. */
+  principalOf(token: string, remote: string): Promise<Principal>;
+  audit(entry: NewAuditEntry): void;
   /** Calls `listener` for each new event; returns how to stop. */
   followEvents(listener: (event: EventView) => void): () => void;
   /** Of a host that has no certificate yet; undefined where nobody can join. */
@@ -57,11 +66,6 @@ export interface ApiBackend {
   reportRefusal(remote: string | undefined, cause: string): void;
   /** A failure that is a bug: for the log. */
   reportBug(operation: string, error: unknown): void;
-}
-
-interface Match {
-  readonly operation: Operation;
-  readonly pathFields: Readonly<Record<string, string>>;
 }
 
 export class HttpApi {
@@ -101,7 +105,7 @@ export class HttpApi {
     );
     server.requestTimeout = REQUEST_MS_MAX;
     server.headersTimeout = REQUEST_MS_MAX;
-    server.maxConnections = CONNECTIONS_MAX;
+    limitConnections(server);
     await new Promise<void>((resolve, reject) => {
       const refuse = (error: Error): void => reject(listenError(error, name));
       server.once("error", refuse);
@@ -138,18 +142,17 @@ export class HttpApi {
     const url = urlOf(request);
     try {
       checkOrigin(request);
-      const isJoin = request.method === "POST" && url.pathname === JOIN_PATH;
-      if (tls !== undefined && !isJoin) this.#checkAccess(request, tls);
-      if (request.method === "GET" && url.pathname === "/readyz") {
-        sendReason(response, await this.#backend.unreadyReason());
-        return;
-      }
-      await this.#backend.ready;
-      if (isJoin) {
+      // A page asks for a token; what it is made of is no secret.
+      if (this.#dashboard.answer(request, response, url.pathname)) return;
+      if (request.method === "POST" && url.pathname === JOIN_PATH) {
+        await this.#backend.ready;
         sendJson(response, 200, await this.#join(request));
         return;
       }
-      await this.#route(request, response, url);
+      const principal = await this.#principalOf(request, tls);
+      if (request.method === "GET" && (await this.#answerPlain(principal, response, url))) return;
+      await this.#backend.ready;
+      await this.#route(principal, request, response, url);
     } catch (error) {
       if (error instanceof CodedError) {
         sendFault(response, error.fault);
@@ -161,37 +164,76 @@ export class HttpApi {
     }
   }
 
-  async #route(request: IncomingMessage, response: ServerResponse, url: URL): Promise<void> {
-    if (request.method === "GET" && url.pathname === "/metrics") {
+  /** What is beside the operations. False if the path is none of it. */
+  async #answerPlain(
+    principal: Principal,
+    response: ServerResponse,
+    { pathname }: URL,
+  ): Promise<boolean> {
+    const scope = PLAIN_PATHS[pathname];
+    if (scope === undefined) return false;
+    checkRight(principal, { role: "viewer", scope, what: pathname });
+    if (pathname === "/readyz") {
+      sendReason(response, await this.#backend.unreadyReason());
+      return true;
+    }
+    await this.#backend.ready;
+    if (pathname === "/healthz") sendReason(response, await this.#backend.unhealthyReason());
+    else if (pathname === "/openapi.json") sendJson(response, 200, openApi());
+    else {
       const text = await this.#backend.metricsText();
-      response.writeHead(200, { "content-type": "text/plain; version=0.0.4" }).end(text);
-      return;
+      response.writeHead(200, { ...GUARD_HEADERS, "content-type": "text/plain; version=0.0.4" });
+      response.end(text);
     }
-    if (request.method === "GET" && url.pathname === "/healthz") {
-      sendReason(response, await this.#backend.unhealthyReason());
-      return;
-    }
-    if (request.method === "GET" && url.pathname === "/openapi.json") {
-      sendJson(response, 200, openApi());
-      return;
-    }
-    if (this.#dashboard.answer(request, response, url.pathname)) return;
-    const match = matchOperation(request.method ?? "", url.pathname);
-    const body = await readBody(request);
-    const value = { ...queryFields(match.operation, url), ...body, ...match.pathFields };
-    const checked = checkRequest(match.operation, value);
-    if (match.operation.name === "events" && value["follow"] === true) {
-      await this.#follow(response, checked as EventsRequest);
-      return;
-    }
-    sendJson(response, 200, await this.#run(match.operation.name, checked));
+    return true;
   }
 
-  #checkAccess(request: IncomingMessage, tls: HostTls): void {
+  async #route(
+    principal: Principal,
+    request: IncomingMessage,
+    response: ServerResponse,
+    url: URL,
+  ): Promise<void> {
+    const { operation, pathFields } = matchOperation(request.method ?? "", url.pathname);
+    const { name, role, method, words } = operation;
+    const remote = request.socket.remoteAddress ?? "a socket";
+    const audit = (target: string, outcome: string): void => {
+      if (method === "GET") return;
+      this.#backend.audit({ who: principal.who, remote, operation: name, target, outcome });
+    };
+    let target = Object.values(pathFields).join(" ");
     try {
-      checkAccess(request, tls.clusterId);
+      checkRight(principal, { role, scope: words[0] ?? name, what: words.join(" ") });
+      const body = await readBody(request);
+      const value = { ...queryFields(operation, url), ...body, ...pathFields };
+      if (typeof body["name"] === "string") target ||= body["name"];
+      const checked = checkRequest(operation, value);
+      if (name === "events" && value["follow"] === true) {
+        await this.#follow(response, checked as EventsRequest);
+        return;
+      }
+      const answer = await this.#run(name, checked);
+      audit(target, "done");
+      sendJson(response, 200, answer);
     } catch (error) {
-      this.#backend.reportRefusal(request.socket.remoteAddress, errorText(error));
+      audit(target, error instanceof CodedError ? error.code : "bug");
+      throw error;
+    }
+  }
+
+  /** Who shows a token is who it is for; others by the way on which they come. */
+  async #principalOf(request: IncomingMessage, tls: HostTls | undefined): Promise<Principal> {
+    const remote = request.socket.remoteAddress ?? "a socket";
+    try {
+      const token = bearerOf(request);
+      if (token !== undefined) {
+        await this.#backend.ready;
+        return await this.#backend.principalOf(token, remote);
+      }
+      const who = tls === undefined ? "local" : checkAccess(request, tls.clusterId);
+      return { who, role: "admin", scopes: undefined };
+    } catch (error) {
+      this.#backend.reportRefusal(remote, errorText(error));
       throw error;
     }
   }
@@ -264,124 +306,6 @@ function checkOrigin(request: IncomingMessage): void {
     message: "requests from web pages of other origins are refused",
     hint: "Use the address of the host itself",
   });
-}
-
-function matchOperation(method: string, pathname: string): Match {
-  const matches: Match[] = [];
-  for (const name of operationNames) {
-    const operation = operationRow(name);
-    const pathFields = matchPath(operation.path, pathname);
-    if (pathFields !== undefined) matches.push({ operation, pathFields });
-  }
-  const found = matches.find(({ operation }) => operation.method === method);
-  if (found !== undefined) return found;
-  if (matches.length > 0) {
-    const methods = matches.map(({ operation }) => operation.method).join(", ");
-    const message = `${pathname} does not take ${method.slice(0, 16)}`;
-    throw new CodedError({ code: "method-unknown", message, hint: `It takes ${methods}` });
-  }
-  const paths = operationNames.map((name) => operationRow(name).path);
-  const suggestion = nearest(pathname, [...paths, "/metrics", "/healthz", "/readyz"]);
-  throw new CodedError({
-    code: "path-unknown",
-    message: `there is nothing at ${pathname.slice(0, 80)}`,
-    hint:
-      suggestion === undefined
-        ? "docs/operating/commands.md lists every path"
-        : `Did you mean ${suggestion}?`,
-  });
-}
-
-/** The values of the path's ":" segments, or undefined if the path is another one. */
-function matchPath(pattern: string, pathname: string): Record<string, string> | undefined {
-  const wanted = pattern.split("/");
-  const given = pathname.split("/");
-  if (wanted.length !== given.length) return undefined;
-  const fields: Record<string, string> = {};
-  for (const [index, segment] of wanted.entries()) {
-    const text = given[index]!;
-    if (segment.startsWith(":")) fields[segment.slice(1)] = decode(text);
-    else if (segment !== text) return undefined;
-  }
-  return fields;
-}
-
-function decode(text: string): string {
-  try {
-    return decodeURIComponent(text);
-  } catch {
-    return text; // Not percent-encoded: the name is then refused as any unknown one is.
-  }
-}
-
-/** Query parameters as the kinds of value that the request's shape wants. */
-function queryFields(operation: Operation, url: URL): Record<string, unknown> {
-  const { fields } = anyShape(operation.request);
-  const values: Record<string, unknown> = {};
-  for (const [key, text] of url.searchParams) {
-    const kind = fields[key]?.shape.kind;
-    if (kind === "integer" && /^\d{1,16}$/.test(text)) values[key] = Number(text);
-    else if (kind === "boolean" && (text === "" || text === "true")) values[key] = true;
-    else if (kind === "boolean" && text === "false") values[key] = false;
-    else values[key] = text;
-  }
-  return values;
-}
-
-function checkRequest(operation: Operation, value: unknown): unknown {
-  const problems = shapeProblems(anyShape(operation.request), value);
-  if (problems.length === 0) return value;
-  const message = `${operation.name}: ${problems.join("; ")}`;
-  const hint = "docs/operating/commands.md lists every field";
-  throw new CodedError({ code: "request-invalid", message, hint });
-}
-
-async function readBody(request: IncomingMessage): Promise<Record<string, unknown>> {
-  const chunks: Buffer[] = [];
-  let lengthBytes = 0;
-  for await (const chunk of request as AsyncIterable<Buffer>) {
-    lengthBytes += chunk.length;
-    if (lengthBytes > BODY_BYTES_MAX) {
-      const message = `the body exceeds ${BODY_BYTES_MAX} bytes`;
-      throw new CodedError({ code: "request-too-large", message, hint: "Send less" });
-    }
-    chunks.push(chunk);
-  }
-  if (lengthBytes === 0) return {};
-  try {
-    const value: unknown = JSON.parse(Buffer.concat(chunks).toString("utf8"));
-    if (isRecord(value)) return value;
-  } catch (error) {
-    const message = `the body is not JSON: ${errorText(error)}`;
-    throw new CodedError({ code: "request-invalid", message }, { cause: error });
-  }
-  throw new CodedError({ code: "request-invalid", message: "the body is not a JSON object" });
-}
-
-/** For load balancers and the like: 503 with the reason, if there is one. */
-function sendReason(response: ServerResponse, reason: string | undefined): void {
-  const status = reason === undefined ? 200 : 503;
-  response.writeHead(status, { ...GUARD_HEADERS, "content-type": "text/plain" });
-  response.end(`${reason ?? "ok"}\n`);
-}
-
-function sendFault(response: ServerResponse, fault: Fault): void {
-  if (response.headersSent) {
-    response.destroy();
-    return;
-  }
-  if (fault.code === "request-too-large") response.setHeader("connection", "close");
-  sendJson(response, httpStatusOf(fault.code), { error: fault });
-}
-
-function sendJson(response: ServerResponse, status: number, value: unknown): void {
-  const text = `${JSON.stringify(value)}\n`;
-  response.writeHead(status, {
-    ...GUARD_HEADERS,
-    "content-type": "application/json",
-    "cache-control": "no-store",
-  });
-  response.end(text);
 }
 
 function listenError(error: Error & { code?: string }, address: string): Error {

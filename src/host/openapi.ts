@@ -4,6 +4,7 @@
  * by.
  */
 import { errorCodes, httpStatusOf } from "./error-codes.ts";
+import * as accessShapes from "./access-shapes.ts";
 import * as healthShapes from "./health-shapes.ts";
 import { operationNames, operationRow } from "./operations.ts";
 import type { Operation } from "./operations.ts";
@@ -29,7 +30,7 @@ const SERVER_FAULT_STATUS = 500;
 
 /** Shapes that are exported have a name in the document; the others stand where they are used. */
 const namedShapes: ReadonlyMap<unknown, string> = new Map(
-  Object.entries({ ...viewShapes, ...healthShapes, ...vmShapes })
+  Object.entries({ ...viewShapes, ...healthShapes, ...accessShapes, ...vmShapes })
     .filter(([name]) => name.endsWith("Shape"))
     .map(([name, shape]) => [shape, name.charAt(0).toUpperCase() + name.slice(1, -"Shape".length)]),
 );
@@ -53,11 +54,16 @@ export function openApi(): JsonObject {
       license: { name: "Apache-2.0", identifier: "Apache-2.0" },
     },
     servers: [{ url: "/", description: "The host that serves this document" }],
-    security: [{ certificate: [] }, {}],
+    security: [{ token: [] }, { certificate: [] }, {}],
     paths: { ...paths, ...plainPaths() },
     components: {
       schemas,
       securitySchemes: {
+        token: {
+          type: "http",
+          scheme: "bearer",
+          description: "From drystone access create; its role must reach x-drystone-role",
+        },
         certificate: {
           type: "mutualTLS",
           description: "A certificate of the cluster; nothing on a unix socket and on 127.0.0.1",

@@ -66,7 +66,9 @@ test("an option's kind is the kind of its field", () => {
     for (const option of row.options) {
       const field = anyShape(row.request).fields[option.field];
       const kind = option.isList === true ? "list" : kinds[option.kind];
-      assert.equal(field?.shape.kind, kind, `${name}: ${option.name}`);
+      // One of several words is given as a text.
+      const shown = field?.shape.kind === "choice" ? "text" : field?.shape.kind;
+      assert.equal(shown, kind, `${name}: ${option.name}`);
       assert.equal(
         option.argument === undefined,
         option.kind === "flag",

@@ -3,6 +3,7 @@
  * these rows, the command line is built from them, and docs/operating/commands.md lists them, so
  * that the three cannot disagree. Commands that start a process stand in `process-commands.ts`.
  */
+import { accessOperations } from "./access-operations.ts";
 import type { Command } from "./command.ts";
 import { healthOperations } from "./health-operations.ts";
 import type { ObjectShape } from "./shape.ts";
@@ -36,6 +37,10 @@ export interface OperationTypes {
   "vm.delete": { request: views.NameRequest; response: views.Done };
   "vm.console": { request: views.VmConsoleRequest; response: views.VmConsoleView };
   "vm.reset": { request: views.VmHereRequest; response: views.Done };
+  "access.create": { request: views.AccessCreateRequest; response: views.AccessCreatedView };
+  "access.list": { request: views.Nothing; response: views.AccessList };
+  "access.revoke": { request: views.AccessRevokeRequest; response: views.Done };
+  "audit.list": { request: views.AuditRequest; response: views.AuditList };
   "token.create": { request: views.TokenCreateRequest; response: views.TokenView };
   stats: { request: views.Nothing; response: views.StatsView };
   events: { request: views.EventsRequest; response: views.EventList };
@@ -352,6 +357,7 @@ export const operations: OperationTable = {
     errors: ["volume-not-found", "volume-not-attached"],
   },
   ...vmOperations,
+  ...accessOperations,
   "token.create": {
     name: "token.create",
     words: ["token", "create"],

@@ -369,6 +369,58 @@ export interface TokenView {
   readonly expiresMs: number;
 }
 
+export type AccessRole = "viewer" | "operator" | "admin";
+
+export interface AccessCreateRequest {
+  readonly name: string;
+  readonly role: AccessRole;
+  readonly days?: number;
+  readonly scopes?: readonly string[];
+}
+
+export interface AccessView {
+  readonly id: string;
+  readonly name: string;
+  readonly role: AccessRole;
+  /** None: all. */
+  readonly scopes: readonly string[];
+  readonly createdMs: number;
+  readonly expiresMs: number;
+}
+
+export interface AccessCreatedView extends AccessView {
+  /** Shown this once. */
+  readonly token: string;
+}
+
+export interface AccessList {
+  readonly tokens: readonly AccessView[];
+}
+
+export interface AccessRevokeRequest {
+  readonly id: string;
+}
+
+export interface AuditRequest {
+  readonly after?: number;
+  readonly limit?: number;
+}
+
+export interface AuditEntryView {
+  readonly sequence: number;
+  readonly timeMs: number;
+  readonly who: string;
+  readonly remote: string;
+  readonly operation: string;
+  readonly target: string;
+  /** "done", or the code of the refusal. */
+  readonly outcome: string;
+}
+
+export interface AuditList {
+  readonly entries: readonly AuditEntryView[];
+}
+
 export interface EventsRequest {
   readonly after?: number;
   readonly limit?: number;

@@ -62,10 +62,17 @@ function calls(device: string): readonly Call[] {
     { name: "vm.stop", request: { name: "vm1" } },
     { name: "vm.kill", request: { name: "vm1" } },
     { name: "vm.delete", request: { name: "nobody" }, status: 404 },
+    { name: "access.create", request: { name: "anna", role: "viewer" } },
+    { name: "access.create", request: { name: "anna", role: "king" }, status: 400 },
+    { name: "access.list" },
+    { name: "access.revoke", request: { id: "0123456789abcdef" }, status: 404 },
+    { name: "audit.list", request: { limit: 10 } },
     { name: "token.create", request: {}, status: 501 },
     { name: "events", request: { limit: 10 } },
   ];
 }
+
+const JSON_TYPE = { "content-type": "application/json" };
 
 class Api {
   readonly #base: string;
@@ -99,7 +106,7 @@ class Api {
     const { path, rest } = pathOf(name, request);
     if (method === "POST" && status !== 400) this.#check(name, operation.requestBody, rest);
     const query = method === "GET" ? `?${new URLSearchParams(rest as Record<string, string>)}` : "";
-    const init = method === "POST" ? { body: JSON.stringify(rest) } : {};
+    const init = method === "POST" ? { headers: JSON_TYPE, body: JSON.stringify(rest) } : {};
     const response = await fetch(`${this.#base}${path}${query}`, { method, ...init });
     const answer: unknown = await response.json();
     assert.equal(response.status, status, `${name}: ${JSON.stringify(answer)}`);

@@ -2,6 +2,8 @@
 import { useEffect, useRef, useState, useSyncExternalStore } from "react";
 import type { ReactNode } from "react";
 import { ActionsProvider } from "./actions.tsx";
+import { hasToken, setToken, wantsToken } from "./api.ts";
+import { Login } from "./login.tsx";
 import { snapshot, subscribe, watchCluster } from "./cluster-store.ts";
 import type { ClusterState } from "./cluster-store.ts";
 import { DevicesPage } from "./pages/devices.tsx";
@@ -44,6 +46,8 @@ export function App(): ReactNode {
   const where = `${place.page}/${place.name ?? ""}`;
   const last = useRef(where);
   const entry = pages[place.page];
+  const { refusal } = cluster;
+  const isUnknown = refusal !== undefined && wantsToken(refusal);
   const title = entry === undefined ? "Nothing here" : (place.name ?? entry.title);
   useEffect(() => {
     document.title = `${title} · Drystone`;
@@ -59,7 +63,7 @@ export function App(): ReactNode {
       <div className="frame">
         <Side current={place.page} cluster={cluster} />
         <main id="main">
-          <Trouble cluster={cluster} />
+          {!isUnknown && <Trouble cluster={cluster} />}
           <div className="title">
             <h1 ref={heading} tabIndex={-1}>
               {place.name !== undefined && entry !== undefined && (
@@ -70,7 +74,9 @@ export function App(): ReactNode {
               {title}
             </h1>
           </div>
-          {entry === undefined ? (
+          {isUnknown && refusal !== undefined ? (
+            <Login refusal={refusal} />
+          ) : entry === undefined ? (
             <p className="empty">
               There is no such page. <a href={href("overview")}>Go to the overview</a>
             </p>
@@ -111,10 +117,20 @@ function Side({ current, cluster }: { current: string; cluster: ClusterState }):
           {isLive ? "Live" : "Not live"}
         </span>
         <ThemeChoice />
+        {hasToken() && (
+          <button type="button" className="small" onClick={forget}>
+            Forget the token
+          </button>
+        )}
         {status !== undefined && <small>Version {status.version}</small>}
       </footer>
     </div>
   );
+}
+
+function forget(): void {
+  setToken(undefined);
+  window.location.reload();
 }
 
 /** While the host does not answer, what is shown is old. */

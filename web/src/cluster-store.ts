@@ -3,7 +3,7 @@
  * once when the host tells of an event. A lost stream is followed again where it broke off.
  */
 import type { EventView, StatsView, StatusView, VmView, VolumeView } from "../../src/host/index.ts";
-import { call, follow, Refusal } from "./api.ts";
+import { call, follow, Refusal, wantsToken } from "./api.ts";
 import { byName } from "./format.ts";
 
 const ASK_MS = 2000;
@@ -64,6 +64,16 @@ export function snapshot(): ClusterState {
 let asking: Promise<void> | undefined;
 let isWantedAgain = false;
 
+/** With a token that was not shown before. */
+export async function tryToken(): Promise<void> {
+  change({ refusal: undefined });
+  await refresh();
+}
+
+function isShutOut(): boolean {
+  return state.refusal !== undefined && wantsToken(state.refusal);
+}
+
 /** Asks for everything; a question that comes while one is under way is asked after it. */
 export function refresh(): Promise<void> {
   if (asking !== undefined) {
@@ -81,8 +91,9 @@ export function refresh(): Promise<void> {
 
 async function ask(): Promise<void> {
   try {
-    const [told, { volumes }, { vms }, stats] = await Promise.all([
-      call("status", {}),
+    // Alone, so that a wrong token is shown once.
+    const told = await call("status", {});
+    const [{ volumes }, { vms }, stats] = await Promise.all([
       call("volume.list", {}),
       call("vm.list", {}),
       call("stats", {}),
@@ -108,6 +119,7 @@ function take(event: EventView): void {
 }
 
 async function followOnce(signal: AbortSignal): Promise<void> {
+  if (isShutOut()) return;
   try {
     const { events } = await call("events", { limit: 200 });
     change({ events: events.toReversed() });
@@ -124,10 +136,11 @@ async function followOnce(signal: AbortSignal): Promise<void> {
 export function watchCluster(): () => void {
   const stop = new AbortController();
   const tick = window.setInterval(() => {
-    if (document.visibilityState === "visible") void refresh();
+    // A host that does not know us is not asked again and again.
+    if (document.visibilityState === "visible" && !isShutOut()) void refresh();
   }, ASK_MS);
   const onShown = (): void => {
-    if (document.visibilityState === "visible") void refresh();
+    if (document.visibilityState === "visible" && !isShutOut()) void refresh();
   };
   document.addEventListener("visibilitychange", onShown);
   let retry: number | undefined;
@@ -135,8 +148,7 @@ export function watchCluster(): () => void {
     if (!stop.signal.aborted) retry = window.setTimeout(keepFollowing, RETRY_MS);
   };
   const keepFollowing = (): void => void followOnce(stop.signal).then(again, again);
-  keepFollowing();
-  void refresh();
+  void refresh().then(keepFollowing);
   return () => {
     stop.abort();
     window.clearInterval(tick);

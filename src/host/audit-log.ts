@@ -1,0 +1,39 @@
+/**
+ * Who changed what through this host, and what came of it: kept beside the events, and apart from
+ * them, so that no flood of events drives it out. The newest 5000 entries.
+ */
+import type { EventRing } from "./event-ring.ts";
+import type { AuditEntryView, AuditRequest } from "./views.ts";
+
+const LIMIT_DEFAULT = 100;
+const TARGET_LENGTH_MAX = 200;
+
+export type NewAuditEntry = Omit<AuditEntryView, "sequence" | "timeMs">;
+
+export class AuditLog {
+  readonly #ring: EventRing;
+
+  /** `ring` is its own. */
+  constructor(ring: EventRing) {
+    this.#ring = ring;
+  }
+
+  add({ who, remote, operation, target, outcome }: NewAuditEntry): void {
+    const shown = target.slice(0, TARGET_LENGTH_MAX) || "-";
+    this.#ring.add({
+      level: outcome === "done" ? "info" : "warning",
+      kind: "audit",
+      message: `${who}: ${operation} ${shown}: ${outcome}`,
+      details: { who, remote, operation, target: shown, outcome },
+    });
+  }
+
+  list({ after = 0, limit = LIMIT_DEFAULT }: AuditRequest): readonly AuditEntryView[] {
+    return this.#ring.list(after, limit).map(({ sequence, timeMs, details }) => ({
+      ...{ sequence, timeMs, who: String(details["who"]), remote: String(details["remote"]) },
+      operation: String(details["operation"]),
+      target: String(details["target"]),
+      outcome: String(details["outcome"]),
+    }));
+  }
+}
