@@ -60,7 +60,11 @@ export function accessDesks(world: {
   };
 }
 
-export function bugFields(error: unknown): { readonly stack: string | undefined } {
+export function healthBug(log: Log): (error: unknown) => void {
+  return (error) => log.write("error", "health was not judged", bugFields(error));
+}
+
+function bugFields(error: unknown): { readonly stack: string | undefined } {
   return { stack: error instanceof Error ? error.stack : String(error) };
 }
 

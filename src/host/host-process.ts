@@ -21,7 +21,7 @@ import type { Clock, Directory, Log, MetadataStore } from "../ports/index.ts";
 import { DataPlaneThread } from "./data-plane-thread.ts";
 import type { ControlMethods } from "./data-plane-port.ts";
 import { directoryMethods } from "./directory-link.ts";
-import { accessDesks, apiBackend, bugFields, Gate, machineFacts } from "./api-backend.ts";
+import { accessDesks, apiBackend, healthBug, Gate, machineFacts } from "./api-backend.ts";
 import { Closers } from "./closers.ts";
 import { EventRing } from "./event-ring.ts";
 import type { HostConfig } from "./host-config.ts";
@@ -119,10 +119,7 @@ async function startParts(start: HostStart, closers: Closers): Promise<StartedPa
   const store = await openStore(state);
   closers.add("metadata", () => store.close());
   const directory = await openDirectory({ config, tls, store, clock, log }, closers);
-  const events = new EventRing(store, clock, (error) => {
-    log.write("warning", "an event was not stored", { error: errorText(error) });
-  });
-
+  const events = eventRing(store, clock, log);
   const identity = identityOf(start, state, tls);
   const management = new HostManagement({ start, tls, identity, directory, clock, events });
   closers.add("management network", () => management.close());
@@ -153,7 +150,7 @@ async function startParts(start: HostStart, closers: Closers): Promise<StartedPa
     vmMachine: machineHandlers({ config, state, directory, tls, hypervisor }),
     machine: machineFacts(state.path, tls, clock),
     desks: accessDesks({ store, directory, clusterId, clock, log }),
-    onBug: (error: unknown) => log.write("error", "health was not judged", bugFields(error)),
+    onBug: healthBug(log),
   };
   const desk = openDesk(config, { directory, clusterId, clock, events });
   const control = new HostControl(facts, thread.peer, events, clock, directory, desk);
@@ -179,6 +176,12 @@ async function startParts(start: HostStart, closers: Closers): Promise<StartedPa
       await thread.peer.call("cutOff", addresses);
     },
   };
+}
+
+function eventRing(store: MetadataStore, clock: Clock, log: Log): EventRing {
+  return new EventRing(store, clock, (error) => {
+    log.write("warning", "an event was not stored", { error: errorText(error) });
+  });
 }
 
 async function enterCluster(
