@@ -1,5 +1,5 @@
 /**
- * The entry of `npm start`, `npm test`, `npm run check`, `npm run bench` and `npm run trial`:
+ * The entry of `npm start`, `npm test` and of `npm run` with check, bench, package and trial:
  * brings a bare machine to where the job can run, says what it does, skips what is done, then
  * becomes the job.
  *

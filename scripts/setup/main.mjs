@@ -16,6 +16,7 @@ const JOBS = {
   test: { entry: "dist/scripts/test.js", arguments: [], defaults: [] },
   check: { entry: "dist/scripts/check.js", arguments: [], defaults: [] },
   bench: { entry: "dist/bench/main.js", arguments: [], defaults: [] },
+  package: { entry: "dist/scripts/package.js", arguments: [], defaults: [] },
   trial: { entry: "dist/scripts/trial.js", arguments: [], defaults: [] },
 };
 

@@ -45,6 +45,8 @@ export interface RecoverReport {
 /** Asked of the data plane. Names of volumes are the users'. */
 export interface DataPlaneMethods {
   openDevice(request: OpenDeviceRequest): Promise<DeviceView>;
+  /** Resolves while the data plane works. */
+  ping(argument: undefined): Promise<void>;
   /** Tells the cluster that this host is there. */
   join(addresses: OwnAddresses): Promise<void>;
   /** Finishes what a crash interrupted, and offers again what was attached. */

@@ -49,7 +49,7 @@ const FAILURES_MAX = 3;
 /** Taking a volume may have to wait until another host's lease has ended. */
 const FORWARD_MS = 60_000;
 
-export class DataPlane implements DataPlaneMethods {
+export class DataPlane implements Omit<DataPlaneMethods, "ping"> {
   readonly #world: PlaneWorld;
   readonly #devices: DeviceSet;
   readonly #plane: HostPlane;

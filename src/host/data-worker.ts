@@ -77,6 +77,7 @@ function methodsOf(
   finish: () => Promise<void>,
 ): DataPlaneMethods & WatchMethods & CutMethods {
   return {
+    ping: async () => undefined,
     openDevice: (request) => plane.openDevice(request),
     join: (addresses) => plane.join(addresses),
     recover: () => plane.recover(),

@@ -21,6 +21,8 @@ export interface Foreground {
   readonly cut?: readonly string[];
   /** Called once, when the host serves. */
   readonly ready: (host: HostProcess) => Promise<void>;
+  /** Called when it is asked to stop. */
+  readonly stopping?: () => void;
   /** For the user's eyes. */
   readonly message: (text: string) => void;
 }
@@ -28,7 +30,7 @@ export interface Foreground {
 /** Resolves with the exit code. Fails as `HostProcess.start` does, or if the data worker dies. */
 export async function runForeground(run: Foreground): Promise<number> {
   const { config, wipe, log } = run;
-  const stop = stopRequested(run.message);
+  const stop = stopRequested(run.message).then(() => run.stopping?.());
   let reportDeath: (error: CodedError) => void = () => undefined;
   const death = new Promise<never>((_resolve, reject) => {
     reportDeath = reject;

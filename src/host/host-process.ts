@@ -64,6 +64,7 @@ export class HostProcess {
   readonly #closers: Closers;
   readonly #log: Log;
   readonly #cutOff: StartedParts["cutOff"];
+  readonly #ping: StartedParts["ping"];
 
   private constructor(parts: StartedParts, log: Log) {
     this.state = parts.state;
@@ -71,7 +72,13 @@ export class HostProcess {
     this.apiUrl = parts.apiUrl;
     this.#closers = parts.closers;
     this.#cutOff = parts.cutOff;
+    this.#ping = parts.ping;
     this.#log = log;
+  }
+
+  /** Resolves while the data plane works. */
+  async ping(): Promise<void> {
+    await this.#ping();
   }
 
   /** From now on these addresses of other hosts, and no others, cannot be reached. */
@@ -107,6 +114,7 @@ interface StartedParts {
   readonly apiUrl: string;
   readonly closers: Closers;
   readonly cutOff: (addresses: readonly string[]) => Promise<void>;
+  readonly ping: () => Promise<void>;
 }
 
 async function startParts(start: HostStart, closers: Closers): Promise<StartedParts> {
@@ -171,9 +179,10 @@ async function startParts(start: HostStart, closers: Closers): Promise<StartedPa
     handlers: control.handlers,
     apiUrl: `${config.isApiPlain ? "http" : "https"}://${apiAddress}`,
     closers,
+    ping: () => plane.call("ping", undefined),
     cutOff: async (addresses) => {
       management.cutOff(addresses);
-      await thread.peer.call("cutOff", addresses);
+      await plane.call("cutOff", addresses);
     },
   };
 }

@@ -4,6 +4,7 @@ import { devControl } from "./dev-control.ts";
 import { runForeground } from "./foreground.ts";
 import { readHostConfig } from "./host-config.ts";
 import type { HostProcess } from "./host-process.ts";
+import { openService } from "./service.ts";
 import type { StatusView } from "./views.ts";
 
 export interface RunHostOptions {
@@ -15,14 +16,18 @@ export interface RunHostOptions {
 export async function runHost({ config: file, wipe, isJson }: RunHostOptions): Promise<number> {
   const config = readHostConfig(file);
   const control = await devControl();
+  const log = new JsonLog(process.stderr);
+  const service = openService({ environment: process.env, pid: process.pid, log });
   return await runForeground({
     config,
     wipe,
-    log: new JsonLog(process.stderr),
+    log,
+    stopping: () => service.stopping(),
     ...(control === undefined ? {} : { cut: control.cut }),
     ready: async (host) => {
       control?.onCut((addresses) => host.cutOff(addresses));
       const status = await host.handlers.status({});
+      service.ready(`${status.health}, API ${host.apiUrl}`, () => host.ping());
       process.stdout.write(
         isJson ? `${JSON.stringify(readyObject(host, status))}\n` : readyLine(host, status),
       );

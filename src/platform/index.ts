@@ -7,6 +7,7 @@ export type { JsonLogOptions, LogTarget } from "./json-log.ts";
 export { NodeClock } from "./node-clock.ts";
 export { PrometheusMetrics } from "./prometheus-metrics.ts";
 export { CuttableNetwork } from "./cuttable-network.ts";
+export { ServiceNotifier } from "./service-notifier.ts";
 export { StreamNetwork } from "./stream-network.ts";
 export type { StreamNetworkOptions } from "./stream-network.ts";
 export { LmdbMetadataStore } from "./lmdb-metadata-store.ts";

@@ -51,8 +51,12 @@ export class HostRun {
     return host;
   }
 
-  async start(args: readonly string[] = []): Promise<void> {
-    this.#program = new Program("drystone host run", process.execPath, this.#line(args));
+  async start(
+    args: readonly string[] = [],
+    environment: Readonly<Record<string, string>> = {},
+  ): Promise<void> {
+    const line = this.#line(args);
+    this.#program = new Program("drystone host run", process.execPath, line, environment);
     await this.#program.waitForLine(/"ready"/, READY_MS_MAX);
   }
 

@@ -17,12 +17,27 @@ export class JoinedCluster {
   readonly #firstPort: number;
   readonly #programs = new Map<string, Program>();
 
-  constructor(t: TestContext, folder: string, firstPort: number) {
+  readonly #cli: string;
+  #commandCount = 0;
+
+  /** `cli` is the command to use instead of this checkout's. */
+  constructor(
+    t: TestContext,
+    folder: string,
+    firstPort: number,
+    { cli = CLI }: { readonly cli?: string } = {},
+  ) {
+    this.#cli = cli;
     this.folder = folder;
     this.#firstPort = firstPort;
     t.after(async () => {
       for (const program of this.#programs.values()) await program.kill();
     });
+  }
+
+  /** What an operator would have typed, without the starts of services. */
+  get commandCount(): number {
+    return this.#commandCount;
   }
 
   portOf(host: string): number {
@@ -47,13 +62,13 @@ export class JoinedCluster {
   }
 
   async refusedJoin(host: string, to: string, token: string): Promise<Refusal> {
-    const line = [CLI, ...this.#joinLine(host, to, token), "--json"];
+    const line = [this.#cli, ...this.#joinLine(host, to, token), "--json"];
     return refusalOf((await runTool(process.execPath, line, { codes: [1] })).stdout);
   }
 
   async start(host: string): Promise<void> {
     const config = path.join(this.folder, host, "host.json");
-    const line = [CLI, "host", "run", "--config", config, "--json"];
+    const line = [this.#cli, "host", "run", "--config", config, "--json"];
     const program = new Program(`host ${host}`, process.execPath, line);
     this.#programs.set(host, program);
     await program.waitForLine(/"ready"/, READY_MS_MAX);
@@ -70,7 +85,8 @@ export class JoinedCluster {
   }
 
   async #run(args: readonly string[]): Promise<string> {
-    return (await runTool(process.execPath, [CLI, ...args, "--json"])).stdout;
+    this.#commandCount++;
+    return (await runTool(process.execPath, [this.#cli, ...args, "--json"])).stdout;
   }
 
   #joinLine(host: string, to: string, token: string): string[] {

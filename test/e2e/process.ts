@@ -59,11 +59,18 @@ export class Program {
   #hasEnded = false;
   #linesDropped = 0;
 
-  constructor(name: string, program: string, args: readonly string[]) {
+  /** `environment` is laid over this process's. */
+  constructor(
+    name: string,
+    program: string,
+    args: readonly string[],
+    environment: Readonly<Record<string, string>> = {},
+  ) {
     this.name = name;
     this.#child = spawn(program, [...args], {
       detached: true,
       stdio: ["ignore", "pipe", "pipe"],
+      env: { ...process.env, ...environment },
     });
     this.#collect(this.#child.stdout);
     this.#collect(this.#child.stderr);
