@@ -16,6 +16,7 @@ import type {
   StatusView,
   TreeView,
   VmView,
+  VmWhyView,
   VolumeView,
 } from "../host/index.ts";
 import type { Colour, Output } from "./output.ts";
@@ -124,6 +125,13 @@ const renderers: Renderers = {
   "vm.start": (vm) => [`${vm.name} is to run`, `  see: drystone vm show ${vm.name}`],
   "vm.stop": (vm) => [`${vm.name} is asked to shut down`],
   "vm.kill": (vm) => [`${vm.name} is ended`],
+  "vm.protect": (vm) => [
+    vm.isProtected
+      ? `${vm.name} is protected`
+      : `${vm.name} is to be protected\n  see: drystone vm show ${vm.name}`,
+  ],
+  "vm.unprotect": (vm) => [`${vm.name} stays down with its host from now on`],
+  "vm.why": renderWhy,
   "vm.console": ({ text }) => (text === "" ? [] : [text.replace(/\r?\n$/, "")]),
   "vm.reset": () => ["reset"],
   "vm.delete": () => ["deleted; its volumes are still there"],
@@ -337,6 +345,28 @@ function renderVolume(volume: VolumeView, output: Output): string[] {
   ];
 }
 
+const PROTECTION: Readonly<Record<VmView["protection"], string>> = {
+  protected: "yes",
+  pending: "not yet: it is not written into its home in the object store",
+  unprotected: "no: it stays down with its host",
+};
+
+function renderWhy({ vm, master, places }: VmWhyView, output: Output): string[] {
+  const rows = places.map(({ host, isAlive, isAccessible, reason = "", reaches }) => [
+    host,
+    isAlive ? "yes" : "no",
+    isAccessible ? "yes" : `no: ${reason}`,
+    reaches.join(", "),
+  ]);
+  return [
+    ...renderVm(vm),
+    "",
+    master === undefined ? "nobody decides at the moment" : `${master} decides`,
+    "",
+    ...table(output, ["HOST", "ON DUTY", "REACHES ITS OBJECTS", "REACHES"], rows),
+  ];
+}
+
 function renderVm(vm: VmView): string[] {
   const time = (timeMs: number): string =>
     new Date(timeMs).toISOString().replace("T", " ").slice(0, 19);
@@ -347,7 +377,7 @@ function renderVm(vm: VmView): string[] {
       ["processors", String(vm.cpuCount)],
       ["memory", formatSize(vm.memoryBytes)],
       ["volumes", vm.volumes.join(", ")],
-      ["protected", vm.isProtected ? "yes" : "no: it stays down with its host"],
+      ["protected", PROTECTION[vm.protection]],
       ["placements", String(vm.epoch)],
     ]),
     ...(vm.history.length === 0 ? [] : ["", "what was decided, by whom and why"]),

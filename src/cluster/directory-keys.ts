@@ -46,6 +46,8 @@ export const directoryKeys = {
   vms: (clusterId: string): string => `${prefix(clusterId)}/vm/`,
   /** Names of virtual machines are ids of their records. */
   vm: (clusterId: string, name: string): string => keyOf(clusterId, "vm", name),
+  vmView: (clusterId: string, hostId: string): string => `${prefix(clusterId)}/vm-view/${hostId}`,
+  vmViews: (clusterId: string): string => `${prefix(clusterId)}/vm-view/`,
   vmHosts: (clusterId: string): string => `${prefix(clusterId)}/vm-host/`,
   /** Exists while the host answers for the virtual machines that run on it. */
   vmHost: (clusterId: string, hostId: string): string => keyOf(clusterId, "vm-host", hostId),

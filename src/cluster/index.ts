@@ -51,6 +51,8 @@ export type {
 export {
   checkVolumeGrowth,
   checkVolumeName,
+  isNamespaceName,
+  NAMESPACE_MARK,
   checkVolumeSize,
   createVolumeRecord,
   deleteVolumeRecord,
@@ -63,6 +65,7 @@ export {
   swapObject,
 } from "./volumes.ts";
 export type { NewVolume, StoredObject } from "./volumes.ts";
-export { createVm, decided, findVm, listVms, removeVm, swapVm } from "./vm-record.ts";
+export { createVm, decided, findVm, isProtected, listVms } from "./vm-record.ts";
+export { removeVm, swapVm } from "./vm-record.ts";
 export type { StoredVm, VmDecision, VmRecord } from "./vm-record.ts";
 export { checkJoinToken, createJoinToken, useJoinToken } from "./join-token.ts";

@@ -23,8 +23,14 @@ export interface VmRecord {
   readonly cpuCount: number;
   readonly memoryBytes: number;
   readonly boot: VmBoot;
-  /** Started on another host when its own has failed. */
+  /** To be started on another host when its own has failed. */
   readonly isProtected: boolean;
+  /** Counts the changes of what is wanted, from 1 on. */
+  readonly protectionSequence: number;
+  /** The newest of them that the machine's home in the object store holds. */
+  readonly persistedSequence: number;
+  /** Its host is to end it and let go of it: it will run elsewhere. */
+  readonly isLeaving: boolean;
   /** "killed": stopped, without asking the guest. */
   readonly desired: "running" | "stopped" | "killed";
   /** Who runs it, or should; undefined while nobody was chosen. */
@@ -141,6 +147,15 @@ export async function removeVm(
   return succeeded;
 }
 
+/** Whether it may be started elsewhere: what is wanted is known to outlive any master. */
+export function isProtected({
+  isProtected: isWanted,
+  protectionSequence,
+  persistedSequence,
+}: VmRecord): boolean {
+  return isWanted && persistedSequence === protectionSequence;
+}
+
 /** The record with one more decision; the oldest ones go. */
 export function decided(vm: VmRecord, decision: VmDecision): VmRecord {
   return { ...vm, history: [...vm.history, decision].slice(-HISTORY_MAX) };
@@ -163,6 +178,10 @@ function parse({ key, value, revision }: DirectoryRecord): StoredVm {
       memoryBytes: fields.integer("memoryBytes", MEMORY_BYTES_MIN, MEMORY_BYTES_MAX),
       boot: parseBoot(fields.child("boot")),
       isProtected: fields.boolean("isProtected"),
+      // Records of earlier versions: what they say was in force.
+      protectionSequence: integerOr(fields, "protectionSequence", 1),
+      persistedSequence: integerOr(fields, "persistedSequence", 1),
+      isLeaving: fields.has("isLeaving") && fields.boolean("isLeaving"),
       desired: fields.oneOf("desired", ["running", "stopped", "killed"]),
       hostId: fields.has("hostId") ? fields.text("hostId") : undefined,
       epoch: fields.integer("epoch", 0, Number.MAX_SAFE_INTEGER),
@@ -175,6 +194,10 @@ function parse({ key, value, revision }: DirectoryRecord): StoredVm {
       })),
     },
   };
+}
+
+function integerOr(fields: RecordFields, name: string, value: number): number {
+  return fields.has(name) ? fields.integer(name, 0, Number.MAX_SAFE_INTEGER) : value;
 }
 
 function parseBoot(fields: RecordFields): VmBoot {

@@ -40,6 +40,20 @@ export interface StoredObject {
   readonly revision: number;
 }
 
+/**
+ * What a user cannot name: homes of virtual machines, kept like volumes. `NAMESPACE_MARK` comes
+ * before the machine's name.
+ */
+export const NAMESPACE_MARK = "~";
+
+export function isNamespaceName(name: string): boolean {
+  return name.startsWith(NAMESPACE_MARK);
+}
+
+function checkObjectName(name: string): void {
+  checkVolumeName(isNamespaceName(name) ? name.slice(NAMESPACE_MARK.length) : name);
+}
+
 /** Throws `volume-name-invalid` with the rule. */
 export function checkVolumeName(name: string): void {
   if (NAME_PATTERN.test(name)) return;
@@ -85,7 +99,7 @@ export async function createVolumeRecord(
   volume: NewVolume,
   intents: readonly StoredIntent[] = [],
 ): Promise<ObjectRecord> {
-  checkVolumeName(volume.name);
+  checkObjectName(volume.name);
   checkVolumeSize(volume.sizeBytes);
   assert(idInvalid(volume.objectId) === undefined, `not an object id: ${volume.objectId}`);
   assert(treeInvalid(volume.tree) === undefined, "the tree of a new volume is invalid");
@@ -147,7 +161,7 @@ export async function findVolume(
   clusterId: string,
   name: string,
 ): Promise<StoredObject> {
-  checkVolumeName(name);
+  checkObjectName(name);
   const entry = await directory.get(directoryKeys.volumeName(clusterId, name));
   const stored = entry && (await findObject(directory, clusterId, entry.value));
   if (stored !== undefined) return stored;

@@ -22,6 +22,7 @@ import type {
 } from "../ports/index.ts";
 import type { Timer } from "../ports/index.ts";
 import { VmMaster } from "./vm-master.ts";
+import type { HaPeers, VmStorage } from "./vm-storage.ts";
 
 const TICK_MS = 1000;
 /** How often the lease is looked at; it ends half a second before others may know. */
@@ -46,6 +47,8 @@ export interface VmWorld {
   readonly attach: (volume: string) => Promise<string>;
   /** Does nothing if this host does not offer it. */
   readonly detach: (volume: string) => Promise<void>;
+  readonly storage: VmStorage;
+  readonly peers: HaPeers;
   readonly nameOf: (hostId: string) => string;
   readonly addEvent: (event: VmEvent) => void;
 }
@@ -62,6 +65,8 @@ interface Duty {
   readonly master: VmMaster;
   readonly sinceMs: number;
   isLeaseStarted: boolean;
+  /** What the directory says that this host reaches, and under which lease. */
+  told: string;
 }
 
 export class VmHost {
@@ -190,7 +195,7 @@ export class VmHost {
     const world = { directory, clock, log, hostId, incarnation, key, onChange };
     const lease = new HostLease(world);
     const master = new VmMaster(this.#world, lease);
-    return { lease, master, sinceMs: clock.nowMs(), isLeaseStarted: false };
+    return { lease, master, sinceMs: clock.nowMs(), isLeaseStarted: false, told: "" };
   }
 
   /** No machine is left in the cluster. */
@@ -221,8 +226,10 @@ export class VmHost {
     }
   }
 
-  async #reconcile({ lease, master, sinceMs }: Duty, vms: readonly StoredVm[]): Promise<void> {
+  async #reconcile(duty: Duty, vms: readonly StoredVm[]): Promise<void> {
+    const { lease, master, sinceMs } = duty;
     if (!lease.isAlive()) return;
+    await this.#tellReach(duty, vms);
     const { hypervisor, hostId, clock } = this.#world;
     const wanted = new Map(
       vms.filter(({ record }) => record.hostId === hostId).map((vm) => [vm.record.name, vm]),
@@ -235,10 +242,26 @@ export class VmHost {
     }
     for (const stored of wanted.values()) {
       const { name, epoch, desired } = stored.record;
-      if (desired === "running" && running.get(name)?.epoch !== epoch) await this.#start(stored);
-      else if (desired !== "running" && !running.has(name)) await this.#release(stored);
+      if (running.get(name)?.epoch === epoch) continue;
+      if (stored.record.isLeaving) await this.#letGo(stored, "let go", "it was sent away");
+      else if (desired === "running") await this.#start(stored);
+      else if (!running.has(name)) await this.#release(stored);
     }
     if (clock.nowMs() - sinceMs >= GATHER_MS) await master.decide(vms);
+  }
+
+  /** For the master: it places machines where all their objects are in reach. */
+  async #tellReach(duty: Duty, vms: readonly StoredVm[]): Promise<void> {
+    const { directory, clusterId, hostId, storage } = this.#world;
+    const { id: lease } = duty.lease;
+    if (lease === undefined) return;
+    const reach = await storage.reach(vms.map(({ record }) => record));
+    const value = JSON.stringify({ format: 1, ...reach });
+    const told = `${lease} ${value}`;
+    if (told === duty.told) return;
+    const key = directoryKeys.vmView(clusterId, hostId);
+    await directory.transact([], [{ kind: "put", key, value, lease }]);
+    duty.told = told;
   }
 
   /** It runs here and should not. */
@@ -255,6 +278,12 @@ export class VmHost {
   async #keep(vm: RunningVm, stored: StoredVm): Promise<void> {
     const { hypervisor } = this.#world;
     const { name, desired } = stored.record;
+    if (stored.record.isLeaving) {
+      await hypervisor.kill(name);
+      this.#event("vm-ended", "warning", name, "was ended here: it is to run elsewhere");
+      await this.#letGo(stored, "ended here", "it was sent away, and is free to be placed anew");
+      return;
+    }
     if (vm.state === "ended") {
       await hypervisor.kill(name);
       await this.#decide(stored, { desired: "stopped" }, "stopped", "the guest shut itself down");
@@ -266,8 +295,16 @@ export class VmHost {
       this.#standing.delete(name);
       this.#event("vm-resumed", "info", name, "goes on: the lease is back, and it is still here");
     }
-    if (desired === "running") this.#stopping.delete(name);
-    else await this.#shutDown(name, desired === "killed");
+    if (desired !== "running") await this.#shutDown(name, desired === "killed");
+    else this.#stopping.delete(name);
+    // Somebody else may have changed the record when it was started.
+    const { startedEpoch, epoch } = stored.record;
+    if (desired === "running" && startedEpoch !== epoch) await this.#tellStarted(stored);
+  }
+
+  async #tellStarted(stored: StoredVm): Promise<void> {
+    const { epoch } = stored.record;
+    await this.#decide(stored, { startedEpoch: epoch }, "started", `placement ${epoch}`);
   }
 
   async #shutDown(name: string, isAtOnce: boolean): Promise<void> {
@@ -288,11 +325,15 @@ export class VmHost {
 
   /** A machine that is stopped has no host, and its volumes are free. */
   async #release(stored: StoredVm): Promise<void> {
-    const { name, volumes } = stored.record;
-    this.#stopping.delete(name);
-    for (const volume of volumes) await this.#world.detach(volume);
-    await this.#decide(stored, { hostId: undefined }, "stopped", "it was asked for");
-    this.#event("vm-ended", "info", name, "is stopped");
+    this.#stopping.delete(stored.record.name);
+    await this.#letGo(stored, "stopped", "it was asked for");
+    this.#event("vm-ended", "info", stored.record.name, "is stopped");
+  }
+
+  /** Others may have it, and its volumes. */
+  async #letGo(stored: StoredVm, what: string, because: string): Promise<void> {
+    for (const volume of stored.record.volumes) await this.#world.detach(volume);
+    await this.#decide(stored, { hostId: undefined, isLeaving: false }, what, because);
   }
 
   async #start(stored: StoredVm): Promise<void> {
@@ -304,7 +345,7 @@ export class VmHost {
       const start = { vmId: name, name, epoch, cpuCount, memoryBytes, boot, disks };
       await this.#whileAlive(() => hypervisor.start(start));
       this.#event("vm-started", "info", name, `runs here, placement ${epoch}`);
-      await this.#decide(stored, { startedEpoch: epoch }, "started", `placement ${epoch}`);
+      await this.#tellStarted(stored);
     } catch (error) {
       if (!(error instanceof CodedError)) throw error;
       const because = error.message;

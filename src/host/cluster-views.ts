@@ -3,6 +3,7 @@
  * other hosts know by asking them. A host that does not answer costs its part of the picture only.
  */
 import { CodedError } from "../base/index.ts";
+import { isNamespaceName } from "../cluster/index.ts";
 import type { ObjectRecord } from "../cluster/index.ts";
 import type { OwnerState } from "../object/index.ts";
 import type { HostPlane } from "../plane/index.ts";
@@ -97,7 +98,7 @@ export class ClusterViews {
   }
 
   async volumes(): Promise<readonly VolumeView[]> {
-    const records = await this.#plane.volumes();
+    const records = (await this.#plane.volumes()).filter(({ name }) => !isNamespaceName(name));
     const parts = await this.#parts();
     return await Promise.all(records.map((record) => this.#view(record, parts)));
   }
@@ -108,7 +109,8 @@ export class ClusterViews {
 
   async stats(): Promise<StatsView> {
     const parts = await this.#parts();
-    const volumes = (await this.#plane.volumes()).map(({ name, sizeBytes, objectId }) => {
+    const records = (await this.#plane.volumes()).filter(({ name }) => !isNamespaceName(name));
+    const volumes = records.map(({ name, sizeBytes, objectId }) => {
       const logicalBytes = largest(parts, objectId);
       const io = parts.flatMap((part) => part.io).find(([id]) => id === objectId)?.[1];
       return {

@@ -4,9 +4,11 @@
  */
 import type { DirectoryCondition, DirectoryOutcome, DirectoryRecord } from "../ports/index.ts";
 import type { DirectoryEvent, DirectoryWrite, LogFields, LogLevel } from "../ports/index.ts";
+import type { NamespaceState } from "../plane/index.ts";
 import type { NewEvent } from "./event-ring.ts";
 import type { AttachmentView, DeviceView, ScrubView, SeenHostView } from "./views.ts";
 import type { StatsView, VolumeView } from "./views.ts";
+import type { VmObjects, VmPersistRequest, VmReachReport } from "./vm-homes.ts";
 import type { VolumeAttachRequest, VolumeCreateRequest, VolumeResizeRequest } from "./views.ts";
 
 export interface OpenDeviceRequest {
@@ -65,6 +67,11 @@ export interface DataPlaneMethods {
   deleteVolume(name: string): Promise<void>;
   attach(request: VolumeAttachRequest): Promise<AttachmentView>;
   detach(name: string): Promise<void>;
+  /** As the methods of `VmHomes`. */
+  vmReach(vms: readonly VmObjects[]): Promise<VmReachReport>;
+  vmPersist(request: VmPersistRequest): Promise<void>;
+  vmRetrieve(vms: readonly string[]): Promise<readonly NamespaceState[]>;
+  vmForget(vm: string): Promise<void>;
   stats(argument: undefined): Promise<StatsView>;
   /** No new connections; answers what is in flight, closes volumes and devices. */
   close(argument: undefined): Promise<void>;

@@ -16,7 +16,7 @@ import {
 import type { ObjectPolicy, StoredObject } from "../cluster/index.ts";
 import { ObjectOwner } from "../object/index.ts";
 import { HostPlane } from "../plane/index.ts";
-import type { LocalDevices } from "../plane/index.ts";
+import type { LocalDevices, NamespaceState } from "../plane/index.ts";
 import { attached } from "./attachment-records.ts";
 import { Attachments } from "./attachments.ts";
 import { ClusterViews } from "./cluster-views.ts";
@@ -32,6 +32,8 @@ import { KeyedSerial } from "./keyed-serial.ts";
 import { formatAddress, parseAddress } from "./names.ts";
 import { nearest } from "./nearest.ts";
 import type { PlaneWorld } from "./plane-world.ts";
+import { VmHomes } from "./vm-homes.ts";
+import type { VmObjects, VmPersistRequest, VmReachReport } from "./vm-homes.ts";
 import type {
   AttachmentView,
   DeviceView,
@@ -55,6 +57,7 @@ export class DataPlane implements Omit<DataPlaneMethods, "ping"> {
   readonly #plane: HostPlane;
   readonly #attachments: Attachments;
   readonly #views: ClusterViews;
+  readonly #homes: VmHomes;
   readonly #serial = new KeyedSerial();
   #isClosing = false;
 
@@ -69,6 +72,8 @@ export class DataPlane implements Omit<DataPlaneMethods, "ping"> {
       parseAddress,
       formatAddress,
     });
+    const { clusterId } = identity;
+    this.#homes = new VmHomes({ ...world, plane: this.#plane, clusterId });
     this.#attachments = new Attachments(world, this.#plane);
     this.#views = new ClusterViews(world, this.#plane, this.#devices, this.#attachments);
     this.#plane.links.handle("volume.attach", async ({ argument }) => ({
@@ -217,6 +222,22 @@ export class DataPlane implements Omit<DataPlaneMethods, "ping"> {
     });
   }
 
+  vmReach(vms: readonly VmObjects[]): Promise<VmReachReport> {
+    return this.#homes.reach(vms);
+  }
+
+  vmPersist(request: VmPersistRequest): Promise<void> {
+    return this.#homes.persist(request);
+  }
+
+  vmRetrieve(vms: readonly string[]): Promise<readonly NamespaceState[]> {
+    return this.#homes.retrieve(vms);
+  }
+
+  vmForget(vm: string): Promise<void> {
+    return this.#homes.forget(vm);
+  }
+
   stats(): Promise<StatsView> {
     return this.#views.stats();
   }
@@ -243,6 +264,7 @@ export class DataPlane implements Omit<DataPlaneMethods, "ping"> {
 
   async #find(name: string): Promise<StoredObject> {
     const { directory, identity } = this.#world;
+    checkVolumeName(name);
     try {
       return await findVolume(directory, identity.clusterId, name);
     } catch (error) {

@@ -40,7 +40,14 @@ function volume(states: readonly string[], extra: Partial<VolumeView> = {}): Vol
 
 function vm(extra: Partial<VmView>): VmView {
   const facts = { cpuCount: 1, memoryBytes: GIB, volumes: ["web1"], isProtected: true, epoch: 1 };
-  return { name: "vm1", state: "running", ...facts, history: [], ...extra };
+  return {
+    name: "vm1",
+    state: "running",
+    ...facts,
+    protection: "protected",
+    history: [],
+    ...extra,
+  };
 }
 
 /** Four hosts with a device each, and nothing wrong. */

@@ -149,6 +149,7 @@ export class HostControl {
           const peers = await plane.call("listHosts", undefined);
           return new Map(peers.map((peer) => [peer.hostId, peer.name]));
         },
+        forget: (name) => plane.call("vmForget", name),
         checkVolume: async (name) => void (await plane.call("showVolume", name)),
       }),
       ...this.#facts.vmMachine,

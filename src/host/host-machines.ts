@@ -7,9 +7,11 @@ import type { Clock, Directory, Log } from "../ports/index.ts";
 import type { DataPlaneThread } from "./data-plane-thread.ts";
 import type { EventRing } from "./event-ring.ts";
 import type { HostConfig } from "./host-config.ts";
+import type { HostManagement } from "./host-management.ts";
 import { OtherHosts } from "./other-hosts.ts";
 import type { StateDir } from "./state-dir.ts";
 import type { HostTls } from "./tls-folder.ts";
+import { haPeers, offerHa, vmStorage } from "./vm-ha.ts";
 import { vmMachineHandlers } from "./vm-machine.ts";
 import type { VmMachineHandlers } from "./vm-machine.ts";
 import { attachForVm, detachForVm } from "./vm-volumes.ts";
@@ -48,12 +50,17 @@ export async function startVms(parts: {
   readonly log: Log;
   readonly hypervisor: QemuHypervisor;
   readonly plane: DataPlaneThread["peer"];
+  readonly management: HostManagement;
 }): Promise<VmHost> {
-  const { config, state, directory, events, clock, log, hypervisor, plane } = parts;
+  const { config, state, directory, events, clock, log, hypervisor, plane, management } = parts;
   const { clusterId, hostId } = state.identity;
   const { name } = config;
   const names = await hostNames(plane, events, log);
+  const storage = vmStorage(plane);
+  offerHa(management, storage, directory, clusterId);
   const vms = new VmHost({
+    storage,
+    peers: haPeers(management),
     directory,
     hypervisor,
     clock,
@@ -65,6 +72,10 @@ export async function startVms(parts: {
     detach: (volume) => detachForVm(plane, name, volume),
     nameOf: (id) => names.get(id) ?? id,
     addEvent: (event) => void events.add(event),
+  });
+  // What is reached over the storage network has changed.
+  events.follow(({ kind }) => {
+    if (kind === "host-up" || kind === "host-down") vms.wake();
   });
   vms.start();
   return vms;

@@ -72,6 +72,19 @@ export class HostManagement {
     this.#management?.links.handle("host.seen", async () => ({ result: await seen() }));
   }
 
+  /** Asks the HA module of another host. Fails as it does, or as `Links.call`. */
+  async askHa(hostId: string, method: string, argument: unknown, ms: number): Promise<unknown> {
+    if (this.#management === undefined) throw noSecondNetwork();
+    const options = { deadlineMs: ms };
+    return (await this.#management.links.call(hostId, method, argument, options)).result;
+  }
+
+  offerHa(method: string, answer: (argument: unknown) => Promise<unknown>): void {
+    this.#management?.links.handle(method, async ({ argument }) => ({
+      result: await answer(argument),
+    }));
+  }
+
   async confirmDead(hostId: string): Promise<boolean> {
     return (await this.#management?.links.confirmDead(hostId)) === true;
   }

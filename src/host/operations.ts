@@ -35,6 +35,9 @@ export interface OperationTypes {
   "vm.stop": { request: views.NameRequest; response: views.VmView };
   "vm.kill": { request: views.NameRequest; response: views.VmView };
   "vm.delete": { request: views.NameRequest; response: views.Done };
+  "vm.protect": { request: views.NameRequest; response: views.VmView };
+  "vm.unprotect": { request: views.NameRequest; response: views.VmView };
+  "vm.why": { request: views.NameRequest; response: views.VmWhyView };
   "vm.console": { request: views.VmConsoleRequest; response: views.VmConsoleView };
   "vm.reset": { request: views.VmHereRequest; response: views.Done };
   "access.create": { request: views.AccessCreateRequest; response: views.AccessCreatedView };

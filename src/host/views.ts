@@ -1,8 +1,10 @@
 /**
  * What the API answers and takes, as types: the words of requests and responses. Their shapes stand
- * in
- * `view-shapes.ts`; the operation table joins both. Sizes are bytes, times milliseconds since 1970.
+ * in `view-shapes.ts`; the operation table joins both. Sizes are bytes, times milliseconds since
+ * 1970.
  */
+
+export type * from "./vm-views.ts";
 
 export type HealthWord = "healthy" | "degraded" | "failed";
 
@@ -425,68 +427,4 @@ export interface EventsRequest {
   readonly after?: number;
   readonly limit?: number;
   readonly follow?: boolean;
-}
-
-export type VmState = "running" | "starting" | "waiting" | "stopping" | "stopped";
-
-export interface VmView {
-  readonly name: string;
-  readonly state: VmState;
-  /** The host that runs it, or is about to. */
-  readonly host?: string;
-  readonly cpuCount: number;
-  readonly memoryBytes: number;
-  readonly volumes: readonly string[];
-  /** Started on another host when its own has failed. */
-  readonly isProtected: boolean;
-  /** Counts its placements. */
-  readonly epoch: number;
-  /** What was decided about it and why, oldest first. */
-  readonly history: readonly VmDecisionView[];
-}
-
-export interface VmDecisionView {
-  readonly timeMs: number;
-  readonly host: string;
-  readonly what: string;
-  readonly because: string;
-}
-
-export interface VmCreateRequest {
-  readonly name: string;
-  readonly volumes: readonly string[];
-  readonly cpuCount?: number;
-  readonly memoryBytes?: number;
-  readonly kernel?: string;
-  readonly initrd?: string;
-  readonly append?: string;
-  readonly unprotected?: boolean;
-}
-
-export interface VmHereRequest {
-  readonly name: string;
-  /** Asked by another host: refused if the machine runs elsewhere. */
-  readonly here?: boolean;
-}
-
-export interface VmConsoleRequest extends VmHereRequest {
-  /** Bytes of output to leave out; default: all but the last part. */
-  readonly from?: number;
-  /** For the command line: keep printing. */
-  readonly follow?: boolean;
-}
-
-export interface VmConsoleView {
-  readonly name: string;
-  /** The host that runs it, and the placement: output of another one counts from 0 again. */
-  readonly host: string;
-  readonly epoch: number;
-  readonly from: number;
-  /** What comes next is had by asking from here. */
-  readonly next: number;
-  readonly text: string;
-}
-
-export interface VmList {
-  readonly vms: readonly VmView[];
 }

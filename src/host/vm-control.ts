@@ -1,10 +1,20 @@
 /** The handlers for virtual machines: they change records, and the hosts follow. */
 import { CodedError } from "../base/index.ts";
-import { createVm, decided, findVm, listVms, removeVm, swapVm } from "../cluster/index.ts";
+import {
+  createVm,
+  decided,
+  directoryKeys,
+  findVm,
+  isProtected,
+  listVms,
+  removeVm,
+  swapVm,
+} from "../cluster/index.ts";
 import type { StoredVm, VmRecord } from "../cluster/index.ts";
+import { HostViews } from "../ha/index.ts";
 import type { Clock, Directory } from "../ports/index.ts";
 import type { Handlers } from "./http-api.ts";
-import type { VmCreateRequest, VmState, VmView } from "./views.ts";
+import type { VmCreateRequest, VmState, VmView, VmWhyView } from "./views.ts";
 
 const SWAP_ATTEMPTS_MAX = 10;
 const MEMORY_BYTES_DEFAULT: number = 1 << 30;
@@ -16,13 +26,24 @@ export interface VmControlWorld {
   readonly hostId: string;
   /** Names of hosts by id. */
   readonly hostNames: () => Promise<ReadonlyMap<string, string>>;
+  /** Drops the home of a machine that is gone. */
+  readonly forget: (name: string) => Promise<void>;
   /** Fails with `volume-not-found`. */
   readonly checkVolume: (name: string) => Promise<void>;
 }
 
 type VmHandlers = Pick<
   Handlers,
-  "vm.create" | "vm.list" | "vm.show" | "vm.start" | "vm.stop" | "vm.kill" | "vm.delete"
+  | "vm.create"
+  | "vm.list"
+  | "vm.show"
+  | "vm.start"
+  | "vm.stop"
+  | "vm.kill"
+  | "vm.delete"
+  | "vm.protect"
+  | "vm.unprotect"
+  | "vm.why"
 >;
 
 export function vmHandlers(world: VmControlWorld): VmHandlers {
@@ -31,9 +52,12 @@ export function vmHandlers(world: VmControlWorld): VmHandlers {
     "vm.create": (request) => control.create(request),
     "vm.list": async () => ({ vms: await control.list() }),
     "vm.show": ({ name }) => control.show(name),
-    "vm.start": ({ name }) => control.change(name, "running", "started"),
-    "vm.stop": ({ name }) => control.change(name, "stopped", "told to stop"),
-    "vm.kill": ({ name }) => control.change(name, "killed", "told to end"),
+    "vm.start": ({ name }) => control.change(name, { desired: "running" }, "started"),
+    "vm.stop": ({ name }) => control.change(name, { desired: "stopped" }, "told to stop"),
+    "vm.kill": ({ name }) => control.change(name, { desired: "killed" }, "told to end"),
+    "vm.protect": ({ name }) => control.protect(name, true),
+    "vm.unprotect": ({ name }) => control.protect(name, false),
+    "vm.why": ({ name }) => control.why(name),
     "vm.delete": async ({ name }) => {
       await control.delete(name);
       return { done: true };
@@ -72,6 +96,9 @@ class VmControl {
               commandLine: append ?? "",
             },
       isProtected: unprotected !== true,
+      protectionSequence: 1,
+      persistedSequence: 0,
+      isLeaving: false,
       desired: "stopped",
       hostId: undefined,
       epoch: 0,
@@ -96,7 +123,42 @@ class VmControl {
     return viewOf(record, await hostNames());
   }
 
-  async change(name: string, desired: VmRecord["desired"], what: string): Promise<VmView> {
+  async protect(name: string, isProtected: boolean): Promise<VmView> {
+    const { record } = await findVm(this.#world.directory, this.#world.clusterId, name);
+    if (record.isProtected === isProtected) return await this.show(name);
+    const protectionSequence = record.protectionSequence + 1;
+    const what = isProtected ? "to be protected" : "to be no longer protected";
+    return await this.change(name, { isProtected, protectionSequence }, what);
+  }
+
+  /** What the master has to go by. */
+  async why(name: string): Promise<VmWhyView> {
+    const { directory, clusterId, hostNames } = this.#world;
+    const names = await hostNames();
+    const nameOf = (hostId: string): string => names.get(hostId) ?? hostId;
+    const { record } = await findVm(directory, clusterId, name);
+    const views = await HostViews.read(directory, clusterId);
+    const prefix = directoryKeys.vmHosts(clusterId);
+    const { records } = await directory.list(prefix);
+    const alive = new Set(records.map(({ key }) => key.slice(prefix.length)));
+    const master = (await directory.get(directoryKeys.vmMaster(clusterId)))?.value;
+    return {
+      vm: viewOf(record, names),
+      ...(master === undefined ? {} : { master: nameOf(master) }),
+      places: [...names.keys()].map((hostId) => {
+        const reason = views.whyNot(hostId, name);
+        return {
+          host: nameOf(hostId),
+          isAlive: alive.has(hostId),
+          isAccessible: reason === undefined,
+          ...(reason === undefined ? {} : { reason }),
+          reaches: views.reachedFrom(hostId).map(nameOf),
+        };
+      }),
+    };
+  }
+
+  async change(name: string, change: Partial<VmRecord>, what: string): Promise<VmView> {
     await this.#swap(name, async (stored) => {
       const { directory, clusterId, clock, hostId } = this.#world;
       const decision = {
@@ -109,7 +171,7 @@ class VmControl {
         directory,
         clusterId,
         stored,
-        decided({ ...stored.record, desired }, decision),
+        decided({ ...stored.record, ...change }, decision),
       );
     });
     return await this.show(name);
@@ -123,6 +185,8 @@ class VmControl {
           message: `virtual machine ${name} is not stopped`,
           hint: `drystone vm stop ${name}`,
         });
+      // First: without its record nobody would remember that it has a home.
+      await this.#world.forget(name);
       return await removeVm(this.#world.directory, this.#world.clusterId, stored);
     });
   }
@@ -140,7 +204,10 @@ class VmControl {
 }
 
 function viewOf(record: VmRecord, names: ReadonlyMap<string, string>): VmView {
-  const { hostId, cpuCount, memoryBytes, volumes, isProtected, epoch, history } = record;
+  const { hostId, cpuCount, memoryBytes, volumes, epoch, history } = record;
+  const isInForce = isProtected(record);
+  const isSettled = record.persistedSequence === record.protectionSequence;
+  const wanted = record.isProtected ? "protected" : "unprotected";
   return {
     name: record.name,
     state: stateOf(record),
@@ -148,7 +215,8 @@ function viewOf(record: VmRecord, names: ReadonlyMap<string, string>): VmView {
     cpuCount,
     memoryBytes,
     volumes,
-    isProtected,
+    isProtected: isInForce,
+    protection: isSettled ? wanted : "pending",
     epoch,
     history: history.map(({ timeMs, hostId: by, what, because }) => ({
       timeMs,

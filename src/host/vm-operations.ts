@@ -8,6 +8,7 @@ import {
   vmHereShape,
   vmListShape,
   vmViewShape,
+  vmWhyShape,
 } from "./vm-shapes.ts";
 
 type VmOperation =
@@ -18,10 +19,15 @@ type VmOperation =
   | "vm.stop"
   | "vm.kill"
   | "vm.delete"
+  | "vm.protect"
+  | "vm.unprotect"
+  | "vm.why"
   | "vm.console"
   | "vm.reset";
 
-function onOne<N extends "vm.start" | "vm.stop" | "vm.kill">(
+type OnOne = "vm.start" | "vm.stop" | "vm.kill" | "vm.protect" | "vm.unprotect";
+
+function onOne<N extends OnOne>(
   name: N,
   word: string,
   summary: string,
@@ -170,6 +176,33 @@ export const vmOperations: Pick<OperationTable, VmOperation> = {
     request: shapes.nameRequestShape,
     response: shapes.doneShape,
     errors: ["vm-not-found", "vm-running", "vm-contended"],
+  },
+  "vm.protect": onOne(
+    "vm.protect",
+    "protect",
+    "Have a virtual machine started elsewhere when its host has failed",
+    "in force once it is written into the machine's home in the object store",
+  ),
+  "vm.unprotect": onOne(
+    "vm.unprotect",
+    "unprotect",
+    "Leave a virtual machine where it is when its host fails",
+    "it stays down until that host is back",
+  ),
+  "vm.why": {
+    name: "vm.why",
+    words: ["why", "vm"],
+    summary: "Tell why a virtual machine is where it is, or why it does not run",
+    examples: [{ line: "drystone why vm web1", why: "every host's view, and each decision" }],
+    positionals: ["name"],
+    options: [],
+    method: "GET",
+    path: "/v1/vms/:name/why",
+    scope: "cluster",
+    role: "viewer",
+    request: shapes.nameRequestShape,
+    response: vmWhyShape,
+    errors: ["vm-not-found"],
   },
   "vm.console": {
     name: "vm.console",

@@ -25,6 +25,13 @@ export const vmViewShape: ObjectShape<views.VmView> = {
     memoryBytes: must(count("Memory in bytes")),
     volumes: must(list("Its disks: names of volumes", volumeName("A volume"))),
     isProtected: must(flag("Started on another host when its own has failed")),
+    protection: must(
+      choice("In force, wanted and not yet in force, or not wanted", [
+        "protected",
+        "pending",
+        "unprotected",
+      ]),
+    ),
     epoch: must(count("Counts its placements")),
     history: must(list("What was decided and why, oldest first", vmDecisionShape)),
   },
@@ -34,6 +41,28 @@ export const vmListShape: ObjectShape<views.VmList> = {
   kind: "object",
   description: "All virtual machines",
   fields: { vms: must(list("The machines, by name", vmViewShape)) },
+};
+
+const vmPlaceShape: ObjectShape<views.VmPlaceView> = {
+  kind: "object",
+  description: "A host on which the machine could run",
+  fields: {
+    host: must(text("Its name")),
+    isAlive: must(flag("It looks after machines: its lease lives")),
+    isAccessible: must(flag("It reaches all objects of the machine")),
+    reason: may(text("Why it does not")),
+    reaches: must(list("Hosts that it reaches over the storage network", text("A host"))),
+  },
+};
+
+export const vmWhyShape: ObjectShape<views.VmWhyView> = {
+  kind: "object",
+  description: "Why a machine is where it is",
+  fields: {
+    vm: must(vmViewShape),
+    master: may(text("The host that decides")),
+    places: must(list("What each host says", vmPlaceShape)),
+  },
 };
 
 export const vmCreateShape: ObjectShape<views.VmCreateRequest> = {

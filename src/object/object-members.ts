@@ -5,7 +5,8 @@
  * latest.
  */
 import { BLOCK_SIZE_BYTES, CodedError, errorText } from "../base/index.ts";
-import type { ComponentRecord, ComponentState, ObjectRecord } from "../cluster/index.ts";
+import { leavesOf, votesOf } from "../cluster/index.ts";
+import type { ComponentRecord, ComponentState, LeafNode, ObjectRecord } from "../cluster/index.ts";
 import type { DirectoryWrite, Timer } from "../ports/index.ts";
 import type { Component } from "../store/index.ts";
 import { CatchUp } from "./catch-up.ts";
@@ -17,6 +18,8 @@ import type { OwnerEvent, OwnerWorld } from "./owner-world.ts";
 import { Replacements } from "./replacements.ts";
 
 const TICK_MS = 250;
+/** A link notices within two seconds that nobody is at its other end. */
+const WITNESS_MS_MAX = 3000;
 /** A device that answers nothing for this long, while another one does, is given up: 10 s. */
 const HUNG_TICKS = 40;
 const RETRY_MS_MIN = 250;
@@ -104,6 +107,11 @@ export class ObjectMembers {
       this.#owner.stop(`the last copy of ${name} cannot be written (${fault})`);
       return;
     }
+    const minority = this.#rules.needsMajority ? await this.#minority(member) : undefined;
+    if (minority !== undefined) {
+      this.#owner.stop(minority);
+      return;
+    }
     // Everything up to here was answered by everybody who was active, this member included.
     const since = this.#volume.watermark;
     if (this.#rules.marksStaleFirst) await this.#mark(member, { kind: "stale", since });
@@ -112,6 +120,45 @@ export class ObjectMembers {
     this.#event("component-stale", "warning", member, `is stale: ${describe(fault)}`);
     this.#volume.memberDropped(member);
     if (!this.#rules.marksStaleFirst) await this.#mark(member, { kind: "stale", since });
+  }
+
+  /**
+   * Going on without a copy is for those who reach most of the object: the others may be together
+   * on the other side of a split network, where the object can be served by somebody else. Resolves
+   * with why not, or with undefined.
+   */
+  async #minority(failing: LegMember): Promise<string | undefined> {
+    const { tree, name } = this.#owner.record();
+    const votes = await Promise.all(
+      leavesOf(tree).map(async (leaf) => {
+        const isThere = leaf.componentId !== failing.componentId && (await this.#answers(leaf));
+        return isThere ? leaf.votes : 0;
+      }),
+    );
+    const sum = votes.reduce((total, count) => total + count, 0);
+    const all = votesOf(tree);
+    return 2 * sum > all ? undefined : `only ${sum} of ${all} votes of ${name} are in reach`;
+  }
+
+  /**
+   * Witnesses are asked: nobody else does, so that their ways may be broken without being known.
+   */
+  async #answers({ kind, componentId }: LeafNode): Promise<boolean> {
+    const { components } = this.#owner.record();
+    const entry = components.find((one) => one.componentId === componentId);
+    const component = entry && this.#world.components(componentId, entry.hostId);
+    if (component === undefined) return false;
+    if (kind !== "witness") return true;
+    return await new Promise<boolean>((resolve) => {
+      const timer = this.#world.clock.after(WITNESS_MS_MAX, () => resolve(false));
+      component
+        .open(this.#volume.epoch)
+        .then(
+          () => resolve(true),
+          () => resolve(false),
+        )
+        .finally(() => timer.cancel());
+    });
   }
 
   get #rules(): NonNullable<OwnerWorld["rules"]> {

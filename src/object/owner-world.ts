@@ -17,6 +17,8 @@ export interface OwnerRules {
   readonly filtersByRange: boolean;
   /** A stale component takes part only when it has caught up. */
   readonly excludesStale: boolean;
+  /** An owner goes on without a copy only while it reaches more than half of the votes. */
+  readonly needsMajority: boolean;
 }
 
 export const ALL_RULES: OwnerRules = {
@@ -25,6 +27,7 @@ export const ALL_RULES: OwnerRules = {
   verifiesCatchUp: true,
   filtersByRange: true,
   excludesStale: true,
+  needsMajority: true,
 };
 
 export interface NewPlace {

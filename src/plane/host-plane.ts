@@ -33,6 +33,7 @@ import { ComponentServer } from "./component-server.ts";
 import { DeviceRegister } from "./device-register.ts";
 import type { DeviceEvent } from "./device-register.ts";
 import { HostLease } from "./host-lease.ts";
+import { NamespaceObjects } from "./namespace-objects.ts";
 import { placeVolume } from "./placement.ts";
 import type { PlacedComponent, Placement } from "./placement.ts";
 import { RepairPolicy } from "./repair-policy.ts";
@@ -84,6 +85,7 @@ export class HostPlane {
   readonly #lease: HostLease;
   readonly #register: DeviceRegister;
   readonly #maker: ComponentMaker;
+  readonly namespaces: NamespaceObjects;
   readonly #repairs: RepairPolicy;
   #isInCluster = false;
   #timer: Timer | undefined;
@@ -130,6 +132,11 @@ export class HostPlane {
     this.#maker = new ComponentMaker({ links, devices, directory, clusterId, hostId, log });
     const maker = this.#maker;
     this.#repairs = new RepairPolicy({ directory, clusterId, hosts, maker, newId: world.newId });
+    this.namespaces = new NamespaceObjects({
+      ownerWorld: () => this.ownerWorld(),
+      create: (volume) => this.createVolume(volume),
+      remove: (name) => this.deleteVolume(name),
+    });
     this.links.onChange((other, isUp, reason) => this.#hostChanged(other, isUp, reason));
   }
 

@@ -1,0 +1,50 @@
+/**
+ * What each host that runs machines reaches over the storage network, as it says itself in the
+ * directory, under its lease: written when it changes, so whoever reads and then watches misses
+ * nothing, and the record's revision is the version.
+ */
+import { directoryKeys } from "../cluster/index.ts";
+import type { Directory } from "../ports/index.ts";
+import type { VmReach } from "./vm-storage.ts";
+
+export interface HostView extends VmReach {
+  readonly hostId: string;
+}
+
+export class HostViews {
+  readonly #views: ReadonlyMap<string, HostView>;
+  /** Grows with every change of any of them. */
+  readonly version: number;
+
+  constructor(views: readonly HostView[], version: number) {
+    this.#views = new Map(views.map((view) => [view.hostId, view]));
+    this.version = version;
+  }
+
+  static async read(directory: Directory, clusterId: string): Promise<HostViews> {
+    const prefix = directoryKeys.vmViews(clusterId);
+    const { records } = await directory.list(prefix);
+    const views = records.map(({ key, value }) => ({
+      ...(JSON.parse(value) as VmReach), // What a host of the same version has written.
+      hostId: key.slice(prefix.length),
+    }));
+    return new HostViews(views, Math.max(0, ...records.map(({ revision }) => revision)));
+  }
+
+  /** Why the machine cannot run on that host, or undefined if it can. */
+  whyNot(hostId: string, vm: string): string | undefined {
+    const view = this.#views.get(hostId);
+    if (view === undefined) return "it has not said yet what it reaches";
+    return view.inaccessible.find((one) => one.vm === vm)?.reason;
+  }
+
+  /** Hosts that it reaches over the storage network, as it says; none if it says nothing. */
+  reachedFrom(hostId: string): readonly string[] {
+    return this.#views.get(hostId)?.reaches ?? [];
+  }
+
+  /** Hosts of one storage partition say the same here. Undefined: not known. */
+  partitionOf(hostId: string): string | undefined {
+    return this.#views.get(hostId)?.reaches.toSorted().join(" ");
+  }
+}

@@ -1,0 +1,87 @@
+/**
+ * HA modules over the management network, and the storage layer as each of them has it: the data
+ * worker. Where storage and management are one network, a host that cannot be asked for a
+ * machine's objects cannot be asked for anything else either.
+ */
+import { CodedError } from "../base/index.ts";
+import { findVm } from "../cluster/index.ts";
+import type { VmRecord } from "../cluster/index.ts";
+import type { HaPeers, ProtectionState, VmStorage } from "../ha/index.ts";
+import type { Directory } from "../ports/index.ts";
+import type { DataPlaneThread } from "./data-plane-thread.ts";
+import type { HostManagement } from "./host-management.ts";
+import { isRecord } from "./shape.ts";
+
+const ASK_MS = 5000;
+
+type Plane = DataPlaneThread["peer"];
+
+export function vmStorage(plane: Plane): VmStorage {
+  return {
+    reach: (vms) =>
+      plane.call(
+        "vmReach",
+        vms.map(({ name, volumes }) => ({ vm: name, volumes })),
+      ),
+    persist: async (vm) => {
+      const { name, volumes, protectionSequence: sequence, isProtected } = vm;
+      const state = { vm: name, sequence, isProtected, definition: definitionOf(vm) };
+      await plane.call("vmPersist", { state, volumes });
+    },
+    retrieve: (vms) => plane.call("vmRetrieve", vms),
+  };
+}
+
+/** What the machine is; where it runs is the directory's to say. */
+function definitionOf({ name, volumes, cpuCount, memoryBytes, boot, history }: VmRecord): string {
+  return JSON.stringify({ name, volumes, cpuCount, memoryBytes, boot, history });
+}
+
+export function haPeers(management: HostManagement): HaPeers {
+  const ask = (hostId: string, method: string, argument: unknown): Promise<unknown> =>
+    management.askHa(hostId, method, argument, ASK_MS);
+  return {
+    isAccessible: async (hostId, vm) => (await ask(hostId, "ha.accessible", { vm })) === true,
+    persist: async (hostId, vm, sequence) =>
+      void (await ask(hostId, "ha.persist", { vm, sequence })),
+    retrieve: async (hostId, vms) =>
+      (await ask(hostId, "ha.retrieve", { vms })) as readonly ProtectionState[], // A host's own.
+  };
+}
+
+/** Answers other HA modules. */
+export function offerHa(
+  management: HostManagement,
+  storage: VmStorage,
+  directory: Directory,
+  clusterId: string,
+): void {
+  const machine = async (argument: unknown): Promise<VmRecord> => {
+    const { vm } = fieldsOf(argument);
+    return (await findVm(directory, clusterId, String(vm))).record;
+  };
+  management.offerHa("ha.accessible", async (argument) => {
+    const { inaccessible } = await storage.reach([await machine(argument)]);
+    return inaccessible.length === 0;
+  });
+  management.offerHa("ha.persist", async (argument) => {
+    const record = await machine(argument);
+    const { sequence } = fieldsOf(argument);
+    if (record.protectionSequence !== sequence)
+      throw new CodedError({
+        code: "request-invalid",
+        message: `something newer than ${String(sequence)} is wanted for ${record.name} by now`,
+      });
+    await storage.persist(record);
+    return null;
+  });
+  management.offerHa("ha.retrieve", async (argument) => {
+    const { vms } = fieldsOf(argument);
+    return await storage.retrieve(Array.isArray(vms) ? vms.map(String) : []);
+  });
+}
+
+function fieldsOf(argument: unknown): Readonly<Record<string, unknown>> {
+  if (isRecord(argument)) return argument;
+  throw new CodedError({ code: "request-invalid", message: "an HA module asks for nothing" });
+}

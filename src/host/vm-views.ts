@@ -1,0 +1,86 @@
+/** What is asked and answered about virtual machines. */
+export type VmState = "running" | "starting" | "waiting" | "stopping" | "stopped";
+
+export interface VmView {
+  readonly name: string;
+  readonly state: VmState;
+  /** The host that runs it, or is about to. */
+  readonly host?: string;
+  readonly cpuCount: number;
+  readonly memoryBytes: number;
+  readonly volumes: readonly string[];
+  /** Started on another host when its own has failed: in force, not only wanted. */
+  readonly isProtected: boolean;
+  /** "pending": wanted, and not yet written into the machine's home in the object store. */
+  readonly protection: "protected" | "pending" | "unprotected";
+  /** Counts its placements. */
+  readonly epoch: number;
+  /** What was decided about it and why, oldest first. */
+  readonly history: readonly VmDecisionView[];
+}
+
+export interface VmDecisionView {
+  readonly timeMs: number;
+  readonly host: string;
+  readonly what: string;
+  readonly because: string;
+}
+
+export interface VmCreateRequest {
+  readonly name: string;
+  readonly volumes: readonly string[];
+  readonly cpuCount?: number;
+  readonly memoryBytes?: number;
+  readonly kernel?: string;
+  readonly initrd?: string;
+  readonly append?: string;
+  readonly unprotected?: boolean;
+}
+
+export interface VmHereRequest {
+  readonly name: string;
+  /** Asked by another host: refused if the machine runs elsewhere. */
+  readonly here?: boolean;
+}
+
+export interface VmConsoleRequest extends VmHereRequest {
+  /** Bytes of output to leave out; default: all but the last part. */
+  readonly from?: number;
+  /** For the command line: keep printing. */
+  readonly follow?: boolean;
+}
+
+export interface VmConsoleView {
+  readonly name: string;
+  /** The host that runs it, and the placement: output of another one counts from 0 again. */
+  readonly host: string;
+  readonly epoch: number;
+  readonly from: number;
+  /** What comes next is had by asking from here. */
+  readonly next: number;
+  readonly text: string;
+}
+
+/** Where a machine could run, as each host says and the directory knows. */
+export interface VmPlaceView {
+  readonly host: string;
+  /** It looks after machines: its lease lives. */
+  readonly isAlive: boolean;
+  /** It reaches all objects of the machine over the storage network. */
+  readonly isAccessible: boolean;
+  /** Why not. */
+  readonly reason?: string;
+  /** Hosts that it reaches over the storage network. */
+  readonly reaches: readonly string[];
+}
+
+export interface VmWhyView {
+  readonly vm: VmView;
+  /** Who decides; absent while nobody does. */
+  readonly master?: string;
+  readonly places: readonly VmPlaceView[];
+}
+
+export interface VmList {
+  readonly vms: readonly VmView[];
+}
