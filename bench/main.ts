@@ -22,6 +22,7 @@ import { destageBenchmark } from "./destage.ts";
 import { mirrorBenchmark } from "./mirror.ts";
 import { nbdBenchmark } from "./nbd.ts";
 import { objectBenchmark } from "./object.ts";
+import { rebuildBenchmark } from "./rebuild.ts";
 import { relayBenchmark } from "./relay.ts";
 import { storeBenchmark } from "./store.ts";
 import { vhostBenchmark } from "./vhost.ts";
@@ -30,6 +31,7 @@ const BENCHMARKS: readonly Benchmark[] = [
   vhostBenchmark,
   nbdBenchmark,
   mirrorBenchmark,
+  rebuildBenchmark,
   relayBenchmark,
   destageBenchmark,
   objectBenchmark,

@@ -20,6 +20,7 @@ import type {
   VolumeView,
 } from "../host/index.ts";
 import type { Colour, Output } from "./output.ts";
+import { planLines, resyncLines, resyncRows, settingsLines } from "./render-repair.ts";
 import { layoutTable } from "./table.ts";
 import type { Column } from "./table.ts";
 
@@ -104,6 +105,16 @@ const renderers: Renderers = {
         ]),
   ],
   "volume.detach": () => ["detached"],
+  "resync.list": ({ resyncs }, output) =>
+    resyncs.length === 0
+      ? ["nothing is being repaired, moved or caught up"]
+      : [...table(output, ...resyncRows(resyncs)), ...resyncLines(resyncs)],
+  "settings.show": settingsLines,
+  "settings.change": settingsLines,
+  "host.maintenance-on": planLines,
+  "host.maintenance-off": () => ["back in service"],
+  "device.remove": planLines,
+  "device.keep": () => ["it stays"],
   "vm.create": (vm) => [`defined ${vm.name}`, `  next: drystone vm start ${vm.name}`],
   "vm.list": ({ vms }, output) =>
     vms.length === 0
@@ -212,6 +223,7 @@ function renderStatus(status: StatusView, output: Output): string[] {
     ...(status.attachments.length === 0
       ? []
       : ["", ...attachmentTable(status.attachments, output)]),
+    ...(status.resyncs.length === 0 ? [] : ["", ...table(output, ...resyncRows(status.resyncs))]),
   ];
 }
 

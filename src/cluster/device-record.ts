@@ -14,8 +14,11 @@ export interface DeviceRecord {
   readonly deviceId: string;
   readonly hostId: string;
   readonly path: string;
-  /** "lost": something else is in its place, so that what it held does not come back. */
-  readonly state: "online" | "lost";
+  /**
+   * "failed": it takes no writes any more. "missing": its host runs without it, and it may come
+   * back. "lost": something else is in its place, so that what it held does not come back.
+   */
+  readonly state: "online" | "failed" | "missing" | "lost";
   readonly sizeBytes: number;
   /** Room for new data when the record was written. */
   readonly freeBytes: number;
@@ -61,7 +64,7 @@ function readDevice(key: string, value: string): DeviceRecord {
     deviceId: fields.text("deviceId"),
     hostId: fields.text("hostId"),
     path: fields.text("path"),
-    state: fields.oneOf("state", ["online", "lost"]),
+    state: fields.oneOf("state", ["online", "failed", "missing", "lost"]),
     sizeBytes: fields.integer("sizeBytes", 0, SIZE_BYTES_MAX),
     freeBytes: fields.integer("freeBytes", 0, SIZE_BYTES_MAX),
     incarnation: fields.integer("incarnation", 0, Number.MAX_SAFE_INTEGER),

@@ -43,6 +43,11 @@ export const directoryKeys = {
   object: (clusterId: string, objectId: string): string => keyOf(clusterId, "object", objectId),
   /** Volume name -> object id: makes names unique. Names are checked by `volumeNameInvalid`. */
   volumeName: (clusterId: string, name: string): string => `${prefix(clusterId)}/volume/${name}`,
+  /** What holds for the whole cluster. */
+  settings: (clusterId: string): string => `${prefix(clusterId)}/settings`,
+  services: (clusterId: string): string => `${prefix(clusterId)}/service/`,
+  /** A host or a device that is being taken out of service. */
+  service: (clusterId: string, id: string): string => keyOf(clusterId, "service", id),
   vms: (clusterId: string): string => `${prefix(clusterId)}/vm/`,
   /** Names of virtual machines are ids of their records. */
   vm: (clusterId: string, name: string): string => keyOf(clusterId, "vm", name),

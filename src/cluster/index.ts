@@ -68,4 +68,8 @@ export type { NewVolume, StoredObject } from "./volumes.ts";
 export { createVm, decided, findVm, isProtected, listVms } from "./vm-record.ts";
 export { removeVm, swapVm } from "./vm-record.ts";
 export type { StoredVm, VmDecision, VmRecord } from "./vm-record.ts";
+export { changeSettings, readSettings } from "./cluster-settings.ts";
+export type { ClusterSettings } from "./cluster-settings.ts";
+export { dropService, listServices, putService, SERVICE_MODES } from "./service-record.ts";
+export type { ServiceMode, ServiceRecord } from "./service-record.ts";
 export { checkJoinToken, createJoinToken, useJoinToken } from "./join-token.ts";

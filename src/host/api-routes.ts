@@ -6,6 +6,7 @@ import type { OperationName, RequestOf, ResponseOf } from "./operations.ts";
 
 export type { OperationName, RequestOf, ResponseOf } from "./operations.ts";
 export type * from "./views.ts";
+export type * from "./repair-views.ts";
 
 interface Route {
   readonly method: "GET" | "POST" | "DELETE";
@@ -33,6 +34,13 @@ export const routes: Readonly<Record<OperationName, Route>> = {
   "volume.delete": route("DELETE", "/v1/volumes/:name"),
   "volume.attach": route("POST", "/v1/volumes/:name/attach"),
   "volume.detach": route("POST", "/v1/volumes/:name/detach"),
+  "resync.list": route("GET", "/v1/resyncs"),
+  "settings.show": route("GET", "/v1/settings"),
+  "settings.change": route("POST", "/v1/settings"),
+  "host.maintenance-on": route("POST", "/v1/hosts/:name/maintenance-on"),
+  "host.maintenance-off": route("POST", "/v1/hosts/:name/maintenance-off"),
+  "device.remove": route("POST", "/v1/devices/:device/remove"),
+  "device.keep": route("POST", "/v1/devices/:device/keep"),
   "vm.create": route("POST", "/v1/vms"),
   "vm.list": route("GET", "/v1/vms"),
   "vm.show": route("GET", "/v1/vms/:name"),

@@ -21,7 +21,7 @@ import {
   removeAttachment,
 } from "./attachment-records.ts";
 import type { AttachmentRecord } from "./attachment-records.ts";
-import { MeteredVolume } from "./metered-volume.ts";
+import { LATENCY_BOUNDS_MS, MeteredVolume } from "./metered-volume.ts";
 import { formatAddress, nbdUri, parseAddress } from "./names.ts";
 import { OfferedVolume } from "./offered-volume.ts";
 import type { OfferedVolumeEvents, OfferedVolumeWorld } from "./offered-volume.ts";
@@ -87,6 +87,15 @@ export class Attachments {
   /** By object: what clients ask of it. */
   io(): [string, VolumeIoView][] {
     return [...this.#offered].map(([objectId, { meter }]) => [objectId, meter.view()]);
+  }
+
+  /** Of the requests to all volumes that are attached here. */
+  latencies(): { readonly boundsMs: readonly number[]; readonly buckets: readonly number[] } {
+    const buckets = Array.from({ length: LATENCY_BOUNDS_MS.length + 1 }, () => 0);
+    for (const [, { reads, writes }] of this.io())
+      for (const counts of [reads.buckets, writes.buckets])
+        for (const [i, count] of counts.entries()) buckets[i]! += count;
+    return { boundsMs: LATENCY_BOUNDS_MS, buckets };
   }
 
   owners(): readonly ObjectOwner[] {

@@ -54,7 +54,7 @@ export class ClusterStatus {
   async status(): Promise<StatusView> {
     const { clusterId, clock } = this.#world;
     const facts = await this.#facts();
-    const { hosts, devices, volumes, attachments } = facts;
+    const { hosts, devices, volumes, attachments, resyncs } = facts;
     const { health, reasons } = judgeHealth(raisedChecks(facts));
     const sum = (pick: (device: DeviceView) => number): number =>
       devices.reduce((total, device) => total + pick(device), 0);
@@ -73,6 +73,7 @@ export class ClusterStatus {
       },
       volumeCount: volumes.length,
       attachments,
+      resyncs,
     };
   }
 
@@ -82,14 +83,15 @@ export class ClusterStatus {
 
   async #facts(): Promise<HealthFacts> {
     const { hostId, plane, machine } = this.#world;
-    const [parts, stats, vms] = await Promise.all([
+    const [parts, stats, vms, resyncs] = await Promise.all([
       this.#parts(),
       plane.call("stats", undefined),
       this.#vms(),
+      plane.call("listResyncs", undefined),
     ]);
     const attachments = parts.volumes.flatMap(({ attachment }) => attachment ?? []);
     const faults = [...this.#faults.values()];
-    return { hostId, ...parts, attachments, faults, vms, stats, machine: machine() };
+    return { hostId, ...parts, attachments, faults, vms, stats, resyncs, machine: machine() };
   }
 
   async #parts(): Promise<Pick<HealthFacts, "hosts" | "devices" | "volumes">> {

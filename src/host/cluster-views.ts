@@ -24,6 +24,7 @@ const SCRUB_MS = 30 * 60_000;
 interface HostPart {
   readonly owners: readonly OwnerState[];
   readonly logicalBytes: readonly (readonly [string, number])[];
+  readonly componentBytes: readonly (readonly [string, number])[];
   readonly sequences: readonly (readonly [string, number])[];
   readonly stats: StatsView;
   readonly devices: readonly DeviceView[];
@@ -83,6 +84,16 @@ export class ClusterViews {
     return (await this.#parts()).flatMap(({ devices }) => devices);
   }
 
+  /** What owners everywhere know of their objects. */
+  async owners(): Promise<readonly OwnerState[]> {
+    return (await this.#parts()).flatMap(({ owners }) => owners);
+  }
+
+  /** By component: bytes with data, before deduplication. */
+  async componentBytes(): Promise<readonly (readonly [string, number])[]> {
+    return (await this.#parts()).flatMap(({ componentBytes }) => componentBytes);
+  }
+
   /** On the host that has the device. Fails with `device-unknown`, and as a scrub there. */
   async scrub(device: string): Promise<ScrubView> {
     const { hostName } = this.#world.identity;
@@ -124,10 +135,11 @@ export class ClusterViews {
   }
 
   #part(): HostPart {
-    const records = this.#attachments.owners();
+    const records = [...this.#attachments.owners(), ...this.#plane.repairOwners()];
     return {
       owners: records.map((owner) => owner.state),
       logicalBytes: [...this.#devices.logicalBytes()],
+      componentBytes: this.#devices.componentBytes(),
       sequences: this.#devices.sequences(),
       io: this.#attachments.io(),
       devices: this.#devices.views(),

@@ -5,7 +5,9 @@
 import type { DirectoryCondition, DirectoryOutcome, DirectoryRecord } from "../ports/index.ts";
 import type { DirectoryEvent, DirectoryWrite, LogFields, LogLevel } from "../ports/index.ts";
 import type { NamespaceState } from "../plane/index.ts";
+import type { ServiceMode } from "../cluster/index.ts";
 import type { NewEvent } from "./event-ring.ts";
+import type { ResyncView, ServicePlanView } from "./repair-views.ts";
 import type { AttachmentView, DeviceView, ScrubView, SeenHostView } from "./views.ts";
 import type { StatsView, VolumeView } from "./views.ts";
 import type { VmObjects, VmPersistRequest, VmReachReport } from "./vm-homes.ts";
@@ -16,6 +18,14 @@ export interface OpenDeviceRequest {
   readonly sizeBytes?: number;
   /** Take it although it holds something else. */
   readonly wipe: boolean;
+}
+
+export interface TakeOutRequest {
+  readonly kind: "host" | "device";
+  /** The name of a host, or the beginning of a device's id. */
+  readonly name: string;
+  readonly mode: ServiceMode;
+  readonly isDryRun: boolean;
 }
 
 export interface PeerView {
@@ -60,6 +70,10 @@ export interface DataPlaneMethods {
   /** Of every host that answers. */
   listDevices(argument: undefined): Promise<readonly DeviceView[]>;
   scrubDevice(device: string): Promise<ScrubView>;
+  /** What is being repaired, moved or caught up. */
+  listResyncs(argument: undefined): Promise<readonly ResyncView[]>;
+  /** Takes a host or a device out of service, or says what would happen. */
+  takeOut(request: TakeOutRequest): Promise<ServicePlanView>;
   createVolume(request: VolumeCreateRequest): Promise<VolumeView>;
   listVolumes(argument: undefined): Promise<readonly VolumeView[]>;
   showVolume(name: string): Promise<VolumeView>;

@@ -26,6 +26,7 @@ import type {
   OwnAddresses,
   PeerView,
   RecoverReport,
+  TakeOutRequest,
 } from "./data-plane-port.ts";
 import { DeviceSet } from "./device-set.ts";
 import { KeyedSerial } from "./keyed-serial.ts";
@@ -34,6 +35,8 @@ import { nearest } from "./nearest.ts";
 import type { PlaneWorld } from "./plane-world.ts";
 import { VmHomes } from "./vm-homes.ts";
 import type { VmObjects, VmPersistRequest, VmReachReport } from "./vm-homes.ts";
+import type { ResyncView, ServicePlanView } from "./repair-views.ts";
+import { ServiceDesk } from "./service-desk.ts";
 import type {
   AttachmentView,
   DeviceView,
@@ -58,6 +61,7 @@ export class DataPlane implements Omit<DataPlaneMethods, "ping"> {
   readonly #attachments: Attachments;
   readonly #views: ClusterViews;
   readonly #homes: VmHomes;
+  readonly #desk: ServiceDesk;
   readonly #serial = new KeyedSerial();
   #isClosing = false;
 
@@ -69,6 +73,7 @@ export class DataPlane implements Omit<DataPlaneMethods, "ping"> {
       ...world,
       ...identity,
       devices: localDevices(this.#devices),
+      latencies: () => this.#attachments.latencies(),
       parseAddress,
       formatAddress,
     });
@@ -76,6 +81,7 @@ export class DataPlane implements Omit<DataPlaneMethods, "ping"> {
     this.#homes = new VmHomes({ ...world, plane: this.#plane, clusterId });
     this.#attachments = new Attachments(world, this.#plane);
     this.#views = new ClusterViews(world, this.#plane, this.#devices, this.#attachments);
+    this.#desk = new ServiceDesk(world, this.#plane, this.#views);
     this.#plane.links.handle("volume.attach", async ({ argument }) => ({
       result: await this.attach(attachRequest(argument)),
     }));
@@ -138,6 +144,14 @@ export class DataPlane implements Omit<DataPlaneMethods, "ping"> {
   }
 
   /** On the host that has it. */
+  listResyncs(): Promise<readonly ResyncView[]> {
+    return this.#desk.resyncs();
+  }
+
+  takeOut(request: TakeOutRequest): Promise<ServicePlanView> {
+    return this.#desk.takeOut(request);
+  }
+
   scrubDevice(device: string): Promise<ScrubView> {
     return this.#views.scrub(device);
   }

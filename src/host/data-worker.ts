@@ -88,6 +88,8 @@ function methodsOf(
     vmRetrieve: (vms) => plane.vmRetrieve(vms),
     vmForget: (vm) => plane.vmForget(vm),
     listDevices: () => plane.listDevices(),
+    listResyncs: () => plane.listResyncs(),
+    takeOut: (request) => plane.takeOut(request),
     scrubDevice: (device) => plane.scrubDevice(device),
     createVolume: (request) => plane.createVolume(request),
     listVolumes: () => plane.listVolumes(),

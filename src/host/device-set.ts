@@ -86,15 +86,14 @@ export class DeviceSet {
 
   /** What the cluster is told about them. */
   list(): readonly LocalDevice[] {
-    return this.#opened
-      .filter(({ device }) => !this.#failures.has(device.deviceId))
-      .map((opened) => ({
-        deviceId: opened.device.deviceId,
-        path: opened.path,
-        sizeBytes: opened.device.stats().capacityBytes,
-        freeBytes: freeBytes(opened),
-        ...opened.device.age,
-      }));
+    return this.#opened.map((opened) => ({
+      deviceId: opened.device.deviceId,
+      path: opened.path,
+      sizeBytes: opened.device.stats().capacityBytes,
+      freeBytes: freeBytes(opened),
+      hasFailed: this.#failures.has(opened.device.deviceId),
+      ...opened.device.age,
+    }));
   }
 
   /** The device with the most room, of those that take writes. Fails with `no-device`. */
@@ -122,6 +121,18 @@ export class DeviceSet {
       }
     }
     return byObject;
+  }
+
+  /** By component: bytes with data, before deduplication. */
+  componentBytes(): [string, number][] {
+    return this.#opened.flatMap(({ device }) =>
+      device
+        .stats()
+        .components.map(({ componentId, mappedBytes }): [string, number] => [
+          componentId,
+          mappedBytes,
+        ]),
+    );
   }
 
   /** By component: the newest committed sequence as its device knows it. */

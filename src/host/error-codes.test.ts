@@ -11,6 +11,7 @@ const SOURCES = fileURLToPath(new URL("../../../src", import.meta.url));
 const INTERNAL: ReadonlySet<string> = new Set([
   "almost-full",
   "attach-failed",
+  "repair-blocked",
   "volume-held",
   "closed",
   "cluster-exists",

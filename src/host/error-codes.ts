@@ -53,6 +53,16 @@ export const errorCodes: Readonly<Record<string, ErrorCode>> = {
     "A host cannot be reached over the storage network",
     "drystone host list shows which hosts are up; check cables and firewalls between them",
   ),
+  "evacuation-impossible": row(
+    409,
+    "Something on the host or device has no other place to go to",
+    "The message says what; add a host or a device, or choose another mode",
+  ),
+  "evacuation-too-large": row(
+    409,
+    "What would leave does not fit where it would go",
+    "Add a device, or free space",
+  ),
   "vm-not-found": row(404, "No virtual machine has this name", "drystone vm list"),
   "vm-name-invalid": row(
     400,

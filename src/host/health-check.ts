@@ -1,4 +1,5 @@
 /** What a check of the cluster's health is, and what it looks at. */
+import type { ResyncView } from "./repair-views.ts";
 import type {
   AttachmentView,
   DeviceView,
@@ -21,6 +22,7 @@ export interface HealthFacts {
    * The newest event of each kind of fault since the host started or the device was scrubbed clean.
    */
   readonly faults: readonly EventView[];
+  readonly resyncs: readonly ResyncView[];
   readonly vms: readonly VmView[];
   /** Undefined where nobody asked for it. */
   readonly stats: StatsView | undefined;

@@ -84,6 +84,21 @@ const volumeChecks: readonly HealthCheck[] = [
     find: ({ volumes }) => volumes.flatMap(redundancy),
   },
   {
+    id: "repair-blocked",
+    severity: "degraded",
+    meaning: "A component has to be made anew or to leave, and no device may take it",
+    action: "start the hosts that are down, or add a host or a device",
+    find: ({ resyncs }) =>
+      each(
+        resyncs,
+        ({ state }) => state === "blocked",
+        ({ volume, reason }) => ({
+          subject: volume,
+          message: `volume ${volume} cannot be repaired: ${reason ?? "no device may take it"}`,
+        }),
+      ),
+  },
+  {
     id: "volume-on-edge",
     severity: "note",
     meaning: "One more failure makes a volume inaccessible",

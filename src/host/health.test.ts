@@ -6,6 +6,7 @@ import { healthChecks, judgeHealth, raisedChecks } from "./health.ts";
 import type { RaisedCheck } from "./health.ts";
 import type { HealthFacts } from "./health-check.ts";
 import { HealthWatch } from "./health-watch.ts";
+import type { ResyncView } from "./repair-views.ts";
 import type { AttachmentView, DeviceView, HostView, VmView, VolumeView } from "./views.ts";
 
 const GIB: number = 2 ** 30;
@@ -51,6 +52,18 @@ function vm(extra: Partial<VmView>): VmView {
 }
 
 /** Four hosts with a device each, and nothing wrong. */
+const resync: ResyncView = {
+  volume: "v1",
+  componentId: "c1",
+  kind: "rebuild",
+  state: "waiting",
+  host: "h1",
+  device: "d1",
+  bytesNeeded: 0,
+  bytesSent: 0,
+  bytesSkipped: 0,
+};
+
 const well: HealthFacts = {
   hostId: "h1",
   hosts: [host("h1"), host("h2"), host("h3"), host("h4")],
@@ -58,6 +71,7 @@ const well: HealthFacts = {
   volumes: [volume(["active", "active", "active"])],
   attachments: [],
   faults: [],
+  resyncs: [],
   vms: [],
   stats: undefined,
   machine: {
@@ -164,6 +178,7 @@ const troubles: readonly (readonly [Partial<HealthFacts>, readonly string[]])[] 
   [{ attachments: [{ ...attachment, readOnly: true }] }, ["read-only-attachment"]],
   [{ stats: ioStats(0, 1) }, ["requests-failed"]],
   [{ stats: ioStats(20, 0) }, ["requests-slow"]],
+  [{ resyncs: [{ ...resync, state: "blocked" }] }, ["repair-blocked"]],
   [{ vms: [vm({ state: "waiting" })] }, ["vm-waiting"]],
   [{ vms: [vm({ isProtected: false })] }, ["vm-unprotected"]],
   [

@@ -17,6 +17,7 @@ import type { Handlers } from "./http-api.ts";
 import type { JoinDesk } from "./join-desk.ts";
 import type { NetworkViews } from "./network-views.ts";
 import { nearest } from "./nearest.ts";
+import { serviceHandlers } from "./service-control.ts";
 import type { RpcPeer } from "./rpc.ts";
 import type { HostView, TokenView } from "./views.ts";
 import { vmHandlers } from "./vm-control.ts";
@@ -154,6 +155,11 @@ export class HostControl {
       }),
       ...this.#facts.vmMachine,
       ...accessHandlers(this.#facts.desks),
+      ...serviceHandlers({
+        directory: this.#directory,
+        clusterId: this.#facts.clusterId,
+        plane,
+      }),
       "token.create": ({ ttlMinutes }) => this.#createToken(ttlMinutes),
       stats: () => plane.call("stats", undefined),
       events: async ({ after, limit }) => ({

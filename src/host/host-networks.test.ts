@@ -55,7 +55,7 @@ test("who is alone on one network is told to look at its own cable", () => {
     judgeHealth(
       raisedChecks({
         ...{ hostId: "h1", hosts: [self, ...hosts], volumes: [], attachments: [], faults: [] },
-        ...{ devices: [], vms: [], stats: undefined, machine: undefined },
+        ...{ devices: [], resyncs: [], vms: [], stats: undefined, machine: undefined },
       }),
     )
       .reasons.map(({ code }) => code)

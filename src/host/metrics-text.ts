@@ -91,6 +91,15 @@ function hostFamilies(stats: StatsView, status: StatusView): Family[] {
     one("physical_bytes", "Bytes taken on devices", stats.physicalBytes),
     one("reclaimable_bytes", "Bytes that the next reclaim gives back", stats.reclaimableBytes),
     one("dedup_ratio", "Logical bytes per unique byte", stats.dedupRatio),
+    one("resyncs", "Components that are repaired, moved or caught up", status.resyncs.length),
+    {
+      name: "drystone_resync_share",
+      type: "gauge",
+      help: "How far a component has come that is being brought to the present: 0 to 1",
+      samples: status.resyncs.flatMap(({ volume, componentId, kind, share }) =>
+        share === undefined ? [] : [[{ volume, component: componentId, kind }, share] as const],
+      ),
+    },
     one("volumes", "Volumes that exist", status.volumeCount),
     one("attachments", "Volumes that are attached", status.attachments.length),
     counters("cache", "Cache counters", stats.cache),

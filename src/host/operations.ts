@@ -6,6 +6,8 @@
 import { accessOperations } from "./access-operations.ts";
 import type { Command } from "./command.ts";
 import { healthOperations } from "./health-operations.ts";
+import { repairOperations } from "./repair-operations.ts";
+import type * as repairs from "./repair-views.ts";
 import type { ObjectShape } from "./shape.ts";
 import * as shapes from "./view-shapes.ts";
 import { vmOperations } from "./vm-operations.ts";
@@ -28,6 +30,16 @@ export interface OperationTypes {
   "volume.delete": { request: views.NameRequest; response: views.Done };
   "volume.attach": { request: views.VolumeAttachRequest; response: views.AttachmentView };
   "volume.detach": { request: views.NameRequest; response: views.Done };
+  "resync.list": { request: views.Nothing; response: repairs.ResyncList };
+  "settings.show": { request: views.Nothing; response: repairs.SettingsView };
+  "settings.change": { request: repairs.SettingsChangeRequest; response: repairs.SettingsView };
+  "host.maintenance-on": {
+    request: repairs.MaintenanceOnRequest;
+    response: repairs.ServicePlanView;
+  };
+  "host.maintenance-off": { request: views.NameRequest; response: views.Done };
+  "device.remove": { request: repairs.DeviceRemoveRequest; response: repairs.ServicePlanView };
+  "device.keep": { request: repairs.DeviceRequest; response: views.Done };
   "vm.create": { request: views.VmCreateRequest; response: views.VmView };
   "vm.list": { request: views.Nothing; response: views.VmList };
   "vm.show": { request: views.NameRequest; response: views.VmView };
@@ -359,6 +371,7 @@ export const operations: OperationTable = {
     response: shapes.doneShape,
     errors: ["volume-not-found", "volume-not-attached"],
   },
+  ...repairOperations,
   ...vmOperations,
   ...accessOperations,
   "token.create": {

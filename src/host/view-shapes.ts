@@ -6,6 +6,7 @@ import {
   socketPathInvalid,
   VHOST_QUEUES_MAX,
 } from "./names.ts";
+import { resyncShape } from "./resync-shape.ts";
 import type { ObjectShape } from "./shape.ts";
 import {
   choice,
@@ -327,6 +328,7 @@ export const statusShape: ObjectShape<views.StatusView> = {
     capacity: must(capacityShape),
     volumeCount: must(count("Volumes that exist")),
     attachments: must(list("Volumes that are attached", attachmentViewShape)),
+    resyncs: must(list("What is being repaired, moved or caught up", resyncShape)),
   },
 };
 

@@ -5,6 +5,7 @@
  */
 
 export type * from "./vm-views.ts";
+import type { ResyncView } from "./repair-views.ts";
 
 export type HealthWord = "healthy" | "degraded" | "failed";
 
@@ -75,6 +76,8 @@ export interface StatusView {
   readonly capacity: CapacityView;
   readonly volumeCount: number;
   readonly attachments: readonly AttachmentView[];
+  /** What is being repaired, moved or caught up. */
+  readonly resyncs: readonly ResyncView[];
 }
 
 export type HostState = "up" | "storage-unreachable" | "management-unreachable" | "down";

@@ -12,10 +12,12 @@ import type { Component } from "../store/index.ts";
 import { BlockTransfer, reachable } from "./block-transfer.ts";
 import type { BlockCopy } from "./block-transfer.ts";
 import { ChangeExchange } from "./change-exchange.ts";
-import type { ResyncTraffic, Source } from "./change-exchange.ts";
+import type { ExchangeOptions, Source } from "./change-exchange.ts";
 import type { Leg, Legs, ObjectMember } from "./legs.ts";
 import type { ObjectVolume } from "./object-volume.ts";
 import { compareRegions } from "./region-compare.ts";
+import { ResyncProgress } from "./resync-progress.ts";
+import type { ResyncState, ResyncTraffic } from "./resync-progress.ts";
 import type { TransferMemory } from "./transfer-memory.ts";
 
 const SETTLE_ATTEMPTS_MAX = 500;
@@ -28,6 +30,7 @@ export interface CatchUpWorld {
   readonly clock: Clock;
   readonly memory: TransferMemory;
   readonly traffic: ResyncTraffic;
+  readonly exchange: ExchangeOptions;
   /** Durably, by compare-and-swap: the component is active. */
   readonly activate: (member: ObjectMember) => Promise<void>;
   /** A region that differed although everything was sent. */
@@ -47,6 +50,7 @@ export class CatchUp {
   readonly #leg: Leg<Component>;
   readonly #column: number;
   readonly #transfer: BlockTransfer;
+  #progress: ResyncProgress | undefined;
 
   constructor(world: CatchUpWorld, member: ObjectMember) {
     this.#world = world;
@@ -63,7 +67,7 @@ export class CatchUp {
    * again then, and nothing is lost: it can be tried anew.
    */
   async run(since: number): Promise<void> {
-    const { volume, legs, epoch } = this.#world;
+    const { volume, legs, epoch, traffic, clock } = this.#world;
     const member = this.#member;
     assert(member.role === "absent", "who takes part need not catch up");
     const complete = await reachable(member).beginCatchUp(epoch, since);
@@ -72,7 +76,11 @@ export class CatchUp {
       // From here on new writes reach it; those before are decided first, and then looked for.
       await volume.quiet();
       legs.commit(epoch, volume.watermark);
-      await Promise.all(this.#sources().map((source) => this.#exchange().bring(source, complete)));
+      const sources = this.#sources();
+      if (sources.length === 0) throw noSource();
+      this.#progress = new ResyncProgress(traffic, sources.length, clock.nowMs());
+      const exchange = this.#exchange(this.#progress);
+      await Promise.all(sources.map((source, i) => exchange().bring(source, complete, i)));
       // Most of what is left in the journals goes home while writes go on.
       await this.#settledDigests(member, 0, 1);
       await this.#betweenWrites(async () => {
@@ -89,11 +97,17 @@ export class CatchUp {
     }
   }
 
-  #exchange(): ChangeExchange {
-    const { epoch, traffic, rules } = this.#world;
+  /** Undefined before it has begun. */
+  get progress(): ResyncState | undefined {
+    return this.#progress?.at(this.#world.clock.nowMs());
+  }
+
+  #exchange(progress: ResyncProgress): () => ChangeExchange {
+    const { epoch, exchange, rules } = this.#world;
     const { isFilteredByRange } = rules;
     const place = { member: this.#member, leg: this.#leg, column: this.#column };
-    return new ChangeExchange({ ...place, epoch, isFilteredByRange }, this.#transfer, traffic);
+    const target = { ...place, epoch, isFilteredByRange };
+    return () => new ChangeExchange(target, this.#transfer, progress, exchange);
   }
 
   /** Where it does not hold, copies rightly differ. */
@@ -195,4 +209,8 @@ export class CatchUp {
     await this.#transfer.send(this.#member, copies);
     volume.decideSequence(sequence);
   }
+}
+
+function noSource(): CodedError {
+  return new CodedError({ code: "unreachable", message: "no copy can be reached" });
 }

@@ -11,6 +11,7 @@ import type { ChangeBatch, Component } from "../store/index.ts";
 import { reachable } from "./block-transfer.ts";
 import type { BlockCopy, BlockTransfer } from "./block-transfer.ts";
 import type { Leg, ObjectMember } from "./legs.ts";
+import type { ResyncProgress } from "./resync-progress.ts";
 import { TRANSFER_BLOCKS_MAX } from "./transfer-memory.ts";
 import { UnderWay } from "./under-way.ts";
 
@@ -23,13 +24,6 @@ const KNOWN_SHARE_MIN = 1 / 32;
 /** Blocks that are sent without being offered before it is tried again. */
 const UNOFFERED_BLOCKS_MAX = 16_384;
 
-/** Bytes of data that a component needed, and what became of them. */
-export interface ResyncTraffic {
-  bytesNeeded: number;
-  bytesSent: number;
-  bytesSkipped: number;
-}
-
 export interface Target {
   readonly member: ObjectMember;
   readonly leg: Leg<Component>;
@@ -37,6 +31,12 @@ export interface Target {
   readonly epoch: number;
   /** Test-only: whether it gets the blocks of its own column only. */
   readonly isFilteredByRange: boolean;
+}
+
+/** Who uses the volume comes first. */
+export interface ResyncPace {
+  /** Resolves when this much may be looked at, or sent, and says how many blocks at most. */
+  turn(blocks: number): Promise<number>;
 }
 
 export interface Source {
@@ -52,28 +52,46 @@ interface MappedBatch {
   readonly objectBlocks: readonly number[];
 }
 
+export interface ExchangeOptions {
+  readonly pace: ResyncPace | undefined;
+  /** Without, data goes at once, as in a plain copy. */
+  readonly offersFingerprints: boolean;
+}
+
 export class ChangeExchange {
   readonly #target: Target;
   readonly #transfer: BlockTransfer;
-  readonly #traffic: ResyncTraffic;
+  readonly #progress: ResyncProgress;
+  readonly #options: ExchangeOptions;
   #blocksNext = OFFERED_BLOCKS_FIRST;
   /** Of what was offered lately; at first it is worth asking. */
   #knownShare = 1;
   #unofferedBlocks = 0;
 
-  constructor(target: Target, transfer: BlockTransfer, traffic: ResyncTraffic) {
+  constructor(
+    target: Target,
+    transfer: BlockTransfer,
+    progress: ResyncProgress,
+    options: ExchangeOptions,
+  ) {
     this.#target = target;
     this.#transfer = transfer;
-    this.#traffic = traffic;
+    this.#progress = progress;
+    this.#options = options;
   }
 
-  /** Walks what the source has that is newer than `since`. Fails as any component does. */
-  async bring(source: Source, since: number): Promise<void> {
+  /**
+   * Walks what the source has that is newer than `since`; `number` is the source's for the
+   * progress. Fails as any component does.
+   */
+  async bring(source: Source, since: number, number: number): Promise<void> {
     const underWay = new UnderWay(BATCHES_AT_ONCE);
+    const { blockCount } = reachable(source.member);
     try {
       for (let fromBlock = 0; fromBlock >= 0;) {
         const batch = await this.#read(source, since, fromBlock);
         fromBlock = batch.nextBlock;
+        this.#progress.walked(number, fromBlock < 0 ? 1 : fromBlock / blockCount);
         const mapped = this.#map(source, batch);
         if (mapped.batch.starts.length > 0) await underWay.begin(() => this.#give(mapped));
       }
@@ -83,18 +101,21 @@ export class ChangeExchange {
   }
 
   async #read(source: Source, since: number, fromBlock: number): Promise<ChangeBatch> {
+    const { pace } = this.#options;
+    const blocksMax = (await pace?.turn(this.#blocksNext)) ?? this.#blocksNext;
     const component = reachable(source.member);
     return await component.changes({
       epoch: this.#target.epoch,
       since,
       fromBlock,
       toBlock: component.blockCount,
-      blocksMax: this.#blocksNext,
+      blocksMax,
       withFingerprints: this.#isOfferWorthwhile,
     });
   }
 
   get #isOfferWorthwhile(): boolean {
+    if (!this.#options.offersFingerprints) return false;
     return this.#knownShare >= KNOWN_SHARE_MIN || this.#unofferedBlocks >= UNOFFERED_BLOCKS_MAX;
   }
 
@@ -135,7 +156,7 @@ export class ChangeExchange {
   async #give(mapped: MappedBatch): Promise<void> {
     const { batch } = mapped;
     const blocks = dataBlocksOf(batch);
-    this.#traffic.bytesNeeded += blocks * BLOCK_SIZE_BYTES;
+    this.#progress.count("bytesNeeded", blocks * BLOCK_SIZE_BYTES);
     const isOffered = batch.fingerprints.length > 0 || blocks === 0;
     if (!isOffered) {
       this.#unofferedBlocks += blocks;
@@ -143,29 +164,33 @@ export class ChangeExchange {
       await this.#send(mapped, everyIndex(blocks));
       return;
     }
-    const missing = await this.#offer(mapped);
-    const { firsts, repeats } = sortByContent(batch.fingerprints, missing);
+    const { left: missing, awaited } = await this.#offer(mapped, false);
+    const { firsts, repeats } = sortByContent(batch.fingerprints, missing, awaited);
     await this.#send(mapped, firsts);
     if (repeats.length === 0) return;
-    // By now the member has their contents.
+    // By now the member has their contents, or gets them in a moment from somebody else.
     const again = pick(mapped, repeats);
-    const left = await this.#offer(again);
+    const { left } = await this.#offer(again, true);
     await this.#send(again, left);
   }
 
-  /** Returns which data blocks are missing. */
-  async #offer({ batch }: MappedBatch): Promise<number[]> {
+  /** Returns which data blocks are missing, and which of them are on their way already. */
+  async #offer(
+    { batch }: MappedBatch,
+    isSecond: boolean,
+  ): Promise<{ readonly left: number[]; readonly awaited: Uint8Array }> {
     const { member, epoch } = this.#target;
     const blocks = dataBlocksOf(batch);
-    const { missing, blocksNext } = await reachable(member).offer(epoch, batch);
-    const left = everyIndex(blocks).filter((i) => (missing[i >>> 3]! & (1 << (i & 7))) !== 0);
-    this.#traffic.bytesSkipped += (blocks - left.length) * BLOCK_SIZE_BYTES;
+    const answer = await reachable(member).offer(epoch, batch, isSecond);
+    const { missing, awaited, blocksNext } = answer;
+    const left = everyIndex(blocks).filter((i) => hasBit(missing, i));
+    this.#progress.count("bytesSkipped", (blocks - left.length) * BLOCK_SIZE_BYTES);
     this.#blocksNext = blocksNext;
     if (blocks > 0) {
       this.#knownShare = (this.#knownShare + (blocks - left.length) / blocks) / 2;
       this.#unofferedBlocks = 0;
     }
-    return left;
+    return { left, awaited };
   }
 
   /** Holes and zeroes need no data. */
@@ -184,7 +209,7 @@ export class ChangeExchange {
     const copies = copiesOf(batch, objectBlocks, indexes);
     for (let from = 0; from < copies.length; from += TRANSFER_BLOCKS_MAX) {
       const part = copies.slice(from, from + TRANSFER_BLOCKS_MAX);
-      this.#traffic.bytesSent += await this.#transfer.send(this.#target.member, part);
+      this.#progress.count("bytesSent", await this.#transfer.send(this.#target.member, part));
     }
   }
 }
@@ -203,10 +228,15 @@ function pickFingerprints(from: Uint8Array, indexes: readonly number[]): Uint8Ar
   return picked;
 }
 
-/** The first block of each content, and those that repeat one. */
+function hasBit(bitmap: Uint8Array, index: number): boolean {
+  return (bitmap[index >>> 3]! & (1 << (index & 7))) !== 0;
+}
+
+/** The first block of each content, and those that repeat one or need not be sent yet. */
 function sortByContent(
   fingerprints: Uint8Array,
   indexes: readonly number[],
+  awaited: Uint8Array,
 ): { readonly firsts: number[]; readonly repeats: number[] } {
   const seen = new Set<string>();
   const firsts: number[] = [];
@@ -214,7 +244,7 @@ function sortByContent(
   for (const index of indexes) {
     const at = index * FINGERPRINT_BYTES;
     const content = String.fromCharCode(...fingerprints.subarray(at, at + FINGERPRINT_BYTES));
-    (seen.has(content) ? repeats : firsts).push(index);
+    (seen.has(content) || hasBit(awaited, index) ? repeats : firsts).push(index);
     seen.add(content);
   }
   return { firsts, repeats };

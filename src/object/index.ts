@@ -1,8 +1,9 @@
 export { LegLayout, ObjectLayout, sizesOf } from "./object-layout.ts";
 export { ObjectOwner } from "./object-owner.ts";
 export type { ComponentOwnerState, OwnerState } from "./object-owner.ts";
-export type { ResyncTraffic } from "./change-exchange.ts";
+export type { ResyncPace } from "./change-exchange.ts";
+export type { ResyncState, ResyncTraffic } from "./resync-progress.ts";
 export { TransferMemory } from "./transfer-memory.ts";
 export { ALL_RULES } from "./owner-world.ts";
-export type { NewPlace, OwnerEvent, OwnerRules, OwnerWorld } from "./owner-world.ts";
+export type { NewPlace, OwnerEvent, Placing, OwnerRules, OwnerWorld } from "./owner-world.ts";
 export type { Extent, IoDone, IoFault, VolumeIo } from "./volume-io.ts";

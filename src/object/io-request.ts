@@ -90,6 +90,8 @@ export class IoRequest {
 export class RequestTable {
   readonly #requests: IoRequest[] = [];
   readonly #free: IoRequest[] = [];
+  /** Who waits for the requests that were under way at some moment. */
+  #waiting: { readonly lastArrival: number; rest: number; readonly resolve: () => void }[] = [];
   #arrivals = 0;
 
   get slotCount(): number {
@@ -140,5 +142,23 @@ export class RequestTable {
     request.source = undefined;
     request.nextInQueue = undefined;
     this.#free.push(request);
+    if (this.#waiting.length > 0) this.#count(request.arrival);
+  }
+
+  /** Resolves when every request that is under way now is answered. */
+  answered(): Promise<void> {
+    const rest = this.usedCount;
+    if (rest === 0) return Promise.resolve();
+    return new Promise((resolve) => {
+      this.#waiting.push({ lastArrival: this.#arrivals, rest, resolve });
+    });
+  }
+
+  #count(arrival: number): void {
+    for (const one of this.#waiting) {
+      if (arrival > one.lastArrival) continue;
+      if (--one.rest === 0) one.resolve();
+    }
+    this.#waiting = this.#waiting.filter(({ rest }) => rest > 0);
   }
 }

@@ -15,6 +15,7 @@ import { isFenced } from "./object-opening.ts";
 import type { MemberFault, ObjectVolume } from "./object-volume.ts";
 import { ALL_RULES } from "./owner-world.ts";
 import type { OwnerEvent, OwnerWorld } from "./owner-world.ts";
+import type { ResyncState } from "./resync-progress.ts";
 import { Replacements } from "./replacements.ts";
 
 const TICK_MS = 250;
@@ -51,6 +52,7 @@ export class ObjectMembers {
   readonly #failing = new Set<LegMember>();
   readonly #returning = new Map<ObjectMember, Returning>();
   readonly #reopening = new Set<LegMember>();
+  readonly #catchUps = new Map<ObjectMember, CatchUp>();
   readonly #repairs = new Set<number>();
   readonly #replacements: Replacements;
   #repairing: Promise<void> | undefined;
@@ -62,7 +64,7 @@ export class ObjectMembers {
     this.#legs = legs;
     this.#volume = volume;
     this.#owner = owner;
-    this.#replacements = new Replacements(world, legs, owner);
+    this.#replacements = new Replacements(world, legs, volume, owner);
   }
 
   start(): void {
@@ -89,6 +91,18 @@ export class ObjectMembers {
     return this.#legs.members.some(
       (member) => member.componentId === componentId && member.role === "catching-up",
     );
+  }
+
+  /** How far a component has come that is being brought to the present. */
+  resyncOf(componentId: string): ResyncState | undefined {
+    for (const [member, catchUp] of this.#catchUps)
+      if (member.componentId === componentId) return catchUp.progress;
+    return undefined;
+  }
+
+  /** Why nothing is made in place of a component that is given up, or undefined. */
+  blockedReason(componentId: string): string | undefined {
+    return this.#replacements.blockedReason(componentId);
   }
 
   /** A member lacks what others have. May be called again while that is being dealt with. */
@@ -274,6 +288,10 @@ export class ObjectMembers {
         epoch: this.#volume.epoch,
         clock,
         memory: transferMemory,
+        exchange: {
+          pace: this.#world.pace,
+          offersFingerprints: this.#world.offersFingerprints?.() !== false,
+        },
         traffic: state.kind === "building" ? (replacing?.traffic ?? caughtUp) : caughtUp,
         activate: (one) => this.#activate(one),
         onMismatch: (one, regions) => this.#mismatch(one, regions),
@@ -284,7 +302,14 @@ export class ObjectMembers {
       },
       member,
     );
-    await catchUp.run(since);
+    this.#catchUps.set(member, catchUp);
+    try {
+      await catchUp.run(since);
+      const went = catchUp.progress;
+      if (state.kind === "building" && went !== undefined) replacing?.onMade(went);
+    } finally {
+      this.#catchUps.delete(member);
+    }
     const what = state.kind === "building" ? "was made anew" : "has caught up";
     this.#event("component-active", "info", member, what);
     await this.#replacements.returned(member.componentId);

@@ -18,6 +18,7 @@ import type { RecordChange } from "./object-members.ts";
 import { ObjectVolume } from "./object-volume.ts";
 import { ALL_RULES } from "./owner-world.ts";
 import type { OwnerWorld } from "./owner-world.ts";
+import type { ResyncState } from "./resync-progress.ts";
 import { settleTail } from "./tail-settling.ts";
 import { TRANSACTIONS_MAX } from "./transaction-sender.ts";
 import type { VolumeIo } from "./volume-io.ts";
@@ -48,6 +49,10 @@ export interface ComponentOwnerState {
   readonly sequence: number;
   /** It is stale, and being brought to the present. */
   readonly isCatchingUp: boolean;
+  /** While it is being brought to the present. */
+  readonly resync?: ResyncState;
+  /** It is given up, and why nothing is made in its place yet. */
+  readonly blockedReason?: string;
 }
 
 export class ObjectOwner {
@@ -126,6 +131,10 @@ export class ObjectOwner {
     return this.#epoch;
   }
 
+  get record(): ObjectRecord {
+    return this.#stored.record;
+  }
+
   get state(): OwnerState {
     const { record } = this.#stored;
     return {
@@ -141,6 +150,10 @@ export class ObjectOwner {
         ...entry,
         sequence: sequenceOf(entry.state, this.#volume.watermark),
         isCatchingUp: this.#members.isCatchingUp(entry.componentId),
+        ...optional(
+          this.#members.blockedReason(entry.componentId),
+          this.#members.resyncOf(entry.componentId),
+        ),
       })),
     };
   }
@@ -295,13 +308,12 @@ async function swapOwner(world: OwnerWorld, objectId: string): Promise<StoredObj
         message: `there is no volume with the id ${objectId}`,
       });
     const { record } = stored;
-    if (record.owner !== undefined && record.owner !== hostId) {
-      if (await world.isHostAlive(record.owner))
-        throw new CodedError({
-          code: "volume-in-use",
-          message: `${record.name} is in use on host ${record.owner}`,
-          hint: `detach it there first: \`drystone volume detach ${record.name}\``,
-        });
+    const { owner } = record;
+    if (owner !== undefined) {
+      if (world.isGuest === true && owner === hostId) throw inUse(record, owner);
+      const mayBeAtWork = owner === hostId || (await world.isHostAlive(owner));
+      if (mayBeAtWork && (await hasLeft(world, owner, objectId))) continue;
+      if (mayBeAtWork && owner !== hostId) throw inUse(record, owner);
     }
     const next = { ...record, epoch: record.epoch + 1, owner: hostId };
     const swapped = await swapObject(directory, clusterId, stored, next);
@@ -309,6 +321,20 @@ async function swapOwner(world: OwnerWorld, objectId: string): Promise<StoredObj
   }
   assert(stored !== undefined, "at least one attempt was made");
   throw contended(stored.record);
+}
+
+/** Whoever only repairs an object makes way for those who use it. */
+async function hasLeft(world: OwnerWorld, owner: string, objectId: string): Promise<boolean> {
+  if (world.isGuest === true || world.askToLeave === undefined) return false;
+  return await world.askToLeave(owner, objectId);
+}
+
+function inUse(record: ObjectRecord, owner: string): CodedError {
+  return new CodedError({
+    code: "volume-in-use",
+    message: `${record.name} is in use on host ${owner}`,
+    hint: `detach it there first: \`drystone volume detach ${record.name}\``,
+  });
 }
 
 /** What is served without a component must be known to be so before the first write. */
@@ -382,6 +408,16 @@ function checkSizes(record: ObjectRecord, layout: ObjectLayout, opened: OpenedOb
       hint: "the device may have been restored from an old copy",
     });
   }
+}
+
+function optional(
+  blockedReason: string | undefined,
+  resync: ResyncState | undefined,
+): Pick<ComponentOwnerState, "blockedReason" | "resync"> {
+  return {
+    ...(blockedReason === undefined ? {} : { blockedReason }),
+    ...(resync === undefined ? {} : { resync }),
+  };
 }
 
 function sequenceOf(state: ComponentState, watermark: number): number {

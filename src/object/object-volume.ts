@@ -260,10 +260,7 @@ export class ObjectVolume implements VolumeIo {
     });
   }
 
-  /**
-   * Refuses everything, what waits included. What components hold already is still answered by
-   * them.
-   */
+  /** Refuses everything, what waits included; components still answer for what they hold. */
   stop(fault: IoFault): void {
     if (this.#stopFault !== undefined) return;
     this.#stopFault = fault;
@@ -293,6 +290,11 @@ export class ObjectVolume implements VolumeIo {
   quiet(): Promise<void> {
     this.submit();
     return this.#sender.quiet();
+  }
+
+  /** Resolves when every request that is under way now is answered, reads among them. */
+  answered(): Promise<void> {
+    return this.#requests.answered();
   }
 
   /** Holds changes back, and resolves when none is under way. Reads go on. */

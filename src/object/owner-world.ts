@@ -2,7 +2,8 @@
 import type { ObjectRecord } from "../cluster/index.ts";
 import type { Clock, Directory, DiskMemory, Log } from "../ports/index.ts";
 import type { Component } from "../store/index.ts";
-import type { ResyncTraffic } from "./change-exchange.ts";
+import type { ResyncPace } from "./change-exchange.ts";
+import type { ResyncState, ResyncTraffic } from "./resync-progress.ts";
 import type { TransferMemory } from "./transfer-memory.ts";
 
 /**
@@ -36,18 +37,29 @@ export interface NewPlace {
   readonly deviceId: string;
 }
 
+export type Placing =
+  | { readonly kind: "place"; readonly place: NewPlace }
+  /** Others come first. */
+  | { readonly kind: "waits"; readonly reason: string }
+  /** No device of the cluster may take it. */
+  | { readonly kind: "nowhere"; readonly reason: string; readonly hint: string };
+
 /** What it takes to make components anew. */
 export interface Replacing {
   /** Whether the component does not come back. */
   readonly isGivenUp: (record: ObjectRecord, componentId: string) => Promise<boolean>;
+  /** Whether it has to leave its device although nothing is wrong with it. */
+  readonly isLeaving: (record: ObjectRecord, componentId: string) => Promise<boolean>;
   /** Where another one is to be made in place of a leaf, if there is room and it is its turn. */
-  readonly placeFor: (record: ObjectRecord, componentId: string) => Promise<NewPlace | undefined>;
+  readonly placeFor: (record: ObjectRecord, componentId: string) => Promise<Placing>;
   /** Makes a component that lacks everything, under an intent. */
   readonly makeComponent: (place: NewPlace, objectId: string, blockCount: number) => Promise<void>;
   /** Removes it and its intent; fails if that has to wait until its host is back. */
   readonly removeComponent: (componentId: string, hostId: string) => Promise<void>;
   /** Counts what they were sent. */
   readonly traffic: ResyncTraffic;
+  /** One was made; how it went. */
+  readonly onMade: (went: ResyncState) => void;
 }
 
 export interface OwnerWorld {
@@ -66,6 +78,10 @@ export interface OwnerWorld {
   readonly isNear: (componentId: string) => boolean;
   /** Counts what returning components were sent. */
   readonly catchUp: ResyncTraffic;
+  /** Without it nothing is held back for the sake of who uses the host's volumes. */
+  readonly pace?: ResyncPace;
+  /** False: data goes at once, as in a plain copy, for comparison. */
+  readonly offersFingerprints?: () => boolean;
   /** Something about the object that an operator should know. */
   readonly addEvent: (event: OwnerEvent) => void;
   readonly rules?: OwnerRules;
@@ -79,6 +95,10 @@ export interface OwnerWorld {
   ) => Promise<void>;
   /** False once this host may have been replaced: nothing is read from then on. */
   readonly isLeaseAlive: () => boolean;
+  /** Only what nobody owns is taken: whoever wants to use the object comes first. */
+  readonly isGuest?: boolean;
+  /** Asks a host that owns an object for its repair alone to leave it. False if it does not. */
+  readonly askToLeave?: (hostId: string, objectId: string) => Promise<boolean>;
   /** Whether the host that the record names as owner may still be at work. */
   readonly isHostAlive: (hostId: string) => Promise<boolean>;
 }
@@ -89,6 +109,7 @@ export interface OwnerEvent {
     | "component-active"
     | "component-building"
     | "component-abandoned"
+    | "repair-blocked"
     | "copies-differed";
   readonly level: "info" | "warning" | "error";
   readonly message: string;

@@ -11,8 +11,9 @@ import type { ComponentRecord, ObjectRecord } from "../cluster/index.ts";
 import type { Component } from "../store/index.ts";
 import { Leg, LegMember, type Legs, type ObjectMember } from "./legs.ts";
 import { ObjectLayout } from "./object-layout.ts";
+import type { ObjectVolume } from "./object-volume.ts";
 import type { MembersOwner } from "./object-members.ts";
-import type { OwnerWorld, Replacing } from "./owner-world.ts";
+import type { OwnerWorld, Placing, Replacing } from "./owner-world.ts";
 
 /** How often it is asked whether a component is given up for good. */
 const CONSIDER_MS = 1000;
@@ -25,17 +26,26 @@ interface Place {
 export class Replacements {
   readonly #world: OwnerWorld;
   readonly #legs: Legs<Component>;
+  readonly #volume: Pick<ObjectVolume, "answered">;
   readonly #owner: MembersOwner;
   /** Behind each leg of the object, the one whose members are being built. */
   readonly #shadows = new Map<Leg<Component>, Leg<Component>>();
   readonly #removals = new Set<Promise<void>>();
+  /** Components that are given up, and why they are not made anew yet. */
+  readonly #blocked = new Map<string, Exclude<Placing, { kind: "place" }>>();
   #considering: Promise<void> | undefined;
   #nextMs = 0;
   #isStopped = false;
 
-  constructor(world: OwnerWorld, legs: Legs<Component>, owner: MembersOwner) {
+  constructor(
+    world: OwnerWorld,
+    legs: Legs<Component>,
+    volume: Pick<ObjectVolume, "answered">,
+    owner: MembersOwner,
+  ) {
     this.#world = world;
     this.#legs = legs;
+    this.#volume = volume;
     this.#owner = owner;
   }
 
@@ -71,11 +81,19 @@ export class Replacements {
     const witnesses = leavesOf(tree).filter((leaf) => leaf.kind === "witness");
     for (const entry of components) {
       const isWitness = witnesses.some((leaf) => leaf.componentId === entry.componentId);
-      if (entry.state.kind === "active" && !isWitness) continue;
       if (this.#isStopped) return;
       const { componentId, state } = entry;
-      if (this.#builtFor(componentId) !== undefined) continue;
-      if (!(await replacing.isGivenUp(this.#owner.record(), componentId))) continue;
+      const built = this.#builtFor(componentId);
+      const isGood = state.kind === "active" && !isWitness;
+      const hasToGo = isGood ? replacing.isLeaving : replacing.isGivenUp;
+      if (built !== undefined && !isGood) continue;
+      if (!(await hasToGo(this.#owner.record(), componentId))) {
+        this.#blocked.delete(componentId);
+        // It may stay after all.
+        if (built !== undefined) await this.#abandon(built);
+        continue;
+      }
+      if (built !== undefined) continue;
       // What was being built on a device that is gone is built elsewhere.
       if (state.kind === "building") await this.#abandon(entry);
       else await this.#replace(replacing, entry, isWitness);
@@ -93,8 +111,14 @@ export class Replacements {
     { componentId: replaces, hostId }: ComponentRecord,
     isWitness: boolean,
   ): Promise<void> {
-    const place = await replacing.placeFor(this.#owner.record(), replaces);
-    if (place === undefined || this.#isStopped) return;
+    const placing = await replacing.placeFor(this.#owner.record(), replaces);
+    if (this.#isStopped) return;
+    if (placing.kind !== "place") {
+      this.#block(replaces, placing);
+      return;
+    }
+    this.#blocked.delete(replaces);
+    const { place } = placing;
     const { objectId, name, sizeBytes, tree } = this.#owner.record();
     const sizes = new ObjectLayout(tree).componentSizes(Math.ceil(sizeBytes / BLOCK_SIZE_BYTES));
     const blockCount = isWitness ? 0 : assertDefined(sizes.get(replaces), "a leaf has a size");
@@ -107,8 +131,27 @@ export class Replacements {
       `component ${place.componentId} is made in its place on host ${place.hostId}`,
     ]);
     // A witness holds nothing that it would have to get first.
-    if (isWitness) await this.#switch(building);
+    if (isWitness) this.#remove(await this.#switch(building));
     else this.#join(building);
+  }
+
+  /** Told once for each reason that no device may take it; that others come first is not news. */
+  #block(componentId: string, why: Exclude<Placing, { kind: "place" }>): void {
+    const before = this.#blocked.get(componentId);
+    this.#blocked.set(componentId, why);
+    if (why.kind !== "nowhere" || before?.reason === why.reason) return;
+    const { objectId } = this.#owner.record();
+    const message = `${why.reason}; ${why.hint}`;
+    const details = { objectId, componentId };
+    this.#world.addEvent({ kind: "repair-blocked", level: "warning", message, details });
+    this.#world.log.write("warning", message, { event: "repair-blocked" });
+  }
+
+  /** Why nothing is made in its place yet. */
+  blockedReason(componentId: string): string | undefined {
+    const why = this.#blocked.get(componentId);
+    if (why === undefined) return undefined;
+    return why.kind === "nowhere" ? `${why.reason}; ${why.hint}` : why.reason;
   }
 
   /** The record names it as being built; from now on it is a member that is away. */
@@ -143,16 +186,17 @@ export class Replacements {
     if (entry?.state.kind !== "building") throw notBuilding(member.componentId);
     const { replaces } = entry.state;
     const { leg, column } = assertDefined(this.#placeOf(replaces), "a leaf has a place");
-    await this.#switch(entry);
+    const replaced = await this.#switch(entry);
     const old = leg.members[column]!;
     leg.setMember(column, member);
     this.#vacate(leg, column);
     old.role = "absent";
     this.#legs.rolesChanged();
+    this.#remove(replaced);
   }
 
-  /** By compare-and-swap; doing it twice changes nothing. */
-  async #switch({ componentId, state }: ComponentRecord): Promise<void> {
+  /** By compare-and-swap; doing it twice changes nothing. Returns what is no leaf any more. */
+  async #switch({ componentId, state }: ComponentRecord): Promise<ComponentRecord> {
     if (state.kind !== "building") throw notBuilding(componentId);
     const { objectId, components } = this.#owner.record();
     const old = components.find((one) => one.componentId === state.replaces);
@@ -162,13 +206,15 @@ export class Replacements {
       (record) => withSwitched(record, componentId),
       [intentPut(this.#world.clusterId, removal)],
     );
-    this.#remove(removal.componentId, removal.hostId);
+    return old;
   }
 
   /** A leaf that was being replaced is equal to its mirrors again. */
   async returned(componentId: string): Promise<void> {
     const entry = this.#builtFor(componentId);
-    if (entry !== undefined) await this.#abandon(entry);
+    if (entry === undefined) return;
+    const isLeaving = await this.#world.replacing?.isLeaving(this.#owner.record(), componentId);
+    if (isLeaving !== true) await this.#abandon(entry);
   }
 
   async #abandon(entry: ComponentRecord): Promise<void> {
@@ -186,7 +232,7 @@ export class Replacements {
       this.#vacate(leg, column);
     }
     this.#legs.rolesChanged();
-    this.#remove(componentId, hostId);
+    this.#remove(entry);
   }
 
   #vacate(leg: Leg<Component>, column: number): void {
@@ -194,10 +240,13 @@ export class Replacements {
   }
 
   /** An intent sees to it that it happens at last. */
-  #remove(componentId: string, hostId: string): void {
-    const removal = this.#world.replacing?.removeComponent(componentId, hostId);
-    if (removal === undefined) return;
-    const settled = removal
+  #remove({ componentId, hostId }: ComponentRecord): void {
+    const { replacing } = this.#world;
+    if (replacing === undefined) return;
+    // One that was good may be being read.
+    const settled = this.#volume
+      .answered()
+      .then(() => replacing.removeComponent(componentId, hostId))
       .catch((error: unknown) => {
         const what = `a component is not removed yet: ${errorText(error)}`;
         this.#world.log.write("warning", what, { componentId, hostId });

@@ -312,8 +312,13 @@ const beginCatchUp: Work = async (component, { argument }) => ({
 
 const offer: Work = async (component, { argument, payload }) => {
   const { batch } = decodeBatch(valueOf(argument, "shape"), payload);
-  const { missing, blocksNext } = await component.offer(numberOf(argument, "epoch"), batch);
-  return { result: blocksNext, payload: missing };
+  const epoch = numberOf(argument, "epoch");
+  const isSecond = valueOf(argument, "isSecond") === true;
+  const { missing, awaited, blocksNext } = await component.offer(epoch, batch, isSecond);
+  const bitmaps = new Uint8Array(missing.length + awaited.length);
+  bitmaps.set(missing);
+  bitmaps.set(awaited, missing.length);
+  return { result: blocksNext, payload: bitmaps };
 };
 
 const apply: Work = async (component, { argument, payload }) => {

@@ -17,6 +17,8 @@ export interface LocalDevice extends DeviceAge {
   readonly path: string;
   readonly sizeBytes: number;
   readonly freeBytes: number;
+  /** It takes no writes any more. */
+  readonly hasFailed?: boolean;
 }
 
 export interface DeviceEvent {
@@ -85,12 +87,14 @@ export class DeviceRegister {
 
   async #register(deviceId: string, revision: number): Promise<void> {
     const { directory, clusterId, hostId } = this.#world;
-    let known = revision;
+    let last = revision;
     for (let attempt = 0; attempt < ATTEMPTS_MAX; attempt++) {
       const device = this.#find(deviceId);
       if (device === undefined) return;
-      const record: DeviceRecord = { ...device, hostId, state: "online" };
-      const written = await putDevice(directory, clusterId, record, known);
+      const { hasFailed, ...known } = device;
+      const state = hasFailed === true ? "failed" : "online";
+      const record: DeviceRecord = { ...known, hostId, state };
+      const written = await putDevice(directory, clusterId, record, last);
       if (written !== undefined) {
         this.#revisions.set(deviceId, written);
         return;
@@ -100,7 +104,7 @@ export class DeviceRegister {
         return one.record.deviceId === deviceId;
       });
       if (stored !== undefined && stored.record.incarnation > device.incarnation) break;
-      known = stored?.revision ?? 0;
+      last = stored?.revision ?? 0;
     }
     throw new CodedError({
       code: "device-contended",
@@ -119,6 +123,7 @@ export class DeviceRegister {
       this.#event("device-gone", "warning", record, [
         `host ${hostName} had device ${deviceId} at ${path} and does not have it now`,
       ]);
+      await putDevice(directory, clusterId, { ...record, state: "missing" }, revision);
       return;
     }
     await putDevice(directory, clusterId, { ...record, state: "lost" }, revision);

@@ -3,24 +3,27 @@
  * reaches theirs, makes and removes components on whichever hosts a volume lies, holds the lease
  * under which it owns objects. Daemon, trials and browser build the same.
  */
-import { BLOCK_SIZE_BYTES, errorText } from "../base/index.ts";
+import { BLOCK_SIZE_BYTES, CodedError, errorText } from "../base/index.ts";
 import {
   createVolumeRecord,
   deleteVolumeRecord,
   directoryKeys,
+  findVolume,
   listDevices,
   listVolumes,
   putHost,
   putIntent,
 } from "../cluster/index.ts";
-import type { ObjectPolicy, ObjectRecord, StoredIntent } from "../cluster/index.ts";
+import type { ObjectPolicy, ObjectRecord, ServiceRecord, StoredIntent } from "../cluster/index.ts";
 import { Links } from "../link/index.ts";
 import { ObjectLayout, sizesOf, TransferMemory } from "../object/index.ts";
 import type {
   NewPlace,
   OwnerEvent,
+  ObjectOwner,
   OwnerRules,
   OwnerWorld,
+  ResyncState,
   ResyncTraffic,
 } from "../object/index.ts";
 import type { Clock, Directory, Log, Network, NetworkAddress } from "../ports/index.ts";
@@ -36,10 +39,20 @@ import { HostLease } from "./host-lease.ts";
 import { NamespaceObjects } from "./namespace-objects.ts";
 import { placeVolume } from "./placement.ts";
 import type { PlacedComponent, Placement } from "./placement.ts";
+import { RepairBoard } from "./repair-board.ts";
+import { RepairPatrol } from "./repair-patrol.ts";
 import { RepairPolicy } from "./repair-policy.ts";
+import { AdaptivePace } from "./resync-pace.ts";
+import type { Latencies } from "./resync-pace.ts";
+import { planService } from "./service-plan.ts";
+import type { ServicePlan } from "./service-plan.ts";
 import { RemoteComponents } from "./remote-component.ts";
 
 const REFRESH_MS = 5000;
+/** What is smaller is over before it has a speed. */
+const TIMED_BYTES_MIN = 2 ** 20;
+/** What is under way there is answered first. */
+const LEAVE_MS = 20_000;
 
 export interface HostPlaneWorld {
   readonly clock: Clock;
@@ -59,6 +72,8 @@ export interface HostPlaneWorld {
   /** Whether a host's machine says over another network that its process is gone. */
   readonly confirmDead?: (hostId: string) => Promise<boolean>;
   readonly rules?: OwnerRules;
+  /** Of requests to the volumes that are attached here; they come before what is copied. */
+  readonly latencies?: () => Latencies;
 }
 
 export interface HostEvent {
@@ -87,6 +102,10 @@ export class HostPlane {
   readonly #maker: ComponentMaker;
   readonly namespaces: NamespaceObjects;
   readonly #repairs: RepairPolicy;
+  readonly #patrol: RepairPatrol;
+  readonly #board: RepairBoard;
+  readonly #pace: AdaptivePace | undefined;
+  #rebuildBytesPerSecond: number | undefined;
   #isInCluster = false;
   #timer: Timer | undefined;
   #isClosed = false;
@@ -128,10 +147,27 @@ export class HostPlane {
       distrust: devices.distrust,
       addEvent: world.addEvent,
     });
+    const { latencies } = world;
+    this.#pace = latencies && new AdaptivePace({ clock, latencies });
     const { links, hosts } = this;
     this.#maker = new ComponentMaker({ links, devices, directory, clusterId, hostId, log });
     const maker = this.#maker;
-    this.#repairs = new RepairPolicy({ directory, clusterId, hosts, maker, newId: world.newId });
+    const board = new RepairBoard({ directory, clusterId, clock, hosts });
+    this.#board = board;
+    this.#repairs = new RepairPolicy({ board, maker, newId: world.newId });
+    this.#patrol = new RepairPatrol({
+      clock,
+      log,
+      hostId,
+      board,
+      policy: this.#repairs,
+      ownerWorld: () => this.ownerWorld(),
+      isLeaseAlive: () => this.isLeaseAlive(),
+      isHostAlive: (other) => this.#isHostAlive(other),
+    });
+    links.handle("repair.leave", async ({ argument }) => ({
+      result: await this.#patrol.leave(String(argument)),
+    }));
     this.namespaces = new NamespaceObjects({
       ownerWorld: () => this.ownerWorld(),
       create: (volume) => this.createVolume(volume),
@@ -168,11 +204,13 @@ export class HostPlane {
     });
     await this.hosts.start();
     this.#refreshLater();
+    if (this.#isInCluster) this.#patrol.start();
   }
 
   async close(): Promise<void> {
     this.#isClosed = true;
     this.#timer?.cancel();
+    await this.#patrol.close();
     this.hosts.close();
     await this.links.close();
     if (this.#isInCluster) await this.#lease.close();
@@ -212,13 +250,18 @@ export class HostPlane {
         this.#maker.grow(componentId, blockCount, where),
       replacing: {
         isGivenUp: (record, componentId) => this.#repairs.isGivenUp(record, componentId),
+        isLeaving: (record, componentId) => this.#repairs.isLeaving(record, componentId),
         placeFor: (record, componentId) => this.#repairs.placeFor(record, componentId),
         makeComponent: (place, objectId, blockCount) => this.#makeNew(place, objectId, blockCount),
         removeComponent: (componentId, where) => this.#maker.remove(componentId, where),
         traffic: this.rebuild,
+        onMade: (went) => this.#made(went),
       },
       isLeaseAlive: () => this.isLeaseAlive(),
       isHostAlive: (other) => this.#isHostAlive(other),
+      askToLeave: (other, objectId) => this.#askToLeave(other, objectId),
+      ...(this.#pace === undefined ? {} : { pace: this.#pace }),
+      offersFingerprints: () => this.#board.settings?.offersFingerprints !== false,
       ...(rules === undefined ? {} : { rules }),
     };
   }
@@ -250,9 +293,10 @@ export class HostPlane {
 
   async #place(policy: ObjectPolicy): Promise<Placement> {
     const { directory, clusterId, newId } = this.#world;
+    const view = await this.#board.fresh();
     const devices = (await listDevices(directory, clusterId))
       .map(({ record }) => record)
-      .filter(({ state }) => state === "online");
+      .filter((device) => device.state === "online" && view.isInService(device));
     const reachable = this.hosts.records.filter(({ hostId }) => this.hosts.isReachable(hostId));
     return placeVolume(policy, reachable, devices, newId);
   }
@@ -266,13 +310,62 @@ export class HostPlane {
   /** Fails with `volume-not-found` or `volume-in-use`. */
   async deleteVolume(name: string): Promise<void> {
     const { directory, clusterId } = this.#world;
+    await this.#freeUp(name);
     const record = await deleteVolumeRecord(directory, clusterId, name);
     for (const { componentId, hostId } of record.components)
       await this.#maker.removeOrLeave(componentId, hostId);
   }
 
+  /** Of the last components that owners here have made; undefined if there was none of any size. */
+  get rebuildBytesPerSecond(): number | undefined {
+    return this.#rebuildBytesPerSecond;
+  }
+
+  #made({ bytesNeeded, elapsedMs }: ResyncState): void {
+    if (bytesNeeded < TIMED_BYTES_MIN || elapsedMs <= 0) return;
+    const now = bytesNeeded / (elapsedMs / 1000);
+    const before = this.#rebuildBytesPerSecond ?? now;
+    this.#rebuildBytesPerSecond = (before + now) / 2;
+  }
+
+  /** What happens, or would, when a host or a device leaves. */
+  async planService(service: ServiceRecord): Promise<ServicePlan> {
+    return planService(await this.#board.fresh(), await this.volumes(), service);
+  }
+
+  /** Hosts and devices that are being taken out of service. */
+  async services(): Promise<readonly ServiceRecord[]> {
+    return (await this.#board.view()).services;
+  }
+
+  /** Owners of objects that are on this host for their repair alone. */
+  repairOwners(): readonly ObjectOwner[] {
+    return this.#patrol.owners();
+  }
+
+  /** A host that has a volume for its repair alone gives it back. */
+  async #freeUp(name: string): Promise<void> {
+    const { directory, clusterId } = this.#world;
+    const { record } = await findVolume(directory, clusterId, name);
+    if (record.owner !== undefined) await this.#askToLeave(record.owner, record.objectId);
+  }
+
+  async #askToLeave(other: string, objectId: string): Promise<boolean> {
+    if (other === this.#world.hostId) return await this.#patrol.leave(objectId);
+    try {
+      const options = { deadlineMs: LEAVE_MS };
+      const { result } = await this.links.call(other, "repair.leave", objectId, options);
+      return result === true;
+    } catch (error) {
+      // It may be there for more than that, or away: its lease tells.
+      if (error instanceof CodedError) return false;
+      throw error;
+    }
+  }
+
   /** Grows the components of a volume that nobody owns. */
   async growComponents(record: ObjectRecord, sizeBytes: number): Promise<void> {
+    await this.#freeUp(record.name);
     for (const [{ componentId, hostId }, blockCount] of sizesOf(record, sizeBytes))
       await this.#maker.grow(componentId, blockCount, hostId);
   }

@@ -2,6 +2,7 @@ export { inaccessibility } from "./accessibility.ts";
 export { HostPlane } from "./host-plane.ts";
 export { namespaceName } from "./namespace-objects.ts";
 export type { NamespaceState } from "./namespace-objects.ts";
+export type { ServicePlan } from "./service-plan.ts";
 export type { LocalDevice } from "./device-register.ts";
 export type { LocalDevices } from "./component-maker.ts";
 export { ComponentServer } from "./component-server.ts";

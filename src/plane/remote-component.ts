@@ -9,6 +9,7 @@ import { LINK_PREPARED, LINK_READ_DONE, LinkDoneLayout } from "../format/index.t
 import type { LinkHeader } from "../format/index.ts";
 import type { Link, Links } from "../link/index.ts";
 import type { Clock, DiskMemory } from "../ports/index.ts";
+import { dataBlocksOf } from "../store/index.ts";
 import type {
   BlockRun,
   ChangeBatch,
@@ -298,15 +299,18 @@ export class RemoteComponent implements Component {
     return result;
   }
 
-  async offer(epoch: number, batch: ChangeBatch): Promise<OfferAnswer> {
+  async offer(epoch: number, batch: ChangeBatch, isSecond: boolean): Promise<OfferAnswer> {
     const link = this.#usable();
     // Contents are taken for what is known there to be decided.
     if (link !== undefined) this.#sendCommit(link);
     const { shape, bytes } = encodeBatch(batch);
-    const answer = await this.#call("component.offer", { epoch, shape }, CONTROL_MS, bytes);
-    const { result: blocksNext, payload: missing } = answer;
+    const argument = { epoch, shape, isSecond };
+    const answer = await this.#call("component.offer", argument, CONTROL_MS, bytes);
+    const { result: blocksNext, payload: bitmaps } = answer;
     if (typeof blocksNext !== "number" || !(blocksNext >= 1)) throw invalid("no number of blocks");
-    return { missing, blocksNext };
+    const half = Math.ceil(dataBlocksOf(batch) / 8);
+    if (bitmaps.length !== 2 * half) throw invalid("not a bit for each block");
+    return { missing: bitmaps.subarray(0, half), awaited: bitmaps.subarray(half), blocksNext };
   }
 
   async apply(epoch: number, batch: ChangeBatch, data: Uint8Array): Promise<void> {

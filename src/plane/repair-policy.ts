@@ -1,19 +1,16 @@
 /**
- * When a component is given up for good, and where it is made anew. A device that is lost does not
- * come back, nor does a component that its device does not have; whatever else is away may return.
+ * When a component is given up for good, and where it is made anew. A device that is lost or has
+ * failed does not come back, nor does a component that its device does not have; a host or a device
+ * that is away is waited for, for as long as the cluster's settings say.
  */
-import { listDevices } from "../cluster/index.ts";
-import type { DeviceRecord, ObjectRecord } from "../cluster/index.ts";
-import type { NewPlace } from "../object/index.ts";
-import type { Directory } from "../ports/index.ts";
-import type { ClusterHosts } from "./cluster-hosts.ts";
+import type { ObjectRecord } from "../cluster/index.ts";
+import type { Placing } from "../object/index.ts";
 import type { ComponentMaker } from "./component-maker.ts";
-import { placeSuccessor } from "./successor-placement.ts";
+import type { RepairBoard } from "./repair-board.ts";
+import { turnOf } from "./repair-queue.ts";
 
 export interface RepairPolicyWorld {
-  readonly directory: Directory;
-  readonly clusterId: string;
-  readonly hosts: ClusterHosts;
+  readonly board: RepairBoard;
   readonly maker: ComponentMaker;
   readonly newId: () => string;
 }
@@ -26,28 +23,28 @@ export class RepairPolicy {
   }
 
   /** As `Replacing.placeFor`. */
-  async placeFor(record: ObjectRecord, componentId: string): Promise<NewPlace | undefined> {
-    const { hosts, newId } = this.#world;
-    const devices = await this.#devices();
-    const place = placeSuccessor(record, componentId, hosts.records, devices, (hostId) =>
-      hosts.isReachable(hostId),
-    );
-    return place && { ...place, componentId: newId() };
+  async placeFor(record: ObjectRecord, componentId: string): Promise<Placing> {
+    const { board, newId } = this.#world;
+    const volumes = await board.volumes();
+    const turn = turnOf(await board.view(), volumes, record, componentId);
+    if (turn.kind !== "now") return turn;
+    return { kind: "place", place: { ...turn.place, componentId: newId() } };
   }
 
   /** As `Replacing.isGivenUp`. */
   async isGivenUp(record: ObjectRecord, componentId: string): Promise<boolean> {
     const entry = record.components.find((one) => one.componentId === componentId);
     if (entry === undefined) return false;
+    const view = await this.#world.board.view();
+    if (view.isGone(entry) || view.isLeaving(record, entry)) return true;
     const { deviceId, hostId } = entry;
-    const device = (await this.#devices()).find((one) => one.deviceId === deviceId);
-    if (device === undefined || device.state === "lost") return true;
-    if (!this.#world.hosts.isReachable(hostId)) return false;
+    if (!view.isReachable(hostId)) return false;
     return await this.#world.maker.isLacking(componentId, deviceId, hostId);
   }
 
-  async #devices(): Promise<readonly DeviceRecord[]> {
-    const { directory, clusterId } = this.#world;
-    return (await listDevices(directory, clusterId)).map(({ record }) => record);
+  /** As `Replacing.isLeaving`. */
+  async isLeaving(record: ObjectRecord, componentId: string): Promise<boolean> {
+    const entry = record.components.find((one) => one.componentId === componentId);
+    return entry !== undefined && (await this.#world.board.view()).isLeaving(record, entry);
   }
 }

@@ -18,11 +18,39 @@ export class ArrivingContents {
   /** By block: what it will hold. */
   readonly #expected = new Map<number, { readonly sequence: number; readonly content: string }>();
   readonly #arrived = new Map<string, ArrivedBlock>();
+  /** By content: the block that it is sent for, and who waits for it. */
+  readonly #sent = new Map<string, { readonly key: number; readonly waiting: (() => void)[] }>();
 
   expect(block: ArrivedBlock, fingerprints: Uint8Array, at: number): void {
     const { component, blockIndex, sequence } = block;
     const content = contentAt(fingerprints, at);
-    keep(this.#expected, blockKey(component, blockIndex), { sequence, content });
+    const key = blockKey(component, blockIndex);
+    keep(this.#expected, key, { sequence, content });
+    if (!this.#sent.has(content)) keep(this.#sent, content, { key, waiting: [] });
+  }
+
+  /** Whether the content is being sent for another block. */
+  isAwaited(block: Omit<ArrivedBlock, "sequence">, fingerprints: Uint8Array, at: number): boolean {
+    const sent = this.#sent.get(contentAt(fingerprints, at));
+    return sent !== undefined && sent.key !== blockKey(block.component, block.blockIndex);
+  }
+
+  /** Resolves when it has come, at once if nobody sends it. */
+  come(fingerprints: Uint8Array, at: number): Promise<void> {
+    const sent = this.#sent.get(contentAt(fingerprints, at));
+    if (sent === undefined) return Promise.resolve();
+    return new Promise((resolve) => void sent.waiting.push(resolve));
+  }
+
+  /** Whoever was to send it may be gone: somebody else does. */
+  giveUp(fingerprints: Uint8Array, at: number): void {
+    this.#settle(contentAt(fingerprints, at));
+  }
+
+  #settle(content: string): void {
+    const sent = this.#sent.get(content);
+    this.#sent.delete(content);
+    for (const resolve of sent?.waiting ?? []) resolve();
   }
 
   /** Blocks of one version are in the journal. */
@@ -34,6 +62,7 @@ export class ArrivingContents {
       if (expected?.sequence !== sequence) continue;
       this.#expected.delete(key);
       keep(this.#arrived, expected.content, { component, blockIndex, sequence });
+      this.#settle(expected.content);
     }
   }
 

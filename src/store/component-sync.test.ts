@@ -5,7 +5,6 @@ import { DiskMedium, MetadataMedium, SimDigests, SimDisk, SimLog } from "../sim/
 import { SimMachine, SimMetadataStore, Simulation } from "../sim/index.ts";
 import { StoreWorld } from "../../test/store-world.ts";
 import { dataBlocksOf } from "./change-batch.ts";
-import { ChangeLog } from "./change-log.ts";
 import { CHANGE_DATA } from "./component.ts";
 import type { ChangeBatch, ComponentFault, TransactionKind } from "./component.ts";
 import { Device } from "./device.ts";
@@ -139,7 +138,7 @@ async function catchUp(from: Store, to: Store, since: number, blocksMax = 64): P
     assert.ok(dataBlocksOf(batch) <= blocksMax + 1);
     traffic.fromJournal &&= batch.fromJournal;
     traffic.offeredBlocks += dataBlocksOf(batch);
-    const { missing } = await to.component.offer(epoch, batch);
+    const { missing } = await to.component.offer(epoch, batch, false);
     const contents = await from.contents();
     traffic.sentBlocks += await send(to, batch, missing, contents);
     fromBlock = batch.nextBlock;
@@ -348,6 +347,33 @@ test("what is on its way home is not sent again for another block", async () => 
   });
 });
 
+test("what is being sent for one block is waited for by another, for a moment", async () => {
+  await pair(7, async (a, b) => {
+    await a.write(1, 0, [7]);
+    await a.write(2, 100, [7]);
+    await a.write(3, 200, [8]);
+    await a.write(4, 300, [8]);
+    for (const store of [a, b]) store.component.commit(1, 4);
+    await b.component.beginCatchUp(1, 0);
+    const changes = async (fromBlock: number): Promise<ChangeBatch> => {
+      const toBlock = fromBlock + 1;
+      const range = { epoch: 1, since: 0, fromBlock, toBlock, blocksMax: 1 };
+      return await a.component.changes({ ...range, withFingerprints: true });
+    };
+    const bits = async (fromBlock: number, isSecond: boolean): Promise<readonly number[]> => {
+      const answer = await b.component.offer(1, await changes(fromBlock), isSecond);
+      return [answer.missing[0]!, answer.awaited[0]!];
+    };
+    assert.deepEqual(await bits(0, false), [1, 0], "it has to be sent");
+    assert.deepEqual(await bits(100, false), [1, 1], "it is being sent");
+    const second = bits(100, true);
+    await send(b, await changes(0), Uint8Array.of(1), await a.contents());
+    assert.deepEqual(await second, [0, 0], "it has come");
+    assert.deepEqual(await bits(200, false), [1, 0]);
+    assert.deepEqual(await bits(300, true), [1, 0], "nobody has sent it");
+  });
+});
+
 test("a device that fails while it takes an offer says so, once", async () => {
   const simulation = new Simulation({ seed: 6 });
   const [from, to] = [new Store(simulation), new Store(simulation)];
@@ -370,7 +396,7 @@ test("a device that fails while it takes an offer says so, once", async () => {
     disk.failNextWrites(1);
     // What is known there is still being read when the journal has failed.
     disk.readLatency = { minMs: 50, maxMs: 50 };
-    await assert.rejects(to.component.offer(1, batch), { code: "write-error" });
+    await assert.rejects(to.component.offer(1, batch, false), { code: "write-error" });
   });
 });
 
@@ -466,23 +492,4 @@ test("batches from elsewhere are checked, and old epochs refused", async () => {
       return error instanceof CodedError && error.code === "fenced";
     });
   });
-});
-
-test("the log of changes knows how far back it reaches", () => {
-  const log = new ChangeLog(4);
-  log.begin(1, 0);
-  for (let i = 1; i <= 4; i++) log.note(1, i, i * 10, 5);
-  assert.deepEqual(log.since(1, 2, 0, 100), [
-    { start: 30, end: 35 },
-    { start: 40, end: 45 },
-  ]);
-  assert.deepEqual(log.since(1, 0, 12, 32), [
-    { start: 12, end: 15 },
-    { start: 20, end: 25 },
-    { start: 30, end: 32 },
-  ]);
-  log.note(2, 1, 0, 1);
-  assert.equal(log.since(1, 0, 0, 100), undefined);
-  assert.equal(log.since(1, 1, 0, 100)?.length, 3);
-  assert.equal(log.since(2, 0, 0, 100), undefined, "nobody said that it is complete");
 });

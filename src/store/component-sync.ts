@@ -38,12 +38,19 @@ import type { ComponentHost, StoreComponent } from "./store-component.ts";
 /** Blocks of the scratch memory of a device, and the longest data transaction. */
 export const SCRATCH_BLOCKS = 256;
 const OFFERED_BLOCKS_MIN = 256;
+/** How long a second offer waits for what others were told to send. */
+const AWAITED_MS_MAX = 2000;
 /** Bits set in each value of a byte. */
 const BITS = Uint8Array.from({ length: 256 }, (_none, byte) => {
   let bits = 0;
   for (let rest = byte; rest > 0; rest >>>= 1) bits += rest & 1;
   return bits;
 });
+
+interface Missing {
+  readonly missing: Uint8Array;
+  readonly awaited: Uint8Array;
+}
 
 export class ComponentSync {
   readonly #component: StoreComponent;
@@ -134,12 +141,15 @@ export class ComponentSync {
     });
   }
 
-  async offer(epoch: number, batch: ChangeBatch): Promise<OfferAnswer> {
+  async offer(epoch: number, batch: ChangeBatch, isSecond: boolean): Promise<OfferAnswer> {
     this.#check(epoch, batch);
     const blocks = dataBlocksOf(batch);
     if (batch.fingerprints.length !== blocks * FINGERPRINT_BYTES)
       throw invalid("an offer comes with fingerprints");
+    if (isSecond) await this.#untilCome(batch, blocks);
+    this.#component.requireEpoch(epoch);
     const missing = new Uint8Array(Math.ceil(blocks / 8));
+    const awaited = new Uint8Array(missing.length);
     const durable: Promise<void>[] = [];
     const wanted: WantedBlock[] = [];
     let dataIndex = 0;
@@ -149,19 +159,19 @@ export class ComponentSync {
         continue;
       }
       for (let i = 0; i < batch.counts[run]!; i++, dataIndex++)
-        this.#sort(batch, { run, offset: i, dataIndex }, { wanted, missing, durable });
+        this.#sort(batch, { run, offset: i, dataIndex }, { wanted, missing, awaited, durable });
     }
-    if (wanted.length > 0) await this.#adopt(epoch, batch, wanted, missing);
+    if (wanted.length > 0) await this.#adopt(epoch, batch, wanted, { missing, awaited });
     this.#component.submit();
     await Promise.all(durable);
-    return { missing, blocksNext: this.#blocksNext(blocks, missing) };
+    return { missing, awaited, blocksNext: this.#blocksNext(blocks, missing) };
   }
 
   /** Not wanted, known here, on its way here, or missing. */
   #sort(
     batch: ChangeBatch,
     { run, offset, dataIndex }: { run: number; offset: number; dataIndex: number },
-    into: { wanted: WantedBlock[]; missing: Uint8Array; durable: Promise<void>[] },
+    into: Missing & { wanted: WantedBlock[]; durable: Promise<void>[] },
   ): void {
     const { state } = this.#host;
     const blockIndex = batch.starts[run]! + offset;
@@ -176,19 +186,38 @@ export class ComponentSync {
     }
     const copied = this.#copyArrived(blockIndex, sequence, batch.fingerprints, at);
     if (copied !== undefined) begin(into.durable, copied);
-    else this.#miss(batch, { blockIndex, sequence, dataIndex }, into.missing);
+    else this.#miss(batch, { blockIndex, sequence, dataIndex }, into);
   }
 
   #miss(
     batch: ChangeBatch,
     block: { blockIndex: number; sequence: number; dataIndex: number },
-    missing: Uint8Array,
+    { missing, awaited }: Missing,
   ): void {
     const { blockIndex, sequence, dataIndex } = block;
     const { arriving } = this.#host.state;
     setBit(missing, dataIndex);
     const arrived = { component: this.#info.index, blockIndex, sequence };
-    arriving.expect(arrived, batch.fingerprints, dataIndex * FINGERPRINT_BYTES);
+    const at = dataIndex * FINGERPRINT_BYTES;
+    if (arriving.isAwaited(arrived, batch.fingerprints, at)) setBit(awaited, dataIndex);
+    arriving.expect(arrived, batch.fingerprints, at);
+  }
+
+  /** What somebody else was told to send comes in a moment, or does not come. */
+  async #untilCome({ fingerprints }: ChangeBatch, blocks: number): Promise<void> {
+    const { arriving, clock } = this.#host.state;
+    const places = Array.from({ length: blocks }, (_none, i) => i * FINGERPRINT_BYTES);
+    const all = Promise.all(places.map((at) => arriving.come(fingerprints, at)));
+    await new Promise<void>((resolve) => {
+      const timer = clock.after(AWAITED_MS_MAX, () => {
+        for (const at of places) arriving.giveUp(fingerprints, at);
+        resolve();
+      });
+      void all.then(() => {
+        timer.cancel();
+        resolve();
+      });
+    });
   }
 
   /** From journal memory, if the content came a moment ago and is there still. */
@@ -218,11 +247,11 @@ export class ComponentSync {
     epoch: number,
     batch: ChangeBatch,
     wanted: readonly WantedBlock[],
-    missing: Uint8Array,
+    into: Missing,
   ): Promise<void> {
     const adoption = new ContentAdoption(this.#host, this.#info, batch.fingerprints);
     const left = await adoption.run(wanted, () => this.#component.requireEpoch(epoch));
-    for (const one of left) this.#miss(batch, one, missing);
+    for (const one of left) this.#miss(batch, one, into);
   }
 
   /**

@@ -71,7 +71,7 @@ export interface Component extends ComponentIo {
    * when they are durable. Needs fingerprints. Contents are taken for what is decided as far as the
    * component has been told.
    */
-  offer(epoch: number, batch: ChangeBatch): Promise<OfferAnswer>;
+  offer(epoch: number, batch: ChangeBatch, isSecond: boolean): Promise<OfferAnswer>;
   /**
    * Journals the blocks of the batch that are newer than what is here; resolves when they are
    * durable. `payload` holds the data blocks, one after the other. Doing it twice changes nothing.
@@ -113,6 +113,11 @@ export interface ChangeBatch {
 export interface OfferAnswer {
   /** A bit for each data block of the batch: set, if it is missing and has to be sent. */
   readonly missing: Uint8Array;
+  /**
+   * Of those that are missing, the ones whose content somebody was told to send already, for
+   * another block: worth a second offer.
+   */
+  readonly awaited: Uint8Array;
   /** How many blocks to offer next. */
   readonly blocksNext: number;
 }

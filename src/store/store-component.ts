@@ -303,8 +303,8 @@ export class StoreComponent implements Component, JournalWaiter {
     return this.#sync.begin(epoch, since);
   }
 
-  offer(epoch: number, batch: ChangeBatch): Promise<OfferAnswer> {
-    return this.#sync.offer(epoch, batch);
+  offer(epoch: number, batch: ChangeBatch, isSecond: boolean): Promise<OfferAnswer> {
+    return this.#sync.offer(epoch, batch, isSecond);
   }
 
   apply(epoch: number, batch: ChangeBatch, payload: Uint8Array): Promise<void> {

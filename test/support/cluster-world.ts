@@ -46,6 +46,8 @@ export class ClusterHost {
   readonly media: Map<string, Media> = new Map([["/dev/one", emptyMedia()]]);
   /** By path, while the host runs. */
   readonly devices: Map<string, Device> = new Map();
+  /** Paths of devices that say that they take no writes any more. */
+  readonly failed: Set<string> = new Set();
   #machine: SimMachine;
   #network: SimNetwork | undefined;
   #management: ManagementNetwork | undefined;
@@ -225,6 +227,7 @@ export class ClusterHost {
           path,
           sizeBytes: DISK_BYTES,
           freeBytes: device.stats().freeBytes,
+          hasFailed: this.failed.has(path),
           ...device.age,
         })),
       distrust: async (deviceId, incarnation) => this.#byId(deviceId).distrust(incarnation),

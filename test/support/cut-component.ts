@@ -149,8 +149,8 @@ export class CutComponent implements Component {
     return this.#call((component) => component.beginCatchUp(epoch, since));
   }
 
-  offer(epoch: number, batch: ChangeBatch): Promise<OfferAnswer> {
-    return this.#call((component) => component.offer(epoch, batch));
+  offer(epoch: number, batch: ChangeBatch, isSecond: boolean): Promise<OfferAnswer> {
+    return this.#call((component) => component.offer(epoch, batch, isSecond));
   }
 
   apply(epoch: number, batch: ChangeBatch, payload: Uint8Array): Promise<void> {

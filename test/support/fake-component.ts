@@ -208,7 +208,7 @@ export class FakeComponent implements Component {
   async offer(epoch: number, batch: ChangeBatch): Promise<OfferAnswer> {
     this.#fence(epoch);
     const missing = new Uint8Array(Math.ceil(dataBlocksOf(batch) / 8)).fill(255);
-    return { missing, blocksNext: 64 };
+    return { missing, awaited: new Uint8Array(missing.length), blocksNext: 64 };
   }
 
   async apply(epoch: number, batch: ChangeBatch, payload: Uint8Array): Promise<void> {

@@ -1,0 +1,70 @@
+/** What holds for the whole cluster and an operator may change while it runs. */
+import { CodedError } from "../base/index.ts";
+import type { Directory } from "../ports/index.ts";
+import { directoryKeys } from "./directory-keys.ts";
+import { RecordFields } from "./record-fields.ts";
+
+const FORMAT = 1;
+const ATTEMPTS_MAX = 8;
+const REPAIR_DELAY_MS_MAX = 30 * 24 * 3_600_000;
+const AT_ONCE_MAX = 64;
+
+export interface ClusterSettings {
+  /** How long a host or a device may stay away before its components are made anew elsewhere. */
+  readonly repairDelayMs: number;
+  /** Components that are made anew at a time, in the whole cluster. */
+  readonly rebuildsAtOnce: number;
+  /** Of those, on one device. */
+  readonly rebuildsPerDevice: number;
+  /** False: what is copied is copied whole, for comparison. */
+  readonly offersFingerprints: boolean;
+}
+
+const DEFAULTS: ClusterSettings = {
+  repairDelayMs: 3_600_000,
+  rebuildsAtOnce: 4,
+  rebuildsPerDevice: 2,
+  offersFingerprints: true,
+};
+
+export async function readSettings(
+  directory: Directory,
+  clusterId: string,
+): Promise<ClusterSettings> {
+  const key = directoryKeys.settings(clusterId);
+  const found = await directory.get(key);
+  return found === undefined ? DEFAULTS : parse(key, found.value);
+}
+
+/** What `change` does not name stays. Fails with `record-invalid` and changes nothing. */
+export async function changeSettings(
+  directory: Directory,
+  clusterId: string,
+  change: Partial<ClusterSettings>,
+): Promise<ClusterSettings> {
+  const key = directoryKeys.settings(clusterId);
+  for (let attempt = 0; attempt < ATTEMPTS_MAX; attempt++) {
+    const found = await directory.get(key);
+    const before = found === undefined ? DEFAULTS : parse(key, found.value);
+    const value = JSON.stringify({ format: FORMAT, ...before, ...change });
+    const next = parse(key, value);
+    const condition = { key, revision: found?.revision ?? 0 };
+    const outcome = await directory.transact([condition], [{ kind: "put", key, value }]);
+    if (outcome.succeeded) return next;
+  }
+  throw new CodedError({
+    code: "object-contended",
+    message: "the settings of the cluster change too often",
+    hint: "try again",
+  });
+}
+
+function parse(key: string, text: string): ClusterSettings {
+  const fields = RecordFields.parse(key, text, FORMAT);
+  return {
+    repairDelayMs: fields.integer("repairDelayMs", 0, REPAIR_DELAY_MS_MAX),
+    rebuildsAtOnce: fields.integer("rebuildsAtOnce", 0, AT_ONCE_MAX),
+    rebuildsPerDevice: fields.integer("rebuildsPerDevice", 1, AT_ONCE_MAX),
+    offersFingerprints: fields.boolean("offersFingerprints"),
+  };
+}

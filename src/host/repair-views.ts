@@ -1,0 +1,90 @@
+/** What the API shows and takes about repairs, and about hosts and devices that leave. */
+import type { ServiceMode } from "../cluster/index.ts";
+
+export interface ResyncView {
+  readonly volume: string;
+  readonly componentId: string;
+  /** "rebuild": made anew; "move": leaves a device; "catch-up": gets what it missed. */
+  readonly kind: "rebuild" | "move" | "catch-up";
+  /** "waiting": others come first, or its host is away; "blocked": no device may take it. */
+  readonly state: "running" | "waiting" | "blocked";
+  /** Where it is made, or where it is. */
+  readonly host: string;
+  readonly device: string;
+  /** The host whose component it takes the place of. */
+  readonly from?: string;
+  /** Of what its sources have, how much was looked at: 0 to 1. */
+  readonly share?: number;
+  readonly bytesNeeded: number;
+  readonly bytesSent: number;
+  readonly bytesSkipped: number;
+  /** As long as it goes on as it has so far. */
+  readonly secondsLeft?: number;
+  readonly reason?: string;
+}
+
+export interface ResyncList {
+  readonly resyncs: readonly ResyncView[];
+}
+
+export interface SettingsView {
+  readonly repairDelaySeconds: number;
+  readonly rebuildsAtOnce: number;
+  readonly rebuildsPerDevice: number;
+  /** "off": what is copied is copied whole, for comparison. */
+  readonly fingerprints: "on" | "off";
+}
+
+export interface SettingsChangeRequest {
+  readonly repairDelaySeconds?: number;
+  readonly rebuildsAtOnce?: number;
+  readonly rebuildsPerDevice?: number;
+  readonly fingerprints?: "on" | "off";
+}
+
+export interface MaintenanceOnRequest {
+  readonly name: string;
+  readonly mode?: ServiceMode;
+  readonly dryRun?: boolean;
+}
+
+export interface DeviceRemoveRequest {
+  readonly device: string;
+  readonly dryRun?: boolean;
+}
+
+export interface DeviceRequest {
+  readonly device: string;
+}
+
+/** What becomes of one component of a host or device that leaves. */
+export interface LeavingView {
+  readonly volume: string;
+  readonly componentId: string;
+  readonly what: "moves" | "stays" | "stuck";
+  /** Bytes that a copy of it would have to hold; what is there already is not sent. */
+  readonly bytes: number;
+  /** Where it would go. */
+  readonly host?: string;
+  readonly device?: string;
+}
+
+/** What happens, or would happen, when a host or a device leaves. */
+export interface ServicePlanView {
+  readonly kind: "host" | "device";
+  readonly id: string;
+  readonly host: string;
+  readonly mode: ServiceMode;
+  readonly isDryRun: boolean;
+  /** Nothing has to leave: it may be stopped or taken out. */
+  readonly isReady: boolean;
+  readonly components: readonly LeavingView[];
+  /** Of all that move: at most so many are sent. */
+  readonly bytesAtMost: number;
+  /** At the speed of this host's last rebuilds; absent if there was none. */
+  readonly secondsAtMost?: number;
+  /** Volumes that cannot be used while it is away. */
+  readonly unusable: readonly string[];
+  /** Volumes that survive no further failure while it is away. */
+  readonly atRisk: readonly string[];
+}

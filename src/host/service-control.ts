@@ -1,0 +1,107 @@
+/** The handlers that are about repairs, settings, and hosts and devices that leave. */
+import { CodedError } from "../base/index.ts";
+import { changeSettings, dropService, readSettings } from "../cluster/index.ts";
+import type { ClusterSettings } from "../cluster/index.ts";
+import type { Directory } from "../ports/index.ts";
+import type { DataPlaneMethods } from "./data-plane-port.ts";
+import type { Handlers } from "./http-api.ts";
+import type { SettingsChangeRequest, SettingsView } from "./repair-views.ts";
+import type { RpcPeer } from "./rpc.ts";
+import type { Done } from "./views.ts";
+
+export interface ServiceControlWorld {
+  readonly directory: Directory;
+  readonly clusterId: string;
+  readonly plane: Pick<RpcPeer<object, DataPlaneMethods>, "call">;
+}
+
+type ServiceHandlers = Pick<
+  Handlers,
+  | "resync.list"
+  | "settings.show"
+  | "settings.change"
+  | "host.maintenance-on"
+  | "host.maintenance-off"
+  | "device.remove"
+  | "device.keep"
+>;
+
+const SECOND_MS = 1000;
+
+export function serviceHandlers(world: ServiceControlWorld): ServiceHandlers {
+  const { directory, clusterId, plane } = world;
+  return {
+    "resync.list": async () => ({ resyncs: await plane.call("listResyncs", undefined) }),
+    "settings.show": async () => viewOf(await readSettings(directory, clusterId)),
+    "settings.change": async (request) =>
+      viewOf(await changeSettings(directory, clusterId, changeOf(request))),
+    "host.maintenance-on": ({ name, mode, dryRun }) =>
+      plane.call("takeOut", {
+        kind: "host",
+        name,
+        mode: mode ?? "ensure-accessibility",
+        isDryRun: dryRun === true,
+      }),
+    "host.maintenance-off": ({ name }) => bringBackHost(world, name),
+    "device.remove": ({ device, dryRun }) =>
+      plane.call("takeOut", {
+        kind: "device",
+        name: device,
+        mode: "evacuate",
+        isDryRun: dryRun === true,
+      }),
+    "device.keep": ({ device }) => bringBackDevice(world, device),
+  };
+}
+
+async function bringBackHost(
+  { directory, clusterId, plane }: ServiceControlWorld,
+  name: string,
+): Promise<Done> {
+  const hosts = await plane.call("listHosts", undefined);
+  const host = hosts.find((one) => one.name === name || one.hostId === name);
+  if (host === undefined)
+    throw new CodedError({
+      code: "host-unknown",
+      message: `there is no host named ${name.slice(0, 80)}`,
+      hint: "drystone host list shows all hosts",
+    });
+  await dropService(directory, clusterId, host.hostId);
+  return { done: true };
+}
+
+async function bringBackDevice(
+  { directory, clusterId, plane }: ServiceControlWorld,
+  device: string,
+): Promise<Done> {
+  const devices = await plane.call("listDevices", undefined);
+  const found = devices.filter(({ deviceId }) => deviceId.startsWith(device));
+  const [only] = found;
+  if (only === undefined || found.length > 1)
+    throw new CodedError({
+      code: "device-unknown",
+      message: `${found.length} devices have an id that begins with "${device.slice(0, 64)}"`,
+      hint: "drystone device list",
+    });
+  await dropService(directory, clusterId, only.deviceId);
+  return { done: true };
+}
+
+function viewOf(settings: ClusterSettings): SettingsView {
+  const { repairDelayMs, rebuildsAtOnce, rebuildsPerDevice, offersFingerprints } = settings;
+  return {
+    repairDelaySeconds: repairDelayMs / SECOND_MS,
+    rebuildsAtOnce,
+    rebuildsPerDevice,
+    fingerprints: offersFingerprints ? "on" : "off",
+  };
+}
+
+function changeOf(request: SettingsChangeRequest): Partial<ClusterSettings> {
+  const { repairDelaySeconds, fingerprints, ...rest } = request;
+  return {
+    ...rest,
+    ...(repairDelaySeconds === undefined ? {} : { repairDelayMs: repairDelaySeconds * SECOND_MS }),
+    ...(fingerprints === undefined ? {} : { offersFingerprints: fingerprints === "on" }),
+  };
+}

@@ -1,0 +1,204 @@
+/**
+ * Repairs as the API shows them, and hosts and devices that are taken out of service: planned,
+ * checked and, unless it is only asked what would happen, told to the cluster.
+ */
+import { CodedError, formatSize } from "../base/index.ts";
+import { putService } from "../cluster/index.ts";
+import type { ComponentRecord, ServiceRecord } from "../cluster/index.ts";
+import type { ComponentOwnerState, OwnerState } from "../object/index.ts";
+import type { HostPlane, ServicePlan } from "../plane/index.ts";
+import type { ClusterViews } from "./cluster-views.ts";
+import type { TakeOutRequest } from "./data-plane-port.ts";
+import type { PlaneWorld } from "./plane-world.ts";
+import type { LeavingView, ResyncView, ServicePlanView } from "./repair-views.ts";
+import type { DeviceView } from "./views.ts";
+
+export class ServiceDesk {
+  readonly #world: PlaneWorld;
+  readonly #plane: HostPlane;
+  readonly #views: ClusterViews;
+
+  constructor(world: PlaneWorld, plane: HostPlane, views: ClusterViews) {
+    this.#world = world;
+    this.#plane = plane;
+    this.#views = views;
+  }
+
+  /** By volume. */
+  async resyncs(): Promise<readonly ResyncView[]> {
+    const owners = await this.#views.owners();
+    const records = await this.#plane.volumes();
+    return records.flatMap((record) => {
+      const state = owners.find(
+        ({ objectId, epoch }) => objectId === record.objectId && epoch === record.epoch,
+      );
+      return record.components.flatMap((entry): readonly ResyncView[] => {
+        const known = state?.components.find((one) => one.componentId === entry.componentId);
+        const view = this.#resync(state, record.components, entry, known);
+        return view === undefined ? [] : [{ ...view, volume: record.name }];
+      });
+    });
+  }
+
+  #resync(
+    owner: OwnerState | undefined,
+    all: readonly ComponentRecord[],
+    entry: ComponentRecord,
+    known: ComponentOwnerState | undefined,
+  ): Omit<ResyncView, "volume"> | undefined {
+    const { componentId, hostId, deviceId } = entry;
+    const state = known?.state ?? entry.state;
+    const blocked = known?.blockedReason;
+    if (state.kind === "active" && blocked === undefined) return undefined;
+    const replaced =
+      state.kind === "building" ? all.find((one) => one.componentId === state.replaces) : undefined;
+    const isMove = state.kind === "active" || replaced?.state.kind === "active";
+    const kind = isMove ? "move" : state.kind === "building" ? "rebuild" : "catch-up";
+    const progress = known?.resync;
+    const isRunning = known?.isCatchingUp === true;
+    const reason = blocked ?? (isRunning ? undefined : this.#whyNot(owner, entry));
+    const isBlocked = blocked?.startsWith("no device") === true;
+    return {
+      componentId,
+      kind,
+      state: isRunning ? "running" : isBlocked ? "blocked" : "waiting",
+      host: this.#plane.hosts.nameOf(hostId),
+      device: deviceId,
+      ...(replaced === undefined ? {} : { from: this.#plane.hosts.nameOf(replaced.hostId) }),
+      bytesNeeded: progress?.bytesNeeded ?? 0,
+      bytesSent: progress?.bytesSent ?? 0,
+      bytesSkipped: progress?.bytesSkipped ?? 0,
+      ...(progress === undefined ? {} : { share: progress.share }),
+      ...(progress?.msLeft === undefined ? {} : { secondsLeft: progress.msLeft / 1000 }),
+      ...(reason === undefined ? {} : { reason }),
+    };
+  }
+
+  #whyNot(owner: OwnerState | undefined, { hostId }: ComponentRecord): string {
+    const name = this.#plane.hosts.nameOf(hostId);
+    if (!this.#plane.hosts.isReachable(hostId)) return `host ${name} cannot be reached`;
+    if (owner === undefined) return "nobody uses the volume; a host that holds it takes it soon";
+    return "it is tried again in a moment";
+  }
+
+  /**
+   * Fails with `host-unknown`, `device-unknown`, `evacuation-impossible` or `evacuation-too-large`.
+   */
+  async takeOut(request: TakeOutRequest): Promise<ServicePlanView> {
+    const devices = await this.#views.devices();
+    const target = this.#find(request, devices);
+    const service: ServiceRecord = { id: target.id, kind: request.kind, mode: request.mode };
+    const plan = await this.#plane.planService(service);
+    const bytes = new Map(await this.#views.componentBytes());
+    const view = await this.#viewOf(request, target, plan, bytes);
+    if (request.isDryRun) return view;
+    refuseStuck(view);
+    refuseTooLarge(view, devices);
+    const { directory, identity } = this.#world;
+    await putService(directory, identity.clusterId, service);
+    this.#world.addEvent({
+      level: "info",
+      kind: "service-left",
+      message:
+        `${request.kind} ${target.label} is taken out of service (${request.mode}): ` +
+        `${view.components.filter(({ what }) => what === "moves").length} components leave it, ` +
+        `with at most ${formatSize(view.bytesAtMost)}`,
+      details: { id: target.id, mode: request.mode },
+    });
+    return view;
+  }
+
+  #find(
+    { kind, name }: TakeOutRequest,
+    devices: readonly DeviceView[],
+  ): { readonly id: string; readonly host: string; readonly label: string } {
+    if (kind === "host") {
+      const host = this.#plane.hosts.find(name);
+      if (host !== undefined) return { id: host.hostId, host: host.name, label: host.name };
+      throw new CodedError({
+        code: "host-unknown",
+        message: `there is no host named ${name.slice(0, 80)}`,
+        hint: "drystone host list shows all hosts",
+      });
+    }
+    const found = devices.filter(({ deviceId }) => deviceId.startsWith(name));
+    const [only] = found;
+    if (only !== undefined && found.length === 1)
+      return { id: only.deviceId, host: only.host, label: `${only.path} on ${only.host}` };
+    throw new CodedError({
+      code: "device-unknown",
+      message: `${found.length} devices have an id that begins with "${name.slice(0, 64)}"`,
+      hint: "drystone device list",
+    });
+  }
+
+  async #viewOf(
+    request: TakeOutRequest,
+    target: { readonly id: string; readonly host: string },
+    plan: ServicePlan,
+    bytes: ReadonlyMap<string, number>,
+  ): Promise<ServicePlanView> {
+    const components = plan.components.map((one): LeavingView => {
+      const { volume, componentId, what, place, isWitness } = one;
+      return {
+        volume,
+        componentId,
+        what,
+        bytes: isWitness ? 0 : (bytes.get(componentId) ?? 0),
+        ...(place === undefined
+          ? {}
+          : { host: this.#plane.hosts.nameOf(place.hostId), device: place.deviceId }),
+      };
+    });
+    const moving = components.filter(({ what }) => what === "moves");
+    const bytesAtMost = moving.reduce((sum, one) => sum + one.bytes, 0);
+    const bytesPerSecond = this.#plane.rebuildBytesPerSecond;
+    return {
+      kind: request.kind,
+      id: target.id,
+      host: target.host,
+      mode: request.mode,
+      isDryRun: request.isDryRun,
+      isReady: components.every(({ what }) => what === "stays"),
+      components,
+      bytesAtMost,
+      ...(bytesPerSecond === undefined ? {} : { secondsAtMost: bytesAtMost / bytesPerSecond }),
+      unusable: plan.unusable,
+      atRisk: plan.atRisk,
+    };
+  }
+}
+
+function refuseStuck({ components, mode }: ServicePlanView): void {
+  const stuck = components.filter(({ what }) => what === "stuck");
+  if (stuck.length === 0) return;
+  const names = [...new Set(stuck.map(({ volume }) => volume))].join(", ");
+  throw new CodedError({
+    code: "evacuation-impossible",
+    message: `${stuck.length} components have no other place to go to, of ${names}`,
+    hint:
+      mode === "evacuate"
+        ? "add a host, or use --mode ensure-accessibility: then redundancy suffers while it is away"
+        : "add a host or a device, or use --mode none: then these volumes cannot be used meanwhile",
+  });
+}
+
+/** What is there already takes no room; but nobody knows that beforehand. */
+function refuseTooLarge({ components }: ServicePlanView, devices: readonly DeviceView[]): void {
+  const wanted = new Map<string, number>();
+  for (const { device, bytes, what } of components)
+    if (device !== undefined && what === "moves")
+      wanted.set(device, (wanted.get(device) ?? 0) + bytes);
+  for (const [deviceId, bytes] of wanted) {
+    const device = devices.find((one) => one.deviceId === deviceId);
+    if (device === undefined || bytes <= device.freeBytes) continue;
+    throw new CodedError({
+      code: "evacuation-too-large",
+      message:
+        `${formatSize(bytes)} would go to ${device.path} on ${device.host}, ` +
+        `which has room for ${formatSize(device.freeBytes)}`,
+      hint: "add a device, or delete or discard data",
+      details: { deviceId, wantedBytes: bytes, freeBytes: device.freeBytes },
+    });
+  }
+}

@@ -1,0 +1,220 @@
+/**
+ * What this host knows of the cluster when it decides about repairs: settings, devices, what is
+ * being taken out of service, and since when each host and device has been away as seen from here.
+ * One look at the directory serves all objects of the host for a moment.
+ */
+import { listDevices, listServices, listVolumes, readSettings } from "../cluster/index.ts";
+import type {
+  ClusterSettings,
+  ComponentRecord,
+  DeviceRecord,
+  HostRecord,
+  ObjectRecord,
+  ServiceRecord,
+} from "../cluster/index.ts";
+import { leavesOf, legsOf, componentsOf, votesOf } from "../cluster/index.ts";
+import type { Clock, Directory } from "../ports/index.ts";
+
+const LOOK_MS = 1000;
+/** What is being built on a host that has gone is built elsewhere after this, if not sooner. */
+const BUILDING_AWAY_MS = 60_000;
+
+export interface RepairBoardWorld {
+  readonly directory: Directory;
+  readonly clusterId: string;
+  readonly clock: Clock;
+  readonly hosts: {
+    readonly records: readonly HostRecord[];
+    isReachable(hostId: string): boolean;
+  };
+}
+
+/** How the cluster is at one moment. */
+export class RepairView {
+  readonly settings: ClusterSettings;
+  readonly devices: readonly DeviceRecord[];
+  readonly services: readonly ServiceRecord[];
+  readonly hosts: readonly HostRecord[];
+  readonly #reachable: ReadonlySet<string>;
+  readonly #awayMs: ReadonlyMap<string, number>;
+
+  constructor(
+    known: Pick<RepairView, "settings" | "devices" | "services" | "hosts">,
+    reachable: ReadonlySet<string>,
+    awayMs: ReadonlyMap<string, number>,
+  ) {
+    this.settings = known.settings;
+    this.devices = known.devices;
+    this.services = known.services;
+    this.hosts = known.hosts;
+    this.#reachable = reachable;
+    this.#awayMs = awayMs;
+  }
+
+  isReachable(hostId: string): boolean {
+    return this.#reachable.has(hostId);
+  }
+
+  /** As it would be with this one leaving. */
+  withService(service: ServiceRecord): RepairView {
+    const services = [...this.services.filter(({ id }) => id !== service.id), service];
+    return new RepairView({ ...known(this), services }, this.#reachable, this.#awayMs);
+  }
+
+  /** Nothing new goes to a host or a device that is being taken out of service. */
+  isInService(device: DeviceRecord): boolean {
+    return !this.services.some(({ id }) => id === device.deviceId || id === device.hostId);
+  }
+
+  /** Whether its device or host is gone for good, or for longer than is waited for. */
+  isGone({ deviceId, hostId, state }: ComponentRecord): boolean {
+    const device = this.devices.find((one) => one.deviceId === deviceId);
+    if (device === undefined || device.state === "lost" || device.state === "failed") return true;
+    const { repairDelayMs } = this.settings;
+    const delayMs =
+      state.kind === "building" ? Math.min(repairDelayMs, BUILDING_AWAY_MS) : repairDelayMs;
+    return (
+      (this.#awayMs.get(hostId) ?? -1) >= delayMs || (this.#awayMs.get(deviceId) ?? -1) >= delayMs
+    );
+  }
+
+  /** Whether it has to leave its device although nothing is wrong with it. */
+  isLeaving(record: ObjectRecord, { deviceId, hostId }: ComponentRecord): boolean {
+    // It can be read as long as nothing is written.
+    const device = this.devices.find((one) => one.deviceId === deviceId);
+    if (device?.state === "failed") return true;
+    return this.services.some(({ id, mode }) => {
+      if (id !== deviceId && id !== hostId) return false;
+      if (mode === "none") return false;
+      return mode === "evacuate" || !this.isUsableWithout(record, id);
+    });
+  }
+
+  /** Whether a volume can be used while a host or a device is away. */
+  isUsableWithout(record: ObjectRecord, ...gone: readonly string[]): boolean {
+    const here = new Set(
+      record.components
+        .filter(({ hostId, deviceId }) => !gone.includes(hostId) && !gone.includes(deviceId))
+        .filter((entry) => this.isReachable(entry.hostId) && !this.isGone(entry))
+        .filter(({ state }) => state.kind !== "building")
+        .map(({ componentId }) => componentId),
+    );
+    const votes = leavesOf(record.tree)
+      .filter(({ componentId }) => here.has(componentId))
+      .reduce((sum, leaf) => sum + leaf.votes, 0);
+    if (2 * votes <= votesOf(record.tree)) return false;
+    const active = new Set(
+      record.components
+        .filter(({ state }) => state.kind === "active")
+        .map(({ componentId }) => componentId),
+    );
+    return legsOf(record.tree).some((leg) =>
+      componentsOf(leg).every(
+        ({ componentId }) => here.has(componentId) && active.has(componentId),
+      ),
+    );
+  }
+
+  /** Legs that hold everything and can be reached. */
+  copiesOf(record: ObjectRecord): number {
+    const good = new Set(
+      record.components
+        .filter((entry) => entry.state.kind === "active" && !this.isGone(entry))
+        .filter(({ hostId }) => this.isReachable(hostId))
+        .map(({ componentId }) => componentId),
+    );
+    return legsOf(record.tree).filter((leg) =>
+      componentsOf(leg).every(({ componentId }) => good.has(componentId)),
+    ).length;
+  }
+}
+
+function known(view: RepairView): Pick<RepairView, "settings" | "devices" | "hosts"> {
+  const { settings, devices, hosts } = view;
+  return { settings, devices, hosts };
+}
+
+export class RepairBoard {
+  readonly #world: RepairBoardWorld;
+  /** Hosts and devices, by id: when they were first seen to be away. */
+  readonly #awaySinceMs = new Map<string, number>();
+  #settings: ClusterSettings | undefined;
+  #view: Promise<RepairView> | undefined;
+  #viewMs = 0;
+  #volumes: Promise<readonly ObjectRecord[]> | undefined;
+  #volumesMs = 0;
+
+  constructor(world: RepairBoardWorld) {
+    this.#world = world;
+  }
+
+  /** Fails as the directory does. */
+  view(): Promise<RepairView> {
+    const nowMs = this.#world.clock.nowMs();
+    if (this.#view !== undefined && nowMs - this.#viewMs < LOOK_MS) return this.#view;
+    this.#viewMs = nowMs;
+    const view = this.#look();
+    this.#view = view;
+    view.catch(() => {
+      if (this.#view === view) this.#view = undefined;
+    });
+    return view;
+  }
+
+  /** As it is now. */
+  fresh(): Promise<RepairView> {
+    this.#view = undefined;
+    return this.view();
+  }
+
+  /** As they were at the last look. */
+  get settings(): ClusterSettings | undefined {
+    return this.#settings;
+  }
+
+  /** All volumes of the cluster. Fails as the directory does. */
+  volumes(): Promise<readonly ObjectRecord[]> {
+    const { clock, directory, clusterId } = this.#world;
+    const nowMs = clock.nowMs();
+    if (this.#volumes !== undefined && nowMs - this.#volumesMs < LOOK_MS) return this.#volumes;
+    this.#volumesMs = nowMs;
+    const volumes = listVolumes(directory, clusterId);
+    this.#volumes = volumes;
+    volumes.catch(() => {
+      if (this.#volumes === volumes) this.#volumes = undefined;
+    });
+    return volumes;
+  }
+
+  async #look(): Promise<RepairView> {
+    const { directory, clusterId, hosts, clock } = this.#world;
+    const [settings, devices, services] = await Promise.all([
+      readSettings(directory, clusterId),
+      listDevices(directory, clusterId),
+      listServices(directory, clusterId),
+    ]);
+    this.#settings = settings;
+    const records = devices.map(({ record }) => record);
+    const nowMs = clock.nowMs();
+    const reachable = new Set<string>();
+    const awayMs = new Map<string, number>();
+    const note = (id: string, isAway: boolean): void => {
+      if (!isAway) {
+        this.#awaySinceMs.delete(id);
+        return;
+      }
+      const sinceMs = this.#awaySinceMs.get(id) ?? nowMs;
+      this.#awaySinceMs.set(id, sinceMs);
+      awayMs.set(id, nowMs - sinceMs);
+    };
+    // A host without a record is away, too, as long as components are said to be on it.
+    const hostIds = [...hosts.records, ...records].map(({ hostId }) => hostId);
+    for (const hostId of new Set(hostIds)) {
+      if (hosts.isReachable(hostId)) reachable.add(hostId);
+      note(hostId, !reachable.has(hostId));
+    }
+    for (const { deviceId, state } of records) note(deviceId, state === "missing");
+    const found = { settings, devices: records, services, hosts: hosts.records };
+    return new RepairView(found, reachable, awayMs);
+  }
+}

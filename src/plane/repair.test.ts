@@ -1,0 +1,269 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { changeSettings, dropService, putService } from "../cluster/index.ts";
+import type { ObjectPolicy, ObjectRecord } from "../cluster/index.ts";
+import { Simulation } from "../sim/index.ts";
+import { CLUSTER, ClusterWorld, requestsOf } from "../../test/support/cluster-world.ts";
+import type { ClusterHost } from "../../test/support/cluster-world.ts";
+import { VolumeClient } from "../../test/support/volume-client.ts";
+
+const SIZE_BYTES = 4 * 2 ** 20;
+const MIRROR: ObjectPolicy = { failuresToTolerate: 1, stripes: 1 };
+const SINGLE: ObjectPolicy = { failuresToTolerate: 0, stripes: 1 };
+const DELAY_MS = 40_000;
+
+async function cluster(
+  seed: number,
+  letters: string,
+  work: (world: ClusterWorld) => Promise<void>,
+): Promise<void> {
+  const simulation = new Simulation({ seed });
+  const world = new ClusterWorld(simulation, letters);
+  await simulation.run(async () => {
+    await world.build();
+    await changeSettings(world.directory, CLUSTER, { repairDelayMs: DELAY_MS });
+    await work(world);
+  });
+}
+
+let volumes = 0;
+async function volumeOf(world: ClusterWorld, policy: ObjectPolicy): Promise<ObjectRecord> {
+  const made = { name: `v${++volumes}`, sizeBytes: SIZE_BYTES, policy };
+  return await world.host("a").plane.createVolume(made);
+}
+
+async function clientOf(world: ClusterWorld, host: ClusterHost, volume: ObjectRecord) {
+  const owner = await world.take(host, volume.objectId);
+  return { owner, client: new VolumeClient(world.prng, SIZE_BYTES, requestsOf(owner)) };
+}
+
+const hostOf = (world: ClusterWorld, volume: ObjectRecord, leaf: number): ClusterHost =>
+  world.hostOf(volume.components[leaf]!.hostId);
+
+/** A host that holds nothing of the volume. */
+function bystander(world: ClusterWorld, volume: ObjectRecord): ClusterHost {
+  const used = volume.components.map(({ hostId }) => hostId);
+  return [...world.hosts.values()].find(({ hostId }) => !used.includes(hostId))!;
+}
+
+async function isWholeWithout(world: ClusterWorld, volume: ObjectRecord, gone: ClusterHost) {
+  const { components } = await world.record(volume.objectId);
+  return components.every(({ state, hostId }) => state.kind === "active" && hostId !== gone.hostId);
+}
+
+/** Nobody has it, and all of it is there. */
+async function untilGivenBack(world: ClusterWorld, volume: ObjectRecord, gone: ClusterHost) {
+  await world.until(async () => {
+    const { owner } = await world.record(volume.objectId);
+    return owner === undefined && (await isWholeWithout(world, volume, gone));
+  });
+}
+
+async function write(world: ClusterWorld, volume: ObjectRecord, host: ClusterHost) {
+  const { owner, client } = await clientOf(world, host, volume);
+  await client.work(60);
+  await owner.close();
+  return client;
+}
+
+async function verify(world: ClusterWorld, volume: ObjectRecord, client: VolumeClient) {
+  const owner = await world.take(bystander(world, volume), volume.objectId);
+  client.requests = requestsOf(owner);
+  await client.verify("afterwards");
+  await owner.close();
+}
+
+test("a host that stays away is waited for, and then does without", async () => {
+  await cluster(1, "abcd", async (world) => {
+    const volume = await volumeOf(world, MIRROR);
+    const { owner, client } = await clientOf(world, hostOf(world, volume, 1), volume);
+    await client.work(40);
+    const gone = hostOf(world, volume, 0);
+    gone.crash();
+    await client.work(20);
+    await world.pass(DELAY_MS - 5000);
+    assert.ok(!world.heard("component-building"), "it may come back");
+    await world.until(() => isWholeWithout(world, volume, gone));
+    await client.work(20);
+    await gone.start();
+    await world.until(() => gone.device.components().length === 0);
+    await client.verify("after the repair");
+    await owner.close();
+    await world.assertEqualCopies(volume.objectId);
+    await world.assertClean();
+  });
+});
+
+test("a host that is back before the delay has passed only catches up", async () => {
+  await cluster(2, "abcd", async (world) => {
+    const volume = await volumeOf(world, MIRROR);
+    const { owner, client } = await clientOf(world, hostOf(world, volume, 1), volume);
+    await client.work(40);
+    hostOf(world, volume, 0).crash();
+    await client.work(20);
+    await world.pass(DELAY_MS / 2);
+    await hostOf(world, volume, 0).start();
+    await world.untilActive(volume.objectId);
+    await world.pass(2 * DELAY_MS);
+    assert.ok(!world.heard("component-building"));
+    await owner.close();
+    await world.assertEqualCopies(volume.objectId);
+  });
+});
+
+test("a device that fails without being emptied is replaced at once", async () => {
+  await cluster(3, "abcd", async (world) => {
+    const volume = await volumeOf(world, MIRROR);
+    const { owner, client } = await clientOf(world, hostOf(world, volume, 1), volume);
+    await client.work(40);
+    const sick = hostOf(world, volume, 0);
+    sick.failed.add("/dev/one");
+    const began = world.simulation.clock.nowMs();
+    await world.until(() => isWholeWithout(world, volume, sick));
+    assert.ok(world.simulation.clock.nowMs() - began < DELAY_MS);
+    await client.verify("after the repair");
+    await owner.close();
+    await world.assertEqualCopies(volume.objectId);
+  });
+});
+
+test("a volume that nobody uses is repaired, and given back", async () => {
+  await cluster(4, "abcd", async (world) => {
+    const volume = await volumeOf(world, MIRROR);
+    const client = await write(world, volume, hostOf(world, volume, 1));
+    const gone = hostOf(world, volume, 0);
+    gone.crash();
+    await untilGivenBack(world, volume, gone);
+    await gone.start();
+    await world.allConnected();
+    await world.assertEqualCopies(volume.objectId);
+    await verify(world, volume, client);
+  });
+});
+
+test("whoever wants a volume gets it from the host that repairs it", async () => {
+  await cluster(5, "abcd", async (world) => {
+    const volume = await volumeOf(world, MIRROR);
+    const client = await write(world, volume, hostOf(world, volume, 1));
+    const gone = hostOf(world, volume, 0);
+    const repairer = hostOf(world, volume, 1);
+    gone.crash();
+    await world.until(() => repairer.plane.repairOwners().length > 0);
+    const user = await bystander(world, volume).take(volume.objectId);
+    assert.equal(repairer.plane.repairOwners().length, 0);
+    client.requests = requestsOf(user);
+    await client.work(20);
+    await world.until(() => isWholeWithout(world, volume, gone));
+    await client.verify("after the repair");
+    await user.close();
+    await repairer.plane.deleteVolume(volume.name);
+  });
+});
+
+test("without a host for it a volume stays as it is, and it is told why", async () => {
+  await cluster(6, "abc", async (world) => {
+    const volume = await volumeOf(world, MIRROR);
+    const { owner, client } = await clientOf(world, hostOf(world, volume, 1), volume);
+    await client.work(20);
+    const gone = hostOf(world, volume, 0);
+    gone.crash();
+    await client.work(5);
+    await world.until(() => world.heard("repair-blocked"));
+    const told = world.events.filter((event) => event.startsWith("repair-blocked"));
+    assert.equal(told.length, 1);
+    assert.match(told[0]!, /no device may take component .* start . again, add a host/);
+    const [stale] = owner.state.components.filter(({ state }) => state.kind === "stale");
+    assert.match(stale!.blockedReason ?? "", /no device may take/);
+    await gone.start();
+    await world.untilActive(volume.objectId);
+    await world.until(() => {
+      return owner.state.components.every((one) => one.blockedReason === undefined);
+    });
+    await owner.close();
+    await world.assertEqualCopies(volume.objectId);
+  });
+});
+
+test("no more components are made at a time than the settings say", async () => {
+  await cluster(7, "abcd", async (world) => {
+    await changeSettings(world.directory, CLUSTER, { rebuildsAtOnce: 1 });
+    const all: ObjectRecord[] = [];
+    for (let i = 0; i < 5; i++) all.push(await volumeOf(world, MIRROR));
+    for (const volume of all) await write(world, volume, hostOf(world, volume, 1));
+    const gone = hostOf(world, all[0]!, 0);
+    gone.crash();
+    const hit = all.filter((volume) => volume.components.some((c) => c.hostId === gone.hostId));
+    let most = 0;
+    await world.until(async () => {
+      const records = await Promise.all(all.map(({ objectId }) => world.record(objectId)));
+      const building = records
+        .flatMap(({ components }) => components)
+        .filter(({ state }) => {
+          return state.kind === "building";
+        });
+      most = Math.max(most, building.length);
+      const done = await Promise.all(hit.map((volume) => isWholeWithout(world, volume, gone)));
+      return done.every(Boolean);
+    });
+    assert.equal(most, 1);
+  });
+});
+
+test("everything leaves a host that is evacuated, the only copies too, while clients work", async () => {
+  for (let seed = 21; seed <= 22; seed++)
+    await cluster(seed, "abcd", async (world) => {
+      const single = await volumeOf(world, SINGLE);
+      const leaving = hostOf(world, single, 0);
+      const mirrored = await volumeOf(world, MIRROR);
+      const one = await clientOf(world, bystander(world, single), single);
+      const idle = await write(world, mirrored, hostOf(world, mirrored, 0));
+      await one.client.work(40);
+      await putService(world.directory, CLUSTER, {
+        id: leaving.hostId,
+        kind: "host",
+        mode: "evacuate",
+      });
+      const clients = { areDone: false };
+      const working = (async () => {
+        while (!clients.areDone) {
+          await one.client.work(5);
+          await world.pass(50);
+        }
+      })();
+      await world.until(async () => {
+        const moved = await isWholeWithout(world, single, leaving);
+        return moved && (await isWholeWithout(world, mirrored, leaving));
+      });
+      await world.until(() => leaving.device.components().length === 0);
+      clients.areDone = true;
+      await working;
+      await one.client.verify(`seed ${seed}`);
+      await one.owner.close();
+      await world.until(async () => (await world.record(mirrored.objectId)).owner === undefined);
+      await world.assertEqualCopies(mirrored.objectId);
+      await verify(world, mirrored, idle);
+      await world.assertClean();
+    });
+});
+
+test("only what could not be used without it leaves a host that goes for a moment", async () => {
+  await cluster(31, "abcd", async (world) => {
+    const single = await volumeOf(world, SINGLE);
+    const leaving = hostOf(world, single, 0);
+    const mirrored = await volumeOf(world, MIRROR);
+    const isThere = mirrored.components.some(({ hostId }) => hostId === leaving.hostId);
+    await putService(world.directory, CLUSTER, {
+      id: leaving.hostId,
+      kind: "host",
+      mode: "ensure-accessibility",
+    });
+    await world.until(() => isWholeWithout(world, single, leaving));
+    await world.pass(30_000);
+    const { components } = await world.record(mirrored.objectId);
+    assert.equal(
+      components.some(({ hostId }) => hostId === leaving.hostId),
+      isThere,
+    );
+    await dropService(world.directory, CLUSTER, leaving.hostId);
+  });
+});

@@ -1,0 +1,55 @@
+/**
+ * What is made anew after the loss of a disk, on real hosts: how much is sent, and that it is
+ * right.
+ */
+import assert from "node:assert/strict";
+import * as fs from "node:fs";
+import * as path from "node:path";
+import { test } from "node:test";
+import { ClusterRun } from "./cluster-run.ts";
+import { isLong, temporaryFolder } from "./harness.ts";
+import { BLOCK, changedCopy, contentsOf, randomBytes, RebuildWorld } from "./rebuild-world.ts";
+
+const VOLUMES = isLong ? 8 : 4;
+const VOLUME_BYTES = isLong ? 64 << 20 : 8 << 20;
+
+test("a wiped disk is sent each content once that it lacks, and no more", async (t) => {
+  const cluster = await ClusterRun.create(path.join(temporaryFolder(t), "c"));
+  t.after(() => cluster.kill());
+  const world = new RebuildWorld(cluster, 3);
+  const base = randomBytes(1, VOLUME_BYTES);
+  base.fill(0, 0, VOLUME_BYTES / 8);
+  const volumes = new Map<string, Buffer>();
+  for (let i = 0; i < VOLUMES; i++) volumes.set(`v${i}`, changedCopy(base, i / 20, i + 2));
+  for (const [name, data] of volumes) await world.create(name, data, 1);
+  await world.destaged();
+  const [lost, held] = await mostOf(world, [...volumes.keys()]);
+  const lacked = new Set<string>();
+  for (const name of held) for (const one of contentsOf(volumes.get(name)!)) lacked.add(one);
+  await cluster.dev("kill", lost);
+  fs.rmSync(path.join(cluster.folder, lost, "device"), { recursive: true });
+  await cluster.dev("start", lost);
+  await cluster.untilSeen(1, lost, "up");
+  await world.untilWhole([...volumes.keys()]);
+  const { bytesSent } = await world.rebuilt();
+  const lackedBytes = lacked.size * BLOCK;
+  t.diagnostic(`${bytesSent} bytes sent, ${lackedBytes} lacked, by ${held.length} copies`);
+  assert.ok(Math.abs(bytesSent - lackedBytes) <= 0.02 * lackedBytes, `${bytesSent} were sent`);
+  for (const [name, data] of volumes) assert.ok(await world.holds(name, data), name);
+});
+
+/** Of the hosts that nobody speaks to, the one with the most copies, and whose they are. */
+async function mostOf(
+  world: RebuildWorld,
+  names: readonly string[],
+): Promise<readonly [string, readonly string[]]> {
+  const held = new Map<string, string[]>([
+    ["h2", []],
+    ["h3", []],
+  ]);
+  for (const name of names)
+    for (const host of await world.holders(name)) held.get(host)?.push(name);
+  const [most] = [...held].toSorted(([, a], [, b]) => b.length - a.length);
+  assert.ok(most !== undefined && most[1].length >= 2, "a host holds several copies");
+  return most;
+}
