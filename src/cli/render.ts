@@ -15,14 +15,12 @@ import type {
   StatsView,
   StatusView,
   TreeView,
-  VmView,
-  VmWhyView,
   VolumeView,
 } from "../host/index.ts";
 import type { Colour, Output } from "./output.ts";
+import { facts, table } from "./blocks.ts";
 import { planLines, resyncLines, resyncRows, settingsLines } from "./render-repair.ts";
-import { layoutTable } from "./table.ts";
-import type { Column } from "./table.ts";
+import { vmRenderers } from "./render-vm.ts";
 
 type Renderers = {
   readonly [N in OperationName]: (answer: ResponseOf<N>, output: Output) => string[];
@@ -115,37 +113,7 @@ const renderers: Renderers = {
   "host.maintenance-off": () => ["back in service"],
   "device.remove": planLines,
   "device.keep": () => ["it stays"],
-  "vm.create": (vm) => [`defined ${vm.name}`, `  next: drystone vm start ${vm.name}`],
-  "vm.list": ({ vms }, output) =>
-    vms.length === 0
-      ? ["no virtual machines yet", "  next: drystone vm create NAME --volume VOLUME"]
-      : table(
-          output,
-          ["NAME", "STATE", "HOST", "CPUS>", "MEMORY>", "PROTECTED", "VOLUMES"],
-          vms.map((vm) => [
-            vm.name,
-            vm.state,
-            vm.host ?? "",
-            String(vm.cpuCount),
-            formatSize(vm.memoryBytes),
-            vm.isProtected ? "yes" : "no",
-            vm.volumes.join(", "),
-          ]),
-        ),
-  "vm.show": renderVm,
-  "vm.start": (vm) => [`${vm.name} is to run`, `  see: drystone vm show ${vm.name}`],
-  "vm.stop": (vm) => [`${vm.name} is asked to shut down`],
-  "vm.kill": (vm) => [`${vm.name} is ended`],
-  "vm.protect": (vm) => [
-    vm.isProtected
-      ? `${vm.name} is protected`
-      : `${vm.name} is to be protected\n  see: drystone vm show ${vm.name}`,
-  ],
-  "vm.unprotect": (vm) => [`${vm.name} stays down with its host from now on`],
-  "vm.why": renderWhy,
-  "vm.console": ({ text }) => (text === "" ? [] : [text.replace(/\r?\n$/, "")]),
-  "vm.reset": () => ["reset"],
-  "vm.delete": () => ["deleted; its volumes are still there"],
+  ...vmRenderers,
   "access.create": (made) => [
     made.token,
     `  shown this once; ${made.role}, until ${new Date(made.expiresMs).toISOString()}`,
@@ -357,49 +325,6 @@ function renderVolume(volume: VolumeView, output: Output): string[] {
   ];
 }
 
-const PROTECTION: Readonly<Record<VmView["protection"], string>> = {
-  protected: "yes",
-  pending: "not yet: it is not written into its home in the object store",
-  unprotected: "no: it stays down with its host",
-};
-
-function renderWhy({ vm, master, places }: VmWhyView, output: Output): string[] {
-  const rows = places.map(({ host, isAlive, isAccessible, reason = "", reaches }) => [
-    host,
-    isAlive ? "yes" : "no",
-    isAccessible ? "yes" : `no: ${reason}`,
-    reaches.join(", "),
-  ]);
-  return [
-    ...renderVm(vm),
-    "",
-    master === undefined ? "nobody decides at the moment" : `${master} decides`,
-    "",
-    ...table(output, ["HOST", "ON DUTY", "REACHES ITS OBJECTS", "REACHES"], rows),
-  ];
-}
-
-function renderVm(vm: VmView): string[] {
-  const time = (timeMs: number): string =>
-    new Date(timeMs).toISOString().replace("T", " ").slice(0, 19);
-  return [
-    ...facts([
-      ["name", vm.name],
-      ["state", vm.host === undefined ? vm.state : `${vm.state} on ${vm.host}`],
-      ["processors", String(vm.cpuCount)],
-      ["memory", formatSize(vm.memoryBytes)],
-      ["volumes", vm.volumes.join(", ")],
-      ["protected", PROTECTION[vm.protection]],
-      ["placements", String(vm.epoch)],
-    ]),
-    ...(vm.history.length === 0 ? [] : ["", "what was decided, by whom and why"]),
-    ...vm.history.map(
-      ({ timeMs, host, what, because }) =>
-        `  ${time(timeMs)}  ${host}: ${what}, because ${because}`,
-    ),
-  ];
-}
-
 function treeLines(node: TreeView, volume: VolumeView, depth: number): string[] {
   const indent = "  ".repeat(depth);
   const component = volume.components.find(({ componentId }) => componentId === node.componentId);
@@ -463,24 +388,6 @@ function cacheTable(caches: StatsView["caches"], output: Output): string[] {
       ...[cache.skippedSlots, cache.evictions].map(String),
     ]),
   );
-}
-
-/** `title>` means a column that is aligned to the right. */
-function table(
-  output: Output,
-  titles: readonly string[],
-  rows: readonly (readonly string[])[],
-): string[] {
-  const columns = titles.map((title): Column =>
-    title.endsWith(">") ? { title: title.slice(0, -1), align: "right" } : { title },
-  );
-  const [head = "", ...lines] = layoutTable(columns, rows, output.widthMax);
-  return [output.style("bold", head), ...lines];
-}
-
-function facts(rows: readonly (readonly [string, string])[]): string[] {
-  const width = Math.max(0, ...rows.map(([name]) => name.length));
-  return rows.map(([name, value]) => `${name.padEnd(width)}  ${value}`);
 }
 
 /** `bytesNeeded` as `bytes needed`. */

@@ -51,6 +51,7 @@ export const directoryKeys = {
   vms: (clusterId: string): string => `${prefix(clusterId)}/vm/`,
   /** Names of virtual machines are ids of their records. */
   vm: (clusterId: string, name: string): string => keyOf(clusterId, "vm", name),
+  haSettings: (clusterId: string): string => `${prefix(clusterId)}/ha-settings`,
   vmView: (clusterId: string, hostId: string): string => `${prefix(clusterId)}/vm-view/${hostId}`,
   vmViews: (clusterId: string): string => `${prefix(clusterId)}/vm-view/`,
   vmHosts: (clusterId: string): string => `${prefix(clusterId)}/vm-host/`,

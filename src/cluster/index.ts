@@ -65,8 +65,10 @@ export {
   swapObject,
 } from "./volumes.ts";
 export type { NewVolume, StoredObject } from "./volumes.ts";
-export { createVm, decided, findVm, isProtected, listVms } from "./vm-record.ts";
-export { removeVm, swapVm } from "./vm-record.ts";
+export { checkVm, createVm, decided, findVm, isProtected, listVms } from "./vm-record.ts";
+export { PRIORITY_DEFAULT, removeVm, swapVm, VM_PRIORITIES } from "./vm-record.ts";
+export { readHaSettings, swapHaSettings, TOLERATED_HOSTS_MAX } from "./ha-settings.ts";
+export type { HaSettings } from "./ha-settings.ts";
 export type { StoredVm, VmDecision, VmRecord } from "./vm-record.ts";
 export { changeSettings, readSettings } from "./cluster-settings.ts";
 export type { ClusterSettings } from "./cluster-settings.ts";

@@ -12,6 +12,10 @@ const FORMAT = 1;
 const NAME_PATTERN = /^[a-z0-9][a-z0-9-]{0,62}$/;
 const HISTORY_MAX = 30;
 const DISKS_MAX = 16;
+/** From first to last. */
+export const VM_PRIORITIES = ["highest", "high", "medium", "low", "lowest"] as const;
+export const PRIORITY_DEFAULT = 2;
+const GROUP_PATTERN = /^[a-z0-9][a-z0-9-]{0,62}$/;
 const CPUS_MAX = 256;
 const MEMORY_BYTES_MIN = 16 << 20;
 const MEMORY_BYTES_MAX = 2 ** 42;
@@ -29,6 +33,13 @@ export interface VmRecord {
   readonly protectionSequence: number;
   /** The newest of them that the machine's home in the object store holds. */
   readonly persistedSequence: number;
+  /** 0 is started first, 4 last. */
+  readonly priority: number;
+  /** Machines of one group are kept on different hosts, as far as there are enough. */
+  readonly antiAffinity: string | undefined;
+  /** Starts in a row that failed, and when the last of them did. */
+  readonly failureCount: number;
+  readonly lastFailureMs: number;
   /** Its host is to end it and let go of it: it will run elsewhere. */
   readonly isLeaving: boolean;
   /** "killed": stopped, without asking the guest. */
@@ -72,6 +83,9 @@ function invalidity(vm: VmRecord): string | undefined {
   if (vm.volumes.length > DISKS_MAX) return `it has more than ${DISKS_MAX} disks`;
   if (new Set(vm.volumes).size < vm.volumes.length) return "a volume is named twice";
   if (vm.volumes.length === 0 && vm.boot.kind === "disk") return "it has nothing to boot from";
+  if (VM_PRIORITIES[vm.priority] === undefined) return "its priority is none of the five";
+  if (vm.antiAffinity !== undefined && !GROUP_PATTERN.test(vm.antiAffinity))
+    return "the name of its group is not 1 to 63 lower-case letters, digits and hyphens";
   if (vm.cpuCount < 1 || vm.cpuCount > CPUS_MAX) return `it has 1 to ${CPUS_MAX} processors`;
   if (vm.memoryBytes < MEMORY_BYTES_MIN || vm.memoryBytes > MEMORY_BYTES_MAX)
     return "it has 16 MiB to 4 TiB of memory";
@@ -181,6 +195,10 @@ function parse({ key, value, revision }: DirectoryRecord): StoredVm {
       // Records of earlier versions: what they say was in force.
       protectionSequence: integerOr(fields, "protectionSequence", 1),
       persistedSequence: integerOr(fields, "persistedSequence", 1),
+      priority: integerOr(fields, "priority", PRIORITY_DEFAULT),
+      antiAffinity: fields.has("antiAffinity") ? fields.text("antiAffinity") : undefined,
+      failureCount: integerOr(fields, "failureCount", 0),
+      lastFailureMs: integerOr(fields, "lastFailureMs", 0),
       isLeaving: fields.has("isLeaving") && fields.boolean("isLeaving"),
       desired: fields.oneOf("desired", ["running", "stopped", "killed"]),
       hostId: fields.has("hostId") ? fields.text("hostId") : undefined,

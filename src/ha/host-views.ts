@@ -5,9 +5,12 @@
  */
 import { directoryKeys } from "../cluster/index.ts";
 import type { Directory } from "../ports/index.ts";
-import type { VmReach } from "./vm-storage.ts";
+import type { VmCapacity, VmReach } from "./vm-storage.ts";
+
+const NOTHING: VmCapacity = { memoryBytes: 0, cpuCount: 0 };
 
 export interface HostView extends VmReach {
+  readonly capacity: VmCapacity;
   readonly hostId: string;
 }
 
@@ -25,7 +28,8 @@ export class HostViews {
     const prefix = directoryKeys.vmViews(clusterId);
     const { records } = await directory.list(prefix);
     const views = records.map(({ key, value }) => ({
-      ...(JSON.parse(value) as VmReach), // What a host of the same version has written.
+      // What a host of the same version has written.
+      ...(JSON.parse(value) as Omit<HostView, "hostId">),
       hostId: key.slice(prefix.length),
     }));
     return new HostViews(views, Math.max(0, ...records.map(({ revision }) => revision)));
@@ -36,6 +40,11 @@ export class HostViews {
     const view = this.#views.get(hostId);
     if (view === undefined) return "it has not said yet what it reaches";
     return view.inaccessible.find((one) => one.vm === vm)?.reason;
+  }
+
+  /** For all machines together; nothing, if it says nothing. */
+  capacityOf(hostId: string): VmCapacity {
+    return this.#views.get(hostId)?.capacity ?? NOTHING;
   }
 
   /** Hosts that it reaches over the storage network, as it says; none if it says nothing. */

@@ -1,7 +1,8 @@
 /**
  * Virtual machines on the hosts of a cluster: who runs which, and what happens when a host fails.
  */
+export { admissionProblem } from "./admission.ts";
 export { HostViews } from "./host-views.ts";
 export { VmHost } from "./vm-host.ts";
-export type { HaPeers, ProtectionState, VmReach, VmStorage } from "./vm-storage.ts";
+export type { HaPeers, ProtectionState, VmCapacity, VmReach, VmStorage } from "./vm-storage.ts";
 export type { VmEvent, VmWorld } from "./vm-host.ts";

@@ -181,7 +181,7 @@ test("a machine that nobody reaches stays where it is, and waits when its host f
       await world.pass(15_000);
       assert.equal(world.whereIs("a"), undefined);
       const { history } = await record(world, "a");
-      assert.equal(history.at(-1)?.what, "waits");
+      assert.equal(history.at(-1)?.what, "waits for objects");
       assert.match(history.at(-1)?.because ?? "", /too few votes are in reach/);
       world.homes.heal();
       await world.until(() => world.whereIs("a") !== undefined, 5000);

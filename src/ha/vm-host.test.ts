@@ -1,7 +1,8 @@
 /** What becomes of virtual machines when hosts, processes and networks fail. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { createVm, directoryKeys, findVm, listVms, removeVm } from "../cluster/index.ts";
+import { createVm, directoryKeys, findVm, isProtected, listVms } from "../cluster/index.ts";
+import { readHaSettings, removeVm, swapHaSettings } from "../cluster/index.ts";
 import { CLUSTER, cluster, DIRECTORY, FAILOVER_MS_MAX } from "../../test/support/vm-world.ts";
 import { running, vm } from "../../test/support/vm-world.ts";
 
@@ -175,4 +176,80 @@ test("whatever hosts and networks do, no machine runs twice", async () => {
       const areRunning = (): boolean => ["a", "b"].every((name) => world.whereIs(name));
       await world.until(areRunning, 30_000);
     });
+});
+
+test("a machine whose process ends again and again is started less and less often, then no more", async () => {
+  await cluster(40, async (world) => {
+    await running(world, "a");
+    let ends = 0;
+    for (let i = 0; i < 2400; i++) {
+      const where = world.whereIs("a");
+      if (where !== undefined) {
+        await world.host(where).hypervisor.kill("a");
+        ends++;
+      }
+      await world.pass(2000);
+    }
+    const { record } = await findVm(world.directory, CLUSTER, "a");
+    assert.ok(ends > 8 && ends < 16, `${ends} starts`);
+    assert.equal(record.history.at(-1)?.what, "waits for help");
+    await world.change("a", { failureCount: 0 });
+    await world.until(() => world.whereIs("a") !== undefined, 5000);
+  });
+});
+
+test("while it is disarmed nothing stands still and nothing is started elsewhere", async () => {
+  await cluster(42, async (world) => {
+    const host = await running(world, "a");
+    const stored = await readHaSettings(world.directory, CLUSTER);
+    await swapHaSettings(world.directory, CLUSTER, stored, { ...stored.settings, isArmed: false });
+    await world.pass(2000);
+    world.fabric.partition([host.address], [DIRECTORY]);
+    await world.pass(60_000);
+    assert.equal(world.whereIs("a"), host.id);
+    world.fabric.heal();
+    await world.pass(10_000);
+    const again = await readHaSettings(world.directory, CLUSTER);
+    await swapHaSettings(world.directory, CLUSTER, again, { ...again.settings, isArmed: true });
+    host.cutPower();
+    await world.until(() => world.whereIs("a") !== undefined, FAILOVER_MS_MAX);
+  });
+});
+
+test("waiting for objects uses no attempt up", async () => {
+  await cluster(41, async (world) => {
+    const host = await running(world, "a");
+    world.homes.split(...world.hosts.map(({ id }) => [id]));
+    host.cutPower();
+    await world.pass(3_600_000);
+    const { record } = await findVm(world.directory, CLUSTER, "a");
+    assert.equal(record.failureCount, 0);
+    world.homes.heal();
+    // One event away, after an hour: nothing was put off.
+    await world.until(() => world.whereIs("a") !== undefined, 4000);
+  });
+});
+
+test("a master that dies in the middle of it leaves the rest to the next one", async () => {
+  for (let seed = 50; seed < 56; seed++)
+    await cluster(
+      seed,
+      async (world) => {
+        const names = Array.from({ length: 12 }, (_, i) => `m${10 + i}`);
+        for (const [i, name] of names.entries())
+          await createVm(world.directory, CLUSTER, { ...vm(name), priority: i % 5 });
+        const areSafe = async (): Promise<boolean> =>
+          (await listVms(world.directory, CLUSTER)).vms.every(
+            ({ record }) => isProtected(record) && world.whereIs(record.name) !== undefined,
+          );
+        await world.until(areSafe, 60_000);
+        const chief = await world.directory.get(directoryKeys.vmMaster(CLUSTER));
+        const victims = world.hosts.filter(({ id }) => id !== chief?.value);
+        victims[0]!.cutPower();
+        await world.pass(5000 + world.simulation.prng.below(1500));
+        world.host(chief?.value).cutPower();
+        await world.until(() => names.every((name) => world.whereIs(name) !== undefined), 30_000);
+      },
+      5,
+    );
 });

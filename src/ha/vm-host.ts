@@ -9,7 +9,7 @@
  * runs on where it should not reads and writes nothing.
  */
 import { CodedError, errorText } from "../base/index.ts";
-import { decided, directoryKeys, listVms, swapVm } from "../cluster/index.ts";
+import { decided, directoryKeys, listVms, readHaSettings, swapVm } from "../cluster/index.ts";
 import type { StoredVm, VmRecord } from "../cluster/index.ts";
 import { HostLease } from "../plane/index.ts";
 import type {
@@ -21,14 +21,19 @@ import type {
   RunningVm,
 } from "../ports/index.ts";
 import type { Timer } from "../ports/index.ts";
+import { DOES_NOT_START } from "./restart-plan.ts";
 import { VmMaster } from "./vm-master.ts";
-import type { HaPeers, VmStorage } from "./vm-storage.ts";
+import type { HaPeers, VmCapacity, VmStorage } from "./vm-storage.ts";
 
 const TICK_MS = 1000;
 /** How often the lease is looked at; it ends half a second before others may know. */
 const LEASE_CHECK_MS = 200;
 /** A host that has just begun to look after machines decides nothing before others have, too. */
 const GATHER_MS = 1500;
+/** While high availability is disarmed machines run on for days, whatever becomes of their host. */
+const DISARMED_MS = 7 * 24 * 3600 * 1000;
+/** A machine that has run for so long was started well. */
+const STEADY_MS = 60_000;
 /** A guest that has not shut down by then is ended. */
 const SHUT_DOWN_MS_MAX = 60_000;
 
@@ -48,6 +53,8 @@ export interface VmWorld {
   /** Does nothing if this host does not offer it. */
   readonly detach: (volume: string) => Promise<void>;
   readonly storage: VmStorage;
+  /** Of this host, for all its machines together. */
+  readonly capacity: VmCapacity;
   readonly peers: HaPeers;
   readonly nameOf: (hostId: string) => string;
   readonly addEvent: (event: VmEvent) => void;
@@ -75,12 +82,17 @@ export class VmHost {
   #duty: Duty | undefined;
   /** Machines that were asked to shut down, and since when. */
   readonly #stopping = new Map<string, number>();
+  readonly #starting = new Map<string, Promise<void>>();
+  /** Machines that were seen to run here, at which placement, and since when. */
+  readonly #seen = new Map<string, { readonly epoch: number; readonly sinceMs: number }>();
   /** Machines of which it was told that they stand still. */
   readonly #standing = new Set<string>();
   #watch: DirectoryWatch | undefined;
   #tickTimer: Timer | undefined;
   #leaseTimer: Timer | undefined;
   #running: Promise<void> | undefined;
+  /** As the directory said last: a host that does not hear from it goes by that. */
+  #isArmed = true;
   #isWanted = false;
   #isClosed = false;
   #trouble: string | undefined;
@@ -101,6 +113,7 @@ export class VmHost {
     this.#leaseTimer?.cancel();
     this.#watch?.cancel();
     await this.#running;
+    await Promise.all(this.#starting.values());
     const lease = this.#duty?.lease;
     if ((await this.#world.hypervisor.list()).length > 0) lease?.letLapse();
     else await lease?.close();
@@ -149,7 +162,8 @@ export class VmHost {
     if (this.#isClosed || duty === undefined) return;
     this.#leaseTimer = this.#world.clock.after(LEASE_CHECK_MS, () => this.#checkLease());
     // Not in turn with other work: that may be waiting for a directory that does not answer.
-    if (duty.lease.isAlive()) this.#world.hypervisor.allow(duty.lease.restMs);
+    if (!this.#isArmed) this.#world.hypervisor.allow(DISARMED_MS);
+    else if (duty.lease.isAlive()) this.#world.hypervisor.allow(duty.lease.restMs);
     else this.#standStill().catch((error: unknown) => this.#note(error));
   }
 
@@ -218,6 +232,8 @@ export class VmHost {
   /** Others may start what runs here. */
   async #standStill(): Promise<void> {
     const { hypervisor } = this.#world;
+    // Nobody starts them elsewhere either.
+    if (!this.#isArmed) return;
     for (const vm of await hypervisor.list()) {
       if (vm.state === "running") await hypervisor.pause(vm.vmId);
       if (vm.state === "ended" || this.#standing.has(vm.vmId)) continue;
@@ -230,33 +246,38 @@ export class VmHost {
     const { lease, master, sinceMs } = duty;
     if (!lease.isAlive()) return;
     await this.#tellReach(duty, vms);
+    const { settings } = await readHaSettings(this.#world.directory, this.#world.clusterId);
+    this.#isArmed = settings.isArmed;
     const { hypervisor, hostId, clock } = this.#world;
     const wanted = new Map(
       vms.filter(({ record }) => record.hostId === hostId).map((vm) => [vm.record.name, vm]),
     );
     const running = new Map((await hypervisor.list()).map((vm) => [vm.vmId, vm]));
     for (const vm of running.values()) {
+      // Whatever has become of its record is dealt with when the start is over.
+      if (this.#starting.has(vm.vmId)) continue;
       const stored = wanted.get(vm.vmId);
       if (stored === undefined || stored.record.epoch !== vm.epoch) await this.#end(vm, vms);
       else await this.#keep(vm, stored);
     }
     for (const stored of wanted.values()) {
       const { name, epoch, desired } = stored.record;
-      if (running.get(name)?.epoch === epoch) continue;
+      if (running.get(name)?.epoch === epoch || this.#starting.has(name)) continue;
       if (stored.record.isLeaving) await this.#letGo(stored, "let go", "it was sent away");
-      else if (desired === "running") await this.#start(stored);
-      else if (!running.has(name)) await this.#release(stored);
+      else if (desired !== "running") await this.#releaseUnless(running.has(name), stored);
+      else if (this.#seen.get(name)?.epoch === epoch) await this.#crashed(stored);
+      else this.#startSoon(stored);
     }
     if (clock.nowMs() - sinceMs >= GATHER_MS) await master.decide(vms);
   }
 
   /** For the master: it places machines where all their objects are in reach. */
   async #tellReach(duty: Duty, vms: readonly StoredVm[]): Promise<void> {
-    const { directory, clusterId, hostId, storage } = this.#world;
+    const { directory, clusterId, hostId, storage, capacity } = this.#world;
     const { id: lease } = duty.lease;
     if (lease === undefined) return;
     const reach = await storage.reach(vms.map(({ record }) => record));
-    const value = JSON.stringify({ format: 1, ...reach });
+    const value = JSON.stringify({ format: 1, ...reach, capacity });
     const told = `${lease} ${value}`;
     if (told === duty.told) return;
     const key = directoryKeys.vmView(clusterId, hostId);
@@ -267,6 +288,7 @@ export class VmHost {
   /** It runs here and should not. */
   async #end(vm: RunningVm, vms: readonly StoredVm[]): Promise<void> {
     const { hypervisor, detach } = this.#world;
+    this.#seen.delete(vm.vmId);
     await hypervisor.kill(vm.vmId);
     this.#standing.delete(vm.vmId);
     this.#event("vm-ended", "warning", vm.vmId, "was ended: it runs elsewhere, or nowhere");
@@ -279,12 +301,14 @@ export class VmHost {
     const { hypervisor } = this.#world;
     const { name, desired } = stored.record;
     if (stored.record.isLeaving) {
+      this.#seen.delete(name);
       await hypervisor.kill(name);
       this.#event("vm-ended", "warning", name, "was ended here: it is to run elsewhere");
       await this.#letGo(stored, "ended here", "it was sent away, and is free to be placed anew");
       return;
     }
     if (vm.state === "ended") {
+      this.#seen.delete(name);
       await hypervisor.kill(name);
       await this.#decide(stored, { desired: "stopped" }, "stopped", "the guest shut itself down");
       return;
@@ -299,7 +323,19 @@ export class VmHost {
     else this.#stopping.delete(name);
     // Somebody else may have changed the record when it was started.
     const { startedEpoch, epoch } = stored.record;
-    if (desired === "running" && startedEpoch !== epoch) await this.#tellStarted(stored);
+    if (desired !== "running") return;
+    if (startedEpoch !== epoch) await this.#tellStarted(stored);
+    else if (vm.state === "running") await this.#noteRunning(stored);
+  }
+
+  /** Having run for a while it starts from none when it fails next. */
+  async #noteRunning(stored: StoredVm): Promise<void> {
+    const { name, epoch, failureCount } = stored.record;
+    const nowMs = this.#world.clock.nowMs();
+    const seen = this.#seen.get(name);
+    if (seen?.epoch !== epoch) this.#seen.set(name, { epoch, sinceMs: nowMs });
+    else if (failureCount > 0 && nowMs - seen.sinceMs > STEADY_MS)
+      await this.#decide(stored, { failureCount: 0 }, "runs steadily", "it has not failed again");
   }
 
   async #tellStarted(stored: StoredVm): Promise<void> {
@@ -323,8 +359,24 @@ export class VmHost {
     }
   }
 
+  /** It was seen to run, and nobody has ended it. */
+  async #crashed(stored: StoredVm): Promise<void> {
+    const { name } = stored.record;
+    this.#seen.delete(name);
+    this.#event("vm-failed", "error", name, "has ended by itself: its process is gone");
+    for (const volume of stored.record.volumes) await this.#world.detach(volume);
+    const change = { hostId: undefined, ...this.#oneMoreFailure(stored.record) };
+    await this.#decide(stored, change, DOES_NOT_START, "its process has ended by itself");
+  }
+
+  #oneMoreFailure({ failureCount }: VmRecord): Partial<VmRecord> {
+    const lastFailureMs = Math.round(this.#world.clock.wallMs());
+    return { failureCount: failureCount + 1, lastFailureMs };
+  }
+
   /** A machine that is stopped has no host, and its volumes are free. */
-  async #release(stored: StoredVm): Promise<void> {
+  async #releaseUnless(isRunning: boolean, stored: StoredVm): Promise<void> {
+    if (isRunning) return;
     this.#stopping.delete(stored.record.name);
     await this.#letGo(stored, "stopped", "it was asked for");
     this.#event("vm-ended", "info", stored.record.name, "is stopped");
@@ -334,6 +386,18 @@ export class VmHost {
   async #letGo(stored: StoredVm, what: string, because: string): Promise<void> {
     for (const volume of stored.record.volumes) await this.#world.detach(volume);
     await this.#decide(stored, { hostId: undefined, isLeaving: false }, what, because);
+  }
+
+  /** Others are looked after meanwhile. */
+  #startSoon(stored: StoredVm): void {
+    const { name } = stored.record;
+    const start = this.#start(stored)
+      .catch((error: unknown) => this.#note(error))
+      .finally(() => {
+        this.#starting.delete(name);
+        this.wake();
+      });
+    this.#starting.set(name, start);
   }
 
   async #start(stored: StoredVm): Promise<void> {
@@ -351,7 +415,8 @@ export class VmHost {
       const because = error.message;
       this.#event("vm-failed", "error", name, `does not start here: ${because}`);
       for (const volume of volumes) await this.#world.detach(volume);
-      await this.#decide(stored, { hostId: undefined }, "does not start here", because);
+      const change = { hostId: undefined, ...this.#oneMoreFailure(stored.record) };
+      await this.#decide(stored, change, DOES_NOT_START, because);
     }
   }
 

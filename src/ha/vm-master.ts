@@ -7,17 +7,22 @@
  * its own clock and half a second earlier. One that lives and no longer reaches all objects of a
  * machine over the storage network is told to end it; once it has, the machine is placed anew.
  */
-import { decided, directoryKeys, findVm, isProtected, swapVm } from "../cluster/index.ts";
+import {
+  decided,
+  directoryKeys,
+  findVm,
+  isProtected,
+  readHaSettings,
+  swapVm,
+} from "../cluster/index.ts";
 import type { StoredVm, VmRecord } from "../cluster/index.ts";
 import type { HostLease } from "../plane/index.ts";
 import { HostViews } from "./host-views.ts";
 import { ProtectionKeeper } from "./protection.ts";
+import { planRestarts } from "./restart-plan.ts";
+import type { Start, Wait } from "./restart-plan.ts";
 import type { VmWorld } from "./vm-host.ts";
 
-/** A machine that did not start on a host is tried on others for so long. */
-const AVOID_MS = 60_000;
-/** When it has started nowhere, the next attempt waits for so long. */
-const RETRY_MS = 10_000;
 /** For so long a host may not reach a machine's objects: its disks wait as long, and longer. */
 const STORAGE_LOSS_MS = 2000;
 const SWAP_ATTEMPTS_MAX = 5;
@@ -65,15 +70,14 @@ export class VmMaster {
     const alive = records.map(({ key }) => key.slice(prefix.length));
     const views = await HostViews.read(directory, clusterId);
     if (!wasMaster) await this.#retrieve(vms, alive);
-    const load = new Map(alive.map((hostId) => [hostId, 0]));
-    for (const { record } of vms)
-      if (record.hostId !== undefined && load.has(record.hostId))
-        load.set(record.hostId, load.get(record.hostId)! + record.memoryBytes);
-    for (const stored of vms) {
-      const why = this.#whyToPlace(stored, alive);
-      if (why !== undefined) await this.#place(stored, load, views, why);
-      else await this.#watchStorage(stored, alive, views);
-    }
+    const { settings } = await readHaSettings(directory, clusterId);
+    const { clock, nameOf } = this.#world;
+    const wallMs = Math.round(clock.wallMs());
+    const { isArmed } = settings;
+    const plan = planRestarts({ vms, alive, views, wallMs, nameOf, isArmed });
+    for (const start of plan.starts) await this.#place(start);
+    for (const wait of plan.waits) await this.#waits(wait);
+    if (isArmed) for (const stored of vms) await this.#watchStorage(stored, alive, views);
     this.#keeper.keep(
       vms.map(({ record }) => record),
       alive,
@@ -101,13 +105,6 @@ export class VmMaster {
     const names = open.map(({ record }) => record.name);
     for (const { vm, sequence } of (await this.#keeper.retrieve(names, alive)).values())
       await this.#persisted(vm, sequence, "it was found in its home by the new master");
-  }
-
-  #whyToPlace({ record }: StoredVm, alive: readonly string[]): string | undefined {
-    if (record.desired !== "running") return undefined;
-    if (record.hostId === undefined) return "it should run and has no host";
-    if (alive.includes(record.hostId) || !isProtected(record)) return undefined;
-    return `the lease of host ${this.#world.nameOf(record.hostId)} has ended`;
   }
 
   /**
@@ -138,51 +135,22 @@ export class VmMaster {
       this.#tell(record, hostId, `is ${what}: ${because}`);
   }
 
-  async #place(
-    stored: StoredVm,
-    load: Map<string, number>,
-    views: HostViews,
-    why: string,
-  ): Promise<void> {
+  async #place({ stored, hostId, because }: Start): Promise<void> {
     const { nameOf } = this.#world;
     const { record } = stored;
-    const alive = [...load].filter(([host]) => host !== record.hostId);
-    const candidates = alive.filter(([host]) => views.whyNot(host, record.name) === undefined);
-    if (candidates.length === 0) {
-      const reasons = alive.map(([host]) => `${nameOf(host)}: ${views.whyNot(host, record.name)}`);
-      await this.#waits(stored, `${why}; no host can run it (${reasons.join("; ")})`);
-      return;
-    }
-    const nowMs = this.#world.clock.wallMs();
-    const failures = record.history.filter(({ what, timeMs }) => {
-      return what === "does not start here" && nowMs - timeMs < AVOID_MS;
-    });
-    const failedMs = new Map(failures.map((decision) => [decision.hostId, decision.timeMs]));
-    const lastMs = failures.at(-1)?.timeMs ?? -Infinity;
-    const areAllTried = candidates.every(([host]) => failedMs.has(host));
-    if (areAllTried && nowMs - lastMs < RETRY_MS) return;
-    // Where it failed longest ago, or never; then where the least memory is in use.
-    const [target] = candidates.toSorted(([a, x], [b, y]) => {
-      return (failedMs.get(a) ?? 0) - (failedMs.get(b) ?? 0) || x - y || (a < b ? -1 : 1);
-    });
-    const [chosen] = target!;
-    const fit =
-      candidates.length === alive.length
-        ? `of ${alive.length} hosts alive`
-        : `of ${candidates.length} hosts that reach its objects, of ${alive.length} alive,`;
-    const because = `${why}; ${fit} this one has the least memory in use`;
-    const change = { hostId: chosen, epoch: record.epoch + 1, isLeaving: false };
-    if (!(await this.#decide(stored, change, `placed on ${nameOf(chosen)}`, because))) return;
-    load.set(chosen, load.get(chosen)! + record.memoryBytes);
-    this.#tell(record, chosen, `is placed on ${nameOf(chosen)}: ${why}`);
+    const change = { hostId, epoch: record.epoch + 1, isLeaving: false };
+    if (!(await this.#decide(stored, change, `placed on ${nameOf(hostId)}`, because))) return;
+    this.#tell(record, hostId, `is placed on ${nameOf(hostId)}: ${because}`);
   }
 
-  /** Said once for each reason. */
-  async #waits(stored: StoredVm, because: string): Promise<void> {
+  /** Said once for each reason; that it is not its turn for a moment is not worth it. */
+  async #waits({ stored, for: what, because }: Wait): Promise<void> {
+    if (what === "turn" || what === "back-off") return;
+    const said = `waits for ${what}`;
     const last = stored.record.history.at(-1);
-    if (last?.what === "waits" && last.because === because) return;
-    if (await this.#decide(stored, {}, "waits", because))
-      this.#tell(stored.record, "", `waits: ${because}`);
+    if (last?.what === said && last.because === because) return;
+    if (await this.#decide(stored, {}, said, because))
+      this.#tell(stored.record, "", `waits for ${what}: ${because}`);
   }
 
   async #persisted(name: string, sequence: number, because: string): Promise<void> {

@@ -9,6 +9,12 @@ export interface VmReach {
   readonly inaccessible: readonly { readonly vm: string; readonly reason: string }[];
 }
 
+/** What a host has for machines. */
+export interface VmCapacity {
+  readonly memoryBytes: number;
+  readonly cpuCount: number;
+}
+
 /** What the home of a machine in the object store says. */
 export interface ProtectionState {
   readonly vm: string;

@@ -77,6 +77,17 @@ export const errorCodes: Readonly<Record<string, ErrorCode>> = {
     "What `drystone dev --tour` wanted to show did not happen",
     "Look into host.log of each host, and drystone vm show guest",
   ),
+  "admission-refused": row(
+    409,
+    "The machine would take the room that is kept for the failure of hosts",
+    "Stop others, add a host, or drystone ha set --admission warn",
+  ),
+  "ha-contended": row(409, "Others change the settings of high availability", "Try again"),
+  "ha-hosts-unheard": row(
+    409,
+    "A host that has machines cannot be heard; they would be started a second time",
+    "Bring it back, or make sure that it is off and kill its machines",
+  ),
   "vm-runs-not": row(409, "The virtual machine does not run", "drystone vm start NAME"),
   "vm-contended": row(409, "Others change the same virtual machine", "Try again"),
   "vm-not-started": row(

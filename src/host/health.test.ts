@@ -46,6 +46,8 @@ function vm(extra: Partial<VmView>): VmView {
     state: "running",
     ...facts,
     protection: "protected",
+    failureCount: 0,
+    priority: "medium",
     history: [],
     ...extra,
   };

@@ -20,7 +20,9 @@ import { nearest } from "./nearest.ts";
 import { serviceHandlers } from "./service-control.ts";
 import type { RpcPeer } from "./rpc.ts";
 import type { HostView, TokenView } from "./views.ts";
+import { haHandlers } from "./ha-control.ts";
 import { vmHandlers } from "./vm-control.ts";
+import type { VmControlWorld } from "./vm-control.ts";
 import type { VmMachineHandlers } from "./vm-machine.ts";
 
 const EVENTS_LIMIT_DEFAULT = 100;
@@ -141,18 +143,8 @@ export class HostControl {
         await plane.call("detach", name);
         return done;
       },
-      ...vmHandlers({
-        directory: this.#directory,
-        clock: this.#clock,
-        clusterId: this.#facts.clusterId,
-        hostId: this.#facts.hostId,
-        hostNames: async () => {
-          const peers = await plane.call("listHosts", undefined);
-          return new Map(peers.map((peer) => [peer.hostId, peer.name]));
-        },
-        forget: (name) => plane.call("vmForget", name),
-        checkVolume: async (name) => void (await plane.call("showVolume", name)),
-      }),
+      ...vmHandlers(this.#vmWorld()),
+      ...haHandlers(this.#vmWorld()),
       ...this.#facts.vmMachine,
       ...accessHandlers(this.#facts.desks),
       ...serviceHandlers({
@@ -166,6 +158,22 @@ export class HostControl {
         events: this.#events.list(after ?? 0, limit ?? EVENTS_LIMIT_DEFAULT),
         lastSequence: this.#events.lastSequence,
       }),
+    };
+  }
+
+  #vmWorld(): VmControlWorld {
+    const plane = this.#plane;
+    return {
+      directory: this.#directory,
+      clock: this.#clock,
+      clusterId: this.#facts.clusterId,
+      hostId: this.#facts.hostId,
+      hostNames: async () => {
+        const peers = await plane.call("listHosts", undefined);
+        return new Map(peers.map((peer) => [peer.hostId, peer.name]));
+      },
+      forget: (name) => plane.call("vmForget", name),
+      checkVolume: async (name) => void (await plane.call("showVolume", name)),
     };
   }
 

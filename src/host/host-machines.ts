@@ -1,6 +1,8 @@
 /** What a host process has for virtual machines: its QEMUs, its part in HA, the handlers. */
+import { availableParallelism, totalmem } from "node:os";
 import { errorText } from "../base/index.ts";
 import { VmHost } from "../ha/index.ts";
+import type { VmCapacity } from "../ha/index.ts";
 import { QemuHypervisor } from "../platform/index.ts";
 import type { QemuOptions } from "../platform/index.ts";
 import type { Clock, Directory, Log } from "../ports/index.ts";
@@ -15,6 +17,8 @@ import { haPeers, offerHa, vmStorage } from "./vm-ha.ts";
 import { vmMachineHandlers } from "./vm-machine.ts";
 import type { VmMachineHandlers } from "./vm-machine.ts";
 import { attachForVm, detachForVm } from "./vm-volumes.ts";
+
+const SYSTEM_BYTES: number = 2 ** 30;
 
 export function openHypervisor(state: StateDir): QemuHypervisor {
   return new QemuHypervisor({ folder: state.vmsPath, accelerator: accelerator() });
@@ -61,6 +65,7 @@ export async function startVms(parts: {
   const vms = new VmHost({
     storage,
     peers: haPeers(management),
+    capacity: capacityFor(config),
     directory,
     hypervisor,
     clock,
@@ -79,6 +84,12 @@ export async function startVms(parts: {
   });
   vms.start();
   return vms;
+}
+
+/** What the host itself and the machine's own system do not need. */
+function capacityFor({ memoryBytes }: HostConfig): VmCapacity {
+  const own = memoryBytes + SYSTEM_BYTES;
+  return { memoryBytes: Math.max(0, totalmem() - own), cpuCount: availableParallelism() };
 }
 
 /** By id; a host that joins later is there when it is reached. */

@@ -10,6 +10,7 @@ import { repairOperations } from "./repair-operations.ts";
 import type * as repairs from "./repair-views.ts";
 import type { ObjectShape } from "./shape.ts";
 import * as shapes from "./view-shapes.ts";
+import { haOperations } from "./ha-operations.ts";
 import { vmOperations } from "./vm-operations.ts";
 import type * as views from "./views.ts";
 
@@ -47,6 +48,11 @@ export interface OperationTypes {
   "vm.stop": { request: views.NameRequest; response: views.VmView };
   "vm.kill": { request: views.NameRequest; response: views.VmView };
   "vm.delete": { request: views.NameRequest; response: views.Done };
+  "vm.set": { request: views.VmSetRequest; response: views.VmView };
+  "ha.show": { request: views.Nothing; response: views.HaView };
+  "ha.set": { request: views.HaSetRequest; response: views.HaView };
+  "ha.arm": { request: views.Nothing; response: views.HaView };
+  "ha.disarm": { request: views.Nothing; response: views.HaView };
   "vm.protect": { request: views.NameRequest; response: views.VmView };
   "vm.unprotect": { request: views.NameRequest; response: views.VmView };
   "vm.why": { request: views.NameRequest; response: views.VmWhyView };
@@ -373,6 +379,7 @@ export const operations: OperationTable = {
   },
   ...repairOperations,
   ...vmOperations,
+  ...haOperations,
   ...accessOperations,
   "token.create": {
     name: "token.create",

@@ -1,20 +1,24 @@
 /** The handlers for virtual machines: they change records, and the hosts follow. */
 import { CodedError } from "../base/index.ts";
 import {
+  checkVm,
   createVm,
   decided,
   directoryKeys,
   findVm,
   isProtected,
   listVms,
+  PRIORITY_DEFAULT,
   removeVm,
   swapVm,
+  VM_PRIORITIES,
 } from "../cluster/index.ts";
 import type { StoredVm, VmRecord } from "../cluster/index.ts";
 import { HostViews } from "../ha/index.ts";
 import type { Clock, Directory } from "../ports/index.ts";
 import type { Handlers } from "./http-api.ts";
-import type { VmCreateRequest, VmState, VmView, VmWhyView } from "./views.ts";
+import { admit } from "./ha-control.ts";
+import type { VmCreateRequest, VmSetRequest, VmState, VmView, VmWhyView } from "./views.ts";
 
 const SWAP_ATTEMPTS_MAX = 10;
 const MEMORY_BYTES_DEFAULT: number = 1 << 30;
@@ -41,6 +45,7 @@ type VmHandlers = Pick<
   | "vm.stop"
   | "vm.kill"
   | "vm.delete"
+  | "vm.set"
   | "vm.protect"
   | "vm.unprotect"
   | "vm.why"
@@ -52,7 +57,8 @@ export function vmHandlers(world: VmControlWorld): VmHandlers {
     "vm.create": (request) => control.create(request),
     "vm.list": async () => ({ vms: await control.list() }),
     "vm.show": ({ name }) => control.show(name),
-    "vm.start": ({ name }) => control.change(name, { desired: "running" }, "started"),
+    "vm.start": ({ name }) => control.start(name),
+    "vm.set": (request) => control.set(request),
     "vm.stop": ({ name }) => control.change(name, { desired: "stopped" }, "told to stop"),
     "vm.kill": ({ name }) => control.change(name, { desired: "killed" }, "told to end"),
     "vm.protect": ({ name }) => control.protect(name, true),
@@ -74,7 +80,8 @@ class VmControl {
 
   async create(request: VmCreateRequest): Promise<VmView> {
     const { directory, clusterId, checkVolume } = this.#world;
-    const { name, volumes, cpuCount, memoryBytes, kernel, initrd, append, unprotected } = request;
+    const { name, volumes, cpuCount, memoryBytes, kernel, initrd, append } = request;
+    const { unprotected, priority, antiAffinity } = request;
     if (kernel === undefined && (initrd ?? append) !== undefined)
       throw new CodedError({
         code: "vm-invalid",
@@ -99,6 +106,10 @@ class VmControl {
       protectionSequence: 1,
       persistedSequence: 0,
       isLeaving: false,
+      priority: priority === undefined ? PRIORITY_DEFAULT : VM_PRIORITIES.indexOf(priority),
+      antiAffinity,
+      failureCount: 0,
+      lastFailureMs: 0,
       desired: "stopped",
       hostId: undefined,
       epoch: 0,
@@ -121,6 +132,25 @@ class VmControl {
     const { directory, clusterId, hostNames } = this.#world;
     const { record } = await findVm(directory, clusterId, name);
     return viewOf(record, await hostNames());
+  }
+
+  /** It is tried at once, however often it has failed before. */
+  async start(name: string): Promise<VmView> {
+    const { record } = await findVm(this.#world.directory, this.#world.clusterId, name);
+    await admit(this.#world, record);
+    return await this.change(name, { desired: "running", failureCount: 0 }, "started");
+  }
+
+  async set({ name, priority, antiAffinity: group }: VmSetRequest): Promise<VmView> {
+    const { record } = await findVm(this.#world.directory, this.#world.clusterId, name);
+    const change = {
+      ...(priority === undefined ? {} : { priority: VM_PRIORITIES.indexOf(priority) }),
+      ...(group === undefined ? {} : { antiAffinity: group === "none" ? undefined : group }),
+    };
+    checkVm({ ...record, ...change });
+    const level = priority === undefined ? [] : [`priority ${priority}`];
+    const apart = group === undefined ? [] : [`group ${group}`];
+    return await this.change(name, change, `set to ${[...level, ...apart].join(", ")}`);
   }
 
   async protect(name: string, isProtected: boolean): Promise<VmView> {
@@ -207,6 +237,9 @@ function viewOf(record: VmRecord, names: ReadonlyMap<string, string>): VmView {
   const { hostId, cpuCount, memoryBytes, volumes, epoch, history } = record;
   const isInForce = isProtected(record);
   const isSettled = record.persistedSequence === record.protectionSequence;
+  const last = history.at(-1);
+  const isWaiting = record.desired === "running" && last?.what.startsWith("waits for") === true;
+  const because = isWaiting ? last?.because : undefined;
   const wanted = record.isProtected ? "protected" : "unprotected";
   return {
     name: record.name,
@@ -217,6 +250,10 @@ function viewOf(record: VmRecord, names: ReadonlyMap<string, string>): VmView {
     volumes,
     isProtected: isInForce,
     protection: isSettled ? wanted : "pending",
+    priority: VM_PRIORITIES[record.priority] ?? "medium",
+    ...(record.antiAffinity === undefined ? {} : { antiAffinity: record.antiAffinity }),
+    failureCount: record.failureCount,
+    ...(because === undefined ? {} : { waitsBecause: because }),
     epoch,
     history: history.map(({ timeMs, hostId: by, what, because }) => ({
       timeMs,

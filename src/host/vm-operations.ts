@@ -1,4 +1,5 @@
 /** The rows of the operation table that are about virtual machines. */
+import type { CommandOption } from "./command.ts";
 import type { OperationTable } from "./operations.ts";
 import * as shapes from "./view-shapes.ts";
 import {
@@ -6,6 +7,7 @@ import {
   vmConsoleShape,
   vmCreateShape,
   vmHereShape,
+  vmSetShape,
   vmListShape,
   vmViewShape,
   vmWhyShape,
@@ -19,11 +21,29 @@ type VmOperation =
   | "vm.stop"
   | "vm.kill"
   | "vm.delete"
+  | "vm.set"
   | "vm.protect"
   | "vm.unprotect"
   | "vm.why"
   | "vm.console"
   | "vm.reset";
+
+const PLACEMENT_OPTIONS: readonly CommandOption[] = [
+  {
+    name: "priority",
+    field: "priority",
+    kind: "text",
+    argument: "LEVEL",
+    summary: "highest, high, medium (default), low or lowest: who is started first",
+  },
+  {
+    name: "anti-affinity",
+    field: "antiAffinity",
+    kind: "text",
+    argument: "GROUP",
+    summary: "Keep it on another host than the others of this group, as far as there are enough",
+  },
+];
 
 type OnOne = "vm.start" | "vm.stop" | "vm.kill" | "vm.protect" | "vm.unprotect";
 
@@ -60,7 +80,7 @@ function onOne<N extends OnOne>(
     role: "operator",
     request: shapes.nameRequestShape,
     response: vmViewShape,
-    errors: ["vm-not-found", "vm-contended"],
+    errors: ["vm-not-found", "vm-contended", "admission-refused"],
   };
 }
 
@@ -115,6 +135,7 @@ export const vmOperations: Pick<OperationTable, VmOperation> = {
         kind: "flag",
         summary: "Do not start it elsewhere when its host has failed",
       },
+      ...PLACEMENT_OPTIONS,
     ],
     method: "POST",
     path: "/v1/vms",
@@ -176,6 +197,24 @@ export const vmOperations: Pick<OperationTable, VmOperation> = {
     request: shapes.nameRequestShape,
     response: shapes.doneShape,
     errors: ["vm-not-found", "vm-running", "vm-contended"],
+  },
+  "vm.set": {
+    name: "vm.set",
+    words: ["vm", "set"],
+    summary: "Change how a virtual machine is placed, from its next start on",
+    examples: [
+      { line: "drystone vm set db1 --priority high --anti-affinity db", why: "before most others" },
+      { line: "drystone vm set db1 --anti-affinity none", why: "anywhere again" },
+    ],
+    positionals: ["name"],
+    options: PLACEMENT_OPTIONS,
+    method: "POST",
+    path: "/v1/vms/:name/set",
+    scope: "cluster",
+    role: "operator",
+    request: vmSetShape,
+    response: vmViewShape,
+    errors: ["vm-not-found", "vm-invalid", "vm-contended"],
   },
   "vm.protect": onOne(
     "vm.protect",

@@ -1,4 +1,5 @@
 /** The shapes of what is asked and answered about virtual machines. */
+import { TOLERATED_HOSTS_MAX } from "../cluster/index.ts";
 import type { ObjectShape } from "./shape.ts";
 import { choice, count, flag, list, may, must, text, volumeName } from "./shape-words.ts";
 import type * as views from "./views.ts";
@@ -13,6 +14,14 @@ const vmDecisionShape: ObjectShape<views.VmDecisionView> = {
     because: must(text("Why")),
   },
 };
+
+const vmPriority = choice("Which machines are started first", [
+  "highest",
+  "high",
+  "medium",
+  "low",
+  "lowest",
+]);
 
 export const vmViewShape: ObjectShape<views.VmView> = {
   kind: "object",
@@ -32,6 +41,10 @@ export const vmViewShape: ObjectShape<views.VmView> = {
         "unprotected",
       ]),
     ),
+    priority: must(vmPriority),
+    antiAffinity: may(text("A group whose machines are kept on different hosts")),
+    failureCount: must(count("Starts in a row that failed")),
+    waitsBecause: may(text("Why it does not run although it should")),
     epoch: must(count("Counts its placements")),
     history: must(list("What was decided and why, oldest first", vmDecisionShape)),
   },
@@ -82,6 +95,8 @@ export const vmCreateShape: ObjectShape<views.VmCreateRequest> = {
     initrd: may(text("An initramfs for that kernel")),
     append: may(text("The kernel's command line")),
     unprotected: may(flag("Do not start it elsewhere when its host has failed")),
+    priority: may(vmPriority),
+    antiAffinity: may(text("A group whose machines are kept on different hosts")),
   },
 };
 
@@ -114,5 +129,48 @@ export const vmConsoleShape: ObjectShape<views.VmConsoleView> = {
     from: must(count("Bytes of output before this part")),
     next: must(count("Where what comes next begins")),
     text: must({ kind: "text", lengthMax: 64 * 1024, description: "The output" }),
+  },
+};
+
+export const vmSetShape: ObjectShape<views.VmSetRequest> = {
+  kind: "object",
+  description: "What is to be different about a machine",
+  fields: {
+    name: must(volumeName("Its name")),
+    priority: may(vmPriority),
+    antiAffinity: may(text("A group whose machines are kept on different hosts, or none")),
+  },
+};
+
+const admission = choice("What happens to starts that would leave too little room", [
+  "refuse",
+  "warn",
+  "off",
+]);
+
+export const haSetShape: ObjectShape<views.HaSetRequest> = {
+  kind: "object",
+  description: "What is to be different about high availability",
+  fields: {
+    toleratedHosts: may({
+      kind: "integer",
+      min: 0,
+      max: TOLERATED_HOSTS_MAX,
+      description: "Hosts that may fail at once with room left for all protected machines",
+    }),
+    admission: may(admission),
+  },
+};
+
+export const haShape: ObjectShape<views.HaView> = {
+  kind: "object",
+  description: "High availability of virtual machines",
+  fields: {
+    isArmed: must(flag("Machines of failed hosts are started elsewhere")),
+    toleratedHosts: must(count("Hosts that may fail at once")),
+    admission: must(admission),
+    master: may(text("The host that decides")),
+    hosts: must(list("Hosts that look after machines", text("A host"))),
+    problem: may(text("What is lacking for so many hosts to fail")),
   },
 };

@@ -13,11 +13,20 @@ export interface VmView {
   readonly isProtected: boolean;
   /** "pending": wanted, and not yet written into the machine's home in the object store. */
   readonly protection: "protected" | "pending" | "unprotected";
+  readonly priority: VmPriority;
+  /** Machines of one group are kept on different hosts. */
+  readonly antiAffinity?: string;
+  /** Starts in a row that failed. */
+  readonly failureCount: number;
+  /** Why it does not run although it should, and what would help. */
+  readonly waitsBecause?: string;
   /** Counts its placements. */
   readonly epoch: number;
   /** What was decided about it and why, oldest first. */
   readonly history: readonly VmDecisionView[];
 }
+
+export type VmPriority = "highest" | "high" | "medium" | "low" | "lowest";
 
 export interface VmDecisionView {
   readonly timeMs: number;
@@ -35,6 +44,34 @@ export interface VmCreateRequest {
   readonly initrd?: string;
   readonly append?: string;
   readonly unprotected?: boolean;
+  readonly priority?: VmPriority;
+  readonly antiAffinity?: string;
+}
+
+export interface VmSetRequest {
+  readonly name: string;
+  readonly priority?: VmPriority;
+  /** "none": it belongs to no group any more. */
+  readonly antiAffinity?: string;
+}
+
+export type Admission = "refuse" | "warn" | "off";
+
+export interface HaSetRequest {
+  readonly toleratedHosts?: number;
+  readonly admission?: Admission;
+}
+
+export interface HaView {
+  readonly isArmed: boolean;
+  readonly toleratedHosts: number;
+  readonly admission: Admission;
+  /** The host that decides; absent while nobody does. */
+  readonly master?: string;
+  /** Hosts that look after machines. */
+  readonly hosts: readonly string[];
+  /** What is lacking for so many hosts to fail. */
+  readonly problem?: string;
 }
 
 export interface VmHereRequest {

@@ -15,6 +15,7 @@ import {
 } from "../../src/cluster/index.ts";
 import type { VmRecord } from "../../src/cluster/index.ts";
 import { VmHost } from "../../src/ha/index.ts";
+import type { VmCapacity } from "../../src/ha/index.ts";
 import type { NetworkAddress } from "../../src/ports/index.ts";
 import { MetadataMedium, NetworkFabric, SimHypervisor, SimLog } from "../../src/sim/index.ts";
 import { SimMachine, SimMetadataStore, SimNetwork, Simulation } from "../../src/sim/index.ts";
@@ -66,6 +67,7 @@ export class Host {
       detach: async (volume) => void this.attached.delete(volume),
       storage: this.#world.homes.storageOf(this.id),
       peers: this.#world.homes.peers(),
+      capacity: this.#world.capacity,
       nameOf: (hostId) => hostId,
       addEvent: ({ kind }) => void this.#world.events.push(`${this.id} ${kind}`),
     });
@@ -110,6 +112,8 @@ export class World {
   readonly events: string[] = [];
   readonly lostVolumes: Set<string> = new Set();
   readonly homes: SimHomes;
+  /** Of each host. */
+  capacity: VmCapacity = { memoryBytes: 16 * 2 ** 30, cpuCount: 8 };
   readonly #executing = new Map<string, string>();
   readonly #directoryMachine: SimMachine;
   #directory: EmbeddedDirectory | undefined;
@@ -196,6 +200,10 @@ export const vm = (name: string, isProtected = true): VmRecord => ({
   protectionSequence: 1,
   persistedSequence: 0,
   isLeaving: false,
+  priority: 2,
+  antiAffinity: undefined,
+  failureCount: 0,
+  lastFailureMs: 0,
   desired: "running",
   hostId: undefined,
   epoch: 0,

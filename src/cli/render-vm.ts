@@ -1,0 +1,116 @@
+/** Answers about virtual machines and high availability, as people read them. */
+import { formatSize } from "../base/index.ts";
+import type { HaView, OperationName, ResponseOf, VmView, VmWhyView } from "../host/index.ts";
+import { facts, table } from "./blocks.ts";
+import type { Output } from "./output.ts";
+
+type VmOperation = Extract<OperationName, `vm.${string}` | `ha.${string}`>;
+
+type VmRenderers = {
+  readonly [N in VmOperation]: (answer: ResponseOf<N>, output: Output) => string[];
+};
+
+export const vmRenderers: VmRenderers = {
+  "vm.create": (vm) => [`defined ${vm.name}`, `  next: drystone vm start ${vm.name}`],
+  "vm.list": ({ vms }, output) =>
+    vms.length === 0
+      ? ["no virtual machines yet", "  next: drystone vm create NAME --volume VOLUME"]
+      : table(
+          output,
+          ["NAME", "STATE", "HOST", "CPUS>", "MEMORY>", "PROTECTED", "VOLUMES"],
+          vms.map((vm) => [
+            vm.name,
+            vm.state,
+            vm.host ?? "",
+            String(vm.cpuCount),
+            formatSize(vm.memoryBytes),
+            vm.isProtected ? "yes" : "no",
+            vm.volumes.join(", "),
+          ]),
+        ),
+  "vm.show": renderVm,
+  "vm.start": (vm) => [`${vm.name} is to run`, `  see: drystone vm show ${vm.name}`],
+  "vm.stop": (vm) => [`${vm.name} is asked to shut down`],
+  "vm.kill": (vm) => [`${vm.name} is ended`],
+  "vm.set": renderVm,
+  "ha.show": renderHa,
+  "ha.set": renderHa,
+  "ha.arm": renderHa,
+  "ha.disarm": renderHa,
+  "vm.protect": (vm) => [
+    vm.isProtected
+      ? `${vm.name} is protected`
+      : `${vm.name} is to be protected\n  see: drystone vm show ${vm.name}`,
+  ],
+  "vm.unprotect": (vm) => [`${vm.name} stays down with its host from now on`],
+  "vm.why": renderWhy,
+  "vm.console": ({ text }) => (text === "" ? [] : [text.replace(/\r?\n$/, "")]),
+  "vm.reset": () => ["reset"],
+  "vm.delete": () => ["deleted; its volumes are still there"],
+};
+
+function renderHa({
+  isArmed,
+  toleratedHosts,
+  admission,
+  master,
+  hosts,
+  problem,
+}: HaView): string[] {
+  const doIt = "drystone ha arm, when the work is done";
+  return facts([
+    ["armed", isArmed ? "yes" : `no: machines of failed hosts stay down (${doIt})`],
+    ["on duty", hosts.length === 0 ? "no host: there are no machines" : hosts.join(", ")],
+    ["decides", master ?? "nobody"],
+    ["hosts may fail", String(toleratedHosts)],
+    ["otherwise", admission],
+    ["room for that", problem === undefined ? "yes" : `no: ${problem}`],
+  ]);
+}
+
+const PROTECTION: Readonly<Record<VmView["protection"], string>> = {
+  protected: "yes",
+  pending: "not yet: it is not written into its home in the object store",
+  unprotected: "no: it stays down with its host",
+};
+
+function renderWhy({ vm, master, places }: VmWhyView, output: Output): string[] {
+  const rows = places.map(({ host, isAlive, isAccessible, reason = "", reaches }) => [
+    host,
+    isAlive ? "yes" : "no",
+    isAccessible ? "yes" : `no: ${reason}`,
+    reaches.join(", "),
+  ]);
+  return [
+    ...renderVm(vm),
+    "",
+    master === undefined ? "nobody decides at the moment" : `${master} decides`,
+    "",
+    ...table(output, ["HOST", "ON DUTY", "REACHES ITS OBJECTS", "REACHES"], rows),
+  ];
+}
+
+function renderVm(vm: VmView): string[] {
+  const time = (timeMs: number): string =>
+    new Date(timeMs).toISOString().replace("T", " ").slice(0, 19);
+  return [
+    ...facts([
+      ["name", vm.name],
+      ["state", vm.host === undefined ? vm.state : `${vm.state} on ${vm.host}`],
+      ["processors", String(vm.cpuCount)],
+      ["memory", formatSize(vm.memoryBytes)],
+      ["volumes", vm.volumes.join(", ")],
+      ["protected", PROTECTION[vm.protection]],
+      ["priority", vm.priority],
+      ...(vm.antiAffinity === undefined ? [] : [["kept apart from", vm.antiAffinity] as const]),
+      ...(vm.failureCount === 0 ? [] : [["failed starts", String(vm.failureCount)] as const]),
+      ...(vm.waitsBecause === undefined ? [] : [["waits", vm.waitsBecause] as const]),
+      ["placements", String(vm.epoch)],
+    ]),
+    ...(vm.history.length === 0 ? [] : ["", "what was decided, by whom and why"]),
+    ...vm.history.map(
+      ({ timeMs, host, what, because }) =>
+        `  ${time(timeMs)}  ${host}: ${what}, because ${because}`,
+    ),
+  ];
+}

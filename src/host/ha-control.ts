@@ -1,0 +1,111 @@
+/** The handlers for high availability as a whole. */
+import { CodedError } from "../base/index.ts";
+import { directoryKeys, listVms, readHaSettings, swapHaSettings } from "../cluster/index.ts";
+import type { HaSettings, VmRecord } from "../cluster/index.ts";
+import { admissionProblem, HostViews } from "../ha/index.ts";
+import type { Handlers } from "./http-api.ts";
+import type { VmControlWorld } from "./vm-control.ts";
+import type { HaView } from "./views.ts";
+
+const SWAP_ATTEMPTS_MAX = 10;
+
+type HaHandlers = Pick<Handlers, "ha.show" | "ha.set" | "ha.arm" | "ha.disarm">;
+
+export function haHandlers(world: VmControlWorld): HaHandlers {
+  const control = new HaControl(world);
+  return {
+    "ha.show": () => control.show(),
+    "ha.set": (change) => control.change(change),
+    "ha.arm": () => control.arm(),
+    "ha.disarm": () => control.change({ isArmed: false }),
+  };
+}
+
+interface Machines {
+  readonly vms: readonly VmRecord[];
+  readonly alive: readonly string[];
+  readonly views: HostViews;
+}
+
+class HaControl {
+  readonly #world: VmControlWorld;
+
+  constructor(world: VmControlWorld) {
+    this.#world = world;
+  }
+
+  async show(): Promise<HaView> {
+    const { directory, clusterId, hostNames } = this.#world;
+    const names = await hostNames();
+    const { settings } = await readHaSettings(directory, clusterId);
+    const { vms, alive, views } = await machinesOf(this.#world);
+    const master = (await directory.get(directoryKeys.vmMaster(clusterId)))?.value;
+    const problem = admissionProblem(vms, alive, views, settings.toleratedHosts);
+    return {
+      ...settings,
+      ...(master === undefined ? {} : { master: names.get(master) ?? master }),
+      hosts: alive.map((hostId) => names.get(hostId) ?? hostId).toSorted(),
+      ...(problem === undefined || settings.admission === "off" ? {} : { problem }),
+    };
+  }
+
+  /** A host that is not heard of may still run its machines, which it was told to. */
+  async arm(): Promise<HaView> {
+    const { vms, alive } = await machinesOf(this.#world);
+    const names = await this.#world.hostNames();
+    const unheard = new Set(
+      vms
+        .map(({ hostId }) => hostId)
+        .filter((hostId) => hostId !== undefined)
+        .filter((hostId) => !alive.includes(hostId)),
+    );
+    if (unheard.size > 0)
+      throw new CodedError({
+        code: "ha-hosts-unheard",
+        message:
+          `${[...unheard].map((id) => names.get(id) ?? id).join(", ")} cannot be heard, ` +
+          "and may run machines that would be started a second time",
+        hint: "Bring it back, or make sure that it is off and run drystone vm kill for its machines",
+      });
+    return await this.change({ isArmed: true });
+  }
+
+  async change(change: Partial<HaSettings>): Promise<HaView> {
+    const { directory, clusterId } = this.#world;
+    for (let i = 0; i < SWAP_ATTEMPTS_MAX; i++) {
+      const stored = await readHaSettings(directory, clusterId);
+      const next = { ...stored.settings, ...change };
+      if (await swapHaSettings(directory, clusterId, stored, next)) return await this.show();
+    }
+    throw new CodedError({
+      code: "ha-contended",
+      message: "others change the settings of high availability at the same time",
+      hint: "Try again",
+    });
+  }
+}
+
+/** Fails with `admission-refused` if the machine would take the room that is kept for failures. */
+export async function admit(world: VmControlWorld, vm: VmRecord): Promise<void> {
+  const { settings } = await readHaSettings(world.directory, world.clusterId);
+  if (settings.admission !== "refuse" || !vm.isProtected || vm.desired === "running") return;
+  const { vms, alive, views } = await machinesOf(world);
+  const others = vms.filter(({ name }) => name !== vm.name);
+  const then = [...others, { ...vm, desired: "running" as const }];
+  const problem = admissionProblem(then, alive, views, settings.toleratedHosts);
+  if (problem === undefined || alive.length === 0) return;
+  throw new CodedError({
+    code: "admission-refused",
+    message: `${vm.name} is not started: ${problem}`,
+    hint: "Stop others, add a host, or: drystone ha set --admission warn",
+  });
+}
+
+async function machinesOf({ directory, clusterId }: VmControlWorld): Promise<Machines> {
+  const { vms } = await listVms(directory, clusterId);
+  const views = await HostViews.read(directory, clusterId);
+  const prefix = directoryKeys.vmHosts(clusterId);
+  const { records } = await directory.list(prefix);
+  const alive = records.map(({ key }) => key.slice(prefix.length));
+  return { vms: vms.map(({ record }) => record), alive, views };
+}
