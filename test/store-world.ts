@@ -190,8 +190,25 @@ export class StoreWorld {
     this.component!.commit(this.#epoch, this.#committed);
   }
 
-  async read(blockIndex: number, blockCount: number): Promise<Uint8Array> {
-    const { component, device } = this;
+  get epoch(): number {
+    return this.#epoch;
+  }
+
+  /** Nothing may be under way. The fork holds what the component holds now. */
+  async fork(componentId: string, isFrozen: boolean): Promise<void> {
+    await this.device!.forkComponent({
+      componentId,
+      objectId: OBJECT_ID,
+      sourceId: this.componentId,
+      epoch: this.#epoch,
+      sequence: this.#committed,
+      isFrozen,
+    });
+  }
+
+  async read(blockIndex: number, blockCount: number, of?: Component): Promise<Uint8Array> {
+    const component = of ?? this.component;
+    const { device } = this;
     assert(component !== undefined && device !== undefined);
     const memory = device.allocate(blockCount * BLOCK_SIZE_BYTES);
     const fault = await new Promise<ComponentFault | undefined>((resolve) => {

@@ -84,7 +84,9 @@ export const CheckpointLayout: Layout<
 
 export const ComponentValueLayout: Layout<
   | "state"
-  | "reserved"
+  | "baseHigh"
+  | "baseLow"
+  | "basePages"
   | "componentId"
   | "objectId"
   | "blockCount"
@@ -95,7 +97,9 @@ export const ComponentValueLayout: Layout<
   | "checksum"
 > = layout("component-value", "Component", 84, {
   state: u8("1 live, 2 being deleted, 3 live and catching up"),
-  reserved: zeroes(7),
+  baseHigh: u8("bits 16 to 23 of the number of the component that it shares pages with"),
+  baseLow: u16("bits 0 to 15; 0 in both: it shares none"),
+  basePages: u32("logical-map pages below this are its base's where it has none of its own"),
   componentId: bytes(16, "identity of the component"),
   objectId: bytes(16, "object that it is part of"),
   blockCount: u64("size in blocks"),

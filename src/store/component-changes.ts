@@ -23,7 +23,7 @@ import type { BlockRange } from "./change-log.ts";
 import { CHANGE_DATA, CHANGE_HOLE, CHANGE_ZERO } from "./component.ts";
 import type { ChangeBatch, ChangesRequest } from "./component.ts";
 import type { ComponentInfo } from "./component-table.ts";
-import { EXISTING_PAGES_MAX, existingPages } from "./destager.ts";
+import { EXISTING_PAGES_MAX, knownPages } from "./destager.ts";
 import type { DeviceState } from "./device-state.ts";
 import { contentAt, entryOffset, pageOf, physicalOf, sequenceOf } from "./logical-map.ts";
 import { LOCATION_HOLE, LOCATION_NONE, LOCATION_ZERO } from "./pending-blocks.ts";
@@ -97,7 +97,7 @@ class ChangeCollector {
     this.#horizon = toBlock;
     if (fromBlock >= toBlock) return [];
     const lastPage = pageOf(toBlock - 1);
-    const pages = existingPages(this.#state, component, pageOf(fromBlock), lastPage);
+    const pages = knownPages(this.#state, component, pageOf(fromBlock), lastPage);
     const last = pages.at(-1);
     const isCut = pages.length === EXISTING_PAGES_MAX && last !== undefined && last < lastPage;
     if (isCut) this.#horizon = (last + 1) * PAGE_BLOCKS;

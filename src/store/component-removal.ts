@@ -1,6 +1,7 @@
 /** Growing and removing components: changes of the maps that have no transaction of their own. */
 import { BLOCK_SIZE_BYTES, CodedError } from "../base/index.ts";
-import { componentKey, keyAfterPrefix, regionsKey } from "../format/index.ts";
+import { componentKey, getBigEndian, keyAfterPrefix, regionsKey } from "../format/index.ts";
+import { encodeComponent } from "./component-table.ts";
 import type { ComponentInfo } from "./component-table.ts";
 import { existingPages } from "./destager.ts";
 import { commitComponent } from "./device-records.ts";
@@ -32,6 +33,9 @@ export async function resizeComponentMaps(
   }
 }
 
+/** Groups of digests that one metadata batch gives away at most. */
+const GROUPS_PER_UPDATE_MAX = 256;
+
 /** Idempotent: a removal that a crash cut short goes on with the pages that are left. */
 export async function deleteComponentMaps(state: DeviceState, info: ComponentInfo): Promise<void> {
   await commitComponent(state.metadata, info);
@@ -48,11 +52,49 @@ export async function deleteComponentMaps(state: DeviceState, info: ComponentInf
     groups.push(key.slice());
     return true;
   });
-  const last = new MapUpdate(state);
-  await last.commit((batch) => {
-    for (const key of groups) batch.delete(key);
-    batch.delete(componentKey(info.index));
-  });
+  await giveGroups(state, info, groups);
+  await removeLast(state, info, groups);
   state.regions.forget(info.index);
   state.components.remove(info);
+}
+
+/** Digests may be shared where no page is any more. */
+async function giveGroups(
+  state: DeviceState,
+  info: ComponentInfo,
+  groups: readonly Uint8Array[],
+): Promise<void> {
+  if (state.components.heirs(info.index).size === 0) return;
+  let update = new MapUpdate(state);
+  for (const key of groups) {
+    update.giveGroup(info, getBigEndian(key, 5, 4));
+    if (update.groupCount < GROUPS_PER_UPDATE_MAX) continue;
+    await update.commit(() => {});
+    update = new MapUpdate(state);
+  }
+  await update.commit(() => {});
+}
+
+/** What it shared with its base, its heirs share with that one from now on. */
+async function removeLast(
+  state: DeviceState,
+  info: ComponentInfo,
+  groups: readonly Uint8Array[],
+): Promise<void> {
+  const heirs = [...state.components.heirs(info.index)];
+  const before = heirs.map(({ base, basePages }) => ({ base, basePages }));
+  for (const heir of heirs) {
+    const basePages = Math.min(heir.basePages, info.basePages);
+    state.components.inherit(heir, { base: info.base, basePages });
+  }
+  try {
+    await new MapUpdate(state).commit((batch) => {
+      for (const key of groups) batch.delete(key);
+      for (const heir of heirs) batch.put(componentKey(heir.index), encodeComponent(heir));
+      batch.delete(componentKey(info.index));
+    });
+  } catch (error) {
+    for (const [i, heir] of heirs.entries()) state.components.inherit(heir, before[i]!);
+    throw error;
+  }
 }

@@ -375,7 +375,7 @@ export class ComponentSync {
   async digests(epoch: number, firstRegion: number, regionCount: number): Promise<Uint8Array> {
     this.#component.requireEpoch(epoch);
     await this.#host.destage();
-    if (this.#hasPending())
+    if (this.#host.state.pending.holds(this.#info.index))
       throw new CodedError({
         code: "not-settled",
         message: `component ${this.#info.componentId} holds writes that are not destaged`,
@@ -394,15 +394,6 @@ export class ComponentSync {
         setU32(result, i * REGION_DIGEST_BYTES + lane * 4, word);
     }
     return result;
-  }
-
-  #hasPending(): boolean {
-    const { pending } = this.#host.state;
-    const component = this.#info.index;
-    const first = blockKey(component, 0);
-    const end = blockKey(component + 1, 0);
-    if (pending.ranges.some((range) => range.component === component)) return true;
-    return pending.table.size > 0 && pending.table.keys.some((key) => key >= first && key < end);
   }
 
   #check(epoch: number, batch: ChangeBatch): void {

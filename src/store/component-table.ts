@@ -1,7 +1,18 @@
 /**
  * The components of a device, as its metadata describes them. Counters change with each publish.
  */
-import { assert, fromHex, getU64, setU64, toHex } from "../base/index.ts";
+import {
+  assert,
+  CodedError,
+  fromHex,
+  getU16,
+  getU32,
+  getU64,
+  setU16,
+  setU32,
+  setU64,
+  toHex,
+} from "../base/index.ts";
 import { componentKey, ComponentValueLayout, sealValue, valueIsIntact } from "../format/index.ts";
 
 export interface ComponentInfo {
@@ -22,7 +33,18 @@ export interface ComponentInfo {
   catchUpFrom: number | undefined;
   /** The watermark that its newest record in the journal carries. */
   journalledCommit: number;
+  /**
+   * The component whose pages are its own too, where it has none: 0 if there is none. Changed
+   * through the table.
+   */
+  readonly base: number;
+  /** Pages from here on are never the base's, however far that one grows. */
+  readonly basePages: number;
 }
+
+/** What a component shares with another. */
+export type Inheritance = Pick<ComponentInfo, "base" | "basePages">;
+type Mutable<T> = { -readonly [K in keyof T]: T[K] };
 
 const STATE_LIVE = 1;
 const STATE_DELETING = 2;
@@ -41,6 +63,8 @@ export function newComponentInfo(
     deleting: false,
     catchUpFrom: undefined,
     journalledCommit: 0,
+    base: 0,
+    basePages: 0,
   };
 }
 
@@ -56,6 +80,9 @@ export function encodeComponent(
   const at = ComponentValueLayout.at;
   const value = new Uint8Array(ComponentValueLayout.sizeBytes);
   value[at.state] = stateOf(info);
+  value[at.baseHigh] = info.base >>> 16;
+  setU16(value, at.baseLow, info.base & 0xffff);
+  setU32(value, at.basePages, info.basePages);
   value.set(fromHex(info.componentId), at.componentId);
   value.set(fromHex(info.objectId), at.objectId);
   setU64(value, at.blockCount, info.blockCount);
@@ -87,20 +114,28 @@ export function decodeComponent(index: number, value: Uint8Array): ComponentInfo
     deleting: state === STATE_DELETING,
     catchUpFrom: state === STATE_CATCHING_UP ? getU64(value, at.catchUpFrom) : undefined,
     journalledCommit: committedSequence,
+    base: value[at.baseHigh]! * 2 ** 16 + getU16(value, at.baseLow),
+    basePages: getU32(value, at.basePages),
   };
 }
+
+const NO_HEIRS: ReadonlySet<ComponentInfo> = new Set();
 
 export class ComponentTable {
   readonly #byIndex = new Map<number, ComponentInfo>();
   readonly #byId = new Map<string, ComponentInfo>();
+  /** By base. */
+  readonly #heirs = new Map<number, Set<ComponentInfo>>();
 
   add(info: ComponentInfo): void {
+    this.#heirsOf(info.base).add(info);
     assert(!this.#byIndex.has(info.index), "component number is in use");
     this.#byIndex.set(info.index, info);
     this.#byId.set(info.componentId, info);
   }
 
   remove(info: ComponentInfo): void {
+    this.#heirsOf(info.base).delete(info);
     this.#byIndex.delete(info.index);
     this.#byId.delete(info.componentId);
   }
@@ -111,6 +146,43 @@ export class ComponentTable {
 
   byId(componentId: string): ComponentInfo | undefined {
     return this.#byId.get(componentId);
+  }
+
+  #heirsOf(index: number): Set<ComponentInfo> {
+    let heirs = this.#heirs.get(index);
+    if (heirs === undefined) {
+      heirs = new Set();
+      this.#heirs.set(index, heirs);
+    }
+    return heirs;
+  }
+
+  /** Those that share pages with the component directly. */
+  heirs(index: number): ReadonlySet<ComponentInfo> {
+    return this.#heirs.get(index) ?? NO_HEIRS;
+  }
+
+  inherit(info: ComponentInfo, from: Inheritance): void {
+    this.#heirsOf(info.base).delete(info);
+    const changed: Mutable<ComponentInfo> = info;
+    changed.base = from.base;
+    changed.basePages = from.base === 0 ? 0 : from.basePages;
+    this.#heirsOf(info.base).add(info);
+  }
+
+  /** Whose page it is if the component has none of its own; 0 if nobody's. */
+  baseOf(index: number, page: number): number {
+    const info = this.#byIndex.get(index);
+    return info === undefined || page >= info.basePages ? 0 : info.base;
+  }
+
+  /** Fails with `component-exists`. */
+  requireNew(componentId: string): void {
+    if (this.byId(componentId) === undefined) return;
+    throw new CodedError({
+      code: "component-exists",
+      message: `component ${componentId} exists`,
+    });
   }
 
   all(): ComponentInfo[] {

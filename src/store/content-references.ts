@@ -233,6 +233,13 @@ export class ContentReferences {
     return row;
   }
 
+  /** Adds a reference to a content that an entry of the logical map points to. */
+  share(ids: Uint8Array, at: number): void {
+    const row = this.#find(ids, at);
+    if (row < 0) this.#onMissing(ids.slice(at, at + CONTENT_ID_BYTES));
+    else this.#changes[row]!++;
+  }
+
   /** Takes one reference away. */
   drop(ids: Uint8Array, at: number): void {
     const row = this.#find(ids, at);

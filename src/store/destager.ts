@@ -389,7 +389,7 @@ export class Destager {
     }
     let next = first;
     while (next <= last) {
-      const pages = existingPages(this.#state, info.index, next, last);
+      const pages = knownPages(this.#state, info.index, next, last);
       yield* pages;
       if (pages.length < PAGES_PER_UPDATE_MAX) return;
       next = pages.at(-1)! + 1;
@@ -439,6 +439,21 @@ export function existingPages(
     return pages.length < PAGES_PER_UPDATE_MAX;
   });
   return pages;
+}
+
+/** As `existingPages`, with those that it shares. */
+export function knownPages(
+  state: DeviceState,
+  component: number,
+  first: number,
+  last: number,
+): number[] {
+  const own = existingPages(state, component, first, last);
+  const info = state.components.at(component);
+  if (info === undefined || info.base === 0 || first >= info.basePages) return own;
+  const shared = knownPages(state, info.base, first, Math.min(last, info.basePages - 1));
+  const all = new Set([...own, ...shared]);
+  return [...all].toSorted((a, b) => a - b).slice(0, PAGES_PER_UPDATE_MAX);
 }
 
 function markerOf(location: number): number {

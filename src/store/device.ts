@@ -15,6 +15,8 @@ import { ComponentTable, newComponentInfo } from "./component-table.ts";
 import { SCRATCH_BLOCKS } from "./component-sync.ts";
 import type { ComponentInfo } from "./component-table.ts";
 import { ContentReferences } from "./content-references.ts";
+import { commitFork, forkedInfo, requireForkable } from "./component-fork.ts";
+import type { ComponentFork } from "./component-fork.ts";
 import { deleteComponentMaps, resizeComponentMaps } from "./component-removal.ts";
 import { Destager } from "./destager.ts";
 import type { JournalCursor } from "./destage-batch.ts";
@@ -174,11 +176,11 @@ export class Device implements ComponentHost {
       memorySegments: recovered.memorySegments,
     });
     replay.handOver(journal, recovered, parts.checkpoint.frameNumber);
-    const regions = new RegionMap(ports.metadata, (component, group) => {
+    const regions = new RegionMap(ports.metadata, parts.components, (component, group) => {
       reportDamagedMetadata(this.state, `digests of group ${group}`, component);
     });
     const pageBytes = options.pageCacheBytes ?? 16 << 20;
-    const logical = new LogicalMap(ports.metadata, regions, {
+    const logical = new LogicalMap(ports.metadata, regions, parts.components, {
       pagesMax: Math.max(16, Math.floor(pageBytes / 2048)),
       onDamage: ({ component, page, reason }) => {
         reportDamagedMetadata(this.state, `logical map page ${page} (${reason})`, component);
@@ -299,27 +301,10 @@ export class Device implements ComponentHost {
       sizeBytes >= 0 && sizeBytes % BLOCK_SIZE_BYTES === 0,
       "component size is in whole blocks",
     );
-    if (this.state.components.byId(componentId) !== undefined) {
-      throw new CodedError({
-        code: "component-exists",
-        message: `component ${componentId} exists`,
-      });
-    }
-    if (this.#checkpoint.componentNext >= COMPONENTS_MAX) {
-      throw new CodedError({
-        code: "component-limit",
-        message: `device ${this.deviceId} has made ${COMPONENTS_MAX} components, its limit`,
-        hint: "Move its volumes to another device and format it anew",
-      });
-    }
-    const info = newComponentInfo({
-      index: this.#checkpoint.componentNext,
-      componentId,
-      objectId,
-      blockCount: sizeBytes / BLOCK_SIZE_BYTES,
-    });
+    this.state.components.requireNew(componentId);
+    const blockCount = sizeBytes / BLOCK_SIZE_BYTES;
+    const info = newComponentInfo({ index: this.#takeIndex(), componentId, objectId, blockCount });
     if (options.lacksAll === true) info.catchUpFrom = 0;
-    this.#checkpoint = { ...this.#checkpoint, componentNext: info.index + 1 };
     await this.#destager.exclusive(async () => {
       await commitCheckpoint(this.state.metadata, this.#checkpoint);
       await commitComponent(this.state.metadata, info);
@@ -329,6 +314,41 @@ export class Device implements ComponentHost {
     const component = this.component(componentId);
     assert(component !== undefined, "a component exists after its creation");
     return component;
+  }
+
+  #takeIndex(): number {
+    const index = this.#checkpoint.componentNext;
+    if (index >= COMPONENTS_MAX) {
+      throw new CodedError({
+        code: "component-limit",
+        message: `device ${this.deviceId} has made ${COMPONENTS_MAX} components, its limit`,
+        hint: "Move its volumes to another device and format it anew",
+      });
+    }
+    this.#checkpoint = { ...this.#checkpoint, componentNext: index + 1 };
+    return index;
+  }
+
+  /**
+   * Makes a component that holds what another one holds now, and shares it. Nothing of that one may
+   * be under way. Fails with `component-missing`, `component-exists`, `fenced`, or `not-settled`.
+   */
+  async forkComponent(fork: ComponentFork): Promise<void> {
+    const { componentId, objectId, sourceId, epoch, sequence } = fork;
+    this.state.components.requireNew(componentId);
+    const source = this.#require(sourceId);
+    const component = this.component(sourceId);
+    assert(component !== undefined, "a component that exists can be used");
+    component.requireEpoch(epoch);
+    component.commit(epoch, sequence);
+    await this.#destager.drain();
+    await this.#destager.exclusive(async () => {
+      component.requireEpoch(epoch);
+      requireForkable(this.state, source, sequence);
+      const info = forkedInfo(source, { index: this.#takeIndex(), componentId, objectId });
+      await commitFork(this.state, this.#checkpoint, { info, source, isFrozen: fork.isFrozen });
+      this.state.changeLog.begin(info.index, info.committedSequence);
+    });
   }
 
   #require(componentId: string): ComponentInfo {

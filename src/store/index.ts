@@ -15,6 +15,7 @@ export type {
   TransactionKind,
 } from "./component.ts";
 export { Device } from "./device.ts";
+export type { ComponentFork } from "./component-fork.ts";
 export type { DeviceAge, NewComponent, OpenOptions } from "./device.ts";
 export type { FormatOptions } from "./device-plan.ts";
 export type { DeviceCounters, DeviceEvent, DevicePorts } from "./device-state.ts";

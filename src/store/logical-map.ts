@@ -2,8 +2,8 @@
  * Logical map: block of a component -> where its content lies, which content it is, which
  * transaction wrote it, and the checksum that a read must match. Pages of 64 blocks; decoded pages
  * are cached in fixed memory. A page that was never written is absent from the metadata store and
- * reads as holes of sequence 0; the region record says which pages must exist, so a lost page is an
- * error, not a hole.
+ * reads as its base's page, or as holes of sequence 0; the region record says which pages must
+ * exist, so a lost page is an error, not a hole.
  */
 import { assert, getU32, getU40, getU48, isZero, setU32, setU40, setU48 } from "../base/index.ts";
 import { PageCache } from "../cache/index.ts";
@@ -24,6 +24,7 @@ import {
   VALUE_CHECKSUM_BYTES,
   valueIsIntact,
 } from "../format/index.ts";
+import type { ComponentTable } from "./component-table.ts";
 import type { RegionMap } from "./region-map.ts";
 
 const ENTRY = LogicalEntryLayout.at;
@@ -131,6 +132,7 @@ export class LogicalMap {
   readonly entries: Uint8Array;
   readonly #metadata: MetadataStore;
   readonly #regions: RegionMap;
+  readonly #components: ComponentTable;
   readonly #cache: PageCache;
   readonly #onDamage: (damage: PageDamage) => void;
   readonly #key: Uint8Array = new Uint8Array(9);
@@ -139,10 +141,12 @@ export class LogicalMap {
   constructor(
     metadata: MetadataStore,
     regions: RegionMap,
+    components: ComponentTable,
     options: { readonly pagesMax: number; readonly onDamage: (damage: PageDamage) => void },
   ) {
     this.#metadata = metadata;
     this.#regions = regions;
+    this.#components = components;
     this.#cache = new PageCache({ capacity: options.pagesMax });
     this.#onDamage = options.onDamage;
     this.entries = new Uint8Array(options.pagesMax * PAGE_ENTRIES_BYTES);
@@ -171,7 +175,11 @@ export class LogicalMap {
     const key = logicalKey(component, page, this.#key);
     const value = this.#metadata.get(key);
     if (value === undefined) {
-      if (!this.#regions.hasPage(component, page)) return fillPage(into, at, PHYSICAL_HOLE, 0);
+      if (!this.#regions.hasPage(component, page)) {
+        const base = this.#components.baseOf(component, page);
+        if (base !== 0) return this.copyPage(base, page, into, at);
+        return fillPage(into, at, PHYSICAL_HOLE, 0);
+      }
       this.#onDamage({ component, page, reason: "page-missing" });
       return fillPage(into, at, PHYSICAL_DAMAGED, 0);
     }

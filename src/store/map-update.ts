@@ -77,13 +77,35 @@ export class MapUpdate {
     const key = info.index * 2 ** 32 + page;
     let copy = this.#pages.get(key);
     if (copy === undefined) {
-      copy = { info, page, ...this.#allocatePage(), remove: false };
-      this.#state.logical.copyPage(info.index, page, copy.entries, copy.start);
-      this.#pages.set(key, copy);
-      this.#region(info, page).setPage(page, true);
+      copy = this.#own(info, page);
+      for (const heir of this.#state.components.heirs(info.index))
+        if (page < heir.basePages && !this.#hasPage(heir, page)) this.#own(heir, page);
     }
     this.#recent = copy;
     return copy;
+  }
+
+  /** The page as it is now, the component's own from this update on. */
+  #own(info: ComponentInfo, page: number): PageCopy {
+    const copy: PageCopy = { info, page, ...this.#allocatePage(), remove: false };
+    const isShared = !this.#hasPage(info, page) && page < info.basePages;
+    this.#state.logical.copyPage(info.index, page, copy.entries, copy.start);
+    this.#pages.set(info.index * 2 ** 32 + page, copy);
+    this.#region(info, page).setPage(page, true);
+    if (isShared) this.#share(copy);
+    return copy;
+  }
+
+  #hasPage(info: ComponentInfo, page: number): boolean {
+    const isChanged = this.#pages.has(info.index * 2 ** 32 + page);
+    return isChanged || this.#state.regions.hasPage(info.index, page);
+  }
+
+  /** One more entry points to each of the page's contents. */
+  #share({ entries, start }: PageCopy): void {
+    const end = start + PAGE_ENTRIES_BYTES;
+    for (let at = start; at < end; at += ENTRY_BYTES)
+      if (physicalOf(entries, at) < PHYSICAL_MAX) this.contents.share(entries, contentAt(at));
   }
 
   #allocatePage(): { entries: Uint8Array; start: number } {
@@ -94,13 +116,29 @@ export class MapUpdate {
 
   #region(info: ComponentInfo, page: number): RegionGroup {
     const group = regionGroupOfPage(page);
-    const key = info.index * 2 ** 32 + group;
-    let entry = this.#regions.get(key);
-    if (entry === undefined) {
-      entry = { info, group, value: this.#state.regions.group(info.index, group).copy() };
-      this.#regions.set(key, entry);
+    const known = this.#regions.get(info.index * 2 ** 32 + group);
+    if (known !== undefined) return known.value;
+    this.giveGroup(info, group);
+    return this.#ownGroup(info, group);
+  }
+
+  #ownGroup(info: ComponentInfo, group: number): RegionGroup {
+    const value = this.#state.regions.group(info.index, group).copy();
+    this.#regions.set(info.index * 2 ** 32 + group, { info, group, value });
+    return value;
+  }
+
+  /** Those that share the group's digests get them as they are now. */
+  giveGroup(info: ComponentInfo, group: number): void {
+    const { components, regions } = this.#state;
+    for (const heir of components.heirs(info.index)) {
+      if (this.#regions.has(heir.index * 2 ** 32 + group)) continue;
+      if (regions.group(heir.index, group).isInherited) this.#ownGroup(heir, group);
     }
-    return entry.value;
+  }
+
+  get groupCount(): number {
+    return this.#regions.size;
   }
 
   /** The sequence that last wrote the block, as far as the maps say. */

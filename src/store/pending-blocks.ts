@@ -45,6 +45,14 @@ export class PendingBlocks {
     return this.table.size === 0 && this.#ranges.length === 0;
   }
 
+  /** Whether anything of the component is not destaged. */
+  holds(component: number): boolean {
+    const first = blockKey(component, 0);
+    const end = blockKey(component + 1, 0);
+    if (this.#ranges.some((range) => range.component === component)) return true;
+    return this.table.size > 0 && this.table.keys.some((key) => key >= first && key < end);
+  }
+
   hasRoom(kind: TransactionKind, blockCount: number): boolean {
     if (kind === "data" || blockCount < RANGE_BLOCKS_MIN) {
       return this.table.size + blockCount <= this.table.capacity;

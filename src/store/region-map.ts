@@ -9,6 +9,7 @@
  */
 import { getU32, REGION_BLOCKS, setU32 } from "../base/index.ts";
 import type { MetadataStore } from "../ports/index.ts";
+import type { ComponentTable } from "./component-table.ts";
 import {
   PAGES_PER_GROUP,
   regionsKey,
@@ -27,6 +28,8 @@ export class RegionGroup {
   readonly digests: Uint32Array = new Uint32Array(REGIONS_PER_GROUP * LANES);
   readonly pagesPresent: Uint8Array = new Uint8Array(PAGES_PER_GROUP / 8);
   damaged = false;
+  /** It has no record of its own: its digests are those of the component it shares pages with. */
+  isInherited = false;
 
   copy(): RegionGroup {
     const copy = new RegionGroup();
@@ -81,9 +84,15 @@ export class RegionMap {
   readonly #metadata: MetadataStore;
   readonly #onDamage: (component: number, group: number) => void;
   readonly #groups = new Map<number, RegionGroup>();
+  readonly #components: ComponentTable;
 
-  constructor(metadata: MetadataStore, onDamage: (component: number, group: number) => void) {
+  constructor(
+    metadata: MetadataStore,
+    components: ComponentTable,
+    onDamage: (component: number, group: number) => void,
+  ) {
     this.#metadata = metadata;
+    this.#components = components;
     this.#onDamage = onDamage;
   }
 
@@ -107,7 +116,13 @@ export class RegionMap {
     const result = new RegionGroup();
     const key = regionsKey(component, group);
     const value = this.#metadata.get(key);
-    if (value === undefined) return result;
+    if (value === undefined) {
+      const base = this.#components.baseOf(component, group * PAGES_PER_GROUP);
+      if (base === 0) return result;
+      result.digests.set(this.group(base, group).digests);
+      result.isInherited = true;
+      return result;
+    }
     if (value.length !== RegionsValueLayout.sizeBytes || !valueIsIntact(key, value)) {
       // Nothing can be said about missing pages here: every page counts as one that must exist.
       result.pagesPresent.fill(255);
@@ -123,6 +138,7 @@ export class RegionMap {
     return result;
   }
 
+  /** Whether the component has a page of its own. */
   hasPage(component: number, page: number): boolean {
     return this.group(component, regionGroupOfPage(page)).hasPage(page);
   }

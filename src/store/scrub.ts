@@ -21,6 +21,7 @@ import {
   keyAfterPrefix,
   PAGE_BLOCKS,
   PAGE_ENTRIES_BYTES,
+  PAGES_PER_GROUP,
   PHYSICAL_DAMAGED,
   PHYSICAL_MAX,
   TABLE_CONTENT,
@@ -28,6 +29,8 @@ import {
 } from "../format/index.ts";
 import { decodeContent, encodeContent } from "./content-references.ts";
 import type { StoredContent } from "./content-references.ts";
+import type { ComponentInfo } from "./component-table.ts";
+import { knownPages } from "./destager.ts";
 import type { Destager } from "./destager.ts";
 import type { DeviceState } from "./device-state.ts";
 import { contentAt, decodePage, ENTRY_BYTES, physicalOf } from "./logical-map.ts";
@@ -265,12 +268,30 @@ class Scrub {
     });
     for (const [name, expected] of groups) {
       const [component, group] = name.split(":").map(Number);
+      const info = this.#state.components.at(component!);
+      if (info !== undefined && info.base !== 0) this.#addShared(info, group!, expected);
       const actual = this.#state.regions.group(component!, group!);
       if (!sameGroup(expected, actual)) this.#report.wrongDigests++;
     }
     for (const info of this.#state.components.all()) {
-      if (!info.deleting && info.mappedBlocks !== (mapped.get(info.index) ?? 0)) {
-        this.#report.wrongDigests++;
+      // What a component shares is counted where it is.
+      if (info.deleting || info.base !== 0) continue;
+      if (info.mappedBlocks !== (mapped.get(info.index) ?? 0)) this.#report.wrongDigests++;
+    }
+  }
+
+  /** Digests of a group tell of all that the component holds, shared pages included. */
+  #addShared(info: ComponentInfo, group: number, into: RegionGroup): void {
+    const entries = new Uint8Array(PAGE_ENTRIES_BYTES);
+    const first = group * PAGES_PER_GROUP;
+    const end = Math.min(first + PAGES_PER_GROUP, info.basePages);
+    for (const page of knownPages(this.#state, info.index, first, end - 1)) {
+      if (into.hasPage(page)) continue;
+      this.#state.logical.read(info.index, page, entries, 0);
+      for (let i = 0; i < PAGE_BLOCKS; i++) {
+        const at = i * ENTRY_BYTES;
+        if (physicalOf(entries, at) >= PHYSICAL_MAX) continue;
+        into.change(page * PAGE_BLOCKS + i, entries, contentAt(at), 1);
       }
     }
   }
