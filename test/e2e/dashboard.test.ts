@@ -16,6 +16,7 @@ const PLACES = [
   "hosts",
   "devices",
   "health",
+  "simulator",
   "events",
 ];
 const RECOVERED_MS_MAX = 60_000;

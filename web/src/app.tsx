@@ -11,6 +11,7 @@ import { EventsPage } from "./pages/events.tsx";
 import { HealthPage } from "./pages/health.tsx";
 import { HostsPage } from "./pages/hosts.tsx";
 import { OverviewPage } from "./pages/overview.tsx";
+import { SimulatorPage } from "./pages/simulator.tsx";
 import { VmsPage } from "./pages/vms.tsx";
 import { VolumesPage } from "./pages/volumes.tsx";
 import { Icon } from "./icon.tsx";
@@ -35,6 +36,7 @@ const pages: Readonly<Record<string, PageEntry>> = {
   hosts: { title: "Hosts", page: HostsPage },
   devices: { title: "Devices", page: DevicesPage },
   health: { title: "Health", page: HealthPage },
+  simulator: { title: "Simulator", page: SimulatorPage },
   events: { title: "Events", page: EventsPage },
 };
 
@@ -74,7 +76,7 @@ export function App(): ReactNode {
               {title}
             </h1>
           </div>
-          {isUnknown && refusal !== undefined ? (
+          {isUnknown && place.page !== "simulator" && refusal !== undefined ? (
             <Login refusal={refusal} />
           ) : entry === undefined ? (
             <p className="empty">

@@ -8,6 +8,7 @@ const paths: Readonly<Record<string, string>> = {
   hosts: "M3 3h14v5H3zM3 12h14v5H3zM6 5.5h1M6 14.5h1",
   devices: "M4 3h12v14H4zM10 7a3 3 0 1 0 .01 0M7 15h1",
   health: "M2 10h4l2-5 4 10 2-5h4",
+  simulator: "M7 3h6M8 3v5l-5 8h14l-5-8V3M6 12h8",
   events: "M4 5h12M4 10h12M4 15h8",
 };
 

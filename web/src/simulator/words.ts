@@ -1,0 +1,17 @@
+/** Virtual time, and rules as sentences. */
+export function clock(ms: number): string {
+  return `${(ms / 1000).toFixed(2)} s`;
+}
+
+/** By the names of the trial's mutants; "" is the product as it is. */
+export const rules: readonly (readonly [name: string, rule: string])[] = [
+  ["", "none: the product as it is"],
+  ["no-fencing", "a component refuses owners of lower epochs"],
+  ["late-stale-mark", "a member that lacks a write is stale before the write is answered"],
+  ["no-settle", "a new owner settles the tail"],
+  ["destage-uncommitted", "only what is decided is destaged"],
+  ["stale-takes-part", "a stale component is neither read nor counted"],
+  ["unverified-catch-up", "a component counts again when its digests agree"],
+  ["no-lease-on-read", "nothing is read once the lease may have ended"],
+  ["wrong-range", "a source hands on only what it holds of the target's range"],
+];
