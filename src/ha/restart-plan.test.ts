@@ -42,7 +42,12 @@ function plan(
   change: Partial<PlanInput> = {},
 ): Plan {
   const alive = Object.keys(hosts);
-  const facts = { wallMs: NOW_MS, nameOf: (hostId: string) => hostId, isArmed: true };
+  const facts = {
+    wallMs: NOW_MS,
+    nameOf: (hostId: string) => hostId,
+    isArmed: true,
+    closed: new Set<string>(),
+  };
   return planRestarts({ vms, alive, views: viewsOf(hosts), ...facts, ...change });
 }
 
@@ -149,6 +154,15 @@ test("failed starts go to other hosts, put the next one off, and in the end some
   // A wall clock that was set back makes nobody wait for years.
   const future = { failureCount: 8, lastFailureMs: NOW_MS + 10 ** 9 };
   assert.deepEqual(placed(plan([stored("a", future)], { h1: {} })), ["a@h1"]);
+});
+
+test("nothing is started on a host that is in maintenance", () => {
+  const vms = [stored("a", on("dead"))];
+  const closed = new Set(["h1"]);
+  assert.deepEqual(placed(plan(vms, { h1: {}, h2: {} }, { closed })), ["a@h2"]);
+  const made = plan(vms, { h1: {} }, { closed });
+  assert.deepEqual(waiting(made), ["a:objects"]);
+  assert.match(made.waits[0]!.because, /h1: it is in maintenance/);
 });
 
 test("while high availability is disarmed nothing moves because of a host, and starts are done", () => {

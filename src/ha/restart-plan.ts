@@ -29,6 +29,8 @@ export interface PlanInput {
   /** Hosts that look after machines. */
   readonly alive: readonly string[];
   readonly views: HostViews;
+  /** Hosts that are being taken out of service: nothing is started there. */
+  readonly closed: ReadonlySet<string>;
   /** By the wall clock, as records have it. */
   readonly wallMs: number;
   readonly nameOf: (hostId: string) => string;
@@ -99,9 +101,10 @@ function whyToPlace(record: VmRecord, { alive, nameOf, isArmed }: PlanInput): st
 }
 
 /** What is left on each host, with what runs there and what is on its way there. */
-function roomsOf({ vms, alive, views }: PlanInput): Map<string, Room> {
+function roomsOf({ vms, alive, views, closed }: PlanInput): Map<string, Room> {
   const rooms = new Map<string, Room>();
   for (const hostId of alive) {
+    if (closed.has(hostId)) continue;
     const { memoryBytes, cpuCount } = views.capacityOf(hostId);
     const groups = new Map<string, number>();
     rooms.set(hostId, { memoryBytes, cpuCount: cpuCount * CPU_OVERCOMMIT, starting: 0, groups });
@@ -134,7 +137,7 @@ function whyToWait(
   stored: StoredVm,
   why: string,
   rooms: ReadonlyMap<string, Room>,
-  { views, nameOf, wallMs }: PlanInput,
+  { views, nameOf, wallMs, closed }: PlanInput,
 ): Wait | undefined {
   const { record } = stored;
   const { name, failureCount, lastFailureMs } = record;
@@ -142,6 +145,7 @@ function whyToWait(
   const reaching = hosts.filter(([hostId]) => views.whyNot(hostId, name) === undefined);
   if (reaching.length === 0) {
     const reasons = hosts.map(([hostId]) => `${nameOf(hostId)}: ${views.whyNot(hostId, name)}`);
+    for (const hostId of closed) reasons.push(`${nameOf(hostId)}: it is in maintenance`);
     const all = reasons.length === 0 ? "none lives" : reasons.join("; ");
     const because = `${why}; no host can run it (${all})`;
     return { stored, for: "objects", because };

@@ -12,6 +12,7 @@ import {
   directoryKeys,
   findVm,
   isProtected,
+  listServices,
   readHaSettings,
   swapVm,
 } from "../cluster/index.ts";
@@ -74,7 +75,9 @@ export class VmMaster {
     const { clock, nameOf } = this.#world;
     const wallMs = Math.round(clock.wallMs());
     const { isArmed } = settings;
-    const plan = planRestarts({ vms, alive, views, wallMs, nameOf, isArmed });
+    const services = await listServices(directory, clusterId);
+    const closed = new Set(services.map(({ id }) => id));
+    const plan = planRestarts({ vms, alive, views, wallMs, nameOf, isArmed, closed });
     for (const start of plan.starts) await this.#place(start);
     for (const wait of plan.waits) await this.#waits(wait);
     if (isArmed) for (const stored of vms) await this.#watchStorage(stored, alive, views);

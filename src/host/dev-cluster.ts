@@ -285,7 +285,7 @@ export class DevCluster {
     this.#log.write("info", "a host has ended", { host: host.name, signal });
   }
 
-  #partition(network: string, names: readonly string[]): void {
+  partition(network: string, names: readonly string[]): void {
     const hosts = names.map((name) => this.host(name).name);
     if (!isDevNetwork(network) || hosts.length === 0)
       throw new CodedError({
@@ -302,7 +302,7 @@ export class DevCluster {
     this.#applyCuts();
   }
 
-  #heal(): void {
+  heal(): void {
     this.#cuts.heal();
     this.#log.write("info", "all networks are whole again");
     this.#applyCuts();
@@ -408,8 +408,8 @@ export class DevCluster {
 
   async #obey(line: string): Promise<void> {
     const [word = "", name = "", ...names] = line.split(" ");
-    if (word === "partition") this.#partition(name, names);
-    else if (word === "heal") this.#heal();
+    if (word === "partition") this.partition(name, names);
+    else if (word === "heal") this.heal();
     else if (word === "kill") await this.endHost(this.host(name), "SIGKILL", true);
     else if (word === "kill-process") await this.endHost(this.host(name), "SIGKILL", false);
     else if (word === "stop") await this.endHost(this.host(name), "SIGTERM", true);

@@ -1,6 +1,7 @@
 /**
- * `drystone dev --tour`: takes the power of the host under the virtual machine and shows what
- * happens, with times. Each claim is checked; one that does not hold ends the tour.
+ * `drystone dev --tour`: takes the power of the host under the virtual machine, later the storage
+ * network alone of the next one, and shows what happens, with times. Each claim is checked; one
+ * that does not hold ends the tour.
  */
 import { setTimeout as sleep } from "node:timers/promises";
 import { CodedError } from "../base/index.ts";
@@ -19,6 +20,9 @@ export interface TourWorld {
   readonly hosts: readonly { readonly name: string; readonly api: string }[];
   readonly kill: (host: string) => Promise<void>;
   readonly start: (host: string) => Promise<void>;
+  /** Cuts the host off the others on the storage network, and on no other. */
+  readonly cutStorage: (host: string) => void;
+  readonly heal: () => void;
 }
 
 /** Fails with `claim-failed` if something is not as it should be. */
@@ -35,6 +39,11 @@ class Tour {
   }
 
   async run(): Promise<void> {
+    await this.#losePower();
+    await this.#loseStorage();
+  }
+
+  async #losePower(): Promise<void> {
     const first = await this.#running();
     const copies = await this.#copies();
     this.#say(`guest runs on ${first}; its disk has copies on ${copies.join(" and ")}`);
@@ -56,13 +65,38 @@ class Tour {
     this.#say(`the power is back: drystone dev start ${first}`);
     const backMs = performance.now();
     await this.#world.start(first);
+    await this.#untilEqual();
+    this.#say(`${first} has received what it missed and all copies are equal: ${seconds(backMs)}`);
+    const { host } = await this.#vm();
+    this.#claim(host === second, `guest stays on ${second}; nothing was started twice`);
+  }
+
+  /** Its host lives and is heard of, and no longer reaches what the guest's disk needs. */
+  async #loseStorage(): Promise<void> {
+    const { host: first = "" } = await this.#vm();
+    const cutMs = performance.now();
+    const last = await this.#lastCounter();
+    this.#world.cutStorage(first);
+    this.#say(`only the storage network of ${first} is cut: drystone dev partition`);
+    const second = await this.#running(first);
+    this.#say(`guest is ended there and runs on ${second} after ${seconds(cutMs)}`);
+    const found = await this.#found();
+    this.#claim(found >= last, `it found ${found} on its disk, and had said ${last} before`);
+    const after = await this.#counted(found + COUNTED_AFTER);
+    this.#say(`it counts on, ${after} by now; the network is healed: drystone dev heal`);
+    const healMs = performance.now();
+    this.#world.heal();
+    await this.#untilEqual();
+    this.#say(
+      `all copies are equal: ${seconds(healMs)}; why it is where it is: drystone why vm guest`,
+    );
+  }
+
+  async #untilEqual(): Promise<void> {
     await this.#until("all copies are equal again", async () => {
       const { components } = await this.#volume();
       return components.every(({ state }) => state === "active");
     });
-    this.#say(`${first} has received what it missed and all copies are equal: ${seconds(backMs)}`);
-    const { host } = await this.#vm();
-    this.#claim(host === second, `guest stays on ${second}; nothing was started twice`);
   }
 
   #say(line: string): void {

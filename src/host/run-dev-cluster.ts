@@ -40,6 +40,8 @@ async function tour(cluster: DevCluster): Promise<void> {
     say: (line) => void process.stdout.write(`${line}\n`),
     kill: (name) => cluster.endHost(cluster.host(name), "SIGKILL", true),
     start: (name) => cluster.startHost(cluster.host(name)),
+    cutStorage: (name) => cluster.partition("storage", [name]),
+    heal: () => cluster.heal(),
   });
   process.stdout.write("Every claim held.\n");
 }

@@ -19,6 +19,8 @@ test("the tour shows a machine that survives its host, and leaves nothing runnin
   t.diagnostic(stdout);
   assert.match(stdout, /guest is started on h\d after .*the lease of host h\d has ended/);
   assert.match(stdout, /it found \d+ on its disk, and had said \d+ before/);
+  assert.match(stdout, /only the storage network of h\d is cut/);
+  assert.match(stdout, /guest is ended there and runs on h\d after/);
   assert.match(stdout, /Every claim held\.\n$/);
   for (const host of ["h1", "h2", "h3"])
     assert.ok(!fs.existsSync(path.join(folder, host, "state", "vms", "guest", "vm.json")));
