@@ -100,6 +100,7 @@ function renderVm(vm: VmView): string[] {
       ["processors", String(vm.cpuCount)],
       ["memory", formatSize(vm.memoryBytes)],
       ["volumes", vm.volumes.join(", ")],
+      ...(vm.networks.length === 0 ? [] : [["networks", vm.networks.join(", ")] as const]),
       ["protected", PROTECTION[vm.protection]],
       ["priority", vm.priority],
       ...(vm.antiAffinity === undefined ? [] : [["kept apart from", vm.antiAffinity] as const]),

@@ -65,6 +65,7 @@ export {
   swapObject,
 } from "./volumes.ts";
 export type { NewVolume, StoredObject } from "./volumes.ts";
+export { vmNetworks } from "./vm-network.ts";
 export { checkVm, createVm, decided, findVm, isProtected, listVms } from "./vm-record.ts";
 export { PRIORITY_DEFAULT, removeVm, swapVm, VM_PRIORITIES } from "./vm-record.ts";
 export { readHaSettings, swapHaSettings, TOLERATED_HOSTS_MAX } from "./ha-settings.ts";

@@ -7,6 +7,7 @@ import { CodedError } from "../base/index.ts";
 import type { Directory, DirectoryRecord, VmBoot } from "../ports/index.ts";
 import { directoryKeys } from "./directory-keys.ts";
 import { RecordFields } from "./record-fields.ts";
+import { isVmNetwork } from "./vm-network.ts";
 
 const FORMAT = 1;
 const NAME_PATTERN = /^[a-z0-9][a-z0-9-]{0,62}$/;
@@ -16,6 +17,7 @@ const DISKS_MAX = 16;
 export const VM_PRIORITIES = ["highest", "high", "medium", "low", "lowest"] as const;
 export const PRIORITY_DEFAULT = 2;
 const GROUP_PATTERN = /^[a-z0-9][a-z0-9-]{0,62}$/;
+const NETWORKS_MAX = 8;
 const CPUS_MAX = 256;
 const MEMORY_BYTES_MIN = 16 << 20;
 const MEMORY_BYTES_MAX = 2 ** 42;
@@ -27,6 +29,8 @@ export interface VmRecord {
   readonly cpuCount: number;
   readonly memoryBytes: number;
   readonly boot: VmBoot;
+  /** As `vmNetworks` reads them. */
+  readonly networks: readonly string[];
   /** To be started on another host when its own has failed. */
   readonly isProtected: boolean;
   /** Counts the changes of what is wanted, from 1 on. */
@@ -83,6 +87,9 @@ function invalidity(vm: VmRecord): string | undefined {
   if (vm.volumes.length > DISKS_MAX) return `it has more than ${DISKS_MAX} disks`;
   if (new Set(vm.volumes).size < vm.volumes.length) return "a volume is named twice";
   if (vm.volumes.length === 0 && vm.boot.kind === "disk") return "it has nothing to boot from";
+  if (vm.networks.length > NETWORKS_MAX) return `it has more than ${NETWORKS_MAX} networks`;
+  if (!vm.networks.every(isVmNetwork))
+    return "a network is user, tap:NAME or bridge:NAME, with the name of an interface";
   if (VM_PRIORITIES[vm.priority] === undefined) return "its priority is none of the five";
   if (vm.antiAffinity !== undefined && !GROUP_PATTERN.test(vm.antiAffinity))
     return "the name of its group is not 1 to 63 lower-case letters, digits and hyphens";
@@ -176,9 +183,10 @@ export function decided(vm: VmRecord, decision: VmDecision): VmRecord {
 }
 
 function encode(vm: VmRecord): string {
-  const { volumes, ...rest } = vm;
+  const { volumes, networks, ...rest } = vm;
   const volumeList = volumes.map((name) => ({ name }));
-  return JSON.stringify({ format: FORMAT, ...rest, volumeList });
+  const networkList = networks.map((network) => ({ network }));
+  return JSON.stringify({ format: FORMAT, ...rest, volumeList, networkList });
 }
 
 function parse({ key, value, revision }: DirectoryRecord): StoredVm {
@@ -191,6 +199,9 @@ function parse({ key, value, revision }: DirectoryRecord): StoredVm {
       cpuCount: fields.integer("cpuCount", 1, CPUS_MAX),
       memoryBytes: fields.integer("memoryBytes", MEMORY_BYTES_MIN, MEMORY_BYTES_MAX),
       boot: parseBoot(fields.child("boot")),
+      networks: fields.has("networkList")
+        ? fields.children("networkList", NETWORKS_MAX).map((one) => one.text("network"))
+        : [],
       isProtected: fields.boolean("isProtected"),
       // Records of earlier versions: what they say was in force.
       protectionSequence: integerOr(fields, "protectionSequence", 1),

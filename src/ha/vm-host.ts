@@ -9,7 +9,14 @@
  * runs on where it should not reads and writes nothing.
  */
 import { CodedError, errorText } from "../base/index.ts";
-import { decided, directoryKeys, listVms, readHaSettings, swapVm } from "../cluster/index.ts";
+import {
+  decided,
+  directoryKeys,
+  listVms,
+  readHaSettings,
+  swapVm,
+  vmNetworks,
+} from "../cluster/index.ts";
 import type { StoredVm, VmRecord } from "../cluster/index.ts";
 import { HostLease } from "../plane/index.ts";
 import type {
@@ -401,12 +408,13 @@ export class VmHost {
   }
 
   async #start(stored: StoredVm): Promise<void> {
-    const { hypervisor, attach } = this.#world;
+    const { hypervisor, attach, clusterId } = this.#world;
     const { name, epoch, volumes, cpuCount, memoryBytes, boot } = stored.record;
     try {
       const disks: { name: string; vhostSocket: string }[] = [];
       for (const volume of volumes) disks.push({ name: volume, vhostSocket: await attach(volume) });
-      const start = { vmId: name, name, epoch, cpuCount, memoryBytes, boot, disks };
+      const networks = vmNetworks(clusterId, stored.record);
+      const start = { vmId: name, name, epoch, cpuCount, memoryBytes, boot, disks, networks };
       await this.#whileAlive(() => hypervisor.start(start));
       this.#event("vm-started", "info", name, `runs here, placement ${epoch}`);
       await this.#tellStarted(stored);

@@ -48,6 +48,7 @@ function vm(extra: Partial<VmView>): VmView {
     protection: "protected",
     failureCount: 0,
     priority: "medium",
+    networks: [],
     history: [],
     ...extra,
   };

@@ -81,7 +81,7 @@ class VmControl {
   async create(request: VmCreateRequest): Promise<VmView> {
     const { directory, clusterId, checkVolume } = this.#world;
     const { name, volumes, cpuCount, memoryBytes, kernel, initrd, append } = request;
-    const { unprotected, priority, antiAffinity } = request;
+    const { unprotected, priority, antiAffinity, networks } = request;
     if (kernel === undefined && (initrd ?? append) !== undefined)
       throw new CodedError({
         code: "vm-invalid",
@@ -102,6 +102,7 @@ class VmControl {
               initrdPath: initrd,
               commandLine: append ?? "",
             },
+      networks: networks ?? [],
       isProtected: unprotected !== true,
       protectionSequence: 1,
       persistedSequence: 0,
@@ -248,6 +249,7 @@ function viewOf(record: VmRecord, names: ReadonlyMap<string, string>): VmView {
     cpuCount,
     memoryBytes,
     volumes,
+    networks: record.networks,
     isProtected: isInForce,
     protection: isSettled ? wanted : "pending",
     priority: VM_PRIORITIES[record.priority] ?? "medium",

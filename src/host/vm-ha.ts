@@ -33,8 +33,9 @@ export function vmStorage(plane: Plane): VmStorage {
 }
 
 /** What the machine is; where it runs is the directory's to say. */
-function definitionOf({ name, volumes, cpuCount, memoryBytes, boot, history }: VmRecord): string {
-  return JSON.stringify({ name, volumes, cpuCount, memoryBytes, boot, history });
+function definitionOf(vm: VmRecord): string {
+  const { name, volumes, cpuCount, memoryBytes, boot, networks, history } = vm;
+  return JSON.stringify({ name, volumes, cpuCount, memoryBytes, boot, networks, history });
 }
 
 export function haPeers(management: HostManagement): HaPeers {

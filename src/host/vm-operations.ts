@@ -130,6 +130,14 @@ export const vmOperations: Pick<OperationTable, VmOperation> = {
         summary: "Its command line",
       },
       {
+        name: "network",
+        field: "networks",
+        kind: "text",
+        argument: "NETWORK",
+        summary: "user, tap:NAME or bridge:NAME, on every host; may be given more than once",
+        isList: true,
+      },
+      {
         name: "unprotected",
         field: "unprotected",
         kind: "flag",

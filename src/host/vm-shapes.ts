@@ -33,6 +33,7 @@ export const vmViewShape: ObjectShape<views.VmView> = {
     cpuCount: must(count("Processors")),
     memoryBytes: must(count("Memory in bytes")),
     volumes: must(list("Its disks: names of volumes", volumeName("A volume"))),
+    networks: must(list("What it is connected to", text("user, tap:NAME or bridge:NAME"))),
     isProtected: must(flag("Started on another host when its own has failed")),
     protection: must(
       choice("In force, wanted and not yet in force, or not wanted", [
@@ -94,6 +95,7 @@ export const vmCreateShape: ObjectShape<views.VmCreateRequest> = {
     kernel: may(text("A kernel's path on every host: it is booted instead of the first disk")),
     initrd: may(text("An initramfs for that kernel")),
     append: may(text("The kernel's command line")),
+    networks: may(list("What it is connected to", text("user, tap:NAME or bridge:NAME"))),
     unprotected: may(flag("Do not start it elsewhere when its host has failed")),
     priority: may(vmPriority),
     antiAffinity: may(text("A group whose machines are kept on different hosts")),

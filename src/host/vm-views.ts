@@ -9,6 +9,8 @@ export interface VmView {
   readonly cpuCount: number;
   readonly memoryBytes: number;
   readonly volumes: readonly string[];
+  /** `user`, `tap:NAME` or `bridge:NAME`. */
+  readonly networks: readonly string[];
   /** Started on another host when its own has failed: in force, not only wanted. */
   readonly isProtected: boolean;
   /** "pending": wanted, and not yet written into the machine's home in the object store. */
@@ -43,6 +45,7 @@ export interface VmCreateRequest {
   readonly kernel?: string;
   readonly initrd?: string;
   readonly append?: string;
+  readonly networks?: readonly string[];
   readonly unprotected?: boolean;
   readonly priority?: VmPriority;
   readonly antiAffinity?: string;

@@ -8,7 +8,7 @@ import { spawn } from "node:child_process";
 import * as fs from "node:fs";
 import * as path from "node:path";
 import { CodedError, errorText } from "../base/index.ts";
-import type { Hypervisor, RunningVm, VmStart } from "../ports/index.ts";
+import type { Hypervisor, RunningVm, VmNetwork, VmStart } from "../ports/index.ts";
 import { ConsoleLog } from "./console-log.ts";
 import type { ConsoleText } from "./console-log.ts";
 import { isKvmOfUse } from "./kvm-probe.ts";
@@ -237,7 +237,7 @@ export class QemuHypervisor implements Hypervisor {
   }
 
   #arguments(vm: VmStart, useKvm: boolean): string[] {
-    const { vmId, name, cpuCount, memoryBytes, boot, disks } = vm;
+    const { vmId, name, cpuCount, memoryBytes, boot, disks, networks } = vm;
     const memory = `${Math.floor(memoryBytes / 2 ** 20)}M`;
     return [
       ...["-name", name, "-machine", "q35,memory-backend=mem", "-accel", useKvm ? "kvm" : "tcg"],
@@ -256,6 +256,11 @@ export class QemuHypervisor implements Hypervisor {
         ...["-chardev", `socket,id=disk${i},path=${optionOf(vhostSocket)},reconnect=1`],
         ...["-device", vhostDevice(i, boot.kind)],
       ]),
+      ...networks.flatMap((network, i) => [
+        ...["-netdev", `${backendOf(network)},id=net${i}`],
+        // Without the program to boot over the network, which QEMU may come without.
+        ...["-device", `virtio-net-pci,netdev=net${i},mac=${network.mac},romfile=`],
+      ]),
     ];
   }
 
@@ -273,6 +278,12 @@ export class QemuHypervisor implements Hypervisor {
 function vhostDevice(i: number, boot: VmStart["boot"]["kind"]): string {
   const order = boot === "disk" ? `,bootindex=${i}` : "";
   return `vhost-user-blk-pci,chardev=disk${i}${order}`;
+}
+
+function backendOf(network: VmNetwork): string {
+  if (network.kind === "user") return "user";
+  if (network.kind === "bridge") return `bridge,br=${network.interfaceName}`;
+  return `tap,ifname=${network.interfaceName},script=no,downscript=no`;
 }
 
 /** A comma in a value is written twice. */

@@ -40,7 +40,20 @@ export interface VmStart {
   readonly memoryBytes: number;
   readonly boot: VmBoot;
   readonly disks: readonly VmDisk[];
+  readonly networks: readonly VmNetwork[];
 }
+
+/**
+ * "user": the guest reaches what its host reaches, and nobody reaches the guest. "tap" is an
+ * interface that somebody has made on each host; "bridge" has one made in a bridge that is there.
+ */
+export type VmNetwork =
+  | { readonly kind: "user"; readonly mac: string }
+  | {
+      readonly kind: "tap" | "bridge";
+      readonly interfaceName: string;
+      readonly mac: string;
+    };
 
 export interface VmDisk {
   readonly name: string;

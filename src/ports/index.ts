@@ -48,4 +48,4 @@ export type {
   SharedMemory,
   SocketOwner,
 } from "./shared-memory.ts";
-export type { Hypervisor, RunningVm, VmBoot, VmDisk, VmStart } from "./hypervisor.ts";
+export type { Hypervisor, RunningVm, VmBoot, VmDisk, VmNetwork, VmStart } from "./hypervisor.ts";

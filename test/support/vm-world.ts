@@ -196,6 +196,7 @@ export const vm = (name: string, isProtected = true): VmRecord => ({
   cpuCount: 1,
   memoryBytes: 1 << 28,
   boot: { kind: "disk" },
+  networks: [],
   isProtected,
   protectionSequence: 1,
   persistedSequence: 0,
