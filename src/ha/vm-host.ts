@@ -94,7 +94,8 @@ export class VmHost {
   readonly #seen = new Map<string, { readonly epoch: number; readonly sinceMs: number }>();
   /** Machines of which it was told that they stand still. */
   readonly #standing = new Set<string>();
-  #watch: DirectoryWatch | undefined;
+  readonly #watches: DirectoryWatch[] = [];
+  #followTurn = 0;
   #tickTimer: Timer | undefined;
   #leaseTimer: Timer | undefined;
   #running: Promise<void> | undefined;
@@ -118,7 +119,7 @@ export class VmHost {
     this.#isClosed = true;
     this.#tickTimer?.cancel();
     this.#leaseTimer?.cancel();
-    this.#watch?.cancel();
+    for (const watch of this.#watches.splice(0)) watch.cancel();
     await this.#running;
     await Promise.all(this.#starting.values());
     const lease = this.#duty?.lease;
@@ -139,21 +140,30 @@ export class VmHost {
 
   #follow(): void {
     const { directory, clusterId } = this.#world;
-    const prefix = directoryKeys.vms(clusterId);
+    for (const watch of this.#watches.splice(0)) watch.cancel();
+    // Several watches may be lost at once: the last of them begins anew.
+    const turn = ++this.#followTurn;
     listVms(directory, clusterId).then(
       ({ revision }) => {
-        if (this.#isClosed) return;
-        this.#watch = directory.watch(
-          prefix,
-          revision + 1,
-          () => this.wake(),
-          () => this.#follow(),
-        );
+        if (this.#isClosed || turn !== this.#followTurn) return;
+        const again = (): void => this.#follow();
+        const watch = (prefix: string, onEvent: () => void): void =>
+          void this.#watches.push(directory.watch(prefix, revision + 1, onEvent, again));
+        watch(directoryKeys.vms(clusterId), () => this.wake());
+        // Hosts that come and go, and what they reach, are the master's to deal with, and at once.
+        const wakeMaster = (): void => {
+          if (this.#duty?.master.isMaster === true) this.wake();
+        };
+        watch(directoryKeys.vmHosts(clusterId), wakeMaster);
+        watch(directoryKeys.vmViews(clusterId), wakeMaster);
+        // Who had the office may be gone.
+        watch(directoryKeys.vmMaster(clusterId), () => this.wake());
         this.wake();
       },
       (error: unknown) => {
         this.#note(error);
-        if (!this.#isClosed) this.#world.clock.after(TICK_MS, () => this.#follow());
+        if (this.#isClosed || turn !== this.#followTurn) return;
+        this.#world.clock.after(TICK_MS, () => this.#follow());
       },
     );
   }
