@@ -4,10 +4,10 @@ import type { ObjectShape } from "./shape.ts";
 import { choice, count, list, may, must, text } from "./shape-words.ts";
 import type * as views from "./views.ts";
 
-/** The first words of commands, and what stands beside the operations. */
+/** What operations' names begin with, and what stands beside the operations. */
 export const ACCESS_SCOPES: readonly string[] = [
   ...["access", "audit", "device", "events", "health", "host", "metrics", "network"],
-  ...["openapi", "stats", "status", "token", "vm", "volume"],
+  ...["ha", "openapi", "resync", "settings", "stats", "status", "token", "vm", "volume"],
 ];
 
 const DAYS_MAX = 3650;
@@ -29,7 +29,7 @@ function scopeInvalid(scope: string): string | undefined {
 const scopes = {
   kind: "list",
   countMax: SCOPES_MAX,
-  description: "Groups of operations, the first words of their commands; without any, all",
+  description: "Groups of operations, such as volume, vm or metrics; without any, all",
   of: {
     kind: "text",
     lengthMax: 64,

@@ -203,7 +203,7 @@ export class HttpApi {
     };
     let target = Object.values(pathFields).join(" ");
     try {
-      checkRight(principal, { role, scope: words[0] ?? name, what: words.join(" ") });
+      checkRight(principal, { role, scope: name.split(".")[0] ?? name, what: words.join(" ") });
       const body = await readBody(request);
       const value = { ...queryFields(operation, url), ...body, ...pathFields };
       if (typeof body["name"] === "string") target ||= body["name"];

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { ACCESS_SCOPES } from "./access-shapes.ts";
 import { errorCodes, httpStatusOf } from "./error-codes.ts";
 import { operationNames, operationRow, operations } from "./operations.ts";
 import { processCommands } from "./process-commands.ts";
@@ -99,6 +100,10 @@ test("every error that an operation names is explained and has a status of its o
   }
   assert.equal(httpStatusOf("volume-not-found"), 404);
   assert.equal(httpStatusOf("never-heard-of"), 500);
+});
+
+test("every operation belongs to a group that a token can be for", () => {
+  for (const name of operationNames) assert.ok(ACCESS_SCOPES.includes(name.split(".")[0]!), name);
 });
 
 test("what destroys data asks before it does", () => {

@@ -3,6 +3,7 @@
  * once when the host tells of an event. A lost stream is followed again where it broke off.
  */
 import type { EventView, StatsView, StatusView, VmView, VolumeView } from "../../src/host/index.ts";
+import type { ResyncView } from "../../src/host/api-routes.ts";
 import { call, follow, Refusal, wantsToken } from "./api.ts";
 import { byName } from "./format.ts";
 
@@ -23,6 +24,7 @@ export interface ClusterState {
   readonly status: StatusView | undefined;
   readonly volumes: readonly VolumeView[];
   readonly vms: readonly VmView[];
+  readonly resyncs: readonly ResyncView[];
   /** Oldest first. */
   readonly samples: readonly Sample[];
   /** Newest first. */
@@ -38,6 +40,7 @@ let state: ClusterState = {
   status: undefined,
   volumes: [],
   vms: [],
+  resyncs: [],
   samples: [],
   events: [],
   isLive: false,
@@ -93,14 +96,22 @@ async function ask(): Promise<void> {
   try {
     // Alone, so that a wrong token is shown once.
     const told = await call("status", {});
-    const [{ volumes }, { vms }, stats] = await Promise.all([
+    const [{ volumes }, { vms }, stats, { resyncs }] = await Promise.all([
       call("volume.list", {}),
       call("vm.list", {}),
       call("stats", {}),
+      call("resync.list", {}),
     ]);
     const samples = [...state.samples, { timeMs: performance.now(), stats }].slice(-SAMPLES_MAX);
     const status = { ...told, hosts: byName(told.hosts) };
-    change({ status, volumes: byName(volumes), vms: byName(vms), samples, refusal: undefined });
+    change({
+      status,
+      volumes: byName(volumes),
+      vms: byName(vms),
+      resyncs,
+      samples,
+      refusal: undefined,
+    });
   } catch (error) {
     const refusal = error instanceof Refusal ? error : new Refusal("bug", String(error));
     change({ refusal });

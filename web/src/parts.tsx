@@ -91,9 +91,16 @@ export function Table<T>(props: {
 }
 
 /** A share of a whole, as a bar and in words. */
-export function Gauge(props: { label: string; share: number; text: string }): ReactNode {
+export function Gauge(props: {
+  label: string;
+  share: number;
+  text: string;
+  /** Full is good. */
+  isProgress?: boolean;
+}): ReactNode {
   const percent = Math.round(Math.min(1, Math.max(0, props.share)) * 1000) / 10;
-  const tone = percent > 95 ? "bad" : percent > 80 ? "warn" : "good";
+  const isFilling = props.isProgress !== true;
+  const tone = !isFilling ? "good" : percent > 95 ? "bad" : percent > 80 ? "warn" : "good";
   return (
     <div className="gauge">
       <div

@@ -5,6 +5,7 @@ import { IoCharts } from "../io-charts.tsx";
 import { EventList } from "../event-list.tsx";
 import { bytes, digits, duration, plural } from "../format.ts";
 import { Card, Chip, Facts, Gauge } from "../parts.tsx";
+import { Resyncs } from "../resyncs.tsx";
 import { href } from "../route.ts";
 import { healthTones } from "../tones.ts";
 import type { ClusterState } from "../cluster-store.ts";
@@ -21,6 +22,7 @@ export function OverviewPage({ cluster }: PageProps): ReactNode {
         <Tile page="vms" title="Machines" cluster={cluster} />
         <Tile page="devices" title="Devices" cluster={cluster} />
       </div>
+      <Resyncs resyncs={cluster.resyncs} />
       <Card title="What clients do">
         <IoCharts samples={cluster.samples} />
       </Card>
