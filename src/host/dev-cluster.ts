@@ -139,6 +139,8 @@ export class DevCluster {
 
   async close(): Promise<void> {
     this.#isStopping = true;
+    // All at once: while some are up they would start the machines of those that are down.
+    for (const { child } of this.hosts) child?.kill("SIGTERM");
     for (const close of this.#closers.splice(0).toReversed()) {
       try {
         await close();

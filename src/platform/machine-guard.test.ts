@@ -83,3 +83,16 @@ test("a process that has the id of a machine that is gone is left alone", async 
   await until(() => isStopped(a));
   assert.ok(!isStopped(stranger));
 });
+
+test("machines whose host's folder is gone are ended", async (t) => {
+  const folder = path.join(guardFolder(t), "guard");
+  const guard = new MachineGuard(folder);
+  const a = await machine(t);
+  guard.allow(0);
+  guard.watch([a]);
+  const shell = guardOf(folder);
+  await until(() => isStopped(a));
+  fs.rmSync(folder, { recursive: true });
+  await until(() => !isSameProcess(a));
+  await until(() => !isSameProcess(shell));
+});

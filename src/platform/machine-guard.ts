@@ -4,7 +4,8 @@
  * process and cost next to nothing while it does nothing. Time is the machine's own, in hundredths
  * of a second since its start (/proc/uptime), which goes on while a process stands still.
  *
- * A machine is stopped with SIGSTOP: whoever comes next decides whether it goes on or ends.
+ * A machine is stopped with SIGSTOP: whoever comes next decides whether it goes on or ends. Where
+ * the folder is gone nobody will come, and it is ended.
  */
 import { spawn } from "node:child_process";
 import * as fs from "node:fs";
@@ -32,12 +33,18 @@ while :; do
   alive=0
   read -r up rest < /proc/uptime
   up=\${up%.*}\${up#*.}
-  read -r until < until || until=0
+  signal=STOP
+  # A folder that is gone will never be asked about again.
+  [ -e machines ] && list=$(cat machines) || signal=KILL
+  until=0
+  [ -e until ] && read -r until < until
   while read -r pid ticks; do
     [ "$(started "$pid")" = "$ticks" ] || continue
     alive=1
-    [ "$up" -lt "$until" ] || kill -STOP "$pid"
-  done < machines
+    [ $signal = STOP ] && [ "$up" -lt "$until" ] || kill -$signal "$pid"
+  done <<END
+$list
+END
   [ $alive = 1 ] || exit 0
   sleep 0.2
 done
