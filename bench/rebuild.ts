@@ -8,6 +8,7 @@ import * as path from "node:path";
 import { ClusterRun } from "../test/e2e/cluster-run.ts";
 import { BLOCK, randomBytes, RebuildWorld } from "../test/e2e/rebuild-world.ts";
 import { figure, isWanted } from "./benchmark.ts";
+import { rebuildSvg } from "./rebuild-plot.ts";
 import type { Benchmark, BenchmarkOptions, BenchmarkResult, Figure } from "./benchmark.ts";
 
 const HOSTS = 4;
@@ -18,6 +19,9 @@ const MODES = [
 ] as const;
 /** Of the component that moves. */
 const SIZE_BYTES = 2 ** 20 * Number(process.env["DRYSTONE_BENCH_MIB"] ?? 128);
+
+/** A copy of it is in docs/internals. */
+const SVG_PATH = ".cache/bench/rebuild.svg";
 
 interface Sample {
   readonly sentMib: number;
@@ -52,9 +56,12 @@ async function run(options: BenchmarkOptions): Promise<BenchmarkResult> {
       add("MiB/s", ({ seconds }) => SIZE_BYTES / 2 ** 20 / seconds);
     }
   }
+  fs.mkdirSync(path.dirname(SVG_PATH), { recursive: true });
+  fs.writeFileSync(SVG_PATH, rebuildSvg(figures));
   return {
     figures,
     notes: [
+      `drawn in ${SVG_PATH}`,
       `a component of ${SIZE_BYTES / 2 ** 20} MiB that leaves its device; nobody uses the volume`,
       "from the moment that it is being made until it was verified and counts",
       "every block is written once: nothing is a duplicate within the component",

@@ -15,6 +15,8 @@ export class LegMember<C extends ComponentIo = ComponentIo> {
   /** The last known way to it. */
   component: C | undefined;
   role: MemberRole;
+  /** The newest sequence that it has said to hold durably. */
+  durableSequence = 0;
 
   constructor(componentId: string, component: C | undefined, role: MemberRole) {
     assert(component !== undefined || role === "absent", "who takes part can be reached");

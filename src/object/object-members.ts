@@ -243,10 +243,12 @@ export class ObjectMembers {
     this.#reopening.add(member);
     component
       .open(this.#volume.epoch)
-      .then(({ isComplete }) => {
+      .then(({ isComplete, preparedSequence, committedSequence }) => {
         member.component = component;
         this.#legs.rolesChanged();
-        if (!isComplete) this.failed(member, "missing");
+        // A disk may have lost what it had said to hold.
+        const held = Math.max(preparedSequence, committedSequence);
+        if (!isComplete || held < member.durableSequence) this.failed(member, "missing");
       })
       .catch((error: unknown) => {
         if (isFenced(error)) this.#volume.stop("not-owner");

@@ -354,6 +354,7 @@ export class TransactionSender {
     if (member === undefined || (use - slot) / TRANSACTIONS_MAX !== this.#uses[slot]) return;
     this.#waitingFor[slot * LANES_MAX + leg] = undefined;
     if (fault !== undefined) this.#noteFault(slot, leg, member, fault);
+    else member.durableSequence = Math.max(member.durableSequence, this.#sequences[slot]!);
     this.#answered(slot);
   };
 

@@ -3,7 +3,7 @@ import { test } from "node:test";
 import type { ObjectPolicy, ObjectRecord } from "../cluster/index.ts";
 import { listIntents } from "../cluster/index.ts";
 import { Simulation } from "../sim/index.ts";
-import { CLUSTER, ClusterWorld, emptyMedia } from "../../test/support/cluster-world.ts";
+import { CLUSTER, ClusterWorld, emptyMedia, imageOf } from "../../test/support/cluster-world.ts";
 import { requestsOf } from "../../test/support/cluster-world.ts";
 import type { ClusterHost } from "../../test/support/cluster-world.ts";
 import { VolumeClient } from "../../test/support/volume-client.ts";
@@ -139,5 +139,26 @@ test("the only copy is moved by nobody, and its loss is told", async () => {
     await wipe(home);
     await assert.rejects(home.take(volume.objectId), /no copy is complete|cannot be used/);
     assert.equal((await listIntents(world.directory, CLUSTER)).length, 0);
+  });
+});
+
+test("an owner notices that a disk came back without what it had said to hold", async () => {
+  await cluster(51, "abc", MIRROR, async (world, volume) => {
+    const home = hostOf(world, volume, 0);
+    const { owner, client } = await clientOf(world, home, volume);
+    await client.work(20);
+    await world.pass(6000);
+    // Too short a time for the directory to hear of it.
+    const other = hostOf(world, volume, 1);
+    const image = imageOf(other.medium());
+    await client.work(5);
+    other.crash();
+    other.media.set("/dev/one", image);
+    await other.start();
+    await world.until(() => world.heard("component-stale"));
+    await world.untilActive(volume.objectId);
+    await client.verify("afterwards");
+    await owner.close();
+    await world.assertEqualCopies(volume.objectId);
   });
 });

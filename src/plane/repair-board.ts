@@ -66,6 +66,10 @@ export class RepairView {
     return !this.services.some(({ id }) => id === device.deviceId || id === device.hostId);
   }
 
+  hasDevice(deviceId: string): boolean {
+    return this.devices.some((device) => device.deviceId === deviceId);
+  }
+
   /** Whether its device or host is gone for good, or for longer than is waited for. */
   isGone({ deviceId, hostId, state }: ComponentRecord): boolean {
     const device = this.devices.find((one) => one.deviceId === deviceId);

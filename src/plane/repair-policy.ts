@@ -6,6 +6,7 @@
 import type { ObjectRecord } from "../cluster/index.ts";
 import type { Placing } from "../object/index.ts";
 import type { ComponentMaker } from "./component-maker.ts";
+import { isCrowdedOut, isRoomy } from "./rebalance.ts";
 import type { RepairBoard } from "./repair-board.ts";
 import { turnOf } from "./repair-queue.ts";
 
@@ -26,7 +27,12 @@ export class RepairPolicy {
   async placeFor(record: ObjectRecord, componentId: string): Promise<Placing> {
     const { board, newId } = this.#world;
     const volumes = await board.volumes();
-    const turn = turnOf(await board.view(), volumes, record, componentId);
+    const view = await board.view();
+    const entry = record.components.find((one) => one.componentId === componentId);
+    const isForced =
+      entry === undefined || entry.state.kind !== "active" || view.isLeaving(record, entry);
+    // What only makes room goes where there is plenty.
+    const turn = turnOf(view, volumes, record, componentId, isForced ? () => true : isRoomy);
     if (turn.kind !== "now") return turn;
     return { kind: "place", place: { ...turn.place, componentId: newId() } };
   }
@@ -35,7 +41,10 @@ export class RepairPolicy {
   async isGivenUp(record: ObjectRecord, componentId: string): Promise<boolean> {
     const entry = record.components.find((one) => one.componentId === componentId);
     if (entry === undefined) return false;
-    const view = await this.#world.board.view();
+    const { board } = this.#world;
+    const seen = await board.view();
+    // A device may have come since the last look.
+    const view = seen.hasDevice(entry.deviceId) ? seen : await board.fresh();
     if (view.isGone(entry) || view.isLeaving(record, entry)) return true;
     const { deviceId, hostId } = entry;
     if (!view.isReachable(hostId)) return false;
@@ -44,7 +53,13 @@ export class RepairPolicy {
 
   /** As `Replacing.isLeaving`. */
   async isLeaving(record: ObjectRecord, componentId: string): Promise<boolean> {
+    const { board } = this.#world;
     const entry = record.components.find((one) => one.componentId === componentId);
-    return entry !== undefined && (await this.#world.board.view()).isLeaving(record, entry);
+    if (entry === undefined) return false;
+    const view = await board.view();
+    if (view.isLeaving(record, entry)) return true;
+    const device = view.devices.find(({ deviceId }) => deviceId === entry.deviceId);
+    if (device === undefined || isRoomy(device)) return false;
+    return isCrowdedOut(view, await board.volumes(), record, componentId);
   }
 }

@@ -30,9 +30,10 @@ export function turnOf(
   volumes: readonly ObjectRecord[],
   record: ObjectRecord,
   componentId: string,
+  isGood: (device: DeviceRecord) => boolean = () => true,
 ): Turn {
   const isWitness = witnessesOf(record).has(componentId);
-  const anywhere = placeFor(view, record, componentId, () => true);
+  const anywhere = placeFor(view, record, componentId, isGood);
   if (anywhere === undefined) return nowhere(view, record, componentId);
   // Nothing is copied for a witness.
   if (isWitness) return { kind: "now", place: anywhere };
@@ -43,8 +44,9 @@ export function turnOf(
   const queue = waitingRepairs(view, volumes);
   const at = queue.findIndex((one) => one.componentId === componentId);
   if (at >= free) return waits(`${at} components are made before it`);
-  const isFree = ({ deviceId }: DeviceRecord): boolean =>
-    running.filter((one) => one.deviceId === deviceId).length < rebuildsPerDevice;
+  const isFree = (device: DeviceRecord): boolean =>
+    isGood(device) &&
+    running.filter((one) => one.deviceId === device.deviceId).length < rebuildsPerDevice;
   const place = placeFor(view, record, componentId, isFree);
   if (place === undefined) return waits("every device that could take it is busy with others");
   return { kind: "now", place };

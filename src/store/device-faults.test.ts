@@ -17,6 +17,7 @@ import {
   TABLE_SPACE,
 } from "../format/index.ts";
 import { randomWorkload, StoreWorld } from "../../test/store-world.ts";
+import { isClean } from "./index.ts";
 import type { DeviceEvent } from "./index.ts";
 
 async function inWorld(world: StoreWorld, work: () => Promise<void>): Promise<void> {
@@ -431,4 +432,26 @@ test("a component that is deleted gives all its space back, also when power is c
     });
   }
   assert(begun >= 2, `only ${begun} deletions had begun`);
+});
+
+test("what is destaged may be unreadable in the journal: the frames behind it are not lost", async () => {
+  const world = new StoreWorld({ seed: 71 });
+  await inWorld(world, async () => {
+    await world.open();
+    for (let i = 0; i < 4; i++) await world.send("data", i, [200 + i]);
+    await world.device!.destage();
+    for (let i = 4; i < 7; i++) await world.send("data", i, [200 + i]);
+  });
+  const payloadAt = findBlock(world, 201, JOURNAL_OFFSET_BYTES);
+  world.disk.failReads(payloadAt - BLOCK_SIZE_BYTES, 3 * BLOCK_SIZE_BYTES);
+  await inWorld(world, async () => {
+    await world.open();
+    for (let i = 0; i < 7; i++) {
+      const expected = Buffer.from(StoreWorld.content(200 + i));
+      assert.deepEqual(Buffer.from(await world.read(i, 1)), expected, `block ${i}`);
+    }
+    await world.device!.destage();
+    assert.ok(isClean(await world.device!.scrub()));
+    assert.equal(world.device!.stats().journal.pendingBytes, 0);
+  });
 });

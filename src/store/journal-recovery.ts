@@ -9,16 +9,26 @@
  * | head or tail valid, payload bad  | yes                            | replay, damaged blocks read as errors |
  * | neither head nor tail valid      | no                             | the journal ends here             |
  * | neither head nor tail valid      | yes                            | refuse to start: `journal-damaged` |
+ * | one before it, destaged already  | any                            | step over it, report it           |
  *
  * A frame names the highest frame that was durable when it was written, so a later frame decides
  * whether a bad one had been acknowledged. Nothing after a torn frame was.
  */
-import { assert, BLOCK_SIZE_BYTES, CodedError, getU32 } from "../base/index.ts";
+import {
+  assert,
+  BLOCK_SIZE_BYTES,
+  CodedError,
+  getU32,
+  setU16,
+  setU32,
+  setU64,
+} from "../base/index.ts";
 import type { Disk, DiskMemory } from "../ports/index.ts";
 import { DiskRequests } from "../ports/index.ts";
 import {
   decodeRecord,
   FRAME_BLOCKS_MAX,
+  FrameHeaderLayout,
   newRecordHeader,
   payloadChecksumAt,
   readFrameHeader,
@@ -26,6 +36,9 @@ import {
 } from "../format/index.ts";
 import type { FrameHeader, RecordHeader } from "../format/index.ts";
 import type { JournalGeometry } from "./journal.ts";
+
+/** Its head and its tail. */
+const FRAME_BLOCKS_MIN = 2;
 
 type Crc = (bytes: Uint8Array, start: number, end: number) => number;
 
@@ -133,6 +146,29 @@ export class JournalRecovery {
     return count;
   }
 
+  /**
+   * Where the next whole frame of the segment begins that is due, or comes before the one that is.
+   */
+  #headAhead(
+    bytes: Uint8Array,
+    base: number,
+    used: number,
+    { generation, expected }: { readonly generation: number; readonly expected: number },
+  ): number | undefined {
+    const headerAt = (block: number): FrameHeader | undefined =>
+      block < this.#segmentBlocks
+        ? this.#header(bytes, (base + block) * BLOCK_SIZE_BYTES)
+        : undefined;
+    for (let block = used + FRAME_BLOCKS_MIN; block + 2 <= this.#segmentBlocks; block++) {
+      const head = headerAt(block);
+      if (head?.generation !== generation || head.frameNumber > expected) continue;
+      // Not the tail of one whose head is unreadable.
+      const tail = headerAt(block + head.payloadBlocks + 1);
+      if (tail?.frameNumber === head.frameNumber) return block;
+    }
+    return undefined;
+  }
+
   /** The frame at the start of a segment, if it belongs to this generation. */
   async #firstFrame(generation: number): Promise<FrameHeader | undefined> {
     const blocks = Math.min(this.#segmentBlocks, FRAME_BLOCKS_MAX);
@@ -201,6 +237,14 @@ export class JournalRecovery {
       const isNext =
         found !== undefined && found.frameNumber === expected && found.incarnation >= incarnation;
       if (!isOld && !isNext) {
+        // What is destaged already may be unreadable: the frames behind it are not for that.
+        const ahead = lastFrame < 0 ? this.#headAhead(memory.bytes, base, used, from) : undefined;
+        if (ahead !== undefined) {
+          this.#repairs.push(`journal blocks before frame ${expected} are unreadable`);
+          coverGap(memory.bytes, base + used, ahead - used);
+          used = ahead;
+          continue;
+        }
         await this.#assertTorn(memory, base + used, from.generation, expected, incarnation);
         break;
       }
@@ -347,4 +391,12 @@ export class JournalRecovery {
     }
     return false;
   }
+}
+
+/** In memory, one destaged frame without records: whoever walks the frames steps over it. */
+function coverGap(bytes: Uint8Array, block: number, blockCount: number): void {
+  const at = block * BLOCK_SIZE_BYTES;
+  setU64(bytes, at + FrameHeaderLayout.at.frameNumber, 0);
+  setU16(bytes, at + FrameHeaderLayout.at.recordCount, 0);
+  setU32(bytes, at + FrameHeaderLayout.at.payloadBlocks, blockCount - FRAME_BLOCKS_MIN);
 }

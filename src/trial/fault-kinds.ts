@@ -1,6 +1,7 @@
 import { DISK_FAULTS } from "./disk-faults.ts";
 import type { FaultKind } from "./fault.ts";
 import { HOST_FAULTS } from "./host-faults.ts";
+import { OPERATOR_FAULTS } from "./operator-faults.ts";
 import { NETWORK_FAULTS } from "./network-faults.ts";
 
 /** Everything that can go wrong in a trial. */
@@ -8,4 +9,5 @@ export const FAULT_KINDS: readonly FaultKind[] = [
   ...HOST_FAULTS,
   ...NETWORK_FAULTS,
   ...DISK_FAULTS,
+  ...OPERATOR_FAULTS,
 ];

@@ -5,6 +5,7 @@
 import { assertDefined, CodedError, REGION_BLOCKS, SECTOR_SIZE_BYTES } from "../base/index.ts";
 import { BLOCK_SIZE_BYTES } from "../base/index.ts";
 import { ObjectLayout } from "../object/index.ts";
+import type { ObjectRecord } from "../cluster/index.ts";
 import type { LegLayout, ObjectOwner } from "../object/index.ts";
 import { isClean } from "../store/index.ts";
 import { BLOCK_SECTORS } from "./linearizability.ts";
@@ -63,14 +64,18 @@ async function isComplete(world: TrialWorld, volume: VolumePlan): Promise<boolea
   const record = await world.record(volume.objectId);
   if (record === undefined) return false;
   return record.components.every(({ componentId, state }) => {
-    const host = hostOf(world, volume, componentId);
+    const host = hostOf(world, record, componentId);
     return state.kind === "active" || host.isLost;
   });
 }
 
-function hostOf(world: TrialWorld, volume: VolumePlan, componentId: string): TrialHost {
-  const placed = volume.placement.find((one) => one.componentId === componentId);
-  return world.host(assertDefined(placed, "every component has a place").host);
+function hostOf(world: TrialWorld, record: ObjectRecord, componentId: string): TrialHost {
+  const placed = record.components.find((one) => one.componentId === componentId);
+  const { hostId } = assertDefined(placed, "every component has a place");
+  return assertDefined(
+    world.hosts.find((host) => host.hostId === hostId),
+    "it is on a host",
+  );
 }
 
 /** Region by region, whatever the legs' stripes. */
@@ -79,12 +84,13 @@ async function compareLegs(
   volume: VolumePlan,
   owner: ObjectOwner,
 ): Promise<void> {
-  const { legs } = new ObjectLayout(volume.tree);
+  const record = assertDefined(await world.record(volume.objectId), "the volume is there");
+  const { legs } = new ObjectLayout(record.tree);
   const blocks = Math.ceil(volume.sizeBytes / BLOCK_SIZE_BYTES);
   for (let first = 0; first < blocks; first += REGION_BLOCKS) {
     const digests: string[] = [];
     for (const leg of legs) {
-      const digest = await regionDigest(world, volume, owner.epoch, leg, first);
+      const digest = await regionDigest(world, record, owner.epoch, leg, first);
       if (digest !== undefined) digests.push(digest);
     }
     if (digests.every((digest) => digest === digests[0])) continue;
@@ -95,13 +101,13 @@ async function compareLegs(
 
 async function regionDigest(
   world: TrialWorld,
-  volume: VolumePlan,
+  record: ObjectRecord,
   epoch: number,
   leg: LegLayout,
   firstBlock: number,
 ): Promise<string | undefined> {
   const componentId = assertDefined(leg.componentIds[leg.columnOf(firstBlock)], "a column");
-  const host = hostOf(world, volume, componentId);
+  const host = hostOf(world, record, componentId);
   if (host.isLost) return undefined;
   const region = leg.componentBlockOf(firstBlock) / REGION_BLOCKS;
   let found: string | undefined;
@@ -114,7 +120,7 @@ async function regionDigest(
     }
     return found !== undefined;
   }, DIGESTS_MS);
-  if (!isSettled) world.fail("no-progress", `${volume.name} does not settle on ${host.name}`);
+  if (!isSettled) world.fail("no-progress", `${record.name} does not settle on ${host.name}`);
   return found;
 }
 

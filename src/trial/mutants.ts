@@ -45,6 +45,16 @@ export const MUTANTS: readonly Mutant[] = [
     component: { isAppliedWhole: false },
   },
   {
+    name: "live-write-overwritten",
+    rule: "what is copied replaces nothing newer",
+    component: { isNewestKept: false },
+  },
+  {
+    name: "unchecked-offer",
+    rule: "a copy has what it says that it has when it is offered fingerprints",
+    component: { isOfferChecked: false },
+  },
+  {
     name: "no-lease-on-read",
     rule: "nothing is read once the lease may have ended",
     ignoresLease: true,

@@ -20,6 +20,8 @@ export interface TrialPlan {
   readonly buggify: boolean;
   /** Changes that a device's log for returning mirrors holds. */
   readonly changesMax: number;
+  /** How long hosts that are away are waited for, and how much is made anew at a time. */
+  readonly repairs: { readonly repairDelayMs: number; readonly rebuildsAtOnce: number };
 }
 
 export interface VolumePlan {
@@ -63,7 +65,7 @@ export interface FaultPlan {
 
 export function planTrial(seed: number): TrialPlan {
   const prng = new Prng(seed ^ 0x5eed);
-  const hostCount = prng.pick([3, 3, 3, 4, 4, 5]);
+  const hostCount = prng.pick([3, 3, 4, 4, 4, 5]);
   const sickHost = prng.chance(0.25) ? prng.below(hostCount) : undefined;
   const volumes = Array.from({ length: prng.pick([1, 1, 2]) }, (_, i) =>
     planVolume(prng, i, hostCount),
@@ -79,6 +81,10 @@ export function planTrial(seed: number): TrialPlan {
     ),
     buggify: prng.chance(0.5),
     changesMax: prng.pick([64, 1024, 8192]),
+    repairs: {
+      repairDelayMs: prng.pick([500, 500, 3000, 3_600_000]),
+      rebuildsAtOnce: prng.pick([1, 2, 4]),
+    },
   };
 }
 

@@ -1,7 +1,7 @@
 /** Everything there is in one trial, and what was found wrong with it first. */
 import { assertDefined, BLOCK_SIZE_BYTES } from "../base/index.ts";
 import type { Prng } from "../base/index.ts";
-import { createVolumeRecord, findObject } from "../cluster/index.ts";
+import { changeSettings, createVolumeRecord, findObject } from "../cluster/index.ts";
 import type { ObjectRecord } from "../cluster/index.ts";
 import { ObjectLayout } from "../object/index.ts";
 import { NetworkFabric, Simulation } from "../sim/index.ts";
@@ -82,7 +82,7 @@ export class TrialWorld {
 
   /** Hosts are up and volumes are there. */
   async build(): Promise<void> {
-    const { hostCount, volumes } = this.plan;
+    const { hostCount, volumes, repairs } = this.plan;
     await this.directory.start();
     for (let number = 0; number < hostCount; number++) {
       const host = new TrialHost(this, number, await this.depot.media(number));
@@ -90,6 +90,8 @@ export class TrialWorld {
       host.start();
     }
     await this.until(() => this.hosts.every((host) => host.isUp), 30_000);
+    const { inner } = this.directory;
+    await changeSettings(assertDefined(inner, "the directory is up"), CLUSTER_ID, repairs);
     for (const volume of volumes) await this.#create(volume);
   }
 

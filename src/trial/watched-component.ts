@@ -21,9 +21,19 @@ export interface ComponentRules {
   readonly isDestagedDecided: boolean;
   /** False: of what a copy is sent while it catches up, something is lost now and then. */
   readonly isAppliedWhole: boolean;
+  /** False: what a copy is sent while it catches up replaces what was written meanwhile. */
+  readonly isNewestKept: boolean;
+  /** False: now and then a copy says that it has what it was offered, and has not. */
+  readonly isOfferChecked: boolean;
 }
 
-const ALL: ComponentRules = { isFenced: true, isDestagedDecided: true, isAppliedWhole: true };
+const ALL: ComponentRules = {
+  isFenced: true,
+  isDestagedDecided: true,
+  isAppliedWhole: true,
+  isNewestKept: true,
+  isOfferChecked: true,
+};
 
 export class WatchedComponent implements Component {
   readonly #inner: Component;
@@ -33,6 +43,8 @@ export class WatchedComponent implements Component {
   #epoch = 0;
   #applications = 0;
   #isCatchingUp = false;
+  #offers = 0;
+  #lastSequence = 0;
 
   constructor(
     inner: Component,
@@ -67,6 +79,7 @@ export class WatchedComponent implements Component {
 
   prepare(transaction: Transaction, done: ComponentDone, token: number): boolean {
     const { epoch, sequence } = transaction;
+    this.#lastSequence = Math.max(this.#lastSequence, sequence);
     const isLate = epoch < this.#epoch;
     if (isLate && !this.#rules.isFenced) transaction.epoch = this.#epoch;
     const answer: ComponentDone = isLate
@@ -119,8 +132,10 @@ export class WatchedComponent implements Component {
     return this.#inner.beginCatchUp(this.#allowed(epoch), since);
   }
 
-  offer(epoch: number, batch: ChangeBatch, isSecond: boolean): Promise<OfferAnswer> {
-    return this.#inner.offer(this.#allowed(epoch), batch, isSecond);
+  async offer(epoch: number, batch: ChangeBatch, isSecond: boolean): Promise<OfferAnswer> {
+    const answer = await this.#inner.offer(this.#allowed(epoch), batch, isSecond);
+    if (this.#rules.isOfferChecked || this.#offers++ % 2 === 1) return answer;
+    return { ...answer, missing: new Uint8Array(answer.missing.length) };
   }
 
   apply(epoch: number, batch: ChangeBatch, payload: Uint8Array): Promise<void> {
@@ -132,6 +147,10 @@ export class WatchedComponent implements Component {
       const bytes = dataBlocksOf(rest) * BLOCK_SIZE_BYTES;
       return this.#inner.apply(this.#allowed(epoch), rest, payload.subarray(0, bytes));
     }
+    if (!this.#rules.isNewestKept && this.#isCatchingUp)
+      batch.sequences.forEach((sequence, run) => {
+        batch.sequences[run] = Math.max(sequence, this.#lastSequence);
+      });
     return this.#inner.apply(this.#allowed(epoch), batch, payload);
   }
 

@@ -7,6 +7,7 @@ import * as fs from "node:fs";
 import * as path from "node:path";
 import { test } from "node:test";
 import { ClusterRun } from "./cluster-run.ts";
+import { fio } from "./fio.ts";
 import { isLong, temporaryFolder } from "./harness.ts";
 import { BLOCK, changedCopy, contentsOf, randomBytes, RebuildWorld } from "./rebuild-world.ts";
 
@@ -53,3 +54,37 @@ async function mostOf(
   assert.ok(most !== undefined && most[1].length >= 2, "a host holds several copies");
   return most;
 }
+
+test("a host is emptied under verified load, and the dry run was right about it", async (t) => {
+  const folder = path.join(temporaryFolder(t), "c");
+  const cluster = await ClusterRun.create(folder, ["--hosts", "4"]);
+  t.after(() => cluster.kill());
+  const world = new RebuildWorld(cluster, 4);
+  const data = randomBytes(9, 3 * VOLUME_BYTES);
+  await world.create("full", data, 1);
+  await world.create("busy", Buffer.alloc(VOLUME_BYTES), 1);
+  await world.destaged();
+  const [leaving] = await world.holders("full");
+  const load = fio({
+    uri: `nbd+unix:///busy?socket=${path.join(folder, "busy.sock")}`,
+    args: [
+      ...["--rw=randwrite", "--bs=4k", "--iodepth=4", `--size=${VOLUME_BYTES}`],
+      ...["--rate_iops=400", "--verify=crc32c", "--verify_fatal=1"],
+    ],
+    timeoutMs: 120_000,
+  });
+  const args = ["host", "maintenance", "on", leaving!, "--mode", "evacuate"];
+  const plan = await cluster.cli<{ readonly bytesAtMost: number }>(1, [...args, "--dry-run"]);
+  await cluster.cli(1, args);
+  await world.untilWhole(["full", "busy", "demo"], leaving);
+  const job = await load;
+  assert.equal(job.error, 0);
+  const { bytesNeeded } = await world.rebuilt();
+  t.diagnostic(`${plan.bytesAtMost} bytes planned, ${bytesNeeded} needed`);
+  // The load goes on meanwhile: it adds to what has to be copied.
+  assert.ok(bytesNeeded >= 0.85 * plan.bytesAtMost, "less was copied than the plan said");
+  assert.ok(bytesNeeded <= 1.15 * plan.bytesAtMost + VOLUME_BYTES, "more was copied");
+  const { isReady } = await cluster.cli<{ readonly isReady: boolean }>(1, [...args, "--dry-run"]);
+  assert.ok(isReady, "it may be stopped");
+  assert.ok(await world.holds("full", data));
+});
