@@ -33,6 +33,10 @@ export const vmRenderers: VmRenderers = {
   "vm.stop": (vm) => [`${vm.name} is asked to shut down`],
   "vm.kill": (vm) => [`${vm.name} is ended`],
   "vm.set": renderVm,
+  "vm.migrate": ({ name, movesTo = "another host" }) => [
+    `${name} is moving to ${movesTo}`,
+    `  see: drystone vm show ${name}`,
+  ],
   "ha.show": renderHa,
   "ha.set": renderHa,
   "ha.arm": renderHa,
@@ -97,6 +101,7 @@ function renderVm(vm: VmView): string[] {
     ...facts([
       ["name", vm.name],
       ["state", vm.host === undefined ? vm.state : `${vm.state} on ${vm.host}`],
+      ...(vm.movesTo === undefined ? [] : [["moves to", vm.movesTo] as const]),
       ["processors", String(vm.cpuCount)],
       ["memory", formatSize(vm.memoryBytes)],
       ["volumes", vm.volumes.join(", ")],

@@ -70,7 +70,7 @@ export { checkVm, createVm, decided, findVm, isProtected, listVms } from "./vm-r
 export { PRIORITY_DEFAULT, removeVm, swapVm, VM_PRIORITIES } from "./vm-record.ts";
 export { readHaSettings, swapHaSettings, TOLERATED_HOSTS_MAX } from "./ha-settings.ts";
 export type { HaSettings } from "./ha-settings.ts";
-export type { StoredVm, VmDecision, VmRecord } from "./vm-record.ts";
+export type { StoredVm, VmDecision, VmMigration, VmRecord } from "./vm-record.ts";
 export { changeSettings, readSettings } from "./cluster-settings.ts";
 export type { ClusterSettings } from "./cluster-settings.ts";
 export { dropService, listServices, putService, SERVICE_MODES } from "./service-record.ts";

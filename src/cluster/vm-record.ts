@@ -53,8 +53,22 @@ export interface VmRecord {
   readonly epoch: number;
   /** The newest epoch at which a host has started it. */
   readonly startedEpoch: number;
+  readonly migration?: VmMigration | undefined;
   /** Newest last. */
   readonly history: readonly VmDecision[];
+}
+
+/** That a running machine moves to another host. A record keeps the last one. */
+export interface VmMigration {
+  /** Grows with each one of a machine. */
+  readonly id: number;
+  readonly to: string;
+  /** The placement that it begins with; of no effect on any other. */
+  readonly epoch: number;
+  /** "ready": the target waits for its memory; "moved": it is there; "over": it stays. */
+  readonly phase: "asked" | "ready" | "moved" | "over";
+  /** Where the target waits; empty before it does. */
+  readonly address: string;
 }
 
 /** What was decided about a machine, by whom, and why. */
@@ -215,6 +229,7 @@ function parse({ key, value, revision }: DirectoryRecord): StoredVm {
       hostId: fields.has("hostId") ? fields.text("hostId") : undefined,
       epoch: fields.integer("epoch", 0, Number.MAX_SAFE_INTEGER),
       startedEpoch: fields.integer("startedEpoch", 0, Number.MAX_SAFE_INTEGER),
+      migration: fields.has("migration") ? parseMigration(fields.child("migration")) : undefined,
       history: fields.children("history", HISTORY_MAX).map((one) => ({
         timeMs: one.amount("timeMs"),
         hostId: one.text("hostId"),
@@ -222,6 +237,16 @@ function parse({ key, value, revision }: DirectoryRecord): StoredVm {
         because: one.text("because"),
       })),
     },
+  };
+}
+
+function parseMigration(fields: RecordFields): VmMigration {
+  return {
+    id: fields.integer("id", 1, Number.MAX_SAFE_INTEGER),
+    to: fields.text("to"),
+    epoch: fields.integer("epoch", 0, Number.MAX_SAFE_INTEGER),
+    phase: fields.oneOf("phase", ["asked", "ready", "moved", "over"]),
+    address: fields.anyText("address"),
   };
 }
 

@@ -3,6 +3,8 @@
  */
 export { admissionProblem } from "./admission.ts";
 export { HostViews } from "./host-views.ts";
+export { isUnderWay } from "./vm-migration.ts";
+export type { MigrationWays } from "./vm-migration.ts";
 export { VmHost } from "./vm-host.ts";
 export type { HaPeers, ProtectionState, VmCapacity, VmReach, VmStorage } from "./vm-storage.ts";
 export type { VmEvent, VmWorld } from "./vm-host.ts";

@@ -29,6 +29,8 @@ import type {
 } from "../ports/index.ts";
 import type { Timer } from "../ports/index.ts";
 import { DOES_NOT_START } from "./restart-plan.ts";
+import { VmMover } from "./vm-migration.ts";
+import type { MigrationWays } from "./vm-migration.ts";
 import { VmMaster } from "./vm-master.ts";
 import type { HaPeers, VmCapacity, VmStorage } from "./vm-storage.ts";
 
@@ -57,7 +59,13 @@ export interface VmWorld {
    * Offers a volume to a machine of this host; resolves with the socket. Doing it twice is fine.
    */
   readonly attach: (volume: string) => Promise<string>;
-  /** Does nothing if this host does not offer it. */
+  /**
+   * As `attach`, for a machine that has not arrived: its requests wait for `attach`, and the volume
+   * stays with whoever has it.
+   */
+  readonly expect: (volume: string) => Promise<string>;
+  readonly ways: MigrationWays;
+  /** Does nothing if this host neither offers nor expects it. */
   readonly detach: (volume: string) => Promise<void>;
   readonly storage: VmStorage;
   /** Of this host, for all its machines together. */
@@ -89,6 +97,7 @@ export class VmHost {
   #duty: Duty | undefined;
   /** Machines that were asked to shut down, and since when. */
   readonly #stopping = new Map<string, number>();
+  readonly #mover: VmMover;
   readonly #starting = new Map<string, Promise<void>>();
   /** Machines that were seen to run here, at which placement, and since when. */
   readonly #seen = new Map<string, { readonly epoch: number; readonly sinceMs: number }>();
@@ -107,6 +116,11 @@ export class VmHost {
 
   constructor(world: VmWorld) {
     this.#world = world;
+    this.#mover = new VmMover(world, {
+      wake: () => this.wake(),
+      note: (error) => this.#note(error),
+      resume: (name) => this.#whileAlive(() => world.hypervisor.resume(name)),
+    });
   }
 
   start(): void {
@@ -120,8 +134,9 @@ export class VmHost {
     this.#tickTimer?.cancel();
     this.#leaseTimer?.cancel();
     for (const watch of this.#watches.splice(0)) watch.cancel();
+    const moverClosed = this.#mover.close();
     await this.#running;
-    await Promise.all(this.#starting.values());
+    await Promise.all([moverClosed, ...this.#starting.values()]);
     const lease = this.#duty?.lease;
     if ((await this.#world.hypervisor.list()).length > 0) lease?.letLapse();
     else await lease?.close();
@@ -253,7 +268,8 @@ export class VmHost {
     if (!this.#isArmed) return;
     for (const vm of await hypervisor.list()) {
       if (vm.state === "running") await hypervisor.pause(vm.vmId);
-      if (vm.state === "ended" || this.#standing.has(vm.vmId)) continue;
+      if (vm.state === "ended" || vm.state === "arriving") continue;
+      if (this.#standing.has(vm.vmId)) continue;
       this.#standing.add(vm.vmId);
       this.#event("vm-paused", "warning", vm.vmId, "stands still: the directory is out of reach");
     }
@@ -273,13 +289,20 @@ export class VmHost {
     for (const vm of running.values()) {
       // Whatever has become of its record is dealt with when the start is over.
       if (this.#starting.has(vm.vmId)) continue;
+      if (vm.state === "arriving") {
+        const its = vms.find(({ record }) => record.name === vm.vmId);
+        await this.#mover.arriving(vm, its);
+        continue;
+      }
       const stored = wanted.get(vm.vmId);
       if (stored === undefined || stored.record.epoch !== vm.epoch) await this.#end(vm, vms);
       else await this.#keep(vm, stored);
     }
+    this.#mover.expect(vms, running);
     for (const stored of wanted.values()) {
       const { name, epoch, desired } = stored.record;
       if (running.get(name)?.epoch === epoch || this.#starting.has(name)) continue;
+      if (this.#mover.isReceiving(name)) continue;
       if (stored.record.isLeaving) await this.#letGo(stored, "let go", "it was sent away");
       else if (desired !== "running") await this.#releaseUnless(running.has(name), stored);
       else if (this.#seen.get(name)?.epoch === epoch) await this.#crashed(stored);
@@ -317,6 +340,7 @@ export class VmHost {
   async #keep(vm: RunningVm, stored: StoredVm): Promise<void> {
     const { hypervisor } = this.#world;
     const { name, desired } = stored.record;
+    if (await this.#mover.holds(vm, stored)) return;
     if (stored.record.isLeaving) {
       this.#seen.delete(name);
       await hypervisor.kill(name);
@@ -332,6 +356,7 @@ export class VmHost {
     }
     // A guest that stands still cannot shut down either.
     if (vm.state === "paused" && desired !== "killed") {
+      if (!(await this.#mover.mayResume(stored))) return;
       await this.#whileAlive(() => hypervisor.resume(name));
       this.#standing.delete(name);
       this.#event("vm-resumed", "info", name, "goes on: the lease is back, and it is still here");

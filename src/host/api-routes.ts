@@ -49,6 +49,7 @@ export const routes: Readonly<Record<OperationName, Route>> = {
   "vm.kill": route("POST", "/v1/vms/:name/kill"),
   "vm.delete": route("DELETE", "/v1/vms/:name"),
   "vm.set": route("POST", "/v1/vms/:name/set"),
+  "vm.migrate": route("POST", "/v1/vms/:name/migrate"),
   "vm.protect": route("POST", "/v1/vms/:name/protect"),
   "vm.unprotect": route("POST", "/v1/vms/:name/unprotect"),
   "vm.why": route("GET", "/v1/vms/:name/why"),

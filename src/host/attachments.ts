@@ -46,6 +46,8 @@ export class Attachments {
   readonly #plane: HostPlane;
   readonly #vhostOffers: VhostOffers;
   readonly #offered = new Map<string, Offered>();
+  /** For machines that are on their way here; the volumes are elsewhere, with them. */
+  readonly #expected = new Map<string, Offered>();
   /** Volumes that should be offered and could not be, with the reason. */
   readonly #failed = new Map<
     string,
@@ -108,9 +110,68 @@ export class Attachments {
     const current = this.view(volume.objectId);
     if (current !== undefined) throw attached(volume.name, current.address);
     await this.#dropDead(volume);
+    const expected = this.#expected.get(volume.objectId);
+    if (expected !== undefined) return await this.#arrive(expected);
+    const wanted = this.#newRecord(volume, request);
+    const taken = await OfferedVolume.take(this.#volumeWorld(), wanted, this.#eventsOf(wanted));
+    const offered = await this.#offer(taken);
+    try {
+      return await this.#record(offered);
+    } catch (error) {
+      await withdraw(offered);
+      throw error;
+    }
+  }
+
+  /** Makes the record of what is offered. */
+  async #record(offered: Offered): Promise<AttachmentView> {
+    // With the port that was chosen where the request left that open.
+    const record = { ...offered.record, nbd: formatAddress(offered.server.address) };
+    offered.record = record;
+    await createAttachment(this.#world.directory, this.#world.identity.clusterId, record);
+    this.#offered.set(record.objectId, offered);
+    const message = `volume ${record.volume} is attached at ${record.nbd}`;
+    this.#event("info", "volume-attached", message, record);
+    return viewOf(record, this.#world.identity.hostName, offered);
+  }
+
+  /**
+   * Offers a volume to a machine that is on its way here: whoever has it keeps it, and what the
+   * machine asks for waits until `attach`. Doing it twice is fine. Fails as `Network.listen`.
+   */
+  async expect(volume: ObjectRecord, request: VolumeAttachRequest): Promise<void> {
+    const { objectId } = volume;
+    if (this.#expected.has(objectId)) return;
+    const current = this.view(objectId);
+    if (current !== undefined) throw attached(volume.name, current.address);
+    const wanted = this.#newRecord(volume, request);
+    const events = this.#eventsOf(wanted);
+    const waiting = OfferedVolume.expect(this.#volumeWorld(), wanted, volume.sizeBytes, events);
+    this.#expected.set(objectId, await this.#offer(waiting));
+  }
+
+  /** Does nothing if it is not expected. */
+  async expectNoMore(objectId: string): Promise<void> {
+    const expected = this.#expected.get(objectId);
+    this.#expected.delete(objectId);
+    if (expected !== undefined) await withdraw(expected);
+  }
+
+  async #arrive(expected: Offered): Promise<AttachmentView> {
+    await expected.volume.arrive();
+    this.#expected.delete(expected.record.objectId);
+    try {
+      return await this.#record(expected);
+    } catch (error) {
+      await withdraw(expected);
+      throw error;
+    }
+  }
+
+  #newRecord(volume: ObjectRecord, request: VolumeAttachRequest): AttachmentRecord {
     const address = request.nbd ?? this.#defaultSocket(volume.name);
     const vhostUser = vhostOf(request);
-    const wanted: AttachmentRecord = {
+    return {
       objectId: volume.objectId,
       volume: volume.name,
       hostId: this.#world.identity.hostId,
@@ -120,26 +181,6 @@ export class Attachments {
       isHolding: false,
       ...(vhostUser === undefined ? {} : { vhostUser }),
     };
-    const events = this.#eventsOf(wanted);
-    const taken = await OfferedVolume.take(this.#volumeWorld(), wanted, events);
-    const offered = await this.#offer(taken);
-    try {
-      // With the port that was chosen where the request left that open.
-      const record = { ...wanted, nbd: formatAddress(offered.server.address) };
-      offered.record = record;
-      await createAttachment(this.#world.directory, this.#world.identity.clusterId, record);
-      this.#offered.set(record.objectId, offered);
-      this.#event(
-        "info",
-        "volume-attached",
-        `volume ${record.volume} is attached at ${record.nbd}`,
-        record,
-      );
-      return viewOf(record, this.#world.identity.hostName, offered);
-    } catch (error) {
-      await withdraw(offered);
-      throw error;
-    }
   }
 
   /** One that cannot be served any more, or could not be offered again, makes way for a new one. */
@@ -248,8 +289,9 @@ export class Attachments {
 
   /** Answers what is in flight and closes; the records stay for the next start. */
   async close(): Promise<void> {
-    const all = [...this.#offered.values()];
+    const all = [...this.#offered.values(), ...this.#expected.values()];
     this.#offered.clear();
+    this.#expected.clear();
     const closing = await Promise.allSettled(all.map(withdraw));
     for (const [index, outcome] of closing.entries()) {
       if (outcome.status === "fulfilled") continue;

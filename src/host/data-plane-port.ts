@@ -81,6 +81,9 @@ export interface DataPlaneMethods {
   deleteVolume(name: string): Promise<void>;
   attach(request: VolumeAttachRequest): Promise<AttachmentView>;
   detach(name: string): Promise<void>;
+  /** As the methods of `Attachments`. */
+  expect(request: VolumeAttachRequest): Promise<void>;
+  expectNoMore(name: string): Promise<void>;
   /** As the methods of `VmHomes`. */
   vmReach(vms: readonly VmObjects[]): Promise<VmReachReport>;
   vmPersist(request: VmPersistRequest): Promise<void>;

@@ -236,6 +236,20 @@ export class DataPlane implements Omit<DataPlaneMethods, "ping"> {
     });
   }
 
+  async expect(request: VolumeAttachRequest): Promise<void> {
+    await this.#exclusive(request.name, async () => {
+      const { record } = await this.#find(request.name);
+      await this.#attachments.expect(record, request);
+    });
+  }
+
+  async expectNoMore(name: string): Promise<void> {
+    await this.#exclusive(name, async () => {
+      const { record } = await this.#find(name);
+      await this.#attachments.expectNoMore(record.objectId);
+    });
+  }
+
   vmReach(vms: readonly VmObjects[]): Promise<VmReachReport> {
     return this.#homes.reach(vms);
   }

@@ -98,6 +98,8 @@ function methodsOf(
     deleteVolume: (name) => plane.deleteVolume(name),
     attach: (request) => plane.attach(request),
     detach: (name) => plane.detach(name),
+    expect: (request) => plane.expect(request),
+    expectNoMore: (name) => plane.expectNoMore(name),
     stats: () => plane.stats(),
     cutOff: async (addresses) => {
       assert(cuttable !== undefined, "only hosts of a development cluster are cut off");

@@ -89,6 +89,16 @@ export const errorCodes: Readonly<Record<string, ErrorCode>> = {
     "Bring it back, or make sure that it is off and kill its machines",
   ),
   "vm-runs-not": row(409, "The virtual machine does not run", "drystone vm start NAME"),
+  "vm-migration-refused": row(
+    409,
+    "The virtual machine cannot move there",
+    "The message says why; name another host",
+  ),
+  "vm-migration-failed": row(
+    500,
+    "A virtual machine stays where it is",
+    "drystone vm show NAME has the reason",
+  ),
   "vm-contended": row(409, "Others change the same virtual machine", "Try again"),
   "vm-not-started": row(
     500,

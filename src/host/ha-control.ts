@@ -101,7 +101,7 @@ export async function admit(world: VmControlWorld, vm: VmRecord): Promise<void> 
   });
 }
 
-async function machinesOf({ directory, clusterId }: VmControlWorld): Promise<Machines> {
+export async function machinesOf({ directory, clusterId }: VmControlWorld): Promise<Machines> {
   const { vms } = await listVms(directory, clusterId);
   const views = await HostViews.read(directory, clusterId);
   const prefix = directoryKeys.vmHosts(clusterId);

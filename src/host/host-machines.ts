@@ -9,6 +9,8 @@ import type { Clock, Directory, Log } from "../ports/index.ts";
 import type { DataPlaneThread } from "./data-plane-thread.ts";
 import type { EventRing } from "./event-ring.ts";
 import type { HostConfig } from "./host-config.ts";
+import { hostNetwork } from "./host-management.ts";
+import { HostMigrationWays } from "./migration-ways.ts";
 import type { HostManagement } from "./host-management.ts";
 import { OtherHosts } from "./other-hosts.ts";
 import type { StateDir } from "./state-dir.ts";
@@ -16,7 +18,7 @@ import type { HostTls } from "./tls-folder.ts";
 import { haPeers, offerHa, vmStorage } from "./vm-ha.ts";
 import { vmMachineHandlers } from "./vm-machine.ts";
 import type { VmMachineHandlers } from "./vm-machine.ts";
-import { attachForVm, detachForVm } from "./vm-volumes.ts";
+import { attachForVm, detachForVm, expectForVm } from "./vm-volumes.ts";
 
 const SYSTEM_BYTES: number = 2 ** 30;
 
@@ -55,6 +57,7 @@ export async function startVms(parts: {
   readonly hypervisor: QemuHypervisor;
   readonly plane: DataPlaneThread["peer"];
   readonly management: HostManagement;
+  readonly tls: HostTls | undefined;
 }): Promise<VmHost> {
   const { config, state, directory, events, clock, log, hypervisor, plane, management } = parts;
   const { clusterId, hostId } = state.identity;
@@ -75,6 +78,13 @@ export async function startVms(parts: {
     incarnation: Math.round(clock.wallMs()),
     attach: (volume) => attachForVm(plane, state.socketsPath, name, volume),
     detach: (volume) => detachForVm(plane, name, volume),
+    expect: (volume) => expectForVm(plane, state.socketsPath, volume),
+    ways: new HostMigrationWays({
+      network: hostNetwork(parts.tls, log),
+      address: config.cluster?.managementAddress ?? config.cluster?.storageAddress,
+      socketsPath: state.socketsPath,
+      log,
+    }),
     nameOf: (id) => names.get(id) ?? id,
     addEvent: (event) => void events.add(event),
   });

@@ -170,8 +170,8 @@ async function startParts(start: HostStart, closers: Closers): Promise<StartedPa
   await ensureCluster(directory, clusterId, config.name, clock);
   const plane = thread.peer;
   await enterCluster(start, plane, management, apiAddress);
-  const machines = { config, state, directory, events, clock, log, hypervisor, plane, management };
-  const vms = await startVms(machines);
+  const world = { config, state, directory, events, clock, log, tls };
+  const vms = await startVms({ ...world, hypervisor, plane, management });
   closers.add("virtual machines", () => vms.close());
   announce(config.name, events, control, closers);
   gate.open();

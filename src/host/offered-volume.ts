@@ -48,6 +48,10 @@ const PASSING = new Set([
 
 export class OfferedVolume {
   readonly record: AttachmentRecord;
+  /** Ends the wait of a volume that is expected. */
+  #arrival:
+    | { readonly resolve: (io: VolumeIo) => void; readonly reject: (why: Error) => void }
+    | undefined;
   readonly #world: OfferedVolumeWorld;
   readonly #events: OfferedVolumeEvents;
   #owner: ObjectOwner | undefined;
@@ -103,6 +107,37 @@ export class OfferedVolume {
     return offered;
   }
 
+  /**
+   * For a machine that is still elsewhere, with the volume: nothing is taken, and requests wait for
+   * `arrive`. Its record is made afterwards. Fails with `vm-migration-failed` on a host that is
+   * alone.
+   */
+  static expect(
+    world: OfferedVolumeWorld,
+    record: AttachmentRecord,
+    sizeBytes: number,
+    events: OfferedVolumeEvents,
+  ): OfferedVolume {
+    if (world.holdMs === undefined)
+      throw new CodedError({ code: "vm-migration-failed", message: "this host is alone" });
+    const offered = new OfferedVolume(world, record, events);
+    offered.#reason = "its machine has not arrived";
+    offered.#reopening = new Promise((resolve, reject) => {
+      offered.#arrival = { resolve, reject };
+    });
+    // Whoever waits for it is told; there may be nobody.
+    offered.#reopening.catch(() => undefined);
+    offered.#hold(undefined, sizeBytes);
+    return offered;
+  }
+
+  /** Takes the volume that was expected. Fails as `ObjectOwner.take`: then it goes on waiting. */
+  async arrive(): Promise<void> {
+    const owner = await this.#takeOwner();
+    this.#arrival?.resolve(owner.volume);
+    this.#arrival = undefined;
+  }
+
   /** For the servers. */
   get io(): VolumeIo {
     const io = this.#held ?? this.#owner?.volume;
@@ -131,6 +166,7 @@ export class OfferedVolume {
    */
   async close(): Promise<void> {
     this.#isClosed = true;
+    this.#arrival?.reject(leaving());
     await this.#held?.close("not-owner");
     // Its failure was told to whoever asked for it.
     await this.#reopening?.catch(() => undefined);
@@ -148,10 +184,15 @@ export class OfferedVolume {
         readOnly: this.record.readOnly,
         allocate: plane.ownerWorld().allocate,
         volume,
-        reopen: () => (this.#reopening = this.#reopen()),
+        reopen: () => this.#nextSource(),
         deadlineMs: holdMs,
       },
     );
+  }
+
+  #nextSource(): Promise<VolumeIo> {
+    if (this.#arrival === undefined) this.#reopening = this.#reopen();
+    return this.#reopening ?? this.#reopen();
   }
 
   async #takeOwner(): Promise<ObjectOwner> {

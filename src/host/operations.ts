@@ -48,6 +48,7 @@ export interface OperationTypes {
   "vm.stop": { request: views.NameRequest; response: views.VmView };
   "vm.kill": { request: views.NameRequest; response: views.VmView };
   "vm.delete": { request: views.NameRequest; response: views.Done };
+  "vm.migrate": { request: views.VmMigrateRequest; response: views.VmView };
   "vm.set": { request: views.VmSetRequest; response: views.VmView };
   "ha.show": { request: views.Nothing; response: views.HaView };
   "ha.set": { request: views.HaSetRequest; response: views.HaView };

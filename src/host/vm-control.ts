@@ -14,11 +14,19 @@ import {
   VM_PRIORITIES,
 } from "../cluster/index.ts";
 import type { StoredVm, VmRecord } from "../cluster/index.ts";
-import { HostViews } from "../ha/index.ts";
+import { HostViews, isUnderWay } from "../ha/index.ts";
 import type { Clock, Directory } from "../ports/index.ts";
 import type { Handlers } from "./http-api.ts";
-import { admit } from "./ha-control.ts";
-import type { VmCreateRequest, VmSetRequest, VmState, VmView, VmWhyView } from "./views.ts";
+import { admit, machinesOf } from "./ha-control.ts";
+import { migrationOf } from "./vm-migrate.ts";
+import type {
+  VmCreateRequest,
+  VmMigrateRequest,
+  VmSetRequest,
+  VmState,
+  VmView,
+  VmWhyView,
+} from "./views.ts";
 
 const SWAP_ATTEMPTS_MAX = 10;
 const MEMORY_BYTES_DEFAULT: number = 1 << 30;
@@ -46,6 +54,7 @@ type VmHandlers = Pick<
   | "vm.kill"
   | "vm.delete"
   | "vm.set"
+  | "vm.migrate"
   | "vm.protect"
   | "vm.unprotect"
   | "vm.why"
@@ -59,6 +68,7 @@ export function vmHandlers(world: VmControlWorld): VmHandlers {
     "vm.show": ({ name }) => control.show(name),
     "vm.start": ({ name }) => control.start(name),
     "vm.set": (request) => control.set(request),
+    "vm.migrate": (request) => control.migrate(request),
     "vm.stop": ({ name }) => control.change(name, { desired: "stopped" }, "told to stop"),
     "vm.kill": ({ name }) => control.change(name, { desired: "killed" }, "told to end"),
     "vm.protect": ({ name }) => control.protect(name, true),
@@ -154,6 +164,21 @@ class VmControl {
     return await this.change(name, change, `set to ${[...level, ...apart].join(", ")}`);
   }
 
+  /** Resolves when the hosts are told. */
+  async migrate({ name, host }: VmMigrateRequest): Promise<VmView> {
+    const { directory, clusterId, hostId: by, clock, hostNames } = this.#world;
+    const names = await hostNames();
+    await this.#swap(name, async (stored) => {
+      const migration = migrationOf(stored, host, { ...(await machinesOf(this.#world)), names });
+      const what = `to move to ${names.get(migration.to) ?? migration.to}`;
+      const timeMs = Math.round(clock.wallMs());
+      const decision = { timeMs, hostId: by, what, because: "it was asked for" };
+      const next = decided({ ...stored.record, migration }, decision);
+      return await swapVm(directory, clusterId, stored, next);
+    });
+    return await this.show(name);
+  }
+
   async protect(name: string, isProtected: boolean): Promise<VmView> {
     const { record } = await findVm(this.#world.directory, this.#world.clusterId, name);
     if (record.isProtected === isProtected) return await this.show(name);
@@ -241,6 +266,7 @@ function viewOf(record: VmRecord, names: ReadonlyMap<string, string>): VmView {
   const last = history.at(-1);
   const isWaiting = record.desired === "running" && last?.what.startsWith("waits for") === true;
   const because = isWaiting ? last?.because : undefined;
+  const to = isUnderWay(record) ? record.migration?.to : undefined;
   const wanted = record.isProtected ? "protected" : "unprotected";
   return {
     name: record.name,
@@ -256,6 +282,7 @@ function viewOf(record: VmRecord, names: ReadonlyMap<string, string>): VmView {
     ...(record.antiAffinity === undefined ? {} : { antiAffinity: record.antiAffinity }),
     failureCount: record.failureCount,
     ...(because === undefined ? {} : { waitsBecause: because }),
+    ...(to === undefined ? {} : { movesTo: names.get(to) ?? to }),
     epoch,
     history: history.map(({ timeMs, hostId: by, what, because }) => ({
       timeMs,

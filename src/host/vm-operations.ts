@@ -9,6 +9,7 @@ import {
   vmHereShape,
   vmSetShape,
   vmListShape,
+  vmMigrateShape,
   vmViewShape,
   vmWhyShape,
 } from "./vm-shapes.ts";
@@ -22,6 +23,7 @@ type VmOperation =
   | "vm.kill"
   | "vm.delete"
   | "vm.set"
+  | "vm.migrate"
   | "vm.protect"
   | "vm.unprotect"
   | "vm.why"
@@ -223,6 +225,32 @@ export const vmOperations: Pick<OperationTable, VmOperation> = {
     request: vmSetShape,
     response: vmViewShape,
     errors: ["vm-not-found", "vm-invalid", "vm-contended"],
+  },
+  "vm.migrate": {
+    name: "vm.migrate",
+    words: ["vm", "migrate"],
+    summary: "Move a running virtual machine to another host without its guest noticing",
+    examples: [
+      { line: "drystone vm migrate web1", why: "to the host with the most room" },
+      { line: "drystone vm migrate web1 --host h2", why: "to a certain one" },
+    ],
+    positionals: ["name"],
+    options: [
+      {
+        name: "host",
+        field: "host",
+        kind: "text",
+        argument: "HOST",
+        summary: "Where it is to run (the host with the most room)",
+      },
+    ],
+    method: "POST",
+    path: "/v1/vms/:name/migrate",
+    scope: "cluster",
+    role: "operator",
+    request: vmMigrateShape,
+    response: vmViewShape,
+    errors: ["vm-not-found", "vm-runs-not", "vm-migration-refused", "host-unknown", "vm-contended"],
   },
   "vm.protect": onOne(
     "vm.protect",

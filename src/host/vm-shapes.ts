@@ -46,6 +46,7 @@ export const vmViewShape: ObjectShape<views.VmView> = {
     antiAffinity: may(text("A group whose machines are kept on different hosts")),
     failureCount: must(count("Starts in a row that failed")),
     waitsBecause: may(text("Why it does not run although it should")),
+    movesTo: may(text("The host that it moves to at the moment")),
     epoch: must(count("Counts its placements")),
     history: must(list("What was decided and why, oldest first", vmDecisionShape)),
   },
@@ -141,6 +142,15 @@ export const vmSetShape: ObjectShape<views.VmSetRequest> = {
     name: must(volumeName("Its name")),
     priority: may(vmPriority),
     antiAffinity: may(text("A group whose machines are kept on different hosts, or none")),
+  },
+};
+
+export const vmMigrateShape: ObjectShape<views.VmMigrateRequest> = {
+  kind: "object",
+  description: "A running machine, and where it is to run",
+  fields: {
+    name: must(volumeName("Its name")),
+    host: may(text("A host (the one with the most room)")),
   },
 };
 

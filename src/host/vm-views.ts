@@ -22,6 +22,8 @@ export interface VmView {
   readonly failureCount: number;
   /** Why it does not run although it should, and what would help. */
   readonly waitsBecause?: string;
+  /** The host that it moves to at the moment. */
+  readonly movesTo?: string;
   /** Counts its placements. */
   readonly epoch: number;
   /** What was decided about it and why, oldest first. */
@@ -56,6 +58,12 @@ export interface VmSetRequest {
   readonly priority?: VmPriority;
   /** "none": it belongs to no group any more. */
   readonly antiAffinity?: string;
+}
+
+export interface VmMigrateRequest {
+  readonly name: string;
+  /** Default: the one with the most room. */
+  readonly host?: string;
 }
 
 export type Admission = "refuse" | "warn" | "off";

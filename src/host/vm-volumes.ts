@@ -28,9 +28,21 @@ export async function attachForVm(
   }
 }
 
-/** Does nothing if this host does not offer it. */
+/** As `attachForVm`, for a machine that has not arrived: its requests wait for that. */
+export async function expectForVm(
+  plane: Plane,
+  socketsPath: string,
+  volume: string,
+): Promise<string> {
+  const vhostUser = join(socketsPath, `${volume}.vhost`);
+  await plane.call("expect", { name: volume, vhostUser });
+  return vhostUser;
+}
+
+/** Does nothing if this host neither offers nor expects it. */
 export async function detachForVm(plane: Plane, hostName: string, volume: string): Promise<void> {
   try {
+    await plane.call("expectNoMore", volume);
     const { attachment } = await plane.call("showVolume", volume);
     if (attachment?.host === hostName) await plane.call("detach", volume);
   } catch (error) {

@@ -15,12 +15,15 @@ import { isKvmOfUse } from "./kvm-probe.ts";
 import { MachineGuard } from "./machine-guard.ts";
 import { identityOfProcess, isSameProcess, isStopped } from "./process-identity.ts";
 import type { ProcessIdentity } from "./process-identity.ts";
+import { requireWhole, sendMemory } from "./qemu-migration.ts";
 import { QmpClient } from "./qmp-client.ts";
 
 const READY_MS_MAX = 30_000;
 const END_MS_MAX = 10_000;
 const POLL_MS = 50;
 const LOG_TAIL_CHARACTERS = 600;
+/** "postmigrate": all its memory was sent elsewhere, and it may still go on here. */
+const STILL: ReadonlySet<string> = new Set(["paused", "postmigrate", "finish-migrate"]);
 
 export interface QemuOptions {
   /** Where the machines' folders are. */
@@ -34,6 +37,8 @@ export interface QemuOptions {
 interface StoredVm extends ProcessIdentity {
   readonly vmId: string;
   readonly epoch: number;
+  /** It waits for the memory of one that runs elsewhere, by this migration. */
+  readonly migration?: number;
 }
 
 export class QemuHypervisor implements Hypervisor {
@@ -53,9 +58,11 @@ export class QemuHypervisor implements Hypervisor {
     for (const vmId of fs.readdirSync(this.#options.folder)) {
       const stored = this.#stored(vmId);
       if (stored === undefined) continue;
-      const { epoch } = stored;
+      const { epoch, migration } = stored;
       this.#console(vmId).trim();
-      if (isStopped(stored)) vms.push({ vmId, epoch, state: "paused" });
+      if (migration !== undefined && isSameProcess(stored))
+        vms.push({ vmId, epoch, state: "arriving", migration });
+      else if (isStopped(stored)) vms.push({ vmId, epoch, state: "paused" });
       else if (isSameProcess(stored)) vms.push({ vmId, epoch, state: await this.#stateOf(vmId) });
       else if (fs.existsSync(this.#file(vmId, "ended"))) vms.push({ vmId, epoch, state: "ended" });
     }
@@ -63,14 +70,47 @@ export class QemuHypervisor implements Hypervisor {
   }
 
   async start(vm: VmStart): Promise<void> {
+    await this.#launch(vm);
+  }
+
+  async receive(vm: VmStart, migration: number): Promise<string> {
+    await this.#launch(vm, migration);
+    return this.#file(vm.vmId, "incoming.sock");
+  }
+
+  async accept(vmId: string): Promise<void> {
+    const stored = this.#stored(vmId);
+    if (stored === undefined || !isSameProcess(stored))
+      throw new CodedError({ code: "vm-unreachable", message: `${vmId} waits for nothing here` });
+    if (isStopped(stored)) process.kill(stored.pid, "SIGCONT");
+    await requireWhole(await this.#client(vmId), vmId);
+    const { migration: _arrived, ...rest } = stored;
+    this.#store(rest);
+  }
+
+  async send(vmId: string, socket: string): Promise<void> {
+    await sendMemory(await this.#client(vmId), vmId, socket);
+  }
+
+  async cancelSend(vmId: string): Promise<void> {
+    await (await this.#client(vmId)).command("migrate_cancel");
+  }
+
+  async #launch(vm: VmStart, migration?: number): Promise<void> {
     await this.kill(vm.vmId);
     fs.mkdirSync(this.#file(vm.vmId, ""), { recursive: true, mode: 0o700 });
     this.#console(vm.vmId).startAnew();
     const log = fs.openSync(this.#file(vm.vmId, "qemu.log"), "w", 0o600);
-    const child = spawn(this.#program, this.#arguments(vm, await this.#mayUseKvm()), {
-      detached: true,
-      stdio: ["ignore", log, log],
-    });
+    const incoming = `unix:${this.#file(vm.vmId, "incoming.sock")}`;
+    const waits = migration === undefined ? [] : ["-S", "-incoming", incoming];
+    const child = spawn(
+      this.#program,
+      [...this.#arguments(vm, await this.#mayUseKvm()), ...waits],
+      {
+        detached: true,
+        stdio: ["ignore", log, log],
+      },
+    );
     fs.closeSync(log);
     const failure = new Promise<never>((_resolve, reject) => {
       child.once("error", (error) => reject(this.#notStarted(vm, errorText(error))));
@@ -81,7 +121,8 @@ export class QemuHypervisor implements Hypervisor {
     child.unref();
     const { pid } = child;
     if (pid === undefined) return await failure;
-    this.#store({ vmId: vm.vmId, epoch: vm.epoch, ...identityOfProcess(pid) });
+    const stored = { vmId: vm.vmId, epoch: vm.epoch, ...identityOfProcess(pid) };
+    this.#store(migration === undefined ? stored : { ...stored, migration });
     this.#tellGuard();
     try {
       await Promise.race([this.#ready(vm.vmId), failure]);
@@ -119,7 +160,7 @@ export class QemuHypervisor implements Hypervisor {
         await pause();
       }
     }
-    for (const name of ["vm.json", "ended", "qmp.sock"])
+    for (const name of ["vm.json", "ended", "qmp.sock", "incoming.sock"])
       fs.rmSync(this.#file(vmId, name), { force: true });
     this.#tellGuard();
   }
@@ -200,7 +241,8 @@ export class QemuHypervisor implements Hypervisor {
     try {
       const answer = await (await this.#client(vmId)).command("query-status");
       const status = String((answer as { readonly status?: unknown }).status);
-      return status === "paused" ? "paused" : status === "shutdown" ? "ended" : "running";
+      if (status === "shutdown") return "ended";
+      return STILL.has(status) ? "paused" : "running";
     } catch (error) {
       // It runs, and nobody knows how: the careful answer.
       if (error instanceof CodedError) return "running";

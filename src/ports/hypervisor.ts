@@ -21,6 +21,21 @@ export interface Hypervisor {
   /** The machine stands still until `resume`; its memory is kept. */
   pause(vmId: string): Promise<void>;
   resume(vmId: string): Promise<void>;
+  /**
+   * Starts a machine that waits for the memory of one that runs elsewhere, and stands still
+   * afterwards, until `accept`. Resolves with the socket at which it waits. Fails as `start`.
+   */
+  receive(vm: VmStart, migration: number): Promise<string>;
+  /** It is this host's from now on; it stands still until `resume`. Fails if it is not whole. */
+  accept(vmId: string): Promise<void>;
+  /**
+   * Sends the machine's memory to a socket at which one waits that is made alike, while it runs on;
+   * resolves when all of it is there, and the machine stands still here. Fails with
+   * `vm-migration-failed`; the machine goes on as before then, unless it stood still.
+   */
+  send(vmId: string, socket: string): Promise<void>;
+  /** `send` fails, if it is not done. */
+  cancelSend(vmId: string): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -28,8 +43,13 @@ export interface RunningVm {
   readonly vmId: string;
   /** Of its placement, as it was started. */
   readonly epoch: number;
-  /** "ended": the guest has shut itself down. It is listed until `kill`. */
-  readonly state: "running" | "paused" | "ended";
+  /**
+   * "arriving": from `receive` to `accept`. "ended": the guest has shut itself down. It is listed
+   * until `kill`.
+   */
+  readonly state: "running" | "paused" | "ended" | "arriving";
+  /** By which migration it is arriving. */
+  readonly migration?: number;
 }
 
 export interface VmStart {

@@ -1,6 +1,9 @@
 import { CodedError } from "../base/index.ts";
 import type { Clock, Hypervisor, RunningVm, Timer, VmStart } from "../ports/index.ts";
 
+/** The memory of a machine takes as long from one host to another. */
+const SEND_MS = 500;
+
 /**
  * Machines in memory. They live on when the process that started them dies, and end with the power
  * of their machine: then make a new one.
@@ -12,13 +15,27 @@ export class SimHypervisor implements Hypervisor {
   /** Fault: so many of the next starts fail. */
   startsToFail = 0;
 
+  /** Machines that were started here, from their disks. */
+  startCount = 0;
+  /** Fault: so many of the next sends fail when all but the last of the memory is there. */
+  sendsToFail = 0;
+  readonly #arrivals: Map<string, SimHypervisor>;
+  readonly #whole = new Set<string>();
+  readonly #cancelled = new Set<string>();
+
   /** Of the guard, which outlives the process that says how long machines may execute. */
   readonly #clock: Clock;
   #guard: Timer | undefined;
 
-  constructor(clock: Clock, onChange: (vmId: string, isExecuting: boolean) => void = () => {}) {
+  /** Hypervisors that share `arrivals` reach each other's machines. */
+  constructor(
+    clock: Clock,
+    onChange: (vmId: string, isExecuting: boolean) => void = () => {},
+    arrivals: Map<string, SimHypervisor> = new Map(),
+  ) {
     this.#clock = clock;
     this.#onChange = onChange;
+    this.#arrivals = arrivals;
   }
 
   allow(ms: number): void {
@@ -40,7 +57,52 @@ export class SimHypervisor implements Hypervisor {
       this.startsToFail--;
       throw new CodedError({ code: "vm-not-started", message: `${vmId} does not start` });
     }
+    this.startCount++;
     this.#set({ vmId, epoch, state: "running" });
+  }
+
+  has(vmId: string): boolean {
+    return this.#vms.has(vmId);
+  }
+
+  async receive({ vmId, epoch }: VmStart, migration: number): Promise<string> {
+    if (this.startsToFail > 0) {
+      this.startsToFail--;
+      throw new CodedError({ code: "vm-not-started", message: `${vmId} does not start` });
+    }
+    await this.kill(vmId);
+    this.#whole.delete(vmId);
+    this.#set({ vmId, epoch, state: "arriving", migration });
+    const socket = `${vmId}/${epoch}/${migration}`;
+    this.#arrivals.set(socket, this);
+    return socket;
+  }
+
+  async accept(vmId: string): Promise<void> {
+    const vm = this.#vms.get(vmId);
+    if (vm?.state !== "arriving" || !this.#whole.delete(vmId)) throw notSent(vmId, "is not whole");
+    this.#set({ vmId, epoch: vm.epoch, state: "paused" });
+  }
+
+  async send(vmId: string, socket: string): Promise<void> {
+    this.#cancelled.delete(vmId);
+    await new Promise<void>((resolve) => void this.#clock.after(SEND_MS, resolve));
+    const target = this.#arrivals.get(socket);
+    if (target === undefined || target.#vms.get(vmId)?.state !== "arriving")
+      throw notSent(vmId, "nobody waits for it");
+    if (this.#cancelled.delete(vmId)) throw notSent(vmId, "it was cancelled");
+    if (this.#vms.get(vmId)?.state === "ended" || !this.#vms.has(vmId))
+      throw notSent(vmId, "it has ended");
+    if (this.sendsToFail > 0) {
+      this.sendsToFail--;
+      throw notSent(vmId, "the connection broke");
+    }
+    this.#change(vmId, "paused");
+    target.#whole.add(vmId);
+  }
+
+  async cancelSend(vmId: string): Promise<void> {
+    this.#cancelled.add(vmId);
   }
 
   async shutDown(vmId: string): Promise<void> {
@@ -72,7 +134,7 @@ export class SimHypervisor implements Hypervisor {
 
   #change(vmId: string, state: RunningVm["state"]): void {
     const vm = this.#vms.get(vmId);
-    if (vm !== undefined) this.#set({ ...vm, state });
+    if (vm !== undefined && vm.state !== "arriving") this.#set({ ...vm, state });
   }
 
   #set(vm: RunningVm): void {
@@ -81,4 +143,8 @@ export class SimHypervisor implements Hypervisor {
     const isExecuting = vm.state === "running";
     if (isExecuting !== wasExecuting) this.#onChange(vm.vmId, isExecuting);
   }
+}
+
+function notSent(vmId: string, why: string): CodedError {
+  return new CodedError({ code: "vm-migration-failed", message: `${vmId} is not sent: ${why}` });
 }

@@ -66,6 +66,7 @@ function calls(device: string): readonly Call[] {
     { name: "vm.show", request: { name: "vm1" } },
     { name: "vm.console", request: { name: "vm1" }, status: 409 },
     { name: "vm.reset", request: { name: "vm1" }, status: 409 },
+    { name: "vm.migrate", request: { name: "vm1" }, status: 409 },
     { name: "vm.set", request: { name: "vm1", priority: "high", antiAffinity: "db" } },
     { name: "ha.show" },
     { name: "ha.set", request: { toleratedHosts: 0, admission: "refuse" } },

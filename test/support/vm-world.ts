@@ -61,10 +61,20 @@ export class Host {
       attach: async (volume) => {
         if (this.#world.lostVolumes.has(volume))
           throw new CodedError({ code: "object-inaccessible", message: `no copy of ${volume}` });
+        const others = this.#world.hosts.filter(
+          (host) => host !== this && host.attached.has(volume),
+        );
+        if (others.length > 0) this.#world.sharedVolumes.push(volume);
         this.attached.add(volume);
         return `/run/${volume}`;
       },
       detach: async (volume) => void this.attached.delete(volume),
+      expect: async (volume) => `/run/${volume}`,
+      ways: {
+        offer: async (_vm, socket) => socket,
+        reach: async (_vm, _hostId, address) => address,
+        close: () => {},
+      },
       storage: this.#world.homes.storageOf(this.id),
       peers: this.#world.homes.peers(),
       capacity: this.#world.capacity,
@@ -99,8 +109,10 @@ export class Host {
 
   #newHypervisor(): SimHypervisor {
     // The guard's clock is the machine's, which goes on when the host process dies.
-    return new SimHypervisor(this.#world.simulation.clock, (vmId, isExecuting) =>
-      this.#world.executes(this.id, vmId, isExecuting),
+    return new SimHypervisor(
+      this.#world.simulation.clock,
+      (vmId, isExecuting) => this.#world.executes(this.id, vmId, isExecuting),
+      this.#world.arrivals,
     );
   }
 }
@@ -110,6 +122,9 @@ export class World {
   readonly fabric: NetworkFabric;
   readonly hosts: readonly Host[];
   readonly events: string[] = [];
+  /** Taken by a host while another one had them: the store refuses the older one's requests. */
+  readonly sharedVolumes: string[] = [];
+  readonly arrivals: Map<string, SimHypervisor> = new Map();
   readonly lostVolumes: Set<string> = new Set();
   readonly homes: SimHomes;
   /** Of each host. */

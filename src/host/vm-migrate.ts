@@ -1,0 +1,73 @@
+/** Has a running machine move to another host: the record says so, and the hosts follow. */
+import { CodedError } from "../base/index.ts";
+import type { StoredVm, VmMigration, VmRecord } from "../cluster/index.ts";
+import { isUnderWay } from "../ha/index.ts";
+import type { HostViews } from "../ha/index.ts";
+
+export interface Cluster {
+  readonly vms: readonly VmRecord[];
+  /** Ids of hosts that look after machines. */
+  readonly alive: readonly string[];
+  readonly views: HostViews;
+  /** Names of hosts by id. */
+  readonly names: ReadonlyMap<string, string>;
+}
+
+/** What the record is to say. Fails with `vm-runs-not`, `vm-migration-refused`, `host-unknown`. */
+export function migrationOf(
+  { record }: StoredVm,
+  host: string | undefined,
+  cluster: Cluster,
+): VmMigration {
+  const { name, hostId, epoch, startedEpoch, desired, isLeaving, migration } = record;
+  const isRunning = hostId !== undefined && desired === "running" && startedEpoch === epoch;
+  if (!isRunning || isLeaving)
+    throw new CodedError({
+      code: "vm-runs-not",
+      message: `virtual machine ${name} does not run`,
+      hint: `drystone vm start ${name}`,
+    });
+  if (isUnderWay(record)) {
+    const to = cluster.names.get(migration?.to ?? "") ?? "another host";
+    throw refused(`${name} is moving to ${to} already`, `drystone vm show ${name}`);
+  }
+  const to = host === undefined ? roomiest(record, cluster) : named(record, host, cluster);
+  return { id: (migration?.id ?? 0) + 1, to, epoch, phase: "asked", address: "" };
+}
+
+function named(record: VmRecord, host: string, { names, alive, views }: Cluster): string {
+  const [id] = [...names].find(([, name]) => name === host) ?? [];
+  if (id === undefined)
+    throw new CodedError({
+      code: "host-unknown",
+      message: `the cluster has no host ${host}`,
+      hint: "drystone host list",
+    });
+  if (id === record.hostId) throw refused(`${record.name} runs on ${host} already`, "Name another");
+  const lack = alive.includes(id) ? views.whyNot(id, record.name) : "it does not answer";
+  if (lack !== undefined)
+    throw refused(`${host} cannot run ${record.name}: ${lack}`, "Name another host");
+  return id;
+}
+
+/** Of the hosts that could run it, the one with the most room left. */
+function roomiest(record: VmRecord, { vms, alive, views }: Cluster): string {
+  const roomOn = (hostId: string): number =>
+    vms
+      .filter((vm) => vm.hostId === hostId)
+      .reduce((room, vm) => room - vm.memoryBytes, views.capacityOf(hostId).memoryBytes);
+  const [best] = alive
+    .filter((id) => id !== record.hostId && views.whyNot(id, record.name) === undefined)
+    .toSorted((a, b) => roomOn(b) - roomOn(a) || (a < b ? -1 : 1));
+  if (best !== undefined && roomOn(best) >= record.memoryBytes) return best;
+  throw refused(
+    best === undefined
+      ? `no other host reaches all objects of ${record.name}`
+      : `no other host has room for ${record.name}`,
+    `drystone why vm ${record.name}`,
+  );
+}
+
+function refused(message: string, hint: string): CodedError {
+  return new CodedError({ code: "vm-migration-refused", message, hint });
+}
