@@ -169,3 +169,25 @@ test("while high availability is disarmed nothing moves because of a host, and s
   const vms = [stored("a", on("dead")), stored("b")];
   assert.deepEqual(placed(plan(vms, { h1: {} }, { isArmed: false })), ["b@h1"]);
 });
+
+test("machines leave a host in maintenance while they run, two at a time, to where there is room", () => {
+  const closed = new Set(["h1"]);
+  const hosts = { h1: {}, h2: { memoryBytes: 2 * GIB }, h3: { inaccessible: ["a"] } };
+  const vms = ["c", "b", "a"].map((name) => stored(name, on("h1")));
+  const movesOf = (machines: readonly StoredVm[], change: Partial<PlanInput> = {}): string[] =>
+    plan(machines, hosts, { closed, ...change }).moves.map(
+      ({ stored: { record }, hostId }) => `${record.name}@${hostId}`,
+    );
+  assert.deepEqual(movesOf(vms), ["a@h2", "b@h3"]);
+  assert.deepEqual(movesOf(vms, { isArmed: false }), []);
+  assert.deepEqual(movesOf(vms, { closed: new Set() }), []);
+  const asked = { id: 1, to: "h2", epoch: 1, phase: "asked", address: "" } as const;
+  const under = [stored("a", { ...on("h1"), migration: asked }), ...vms.slice(0, 2)];
+  assert.deepEqual(movesOf(under), ["b@h3"], "one is on its way");
+  const big = stored("a", { ...on("h1"), memoryBytes: 3 * GIB });
+  assert.deepEqual(movesOf([big]), [], "it fits on none that reaches its objects, and runs on");
+  const decision = { timeMs: NOW_MS - 1000, hostId: "h1", what: "does not move", because: "" };
+  assert.deepEqual(movesOf([stored("a", { ...on("h1"), history: [decision] })]), []);
+  const long = { ...decision, timeMs: NOW_MS - 100_000 };
+  assert.deepEqual(movesOf([stored("a", { ...on("h1"), history: [long] })]), ["a@h2"]);
+});

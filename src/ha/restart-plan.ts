@@ -12,6 +12,7 @@ import { formatSize } from "../base/index.ts";
 import { isProtected } from "../cluster/index.ts";
 import type { StoredVm, VmRecord } from "../cluster/index.ts";
 import type { HostViews } from "./host-views.ts";
+import { DOES_NOT_MOVE, isUnderWay } from "./vm-migration.ts";
 
 /** Machines that are being started on one host at a time. */
 const STARTS_MAX = 8;
@@ -21,6 +22,9 @@ const PRIORITY_MS_MAX = 20_000;
 const BACK_OFF_MS: readonly number[] = [0, 0, 0, 2000, 10_000, 30_000, 60_000, 120_000, 300_000];
 /** Virtual processors for each of a host. */
 const CPU_OVERCOMMIT = 8;
+/** Machines that leave one host at a time, and how long one that failed to is left in peace. */
+const MOVES_MAX = 2;
+const MOVE_AGAIN_MS = 60_000;
 /** Failed starts in a row after which somebody has to look at it. */
 export const FAILURES_MAX = 12;
 
@@ -54,6 +58,8 @@ export interface Wait {
 export interface Plan {
   readonly starts: readonly Start[];
   readonly waits: readonly Wait[];
+  /** Running machines that are to leave hosts which are being taken out of service. */
+  readonly moves: readonly Start[];
 }
 
 interface Room {
@@ -86,7 +92,33 @@ export function planRestarts(input: PlanInput): Plan {
     starts.push({ stored, hostId, because: `${why}; ${because}` });
     take(rooms.get(hostId)!, stored.record, true);
   }
-  return { starts, waits };
+  return { starts, waits, moves: movesOf(rooms, input) };
+}
+
+/** One that no other host can run stays, and runs on. */
+function movesOf(rooms: ReadonlyMap<string, Room>, input: PlanInput): Start[] {
+  const { vms, closed, wallMs, isArmed } = input;
+  if (!isArmed) return [];
+  const moves: Start[] = [];
+  const leaving = new Map<string, number>();
+  for (const { record } of vms)
+    if (isUnderWay(record)) leaving.set(record.hostId!, (leaving.get(record.hostId!) ?? 0) + 1);
+  for (const stored of vms.toSorted((a, b) => byPriority(a.record, b.record))) {
+    const { record } = stored;
+    const { hostId, desired, isLeaving, history } = record;
+    if (hostId === undefined || !closed.has(hostId) || desired !== "running") continue;
+    if (isLeaving || isStarting(record) || isUnderWay(record)) continue;
+    const failedMs = history.findLast(({ what }) => what === DOES_NOT_MOVE)?.timeMs;
+    if (failedMs !== undefined && Math.abs(wallMs - failedMs) < MOVE_AGAIN_MS) continue;
+    const count = leaving.get(hostId) ?? 0;
+    const why = "its host is in maintenance";
+    if (count >= MOVES_MAX || whyToWait(stored, why, rooms, input) !== undefined) continue;
+    const { hostId: to, because } = bestHost(record, rooms, input);
+    moves.push({ stored, hostId: to, because: `${why}; ${because}` });
+    leaving.set(hostId, count + 1);
+    take(rooms.get(to)!, record, false);
+  }
+  return moves;
 }
 
 function byPriority(a: VmRecord, b: VmRecord): number {
@@ -112,6 +144,8 @@ function roomsOf({ vms, alive, views, closed }: PlanInput): Map<string, Room> {
   for (const { record } of vms) {
     const room = record.hostId === undefined ? undefined : rooms.get(record.hostId);
     if (room !== undefined) take(room, record, isStarting(record));
+    const target = isUnderWay(record) ? rooms.get(record.migration!.to) : undefined;
+    if (target !== undefined) take(target, record, false);
   }
   return rooms;
 }

@@ -79,6 +79,7 @@ export class VmMaster {
     const closed = new Set(services.map(({ id }) => id));
     const plan = planRestarts({ vms, alive, views, wallMs, nameOf, isArmed, closed });
     for (const start of plan.starts) await this.#place(start);
+    for (const move of plan.moves) await this.#move(move);
     for (const wait of plan.waits) await this.#waits(wait);
     if (isArmed) for (const stored of vms) await this.#watchStorage(stored, alive, views);
     this.#keeper.keep(
@@ -144,6 +145,14 @@ export class VmMaster {
     const change = { hostId, epoch: record.epoch + 1, isLeaving: false };
     if (!(await this.#decide(stored, change, `placed on ${nameOf(hostId)}`, because))) return;
     this.#tell(record, hostId, `is placed on ${nameOf(hostId)}: ${because}`);
+  }
+
+  /** While it runs. */
+  async #move({ stored, hostId, because }: Start): Promise<void> {
+    const { epoch, migration: last } = stored.record;
+    const id = (last?.id ?? 0) + 1;
+    const migration = { id, to: hostId, epoch, phase: "asked", address: "" } as const;
+    await this.#decide(stored, { migration }, `to move to ${this.#world.nameOf(hostId)}`, because);
   }
 
   /** Said once for each reason; that it is not its turn for a moment is not worth it. */

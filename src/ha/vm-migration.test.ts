@@ -3,7 +3,7 @@
  */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { createVm, findVm } from "../cluster/index.ts";
+import { createVm, findVm, putService } from "../cluster/index.ts";
 import type { VmRecord } from "../cluster/index.ts";
 import { CLUSTER, cluster, DIRECTORY, FAILOVER_MS_MAX } from "../../test/support/vm-world.ts";
 import { running, vm } from "../../test/support/vm-world.ts";
@@ -184,6 +184,21 @@ test("what stands ready makes way for the next attempt", async () => {
     await reaches(world, "ready");
     const [arriving] = await to.hypervisor.list();
     assert.equal(arriving?.migration, 2);
+  });
+});
+
+test("machines of a host that goes into maintenance move away while they run", async () => {
+  await cluster(1, async (world) => {
+    const from = await running(world, "a");
+    await putService(world.directory, CLUSTER, { id: from.id, kind: "host", mode: "evacuate" });
+    await world.until(() => {
+      const place = world.whereIs("a");
+      return place !== undefined && place !== from.id;
+    }, MOVE_MS_MAX);
+    const place = world.host(world.whereIs("a"));
+    assert.equal(place.hypervisor.startCount, 0, "with its memory, not anew");
+    await world.pass(5000);
+    assert.equal(world.whereIs("a"), place.id);
   });
 });
 

@@ -15,6 +15,9 @@ import type { StoredVm, VmMigration, VmRecord } from "../cluster/index.ts";
 import type { RunningVm } from "../ports/index.ts";
 import type { VmWorld } from "./vm-host.ts";
 
+/** In the history of a machine that stays where it is. */
+export const DOES_NOT_MOVE = "does not move";
+
 /** A target that is not ready by then is given up. */
 const READY_MS_MAX = 60_000;
 const RETRY_MS = 1000;
@@ -276,7 +279,7 @@ export class VmMover {
         const { record } = stored;
         if (!isUnderWay(record) || record.migration?.id !== id) return;
         const over = { ...record.migration, phase: "over" } as const;
-        const next = this.#decided({ ...record, migration: over }, "does not move", because);
+        const next = this.#decided({ ...record, migration: over }, DOES_NOT_MOVE, because);
         if (!(await swapVm(directory, clusterId, stored, next))) continue;
         this.#tell("vm-failed", "warning", name, `does not move: ${because}`);
         return;

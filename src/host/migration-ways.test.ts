@@ -100,7 +100,9 @@ test("memory goes to nobody but the host that is meant", async (t) => {
   refused.write("memory");
   assert.equal(await said(refused), "");
   assert.equal(received(), 0);
-  const meant = connect(await source.ways.reach("vm", "h3", await target.ways.offer("vm", machine)));
+  const meant = connect(
+    await source.ways.reach("vm", "h3", await target.ways.offer("vm", machine)),
+  );
   meant.end("memory");
   assert.equal(await said(meant), "ready");
   assert.equal(received(), 6);

@@ -7,6 +7,7 @@ import {
   directoryKeys,
   findVm,
   isProtected,
+  listServices,
   listVms,
   PRIORITY_DEFAULT,
   removeVm,
@@ -169,7 +170,10 @@ class VmControl {
     const { directory, clusterId, hostId: by, clock, hostNames } = this.#world;
     const names = await hostNames();
     await this.#swap(name, async (stored) => {
-      const migration = migrationOf(stored, host, { ...(await machinesOf(this.#world)), names });
+      const services = await listServices(directory, clusterId);
+      const closed = new Set(services.map(({ id }) => id));
+      const cluster = { ...(await machinesOf(this.#world)), names, closed };
+      const migration = migrationOf(stored, host, cluster);
       const what = `to move to ${names.get(migration.to) ?? migration.to}`;
       const timeMs = Math.round(clock.wallMs());
       const decision = { timeMs, hostId: by, what, because: "it was asked for" };

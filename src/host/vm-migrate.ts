@@ -9,6 +9,8 @@ export interface Cluster {
   /** Ids of hosts that look after machines. */
   readonly alive: readonly string[];
   readonly views: HostViews;
+  /** Hosts that are being taken out of service. */
+  readonly closed: ReadonlySet<string>;
   /** Names of hosts by id. */
   readonly names: ReadonlyMap<string, string>;
 }
@@ -35,7 +37,7 @@ export function migrationOf(
   return { id: (migration?.id ?? 0) + 1, to, epoch, phase: "asked", address: "" };
 }
 
-function named(record: VmRecord, host: string, { names, alive, views }: Cluster): string {
+function named(record: VmRecord, host: string, { names, alive, views, closed }: Cluster): string {
   const [id] = [...names].find(([, name]) => name === host) ?? [];
   if (id === undefined)
     throw new CodedError({
@@ -44,6 +46,7 @@ function named(record: VmRecord, host: string, { names, alive, views }: Cluster)
       hint: "drystone host list",
     });
   if (id === record.hostId) throw refused(`${record.name} runs on ${host} already`, "Name another");
+  if (closed.has(id)) throw refused(`${host} is in maintenance`, "Name another host");
   const lack = alive.includes(id) ? views.whyNot(id, record.name) : "it does not answer";
   if (lack !== undefined)
     throw refused(`${host} cannot run ${record.name}: ${lack}`, "Name another host");
@@ -51,13 +54,14 @@ function named(record: VmRecord, host: string, { names, alive, views }: Cluster)
 }
 
 /** Of the hosts that could run it, the one with the most room left. */
-function roomiest(record: VmRecord, { vms, alive, views }: Cluster): string {
+function roomiest(record: VmRecord, { vms, alive, views, closed }: Cluster): string {
   const roomOn = (hostId: string): number =>
     vms
       .filter((vm) => vm.hostId === hostId)
       .reduce((room, vm) => room - vm.memoryBytes, views.capacityOf(hostId).memoryBytes);
   const [best] = alive
-    .filter((id) => id !== record.hostId && views.whyNot(id, record.name) === undefined)
+    .filter((id) => id !== record.hostId && !closed.has(id))
+    .filter((id) => views.whyNot(id, record.name) === undefined)
     .toSorted((a, b) => roomOn(b) - roomOn(a) || (a < b ? -1 : 1));
   if (best !== undefined && roomOn(best) >= record.memoryBytes) return best;
   throw refused(
