@@ -92,6 +92,31 @@ const renderers: Renderers = {
   "volume.show": renderVolume,
   "volume.resize": (volume) => [`${volume.name} has ${formatSize(volume.sizeBytes)} now`],
   "volume.delete": () => ["deleted"],
+  "volume.clone": (volume) => [
+    `created ${volume.name}, ${formatSize(volume.sizeBytes)}`,
+    `  next: drystone volume attach ${volume.name}`,
+  ],
+  "snapshot.create": (snapshot) => [
+    `took ${snapshot.name}`,
+    `  next: drystone volume attach ${snapshot.name}, to read it`,
+  ],
+  "snapshot.list": ({ snapshots }, output) =>
+    snapshots.length === 0
+      ? ["no snapshots yet", "  next: drystone snapshot create VOLUME@NAME"]
+      : table(
+          output,
+          ["NAME", "SIZE>", "DATA>", "TAKEN", "STATE", "ATTACHED"],
+          snapshots.map((one) => [
+            one.name,
+            formatSize(one.sizeBytes),
+            one.logicalBytes === undefined ? "" : formatSize(one.logicalBytes),
+            new Date(one.createdMs).toISOString().slice(0, 19),
+            one.accessible ? "accessible" : (one.reason ?? "inaccessible"),
+            one.attachment?.address ?? "",
+          ]),
+        ),
+  "snapshot.delete": () => ["deleted"],
+  "snapshot.rollback": (volume) => [`${volume.name} is as it was`],
   "volume.attach": (attachment) => [
     `${attachment.volume} is at ${attachment.uri}`,
     `  try: nbdinfo '${attachment.uri}'`,

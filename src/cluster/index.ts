@@ -57,13 +57,18 @@ export {
   createVolumeRecord,
   deleteVolumeRecord,
   findObject,
+  checkUserName,
   findVolume,
   growVolumeRecord,
   listVolumes,
+  replaceVolumeRecord,
+  snapshotNames,
+  SNAPSHOT_MARK,
   parseStored,
   releaseOwnerships,
   swapObject,
 } from "./volumes.ts";
+export type { SnapshotOrigin } from "./object-record.ts";
 export type { NewVolume, StoredObject } from "./volumes.ts";
 export { vmNetworks } from "./vm-network.ts";
 export { checkVm, createVm, decided, findVm, isProtected, listVms } from "./vm-record.ts";

@@ -22,6 +22,16 @@ export interface ObjectRecord {
   readonly tree: TreeNode;
   /** One for each leaf of the tree, and those that are being built to replace one. */
   readonly components: readonly ComponentRecord[];
+  /** Set if the object is a snapshot: it is never written to. */
+  readonly snapshot?: SnapshotOrigin;
+}
+
+export interface SnapshotOrigin {
+  /** The object that it was taken of, which may be gone by now. */
+  readonly objectId: string;
+  /** It holds what that one held when everything up to here was decided. */
+  readonly sequence: number;
+  readonly createdMs: number;
 }
 
 export interface ObjectPolicy {
@@ -65,6 +75,7 @@ export function parseObjectRecord(key: string, text: string): ObjectRecord {
     owner: fields.has("owner") ? fields.text("owner") : undefined,
     tree: parseTree(fields.child("tree")),
     components: Object.freeze(fields.children("components", COMPONENTS_MAX).map(parseComponent)),
+    ...(fields.has("snapshot") ? { snapshot: parseOrigin(fields.child("snapshot")) } : {}),
   });
   if (!componentsMatchTree(record))
     throw fields.invalid("components", "do not match the leaves of the tree");
@@ -76,6 +87,14 @@ function parseState(fields: RecordFields): ComponentState {
   if (kind === "active") return { kind };
   if (kind === "building") return { kind, replaces: fields.text("replaces") };
   return { kind, since: fields.integer("since", 0, Number.MAX_SAFE_INTEGER) };
+}
+
+function parseOrigin(fields: RecordFields): SnapshotOrigin {
+  return Object.freeze({
+    objectId: fields.text("objectId"),
+    sequence: fields.integer("sequence", 0, Number.MAX_SAFE_INTEGER),
+    createdMs: fields.integer("createdMs", 0, Number.MAX_SAFE_INTEGER),
+  });
 }
 
 function parseComponent(fields: RecordFields): ComponentRecord {

@@ -14,7 +14,8 @@ import { intentDrop, intentPut } from "./component-intents.ts";
 import type { StoredIntent } from "./component-intents.ts";
 import { directoryKeys, idInvalid } from "./directory-keys.ts";
 import { encodeObjectRecord, parseObjectRecord } from "./object-record.ts";
-import type { ObjectPolicy, ObjectRecord } from "./object-record.ts";
+import type { ComponentState, ObjectPolicy, ObjectRecord } from "./object-record.ts";
+import type { SnapshotOrigin } from "./object-record.ts";
 import { treeInvalid } from "./tree-node.ts";
 import type { TreeNode } from "./tree-node.ts";
 
@@ -31,7 +32,10 @@ export interface NewVolume {
     readonly componentId: string;
     readonly hostId: string;
     readonly deviceId: string;
+    /** Active if absent. */
+    readonly state?: ComponentState;
   }[];
+  readonly snapshot?: SnapshotOrigin;
 }
 
 /** A record and the revision that a compare-and-swap of it must name. */
@@ -50,8 +54,27 @@ export function isNamespaceName(name: string): boolean {
   return name.startsWith(NAMESPACE_MARK);
 }
 
+/** Between a volume's name and a snapshot's. */
+export const SNAPSHOT_MARK = "@";
+
+/** The two names of a snapshot; undefined if it is not one's. */
+export function snapshotNames(
+  name: string,
+): { readonly volume: string; readonly snapshot: string } | undefined {
+  const at = name.indexOf(SNAPSHOT_MARK);
+  if (at < 0) return undefined;
+  return { volume: name.slice(0, at), snapshot: name.slice(at + SNAPSHOT_MARK.length) };
+}
+
+/** Throws `volume-name-invalid` unless it can be a volume's name, or a snapshot's. */
+export function checkUserName(name: string): void {
+  const names = snapshotNames(name);
+  checkVolumeName(names?.volume ?? name);
+  if (names !== undefined) checkVolumeName(names.snapshot);
+}
+
 function checkObjectName(name: string): void {
-  checkVolumeName(isNamespaceName(name) ? name.slice(NAMESPACE_MARK.length) : name);
+  checkUserName(isNamespaceName(name) ? name.slice(NAMESPACE_MARK.length) : name);
 }
 
 /** Throws `volume-name-invalid` with the rule. */
@@ -103,16 +126,7 @@ export async function createVolumeRecord(
   checkVolumeSize(volume.sizeBytes);
   assert(idInvalid(volume.objectId) === undefined, `not an object id: ${volume.objectId}`);
   assert(treeInvalid(volume.tree) === undefined, "the tree of a new volume is invalid");
-  const record: ObjectRecord = {
-    objectId: volume.objectId,
-    name: volume.name,
-    sizeBytes: volume.sizeBytes,
-    policy: volume.policy,
-    epoch: 0,
-    owner: undefined,
-    tree: volume.tree,
-    components: volume.placement.map((leaf) => ({ ...leaf, state: { kind: "active" } })),
-  };
+  const record = recordOf(volume);
   const key = directoryKeys.object(clusterId, volume.objectId);
   const nameKey = directoryKeys.volumeName(clusterId, volume.name);
   const outcome = await directory.transact(
@@ -142,6 +156,65 @@ export async function createVolumeRecord(
     message: `a volume named ${volume.name} exists already`,
     hint: "choose another name, or delete that volume first",
   });
+}
+
+function recordOf(volume: NewVolume): ObjectRecord {
+  const { objectId, name, sizeBytes, policy, tree, placement, snapshot } = volume;
+  return {
+    objectId,
+    name,
+    sizeBytes,
+    policy,
+    epoch: 0,
+    owner: undefined,
+    tree,
+    components: placement.map((leaf) => ({ ...leaf, state: leaf.state ?? { kind: "active" } })),
+    ...(snapshot === undefined ? {} : { snapshot }),
+  };
+}
+
+/**
+ * Puts a new object in the place of a volume that nobody owns: the name is the new one's from then
+ * on, and intents are left for the components of the old one. Fails with `volume-in-use`, or
+ * `creation-undone`.
+ */
+export async function replaceVolumeRecord(
+  directory: Directory,
+  clusterId: string,
+  old: StoredObject,
+  volume: NewVolume,
+  intents: readonly StoredIntent[],
+): Promise<ObjectRecord> {
+  const { name, objectId, components } = old.record;
+  checkUnused(old.record, "rolled back");
+  assert(volume.name === name && volume.objectId !== objectId, "another object, the same name");
+  const record = recordOf(volume);
+  const key = directoryKeys.object(clusterId, record.objectId);
+  const oldKey = directoryKeys.object(clusterId, objectId);
+  const outcome = await directory.transact(
+    [
+      { key: oldKey, revision: old.revision },
+      ...intents.map((intent) => ({
+        key: directoryKeys.intent(clusterId, intent.componentId),
+        revision: intent.revision,
+      })),
+    ],
+    [
+      { kind: "delete", key: oldKey },
+      { kind: "put", key, value: encodeObjectRecord(record) },
+      {
+        kind: "put",
+        key: directoryKeys.volumeName(clusterId, name),
+        value: record.objectId,
+      },
+      ...intents.map(({ componentId }) => intentDrop(clusterId, componentId)),
+      ...components.map(({ componentId, hostId }) =>
+        intentPut(clusterId, { componentId, hostId, objectId }),
+      ),
+    ],
+  );
+  if (outcome.succeeded) return record;
+  throw inUse(name, "rolled back", "another host");
 }
 
 /** All volumes of the cluster, by name. */

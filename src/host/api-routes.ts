@@ -7,6 +7,7 @@ import type { OperationName, RequestOf, ResponseOf } from "./operations.ts";
 export type { OperationName, RequestOf, ResponseOf } from "./operations.ts";
 export type * from "./views.ts";
 export type * from "./repair-views.ts";
+export type * from "./snapshot-views.ts";
 
 interface Route {
   readonly method: "GET" | "POST" | "DELETE";
@@ -34,6 +35,11 @@ export const routes: Readonly<Record<OperationName, Route>> = {
   "volume.delete": route("DELETE", "/v1/volumes/:name"),
   "volume.attach": route("POST", "/v1/volumes/:name/attach"),
   "volume.detach": route("POST", "/v1/volumes/:name/detach"),
+  "volume.clone": route("POST", "/v1/volumes/:name/clone"),
+  "snapshot.create": route("POST", "/v1/snapshots/:name"),
+  "snapshot.list": route("GET", "/v1/snapshots"),
+  "snapshot.delete": route("DELETE", "/v1/snapshots/:name"),
+  "snapshot.rollback": route("POST", "/v1/snapshots/:name/rollback"),
   "resync.list": route("GET", "/v1/resyncs"),
   "settings.show": route("GET", "/v1/settings"),
   "settings.change": route("POST", "/v1/settings"),

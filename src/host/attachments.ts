@@ -176,7 +176,7 @@ export class Attachments {
       volume: volume.name,
       hostId: this.#world.identity.hostId,
       nbd: formatAddress(parseAddress(address)),
-      readOnly: request.readOnly ?? false,
+      readOnly: request.readOnly === true || volume.snapshot !== undefined,
       attachmentId: this.#world.newId(),
       isHolding: false,
       ...(vhostUser === undefined ? {} : { vhostUser }),

@@ -109,7 +109,7 @@ export class ClusterViews {
   }
 
   async volumes(): Promise<readonly VolumeView[]> {
-    const records = (await this.#plane.volumes()).filter(({ name }) => !isNamespaceName(name));
+    const records = (await this.#plane.volumes()).filter(isUsers);
     const parts = await this.#parts();
     return await Promise.all(records.map((record) => this.#view(record, parts)));
   }
@@ -120,7 +120,7 @@ export class ClusterViews {
 
   async stats(): Promise<StatsView> {
     const parts = await this.#parts();
-    const records = (await this.#plane.volumes()).filter(({ name }) => !isNamespaceName(name));
+    const records = (await this.#plane.volumes()).filter(isUsers);
     const volumes = records.map(({ name, sizeBytes, objectId }) => {
       const logicalBytes = largest(parts, objectId);
       const io = parts.flatMap((part) => part.io).find(([id]) => id === objectId)?.[1];
@@ -236,4 +236,8 @@ function addStats(all: readonly StatsView[]): StatsView {
     volumes: [],
     latencyBoundsMs: LATENCY_BOUNDS_MS,
   };
+}
+
+function isUsers({ name, snapshot }: ObjectRecord): boolean {
+  return !isNamespaceName(name) && snapshot === undefined;
 }

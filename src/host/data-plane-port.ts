@@ -8,6 +8,7 @@ import type { NamespaceState } from "../plane/index.ts";
 import type { ServiceMode } from "../cluster/index.ts";
 import type { NewEvent } from "./event-ring.ts";
 import type { ResyncView, ServicePlanView } from "./repair-views.ts";
+import type { CloneRequest, SnapshotListRequest, SnapshotView } from "./snapshot-views.ts";
 import type { AttachmentView, DeviceView, ScrubView, SeenHostView } from "./views.ts";
 import type { StatsView, VolumeView } from "./views.ts";
 import type { VmObjects, VmPersistRequest, VmReachReport } from "./vm-homes.ts";
@@ -76,6 +77,12 @@ export interface DataPlaneMethods {
   takeOut(request: TakeOutRequest): Promise<ServicePlanView>;
   createVolume(request: VolumeCreateRequest): Promise<VolumeView>;
   listVolumes(argument: undefined): Promise<readonly VolumeView[]>;
+  /** Names of snapshots are VOLUME@SNAPSHOT. */
+  createSnapshot(name: string): Promise<SnapshotView>;
+  listSnapshots(request: SnapshotListRequest): Promise<readonly SnapshotView[]>;
+  deleteSnapshot(name: string): Promise<void>;
+  rollBack(name: string): Promise<VolumeView>;
+  cloneVolume(request: CloneRequest): Promise<VolumeView>;
   showVolume(name: string): Promise<VolumeView>;
   resizeVolume(request: VolumeResizeRequest): Promise<VolumeView>;
   deleteVolume(name: string): Promise<void>;

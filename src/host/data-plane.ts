@@ -6,6 +6,7 @@
 import { BLOCK_SIZE_BYTES, CodedError } from "../base/index.ts";
 import {
   checkVolumeGrowth,
+  checkUserName,
   checkVolumeName,
   checkVolumeSize,
   findVolume,
@@ -29,6 +30,7 @@ import type {
   TakeOutRequest,
 } from "./data-plane-port.ts";
 import { DeviceSet } from "./device-set.ts";
+import { SnapshotDesk } from "./snapshot-desk.ts";
 import { KeyedSerial } from "./keyed-serial.ts";
 import { formatAddress, parseAddress } from "./names.ts";
 import { nearest } from "./nearest.ts";
@@ -54,12 +56,22 @@ const FAILURES_MAX = 3;
 /** Taking a volume may have to wait until another host's lease has ended. */
 const FORWARD_MS = 60_000;
 
-export class DataPlane implements Omit<DataPlaneMethods, "ping"> {
+/** What the data plane's parts do themselves. */
+type Others =
+  | "ping"
+  | "createSnapshot"
+  | "listSnapshots"
+  | "deleteSnapshot"
+  | "rollBack"
+  | "cloneVolume";
+
+export class DataPlane implements Omit<DataPlaneMethods, Others> {
   readonly #world: PlaneWorld;
   readonly #devices: DeviceSet;
   readonly #plane: HostPlane;
   readonly #attachments: Attachments;
   readonly #views: ClusterViews;
+  readonly snapshots: SnapshotDesk;
   readonly #homes: VmHomes;
   readonly #desk: ServiceDesk;
   readonly #serial = new KeyedSerial();
@@ -81,6 +93,13 @@ export class DataPlane implements Omit<DataPlaneMethods, "ping"> {
     this.#homes = new VmHomes({ ...world, plane: this.#plane, clusterId });
     this.#attachments = new Attachments(world, this.#plane);
     this.#views = new ClusterViews(world, this.#plane, this.#devices, this.#attachments);
+    this.snapshots = new SnapshotDesk({
+      world,
+      plane: this.#plane,
+      attachments: this.#attachments,
+      views: this.#views,
+      exclusive: (name, task) => this.#exclusive(name, task),
+    });
     this.#desk = new ServiceDesk(world, this.#plane, this.#views);
     this.#plane.links.handle("volume.attach", async ({ argument }) => ({
       result: await this.attach(attachRequest(argument)),
@@ -180,6 +199,7 @@ export class DataPlane implements Omit<DataPlaneMethods, "ping"> {
   async resizeVolume({ name, sizeBytes }: VolumeResizeRequest): Promise<VolumeView> {
     return await this.#exclusive(name, async () => {
       const { record } = await this.#find(name);
+      checkVolumeName(name);
       checkVolumeGrowth(record, sizeBytes);
       const owner = this.#attachments.owner(record.objectId);
       if (owner !== undefined) {
@@ -200,6 +220,7 @@ export class DataPlane implements Omit<DataPlaneMethods, "ping"> {
       const { record } = await this.#find(name);
       const attachment = await this.#attachments.find(record.objectId);
       if (attachment !== undefined) throw attached(name, attachment.nbd);
+      await this.snapshots.requireNone(name);
       await this.#plane.deleteVolume(name);
       this.#event("volume-deleted", `volume ${name} was deleted`, name);
     });
@@ -292,7 +313,7 @@ export class DataPlane implements Omit<DataPlaneMethods, "ping"> {
 
   async #find(name: string): Promise<StoredObject> {
     const { directory, identity } = this.#world;
-    checkVolumeName(name);
+    checkUserName(name);
     try {
       return await findVolume(directory, identity.clusterId, name);
     } catch (error) {
@@ -340,6 +361,11 @@ function localDevices(devices: DeviceSet): LocalDevices {
     },
     remove: async (componentId) => {
       await devices.deviceOf(componentId)?.device.deleteComponent(componentId);
+    },
+    fork: async (fork) => {
+      const opened = devices.deviceOf(fork.sourceId);
+      if (opened === undefined) throw missingComponent(fork.sourceId);
+      await opened.device.forkComponent(fork);
     },
     grow: async (componentId, blockCount) => {
       const opened = devices.deviceOf(componentId);

@@ -38,7 +38,6 @@ const INTERNAL: ReadonlySet<string> = new Set([
   "method-unknown",
   "connection-broken",
   "copies-differ",
-  "not-settled",
   "not-stale",
   "stream-invalid",
   "unreachable",

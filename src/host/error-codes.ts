@@ -30,6 +30,16 @@ export const errorCodes: Readonly<Record<string, ErrorCode>> = {
   ),
   usage: row(400, "A command line that cannot be understood (exit code 2)", "Run it with --help"),
   // Names
+  "volume-has-snapshots": row(
+    409,
+    "The volume has snapshots, which would be left without it",
+    "Delete them first: the hint names one",
+  ),
+  "not-settled": row(
+    409,
+    "Writes that a snapshot has to hold are not where it can share them, or a copy lacks some",
+    "Try again; `drystone volume show` tells whether a copy is catching up",
+  ),
   "volume-exists": row(
     409,
     "The name is taken",

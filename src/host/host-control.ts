@@ -20,6 +20,7 @@ import { nearest } from "./nearest.ts";
 import { serviceHandlers } from "./service-control.ts";
 import type { RpcPeer } from "./rpc.ts";
 import type { HostView, TokenView } from "./views.ts";
+import { snapshotHandlers } from "./snapshot-control.ts";
 import { haHandlers } from "./ha-control.ts";
 import { vmHandlers } from "./vm-control.ts";
 import type { VmControlWorld } from "./vm-control.ts";
@@ -143,6 +144,7 @@ export class HostControl {
         await plane.call("detach", name);
         return done;
       },
+      ...snapshotHandlers(plane),
       ...vmHandlers(this.#vmWorld()),
       ...haHandlers(this.#vmWorld()),
       ...this.#facts.vmMachine,

@@ -37,6 +37,7 @@ export type { AnyField, AnyObjectShape, AnyShape, ObjectShape } from "./shape.ts
 export { version } from "./version.ts";
 export type { SetUp, SetUpOptions } from "./set-up-host.ts";
 export type * from "./repair-views.ts";
+export type * from "./snapshot-views.ts";
 export type * from "./views.ts";
 
 export async function runHost(options: RunHostOptions): Promise<number> {

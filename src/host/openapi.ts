@@ -12,6 +12,7 @@ import { anyShape } from "./shape.ts";
 import type { AnyField, AnyObjectShape, AnyShape } from "./shape.ts";
 import { version } from "./version.ts";
 import * as repairShapes from "./repair-shapes.ts";
+import * as snapshotShapes from "./snapshot-shapes.ts";
 import * as viewShapes from "./view-shapes.ts";
 import * as vmShapes from "./vm-shapes.ts";
 
@@ -31,7 +32,14 @@ const SERVER_FAULT_STATUS = 500;
 
 /** Shapes that are exported have a name in the document; the others stand where they are used. */
 const namedShapes: ReadonlyMap<unknown, string> = new Map(
-  Object.entries({ ...viewShapes, ...healthShapes, ...accessShapes, ...vmShapes, ...repairShapes })
+  Object.entries({
+    ...viewShapes,
+    ...healthShapes,
+    ...accessShapes,
+    ...vmShapes,
+    ...repairShapes,
+    ...snapshotShapes,
+  })
     .filter(([name]) => name.endsWith("Shape"))
     .map(([name, shape]) => [shape, name.charAt(0).toUpperCase() + name.slice(1, -"Shape".length)]),
 );

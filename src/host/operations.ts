@@ -8,6 +8,8 @@ import type { Command } from "./command.ts";
 import { healthOperations } from "./health-operations.ts";
 import { repairOperations } from "./repair-operations.ts";
 import type * as repairs from "./repair-views.ts";
+import { snapshotOperations } from "./snapshot-operations.ts";
+import type * as snapshots from "./snapshot-views.ts";
 import type { ObjectShape } from "./shape.ts";
 import * as shapes from "./view-shapes.ts";
 import { haOperations } from "./ha-operations.ts";
@@ -41,6 +43,11 @@ export interface OperationTypes {
   "host.maintenance-off": { request: views.NameRequest; response: views.Done };
   "device.remove": { request: repairs.DeviceRemoveRequest; response: repairs.ServicePlanView };
   "device.keep": { request: repairs.DeviceRequest; response: views.Done };
+  "volume.clone": { request: snapshots.CloneRequest; response: views.VolumeView };
+  "snapshot.create": { request: views.NameRequest; response: snapshots.SnapshotView };
+  "snapshot.list": { request: snapshots.SnapshotListRequest; response: snapshots.SnapshotList };
+  "snapshot.delete": { request: views.NameRequest; response: views.Done };
+  "snapshot.rollback": { request: views.NameRequest; response: views.VolumeView };
   "vm.create": { request: views.VmCreateRequest; response: views.VmView };
   "vm.list": { request: views.Nothing; response: views.VmList };
   "vm.show": { request: views.NameRequest; response: views.VmView };
@@ -378,6 +385,7 @@ export const operations: OperationTable = {
     response: shapes.doneShape,
     errors: ["volume-not-found", "volume-not-attached"],
   },
+  ...snapshotOperations,
   ...repairOperations,
   ...vmOperations,
   ...haOperations,

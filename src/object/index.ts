@@ -1,4 +1,5 @@
 export { LegLayout, ObjectLayout, sizesOf } from "./object-layout.ts";
+export type { ObjectMoment } from "./object-moment.ts";
 export { ObjectOwner } from "./object-owner.ts";
 export type { ComponentOwnerState, OwnerState } from "./object-owner.ts";
 export type { ResyncPace } from "./change-exchange.ts";

@@ -15,6 +15,8 @@ import { openComponents, replaced } from "./object-opening.ts";
 import type { OpenedObject } from "./object-opening.ts";
 import { ObjectMembers } from "./object-members.ts";
 import type { RecordChange } from "./object-members.ts";
+import { atOneMoment } from "./object-moment.ts";
+import type { ObjectMoment } from "./object-moment.ts";
 import { ObjectVolume } from "./object-volume.ts";
 import { ALL_RULES } from "./owner-world.ts";
 import type { OwnerWorld } from "./owner-world.ts";
@@ -60,6 +62,7 @@ export class ObjectOwner {
   readonly #epoch: number;
   readonly #volume: ObjectVolume;
   readonly #members: ObjectMembers;
+  readonly #legs: OpenedObject["legs"];
   readonly #stoppedCallbacks: ((reason: string) => void)[] = [];
   #stored: StoredObject;
   #watch: DirectoryWatch | undefined = undefined;
@@ -78,6 +81,7 @@ export class ObjectOwner {
     this.#world = world;
     this.#stored = stored;
     this.#epoch = record.epoch;
+    this.#legs = opened.legs;
     this.#volume = new ObjectVolume({
       name: record.name,
       sizeBytes: record.sizeBytes,
@@ -172,6 +176,15 @@ export class ObjectOwner {
     this.#volume.grow(this.#stored.record.sizeBytes);
     const { objectId } = record;
     this.#world.log.write("info", "volume resized", { objectId, sizeBytes });
+  }
+
+  /** Holds changes back while `work` makes something of the components as they are. */
+  async atOneMoment<T>(
+    work: (record: ObjectRecord, moment: ObjectMoment) => Promise<T>,
+  ): Promise<T> {
+    return await atOneMoment(this.#legs, this.#volume, (moment) =>
+      work(this.#stored.record, moment),
+    );
   }
 
   /** Called once if ownership is lost, or the volume had to stop; at once if that has happened. */

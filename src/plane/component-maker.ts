@@ -6,7 +6,7 @@ import { CodedError } from "../base/index.ts";
 import { dropIntent, findObject, listIntents } from "../cluster/index.ts";
 import type { Links } from "../link/index.ts";
 import type { Directory, DiskMemory, Log } from "../ports/index.ts";
-import type { Component, NewComponent } from "../store/index.ts";
+import type { Component, ComponentFork, NewComponent } from "../store/index.ts";
 import { numberOf, textOf, valueOf } from "./component-server.ts";
 import type { LocalDevice } from "./device-register.ts";
 
@@ -19,6 +19,8 @@ export interface LocalDevices {
   /** Memory that every device can read into. */
   readonly allocate: (lengthBytes: number) => DiskMemory;
   readonly create: (component: PlacedComponent) => Promise<void>;
+  /** As `Device.forkComponent`, on the device of the source. */
+  readonly fork: (fork: ComponentFork) => Promise<void>;
   /** Does nothing if there is no such component. */
   readonly remove: (componentId: string) => Promise<void>;
   readonly grow: (componentId: string, blockCount: number) => Promise<void>;
@@ -56,6 +58,17 @@ export class ComponentMaker {
       });
       return { result: null };
     });
+    links.handle("device.fork", async ({ argument }) => {
+      await devices.fork({
+        componentId: textOf(argument, "componentId"),
+        objectId: textOf(argument, "objectId"),
+        sourceId: textOf(argument, "sourceId"),
+        epoch: numberOf(argument, "epoch"),
+        sequence: numberOf(argument, "sequence"),
+        isFrozen: valueOf(argument, "isFrozen") === true,
+      });
+      return { result: null };
+    });
     links.handle("device.remove", async ({ argument }) => {
       await devices.remove(textOf(argument, "componentId"));
       return { result: null };
@@ -72,6 +85,11 @@ export class ComponentMaker {
   async make(component: PlacedComponent, hostId: string): Promise<void> {
     if (hostId === this.#world.hostId) await this.#world.devices.create(component);
     else await this.#call(hostId, "device.create", component);
+  }
+
+  async fork(fork: ComponentFork, hostId: string): Promise<void> {
+    if (hostId === this.#world.hostId) await this.#world.devices.fork(fork);
+    else await this.#call(hostId, "device.fork", fork);
   }
 
   async grow(componentId: string, blockCount: number, hostId: string): Promise<void> {

@@ -29,6 +29,8 @@ import type {
 import type { Clock, Directory, Log, Network, NetworkAddress } from "../ports/index.ts";
 import type { Timer } from "../ports/index.ts";
 import type { Component } from "../store/index.ts";
+import { VolumeForks } from "./volume-forks.ts";
+import type { ForkRequest } from "./volume-forks.ts";
 import { ClusterHosts } from "./cluster-hosts.ts";
 import { ComponentMaker } from "./component-maker.ts";
 import type { LocalDevices } from "./component-maker.ts";
@@ -291,6 +293,21 @@ export class HostPlane {
     }
   }
 
+  /** An object that begins as one that this host owns. Fails as its components' devices do. */
+  async forkVolume(owner: ObjectOwner, request: ForkRequest): Promise<ObjectRecord> {
+    const { directory, clusterId, clock, newId } = this.#world;
+    const maker = this.#maker;
+    return await new VolumeForks({ directory, clusterId, clock, newId, maker }).fork(
+      owner,
+      request,
+    );
+  }
+
+  /** Components of an object whose record is gone. */
+  async removeComponents(record: ObjectRecord): Promise<void> {
+    await this.#undo(record.components);
+  }
+
   async #place(policy: ObjectPolicy): Promise<Placement> {
     const { directory, clusterId, newId } = this.#world;
     const view = await this.#board.fresh();
@@ -310,10 +327,8 @@ export class HostPlane {
   /** Fails with `volume-not-found` or `volume-in-use`. */
   async deleteVolume(name: string): Promise<void> {
     const { directory, clusterId } = this.#world;
-    await this.#freeUp(name);
-    const record = await deleteVolumeRecord(directory, clusterId, name);
-    for (const { componentId, hostId } of record.components)
-      await this.#maker.removeOrLeave(componentId, hostId);
+    await this.leaveRepair(name);
+    await this.removeComponents(await deleteVolumeRecord(directory, clusterId, name));
   }
 
   /** Of the last components that owners here have made; undefined if there was none of any size. */
@@ -344,7 +359,7 @@ export class HostPlane {
   }
 
   /** A host that has a volume for its repair alone gives it back. */
-  async #freeUp(name: string): Promise<void> {
+  async leaveRepair(name: string): Promise<void> {
     const { directory, clusterId } = this.#world;
     const { record } = await findVolume(directory, clusterId, name);
     if (record.owner !== undefined) await this.#askToLeave(record.owner, record.objectId);
@@ -365,7 +380,7 @@ export class HostPlane {
 
   /** Grows the components of a volume that nobody owns. */
   async growComponents(record: ObjectRecord, sizeBytes: number): Promise<void> {
-    await this.#freeUp(record.name);
+    await this.leaveRepair(record.name);
     for (const [{ componentId, hostId }, blockCount] of sizesOf(record, sizeBytes))
       await this.#maker.grow(componentId, blockCount, hostId);
   }

@@ -1,5 +1,6 @@
 export { inaccessibility } from "./accessibility.ts";
 export { HostPlane } from "./host-plane.ts";
+export type { ForkRequest } from "./volume-forks.ts";
 export { namespaceName } from "./namespace-objects.ts";
 export type { NamespaceState } from "./namespace-objects.ts";
 export type { ServicePlan } from "./service-plan.ts";

@@ -319,6 +319,7 @@ export class TrialHost {
       remove: async (componentId) => {
         if (device.component(componentId) !== undefined) await device.deleteComponent(componentId);
       },
+      fork: (fork) => device.forkComponent(fork),
       grow: async (componentId, blockCount) => {
         await device.resizeComponent(componentId, blockCount * BLOCK_SIZE_BYTES);
       },

@@ -217,6 +217,9 @@ export class ClusterHost {
       remove: async (componentId) => {
         await this.deviceOf(componentId)?.deleteComponent(componentId);
       },
+      fork: async (fork) => {
+        await assertDefined(this.deviceOf(fork.sourceId), "its device").forkComponent(fork);
+      },
       grow: async (componentId, blockCount) => {
         const sizeBytes = blockCount * BLOCK_SIZE_BYTES;
         await this.deviceOf(componentId)?.resizeComponent(componentId, sizeBytes);

@@ -1,0 +1,22 @@
+/** The handlers of the operations on snapshots and clones: the data plane answers them. */
+import type { DataPlaneMethods } from "./data-plane-port.ts";
+import type { Handlers } from "./http-api.ts";
+import type { RpcPeer } from "./rpc.ts";
+import type { SnapshotOperation } from "./snapshot-operations.ts";
+
+export function snapshotHandlers(
+  plane: Pick<RpcPeer<object, DataPlaneMethods>, "call">,
+): Pick<Handlers, SnapshotOperation> {
+  return {
+    "snapshot.create": ({ name }) => plane.call("createSnapshot", name),
+    "snapshot.list": async (request) => ({
+      snapshots: await plane.call("listSnapshots", request),
+    }),
+    "snapshot.delete": async ({ name }) => {
+      await plane.call("deleteSnapshot", name);
+      return { done: true };
+    },
+    "snapshot.rollback": ({ name }) => plane.call("rollBack", name),
+    "volume.clone": (request) => plane.call("cloneVolume", request),
+  };
+}

@@ -1,0 +1,229 @@
+/**
+ * Snapshots and clones, on the host that owns the volume, or on any while nobody does. Each is an
+ * object made of forks of another one's components.
+ */
+import { CodedError } from "../base/index.ts";
+import {
+  checkUserName,
+  checkVolumeName,
+  createVolumeRecord,
+  findVolume,
+  listVolumes,
+  replaceVolumeRecord,
+  SNAPSHOT_MARK,
+  snapshotNames,
+} from "../cluster/index.ts";
+import type { ObjectRecord, StoredObject } from "../cluster/index.ts";
+import { ObjectOwner } from "../object/index.ts";
+import type { ForkRequest, HostPlane } from "../plane/index.ts";
+import type { Attachments } from "./attachments.ts";
+import { attached } from "./attachment-records.ts";
+import type { ClusterViews } from "./cluster-views.ts";
+import type { PlaneWorld } from "./plane-world.ts";
+import type { CloneRequest, SnapshotListRequest, SnapshotView } from "./snapshot-views.ts";
+import type { VolumeView } from "./views.ts";
+
+const FORWARD_MS = 60_000;
+
+export interface SnapshotDeskWorld {
+  readonly world: PlaneWorld;
+  readonly plane: HostPlane;
+  readonly attachments: Attachments;
+  readonly views: ClusterViews;
+  /** One thing at a time for each name. */
+  readonly exclusive: <T>(name: string, task: () => Promise<T>) => Promise<T>;
+}
+
+export class SnapshotDesk {
+  readonly #desk: SnapshotDeskWorld;
+
+  constructor(desk: SnapshotDeskWorld) {
+    this.#desk = desk;
+    const { plane } = desk;
+    plane.links.handle("volume.fork", async ({ argument }) => {
+      const { source, name, isFrozen } = forkOf(argument);
+      await this.#fork(await this.#find(source), name, isFrozen, false);
+      return { result: null };
+    });
+  }
+
+  async create(name: string): Promise<SnapshotView> {
+    const { volume } = requireSnapshotName(name);
+    return await this.#desk.exclusive(volume, async () => {
+      await this.#requireVacant(name);
+      await this.#fork(await this.#find(volume), name, true, true);
+      this.#event("snapshot-created", `snapshot ${name} was taken`, volume);
+      return await this.#view((await this.#find(name)).record);
+    });
+  }
+
+  async clone({ name: source, clone }: CloneRequest): Promise<VolumeView> {
+    checkVolumeName(clone);
+    checkUserName(source);
+    return await this.#desk.exclusive(clone, async () => {
+      await this.#requireVacant(clone);
+      await this.#fork(await this.#find(source), clone, false, true);
+      this.#event("volume-cloned", `volume ${clone} was made of ${source}`, clone);
+      return await this.#desk.views.volume((await this.#find(clone)).record);
+    });
+  }
+
+  async list({ volume }: SnapshotListRequest): Promise<readonly SnapshotView[]> {
+    if (volume !== undefined) await this.#find(volume);
+    const all = await listVolumes(this.#directory, this.#clusterId);
+    const wanted = all.filter(
+      ({ name, snapshot }) =>
+        snapshot !== undefined && (volume === undefined || snapshotNames(name)?.volume === volume),
+    );
+    return await Promise.all(wanted.map((record) => this.#view(record)));
+  }
+
+  async delete(name: string): Promise<void> {
+    const { volume } = requireSnapshotName(name);
+    await this.#desk.exclusive(volume, async () => {
+      const { record } = await this.#find(name);
+      await this.#requireDetached(record);
+      await this.#desk.plane.deleteVolume(name);
+      this.#event("snapshot-deleted", `snapshot ${name} was deleted`, volume);
+    });
+  }
+
+  /**
+   * The volume's name is that of a clone of the snapshot afterwards; what it held before is gone.
+   */
+  async rollback(name: string): Promise<VolumeView> {
+    const { volume } = requireSnapshotName(name);
+    return await this.#desk.exclusive(volume, async () => {
+      const { record: snapshot } = await this.#find(name);
+      await this.#requireDetached((await this.#find(volume)).record);
+      await this.#desk.plane.leaveRepair(volume);
+      const old = await this.#find(volume);
+      const commit: ForkRequest["commit"] = (made, intents) =>
+        replaceVolumeRecord(this.#directory, this.#clusterId, old, made, intents);
+      await this.#owned(snapshot, (owner) =>
+        this.#desk.plane.forkVolume(owner, { name: volume, isFrozen: false, commit }),
+      );
+      await this.#desk.plane.removeComponents(old.record);
+      this.#event("volume-rolled-back", `volume ${volume} is what ${name} holds`, volume);
+      return await this.#desk.views.volume((await this.#find(volume)).record);
+    });
+  }
+
+  /** Fails with `volume-has-snapshots`. */
+  async requireNone(volume: string): Promise<void> {
+    const all = await listVolumes(this.#directory, this.#clusterId);
+    const own = all.filter(({ name }) => snapshotNames(name)?.volume === volume);
+    if (own.length === 0) return;
+    throw new CodedError({
+      code: "volume-has-snapshots",
+      message: `${volume} has ${own.length} snapshots, ${own[0]!.name} for one`,
+      hint: `delete them first: \`drystone snapshot delete ${own[0]!.name}\``,
+    });
+  }
+
+  get #directory(): PlaneWorld["directory"] {
+    return this.#desk.world.directory;
+  }
+
+  get #clusterId(): string {
+    return this.#desk.world.identity.clusterId;
+  }
+
+  #find(name: string): Promise<StoredObject> {
+    checkUserName(name);
+    return findVolume(this.#directory, this.#clusterId, name);
+  }
+
+  async #requireVacant(name: string): Promise<void> {
+    const all = await listVolumes(this.#directory, this.#clusterId);
+    if (all.every((one) => one.name !== name)) return;
+    throw new CodedError({
+      code: "volume-exists",
+      message: `there is one named ${name} already`,
+      hint: "choose another name, or delete that one first",
+    });
+  }
+
+  async #requireDetached({ objectId, name }: ObjectRecord): Promise<void> {
+    const found = await this.#desk.attachments.find(objectId);
+    if (found !== undefined) throw attached(name, found.nbd);
+  }
+
+  /** On the host where the source is attached, if it is. */
+  async #fork(
+    { record }: StoredObject,
+    name: string,
+    isFrozen: boolean,
+    mayForward: boolean,
+  ): Promise<void> {
+    const { plane, world } = this.#desk;
+    const at = await this.#desk.attachments.find(record.objectId);
+    if (mayForward && at !== undefined && at.hostId !== world.identity.hostId) {
+      const options = { deadlineMs: FORWARD_MS };
+      const argument = { source: record.name, name, isFrozen };
+      await plane.links.call(at.hostId, "volume.fork", argument, options);
+      return;
+    }
+    const commit: ForkRequest["commit"] = (made, intents) =>
+      createVolumeRecord(this.#directory, this.#clusterId, made, intents);
+    await this.#owned(record, (owner) => plane.forkVolume(owner, { name, isFrozen, commit }));
+  }
+
+  /** For a moment, if it is not owned here anyway. */
+  async #owned<T>(
+    { objectId, snapshot }: ObjectRecord,
+    work: (owner: ObjectOwner) => Promise<T>,
+  ): Promise<T> {
+    const { plane, attachments } = this.#desk;
+    const own = attachments.owner(objectId);
+    if (own !== undefined) return await work(own);
+    const owner = await ObjectOwner.take(plane.ownerWorld(), objectId, snapshot !== undefined);
+    try {
+      return await work(owner);
+    } finally {
+      await owner.close();
+    }
+  }
+
+  async #view(record: ObjectRecord): Promise<SnapshotView> {
+    const { name, objectId, sizeBytes, accessible, reason, logicalBytes, attachment } =
+      await this.#desk.views.volume(record);
+    return {
+      name,
+      volume: snapshotNames(name)?.volume ?? name,
+      objectId,
+      sizeBytes,
+      createdMs: record.snapshot?.createdMs ?? 0,
+      sequence: record.snapshot?.sequence ?? 0,
+      accessible,
+      ...(reason === undefined ? {} : { reason }),
+      ...(logicalBytes === undefined ? {} : { logicalBytes }),
+      ...(attachment === undefined ? {} : { attachment }),
+    };
+  }
+
+  #event(kind: string, message: string, volume: string): void {
+    this.#desk.world.addEvent({ level: "info", kind, message, details: { volume } });
+  }
+}
+
+function requireSnapshotName(name: string): { readonly volume: string } {
+  checkUserName(name);
+  const names = snapshotNames(name);
+  if (names !== undefined) return names;
+  throw new CodedError({
+    code: "volume-name-invalid",
+    message: `${name} is the name of a volume, not of a snapshot`,
+    hint: `write VOLUME${SNAPSHOT_MARK}SNAPSHOT, for example ${name}${SNAPSHOT_MARK}monday`,
+  });
+}
+
+/** From another host. */
+function forkOf(argument: unknown): { source: string; name: string; isFrozen: boolean } {
+  const said: Partial<Record<"source" | "name" | "isFrozen", unknown>> =
+    typeof argument === "object" && argument !== null ? argument : {};
+  const { source, name, isFrozen } = said;
+  if (typeof source === "string" && typeof name === "string")
+    return { source, name, isFrozen: isFrozen === true };
+  throw new CodedError({ code: "request-invalid", message: "a fork has no source or no name" });
+}

@@ -1,0 +1,163 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { BLOCK_SIZE_BYTES } from "../base/index.ts";
+import { createVolumeRecord, listIntents } from "../cluster/index.ts";
+import type { ObjectPolicy, ObjectRecord } from "../cluster/index.ts";
+import type { ObjectOwner } from "../object/index.ts";
+import { Simulation } from "../sim/index.ts";
+import { CLUSTER, ClusterWorld, emptyMedia } from "../../test/support/cluster-world.ts";
+import { requestsOf } from "../../test/support/cluster-world.ts";
+import type { ClusterHost } from "../../test/support/cluster-world.ts";
+import { VolumeClient } from "../../test/support/volume-client.ts";
+
+const SIZE_BYTES = 4 * 2 ** 20;
+const MIRROR: ObjectPolicy = { failuresToTolerate: 1, stripes: 1 };
+const STRIPES: ObjectPolicy = { failuresToTolerate: 1, stripes: 2 };
+
+async function cluster(
+  seed: number,
+  policy: ObjectPolicy,
+  work: (world: ClusterWorld, volume: ObjectRecord) => Promise<void>,
+): Promise<void> {
+  const simulation = new Simulation({ seed });
+  const world = new ClusterWorld(simulation, "abc");
+  await simulation.run(async () => {
+    if (policy.stripes > 1)
+      for (const host of world.hosts.values()) host.media.set("/dev/two", emptyMedia());
+    await world.build();
+    const made = { name: "v", sizeBytes: SIZE_BYTES, policy };
+    await work(world, await world.host("a").plane.createVolume(made));
+  });
+}
+
+async function fork(
+  world: ClusterWorld,
+  host: ClusterHost,
+  owner: ObjectOwner,
+  name: string,
+  isFrozen = true,
+): Promise<ObjectRecord> {
+  return await host.plane.forkVolume(owner, {
+    name,
+    isFrozen,
+    commit: (made, intents) => createVolumeRecord(world.directory, CLUSTER, made, intents),
+  });
+}
+
+/** All that an object holds. */
+async function contentsOf(owner: ObjectOwner): Promise<Uint8Array> {
+  const all = new Uint8Array(SIZE_BYTES);
+  const requests = requestsOf(owner);
+  const step = 64 * BLOCK_SIZE_BYTES;
+  for (let offset = 0; offset < SIZE_BYTES; offset += step) {
+    const { fault, bytes } = await requests.read(offset, step);
+    assert.equal(fault, undefined);
+    all.set(bytes, offset);
+  }
+  return all;
+}
+
+async function contentsOn(
+  world: ClusterWorld,
+  host: ClusterHost,
+  objectId: string,
+): Promise<Uint8Array> {
+  const owner = await world.take(host, objectId);
+  const contents = await contentsOf(owner);
+  await owner.close();
+  return contents;
+}
+
+function same(a: Uint8Array, b: Uint8Array, what: string): void {
+  assert.ok(Buffer.compare(a, b) === 0, what);
+}
+
+for (const policy of [MIRROR, STRIPES]) {
+  const what = policy.stripes > 1 ? "striped" : "mirrored";
+  test(`snapshots and clones of a ${what} volume keep what it held, wherever they are read`, async () => {
+    for (let seed = 1; seed <= 2; seed++)
+      await cluster(seed, policy, async (world, volume) => {
+        const [a, b] = [world.host("a"), world.host("b")];
+        const owner = await world.take(a, volume.objectId);
+        const client = new VolumeClient(world.prng, SIZE_BYTES, requestsOf(owner));
+        await client.work(60);
+        const before = await contentsOf(owner);
+        const first = await fork(world, a, owner, "v@1");
+        const clone = await fork(world, a, owner, "w", false);
+        await client.work(40);
+        const between = await contentsOf(owner);
+        const second = await fork(world, a, owner, "v@2");
+        await client.work(40);
+        same(await contentsOn(world, b, first.objectId), before, "the first snapshot");
+        same(await contentsOn(world, b, second.objectId), between, "the second snapshot");
+        const cloned = await world.take(b, clone.objectId);
+        same(await contentsOf(cloned), before, "the clone");
+        await new VolumeClient(world.prng, SIZE_BYTES, requestsOf(cloned)).work(30);
+        await cloned.close();
+        await a.plane.deleteVolume("v@2");
+        same(await contentsOn(world, a, first.objectId), before, "after the deletion");
+        await client.verify(`seed ${seed}`);
+        await owner.close();
+        for (const { objectId } of [volume, first, clone]) await world.assertEqualCopies(objectId);
+        assert.equal((await listIntents(world.directory, CLUSTER)).length, 0);
+        await world.assertClean();
+      });
+  });
+}
+
+test("a snapshot under writes is of one moment, across all stripes", async () => {
+  for (let seed = 1; seed <= 2; seed++)
+    await cluster(seed, STRIPES, async (world, volume) => {
+      const a = world.host("a");
+      const owner = await world.take(a, volume.objectId);
+      const requests = requestsOf(owner);
+      const state = { isOver: false };
+      // In turn into each of two stripes: what was answered is there, and what follows it is not.
+      const writing = (async () => {
+        for (let round = 1; !state.isOver; round++)
+          for (const offset of [0, 2 ** 20]) {
+            const bytes = new Uint8Array(BLOCK_SIZE_BYTES).fill(round % 251);
+            assert.equal(await requests.write(bytes, offset), undefined);
+          }
+      })();
+      for (let i = 0; i < 8; i++) {
+        await world.pass(world.prng.between(1, 40));
+        const { objectId } = await fork(world, a, owner, `v@${i}`);
+        const contents = await contentsOn(world, a, objectId);
+        const [left, right] = [contents[0]!, contents[2 ** 20]!];
+        const isOrdered = left === right || (right + 1) % 251 === left;
+        assert.ok(isOrdered, `seed ${seed}: ${left} and ${right}`);
+        await world.assertEqualCopies(objectId);
+      }
+      state.isOver = true;
+      await writing;
+      await owner.close();
+      await world.assertClean();
+    });
+});
+
+test("a copy that was away gets the snapshots that it missed", async () => {
+  for (let seed = 1; seed <= 2; seed++)
+    await cluster(seed, MIRROR, async (world, volume) => {
+      const [near, far, witness] = volume.components.map(({ hostId }) => world.hostOf(hostId));
+      const owner = await world.take(witness!, volume.objectId);
+      const client = new VolumeClient(world.prng, SIZE_BYTES, requestsOf(owner));
+      await client.work(40);
+      far!.crash();
+      await client.work(20);
+      const before = await contentsOf(owner);
+      const snapshot = await fork(world, witness!, owner, "v@1");
+      assert.equal((await world.states(snapshot.objectId))[far!.letter], "stale");
+      await client.work(20);
+      await far!.start();
+      await world.untilActive(volume.objectId);
+      await world.untilActive(snapshot.objectId);
+      near!.crash();
+      same(await contentsOn(world, far!, snapshot.objectId), before, "from the other copy alone");
+      await client.verify(`seed ${seed}`);
+      await near!.start();
+      await world.untilActive(volume.objectId);
+      await owner.close();
+      await world.assertClean();
+    });
+});
