@@ -48,6 +48,8 @@ const processNames = [
   "init",
   "join",
   "support-bundle",
+  "volume.export",
+  "volume.import",
   "host.run",
 ] as const;
 

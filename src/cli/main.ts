@@ -23,6 +23,8 @@ import { followConsole } from "./follow-console.ts";
 import { runInit, runJoin } from "./set-up.ts";
 import { writeSupportBundle } from "./support-bundle.ts";
 import { eventLine, render } from "./render.ts";
+import { exportVolume } from "./volume-export.ts";
+import { importVolume } from "./volume-import.ts";
 
 const DEV_HOSTS_DEFAULT = 3;
 const DEV_ETCD = "For example: drystone dev --hosts 3 --directory etcd";
@@ -57,6 +59,8 @@ async function runProcess(started: Started, output: Output): Promise<number> {
     const path = typeof file === "string" ? file : undefined;
     return writeSupportBundle(clientOf(global.api), path, output);
   }
+  if (name === "volume.export" || name === "volume.import")
+    return carryVolume(name, clientOf(global.api), request, output);
   if (name !== "host.run") return tellDev(name, request, output);
   const { config, wipe } = request;
   if (typeof config !== "string") {
@@ -66,6 +70,34 @@ async function runProcess(started: Started, output: Output): Promise<number> {
     );
   }
   return runHost({ config, wipe: Array.isArray(wipe) ? wipe.map(String) : [], isJson });
+}
+
+function carryVolume(
+  name: "volume.export" | "volume.import",
+  client: ApiClient,
+  request: Readonly<Record<string, unknown>>,
+  output: Output,
+): Promise<number> {
+  const said = (field: string): string | undefined => {
+    const value = request[field];
+    return typeof value === "string" ? value : undefined;
+  };
+  const volume = said("name") ?? "";
+  if (name === "volume.export") {
+    const [snapshot, since] = [said("snapshot"), said("since")];
+    return exportVolume(client, { name: volume, snapshot, since, output: said("output") }, output);
+  }
+  const { failuresToTolerate } = request;
+  return importVolume(
+    client,
+    {
+      name: volume,
+      input: said("input"),
+      base: said("base"),
+      failuresToTolerate: typeof failuresToTolerate === "number" ? failuresToTolerate : undefined,
+    },
+    output,
+  );
 }
 
 function runDev(request: Readonly<Record<string, unknown>>, isJson: boolean): Promise<number> {

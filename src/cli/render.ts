@@ -92,6 +92,15 @@ const renderers: Renderers = {
   "volume.show": renderVolume,
   "volume.resize": (volume) => [`${volume.name} has ${formatSize(volume.sizeBytes)} now`],
   "volume.delete": () => ["deleted"],
+  "volume.changes": ({ ranges, nextOffset, digest }, output) => [
+    ...table(
+      output,
+      ["OFFSET>", "LENGTH>", "HOLDS"],
+      ranges.map(({ offset, lengthBytes, kind }) => [String(offset), String(lengthBytes), kind]),
+    ),
+    ...(nextOffset === undefined ? [] : [`  more: --offset ${nextOffset}`]),
+    ...(digest === undefined ? [] : [`digest ${digest}`]),
+  ],
   "volume.clone": (volume) => [
     `created ${volume.name}, ${formatSize(volume.sizeBytes)}`,
     `  next: drystone volume attach ${volume.name}`,

@@ -1,3 +1,4 @@
+export * from "./export-frame.ts";
 export * from "./journal-frame.ts";
 export { layout, reservedIsZero } from "./layout.ts";
 export type { Field, Layout } from "./layout.ts";

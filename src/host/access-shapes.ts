@@ -7,7 +7,8 @@ import type * as views from "./views.ts";
 /** What operations' names begin with, and what stands beside the operations. */
 export const ACCESS_SCOPES: readonly string[] = [
   ...["access", "audit", "device", "events", "health", "host", "metrics", "network"],
-  ...["ha", "openapi", "resync", "settings", "stats", "status", "token", "vm", "volume"],
+  ...["ha", "openapi", "resync", "settings", "snapshot", "stats", "status", "token", "vm"],
+  "volume",
 ];
 
 const DAYS_MAX = 3650;

@@ -9,6 +9,7 @@ import type { ServiceMode } from "../cluster/index.ts";
 import type { NewEvent } from "./event-ring.ts";
 import type { ResyncView, ServicePlanView } from "./repair-views.ts";
 import type { CloneRequest, SnapshotListRequest, SnapshotView } from "./snapshot-views.ts";
+import type { VolumeChangesRequest, VolumeChangesView } from "./snapshot-views.ts";
 import type { AttachmentView, DeviceView, ScrubView, SeenHostView } from "./views.ts";
 import type { StatsView, VolumeView } from "./views.ts";
 import type { VmObjects, VmPersistRequest, VmReachReport } from "./vm-homes.ts";
@@ -82,6 +83,7 @@ export interface DataPlaneMethods {
   listSnapshots(request: SnapshotListRequest): Promise<readonly SnapshotView[]>;
   deleteSnapshot(name: string): Promise<void>;
   rollBack(name: string): Promise<VolumeView>;
+  volumeChanges(request: VolumeChangesRequest): Promise<VolumeChangesView>;
   cloneVolume(request: CloneRequest): Promise<VolumeView>;
   showVolume(name: string): Promise<VolumeView>;
   resizeVolume(request: VolumeResizeRequest): Promise<VolumeView>;

@@ -63,7 +63,8 @@ type Others =
   | "listSnapshots"
   | "deleteSnapshot"
   | "rollBack"
-  | "cloneVolume";
+  | "cloneVolume"
+  | "volumeChanges";
 
 export class DataPlane implements Omit<DataPlaneMethods, Others> {
   readonly #world: PlaneWorld;

@@ -97,6 +97,7 @@ function methodsOf(
     listSnapshots: (request) => plane.snapshots.list(request),
     deleteSnapshot: (name) => plane.snapshots.delete(name),
     rollBack: (name) => plane.snapshots.rollback(name),
+    volumeChanges: (request) => plane.snapshots.changes(request),
     cloneVolume: (request) => plane.snapshots.clone(request),
     showVolume: (name) => plane.showVolume(name),
     resizeVolume: (request) => plane.resizeVolume(request),

@@ -35,6 +35,36 @@ export const errorCodes: Readonly<Record<string, ErrorCode>> = {
     "The volume has snapshots, which would be left without it",
     "Delete them first: the hint names one",
   ),
+  "stream-invalid": row(
+    400,
+    "A stream to import is cut, damaged, or none of Drystone's",
+    "Export it again; nothing was kept of it",
+  ),
+  "import-base-missing": row(
+    409,
+    "A stream has changes only, and nothing says what they are changes of",
+    "Name a snapshot that holds the rest with --base",
+  ),
+  "import-base-differs": row(
+    409,
+    "The base of an import does not hold what the base of the export held",
+    "Import the base first, and take a snapshot of it",
+  ),
+  "volume-unreachable": row(
+    503,
+    "The command line cannot reach a volume over NBD",
+    "Run it on the host that offers the volume",
+  ),
+  "volume-io-failed": row(
+    500,
+    "A volume that is exported or imported answered a read or a write with an error",
+    "`drystone health list` tells what is wrong with its copies",
+  ),
+  "snapshot-unrelated": row(
+    409,
+    "Two snapshots are not of one line: another volume, the wrong order, or rolled back between",
+    "Export the newer one whole, without --since",
+  ),
   "not-settled": row(
     409,
     "Writes that a snapshot has to hold are not where it can share them, or a copy lacks some",
@@ -55,6 +85,7 @@ export const errorCodes: Readonly<Record<string, ErrorCode>> = {
     "The volume is not attached",
     "drystone volume list shows what is",
   ),
+  "file-unreadable": row(500, "A file cannot be read", "Give another path"),
   "file-unwritable": row(500, "A file cannot be written", "Give another path"),
   "check-unknown": row(404, "No check of health has this name", "drystone health list"),
   "host-unknown": row(404, "No host has this name", "drystone host list"),

@@ -43,6 +43,10 @@ export interface OperationTypes {
   "host.maintenance-off": { request: views.NameRequest; response: views.Done };
   "device.remove": { request: repairs.DeviceRemoveRequest; response: repairs.ServicePlanView };
   "device.keep": { request: repairs.DeviceRequest; response: views.Done };
+  "volume.changes": {
+    request: snapshots.VolumeChangesRequest;
+    response: snapshots.VolumeChangesView;
+  };
   "volume.clone": { request: snapshots.CloneRequest; response: views.VolumeView };
   "snapshot.create": { request: views.NameRequest; response: snapshots.SnapshotView };
   "snapshot.list": { request: snapshots.SnapshotListRequest; response: snapshots.SnapshotList };

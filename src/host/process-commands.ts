@@ -13,6 +13,8 @@ export type ProcessCommandName =
   | "dev.heal"
   | "host.run"
   | "support-bundle"
+  | "volume.export"
+  | "volume.import"
   | "init"
   | "join";
 
@@ -255,6 +257,77 @@ export const processCommands: Readonly<Record<ProcessCommandName, Command>> = {
         summary: "From drystone token create; good once",
       },
       ...HOST_OPTIONS,
+    ],
+  },
+  "volume.export": {
+    words: ["volume", "export"],
+    summary: "Write a volume, or what changed in it since a snapshot, as a checked stream",
+    examples: [
+      { line: "drystone volume export web1 --output web1.dsv", why: "as it is now" },
+      { line: "drystone volume export web1 --snapshot monday --output web1.dsv", why: "as it was" },
+      {
+        line: "drystone volume export web1 --snapshot tuesday --since monday --output d.dsv",
+        why: "only what changed between the two",
+      },
+    ],
+    positionals: ["name"],
+    options: [
+      {
+        name: "snapshot",
+        field: "snapshot",
+        kind: "text",
+        argument: "SNAPSHOT",
+        summary: "Which one (one that is taken for it)",
+      },
+      {
+        name: "since",
+        field: "since",
+        kind: "text",
+        argument: "SNAPSHOT",
+        summary: "Only what changed since this older one",
+      },
+      {
+        name: "output",
+        field: "output",
+        kind: "path",
+        argument: "FILE",
+        summary: "A new file (standard output)",
+      },
+    ],
+  },
+  "volume.import": {
+    words: ["volume", "import"],
+    summary: "Make a volume of an exported stream; one that is damaged or cut leaves nothing",
+    examples: [
+      { line: "drystone volume import web2 --input web1.dsv", why: "of a whole export" },
+      {
+        line: "drystone volume import web3 --input d.dsv --base web2@monday",
+        why: "of changes; web2@monday holds what was there before",
+      },
+    ],
+    positionals: ["name"],
+    options: [
+      {
+        name: "input",
+        field: "input",
+        kind: "path",
+        argument: "FILE",
+        summary: "The stream (standard input)",
+      },
+      {
+        name: "base",
+        field: "base",
+        kind: "text",
+        argument: "VOLUME@SNAPSHOT",
+        summary: "For changes: what holds the rest here",
+      },
+      {
+        name: "failures-to-tolerate",
+        field: "failuresToTolerate",
+        kind: "count",
+        argument: "N",
+        summary: "Host failures to survive (0); of changes, as their base",
+      },
     ],
   },
   "support-bundle": {

@@ -17,6 +17,7 @@ export function snapshotHandlers(
       return { done: true };
     },
     "snapshot.rollback": ({ name }) => plane.call("rollBack", name),
+    "volume.changes": (request) => plane.call("volumeChanges", request),
     "volume.clone": (request) => plane.call("cloneVolume", request),
   };
 }

@@ -2,7 +2,7 @@
  * Snapshots and clones, on the host that owns the volume, or on any while nobody does. Each is an
  * object made of forks of another one's components.
  */
-import { CodedError } from "../base/index.ts";
+import { BLOCK_SIZE_BYTES, CodedError } from "../base/index.ts";
 import {
   checkUserName,
   checkVolumeName,
@@ -21,6 +21,7 @@ import { attached } from "./attachment-records.ts";
 import type { ClusterViews } from "./cluster-views.ts";
 import type { PlaneWorld } from "./plane-world.ts";
 import type { CloneRequest, SnapshotListRequest, SnapshotView } from "./snapshot-views.ts";
+import type { VolumeChangesRequest, VolumeChangesView } from "./snapshot-views.ts";
 import type { VolumeView } from "./views.ts";
 
 const FORWARD_MS = 60_000;
@@ -45,6 +46,13 @@ export class SnapshotDesk {
       await this.#fork(await this.#find(source), name, isFrozen, false);
       return { result: null };
     });
+    this.#answerOthers();
+  }
+
+  #answerOthers(): void {
+    this.#desk.plane.links.handle("volume.changes", async ({ argument }) => ({
+      result: await this.changes(changesOf(argument)),
+    }));
   }
 
   async create(name: string): Promise<SnapshotView> {
@@ -106,6 +114,54 @@ export class SnapshotDesk {
       await this.#desk.plane.removeComponents(old.record);
       this.#event("volume-rolled-back", `volume ${volume} is what ${name} holds`, volume);
       return await this.#desk.views.volume((await this.#find(volume)).record);
+    });
+  }
+
+  /** On the host where it is attached, if it is. Fails with `snapshot-unrelated`. */
+  async changes(request: VolumeChangesRequest): Promise<VolumeChangesView> {
+    const { name, since, offset = 0 } = request;
+    const { record } = await this.#find(name);
+    const { plane, world, attachments } = this.#desk;
+    const at = await attachments.find(record.objectId);
+    if (at !== undefined && at.hostId !== world.identity.hostId) {
+      const options = { deadlineMs: FORWARD_MS };
+      const answer = await plane.links.call(at.hostId, "volume.changes", request, options);
+      return answer.result as VolumeChangesView; // What a host of the same version has made.
+    }
+    const sequence = since === undefined ? 0 : await this.#sequenceOf(since, record);
+    return await this.#owned(record, async (owner) => {
+      const { runs, nextBlock } = await owner.changes(
+        sequence,
+        Math.floor(offset / BLOCK_SIZE_BYTES),
+      );
+      const nextOffset = nextBlock === undefined ? undefined : nextBlock * BLOCK_SIZE_BYTES;
+      return {
+        name,
+        sizeBytes: record.sizeBytes,
+        ranges: runs.map(({ kind, blockIndex, blockCount }) => ({
+          kind,
+          offset: blockIndex * BLOCK_SIZE_BYTES,
+          lengthBytes: blockCount * BLOCK_SIZE_BYTES,
+        })),
+        ...(nextOffset === undefined ? {} : { nextOffset }),
+        ...(request.digest === true ? { digest: await owner.digest() } : {}),
+      };
+    });
+  }
+
+  /** Sequences of two snapshots compare if both were taken of one object. */
+  async #sequenceOf(since: string, { name, snapshot }: ObjectRecord): Promise<number> {
+    const volume = snapshotNames(name)?.volume ?? name;
+    const base = (await this.#find(`${volume}${SNAPSHOT_MARK}${since}`)).record;
+    const isOfOneLine =
+      snapshot !== undefined &&
+      base.snapshot?.objectId === snapshot.objectId &&
+      base.snapshot.sequence <= snapshot.sequence;
+    if (isOfOneLine && base.snapshot !== undefined) return base.snapshot.sequence;
+    throw new CodedError({
+      code: "snapshot-unrelated",
+      message: `what ${name} holds cannot be told as changes since ${base.name}`,
+      hint: "they are not of one line: export it whole",
     });
   }
 
@@ -226,4 +282,19 @@ function forkOf(argument: unknown): { source: string; name: string; isFrozen: bo
   if (typeof source === "string" && typeof name === "string")
     return { source, name, isFrozen: isFrozen === true };
   throw new CodedError({ code: "request-invalid", message: "a fork has no source or no name" });
+}
+
+/** From another host. */
+function changesOf(argument: unknown): VolumeChangesRequest {
+  const said: Partial<Record<keyof VolumeChangesRequest, unknown>> =
+    typeof argument === "object" && argument !== null ? argument : {};
+  const { name, since, offset, digest } = said;
+  if (typeof name !== "string")
+    throw new CodedError({ code: "request-invalid", message: "changes of nothing" });
+  return {
+    name,
+    ...(typeof since === "string" ? { since } : {}),
+    ...(typeof offset === "number" ? { offset } : {}),
+    ...(digest === true ? { digest } : {}),
+  };
 }

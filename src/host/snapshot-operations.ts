@@ -8,7 +8,8 @@ export type SnapshotOperation =
   | "snapshot.list"
   | "snapshot.delete"
   | "snapshot.rollback"
-  | "volume.clone";
+  | "volume.clone"
+  | "volume.changes";
 
 const ERRORS = ["volume-not-found", "volume-name-invalid", "object-inaccessible"];
 
@@ -85,6 +86,40 @@ export const snapshotOperations: Pick<OperationTable, SnapshotOperation> = {
     response: volumeViewShape,
     errors: [...ERRORS, "volume-attached", "volume-in-use"],
     danger: "This undoes for ever what was written to the volume since NAME was taken",
+  },
+  "volume.changes": {
+    name: "volume.changes",
+    words: ["volume", "changes"],
+    summary: "Tell which ranges of a snapshot hold something, or have changed since an older one",
+    examples: [
+      { line: "drystone volume changes web1@monday", why: "what is there at all" },
+      { line: "drystone volume changes web1@tuesday --since monday", why: "what is new" },
+    ],
+    positionals: ["name"],
+    options: [
+      {
+        name: "since",
+        field: "since",
+        kind: "text",
+        argument: "SNAPSHOT",
+        summary: "An older snapshot of the same volume",
+      },
+      {
+        name: "offset",
+        field: "offset",
+        kind: "size",
+        argument: "OFFSET",
+        summary: "Where to begin (0)",
+      },
+      { name: "digest", field: "digest", kind: "flag", summary: "Tell the digest of it, too" },
+    ],
+    method: "POST",
+    path: "/v1/volumes/:name/changes",
+    scope: "owner",
+    role: "operator",
+    request: shapes.volumeChangesRequestShape,
+    response: shapes.volumeChangesShape,
+    errors: [...ERRORS, "snapshot-unrelated"],
   },
   "volume.clone": {
     name: "volume.clone",

@@ -25,6 +25,33 @@ export interface SnapshotListRequest {
   readonly volume?: string;
 }
 
+export interface VolumeChangesRequest {
+  /** A volume, or a snapshot. */
+  readonly name: string;
+  /** The name of an older snapshot of the same volume, without the volume's. */
+  readonly since?: string;
+  /** Where to begin. */
+  readonly offset?: number;
+  /** Tell the digest, too. */
+  readonly digest?: boolean;
+}
+
+export interface ChangedRangeView {
+  readonly kind: "data" | "allocated-zero" | "hole";
+  readonly offset: number;
+  readonly lengthBytes: number;
+}
+
+export interface VolumeChangesView {
+  readonly name: string;
+  readonly sizeBytes: number;
+  readonly ranges: readonly ChangedRangeView[];
+  /** Where the next answer begins; absent at the end. */
+  readonly nextOffset?: number;
+  /** Of all that it holds; equal wherever the same is held. */
+  readonly digest?: string;
+}
+
 export interface CloneRequest {
   /** A volume, or a snapshot. */
   readonly name: string;

@@ -10,6 +10,8 @@ import { swapObject } from "../cluster/index.ts";
 import type { ComponentState, ObjectRecord } from "../cluster/index.ts";
 import type { StoredObject, TreeNode } from "../cluster/index.ts";
 import type { DirectoryWatch, DirectoryWrite } from "../ports/index.ts";
+import { ObjectChangesReader } from "./object-changes.ts";
+import type { ObjectChanges } from "./object-changes.ts";
 import { ObjectLayout, sizesOf } from "./object-layout.ts";
 import { openComponents, replaced } from "./object-opening.ts";
 import type { OpenedObject } from "./object-opening.ts";
@@ -185,6 +187,16 @@ export class ObjectOwner {
     return await atOneMoment(this.#legs, this.#volume, (moment) =>
       work(this.#stored.record, moment),
     );
+  }
+
+  /** What has changed since a sequence, from a block on. */
+  async changes(since: number, fromBlock: number): Promise<ObjectChanges> {
+    return await new ObjectChangesReader(this.#legs, this.#volume).since(since, fromBlock);
+  }
+
+  /** Of all that it holds: as that of any other object that holds the same. */
+  async digest(): Promise<string> {
+    return await new ObjectChangesReader(this.#legs, this.#volume).digest(this.#world.clock);
   }
 
   /** Called once if ownership is lost, or the volume had to stop; at once if that has happened. */

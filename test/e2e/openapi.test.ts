@@ -27,6 +27,20 @@ interface Call {
 }
 
 /** In an order in which each of them can be done. */
+const snapshotCalls: readonly Call[] = [
+  { name: "snapshot.create", request: { name: "web1@monday" } },
+  { name: "snapshot.create", request: { name: "web1@monday" }, status: 409 },
+  { name: "snapshot.create", request: { name: "web1" }, status: 400 },
+  { name: "snapshot.list", request: { volume: "web1" } },
+  { name: "volume.changes", request: { name: "web1@monday", digest: true } },
+  { name: "volume.changes", request: { name: "web1", since: "monday" }, status: 409 },
+  { name: "volume.clone", request: { name: "web1@monday", clone: "web2" } },
+  { name: "volume.delete", request: { name: "web1" }, status: 409 },
+  { name: "snapshot.rollback", request: { name: "web1@monday" } },
+  { name: "snapshot.delete", request: { name: "web1@monday" } },
+  { name: "snapshot.delete", request: { name: "web1@monday" }, status: 404 },
+];
+
 function calls(device: string): readonly Call[] {
   const web1 = { name: "web1" };
   const nobody = { name: "nobody" };
@@ -47,15 +61,7 @@ function calls(device: string): readonly Call[] {
     { name: "volume.show", request: web1 },
     { name: "volume.show", request: nobody, status: 404 },
     { name: "volume.resize", request: { ...web1, sizeBytes: 128 << 20 } },
-    { name: "snapshot.create", request: { name: "web1@monday" } },
-    { name: "snapshot.create", request: { name: "web1@monday" }, status: 409 },
-    { name: "snapshot.create", request: web1, status: 400 },
-    { name: "snapshot.list", request: { volume: "web1" } },
-    { name: "volume.clone", request: { name: "web1@monday", clone: "web2" } },
-    { name: "volume.delete", request: web1, status: 409 },
-    { name: "snapshot.rollback", request: { name: "web1@monday" } },
-    { name: "snapshot.delete", request: { name: "web1@monday" } },
-    { name: "snapshot.delete", request: { name: "web1@monday" }, status: 404 },
+    ...snapshotCalls,
     { name: "volume.attach", request: web1 },
     { name: "volume.delete", request: web1, status: 409 },
     { name: "stats" },

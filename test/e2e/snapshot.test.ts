@@ -1,0 +1,132 @@
+/** Snapshots, clones, exports and imports of a running host, over its command line. */
+import assert from "node:assert/strict";
+import { createHash, randomBytes } from "node:crypto";
+import * as fs from "node:fs";
+import * as path from "node:path";
+import { test } from "node:test";
+import { fileURLToPath } from "node:url";
+import { startHost } from "./harness.ts";
+import type { DevHost } from "./harness.ts";
+import { refusedCommand } from "./host-run.ts";
+import { NbdClient } from "./nbd-client.ts";
+import { runTool } from "./process.ts";
+
+const MIB = 2 ** 20;
+const SIZE_BYTES = 96 * MIB;
+
+async function sumOf(host: DevHost, name: string): Promise<string> {
+  const { uri } = await host.cli<{ uri: string }>(["volume", "attach", name]);
+  const url = new URL(uri);
+  const socket = url.searchParams.get("socket") ?? "";
+  const exportName = decodeURIComponent(url.pathname.slice(1));
+  const client = await NbdClient.connect({ socket, exportName });
+  const hash = createHash("sha256");
+  for (let at = 0; at < client.sizeBytes; at += MIB)
+    hash.update(await client.read(at, Math.min(MIB, client.sizeBytes - at)));
+  await client.close();
+  await host.cli(["volume", "detach", name]);
+  return hash.digest("hex");
+}
+
+async function volumes(host: DevHost): Promise<readonly string[]> {
+  const listed = await host.cli<{ volumes: { name: string }[] }>(["volume", "list"]);
+  return listed.volumes.map(({ name }) => name);
+}
+
+test("snapshots are read, cloned, rolled back, exported and imported", async (t) => {
+  const host = await startHost(t, "1G");
+  const client = await NbdClient.connect(await host.volume("web1", SIZE_BYTES));
+  for (const at of [0, 3, 50, 95]) await client.write(at * MIB, randomBytes(MIB));
+  await host.cli(["snapshot", "create", "web1@monday"]);
+  await client.write(3 * MIB + 8192, randomBytes(12_288));
+  await client.trim(50 * MIB, MIB);
+  await client.write(70 * MIB, randomBytes(MIB));
+  await host.cli(["snapshot", "create", "web1@tuesday"]);
+  await client.write(0, randomBytes(MIB));
+  await client.close();
+  await host.cli(["volume", "detach", "web1"]);
+
+  const [monday, tuesday] = [await sumOf(host, "web1@monday"), await sumOf(host, "web1@tuesday")];
+  assert.notEqual(monday, tuesday);
+  await host.cli(["volume", "clone", "web1@monday", "web2"]);
+
+  const whole = path.join(host.folder, "monday.dsv");
+  const delta = path.join(host.folder, "delta.dsv");
+  await host.cli(["volume", "export", "web1", "--snapshot", "monday", "--output", whole]);
+  const since = ["--snapshot", "tuesday", "--since", "monday"];
+  await host.cli(["volume", "export", "web1", ...since, "--output", delta]);
+  // Four megabytes are there, one and three blocks have changed.
+  assert.ok(fs.statSync(whole).size < 4.1 * MIB);
+  assert.ok(fs.statSync(delta).size < 1.1 * MIB);
+  await host.cli(["volume", "import", "copy", "--input", whole]);
+  assert.equal(await sumOf(host, "copy"), monday);
+  await host.cli(["snapshot", "create", "copy@monday"]);
+  await host.cli(["volume", "import", "newer", "--input", delta, "--base", "copy@monday"]);
+  assert.equal(await sumOf(host, "newer"), tuesday);
+
+  const { api } = host;
+  const wrongBase = ["volume", "import", "x", "--input", delta, "--base", "web1@tuesday"];
+  assert.equal((await refusedCommand(api, wrongBase)).code, "import-base-differs");
+  const noBase = ["volume", "import", "x", "--input", delta];
+  assert.equal((await refusedCommand(api, noBase)).code, "import-base-missing");
+
+  const deletion = await refusedCommand(api, ["volume", "delete", "web1"]);
+  assert.equal(deletion.code, "volume-has-snapshots");
+  await host.cli(["snapshot", "rollback", "web1@monday"]);
+  assert.equal(await sumOf(host, "web1"), monday);
+  const unrelated = ["volume", "export", "web1", "--since", "monday", "--output", `${delta}2`];
+  assert.equal((await refusedCommand(api, unrelated)).code, "snapshot-unrelated");
+  assert.ok(!fs.existsSync(`${delta}2`));
+  await host.cli(["snapshot", "delete", "web1@monday"]);
+  assert.equal(await sumOf(host, "web1@tuesday"), tuesday);
+  await host.cli(["snapshot", "delete", "web1@tuesday"]);
+  assert.equal(await sumOf(host, "web2"), monday);
+  const { snapshots } = await host.cli<{ snapshots: { name: string }[] }>(["snapshot", "list"]);
+  assert.deepEqual(
+    snapshots.map(({ name }) => name),
+    ["copy@monday"],
+  );
+});
+
+test("a stream that is damaged, cut or foreign leaves nothing behind", async (t) => {
+  const host = await startHost(t, "1G");
+  const { api } = host;
+  const client = await NbdClient.connect(await host.volume("web1", 16 * MIB));
+  await client.write(MIB, randomBytes(2 * MIB));
+  await client.close();
+  const file = path.join(host.folder, "web1.dsv");
+  await host.cli(["volume", "export", "web1", "--output", file]);
+  const before = await volumes(host);
+  const good = fs.readFileSync(file);
+  const damaged = Buffer.from(good);
+  damaged[Math.floor(damaged.length / 2)]! ^= 1;
+  const cases = {
+    damaged,
+    cut: good.subarray(0, good.length - 36),
+    "cut within a frame": good.subarray(0, good.length - 40),
+    foreign: Buffer.from("QFI\xfb and what else makes an image of another program, long enough"),
+    "too long": Buffer.concat([good, good]),
+    empty: Buffer.alloc(0),
+  };
+  for (const [what, bytes] of Object.entries(cases)) {
+    fs.writeFileSync(`${file}.bad`, bytes);
+    const refused = await refusedCommand(api, [
+      "volume",
+      "import",
+      "bad",
+      "--input",
+      `${file}.bad`,
+    ]);
+    assert.equal(refused.code, "stream-invalid", what);
+    assert.deepEqual(await volumes(host), before, what);
+  }
+  const missing = await refusedCommand(api, ["volume", "import", "bad", "--input", `${file}.no`]);
+  assert.equal(missing.code, "file-unreadable");
+  // A disk that is full, for who writes to standard output.
+  const cli = fileURLToPath(new URL("../../../bin/drystone", import.meta.url));
+  const line = `${process.execPath} ${cli} volume export web1 --api ${api} > /dev/full`;
+  const full = await runTool("/bin/sh", ["-c", line], { codes: [1] });
+  assert.match(full.stderr, /cannot be written/);
+  const { snapshots } = await host.cli<{ snapshots: unknown[] }>(["snapshot", "list"]);
+  assert.equal(snapshots.length, 0);
+});
