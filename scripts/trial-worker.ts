@@ -1,9 +1,11 @@
 /** Runs one trial after the other for `scripts/trial.ts`, on a thread of its own. */
 import { parentPort, workerData } from "node:worker_threads";
-import { Depot, MUTANTS, runTrial } from "../src/trial/index.ts";
+import { Depot, MACHINE_MUTANTS, MUTANTS, runMachineTrial, runTrial } from "../src/trial/index.ts";
 import type { TrialReport } from "../src/trial/index.ts";
 
 export interface TrialJob {
+  /** Of virtual machines, not of volumes. */
+  readonly isOfMachines: boolean;
   readonly mutantName: string | undefined;
 }
 
@@ -14,8 +16,9 @@ export type TrialMessage =
 
 const port = parentPort;
 if (port === null) throw new Error("this is a worker: run scripts/trial.ts");
-const { mutantName } = workerData as TrialJob;
+const { mutantName, isOfMachines } = workerData as TrialJob;
 const mutant = MUTANTS.find(({ name }) => name === mutantName);
+const machineMutant = MACHINE_MUTANTS.find(({ name }) => name === mutantName);
 const depot = new Depot();
 let current = -1;
 
@@ -29,7 +32,8 @@ process.on("unhandledRejection", (reason) => {
 port.on("message", (seed: number) => {
   current = seed;
   const begin = performance.now();
-  void runTrial(seed, { depot, mutant }).then((report) =>
-    send({ kind: "done", report, cpuMs: performance.now() - begin }),
-  );
+  const trial = isOfMachines
+    ? runMachineTrial(seed, machineMutant)
+    : runTrial(seed, { depot, mutant });
+  void trial.then((report) => send({ kind: "done", report, cpuMs: performance.now() - begin }));
 });

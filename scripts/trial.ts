@@ -4,6 +4,7 @@
  *   npm run trial -- --seed 17                the one trial, with its trace
  *   npm run trial -- --seeds 1..10000         many, as many at a time as there are processors
  *   npm run trial -- --seeds 1..2000 --mutant no-fencing      without a safety rule, until found
+ *   npm run trial -- --machines --seeds 1..1000    of virtual machines
  *   npm run trial -- --seeds 1..200 --seconds 60 --json       as many as fit into a minute
  *
  * Exit code 1 if a trial failed, or, with a mutant, if none did. Traces go to .cache/trial.
@@ -13,7 +14,7 @@ import { availableParallelism } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { Worker } from "node:worker_threads";
-import { MUTANTS } from "../src/trial/index.ts";
+import { MACHINE_MUTANTS, MUTANTS } from "../src/trial/index.ts";
 import type { TrialReport } from "../src/trial/index.ts";
 import { REPOSITORY } from "./repository.ts";
 import type { TrialMessage } from "./trial-worker.ts";
@@ -27,6 +28,7 @@ interface Options {
   readonly first: number;
   readonly last: number;
   readonly mutant: string | undefined;
+  readonly isOfMachines: boolean;
   readonly seconds: number;
   readonly jobs: number;
   readonly isJson: boolean;
@@ -68,6 +70,7 @@ function readOptions(): Options {
       seed: { type: "string" },
       seeds: { type: "string" },
       mutant: { type: "string" },
+      machines: { type: "boolean", default: false },
       seconds: { type: "string", default: "86400" },
       jobs: { type: "string", default: String(availableParallelism()) },
       json: { type: "boolean", default: false },
@@ -76,14 +79,15 @@ function readOptions(): Options {
   const text = values.seeds ?? values.seed ?? "1..100";
   const [from = "", to = from] = text.split("..");
   const first = numberIn(from, "a seed", 0, SEED_MAX);
-  const { mutant } = values;
-  const names = MUTANTS.map(({ name }) => name);
+  const { mutant, machines: isOfMachines } = values;
+  const names = (isOfMachines ? MACHINE_MUTANTS : MUTANTS).map(({ name }) => name);
   if (mutant !== undefined && !names.includes(mutant))
     usage(`there is no mutant "${mutant}", only ${names.join(", ")}`);
   return {
     first,
     last: numberIn(to, "the last seed", first, SEED_MAX),
     mutant,
+    isOfMachines,
     seconds: numberIn(values.seconds, "--seconds", 1, 86_400),
     jobs: numberIn(values.jobs, "--jobs", 1, 64),
     isJson: values.json,
@@ -125,9 +129,10 @@ class TrialRun {
 
   /** Trials on one worker after the other: one that was left in a bad state is replaced. */
   async #work(): Promise<void> {
+    const { mutant, isOfMachines } = this.#options;
     while (!this.#isOver) {
       const worker = new Worker(new URL("./trial-worker.js", import.meta.url), {
-        workerData: { mutantName: this.#options.mutant },
+        workerData: { mutantName: mutant, isOfMachines },
       });
       let isGood = true;
       while (isGood && !this.#isOver) isGood = await this.#one(worker, this.#next++);
@@ -177,9 +182,10 @@ class TrialRun {
   }
 
   #find(seed: number, kind: string, what: string, trace: readonly string[]): void {
-    const { mutant, isJson } = this.#options;
+    const { mutant, isJson, isOfMachines } = this.#options;
     const without = mutant === undefined ? "" : ` --mutant ${mutant}`;
-    const replay = `npm run trial -- --seed ${seed}${without}`;
+    const machines = isOfMachines ? " --machines" : "";
+    const replay = `npm run trial --${machines} --seed ${seed}${without}`;
     const path = trace.length === 0 ? undefined : saveTrace(seed, mutant, what, trace);
     this.#totals.findings.push({ seed, kind, what, replay, trace: path });
     if (isJson) return;

@@ -2,6 +2,7 @@
  * Virtual machines on the hosts of a cluster: who runs which, and what happens when a host fails.
  */
 export { admissionProblem } from "./admission.ts";
+export type { HaRules } from "./ha-rules.ts";
 export { HostViews } from "./host-views.ts";
 export { isUnderWay } from "./vm-migration.ts";
 export type { MigrationWays } from "./vm-migration.ts";

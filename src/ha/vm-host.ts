@@ -28,6 +28,7 @@ import type {
   RunningVm,
 } from "../ports/index.ts";
 import type { Timer } from "../ports/index.ts";
+import type { UnderRules } from "./ha-rules.ts";
 import { DOES_NOT_START } from "./restart-plan.ts";
 import { VmMover } from "./vm-migration.ts";
 import type { MigrationWays } from "./vm-migration.ts";
@@ -46,7 +47,7 @@ const STEADY_MS = 60_000;
 /** A guest that has not shut down by then is ended. */
 const SHUT_DOWN_MS_MAX = 60_000;
 
-export interface VmWorld {
+export interface VmWorld extends UnderRules {
   readonly directory: Directory;
   readonly hypervisor: Hypervisor;
   readonly clock: Clock;

@@ -27,6 +27,8 @@ import type { VmWorld } from "./vm-host.ts";
 /** For so long a host may not reach a machine's objects: its disks wait as long, and longer. */
 const STORAGE_LOSS_MS = 2000;
 const SWAP_ATTEMPTS_MAX = 5;
+/** How often a machine that waits would be tried if waiting were an attempt. */
+const RETRY_MS = 1000;
 
 interface Loss {
   readonly epoch: number;
@@ -160,9 +162,19 @@ export class VmMaster {
     if (what === "turn" || what === "back-off") return;
     const said = `waits for ${what}`;
     const last = stored.record.history.at(-1);
-    if (last?.what === said && last.because === because) return;
-    if (await this.#decide(stored, {}, said, because))
+    const isSaid = last?.what === said && last.because === because;
+    const attempt = this.#attemptUsedUp(stored.record);
+    if (isSaid && attempt === undefined) return;
+    if (await this.#decide(stored, attempt ?? {}, said, because))
       this.#tell(stored.record, "", `waits for ${what}: ${because}`);
+  }
+
+  /** Waiting uses none up; trials find out what becomes of a cluster in which it does. */
+  #attemptUsedUp({ failureCount, lastFailureMs }: VmRecord): Partial<VmRecord> | undefined {
+    const { rules, clock } = this.#world;
+    const wallMs = Math.round(clock.wallMs());
+    if (rules?.isWaitingFree !== false || wallMs - lastFailureMs < RETRY_MS) return undefined;
+    return { failureCount: failureCount + 1, lastFailureMs: wallMs };
   }
 
   async #persisted(name: string, sequence: number, because: string): Promise<void> {

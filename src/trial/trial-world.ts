@@ -27,6 +27,10 @@ export type FailureKind =
   | "device"
   | "no-progress"
   | "unbounded"
+  | "two-machines"
+  | "two-writers"
+  | "lost-write"
+  | "priorities"
   | "crash";
 
 export interface Failure {

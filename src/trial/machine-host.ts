@@ -1,0 +1,170 @@
+/** A host of a trial with virtual machines: the product's own VmHost, and guests that count. */
+import { assertDefined } from "../base/index.ts";
+import { findVm, RemoteDirectoryClient } from "../cluster/index.ts";
+import { VmHost } from "../ha/index.ts";
+import type { HaPeers } from "../ha/index.ts";
+import type { VmStart } from "../ports/index.ts";
+import { SimHypervisor, SimLog, SimMachine, SimNetwork } from "../sim/index.ts";
+import type { OwnedDisk } from "./guest-disks.ts";
+import { CLUSTER_ID } from "./names.ts";
+import type { MachineWorld } from "./machine-world.ts";
+
+const GUEST_MS = 150;
+const CALL_MS = 10;
+
+export class MachineHost {
+  readonly id: string;
+  readonly address: string;
+  readonly #world: MachineWorld;
+  readonly #owned = new Map<string, OwnedDisk>();
+  #machine: SimMachine;
+  #hypervisor: SimHypervisor;
+  #host: VmHost | undefined;
+  #starts = 0;
+
+  constructor(world: MachineWorld, number: number) {
+    this.#world = world;
+    this.id = `h${number}`;
+    this.address = `10.2.0.${number}`;
+    this.#machine = new SimMachine(world.simulation);
+    this.#hypervisor = new GuestHypervisor(world, this);
+  }
+
+  get isUp(): boolean {
+    return this.#host !== undefined;
+  }
+
+  start(): void {
+    const { fabric, directoryAddress, disks, rules } = this.#world;
+    const { clock } = this.#machine;
+    const log = new SimLog(clock);
+    const network = new SimNetwork(this.#machine, fabric, [this.address]);
+    const address = directoryAddress;
+    const directory = new RemoteDirectoryClient({ network, address, clock, log });
+    disks.setUp(this.id, true);
+    this.#host = new VmHost({
+      directory,
+      hypervisor: this.#hypervisor,
+      clock,
+      log,
+      clusterId: CLUSTER_ID,
+      hostId: this.id,
+      incarnation: ++this.#starts,
+      attach: async (disk) => {
+        this.#owned.set(disk, await disks.take(disk, this.id));
+        return `/run/${disk}`;
+      },
+      detach: async (disk) => void this.#owned.delete(disk),
+      expect: notTried,
+      ways: { offer: notTried, reach: notTried, close: () => {} },
+      storage: disks.storageOf(this.id),
+      capacity: { memoryBytes: 2 ** 36, cpuCount: 64 },
+      peers: this.#peers(),
+      nameOf: (hostId) => hostId,
+      addEvent: ({ kind, message, details }) => {
+        this.#world.trace.add(this.id, `${kind}: ${message}`);
+        if (kind === "vm-failed") this.#world.failed(String(details["vm"]));
+      },
+      rules,
+    });
+    this.#host.start();
+  }
+
+  cutPower(): void {
+    this.#hypervisor.end();
+    this.#owned.clear();
+    this.killProcess();
+    this.#hypervisor = new GuestHypervisor(this.#world, this);
+  }
+
+  /** Guests run on, and what they ask of their disks waits. */
+  killProcess(): void {
+    this.#host = undefined;
+    this.#world.disks.setUp(this.id, false);
+    this.#machine.cutPower({ kind: "all" });
+    this.#machine = new SimMachine(this.#world.simulation);
+  }
+
+  failStarts(count: number): void {
+    this.#hypervisor.startsToFail = count;
+  }
+
+  owns(disk: string): OwnedDisk | undefined {
+    return this.#owned.get(disk);
+  }
+
+  #peers(): HaPeers {
+    const { disks } = this.#world;
+    const at = async (to: string): Promise<void> => {
+      await this.#world.pass(CALL_MS);
+      if (this.#world.isCut(this.id) || this.#world.isCut(to) || !this.#world.host(to).isUp)
+        throw new Error(`${to} does not answer`);
+    };
+    return {
+      isAccessible: async (to, vm) => {
+        await at(to);
+        return disks.isAccessible(to, `${vm}-disk`);
+      },
+      persist: async (to, vm) => {
+        await at(to);
+        const { record } = await findVm(this.#world.directory, CLUSTER_ID, vm);
+        await disks.storageOf(to).persist(record);
+      },
+      retrieve: async (to, vms) => {
+        await at(to);
+        return await disks.storageOf(to).retrieve(vms);
+      },
+    };
+  }
+}
+
+async function notTried(): Promise<never> {
+  throw new Error("nobody moves machines in these trials");
+}
+
+/** Each machine counts on its disk for as long as it executes. */
+class GuestHypervisor extends SimHypervisor {
+  readonly #world: MachineWorld;
+  readonly #host: MachineHost;
+  /** By machine, the guest that was started last: a machine may be started twice at one epoch. */
+  readonly #guests = new Map<string, symbol>();
+
+  constructor(world: MachineWorld, host: MachineHost) {
+    // The guard's clock is the machine's, which goes on when the host process dies.
+    super(world.simulation.clock, (vm, isExecuting) => world.executes(host.id, vm, isExecuting));
+    this.#world = world;
+    this.#host = host;
+  }
+
+  override allow(ms: number): void {
+    if (this.#world.mutant?.runsWithoutLease !== true) super.allow(ms);
+  }
+
+  override async pause(vmId: string): Promise<void> {
+    if (this.#world.mutant?.runsWithoutLease !== true) await super.pause(vmId);
+  }
+
+  override async start(vm: VmStart): Promise<void> {
+    await super.start(vm);
+    this.#count(vm).catch((error: unknown) => this.#world.crashed(error));
+  }
+
+  async #count({ vmId, epoch, disks }: VmStart): Promise<void> {
+    const { name: disk } = assertDefined(disks[0], "it has a disk");
+    const first = assertDefined(this.#host.owns(disk), "it was attached");
+    this.#world.booted(vmId, first.value);
+    const guest = Symbol(vmId);
+    this.#guests.set(vmId, guest);
+    let value = first.value;
+    while (!this.#world.isOver) {
+      await this.#world.pass(GUEST_MS);
+      const mine = (await this.list()).find((vm) => vm.vmId === vmId && vm.epoch === epoch);
+      if (mine === undefined || this.#guests.get(vmId) !== guest) return;
+      const owned = this.#host.owns(disk);
+      if (mine.state !== "running" || owned === undefined || !this.#host.isUp) continue;
+      if (!(await this.#world.disks.write(owned, value + 1))) continue;
+      value++;
+      this.#world.acknowledged(vmId, owned.epoch, value);
+    }
+  }
+}

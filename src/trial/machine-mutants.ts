@@ -1,0 +1,27 @@
+/** Rules of virtual machines, taken out one at a time. */
+export interface MachineMutant {
+  readonly name: string;
+  /** What is taken out, for the table in docs/TESTING.md. */
+  readonly rule: string;
+  readonly startsWithoutOwnership?: boolean;
+  readonly runsWithoutLease?: boolean;
+  readonly isWaitingAnAttempt?: boolean;
+}
+
+export const MACHINE_MUTANTS: readonly MachineMutant[] = [
+  {
+    name: "start-without-ownership",
+    rule: "a start takes the machine's disks with a higher epoch",
+    startsWithoutOwnership: true,
+  },
+  {
+    name: "run-without-lease",
+    rule: "machines stand still once their host's lease may have ended",
+    runsWithoutLease: true,
+  },
+  {
+    name: "waiting-uses-attempts",
+    rule: "a machine that waits uses no attempt up",
+    isWaitingAnAttempt: true,
+  },
+];

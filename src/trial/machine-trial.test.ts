@@ -1,0 +1,36 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { MACHINE_MUTANTS, runMachineTrial } from "./index.ts";
+
+const SEEDS_TO_FIND = 12;
+
+test("machines keep their promises whatever goes wrong", async (context) => {
+  let requests = 0;
+  for (let seed = 1; seed <= 5; seed++) {
+    const report = await runMachineTrial(seed);
+    const { failure, trace } = report;
+    if (failure !== undefined) console.log(trace.slice(-200).join("\n"));
+    assert.equal(failure, undefined, `seed ${seed}: ${failure?.kind}: ${failure?.what}`);
+    requests += report.requests;
+  }
+  context.diagnostic(`${requests} writes of guests`);
+});
+
+test("without any one of the rules a promise is broken within a few trials", async (context) => {
+  for (const mutant of MACHINE_MUTANTS) {
+    let found: string | undefined;
+    for (let seed = 1; seed <= SEEDS_TO_FIND && found === undefined; seed++) {
+      const { failure } = await runMachineTrial(seed, mutant);
+      if (failure !== undefined) found = `seed ${seed}: ${failure.kind}`;
+    }
+    assert.ok(found !== undefined, `nobody noticed that "${mutant.rule}" was taken out`);
+    context.diagnostic(`${mutant.name}: ${found}`);
+  }
+});
+
+test("a seed takes the same way every time with machines, too", async () => {
+  const first = await runMachineTrial(5);
+  const second = await runMachineTrial(5);
+  assert.equal(first.digest, second.digest);
+  assert.equal(first.events, second.events);
+});

@@ -1,0 +1,183 @@
+/**
+ * One trial of virtual machines: guests count on their disks while hosts lose power, processes die,
+ * both networks are cut, messages are late, starts fail and somebody stops and starts machines.
+ * Then all is put right, every machine must run within a bound and go on from what it was told, and
+ * of the machines of a host that loses its power those with the highest priority come first.
+ */
+import { findVm, isProtected, swapVm } from "../cluster/index.ts";
+import type { VmRecord } from "../cluster/index.ts";
+import type { MachineMutant } from "./machine-mutants.ts";
+import { MachineWorld } from "./machine-world.ts";
+import { CLUSTER_ID } from "./names.ts";
+import { stackOf } from "./trial-host.ts";
+import type { TrialReport } from "./trial.ts";
+
+/** From the end of all faults to all machines running, of which no start has failed. */
+const RUNNING_MS_MAX = 30_000;
+/** From power lost to all of the host's machines running elsewhere. */
+const FAILOVER_MS_MAX = 20_000;
+const PROTECTED_MS_MAX = 40_000;
+/** Failed starts in a row that put off the next one: what the operator is needed for. */
+const FAILURES_PUT_OFF = 3;
+
+export async function runMachineTrial(
+  seed: number,
+  mutant?: MachineMutant,
+  onLine?: (line: string) => void,
+): Promise<TrialReport> {
+  const world = new MachineWorld(seed, mutant, onLine);
+  try {
+    await world.simulation.run(async () => {
+      await world.build();
+      await misfortunes(world);
+      await putRight(world);
+      if (world.failure === undefined) await checkRunning(world);
+      if (world.failure === undefined) await checkPriorities(world);
+      world.isOver = true;
+    });
+  } catch (error) {
+    world.fail("crash", stackOf(error));
+  }
+  return {
+    seed,
+    failure: world.failure,
+    trace: world.failure === undefined ? [] : world.trace.lines(),
+    digest: world.trace.digest,
+    virtualMs: world.simulation.nowMs,
+    events: world.simulation.eventCount,
+    requests: world.requests,
+    undecidedBlocks: 0,
+  };
+}
+
+const MISFORTUNES: Readonly<Record<string, (world: MachineWorld) => void | Promise<void>>> = {
+  "power cut": (world) => {
+    const host = world.prng.pick(world.hosts);
+    if (host.isUp) host.cutPower();
+    else host.start();
+  },
+  "process killed": (world) => {
+    const host = world.prng.pick(world.hosts);
+    if (host.isUp) host.killProcess();
+    else host.start();
+  },
+  "host starts": (world) => world.hosts.find(({ isUp }) => !isUp)?.start(),
+  "management cut": (world) => world.cut(someOf(world)),
+  "management whole": (world) => world.cut([]),
+  "storage split": (world) => world.disks.split(someOf(world).map(({ id }) => id)),
+  "storage whole": (world) => world.disks.split([]),
+  "both cut": (world) => {
+    const hosts = someOf(world);
+    world.cut(hosts);
+    world.disks.split(hosts.map(({ id }) => id));
+  },
+  late: (world) => world.disks.setLate(world.prng.pick(world.hosts).id, world.prng.below(12_000)),
+  "in time": (world) => {
+    for (const { id } of world.hosts) world.disks.setLate(id, 0);
+  },
+  "starts fail": (world) => world.prng.pick(world.hosts).failStarts(1 + world.prng.below(3)),
+  "told to end": (world) => order(world, { desired: "killed" }),
+  "told to run": (world) => order(world, { desired: "running" }),
+};
+
+function someOf({ hosts, prng }: MachineWorld): MachineWorld["hosts"] {
+  const count = 1 + prng.below(hosts.length);
+  const first = prng.below(hosts.length);
+  return Array.from({ length: count }, (_, i) => hosts[(first + i) % hosts.length]!);
+}
+
+async function order(world: MachineWorld, what: Partial<VmRecord>): Promise<void> {
+  await change(world, world.prng.pick(world.names), what);
+}
+
+async function change(
+  { directory }: MachineWorld,
+  name: string,
+  fields: Partial<VmRecord>,
+): Promise<void> {
+  for (;;) {
+    const stored = await findVm(directory, CLUSTER_ID, name);
+    if (await swapVm(directory, CLUSTER_ID, stored, { ...stored.record, ...fields })) return;
+  }
+}
+
+async function misfortunes(world: MachineWorld): Promise<void> {
+  const { prng } = world;
+  const kinds = Object.keys(MISFORTUNES);
+  const count = 10 + prng.below(20);
+  for (let i = 0; i < count && world.failure === undefined; i++) {
+    await world.pass(prng.below(prng.chance(0.2) ? 20_000 : 5000));
+    const kind = prng.pick(kinds);
+    world.trace.add("fault", kind);
+    await MISFORTUNES[kind]!(world);
+  }
+}
+
+async function putRight(world: MachineWorld): Promise<void> {
+  world.trace.add("trial", "all is put right");
+  world.cut([]);
+  world.disks.split([]);
+  for (const host of world.hosts) {
+    if (!host.isUp) host.start();
+    world.disks.setLate(host.id, 0);
+    host.failStarts(0);
+  }
+  for (const name of world.names) {
+    const isPutOff = world.failuresOf(name) >= FAILURES_PUT_OFF;
+    await change(world, name, { desired: "running", ...(isPutOff ? { failureCount: 0 } : {}) });
+  }
+}
+
+async function checkRunning(world: MachineWorld): Promise<void> {
+  const isRunning = (name: string): boolean => world.whereIs(name) !== undefined;
+  await world.until(() => world.names.every(isRunning), RUNNING_MS_MAX);
+  for (const name of world.names) if (!isRunning(name)) await stands(world, name);
+  const areProtected = async (): Promise<boolean> => {
+    const records = await Promise.all(world.names.map((name) => recordOf(world, name)));
+    return records.every(isProtected);
+  };
+  if (!(await world.until(areProtected, PROTECTED_MS_MAX)))
+    world.fail("no-progress", "not every machine is protected although all is well");
+  const before = new Map(world.names.map((name) => [name, world.counterOf(name)]));
+  const areCounting = (): boolean =>
+    world.names.every((name) => world.counterOf(name) > before.get(name)!);
+  if (!(await world.until(areCounting, RUNNING_MS_MAX)))
+    world.fail("no-progress", "a machine runs and its guest gets nothing written");
+  for (const name of world.names) {
+    const [told, held] = [world.counterOf(name), world.disks.valueOf(`${name}-disk`)];
+    if (held < told) world.fail("lost-write", `${name}'s disk holds ${held}, it was told ${told}`);
+  }
+}
+
+async function stands(world: MachineWorld, name: string): Promise<void> {
+  const { history, failureCount } = await recordOf(world, name);
+  const { what, because } = history.at(-1) ?? { what: "nothing", because: "" };
+  const last = `${what} (${because}), ${failureCount} failed starts, really`;
+  world.fail("no-progress", `${name} does not run: ${last} ${world.failuresOf(name)}`);
+}
+
+async function recordOf({ directory }: MachineWorld, name: string): Promise<VmRecord> {
+  return (await findVm(directory, CLUSTER_ID, name)).record;
+}
+
+/** The host with the most machines loses its power. */
+async function checkPriorities(world: MachineWorld): Promise<void> {
+  const countOn = (id: string): number =>
+    world.names.filter((name) => world.whereIs(name) === id).length;
+  const [victim] = world.hosts.toSorted((a, b) => countOn(b.id) - countOn(a.id));
+  const names = world.names.filter((name) => world.whereIs(name) === victim!.id);
+  world.trace.add("trial", `power of ${victim!.id} is cut: ${names.join(", ")}`);
+  victim!.cutPower();
+  const areBack = (): boolean => names.every((name) => world.whereIs(name) !== undefined);
+  if (!(await world.until(areBack, FAILOVER_MS_MAX)))
+    for (const name of names) if (world.whereIs(name) === undefined) await stands(world, name);
+  const records = await Promise.all(names.map((name) => recordOf(world, name)));
+  for (const a of records)
+    for (const b of records)
+      if (a.priority < b.priority && placedMs(a) > placedMs(b))
+        world.fail("priorities", `${b.name} was placed before ${a.name}, which comes first`);
+}
+
+function placedMs({ history }: VmRecord): number {
+  return history.findLast(({ what }) => what.startsWith("placed on"))?.timeMs ?? 0;
+}

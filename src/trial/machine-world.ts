@@ -1,0 +1,203 @@
+/** Virtual machines in a trial: what there is, and what must hold at every moment. */
+import { assertDefined } from "../base/index.ts";
+import type { Prng } from "../base/index.ts";
+import { createVm, EmbeddedDirectory, ServedDirectory } from "../cluster/index.ts";
+import type { VmRecord } from "../cluster/index.ts";
+import type { HaRules } from "../ha/index.ts";
+import type { NetworkAddress } from "../ports/index.ts";
+import { MetadataMedium, NetworkFabric, SimMachine, Simulation } from "../sim/index.ts";
+import { SimMetadataStore, SimNetwork } from "../sim/index.ts";
+import { GuestDisks } from "./guest-disks.ts";
+import { MachineHost } from "./machine-host.ts";
+import type { MachineMutant } from "./machine-mutants.ts";
+import { CLUSTER_ID } from "./names.ts";
+import { Trace } from "./trace.ts";
+import { stackOf } from "./trial-host.ts";
+import type { Failure, FailureKind } from "./trial-world.ts";
+
+const DIRECTORY = "10.2.0.200";
+const COPIES = 3;
+
+/** What a guest has been told. */
+interface Counter {
+  value: number;
+  epoch: number;
+}
+
+export class MachineWorld {
+  readonly simulation: Simulation;
+  readonly prng: Prng;
+  readonly fabric: NetworkFabric;
+  readonly disks: GuestDisks;
+  readonly trace: Trace;
+  readonly hosts: readonly MachineHost[];
+  readonly mutant: MachineMutant | undefined;
+  readonly rules: HaRules;
+  readonly directoryAddress: NetworkAddress = { kind: "tcp", host: DIRECTORY, port: 2379 };
+  isOver = false;
+  failure: Failure | undefined;
+  /** Guests' writes that were acknowledged. */
+  requests = 0;
+  #directory: EmbeddedDirectory | undefined;
+  readonly #executing = new Map<string, string>();
+  readonly #counters = new Map<string, Counter>();
+  readonly #failures = new Map<string, number>();
+  #cut: readonly string[] = [];
+
+  constructor(seed: number, mutant?: MachineMutant, onLine?: (line: string) => void) {
+    this.mutant = mutant;
+    this.rules = { isWaitingFree: mutant?.isWaitingAnAttempt !== true };
+    this.simulation = new Simulation({ seed });
+    this.prng = this.simulation.prng.fork();
+    this.fabric = new NetworkFabric(this.simulation);
+    this.trace = new Trace(() => this.simulation.nowMs, onLine);
+    const hostCount = 3 + this.prng.below(3);
+    const { clock } = this.simulation;
+    const ids = Array.from({ length: hostCount }, (_, i) => `h${i + 1}`);
+    const isFenced = mutant?.startsWithoutOwnership !== true;
+    this.disks = new GuestDisks(clock, this.prng.fork(), ids, isFenced);
+    this.hosts = ids.map((_, i) => new MachineHost(this, i + 1));
+  }
+
+  get directory(): EmbeddedDirectory {
+    return assertDefined(this.#directory, "not built");
+  }
+
+  get names(): readonly string[] {
+    return [...this.#counters.keys()];
+  }
+
+  async build(): Promise<void> {
+    const machine = new SimMachine(this.simulation);
+    const { clock } = machine;
+    const store = new SimMetadataStore(machine, new MetadataMedium());
+    this.#directory = await EmbeddedDirectory.open(store, clock);
+    const network = new SimNetwork(machine, this.fabric, [DIRECTORY]);
+    const { directory, directoryAddress: address } = this;
+    await ServedDirectory.listen({ directory, network, address, clock, incarnation: "1" });
+    for (const host of this.hosts) host.start();
+    const count = 2 + this.prng.below(5);
+    for (let number = 0; number < count; number++) await this.#create(`vm${number}`);
+  }
+
+  async #create(name: string): Promise<void> {
+    const ids = this.hosts.map(({ id }) => id);
+    const first = this.prng.below(ids.length);
+    const places = Array.from({ length: COPIES }, (_, i) => ids[(first + i) % ids.length]!);
+    this.disks.create(`${name}-disk`, places);
+    this.#counters.set(name, { value: 0, epoch: 0 });
+    await createVm(this.directory, CLUSTER_ID, newVm(name, this.prng.below(5)));
+  }
+
+  host(id: string): MachineHost {
+    return assertDefined(
+      this.hosts.find((one) => one.id === id),
+      "no such host",
+    );
+  }
+
+  /** Those hosts reach neither the directory nor other HA modules; all others do. */
+  cut(hosts: readonly MachineHost[]): void {
+    this.#cut = hosts.map(({ id }) => id);
+    this.fabric.heal();
+    const addresses = hosts.map(({ address }) => address);
+    if (addresses.length > 0) this.fabric.partition(addresses, [DIRECTORY]);
+  }
+
+  isCut(hostId: string): boolean {
+    return this.#cut.includes(hostId);
+  }
+
+  whereIs(vm: string): string | undefined {
+    return this.#executing.get(vm);
+  }
+
+  counterOf(vm: string): number {
+    return this.#counters.get(vm)!.value;
+  }
+
+  /** Starts of it that have failed. */
+  failuresOf(vm: string): number {
+    return this.#failures.get(vm) ?? 0;
+  }
+
+  failed(vm: string): void {
+    this.#failures.set(vm, this.failuresOf(vm) + 1);
+  }
+
+  executes(host: string, vm: string, isExecuting: boolean): void {
+    const where = this.#executing.get(vm);
+    this.trace.add(host, `${vm} ${isExecuting ? "executes" : "does not execute"}`);
+    if (isExecuting && where !== undefined && where !== host)
+      this.fail("two-machines", `${vm} executes on ${where} and on ${host}`);
+    if (isExecuting) this.#executing.set(vm, host);
+    else if (where === host) this.#executing.delete(vm);
+  }
+
+  booted(vm: string, value: number): void {
+    const { value: told } = this.#counters.get(vm)!;
+    this.trace.add(vm, `begins with ${value}`);
+    if (value < told) this.fail("lost-write", `${vm} finds ${value} and was told ${told}`);
+  }
+
+  acknowledged(vm: string, epoch: number, value: number): void {
+    const counter = this.#counters.get(vm)!;
+    this.requests++;
+    if (epoch < counter.epoch)
+      this.fail("two-writers", `${vm} writes at epoch ${epoch} after ${counter.epoch}`);
+    if (value <= counter.value)
+      this.fail("two-writers", `${vm} is told ${value} after ${counter.value}`);
+    counter.value = Math.max(counter.value, value);
+    counter.epoch = Math.max(counter.epoch, epoch);
+  }
+
+  crashed(error: unknown): void {
+    this.fail("crash", stackOf(error));
+  }
+
+  /** Only the first failure counts: what follows may follow from it. */
+  fail(kind: FailureKind, what: string): void {
+    if (this.failure !== undefined) return;
+    this.failure = { kind, what, atMs: this.simulation.nowMs };
+    this.trace.add("trial", `FAILED (${kind}): ${what}`);
+  }
+
+  async pass(ms: number): Promise<void> {
+    await new Promise<void>((resolve) => void this.simulation.clock.after(ms, resolve));
+  }
+
+  /** False if it did not come in time, or something has failed. */
+  async until(condition: () => boolean | Promise<boolean>, ms: number): Promise<boolean> {
+    const endMs = this.simulation.nowMs + ms;
+    while (this.failure === undefined) {
+      if (await condition()) return true;
+      if (this.simulation.nowMs >= endMs) return false;
+      await this.pass(50);
+    }
+    return false;
+  }
+}
+
+function newVm(name: string, priority: number): VmRecord {
+  return {
+    name,
+    volumes: [`${name}-disk`],
+    cpuCount: 1,
+    memoryBytes: 2 ** 28,
+    boot: { kind: "disk" },
+    networks: [],
+    isProtected: true,
+    protectionSequence: 1,
+    persistedSequence: 0,
+    isLeaving: false,
+    priority,
+    antiAffinity: undefined,
+    failureCount: 0,
+    lastFailureMs: 0,
+    desired: "running",
+    hostId: undefined,
+    epoch: 0,
+    startedEpoch: 0,
+    history: [],
+  };
+}
