@@ -37,6 +37,7 @@ const DEVICE_SIZE_DEFAULT = 64 * 2 ** 30;
 const MEMORY = "128M";
 const READY_MS_MAX = 60_000;
 const STOP_MS_MAX = 40_000;
+const RELAY_RETRY_MS = 100;
 const HOSTS_MAX = 16;
 const COMMAND_LENGTH_MAX = 1000;
 
@@ -353,7 +354,7 @@ export class DevCluster {
       locate: () => this.#demoAddress(),
       connect: (path: string) => this.#connectDemo(path),
     };
-    const relay = await RelayVolume.open("demo", world);
+    const relay = await this.#untilServed(() => RelayVolume.open("demo", world));
     this.#closers.push(() => relay.close());
     const ports = { network: this.#network, clock: this.#clock, log: this.#log };
     const catalog = new SingleExport(relay.volume, "Drystone volume demo, wherever it is served");
@@ -362,6 +363,21 @@ export class DevCluster {
     });
     this.#closers.push(() => server.close(1000));
     this.#hasDemo = true;
+  }
+
+  /**
+   * Hosts that have just started may be about to offer it again, and until then nobody else may.
+   */
+  async #untilServed<T>(open: () => Promise<T>): Promise<T> {
+    const limit = performance.now() + READY_MS_MAX;
+    for (;;) {
+      try {
+        return await open();
+      } catch (error) {
+        if (!(error instanceof CodedError) || performance.now() > limit) throw error;
+      }
+      await new Promise((done) => setTimeout(done, RELAY_RETRY_MS));
+    }
   }
 
   async #connectDemo(path: string): Promise<Awaited<ReturnType<StreamNetwork["connect"]>>> {

@@ -11,7 +11,7 @@ import { test } from "node:test";
 import { operationNames, operationRow } from "../../src/host/index.ts";
 import type { AccessCreatedView, AuditList } from "../../src/host/index.ts";
 import { browserMissing, startBrowser, WatchedPage } from "./browser.ts";
-import { freePort, startHost, temporaryFolder } from "./harness.ts";
+import { CLUSTER_PORTS, freePort, startHost, temporaryFolder } from "./harness.ts";
 import type { DevHost } from "./harness.ts";
 import { JoinedCluster } from "./joined-cluster.ts";
 
@@ -176,7 +176,7 @@ function askTls(port: number, path: string, token?: string): Promise<Answer> {
 
 test("over TLS a token stands in for a certificate, for people and their browsers", async (t) => {
   const folder = temporaryFolder(t);
-  const cluster = new JoinedCluster(t, folder, Math.min(await freePort(), 60_000));
+  const cluster = new JoinedCluster(t, folder, await freePort(CLUSTER_PORTS));
   await cluster.init("h1");
   await cluster.start("h1");
   const port = cluster.portOf("h1");
@@ -201,7 +201,7 @@ test("over TLS a token stands in for a certificate, for people and their browser
 const TOKEN_PAGE = "a token is asked for, and a viewer sees everything and changes nothing";
 
 test(TOKEN_PAGE, { skip: browserMissing }, async (t) => {
-  const cluster = new JoinedCluster(t, temporaryFolder(t), Math.min(await freePort(), 60_000));
+  const cluster = new JoinedCluster(t, temporaryFolder(t), await freePort(CLUSTER_PORTS));
   await cluster.init("h1");
   await cluster.start("h1");
   const { token } = await cluster.cli<AccessCreatedView>("h1", [

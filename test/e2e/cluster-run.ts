@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import * as path from "node:path";
 import { fileURLToPath } from "node:url";
-import { freePort } from "./harness.ts";
+import { CLUSTER_PORTS, freePort } from "./harness.ts";
 import { processTree, Program, runTool } from "./process.ts";
 
 const CLI = fileURLToPath(new URL("../../../bin/drystone", import.meta.url));
@@ -30,8 +30,7 @@ export class ClusterRun {
    * `stop`.
    */
   static async create(folder: string, args: readonly string[] = []): Promise<ClusterRun> {
-    // Room for the ports above it.
-    const port = Math.min(await freePort(), 64_000);
+    const port = await freePort(CLUSTER_PORTS);
     const run = new ClusterRun(folder, port, args);
     try {
       await run.start();

@@ -1,8 +1,8 @@
 /** Real etcd members for tests: on loopback ports, in a folder that goes with the test. */
 import { execFileSync } from "node:child_process";
 import { mkdtempSync, rmSync } from "node:fs";
-import { createServer } from "node:net";
 import { join } from "node:path";
+import { isFree } from "./harness.ts";
 import { Program } from "./process.ts";
 
 /** Shorter than etcd's own (100 and 1000), so that members start and take over sooner. */
@@ -41,14 +41,6 @@ export async function freePorts(count: number): Promise<number[]> {
     if (await isFree(port)) ports.push(port);
   }
   return ports;
-}
-
-async function isFree(port: number): Promise<boolean> {
-  const server = createServer();
-  return await new Promise((resolve) => {
-    server.once("error", () => resolve(false));
-    server.listen(port, "127.0.0.1", () => server.close(() => resolve(true)));
-  });
 }
 
 interface Member {

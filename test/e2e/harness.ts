@@ -116,14 +116,35 @@ export class DevHost implements BlockServer {
   }
 }
 
-export function freePort(): Promise<number> {
-  return new Promise((resolve, reject) => {
+/**
+ * The kernel takes ports of connections from above: one of them may be any of those at any time.
+ */
+const PORT_FIRST = 10_000;
+const PORT_COUNT = 9_800;
+/** More than a development cluster of three hosts uses above its first one. */
+export const CLUSTER_PORTS = 120;
+
+let portsTried = process.pid * 137;
+
+/** The first of `count` ports in a row at which nobody listens. */
+export async function freePort(count = 1): Promise<number> {
+  for (;;) {
+    const first = PORT_FIRST + (portsTried % PORT_COUNT);
+    portsTried += count;
+    if (await areFree(first, count)) return first;
+  }
+}
+
+async function areFree(first: number, count: number): Promise<boolean> {
+  for (let port = first; port < first + count; port++) if (!(await isFree(port))) return false;
+  return true;
+}
+
+/** Whether nobody listens at it now. */
+export function isFree(port: number): Promise<boolean> {
+  return new Promise((resolve) => {
     const server = net.createServer();
-    server.once("error", reject);
-    server.listen(0, "127.0.0.1", () => {
-      const address = server.address();
-      const port = typeof address === "object" && address !== null ? address.port : 0;
-      server.close(() => resolve(port));
-    });
+    server.once("error", () => resolve(false));
+    server.listen(port, "127.0.0.1", () => server.close(() => resolve(true)));
   });
 }

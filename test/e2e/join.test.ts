@@ -7,7 +7,7 @@ import * as path from "node:path";
 import { test } from "node:test";
 import * as tls from "node:tls";
 import { fio } from "./fio.ts";
-import { freePort, temporaryFolder } from "./harness.ts";
+import { CLUSTER_PORTS, freePort, temporaryFolder } from "./harness.ts";
 import { JoinedCluster } from "./joined-cluster.ts";
 
 const UP_MS_MAX = 60_000;
@@ -62,7 +62,7 @@ async function hostsUp(cluster: JoinedCluster, host: string, count: number): Pro
 
 test("three hosts made with init and join serve a mirrored volume", async (t) => {
   const folder = temporaryFolder(t);
-  const cluster = new JoinedCluster(t, folder, Math.min(await freePort(), 60_000));
+  const cluster = new JoinedCluster(t, folder, await freePort(CLUSTER_PORTS));
   await cluster.init("h1");
   await cluster.start("h1");
   for (const host of ["h2", "h3"]) {
@@ -92,7 +92,7 @@ test("three hosts made with init and join serve a mirrored volume", async (t) =>
 
 test("who is not of the cluster is refused at every port, and the cluster goes on", async (t) => {
   const folder = temporaryFolder(t);
-  const port = Math.min(await freePort(), 60_000);
+  const port = await freePort(CLUSTER_PORTS);
   const cluster = new JoinedCluster(t, folder, port);
   await cluster.init("h1");
   await cluster.start("h1");

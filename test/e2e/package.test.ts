@@ -9,7 +9,7 @@ import type { TestContext } from "node:test";
 import { gunzipSync } from "node:zlib";
 import { commandEntries } from "../../src/cli/index.ts";
 import { buildDebianPackage } from "../../scripts/package/debian-package.ts";
-import { freePort, temporaryFolder } from "./harness.ts";
+import { CLUSTER_PORTS, freePort, temporaryFolder } from "./harness.ts";
 import { HostRun } from "./host-run.ts";
 import { JoinedCluster } from "./joined-cluster.ts";
 import { runTool } from "./process.ts";
@@ -74,7 +74,7 @@ test("the Debian package", async (t) => {
 
   await t.test("brings three hosts to a first mirrored volume", async () => {
     const from = performance.now();
-    const cluster = new JoinedCluster(t, temporaryFolder(t), Math.min(await freePort(), 60_000), {
+    const cluster = new JoinedCluster(t, temporaryFolder(t), await freePort(CLUSTER_PORTS), {
       cli: at("usr/bin/drystone"),
     });
     await cluster.init("h1");

@@ -5,7 +5,7 @@ import * as path from "node:path";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { guestFiles } from "./guest.ts";
-import { freePort, temporaryFolder } from "./harness.ts";
+import { CLUSTER_PORTS, freePort, temporaryFolder } from "./harness.ts";
 import { runTool } from "./process.ts";
 
 const CLI = fileURLToPath(new URL("../../../bin/drystone", import.meta.url));
@@ -14,7 +14,7 @@ test("the tour shows a machine that survives its host, and leaves nothing runnin
   const { kernel } = await guestFiles();
   const folder = path.join(temporaryFolder(t), "t");
   const args = ["--guest", path.dirname(kernel), "--dir", folder];
-  const tour = ["dev", "--tour", ...args, "--api-port", String(Math.min(await freePort(), 64_000))];
+  const tour = ["dev", "--tour", ...args, "--api-port", String(await freePort(CLUSTER_PORTS))];
   const { stdout } = await runTool(process.execPath, [CLI, ...tour], { timeoutMs: 180_000 });
   t.diagnostic(stdout);
   assert.match(stdout, /guest is started on h\d after .*the lease of host h\d has ended/);
