@@ -12,6 +12,8 @@ export const rules: readonly (readonly [name: string, rule: string])[] = [
   ["destage-uncommitted", "only what is decided is destaged"],
   ["stale-takes-part", "a stale component is neither read nor counted"],
   ["unverified-catch-up", "a component counts again when its digests agree"],
+  ["live-write-overwritten", "what is copied replaces nothing newer"],
+  ["unchecked-offer", "a copy has what it says that it has when it is offered fingerprints"],
   ["no-lease-on-read", "nothing is read once the lease may have ended"],
   ["wrong-range", "a source hands on only what it holds of the target's range"],
 ];
