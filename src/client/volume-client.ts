@@ -23,6 +23,7 @@ const MEMORY_BYTES = 64 << 20;
 const DEPTH = 128;
 const DEPTH_MAX = 1024;
 const RECONNECT_MS = 100;
+const SET_UP_MS_MAX = 5000;
 const RECONNECT_MS_MAX = 120_000;
 const KEEP_ALIVE_MS = 2 ** 30;
 const REQUEST_BYTES_MAX = 16 << 20;
@@ -260,13 +261,22 @@ export class VolumeClient {
 
   async #connect(): Promise<void> {
     const stream = await this.#shared.connect(this.#path);
-    const front = new FrontEnd(stream, () => this.#lost(front));
+    let isLost = false;
+    const front = new FrontEnd(stream, () => {
+      isLost = true;
+      this.#lost(front);
+    });
+    // A host that is killed in the middle of it may leave an answer out without saying so.
+    const timer = this.#clock.after(SET_UP_MS_MAX, () => front.close());
     try {
       await this.#setUp(front);
+      if (isLost) throw lostFor(this.#path);
       this.#front = front;
     } catch (error) {
       front.close();
       throw error;
+    } finally {
+      timer.cancel();
     }
   }
 
