@@ -14,6 +14,16 @@ export interface HostView extends VmReach {
   readonly hostId: string;
 }
 
+/** Hosts that look after machines: those whose leases for that live. */
+export async function hostsOnDuty(
+  directory: Directory,
+  clusterId: string,
+): Promise<readonly string[]> {
+  const prefix = directoryKeys.vmHosts(clusterId);
+  const { records } = await directory.list(prefix);
+  return records.map(({ key }) => key.slice(prefix.length));
+}
+
 export class HostViews {
   readonly #views: ReadonlyMap<string, HostView>;
   /** Grows with every change of any of them. */

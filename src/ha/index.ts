@@ -3,7 +3,7 @@
  */
 export { admissionProblem } from "./admission.ts";
 export type { HaRules } from "./ha-rules.ts";
-export { HostViews } from "./host-views.ts";
+export { hostsOnDuty, HostViews } from "./host-views.ts";
 export { isUnderWay } from "./vm-migration.ts";
 export type { MigrationWays } from "./vm-migration.ts";
 export { VmHost } from "./vm-host.ts";

@@ -18,7 +18,7 @@ import {
 } from "../cluster/index.ts";
 import type { StoredVm, VmRecord } from "../cluster/index.ts";
 import type { HostLease } from "../plane/index.ts";
-import { HostViews } from "./host-views.ts";
+import { hostsOnDuty, HostViews } from "./host-views.ts";
 import { ProtectionKeeper } from "./protection.ts";
 import { planRestarts } from "./restart-plan.ts";
 import type { Start, Wait } from "./restart-plan.ts";
@@ -68,9 +68,7 @@ export class VmMaster {
     this.#isMaster = await this.#holdsOffice();
     if (!this.#isMaster) return;
     const { directory, clusterId } = this.#world;
-    const prefix = directoryKeys.vmHosts(clusterId);
-    const { records } = await directory.list(prefix);
-    const alive = records.map(({ key }) => key.slice(prefix.length));
+    const alive = await hostsOnDuty(directory, clusterId);
     const views = await HostViews.read(directory, clusterId);
     if (!wasMaster) await this.#retrieve(vms, alive);
     const { settings } = await readHaSettings(directory, clusterId);

@@ -2,7 +2,7 @@
 import { CodedError } from "../base/index.ts";
 import { directoryKeys, listVms, readHaSettings, swapHaSettings } from "../cluster/index.ts";
 import type { HaSettings, VmRecord } from "../cluster/index.ts";
-import { admissionProblem, HostViews } from "../ha/index.ts";
+import { admissionProblem, hostsOnDuty, HostViews } from "../ha/index.ts";
 import type { Handlers } from "./http-api.ts";
 import type { VmControlWorld } from "./vm-control.ts";
 import type { HaView } from "./views.ts";
@@ -104,8 +104,6 @@ export async function admit(world: VmControlWorld, vm: VmRecord): Promise<void> 
 export async function machinesOf({ directory, clusterId }: VmControlWorld): Promise<Machines> {
   const { vms } = await listVms(directory, clusterId);
   const views = await HostViews.read(directory, clusterId);
-  const prefix = directoryKeys.vmHosts(clusterId);
-  const { records } = await directory.list(prefix);
-  const alive = records.map(({ key }) => key.slice(prefix.length));
+  const alive = await hostsOnDuty(directory, clusterId);
   return { vms: vms.map(({ record }) => record), alive, views };
 }

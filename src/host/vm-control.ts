@@ -15,7 +15,7 @@ import {
   VM_PRIORITIES,
 } from "../cluster/index.ts";
 import type { StoredVm, VmRecord } from "../cluster/index.ts";
-import { HostViews, isUnderWay } from "../ha/index.ts";
+import { hostsOnDuty, HostViews, isUnderWay } from "../ha/index.ts";
 import type { Clock, Directory } from "../ports/index.ts";
 import type { Handlers } from "./http-api.ts";
 import { admit, machinesOf } from "./ha-control.ts";
@@ -198,9 +198,7 @@ class VmControl {
     const nameOf = (hostId: string): string => names.get(hostId) ?? hostId;
     const { record } = await findVm(directory, clusterId, name);
     const views = await HostViews.read(directory, clusterId);
-    const prefix = directoryKeys.vmHosts(clusterId);
-    const { records } = await directory.list(prefix);
-    const alive = new Set(records.map(({ key }) => key.slice(prefix.length)));
+    const alive = new Set(await hostsOnDuty(directory, clusterId));
     const master = (await directory.get(directoryKeys.vmMaster(clusterId)))?.value;
     return {
       vm: viewOf(record, names),
