@@ -125,7 +125,7 @@ function writeControl(root: string, architecture: string): void {
     ["Maintainer", "Drystone <drystone@localhost>"],
     ["Installed-Size", String(Math.ceil(bytes / 1024))],
     ["Depends", `nodejs (>= ${NODE_MIN}), systemd, libc6 (>= 2.36)`],
-    ["Suggests", "qemu-system-x86, qemu-utils, libnbd-bin, jq"],
+    ["Suggests", "etcd-server, qemu-system-x86, qemu-utils, libnbd-bin, jq"],
     ["Section", "admin"],
     ["Priority", "optional"],
     ["Description", "object store for the disks of virtual machines"],

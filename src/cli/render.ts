@@ -222,6 +222,11 @@ function renderStatus(status: StatusView, output: Output): string[] {
     "",
     `capacity  ${formatSize(capacity.usedBytes)} used of ${formatSize(capacity.capacityBytes)} (${share.toFixed(1)} %), ${formatSize(capacity.freeBytes)} free`,
     `volumes   ${status.volumeCount}, ${status.attachments.length} attached`,
+    ...(status.directory === undefined
+      ? []
+      : [
+          `directory ${status.directory.members.map(({ host, state }) => `${host} ${state}`).join(", ")}`,
+        ]),
     ...(status.attachments.length === 0
       ? []
       : ["", ...attachmentTable(status.attachments, output)]),

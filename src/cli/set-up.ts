@@ -19,7 +19,9 @@ export async function runInit(request: Request, output: Output): Promise<number>
   const warning =
     directory === undefined
       ? "  this host keeps the directory: while it is away nothing new is decided\n"
-      : "";
+      : directory === "etcd"
+        ? "  the first three hosts keep the directory, from the third one on\n"
+        : "";
   report(output, made, [
     `made the cluster ${made.clusterId}, and host ${made.name} as its first one\n${warning}`,
     "  keep a copy of tls/ca.key in a safe place: with it hosts are let in\n",

@@ -8,6 +8,7 @@ import type { HealthFacts, MachineFacts } from "./health-check.ts";
 import { FAULT_KINDS } from "./health-of-devices.ts";
 import { judgeHealth, raisedChecks } from "./health.ts";
 import type { RaisedCheck } from "./health.ts";
+import type { HostFacts } from "./host-control.ts";
 import { seenOf } from "./host-networks.ts";
 import type { RpcPeer } from "./rpc.ts";
 import { version } from "./version.ts";
@@ -22,6 +23,7 @@ export interface ClusterStatusWorld {
   /** As `ManagementNetwork.peer`. */
   readonly managementPeer: (hostId: string) => ManagementPeer | undefined;
   readonly machine: () => MachineFacts;
+  readonly directoryView: HostFacts["directoryView"];
   /** Fails while the directory cannot be asked. */
   readonly listVms: () => Promise<readonly VmView[]>;
 }
@@ -54,7 +56,7 @@ export class ClusterStatus {
   async status(): Promise<StatusView> {
     const { clusterId, clock } = this.#world;
     const facts = await this.#facts();
-    const { hosts, devices, volumes, attachments, resyncs } = facts;
+    const { hosts, devices, volumes, attachments, resyncs, directory } = facts;
     const { health, reasons } = judgeHealth(raisedChecks(facts));
     const sum = (pick: (device: DeviceView) => number): number =>
       devices.reduce((total, device) => total + pick(device), 0);
@@ -74,6 +76,7 @@ export class ClusterStatus {
       volumeCount: volumes.length,
       attachments,
       resyncs,
+      ...(directory === undefined ? {} : { directory }),
     };
   }
 
@@ -91,7 +94,10 @@ export class ClusterStatus {
     ]);
     const attachments = parts.volumes.flatMap(({ attachment }) => attachment ?? []);
     const faults = [...this.#faults.values()];
-    return { hostId, ...parts, attachments, faults, vms, stats, resyncs, machine: machine() };
+    const names = new Map(parts.hosts.map((host) => [host.hostId, host.name]));
+    const directory = this.#world.directoryView(names);
+    const rest = { attachments, faults, vms, stats, resyncs, directory, machine: machine() };
+    return { hostId, ...parts, ...rest };
   }
 
   async #parts(): Promise<Pick<HealthFacts, "hosts" | "devices" | "volumes">> {

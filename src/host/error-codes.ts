@@ -188,6 +188,16 @@ export const errorCodes: Readonly<Record<string, ErrorCode>> = {
     "etcd refuses the host's requests",
     "Check user, password and role in etcd",
   ),
+  "directory-member-lost": row(
+    500,
+    "The data of the directory's member on this host is gone, and no other member is known",
+    "Name other hosts of the cluster in cluster.directory of the configuration",
+  ),
+  "start-stopped": row(
+    503,
+    "The host was told to stop while it waited for the directory",
+    "Start it again when a majority of the directory's hosts runs",
+  ),
   "etcd-missing": row(
     500,
     "The program etcd cannot be started on this host",

@@ -2,7 +2,7 @@
  * A host in the foreground until a signal. The first SIGTERM, SIGINT or SIGHUP stops it cleanly, a
  * second one at once: whatever was acknowledged is durable either way.
  */
-import type { CodedError } from "../base/index.ts";
+import { CodedError } from "../base/index.ts";
 import type { Log } from "../ports/index.ts";
 import type { HostConfig } from "./host-config.ts";
 import { HostProcess } from "./host-process.ts";
@@ -30,7 +30,11 @@ export interface Foreground {
 /** Resolves with the exit code. Fails as `HostProcess.start` does, or if the data worker dies. */
 export async function runForeground(run: Foreground): Promise<number> {
   const { config, wipe, log } = run;
-  const stop = stopRequested(run.message).then(() => run.stopping?.());
+  const stopped = new AbortController();
+  const stop = stopRequested(run.message).then(() => {
+    stopped.abort();
+    run.stopping?.();
+  });
   let reportDeath: (error: CodedError) => void = () => undefined;
   const death = new Promise<never>((_resolve, reject) => {
     reportDeath = reject;
@@ -41,12 +45,15 @@ export async function runForeground(run: Foreground): Promise<number> {
     wipe,
     log,
     cut: run.cut,
+    stopped: stopped.signal,
     onDeath: (error) => reportDeath(error),
   });
   const host = await Promise.race([starting, death]).catch((error: unknown) => {
     endSoon();
+    if (error instanceof CodedError && error.code === "start-stopped") return undefined;
     throw error;
   });
+  if (host === undefined) return 0;
   try {
     const serving = run.ready(host).then(() => stop);
     await Promise.race([serving, stop, death]);

@@ -1,4 +1,5 @@
 /** What a check of the cluster's health is, and what it looks at. */
+import type { DirectoryView } from "./directory-views.ts";
 import type { ResyncView } from "./repair-views.ts";
 import type {
   AttachmentView,
@@ -27,6 +28,8 @@ export interface HealthFacts {
   /** Undefined where nobody asked for it. */
   readonly stats: StatsView | undefined;
   readonly machine: MachineFacts | undefined;
+  /** Undefined where no host of the cluster runs it. */
+  readonly directory: DirectoryView | undefined;
 }
 
 /** Of the machine and the process of the host that judges. */

@@ -77,6 +77,9 @@ const well: HealthFacts = {
   resyncs: [],
   vms: [],
   stats: undefined,
+  directory: {
+    members: ["h1", "h2", "h3"].map((name) => ({ host: name, address: name, state: "well" })),
+  },
   machine: {
     ...{ nowMs: NOW_MS, stateFreeBytes: 50 * GIB, stateSizeBytes: 100 * GIB },
     certificateEndsMs: NOW_MS + 400 * 24 * 3600 * 1000,
@@ -144,6 +147,18 @@ const troubles: readonly (readonly [Partial<HealthFacts>, readonly string[]])[] 
     { hosts: well.hosts.slice(0, 2), devices: well.devices.slice(0, 2), volumes: [] },
     ["two-hosts"],
   ],
+  [
+    {
+      directory: {
+        members: [
+          ...well.directory!.members.slice(1),
+          { host: "h1", address: "", state: "silent" },
+        ],
+      },
+    },
+    ["directory-member-away"],
+  ],
+  [{ directory: { members: well.directory!.members.slice(1) } }, ["directory-members-few"]],
   [{ machine: { ...well.machine!, stateFreeBytes: 1 << 20 } }, ["state-almost-full"]],
   [{ machine: { ...well.machine!, certificateEndsMs: NOW_MS + 1000 } }, ["certificate-ending"]],
   [{ devices: well.devices.slice(1) }, ["no-device", "devices-uneven"]],

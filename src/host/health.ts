@@ -1,12 +1,14 @@
 /** From what is known of the cluster to one word, the reasons for it, and what to do. */
 import type { HealthCheck, HealthFacts, HealthFinding } from "./health-check.ts";
 import { deviceChecks } from "./health-of-devices.ts";
+import { directoryChecks } from "./health-of-directory.ts";
 import { hostChecks } from "./health-of-hosts.ts";
 import { servedChecks } from "./health-of-volumes.ts";
 import type { HealthReason, HealthWord } from "./views.ts";
 
 export const healthChecks: readonly HealthCheck[] = [
   ...hostChecks,
+  ...directoryChecks,
   ...deviceChecks,
   ...servedChecks,
 ];

@@ -48,6 +48,16 @@ export interface ClusterConfig {
   readonly holdMs: number;
   /** The folder of certificates. Undefined where everything is on the loopback interface. */
   readonly tls: string | undefined;
+  /** Undefined where hosts of the cluster do not run the members of etcd. */
+  readonly member: MemberConfig | undefined;
+}
+
+/** Of the directory's member that this host runs if it is one of the first three. */
+export interface MemberConfig {
+  readonly folder: string;
+  /** `ADDRESS:PORT`. */
+  readonly clientAddress: string;
+  readonly peerAddress: string;
 }
 
 export type DirectoryConfig =
@@ -82,6 +92,7 @@ interface ClusterConfigFile {
   readonly faultDomain?: string;
   readonly holdSeconds?: number;
   readonly tls?: string;
+  readonly member?: MemberConfig;
 }
 
 interface DeviceConfigFile {
@@ -222,6 +233,39 @@ export const hostConfigShape: ObjectShape<HostConfigFile> = {
               "/var/lib/drystone/tls",
             ),
           },
+          member: {
+            optional: true,
+            shape: {
+              kind: "object",
+              description: "The host runs a member of etcd if it is one of the first three",
+              fields: {
+                folder: {
+                  optional: false,
+                  shape: path("Where its data is", "/var/lib/drystone/directory"),
+                },
+                clientAddress: {
+                  optional: false,
+                  shape: {
+                    kind: "text",
+                    lengthMax: PATH_LENGTH_MAX,
+                    invalid: apiAddressInvalid,
+                    description: "ADDRESS:PORT where hosts ask it",
+                    example: "10.0.0.1:7402",
+                  },
+                },
+                peerAddress: {
+                  optional: false,
+                  shape: {
+                    kind: "text",
+                    lengthMax: PATH_LENGTH_MAX,
+                    invalid: apiAddressInvalid,
+                    description: "ADDRESS:PORT where other members reach it",
+                    example: "10.0.0.1:7404",
+                  },
+                },
+              },
+            },
+          },
         },
       },
     },
@@ -307,8 +351,17 @@ function checkOpenPorts({ cluster, apiAddress, isApiPlain }: HostConfig, hint: s
     const message = "cluster.directory reaches etcd on another machine without TLS";
     throw new CodedError({ code: "config-invalid", message, hint: `Use https:// URLs. ${hint}` });
   }
+  if (cluster.member !== undefined && directory.kind !== "etcd") {
+    const message = "cluster.member is for a cluster.directory of https:// URLs";
+    throw new CodedError({ code: "config-invalid", message, hint });
+  }
   if (tls !== undefined) return;
+  const { clientAddress, peerAddress } = cluster.member ?? {};
+  const memberOpen = [clientAddress, peerAddress].some(
+    (address) => address !== undefined && !isLoopback(parseAddress(address)),
+  );
   const open = [
+    ...(memberOpen ? ["member"] : []),
     ...(isLoopback(parseAddress(storageAddress)) ? [] : ["storageAddress"]),
     ...(isLoopback(parseAddress(managementAddress)) ? [] : ["managementAddress"]),
     ...(directory.kind !== "etcd" && !isLoopback(directory.address) ? ["directory"] : []),
@@ -345,6 +398,7 @@ function clusterOf(file: ClusterConfigFile, base: string): ClusterConfig {
     faultDomain,
     holdMs: holdSeconds * 1000,
     tls: file.tls === undefined ? undefined : absolute(base, file.tls),
+    member: file.member && { ...file.member, folder: absolute(base, file.member.folder) },
   };
 }
 

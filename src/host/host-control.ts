@@ -8,6 +8,7 @@ import type { AccessDesk } from "./access-desk.ts";
 import type { AuditLog } from "./audit-log.ts";
 import { ClusterStatus } from "./cluster-status.ts";
 import type { DataPlaneMethods } from "./data-plane-port.ts";
+import type { DirectoryView } from "./directory-views.ts";
 import type { EventRing } from "./event-ring.ts";
 import type { ManagementPeer } from "../plane/index.ts";
 import type { MachineFacts } from "./health-check.ts";
@@ -42,6 +43,8 @@ export interface HostFacts {
   readonly networks: NetworkViews;
   /** As `ManagementNetwork.peer`. */
   readonly managementPeer: (hostId: string) => ManagementPeer | undefined;
+  /** Undefined where no host runs a member; the names are those of hosts by their ids. */
+  readonly directoryView: (names: ReadonlyMap<string, string>) => DirectoryView | undefined;
   readonly vmMachine: VmMachineHandlers;
   readonly machine: () => MachineFacts;
   readonly desks: AccessDesks;
@@ -75,9 +78,9 @@ export class HostControl {
     this.#plane = plane;
     this.#events = events;
     this.#clock = clock;
-    const { hostId, clusterId, managementPeer, machine, onBug } = facts;
+    const { hostId, clusterId, managementPeer, machine, directoryView, onBug } = facts;
     this.#status = new ClusterStatus({
-      ...{ hostId, clusterId, managementPeer, machine, plane, events, clock },
+      ...{ hostId, clusterId, managementPeer, machine, plane, events, clock, directoryView },
       listVms: async () => (await this.handlers["vm.list"]({})).vms,
     });
     const look = (): Promise<readonly RaisedCheck[]> => this.#status.raised();

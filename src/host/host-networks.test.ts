@@ -55,7 +55,14 @@ test("who is alone on one network is told to look at its own cable", () => {
     judgeHealth(
       raisedChecks({
         ...{ hostId: "h1", hosts: [self, ...hosts], volumes: [], attachments: [], faults: [] },
-        ...{ devices: [], resyncs: [], vms: [], stats: undefined, machine: undefined },
+        ...{
+          devices: [],
+          resyncs: [],
+          vms: [],
+          stats: undefined,
+          directory: undefined,
+          machine: undefined,
+        },
       }),
     )
       .reasons.map(({ code }) => code)

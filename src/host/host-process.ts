@@ -9,14 +9,7 @@
 import { mkdirSync, statSync } from "node:fs";
 import { dirname } from "node:path";
 import { CodedError, errorText } from "../base/index.ts";
-import {
-  EmbeddedDirectory,
-  RemoteDirectoryClient,
-  ServedDirectory,
-  createCluster,
-  findCluster,
-} from "../cluster/index.ts";
-import { EtcdDirectory, LmdbMetadataStore, NodeClock } from "../platform/index.ts";
+import { LmdbMetadataStore, NodeClock } from "../platform/index.ts";
 import type { Clock, Directory, Log, MetadataStore } from "../ports/index.ts";
 import { DataPlaneThread } from "./data-plane-thread.ts";
 import type { ControlMethods } from "./data-plane-port.ts";
@@ -25,7 +18,7 @@ import { accessDesks, apiBackend, healthBug, Gate, machineFacts } from "./api-ba
 import { Closers } from "./closers.ts";
 import { EventRing } from "./event-ring.ts";
 import type { HostConfig } from "./host-config.ts";
-import { HostManagement, hostNetwork } from "./host-management.ts";
+import { HostManagement } from "./host-management.ts";
 import { HostControl } from "./host-control.ts";
 import { HttpApi } from "./http-api.ts";
 import type { ApiBackend, Handlers } from "./http-api.ts";
@@ -33,10 +26,12 @@ import { JoinDesk } from "./join-desk.ts";
 import type { JoinDeskWorld } from "./join-desk.ts";
 import { formatAddress } from "./names.ts";
 import { NetworkViews } from "./network-views.ts";
+import { directoryTextOf, ensureCluster, openDirectory } from "./open-directory.ts";
+import type { OpenedDirectory } from "./open-directory.ts";
 import type { PlaneIdentity } from "./plane-world.ts";
-import { etcdTls, readAuthority, readTlsFolder } from "./tls-folder.ts";
+import { readAuthority, readTlsFolder } from "./tls-folder.ts";
 import type { HostTls } from "./tls-folder.ts";
-import { newId, StateDir } from "./state-dir.ts";
+import { StateDir } from "./state-dir.ts";
 import type { SeenHostView } from "./views.ts";
 import { machineHandlers, openHypervisor, startVms } from "./host-machines.ts";
 
@@ -52,6 +47,8 @@ export interface HostStart {
    * host whose networks nobody can cut.
    */
   readonly cut: readonly string[] | undefined;
+  /** It is not to be started any more; a start that waits for the directory ends. */
+  readonly stopped: AbortSignal;
   /** The data worker ended without being asked to. */
   readonly onDeath: (error: CodedError) => void;
 }
@@ -126,7 +123,8 @@ async function startParts(start: HostStart, closers: Closers): Promise<StartedPa
   const { clusterId, hostId } = state.identity;
   const store = await openStore(state);
   closers.add("metadata", () => store.close());
-  const directory = await openDirectory({ config, tls, store, clock, log }, closers);
+  const opened = await openDirectory({ start, tls, hostId, store, clock }, closers);
+  const { directory, member } = opened;
   const events = eventRing(store, clock, log);
   const identity = identityOf(start, state, tls);
   const management = new HostManagement({ start, tls, identity, directory, clock, events });
@@ -155,12 +153,13 @@ async function startParts(start: HostStart, closers: Closers): Promise<StartedPa
     clusterId,
     apiAddress: () => apiAddress,
     managementPeer: (other: string) => management.peer(other),
+    directoryView: (names: ReadonlyMap<string, string>) => member?.view(names),
     vmMachine: machineHandlers({ config, state, directory, tls, hypervisor }),
     machine: machineFacts(state.path, tls, clock),
     desks: accessDesks({ store, directory, clusterId, clock, log }),
     onBug: healthBug(log),
   };
-  const desk = openDesk(config, { directory, clusterId, clock, events });
+  const desk = openDesk(config, { directory, clusterId, clock, events }, opened);
   const control = new HostControl(facts, thread.peer, events, clock, directory, desk);
   // The port is taken before any device is touched; requests wait until the host is ready.
   const gate = new Gate();
@@ -181,10 +180,17 @@ async function startParts(start: HostStart, closers: Closers): Promise<StartedPa
     apiUrl: `${config.isApiPlain ? "http" : "https"}://${apiAddress}`,
     closers,
     ping: () => plane.call("ping", undefined),
-    cutOff: async (addresses) => {
-      management.cutOff(addresses);
-      await plane.call("cutOff", addresses);
-    },
+    cutOff: cutterOf(plane, management),
+  };
+}
+
+function cutterOf(
+  plane: DataPlaneThread["peer"],
+  management: HostManagement,
+): StartedParts["cutOff"] {
+  return async (addresses) => {
+    management.cutOff(addresses);
+    await plane.call("cutOff", addresses);
   };
 }
 
@@ -283,62 +289,6 @@ function openTls({ cluster }: HostConfig, clock: Clock): HostTls | undefined {
   return readTlsFolder(cluster.tls, cluster.id, clock.wallMs());
 }
 
-interface DirectoryWorld {
-  readonly config: HostConfig;
-  readonly tls: HostTls | undefined;
-  readonly store: MetadataStore;
-  readonly clock: Clock;
-  readonly log: Log;
-}
-
-async function openDirectory(world: DirectoryWorld, closers: Closers): Promise<Directory> {
-  const directory = await directoryOf(world);
-  closers.add("directory", () => directory.close());
-  const { config, tls, clock, log } = world;
-  const own = config.cluster?.directory;
-  if (own?.kind !== "own") return directory;
-  const network = hostNetwork(tls, log);
-  const { address } = own;
-  const incarnation = newId();
-  const served = await ServedDirectory.listen({
-    directory,
-    network,
-    address,
-    clock,
-    incarnation,
-    log,
-  });
-  closers.add("served directory", () => served.close());
-  return directory;
-}
-
-async function directoryOf({ config, tls, store, clock, log }: DirectoryWorld): Promise<Directory> {
-  const directory = config.cluster?.directory;
-  if (directory === undefined || directory.kind === "own")
-    return await EmbeddedDirectory.open(store, clock);
-  if (directory.kind === "etcd") {
-    const { endpoints } = directory;
-    return new EtcdDirectory({ endpoints, ...(tls && { tls: etcdTls(tls.credentials) }) });
-  }
-  const network = hostNetwork(tls, log);
-  return new RemoteDirectoryClient({ network, clock, log, address: directory.address });
-}
-
-async function ensureCluster(
-  directory: Directory,
-  clusterId: string,
-  name: string,
-  clock: Clock,
-): Promise<void> {
-  if ((await findCluster(directory, clusterId)) !== undefined) return;
-  try {
-    await createCluster(directory, { clusterId, name, createdMs: Math.round(clock.wallMs()) });
-  } catch (error) {
-    // Hosts of a new cluster start at the same time: one of them makes its record.
-    if (!(error instanceof CodedError) || error.code !== "cluster-exists") throw error;
-  }
-}
-
 function controlMethods(parts: {
   readonly directory: Directory;
   readonly events: EventRing;
@@ -360,14 +310,11 @@ function controlMethods(parts: {
 function openDesk(
   { cluster }: HostConfig,
   world: Omit<JoinDeskWorld, "authority" | "directoryText">,
+  opened: OpenedDirectory,
 ): JoinDesk | undefined {
   if (cluster?.tls === undefined) return undefined;
-  const { tls, directory } = cluster;
-  const directoryText =
-    directory.kind === "etcd"
-      ? directory.endpoints.join(",")
-      : `served:${formatAddress(directory.address)}`;
-  return new JoinDesk({ ...world, authority: readAuthority(tls), directoryText });
+  const directoryText = (): string => directoryTextOf(cluster, opened);
+  return new JoinDesk({ ...world, authority: readAuthority(cluster.tls), directoryText });
 }
 
 /** Resolves with its address. */

@@ -41,7 +41,7 @@ class World {
       directory,
       clusterId: CLUSTER,
       authority: hasAuthority ? this.authority : undefined,
-      directoryText: "served:10.0.0.1:7402",
+      directoryText: () => "served:10.0.0.1:7402",
       clock: {
         nowMs: () => clock.nowMs(),
         wallMs: () => this.nowMs,

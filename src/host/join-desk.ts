@@ -29,6 +29,8 @@ const TTL_MINUTES_DEFAULT = 30;
 const SECRET_BYTES = 16;
 const FINGERPRINT_BYTES = 32;
 const TOKEN_PREFIX = "drystone-";
+/** Before URLs of etcd: hosts of the cluster run it. */
+export const MEMBERS_PREFIX = "members:";
 const ADDRESSES_MAX = 16;
 
 export interface JoinRequest {
@@ -44,7 +46,7 @@ export interface JoinRequest {
 export interface JoinAnswer {
   readonly clusterId: string;
   readonly certificatePem: string;
-  /** As `cluster.directory` in a configuration. */
+  /** As `cluster.directory` in a configuration, after `MEMBERS_PREFIX` where hosts run etcd. */
   readonly directory: string;
 }
 
@@ -117,7 +119,7 @@ export interface JoinDeskWorld {
   /** Undefined on hosts where nobody joins. */
   readonly authority: CertifiedKey | undefined;
   /** As joining hosts are to write it into their configuration. */
-  readonly directoryText: string;
+  readonly directoryText: () => string;
   readonly clock: Clock;
   readonly events: { add(event: NewEvent): unknown };
 }
@@ -193,7 +195,7 @@ export class JoinDesk {
     const certificatePem = issueCertificate(authority, wanted, nowMs);
     const message = `host ${name} was let into the cluster`;
     events.add({ level: "info", kind: "host-joined", message, details: { name, hostId } });
-    return { clusterId, certificatePem, directory: directoryText };
+    return { clusterId, certificatePem, directory: directoryText() };
   }
 
   #authority(): CertifiedKey {

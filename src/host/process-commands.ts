@@ -54,7 +54,8 @@ const HOST_OPTIONS: readonly CommandOption[] = [
     field: "port",
     kind: "count",
     argument: "PORT",
-    summary: "Port of the API (7400); storage has the next one, a directory of its own the next",
+    summary:
+      "Port of the API (7400); the four above it are for storage, directory and the other hosts",
   },
   {
     name: "storage-address",
@@ -222,8 +223,12 @@ export const processCommands: Readonly<Record<ProcessCommandName, Command>> = {
         why: "this host keeps the directory",
       },
       {
+        line: "drystone init --address 10.0.0.1 --device /dev/sdb --directory etcd",
+        why: "members of etcd keep it, which run on the first three hosts",
+      },
+      {
         line: "drystone init --address 10.0.0.1 --device /dev/sdb --directory https://10.0.0.9:2379",
-        why: "etcd keeps it",
+        why: "an etcd that exists keeps it",
       },
     ],
     positionals: [],
@@ -234,7 +239,8 @@ export const processCommands: Readonly<Record<ProcessCommandName, Command>> = {
         field: "directory",
         kind: "text",
         argument: "URLS",
-        summary: "etcd, URLs with commas between (default: this host keeps the directory)",
+        summary:
+          "etcd: members that the first three hosts run; or URLs with commas between of one that exists (default: this host keeps the directory)",
       },
     ],
   },

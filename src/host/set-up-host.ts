@@ -3,15 +3,17 @@
  * configuration. Everything that can be wrong here is found before anything is written or a token
  * is used; the configuration is written last, so that where it is, all is.
  */
+import { spawnSync } from "node:child_process";
 import { existsSync, mkdirSync, statSync } from "node:fs";
 import { hostname } from "node:os";
 import { join } from "node:path";
 import { CodedError, errorText } from "../base/index.ts";
 import { isCertifiable, makeAuthority, makePrivateKey, NodeClock } from "../platform/index.ts";
+import { markFirstMember } from "./directory-member.ts";
 import { writeDurably } from "./durable-file.ts";
 import { parseHostConfig } from "./host-config.ts";
 import { askToJoin } from "./join-client.ts";
-import { joinProof, parseToken } from "./join-desk.ts";
+import { joinProof, MEMBERS_PREFIX, parseToken } from "./join-desk.ts";
 import { formatAddress, parseAddress } from "./names.ts";
 import { newId } from "./state-dir.ts";
 import { writeAuthority, writeCredentials, writeTlsFolder } from "./tls-folder.ts";
@@ -19,6 +21,7 @@ import { publicKeyOf } from "../platform/index.ts";
 
 const DIR_DEFAULT = "/var/lib/drystone";
 const PORT_DEFAULT = 7400;
+const MEMBER_FOLDER = "directory";
 
 export interface SetUpOptions {
   readonly address: string;
@@ -32,6 +35,7 @@ export interface SetUpOptions {
 }
 
 export interface InitOptions extends SetUpOptions {
+  /** URLs of etcd; "etcd" for members that the first three hosts run. Default: this host's own. */
   readonly directory?: string;
 }
 
@@ -55,9 +59,15 @@ export interface SetUp {
 export function initCluster(options: InitOptions): SetUp {
   const clusterId = newId();
   const plan = new HostPlan(options);
-  const directory = options.directory ?? `own:${plan.addressWith(options.address, 2)}`;
+  const own = plan.addressWith(options.address, 2);
+  const isMember = options.directory === "etcd";
+  const directory = isMember
+    ? `${MEMBERS_PREFIX}https://${own}`
+    : (options.directory ?? `own:${own}`);
+  if (isMember) checkEtcd();
   plan.check(clusterId, directory);
   plan.makeFolder();
+  if (isMember) plan.beginDirectory();
   const nowMs = new NodeClock().wallMs();
   const authority = makeAuthority(clusterId, nowMs);
   const hostId = newId();
@@ -112,7 +122,10 @@ class HostPlan {
     return join(this.#folder, "host.json");
   }
 
-  /** Ports are one after the other: API, storage, directory, links on the management network. */
+  /**
+   * Ports are one after the other: API, storage, directory, links on the management network,
+   * members of the directory among themselves.
+   */
   addressWith(host: string, index: number): string {
     const port = (this.#options.port ?? PORT_DEFAULT) + index;
     return formatAddress({ kind: "tcp", host, port });
@@ -152,6 +165,11 @@ class HostPlan {
     }
   }
 
+  /** This host is the first one of those that run the directory. */
+  beginDirectory(): void {
+    markFirstMember(join(this.#folder, MEMBER_FOLDER));
+  }
+
   finish(clusterId: string, hostId: string, directory: string): SetUp {
     writeDurably(this.#folder, "host.json", this.#configText(clusterId, directory));
     const config = this.#configPath;
@@ -161,6 +179,12 @@ class HostPlan {
 
   #configText(clusterId: string, directory: string): string {
     const { address, storageAddress = address, faultDomain, devices } = this.#options;
+    const member = {
+      folder: MEMBER_FOLDER,
+      clientAddress: this.addressWith(address, 2),
+      peerAddress: this.addressWith(address, 4),
+    };
+    const isMember = directory.startsWith(MEMBERS_PREFIX);
     const config = {
       name: this.name,
       stateDir: "state",
@@ -168,7 +192,8 @@ class HostPlan {
       devices: devices.map((path) => ({ path, ...this.#sizeOf(path) })),
       cluster: {
         id: clusterId,
-        directory,
+        directory: isMember ? directory.slice(MEMBERS_PREFIX.length) : directory,
+        ...(isMember ? { member } : {}),
         storageAddress: this.addressWith(storageAddress, 1),
         ...(storageAddress === address ? {} : { managementAddress: this.addressWith(address, 3) }),
         tls: "tls",
@@ -183,6 +208,20 @@ class HostPlan {
     const isFolder = statSync(path, { throwIfNoEntry: false })?.isDirectory() === true;
     return deviceSizeBytes === undefined || !isFolder ? {} : { size: String(deviceSizeBytes) };
   }
+}
+
+/** Before anything is written. */
+function checkEtcd(): void {
+  const { error } = spawnSync("etcd", ["--version"], { stdio: "ignore" });
+  if (error === undefined) return;
+  throw new CodedError(
+    {
+      code: "etcd-missing",
+      message: `etcd cannot be started: ${errorText(error)}`,
+      hint: "Install it (Debian package etcd-server); or leave --directory out: this host keeps the directory then",
+    },
+    { cause: error },
+  );
 }
 
 function addressInvalid(address: string): CodedError {

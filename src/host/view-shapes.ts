@@ -1,4 +1,5 @@
 /** The shapes of `views.ts`. The compiler holds each against its interface. */
+import { directoryShape } from "./directory-views.ts";
 import {
   ADDRESS_LENGTH_MAX,
   nbdAddressInvalid,
@@ -329,6 +330,7 @@ export const statusShape: ObjectShape<views.StatusView> = {
     volumeCount: must(count("Volumes that exist")),
     attachments: must(list("Volumes that are attached", attachmentViewShape)),
     resyncs: must(list("What is being repaired, moved or caught up", resyncShape)),
+    directory: may(directoryShape),
   },
 };
 

@@ -5,6 +5,7 @@
  */
 
 export type * from "./vm-views.ts";
+import type { DirectoryView } from "./directory-views.ts";
 import type { ResyncView } from "./repair-views.ts";
 
 export type HealthWord = "healthy" | "degraded" | "failed";
@@ -78,6 +79,8 @@ export interface StatusView {
   readonly attachments: readonly AttachmentView[];
   /** What is being repaired, moved or caught up. */
   readonly resyncs: readonly ResyncView[];
+  /** Where hosts of the cluster run the directory's members. */
+  readonly directory?: DirectoryView;
 }
 
 export type HostState = "up" | "storage-unreachable" | "management-unreachable" | "down";

@@ -41,7 +41,8 @@ export interface EtcdClientOptions {
 export class EtcdClient {
   readonly callTimeoutMs: number;
   readonly requestTimeoutMs: number;
-  readonly #endpoints: readonly EtcdEndpoint[];
+  #endpoints: readonly EtcdEndpoint[];
+  readonly #tls: EtcdTls | undefined;
   readonly #credentials: EtcdClientOptions["credentials"];
   readonly #log: Log | undefined;
   readonly #prober: NodeJS.Timeout;
@@ -57,6 +58,7 @@ export class EtcdClient {
   /** Fails with `address-invalid`. Connects when it is first used. */
   constructor(options: EtcdClientOptions) {
     assert(options.endpoints.length > 0, "an etcd cluster has at least one endpoint");
+    this.#tls = options.tls;
     this.#endpoints = options.endpoints.map((url) => new EtcdEndpoint(url, options.tls));
     this.requestTimeoutMs = options.requestTimeoutMs ?? REQUEST_TIMEOUT_MS;
     this.callTimeoutMs = options.callTimeoutMs ?? CALL_TIMEOUT_MS;
@@ -64,6 +66,20 @@ export class EtcdClient {
     this.#log = options.log;
     this.#prober = setInterval(this.#probeAll, options.probeIntervalMs ?? PROBE_INTERVAL_MS);
     this.#prober.unref();
+  }
+
+  /** From now on these are asked; calls under way at others end there as they do. */
+  setEndpoints(urls: readonly string[]): void {
+    assert(urls.length > 0, "an etcd cluster has at least one endpoint");
+    const before = this.#endpoints;
+    if (urls.join() === before.map(({ url }) => url).join()) return;
+    const known = new Map(before.map((endpoint) => [endpoint.url, endpoint]));
+    this.#endpoints = urls.map((url) => known.get(url) ?? new EtcdEndpoint(url, this.#tls));
+    for (const endpoint of before) {
+      if (this.#endpoints.includes(endpoint)) continue;
+      for (const leave of [...endpoint.leavers]) leave();
+      endpoint.close();
+    }
   }
 
   /**

@@ -31,6 +31,7 @@ import {
   isLeaseEnded,
   keepAlive,
 } from "./etcd-transactions.ts";
+import { EtcdMembers } from "./etcd-members.ts";
 import { EtcdWatch } from "./etcd-watch.ts";
 import { EtcdRefusal, encodeText, prefixRange, recordOf, revisionOf } from "./etcd-wire.ts";
 import type { EtcdFields } from "./etcd-wire.ts";
@@ -40,6 +41,7 @@ const PAGE_RECORDS = 500;
 const VALUES_BYTES_MAX = 1024 * 1024;
 
 export class EtcdDirectory implements Directory {
+  readonly members: EtcdMembers;
   readonly #client: EtcdClient;
   readonly #transactions: EtcdTransactions;
   readonly #watches = new Set<EtcdWatch>();
@@ -50,6 +52,12 @@ export class EtcdDirectory implements Directory {
   constructor(options: EtcdClientOptions) {
     this.#client = new EtcdClient(options);
     this.#transactions = new EtcdTransactions(this.#client);
+    this.members = new EtcdMembers(this.#client, options.tls);
+  }
+
+  /** In the order in which they are to be asked. */
+  setEndpoints(urls: readonly string[]): void {
+    this.#client.setEndpoints(urls);
   }
 
   async get(key: string): Promise<DirectoryRecord | undefined> {
@@ -151,6 +159,7 @@ export class EtcdDirectory implements Directory {
     for (const watch of this.#watches) watch.cancel();
     await Promise.allSettled(this.#underWay);
     await this.#transactions.close();
+    this.members.close();
     this.#client.close();
   }
 

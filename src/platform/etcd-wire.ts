@@ -129,6 +129,15 @@ export class EtcdFields {
     return Buffer.from(this.text(name), "base64").toString("utf8");
   }
 
+  texts(name: string): string[] {
+    const value = this.#fields[name] ?? [];
+    if (!Array.isArray(value)) throw strange(`${name} is no list`);
+    return value.map((item: unknown) => {
+      if (typeof item !== "string") throw strange(`${name} has something that is no text`);
+      return item;
+    });
+  }
+
   child(name: string): EtcdFields {
     return new EtcdFields(this.#fields[name] ?? {});
   }

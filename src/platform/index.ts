@@ -16,6 +16,8 @@ export { NativeDigests } from "./native-digests.ts";
 export { EtcdDirectory } from "./etcd-directory.ts";
 export type { EtcdClientOptions } from "./etcd-client.ts";
 export type { EtcdTls } from "./etcd-endpoint.ts";
+export { EtcdMembers } from "./etcd-members.ts";
+export type { EtcdMember, EtcdMemberState } from "./etcd-members.ts";
 export { EtcdServer } from "./etcd-server.ts";
 export type { EtcdServerOptions, EtcdServerTls } from "./etcd-server.ts";
 export { QemuHypervisor } from "./qemu-hypervisor.ts";

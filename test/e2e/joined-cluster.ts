@@ -32,6 +32,7 @@ export class JoinedCluster {
     this.#firstPort = firstPort;
     t.after(async () => {
       for (const program of this.#programs.values()) await program.kill();
+      for (const host of this.#programs.keys()) this.killMember(host);
     });
   }
 
@@ -48,8 +49,15 @@ export class JoinedCluster {
     return path.join(this.folder, host, "tls");
   }
 
-  async init(host: string): Promise<void> {
-    await this.#run(["init", ...this.#setUp(host)]);
+  async init(host: string, more: readonly string[] = []): Promise<void> {
+    await this.#run(["init", ...this.#setUp(host), ...more]);
+  }
+
+  /** `path` is where programs are looked for. */
+  async refusedInit(host: string, more: readonly string[], searched: string): Promise<Refusal> {
+    const line = [this.#cli, "init", ...this.#setUp(host), ...more, "--json"];
+    const env = { ...process.env, PATH: searched };
+    return refusalOf((await runTool(process.execPath, line, { codes: [1], env })).stdout);
   }
 
   async token(host: string): Promise<string> {
@@ -67,11 +75,24 @@ export class JoinedCluster {
   }
 
   async start(host: string): Promise<void> {
+    await this.launch(host);
+    await this.ready(host);
+  }
+
+  /** Resolves when the process runs, which may wait for others. */
+  async launch(host: string): Promise<void> {
     const config = path.join(this.folder, host, "host.json");
     const line = [this.#cli, "host", "run", "--config", config, "--json"];
     const program = new Program(`host ${host}`, process.execPath, line);
     this.#programs.set(host, program);
-    await program.waitForLine(/"ready"/, READY_MS_MAX);
+  }
+
+  async ready(host: string): Promise<void> {
+    await this.#programs.get(host)?.waitForLine(/"ready"/, READY_MS_MAX);
+  }
+
+  async kill(host: string): Promise<void> {
+    await this.#programs.get(host)?.kill();
   }
 
   async stop(host: string): Promise<void> {
@@ -82,6 +103,17 @@ export class JoinedCluster {
   async cli<T>(host: string, args: readonly string[]): Promise<T> {
     const socket = path.join(this.folder, host, "state", "api.sock");
     return JSON.parse(await this.#run([...args, "--api", `unix:${socket}`])) as T;
+  }
+
+  /**
+   * Ends the member of the directory that a killed host has left behind, if there is one. The
+   * folder may be gone by then.
+   */
+  killMember(host: string): void {
+    const data = path.join(this.folder, host, "directory", "etcd");
+    for (const pid of fs.readdirSync("/proc").filter((name) => /^\d+$/.test(name))) {
+      if (commandLine(pid).includes(data)) process.kill(Number(pid), "SIGKILL");
+    }
   }
 
   async #run(args: readonly string[]): Promise<string> {
@@ -101,5 +133,13 @@ export class JoinedCluster {
       ...["--address", "127.0.0.1", "--port", String(this.portOf(host)), "--name", host],
       ...["--dir", path.join(this.folder, host), "--device", device, "--device-size", "1G"],
     ];
+  }
+}
+
+function commandLine(pid: string): readonly string[] {
+  try {
+    return fs.readFileSync(`/proc/${pid}/cmdline`, "utf8").split("\0");
+  } catch {
+    return []; // It has ended meanwhile.
   }
 }

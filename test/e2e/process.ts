@@ -12,6 +12,7 @@ const TAIL_LINES = 30;
 export interface RunOptions {
   readonly timeoutMs?: number;
   readonly input?: string;
+  readonly env?: NodeJS.ProcessEnv;
   /** Exit codes that are no error; anything else throws. */
   readonly codes?: readonly number[];
 }
@@ -28,8 +29,8 @@ export async function runTool(
   args: readonly string[],
   options: RunOptions = {},
 ): Promise<RunResult> {
-  const { timeoutMs = 60_000, input, codes = [0] } = options;
-  const child = spawn(program, [...args], { stdio: ["pipe", "pipe", "pipe"] });
+  const { timeoutMs = 60_000, input, codes = [0], env = process.env } = options;
+  const child = spawn(program, [...args], { stdio: ["pipe", "pipe", "pipe"], env });
   const stdout: Buffer[] = [];
   const stderr: Buffer[] = [];
   child.stdout.on("data", (chunk: Buffer) => stdout.push(chunk));

@@ -1,0 +1,112 @@
+/** The directory of a host, as its configuration says. */
+import { CodedError } from "../base/index.ts";
+import {
+  EmbeddedDirectory,
+  RemoteDirectoryClient,
+  ServedDirectory,
+  createCluster,
+  findCluster,
+} from "../cluster/index.ts";
+import { EtcdDirectory } from "../platform/index.ts";
+import type { Clock, Directory, MetadataStore } from "../ports/index.ts";
+import type { Closers } from "./closers.ts";
+import { DirectoryMember } from "./directory-member.ts";
+import type { ClusterConfig, MemberConfig } from "./host-config.ts";
+import { hostNetwork } from "./host-management.ts";
+import type { HostStart } from "./host-process.ts";
+import { MEMBERS_PREFIX } from "./join-desk.ts";
+import { formatAddress } from "./names.ts";
+import { newId } from "./state-dir.ts";
+import { etcdTls, tlsPaths } from "./tls-folder.ts";
+import type { HostTls } from "./tls-folder.ts";
+
+interface DirectoryWorld {
+  readonly start: HostStart;
+  readonly hostId: string;
+  readonly tls: HostTls | undefined;
+  readonly store: MetadataStore;
+  readonly clock: Clock;
+}
+
+export interface OpenedDirectory {
+  readonly directory: Directory;
+  /** Where hosts of the cluster run the members of etcd. */
+  readonly member: DirectoryMember | undefined;
+}
+
+export async function openDirectory(
+  world: DirectoryWorld,
+  closers: Closers,
+): Promise<OpenedDirectory> {
+  const { config } = world.start;
+  const { member: memberConfig, directory: kept } = config.cluster ?? {};
+  if (memberConfig !== undefined && kept?.kind === "etcd") {
+    const member = await openMember(world, memberConfig, kept.endpoints);
+    closers.add("directory", () => member.close());
+    return { directory: member.directory, member };
+  }
+  const directory = await directoryOf(world);
+  closers.add("directory", () => directory.close());
+  if (kept?.kind === "own") {
+    const { tls, clock } = world;
+    const { log } = world.start;
+    const network = hostNetwork(tls, log);
+    const { address } = kept;
+    const incarnation = newId();
+    const served = await ServedDirectory.listen({
+      ...{ directory, network, address, clock, incarnation, log },
+    });
+    closers.add("served directory", () => served.close());
+  }
+  return { directory, member: undefined };
+}
+
+async function openMember(
+  { start, hostId, tls }: DirectoryWorld,
+  config: MemberConfig,
+  endpoints: readonly string[],
+): Promise<DirectoryMember> {
+  const { cluster } = start.config;
+  const paths = cluster?.tls === undefined ? undefined : tlsPaths(cluster.tls);
+  return await DirectoryMember.open({
+    ...{ config, endpoints, hostId, clusterId: cluster?.id ?? "" },
+    tls: tls && paths && { client: etcdTls(tls.credentials), server: paths },
+    log: start.log,
+    stopped: start.stopped,
+  });
+}
+
+async function directoryOf({ start, tls, store, clock }: DirectoryWorld): Promise<Directory> {
+  const { config, log } = start;
+  const directory = config.cluster?.directory;
+  if (directory === undefined || directory.kind === "own")
+    return await EmbeddedDirectory.open(store, clock);
+  if (directory.kind === "etcd") {
+    const { endpoints } = directory;
+    return new EtcdDirectory({ endpoints, ...(tls && { tls: etcdTls(tls.credentials) }) });
+  }
+  const network = hostNetwork(tls, log);
+  return new RemoteDirectoryClient({ network, clock, log, address: directory.address });
+}
+
+/** As joining hosts are to be told it. */
+export function directoryTextOf({ directory }: ClusterConfig, { member }: OpenedDirectory): string {
+  if (member !== undefined) return `${MEMBERS_PREFIX}${member.endpoints.join(",")}`;
+  if (directory.kind === "etcd") return directory.endpoints.join(",");
+  return `served:${formatAddress(directory.address)}`;
+}
+
+export async function ensureCluster(
+  directory: Directory,
+  clusterId: string,
+  name: string,
+  clock: Clock,
+): Promise<void> {
+  if ((await findCluster(directory, clusterId)) !== undefined) return;
+  try {
+    await createCluster(directory, { clusterId, name, createdMs: Math.round(clock.wallMs()) });
+  } catch (error) {
+    // Hosts of a new cluster start at the same time: one of them makes its record.
+    if (!(error instanceof CodedError) || error.code !== "cluster-exists") throw error;
+  }
+}

@@ -1,0 +1,112 @@
+/** A directory that the cluster's first three hosts keep: members come, go, and come back. */
+import assert from "node:assert/strict";
+import * as fs from "node:fs";
+import * as path from "node:path";
+import { test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
+import { etcdMissing } from "./etcd.ts";
+import { CLUSTER_PORTS, freePort, temporaryFolder } from "./harness.ts";
+import { JoinedCluster } from "./joined-cluster.ts";
+
+const missing = etcdMissing();
+const options = missing === undefined ? { timeout: 240_000 } : { skip: missing };
+const WAIT_MS_MAX = 60_000;
+const LOOK_MS = 250;
+
+interface Shown {
+  readonly health: string;
+  readonly reasons: readonly { readonly code: string }[];
+  readonly directory: {
+    readonly members: readonly { readonly host: string; readonly state: string }[];
+  };
+}
+
+/** Waits until a host says so of the members, as "h1 well, h2 silent". */
+async function membersAre(cluster: JoinedCluster, asked: string, wanted: string): Promise<Shown> {
+  const limit = performance.now() + WAIT_MS_MAX;
+  for (;;) {
+    const shown = await cluster.cli<Shown>(asked, ["status"]);
+    const { members } = shown.directory;
+    const said = members
+      .map(({ host, state }) => `${host} ${state}`)
+      .toSorted()
+      .join(", ");
+    if (said === wanted) return shown;
+    assert.ok(performance.now() < limit, `${asked} says of the members: ${said}`);
+    await sleep(LOOK_MS);
+  }
+}
+
+/** Waits until three are well, with the one of the asked host not among those that are not. */
+async function threeWell(cluster: JoinedCluster, asked: string): Promise<readonly string[]> {
+  const limit = performance.now() + WAIT_MS_MAX;
+  for (;;) {
+    const { members } = (await cluster.cli<Shown>(asked, ["status"])).directory;
+    const isWell = members.every(({ state }) => state === "well");
+    if (isWell && members.length === 3) return members.map(({ host }) => host).toSorted();
+    assert.ok(performance.now() < limit, `${asked} says: ${JSON.stringify(members)}`);
+    await sleep(LOOK_MS);
+  }
+}
+
+test("without etcd a directory of its own is refused, and nothing is written", async (t) => {
+  const folder = temporaryFolder(t);
+  const cluster = new JoinedCluster(t, folder, await freePort(CLUSTER_PORTS));
+  const refusal = await cluster.refusedInit("h1", ["--directory", "etcd"], folder);
+  assert.equal(refusal.code, "etcd-missing");
+  assert.match(refusal.hint ?? "", /etcd-server/);
+  assert.equal(fs.existsSync(path.join(folder, "h1")), false);
+});
+
+test(
+  "the first three hosts keep the directory, and the loss of any one of them stops nothing",
+  options,
+  async (t) => {
+    const cluster = new JoinedCluster(t, temporaryFolder(t), await freePort(CLUSTER_PORTS));
+    await cluster.init("h1", ["--directory", "etcd"]);
+    await cluster.start("h1");
+    await membersAre(cluster, "h1", "h1 well");
+    for (const host of ["h2", "h3", "h4"])
+      await cluster.join(host, "h1", await cluster.token("h1"));
+    await cluster.start("h2");
+    // Of two members the loss of either would stop both.
+    await membersAre(cluster, "h2", "h1 well");
+    await cluster.start("h3");
+    await membersAre(cluster, "h1", "h1 well, h2 well, h3 well");
+    await cluster.start("h4");
+
+    // The first host dies with its member: the others decide as before.
+    await cluster.kill("h1");
+    cluster.killMember("h1");
+    await cluster.cli("h4", ["volume", "create", "v1", "--size", "1G"]);
+    const { reasons } = await membersAre(cluster, "h2", "h1 silent, h2 well, h3 well");
+    assert.ok(reasons.some(({ code }) => code === "directory-member-away"));
+    await cluster.start("h1");
+    await membersAre(cluster, "h4", "h1 well, h2 well, h3 well");
+
+    // A member that has lost its data has lost what it promised: it goes, and comes back as a new
+    // one, unless another host was quicker.
+    await cluster.stop("h2");
+    fs.rmSync(path.join(cluster.folder, "h2", "directory", "etcd"), { recursive: true });
+    await cluster.start("h2");
+    const members = await threeWell(cluster, "h2");
+    assert.ok(members.includes("h1") && members.includes("h3"));
+
+    // After a power cut of all, hosts wait for a majority, whichever comes first.
+    const all = ["h1", "h2", "h3", "h4"];
+    for (const host of all) await cluster.kill(host);
+    for (const host of all) cluster.killMember(host);
+    const started = [...all.filter((host) => !members.includes(host)), ...members.slice(1)];
+    for (const host of started) await cluster.launch(host);
+    for (const host of started) await cluster.ready(host);
+    const { volumes } = await cluster.cli<{ volumes: readonly { readonly name: string }[] }>(
+      started[0]!,
+      ["volume", "list"],
+    );
+    assert.deepEqual(
+      volumes.map(({ name }) => name),
+      ["v1"],
+    );
+    for (const host of started) await cluster.stop(host);
+  },
+);
