@@ -91,6 +91,12 @@ const renderers: Renderers = {
       : volumeTable(volumes, output),
   "volume.show": renderVolume,
   "volume.resize": (volume) => [`${volume.name} has ${formatSize(volume.sizeBytes)} now`],
+  "volume.set": ({ name, change, failuresToTolerate, stripes }) => [
+    change === undefined
+      ? `${name} has ${policyText({ failuresToTolerate, stripes })}`
+      : `${name} is to have ${policyText(change)}`,
+    ...(change === undefined ? [] : ["  next: drystone resync list, until nothing is left of it"]),
+  ],
   "volume.delete": () => ["deleted"],
   "volume.changes": ({ ranges, nextOffset, digest }, output) => [
     ...table(
@@ -347,7 +353,8 @@ function renderVolume(volume: VolumeView, output: Output): string[] {
           : output.style("red", `no: ${volume.reason ?? ""}`),
       ],
       ["owner", volume.owner === undefined ? "none" : `${volume.owner}, epoch ${volume.epoch}`],
-      ["policy", `${volume.failuresToTolerate} failures to tolerate, ${volume.stripes} stripes`],
+      ["policy", policyText(volume)],
+      ...(volume.change === undefined ? [] : [["is to have", policyText(volume.change)] as const]),
       ["attached", attachment === undefined ? "no" : attachment.uri],
       ...(attachment?.vhostUser === undefined
         ? []
@@ -362,6 +369,13 @@ function renderVolume(volume: VolumeView, output: Output): string[] {
     "",
     ...treeLines(volume.tree, volume, 0),
   ];
+}
+
+function policyText({
+  failuresToTolerate,
+  stripes,
+}: Pick<VolumeView, "failuresToTolerate" | "stripes">): string {
+  return `${failuresToTolerate} failures to tolerate, ${stripes} stripes`;
 }
 
 function treeLines(node: TreeView, volume: VolumeView, depth: number): string[] {

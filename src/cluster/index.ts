@@ -19,9 +19,11 @@ export { RemoteDirectoryClient } from "./remote-directory-client.ts";
 export type { RemoteDirectoryOptions } from "./remote-directory-client.ts";
 export { ServedDirectory } from "./served-directory.ts";
 export type { ServedDirectoryOptions } from "./served-directory.ts";
+export { FAILURES_MAX, isLeaf } from "./object-record.ts";
 export type {
   ComponentRecord,
   ComponentState,
+  ObjectChange,
   ObjectPolicy,
   ObjectRecord,
 } from "./object-record.ts";
@@ -35,6 +37,7 @@ export {
   replaceLeaf,
   stripe,
   STRIPE_UNIT_BLOCKS,
+  STRIPES_MAX,
   treeInvalid,
   votesOf,
   witness,

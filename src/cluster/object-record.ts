@@ -4,11 +4,12 @@
  */
 import { assert, SECTOR_SIZE_BYTES, VOLUME_SIZE_BYTES_MAX } from "../base/index.ts";
 import { RecordFields } from "./record-fields.ts";
-import { leavesOf, parseTree } from "./tree-node.ts";
+import { leavesOf, parseTree, STRIPES_MAX } from "./tree-node.ts";
 import type { TreeNode } from "./tree-node.ts";
 
 const FORMAT = 1;
-const COMPONENTS_MAX = 128;
+export const FAILURES_MAX = 3;
+const COMPONENTS_MAX = 256;
 
 export interface ObjectRecord {
   readonly objectId: string;
@@ -20,8 +21,13 @@ export interface ObjectRecord {
   /** The host that owns the object at `epoch`, undefined when nobody does. */
   readonly owner: string | undefined;
   readonly tree: TreeNode;
-  /** One for each leaf of the tree, and those that are being built to replace one. */
+  /**
+   * One for each leaf of the tree, those that are being built to replace one, and those of the tree
+   * that the object is to have.
+   */
   readonly components: readonly ComponentRecord[];
+  /** Set while another policy is being brought about: what the object is to be. */
+  readonly change?: ObjectChange;
   /** Set if the object is a snapshot: it is never written to. */
   readonly snapshot?: SnapshotOrigin;
 }
@@ -39,6 +45,15 @@ export interface ObjectPolicy {
   readonly stripes: number;
 }
 
+/**
+ * Leaves of its tree that are leaves of the object already stay as they are; the others are
+ * "joining" until the object is switched over, by one compare-and-swap.
+ */
+export interface ObjectChange {
+  readonly policy: ObjectPolicy;
+  readonly tree: TreeNode;
+}
+
 export interface ComponentRecord {
   readonly componentId: string;
   readonly hostId: string;
@@ -48,12 +63,14 @@ export interface ComponentRecord {
 
 /**
  * `since` is the last sequence that a stale component is known to hold. One that is being built is
- * no leaf yet: it takes the place of the leaf `replaces` when it holds everything.
+ * no leaf yet: it takes the place of the leaf `replaces` when it holds everything. One that is
+ * joining is a leaf of the tree that the object is to have.
  */
 export type ComponentState =
   | { readonly kind: "active" }
   | { readonly kind: "stale"; readonly since: number }
-  | { readonly kind: "building"; readonly replaces: string };
+  | { readonly kind: "building"; readonly replaces: string }
+  | { readonly kind: "joining" };
 
 export function encodeObjectRecord(record: ObjectRecord): string {
   assert(componentsMatchTree(record), `components of ${record.objectId} do not match its tree`);
@@ -62,19 +79,16 @@ export function encodeObjectRecord(record: ObjectRecord): string {
 
 export function parseObjectRecord(key: string, text: string): ObjectRecord {
   const fields = RecordFields.parse(key, text, FORMAT);
-  const policy = fields.child("policy");
   const record: ObjectRecord = Object.freeze({
     objectId: fields.text("objectId"),
     name: fields.text("name"),
     sizeBytes: fields.integer("sizeBytes", SECTOR_SIZE_BYTES, VOLUME_SIZE_BYTES_MAX),
-    policy: Object.freeze({
-      failuresToTolerate: policy.integer("failuresToTolerate", 0, 3),
-      stripes: policy.integer("stripes", 1, 16),
-    }),
+    policy: parsePolicy(fields.child("policy")),
     epoch: fields.integer("epoch", 0, Number.MAX_SAFE_INTEGER),
     owner: fields.has("owner") ? fields.text("owner") : undefined,
     tree: parseTree(fields.child("tree")),
     components: Object.freeze(fields.children("components", COMPONENTS_MAX).map(parseComponent)),
+    ...(fields.has("change") ? { change: parseChange(fields.child("change")) } : {}),
     ...(fields.has("snapshot") ? { snapshot: parseOrigin(fields.child("snapshot")) } : {}),
   });
   if (!componentsMatchTree(record))
@@ -82,9 +96,21 @@ export function parseObjectRecord(key: string, text: string): ObjectRecord {
   return record;
 }
 
+function parsePolicy(fields: RecordFields): ObjectPolicy {
+  return Object.freeze({
+    failuresToTolerate: fields.integer("failuresToTolerate", 0, FAILURES_MAX),
+    stripes: fields.integer("stripes", 1, STRIPES_MAX),
+  });
+}
+
+function parseChange(fields: RecordFields): ObjectChange {
+  const policy = parsePolicy(fields.child("policy"));
+  return Object.freeze({ policy, tree: parseTree(fields.child("tree")) });
+}
+
 function parseState(fields: RecordFields): ComponentState {
-  const kind = fields.oneOf("kind", ["active", "stale", "building"]);
-  if (kind === "active") return { kind };
+  const kind = fields.oneOf("kind", ["active", "stale", "building", "joining"]);
+  if (kind === "active" || kind === "joining") return { kind };
   if (kind === "building") return { kind, replaces: fields.text("replaces") };
   return { kind, since: fields.integer("since", 0, Number.MAX_SAFE_INTEGER) };
 }
@@ -106,18 +132,28 @@ function parseComponent(fields: RecordFields): ComponentRecord {
   });
 }
 
-function componentsMatchTree({ tree, components }: ObjectRecord): boolean {
+/** Whether it is a leaf of the object's tree, and not of what is being made beside it. */
+export function isLeaf({ state }: ComponentRecord): boolean {
+  return state.kind !== "building" && state.kind !== "joining";
+}
+
+function componentsMatchTree({ tree, components, change }: ObjectRecord): boolean {
   const wanted = new Set(leavesOf(tree).map((leaf) => leaf.componentId));
   const ids = new Set(components.map((entry) => entry.componentId));
-  const leaves = components.filter(({ state }) => state.kind !== "building");
+  const leaves = components.filter(isLeaf);
   const replaced = components.flatMap(({ state }) => {
     return state.kind === "building" ? [state.replaces] : [];
   });
+  const next = change === undefined ? [] : leavesOf(change.tree).map((leaf) => leaf.componentId);
+  const joining = new Set(next.filter((componentId) => !wanted.has(componentId)));
+  const found = components.filter(({ state }) => state.kind === "joining");
   return (
     ids.size === components.length &&
     leaves.length === wanted.size &&
     leaves.every(({ componentId }) => wanted.has(componentId)) &&
     new Set(replaced).size === replaced.length &&
-    replaced.every((componentId) => wanted.has(componentId))
+    replaced.every((componentId) => wanted.has(componentId)) &&
+    found.length === joining.size &&
+    found.every(({ componentId }) => joining.has(componentId))
   );
 }

@@ -41,6 +41,7 @@ export const routes: Readonly<Record<OperationName, Route>> = {
   "snapshot.rollback": route("POST", "/v1/snapshots/:name/rollback"),
   "volume.changes": route("POST", "/v1/volumes/:name/changes"),
   "volume.clone": route("POST", "/v1/volumes/:name/clone"),
+  "volume.set": route("POST", "/v1/volumes/:name/policy"),
   "resync.list": route("GET", "/v1/resyncs"),
   "settings.show": route("GET", "/v1/settings"),
   "settings.change": route("POST", "/v1/settings"),

@@ -7,7 +7,7 @@ import type { DirectoryEvent, DirectoryWrite, LogFields, LogLevel } from "../por
 import type { NamespaceState } from "../plane/index.ts";
 import type { ServiceMode } from "../cluster/index.ts";
 import type { NewEvent } from "./event-ring.ts";
-import type { ResyncView, ServicePlanView } from "./repair-views.ts";
+import type { ResyncView, ServicePlanView, VolumeSetRequest } from "./repair-views.ts";
 import type { CloneRequest, SnapshotListRequest, SnapshotView } from "./snapshot-views.ts";
 import type { VolumeChangesRequest, VolumeChangesView } from "./snapshot-views.ts";
 import type { AttachmentView, DeviceView, ScrubView, SeenHostView } from "./views.ts";
@@ -86,6 +86,7 @@ export interface DataPlaneMethods {
   volumeChanges(request: VolumeChangesRequest): Promise<VolumeChangesView>;
   cloneVolume(request: CloneRequest): Promise<VolumeView>;
   showVolume(name: string): Promise<VolumeView>;
+  setPolicy(request: VolumeSetRequest): Promise<VolumeView>;
   resizeVolume(request: VolumeResizeRequest): Promise<VolumeView>;
   deleteVolume(name: string): Promise<void>;
   attach(request: VolumeAttachRequest): Promise<AttachmentView>;

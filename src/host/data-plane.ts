@@ -37,7 +37,7 @@ import { nearest } from "./nearest.ts";
 import type { PlaneWorld } from "./plane-world.ts";
 import { VmHomes } from "./vm-homes.ts";
 import type { VmObjects, VmPersistRequest, VmReachReport } from "./vm-homes.ts";
-import type { ResyncView, ServicePlanView } from "./repair-views.ts";
+import type { ResyncView, ServicePlanView, VolumeSetRequest } from "./repair-views.ts";
 import { ServiceDesk } from "./service-desk.ts";
 import type {
   AttachmentView,
@@ -216,6 +216,17 @@ export class DataPlane implements Omit<DataPlaneMethods, Others> {
     });
   }
 
+  /** Begins it; whoever owns the volume brings it about. */
+  async setPolicy(request: VolumeSetRequest): Promise<VolumeView> {
+    const { name } = request;
+    return await this.#exclusive(name, async () => {
+      const { record } = await this.#find(name);
+      const before = record.change?.policy ?? record.policy;
+      const policy = policyOf({ ...before, ...request });
+      return await this.#views.volume(await this.#plane.policies.begin(name, policy));
+    });
+  }
+
   async deleteVolume(name: string): Promise<void> {
     await this.#exclusive(name, async () => {
       const { record } = await this.#find(name);
@@ -342,7 +353,7 @@ export class DataPlane implements Omit<DataPlaneMethods, Others> {
   }
 }
 
-function policyOf(request: VolumeCreateRequest): ObjectPolicy {
+function policyOf(request: Partial<ObjectPolicy>): ObjectPolicy {
   const { failuresToTolerate = 0, stripes = 1 } = request;
   const isKnown = failuresToTolerate <= FAILURES_MAX && stripes >= 1 && stripes <= STRIPES_MAX;
   if (isKnown) return { failuresToTolerate, stripes };

@@ -100,6 +100,7 @@ function methodsOf(
     volumeChanges: (request) => plane.snapshots.changes(request),
     cloneVolume: (request) => plane.snapshots.clone(request),
     showVolume: (name) => plane.showVolume(name),
+    setPolicy: (request) => plane.setPolicy(request),
     resizeVolume: (request) => plane.resizeVolume(request),
     deleteVolume: (name) => plane.deleteVolume(name),
     attach: (request) => plane.attach(request),

@@ -39,6 +39,7 @@ const INTERNAL: ReadonlySet<string> = new Set([
   "connection-broken",
   "copies-differ",
   "not-stale",
+  "policy-change-moved",
   "stream-invalid",
   "unreachable",
   "vhost-violation",

@@ -150,6 +150,11 @@ export const errorCodes: Readonly<Record<string, ErrorCode>> = {
   "vm-refused": row(500, "QEMU refuses a command", "The message has its words"),
   "device-unknown": row(404, "No device has this id", "drystone device list"),
   // Volumes
+  "snapshot-policy-fixed": row(
+    409,
+    "A snapshot has the policy that its volume had",
+    "Change the policy of the volume, or of a clone of the snapshot",
+  ),
   "policy-unsatisfiable": row(
     409,
     "Too few hosts or devices for the policy",

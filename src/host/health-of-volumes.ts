@@ -1,7 +1,7 @@
 /** Checks of volumes, attachments, what clients see, and virtual machines. */
 import { each } from "./health-check.ts";
 import type { HealthCheck, HealthFacts, HealthFinding } from "./health-check.ts";
-import type { VmView, VolumeView } from "./views.ts";
+import type { ComponentView, VmView, VolumeView } from "./views.ts";
 
 const SLOW_MS = 1000;
 /** Of a volume's requests. */
@@ -10,12 +10,16 @@ const SLOW_COUNT_MIN = 100;
 const RESTARTS_HIGH = 3;
 const RESTART_SPAN_MS = 15 * 60_000;
 
+function isLeaf({ state }: ComponentView): boolean {
+  return state !== "building" && state !== "joining";
+}
+
 /** Copies that are not what they should be; a lost copy is made up for by what is left. */
 function redundancy(volume: VolumeView): readonly HealthFinding[] {
-  const leaves = volume.components.filter(({ state }) => state !== "building");
+  const leaves = volume.components.filter(isLeaf);
   const lost = leaves.filter(({ state }) => state !== "active");
   if (!volume.accessible || lost.length === 0) return [];
-  const building = volume.components.length - leaves.length;
+  const building = volume.components.filter(({ state }) => state === "building").length;
   const returning = lost.filter(({ state }) => state === "catching-up").length;
   const what = lost.map(({ host, state }) => `${state} on ${host}`).join(", ");
   const isMending = returning + building >= lost.length;
@@ -33,7 +37,7 @@ function redundancy(volume: VolumeView): readonly HealthFinding[] {
 /** Components that one more failure of a host would take from what is left. */
 function onEdge(volume: VolumeView): boolean {
   if (!volume.accessible || volume.failuresToTolerate === 0) return false;
-  const leaves = volume.components.filter(({ state }) => state !== "building");
+  const leaves = volume.components.filter(isLeaf);
   const active = leaves.filter(({ state }) => state === "active").length;
   return active < leaves.length && 2 * (active - 1) <= leaves.length;
 }

@@ -135,6 +135,7 @@ export class HostControl {
       "volume.list": async () => ({ volumes: await plane.call("listVolumes", undefined) }),
       "volume.show": ({ name }) => plane.call("showVolume", name),
       "volume.resize": (request) => plane.call("resizeVolume", request),
+      "volume.set": (request) => plane.call("setPolicy", request),
       "volume.delete": async ({ name }) => {
         await plane.call("deleteVolume", name);
         return done;

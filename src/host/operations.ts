@@ -30,6 +30,7 @@ export interface OperationTypes {
   "volume.list": { request: views.Nothing; response: views.VolumeList };
   "volume.show": { request: views.NameRequest; response: views.VolumeView };
   "volume.resize": { request: views.VolumeResizeRequest; response: views.VolumeView };
+  "volume.set": { request: repairs.VolumeSetRequest; response: views.VolumeView };
   "volume.delete": { request: views.NameRequest; response: views.Done };
   "volume.attach": { request: views.VolumeAttachRequest; response: views.AttachmentView };
   "volume.detach": { request: views.NameRequest; response: views.Done };

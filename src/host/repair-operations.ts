@@ -1,9 +1,10 @@
 /** The rows of the operation table that are about repairs, and about what leaves the cluster. */
 import type { OperationTable } from "./operations.ts";
 import * as shapes from "./repair-shapes.ts";
-import { doneShape, nameRequestShape, nothingShape } from "./view-shapes.ts";
+import { doneShape, nameRequestShape, nothingShape, volumeViewShape } from "./view-shapes.ts";
 
 type RepairOperation =
+  | "volume.set"
   | "resync.list"
   | "settings.show"
   | "settings.change"
@@ -21,6 +22,39 @@ const DRY_RUN = {
 const PLAN_ERRORS = ["evacuation-impossible", "evacuation-too-large"];
 
 export const repairOperations: Pick<OperationTable, RepairOperation> = {
+  "volume.set": {
+    name: "volume.set",
+    words: ["volume", "set"],
+    summary: "Give a volume another policy while it is in use",
+    examples: [
+      { line: "drystone volume set web1 --failures-to-tolerate 2", why: "a third copy" },
+      { line: "drystone volume set web1 --stripes 2", why: "each copy on two devices" },
+    ],
+    positionals: ["name"],
+    options: [
+      {
+        name: "failures-to-tolerate",
+        field: "failuresToTolerate",
+        kind: "count",
+        argument: "N",
+        summary: "Host failures that it is to survive",
+      },
+      {
+        name: "stripes",
+        field: "stripes",
+        kind: "count",
+        argument: "N",
+        summary: "Devices that each copy is to be spread over",
+      },
+    ],
+    method: "POST",
+    path: "/v1/volumes/:name/policy",
+    scope: "cluster",
+    role: "operator",
+    request: shapes.volumeSetShape,
+    response: volumeViewShape,
+    errors: ["volume-not-found", "policy-unsatisfiable", "snapshot-policy-fixed"],
+  },
   "resync.list": {
     name: "resync.list",
     words: ["resync", "list"],

@@ -19,6 +19,26 @@ export const resyncListShape: ObjectShape<views.ResyncList> = {
   fields: { resyncs: must(list("The components, by volume", resyncShape)) },
 };
 
+export const volumeSetShape: ObjectShape<views.VolumeSetRequest> = {
+  kind: "object",
+  description: "What is to be different; the rest stays",
+  fields: {
+    name: must(volumeName("The volume")),
+    failuresToTolerate: may({
+      kind: "integer",
+      min: 0,
+      max: 3,
+      description: "Host failures that it is to survive",
+    }),
+    stripes: may({
+      kind: "integer",
+      min: 1,
+      max: 12,
+      description: "Devices that each copy is to be spread over",
+    }),
+  },
+};
+
 export const settingsShape: ObjectShape<views.SettingsView> = {
   kind: "object",
   description: "What holds for the whole cluster",

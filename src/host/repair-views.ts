@@ -4,8 +4,11 @@ import type { ServiceMode } from "../cluster/index.ts";
 export interface ResyncView {
   readonly volume: string;
   readonly componentId: string;
-  /** "rebuild": made anew; "move": leaves a device; "catch-up": gets what it missed. */
-  readonly kind: "rebuild" | "move" | "catch-up";
+  /**
+   * "rebuild": made anew; "move": leaves a device; "catch-up": gets what it missed;
+   * "policy-change": made for another policy.
+   */
+  readonly kind: "rebuild" | "move" | "catch-up" | "policy-change";
   /** "waiting": others come first, or its host is away; "blocked": no device may take it. */
   readonly state: "running" | "waiting" | "blocked";
   /** Where it is made, or where it is. */
@@ -25,6 +28,12 @@ export interface ResyncView {
 
 export interface ResyncList {
   readonly resyncs: readonly ResyncView[];
+}
+
+export interface VolumeSetRequest {
+  readonly name: string;
+  readonly failuresToTolerate?: number;
+  readonly stripes?: number;
 }
 
 export interface SettingsView {

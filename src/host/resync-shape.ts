@@ -1,6 +1,7 @@
 /** The shape of a component that is being brought to the present. */
 import type { ResyncView } from "./repair-views.ts";
 import type { ObjectShape } from "./shape.ts";
+import type { PolicyView } from "./views.ts";
 import { choice, count, may, must, number, text } from "./shape-words.ts";
 
 export const resyncShape: ObjectShape<ResyncView> = {
@@ -9,7 +10,7 @@ export const resyncShape: ObjectShape<ResyncView> = {
   fields: {
     volume: must(text("Its volume")),
     componentId: must(text("Its id")),
-    kind: must(choice("What is done", ["rebuild", "move", "catch-up"])),
+    kind: must(choice("What is done", ["rebuild", "move", "catch-up", "policy-change"])),
     state: must(choice("Whether it is being done", ["running", "waiting", "blocked"])),
     host: must(text("Where it is made, or is")),
     device: must(text("The device there")),
@@ -20,5 +21,14 @@ export const resyncShape: ObjectShape<ResyncView> = {
     bytesSkipped: must(count("Of that, found on its device")),
     secondsLeft: may(number("As long as it goes on as it has so far")),
     reason: may(text("Why it waits, and what would help")),
+  },
+};
+
+export const policyShape: ObjectShape<PolicyView> = {
+  kind: "object",
+  description: "The policy that is being brought about",
+  fields: {
+    failuresToTolerate: must(count("Host failures that it is to survive")),
+    stripes: must(count("Devices that each copy is to be spread over")),
   },
 };

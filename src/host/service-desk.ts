@@ -4,7 +4,7 @@
  */
 import { CodedError, formatSize } from "../base/index.ts";
 import { putService } from "../cluster/index.ts";
-import type { ComponentRecord, ServiceRecord } from "../cluster/index.ts";
+import type { ComponentRecord, ComponentState, ServiceRecord } from "../cluster/index.ts";
 import type { ComponentOwnerState, OwnerState } from "../object/index.ts";
 import type { HostPlane, ServicePlan } from "../plane/index.ts";
 import type { ClusterViews } from "./cluster-views.ts";
@@ -12,6 +12,13 @@ import type { TakeOutRequest } from "./data-plane-port.ts";
 import type { PlaneWorld } from "./plane-world.ts";
 import type { LeavingView, ResyncView, ServicePlanView } from "./repair-views.ts";
 import type { DeviceView } from "./views.ts";
+
+const KINDS: Readonly<Record<ComponentState["kind"], ResyncView["kind"]>> = {
+  active: "move",
+  stale: "catch-up",
+  building: "rebuild",
+  joining: "policy-change",
+};
 
 export class ServiceDesk {
   readonly #world: PlaneWorld;
@@ -53,7 +60,7 @@ export class ServiceDesk {
     const replaced =
       state.kind === "building" ? all.find((one) => one.componentId === state.replaces) : undefined;
     const isMove = state.kind === "active" || replaced?.state.kind === "active";
-    const kind = isMove ? "move" : state.kind === "building" ? "rebuild" : "catch-up";
+    const kind = isMove ? "move" : KINDS[state.kind];
     const progress = known?.resync;
     const isRunning = known?.isCatchingUp === true;
     const reason = blocked ?? (isRunning ? undefined : this.#whyNot(owner, entry));
@@ -74,10 +81,12 @@ export class ServiceDesk {
     };
   }
 
-  #whyNot(owner: OwnerState | undefined, { hostId }: ComponentRecord): string {
+  #whyNot(owner: OwnerState | undefined, { hostId, state }: ComponentRecord): string {
     const name = this.#plane.hosts.nameOf(hostId);
     if (!this.#plane.hosts.isReachable(hostId)) return `host ${name} cannot be reached`;
     if (owner === undefined) return "nobody uses the volume; a host that holds it takes it soon";
+    if (state.kind === "joining")
+      return "others come first, or it waits for the rest of the change";
     return "it is tried again in a moment";
   }
 

@@ -7,7 +7,7 @@ import {
   socketPathInvalid,
   VHOST_QUEUES_MAX,
 } from "./names.ts";
-import { resyncShape } from "./resync-shape.ts";
+import { policyShape, resyncShape } from "./resync-shape.ts";
 import type { ObjectShape } from "./shape.ts";
 import {
   choice,
@@ -285,6 +285,7 @@ export const volumeViewShape: ObjectShape<views.VolumeView> = {
     logicalBytes: may(count("Bytes that hold data, before deduplication")),
     failuresToTolerate: must(count("Host failures that it survives")),
     stripes: must(count("Devices that each copy is spread over")),
+    change: may(policyShape),
     accessible: must(flag("It can be read and written")),
     reason: may(text("Why it is not accessible")),
     epoch: must(count("The owner's generation")),

@@ -204,6 +204,11 @@ export interface ComponentView {
   readonly sequence?: number;
 }
 
+export interface PolicyView {
+  readonly failuresToTolerate: number;
+  readonly stripes: number;
+}
+
 export interface VolumeView {
   readonly name: string;
   readonly objectId: string;
@@ -212,6 +217,8 @@ export interface VolumeView {
   readonly logicalBytes?: number;
   readonly failuresToTolerate: number;
   readonly stripes: number;
+  /** Set while another policy is being brought about. */
+  readonly change?: PolicyView;
   readonly accessible: boolean;
   /** Why it is not accessible. */
   readonly reason?: string;

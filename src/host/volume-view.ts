@@ -35,6 +35,7 @@ export function volumeView(record: ObjectRecord, facts: VolumeFacts): VolumeView
     ...(logicalBytes === undefined ? {} : { logicalBytes }),
     failuresToTolerate: record.policy.failuresToTolerate,
     stripes: record.policy.stripes,
+    ...(record.change === undefined ? {} : { change: record.change.policy }),
     accessible: reason === undefined,
     ...(reason === undefined ? {} : { reason }),
     epoch: record.epoch,
@@ -51,7 +52,8 @@ function stateOf(
   isThere: boolean,
 ): string {
   const { kind } = owned?.state ?? entry.state;
-  if (owned?.isCatchingUp === true && kind !== "building") return "catching-up";
+  if (kind === "building" || kind === "joining") return kind;
+  if (owned?.isCatchingUp === true) return "catching-up";
   return !isThere && kind === "active" ? "absent" : kind;
 }
 
@@ -69,7 +71,7 @@ function inaccessibleReason(
   if (ownerState !== undefined) {
     return ownerState.accessible ? undefined : (ownerState.reason ?? "its owner has stopped");
   }
-  const leaves = components.filter(({ state }) => state !== "building");
+  const leaves = components.filter(({ state }) => state !== "building" && state !== "joining");
   const present = leaves.filter(({ state }) => state === "active");
   if (2 * present.length > leaves.length) return undefined;
   const absent = leaves.filter(({ state }) => state !== "active");

@@ -42,6 +42,7 @@ export class BlockReader {
   /** Reads the whole range of the request. */
   read(request: IoRequest): void {
     request.pendingCount++;
+    request.legsGeneration = this.#legs.generation;
     if (request.isAligned) {
       this.#readBody(request, request.firstBlock, request.endBlock, request.targetAt);
     } else {
@@ -57,6 +58,7 @@ export class BlockReader {
   /** Reads the blocks that a change covers in part. */
   readEdges(request: IoRequest): void {
     request.pendingCount++;
+    request.legsGeneration = this.#legs.generation;
     this.#readEdges(request);
     this.#release(request);
   }
@@ -135,7 +137,8 @@ export class BlockReader {
       this.#events.readDone(request);
       return;
     }
-    if (request.hasNoCopy) {
+    const areLegsNew = request.legsGeneration !== this.#legs.generation;
+    if (request.hasNoCopy && !areLegsNew) {
       this.#exhausted(request);
       return;
     }
@@ -144,7 +147,8 @@ export class BlockReader {
     request.hadUnreachable ||= request.hasUnreachable;
     request.hasReadError = false;
     request.hasUnreachable = false;
-    request.attempt++;
+    request.hasNoCopy = false;
+    request.attempt = areLegsNew ? 0 : request.attempt + 1;
     if (request.kind === "read") this.read(request);
     else this.readEdges(request);
     this.#events.submitWanted();

@@ -33,6 +33,11 @@ export interface CatchUpWorld {
   readonly exchange: ExchangeOptions;
   /** Durably, by compare-and-swap: the component is active. */
   readonly activate: (member: ObjectMember) => Promise<void>;
+  /**
+   * If it counts only together with others: the member holds everything. Resolves when it is
+   * active; until then `confirm` is called once, between two writes.
+   */
+  readonly together?: (catchUp: CatchUp) => Promise<void>;
   /** A region that differed although everything was sent. */
   readonly onMismatch: (member: ObjectMember, regions: readonly number[]) => void;
   /** Test-only: what a trial takes out to see that it is found. */
@@ -83,18 +88,26 @@ export class CatchUp {
       await Promise.all(sources.map((source, i) => exchange().bring(source, complete, i)));
       // Most of what is left in the journals goes home while writes go on.
       await this.#settledDigests(member, 0, 1);
-      await this.#betweenWrites(async () => {
-        legs.commit(epoch, volume.watermark);
-        if (this.#world.rules.isVerified) await this.#verify();
-        this.#requireFollowing();
-        await reachable(member).endCatchUp(epoch);
-        await this.#world.activate(member);
-        this.#setRole("active");
-      });
+      const { together } = this.#world;
+      if (together !== undefined) await together(this);
+      else
+        await this.#betweenWrites(async () => {
+          legs.commit(epoch, volume.watermark);
+          await this.confirm();
+          await this.#world.activate(member);
+          this.#setRole("active");
+        });
     } catch (error) {
       if (this.#member.role === "catching-up") this.#setRole("absent");
       throw error;
     }
+  }
+
+  /** No change is under way. The component is complete afterwards, durably. */
+  async confirm(): Promise<void> {
+    if (this.#world.rules.isVerified) await this.#verify();
+    this.#requireFollowing();
+    await reachable(this.#member).endCatchUp(this.#world.epoch);
   }
 
   /** Undefined before it has begun. */

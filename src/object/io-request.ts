@@ -32,6 +32,8 @@ export class IoRequest {
   isReadingEdges = false;
   /** How many copies were tried before this one. */
   attempt = 0;
+  /** Of which legs they are copies: `Legs.generation` at the time. */
+  legsGeneration = 0;
   /** Of this attempt: a bad block, a copy out of reach, blocks of which no copy is left to try. */
   hasReadError = false;
   hasUnreachable = false;

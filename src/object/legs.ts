@@ -5,8 +5,12 @@
  * answers do not.
  */
 import { assert, assertDefined } from "../base/index.ts";
+import { LEGS_MAX } from "../cluster/index.ts";
 import type { Component, ComponentIo } from "../store/index.ts";
 import type { LegLayout } from "./object-layout.ts";
+
+/** Those of the object, and as many that are being built. */
+export const LANES_MAX: number = 2 * LEGS_MAX;
 
 export type MemberRole = "active" | "catching-up" | "absent";
 
@@ -70,6 +74,7 @@ export class Legs<C extends ComponentIo = ComponentIo> {
   readonly #legs: Leg<C>[];
   readonly #isNear: (componentId: string) => boolean;
   #copyCount: number;
+  #generation = 0;
   #isStriped = false;
   /** In the order in which reads prefer them. */
   #readOrder: readonly Leg<C>[] = [];
@@ -107,9 +112,36 @@ export class Legs<C extends ComponentIo = ComponentIo> {
     return this.#legs.flatMap((leg) => leg.members);
   }
 
-  /** Changes go there, too, from now on; it is no copy of the object. */
+  /** Grows when the object's own legs are others than before. */
+  get generation(): number {
+    return this.#generation;
+  }
+
+  /**
+   * Changes go there, too, from now on; it is no copy of the object. If it is laid out differently
+   * from the others, nothing may be under way.
+   */
   add(leg: Leg<C>): void {
+    assert(this.#legs.length < LANES_MAX, "too many legs");
     this.#legs.push(leg);
+    this.rolesChanged();
+  }
+
+  /** Not one of the object's own. Nothing may be under way. */
+  remove(leg: Leg<C>): void {
+    const at = this.#legs.indexOf(leg);
+    assert(at >= this.#copyCount, "a copy of the object is not taken away");
+    this.#legs.splice(at, 1);
+    this.rolesChanged();
+  }
+
+  /** From now on the object is made of these, with those behind them. Nothing may be under way. */
+  switchTo(copies: readonly Leg<C>[], behind: readonly Leg<C>[]): void {
+    assert(copies.length >= 1, "an object has at least one leg");
+    assert(copies.length + behind.length <= LANES_MAX, "too many legs");
+    this.#legs.splice(0, this.#legs.length, ...copies, ...behind);
+    this.#copyCount = copies.length;
+    this.#generation++;
     this.rolesChanged();
   }
 

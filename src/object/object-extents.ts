@@ -33,13 +33,19 @@ async function runsAt(
   count: number,
   runsMax: number,
 ): Promise<readonly BlockRun[]> {
+  let generation = legs.generation;
   for (let attempt = 0; ; attempt++) {
+    if (generation !== legs.generation) {
+      generation = legs.generation;
+      attempt = 0;
+    }
     const leg = legs.readableLeg(block, attempt);
     const component = leg?.memberAt(block).component;
     if (leg === undefined || component === undefined)
       throw new CodedError({ code: "unreachable", message: "no copy can be asked for extents" });
     try {
-      return await component.extents(leg.layout.componentBlockOf(block), count, runsMax);
+      const run = Math.min(count, leg.layout.runBlocks(block));
+      return await component.extents(leg.layout.componentBlockOf(block), run, runsMax);
     } catch (error) {
       if (!(error instanceof CodedError)) throw error;
     }

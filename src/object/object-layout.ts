@@ -89,8 +89,11 @@ export function sizesOf(
   record: ObjectRecord,
   sizeBytes: number,
 ): readonly (readonly [ComponentRecord, number])[] {
-  const layout = new ObjectLayout(record.tree);
-  const sizes = layout.componentSizes(Math.ceil(sizeBytes / BLOCK_SIZE_BYTES));
+  const trees = [record.tree, ...(record.change === undefined ? [] : [record.change.tree])];
+  const blocks = Math.ceil(sizeBytes / BLOCK_SIZE_BYTES);
+  const sizes = new Map(
+    trees.flatMap((tree) => [...new ObjectLayout(tree).componentSizes(blocks)]),
+  );
   return record.components.flatMap((entry): (readonly [ComponentRecord, number])[] => {
     const { componentId, state } = entry;
     const blockCount = sizes.get(state.kind === "building" ? state.replaces : componentId);

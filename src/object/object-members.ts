@@ -16,6 +16,7 @@ import type { MemberFault, ObjectVolume } from "./object-volume.ts";
 import { ALL_RULES } from "./owner-world.ts";
 import type { OwnerEvent, OwnerWorld } from "./owner-world.ts";
 import type { ResyncState } from "./resync-progress.ts";
+import { PolicyChange } from "./policy-change.ts";
 import { Replacements } from "./replacements.ts";
 
 const TICK_MS = 250;
@@ -55,6 +56,7 @@ export class ObjectMembers {
   readonly #catchUps = new Map<ObjectMember, CatchUp>();
   readonly #repairs = new Set<number>();
   readonly #replacements: Replacements;
+  readonly #policyChange: PolicyChange;
   #repairing: Promise<void> | undefined;
   #timer: Timer | undefined;
   #isStopped = false;
@@ -65,6 +67,7 @@ export class ObjectMembers {
     this.#volume = volume;
     this.#owner = owner;
     this.#replacements = new Replacements(world, legs, volume, owner);
+    this.#policyChange = new PolicyChange(world, legs, volume, owner, this.#replacements);
   }
 
   start(): void {
@@ -77,11 +80,13 @@ export class ObjectMembers {
   stop(): void {
     this.#isStopped = true;
     this.#timer?.cancel();
+    this.#policyChange.stop();
   }
 
   /** Resolves when nothing is under way any more. */
   async close(): Promise<void> {
     this.stop();
+    await this.#policyChange.close();
     await this.#replacements.close();
     for (const { running } of this.#returning.values()) await running;
     await this.#repairing;
@@ -102,7 +107,9 @@ export class ObjectMembers {
 
   /** Why nothing is made in place of a component that is given up, or undefined. */
   blockedReason(componentId: string): string | undefined {
-    return this.#replacements.blockedReason(componentId);
+    return (
+      this.#replacements.blockedReason(componentId) ?? this.#policyChange.blockedReason(componentId)
+    );
   }
 
   /** A member lacks what others have. May be called again while that is being dealt with. */
@@ -110,8 +117,14 @@ export class ObjectMembers {
     if (this.#isStopped || member.role !== "active" || this.#failing.has(member)) return;
     this.#failing.add(member);
     this.#giveUp(member, fault)
-      .catch((error: unknown) => this.#owner.stop(errorText(error)))
+      .catch((error: unknown) => {
+        if (this.#isMember(member)) this.#owner.stop(errorText(error));
+      })
       .finally(() => this.#failing.delete(member));
+  }
+
+  #isMember(member: LegMember): boolean {
+    return this.#legs.members.some((one) => one === member);
   }
 
   async #giveUp(member: LegMember, fault: MemberFault): Promise<void> {
@@ -126,6 +139,8 @@ export class ObjectMembers {
       this.#owner.stop(minority);
       return;
     }
+    // Another policy may have taken its place meanwhile.
+    if (!this.#isMember(member)) return;
     // Everything up to here was answered by everybody who was active, this member included.
     const since = this.#volume.watermark;
     if (this.#rules.marksStaleFirst) await this.#mark(member, { kind: "stale", since });
@@ -210,6 +225,7 @@ export class ObjectMembers {
     this.#tickLater();
     this.#volume.tick(HUNG_TICKS);
     this.#replacements.tick();
+    this.#policyChange.tick();
     this.#bringBack();
   }
 
@@ -221,6 +237,7 @@ export class ObjectMembers {
       if (entry === undefined) continue;
       if (member.role === "active") this.#reopen(member, entry.hostId);
       if (member.role !== "absent") continue;
+      if (entry.state.kind === "joining" && !this.#policyChange.mayJoin(member)) continue;
       let returning = this.#returning.get(member);
       if (returning === undefined) {
         returning = { nextMs: nowMs, delayMs: RETRY_MS_MIN, running: undefined };
@@ -279,9 +296,9 @@ export class ObjectMembers {
       throw new CodedError({ code: "not-stale", message: "the record does not call it stale" });
     const opening = await component.open(this.#volume.epoch);
     member.component = component;
+    const isNew = state.kind === "building" || state.kind === "joining";
     // A disk that went back in time holds less than the directory says.
-    const since =
-      state.kind === "building" ? 0 : Math.min(state.since, sinceOf(opening, state.since));
+    const since = isNew ? 0 : Math.min(state.since, sinceOf(opening, state.since));
     const { clock, transferMemory, catchUp: caughtUp, replacing } = this.#world;
     const catchUp = new CatchUp(
       {
@@ -294,7 +311,10 @@ export class ObjectMembers {
           pace: this.#world.pace,
           offersFingerprints: this.#world.offersFingerprints?.() !== false,
         },
-        traffic: state.kind === "building" ? (replacing?.traffic ?? caughtUp) : caughtUp,
+        traffic: isNew ? (replacing?.traffic ?? caughtUp) : caughtUp,
+        ...(state.kind === "joining"
+          ? { together: (catchUp) => this.#policyChange.follow(member, catchUp) }
+          : {}),
         activate: (one) => this.#activate(one),
         onMismatch: (one, regions) => this.#mismatch(one, regions),
         rules: {
@@ -308,10 +328,11 @@ export class ObjectMembers {
     try {
       await catchUp.run(since);
       const went = catchUp.progress;
-      if (state.kind === "building" && went !== undefined) replacing?.onMade(went);
+      if (isNew && went !== undefined) replacing?.onMade(went);
     } finally {
       this.#catchUps.delete(member);
     }
+    if (state.kind === "joining") return;
     const what = state.kind === "building" ? "was made anew" : "has caught up";
     this.#event("component-active", "info", member, what);
     await this.#replacements.returned(member.componentId);

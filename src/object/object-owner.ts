@@ -446,7 +446,7 @@ function optional(
 }
 
 function sequenceOf(state: ComponentState, watermark: number): number {
-  if (state.kind === "building") return 0;
+  if (state.kind === "building" || state.kind === "joining") return 0;
   return state.kind === "stale" ? state.since : watermark;
 }
 

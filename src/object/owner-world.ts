@@ -52,6 +52,8 @@ export interface Replacing {
   readonly isLeaving: (record: ObjectRecord, componentId: string) => Promise<boolean>;
   /** Where another one is to be made in place of a leaf, if there is room and it is its turn. */
   readonly placeFor: (record: ObjectRecord, componentId: string) => Promise<Placing>;
+  /** Whether it is the turn of its change of policy. */
+  readonly mayChange: (record: ObjectRecord) => Promise<boolean>;
   /** Makes a component that lacks everything, under an intent. */
   readonly makeComponent: (place: NewPlace, objectId: string, blockCount: number) => Promise<void>;
   /** Removes it and its intent; fails if that has to wait until its host is back. */
@@ -110,6 +112,8 @@ export interface OwnerEvent {
     | "component-building"
     | "component-abandoned"
     | "repair-blocked"
+    | "policy-changing"
+    | "policy-changed"
     | "copies-differed";
   readonly level: "info" | "warning" | "error";
   readonly message: string;

@@ -7,9 +7,9 @@
  */
 import { assertDefined, BLOCK_SIZE_BYTES, CodedError, errorText } from "../base/index.ts";
 import { intentDrop, intentPut, leavesOf, replaceLeaf } from "../cluster/index.ts";
-import type { ComponentRecord, ObjectRecord } from "../cluster/index.ts";
+import type { ComponentRecord, ObjectRecord, TreeNode } from "../cluster/index.ts";
 import type { Component } from "../store/index.ts";
-import { Leg, LegMember, type Legs, type ObjectMember } from "./legs.ts";
+import { LANES_MAX, Leg, LegMember, type Legs, type ObjectMember } from "./legs.ts";
 import { ObjectLayout } from "./object-layout.ts";
 import type { ObjectVolume } from "./object-volume.ts";
 import type { MembersOwner } from "./object-members.ts";
@@ -83,6 +83,8 @@ export class Replacements {
       const isWitness = witnesses.some((leaf) => leaf.componentId === entry.componentId);
       if (this.#isStopped) return;
       const { componentId, state } = entry;
+      // The change of policy sees to it.
+      if (state.kind === "joining") continue;
       const built = this.#builtFor(componentId);
       const isGood = state.kind === "active" && !isWitness;
       const hasToGo = isGood ? replacing.isLeaving : replacing.isGivenUp;
@@ -131,7 +133,7 @@ export class Replacements {
       `component ${place.componentId} is made in its place on host ${place.hostId}`,
     ]);
     // A witness holds nothing that it would have to get first.
-    if (isWitness) this.#remove(await this.#switch(building));
+    if (isWitness) this.remove(await this.#switch(building));
     else this.#join(building);
   }
 
@@ -162,6 +164,8 @@ export class Replacements {
     const { leg, column } = place;
     let shadow = this.#shadows.get(leg);
     if (shadow === undefined) {
+      // While a change of policy takes all room, it is begun by whoever owns the object next.
+      if (this.#legs.count === LANES_MAX) return;
       shadow = Leg.vacant<Component>(leg.layout);
       this.#shadows.set(leg, shadow);
       this.#legs.add(shadow);
@@ -192,7 +196,7 @@ export class Replacements {
     this.#vacate(leg, column);
     old.role = "absent";
     this.#legs.rolesChanged();
-    this.#remove(replaced);
+    this.remove(replaced);
   }
 
   /** By compare-and-swap; doing it twice changes nothing. Returns what is no leaf any more. */
@@ -232,15 +236,33 @@ export class Replacements {
       this.#vacate(leg, column);
     }
     this.#legs.rolesChanged();
-    this.#remove(entry);
+    this.remove(entry);
   }
 
   #vacate(leg: Leg<Component>, column: number): void {
     this.#shadows.get(leg)?.setMember(column, new LegMember<Component>("", undefined, "absent"));
   }
 
+  /** Legs that have nothing to build make room for others. No change is under way. */
+  dropVacant(): void {
+    for (const [leg, shadow] of this.#shadows) {
+      if (shadow.members.some(({ componentId }) => componentId !== "")) continue;
+      this.#shadows.delete(leg);
+      this.#legs.remove(shadow);
+    }
+  }
+
+  /** These legs belong to the object no more. Returns what is being built for others. */
+  without(dropped: readonly Leg<Component>[]): readonly Leg<Component>[] {
+    for (const leg of dropped) {
+      for (const member of this.#shadows.get(leg)?.members ?? []) member.role = "absent";
+      this.#shadows.delete(leg);
+    }
+    return [...this.#shadows.values()];
+  }
+
   /** An intent sees to it that it happens at last. */
-  #remove({ componentId, hostId }: ComponentRecord): void {
+  remove({ componentId, hostId }: ComponentRecord): void {
     const { replacing } = this.#world;
     if (replacing === undefined) return;
     // One that was good may be being read.
@@ -270,6 +292,10 @@ export class Replacements {
 function withBuilding(record: ObjectRecord, entry: ComponentRecord): ObjectRecord {
   const { components } = record;
   if (components.some(({ componentId }) => componentId === entry.componentId)) return record;
+  const { state } = entry;
+  const isReplaceable = (one: ComponentRecord): boolean =>
+    state.kind === "building" && one.componentId === state.replaces;
+  if (!components.some(isReplaceable)) throw notBuilding(entry.componentId);
   return { ...record, components: [...components, entry] };
 }
 
@@ -286,7 +312,14 @@ function withSwitched(record: ObjectRecord, componentId: string): ObjectRecord {
   const components = record.components
     .filter((one) => one.componentId !== state.replaces)
     .map((one): ComponentRecord => (one === entry ? { ...one, state: { kind: "active" } } : one));
-  return { ...record, components, tree: replaceLeaf(record.tree, state.replaces, componentId) };
+  const renamed = (tree: TreeNode): TreeNode => replaceLeaf(tree, state.replaces, componentId);
+  const { change, tree } = record;
+  return {
+    ...record,
+    components,
+    tree: renamed(tree),
+    ...(change === undefined ? {} : { change: { ...change, tree: renamed(change.tree) } }),
+  };
 }
 
 function notBuilding(componentId: string): CodedError {

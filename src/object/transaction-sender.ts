@@ -5,9 +5,9 @@
  * waits, so that sequences only grow.
  */
 import { assert, assertDefined } from "../base/index.ts";
-import { LEGS_MAX } from "../cluster/index.ts";
 import type { ComponentDone, ComponentFault, Transaction } from "../store/index.ts";
 import type { IoRequest } from "./io-request.ts";
+import { LANES_MAX } from "./legs.ts";
 import type { LegMember, Legs } from "./legs.ts";
 import type { ScratchBlocks } from "./scratch-blocks.ts";
 import { SequenceWindow } from "./sequence-window.ts";
@@ -18,9 +18,6 @@ export const TRANSACTIONS_MAX = 1024;
 const NONE = -1;
 /** Answers name the use of a slot, too: one that comes late must not count for the next use. */
 const USES = 2 ** 18;
-
-/** Those of the object, and as many that are being built. */
-export const LANES_MAX: number = 2 * LEGS_MAX;
 
 assert(USES * TRANSACTIONS_MAX * LANES_MAX <= 2 ** 31, "a token is a small integer");
 

@@ -41,6 +41,7 @@ import { HostLease } from "./host-lease.ts";
 import { NamespaceObjects } from "./namespace-objects.ts";
 import { placeVolume } from "./placement.ts";
 import type { PlacedComponent, Placement } from "./placement.ts";
+import { PolicyChanges } from "./policy-changes.ts";
 import { RepairBoard } from "./repair-board.ts";
 import { RepairPatrol } from "./repair-patrol.ts";
 import { RepairPolicy } from "./repair-policy.ts";
@@ -103,6 +104,7 @@ export class HostPlane {
   readonly #register: DeviceRegister;
   readonly #maker: ComponentMaker;
   readonly namespaces: NamespaceObjects;
+  readonly policies: PolicyChanges;
   readonly #repairs: RepairPolicy;
   readonly #patrol: RepairPatrol;
   readonly #board: RepairBoard;
@@ -157,6 +159,7 @@ export class HostPlane {
     const board = new RepairBoard({ directory, clusterId, clock, hosts });
     this.#board = board;
     this.#repairs = new RepairPolicy({ board, maker, newId: world.newId });
+    this.policies = this.#policyChanges();
     this.#patrol = new RepairPatrol({
       clock,
       log,
@@ -176,6 +179,19 @@ export class HostPlane {
       remove: (name) => this.deleteVolume(name),
     });
     this.links.onChange((other, isUp, reason) => this.#hostChanged(other, isUp, reason));
+  }
+
+  #policyChanges(): PolicyChanges {
+    const { directory, clusterId, newId, addEvent } = this.#world;
+    return new PolicyChanges({
+      directory,
+      clusterId,
+      board: this.#board,
+      maker: this.#maker,
+      newId,
+      addEvent,
+      makeComponent: (place, objectId, blockCount) => this.#makeNew(place, objectId, blockCount),
+    });
   }
 
   /**
@@ -254,6 +270,7 @@ export class HostPlane {
         isGivenUp: (record, componentId) => this.#repairs.isGivenUp(record, componentId),
         isLeaving: (record, componentId) => this.#repairs.isLeaving(record, componentId),
         placeFor: (record, componentId) => this.#repairs.placeFor(record, componentId),
+        mayChange: (record) => this.policies.mayChange(record),
         makeComponent: (place, objectId, blockCount) => this.#makeNew(place, objectId, blockCount),
         removeComponent: (componentId, where) => this.#maker.remove(componentId, where),
         traffic: this.rebuild,

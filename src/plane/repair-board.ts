@@ -76,7 +76,9 @@ export class RepairView {
     if (device === undefined || device.state === "lost" || device.state === "failed") return true;
     const { repairDelayMs } = this.settings;
     const delayMs =
-      state.kind === "building" ? Math.min(repairDelayMs, BUILDING_AWAY_MS) : repairDelayMs;
+      state.kind === "building" || state.kind === "joining"
+        ? Math.min(repairDelayMs, BUILDING_AWAY_MS)
+        : repairDelayMs;
     return (
       (this.#awayMs.get(hostId) ?? -1) >= delayMs || (this.#awayMs.get(deviceId) ?? -1) >= delayMs
     );

@@ -118,6 +118,7 @@ export class RepairPatrol {
   }
 
   async #needsRepair(record: ObjectRecord, view: RepairView): Promise<boolean> {
+    if (record.change !== undefined) return true;
     for (const entry of record.components) {
       const { state, hostId, componentId } = entry;
       if (view.isGone(entry) || view.isLeaving(record, entry)) return true;

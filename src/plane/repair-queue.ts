@@ -4,7 +4,7 @@
  * to leave a device last. Every host puts the same records in the same order, so that they agree on
  * whose turn it is without asking each other.
  */
-import { leavesOf } from "../cluster/index.ts";
+import { isLeaf, leavesOf } from "../cluster/index.ts";
 import type { ComponentRecord, DeviceRecord, ObjectRecord } from "../cluster/index.ts";
 import { placeSuccessor } from "./successor-placement.ts";
 import type { Successor } from "./successor-placement.ts";
@@ -65,7 +65,7 @@ export function waitingRepairs(
     const witnesses = witnessesOf(record);
     for (const entry of record.components) {
       const { componentId, state } = entry;
-      if (state.kind === "building" || witnesses.has(componentId)) continue;
+      if (!isLeaf(entry) || witnesses.has(componentId)) continue;
       const isGone = state.kind !== "active" && view.isGone(entry);
       if (!isGone && !view.isLeaving(record, entry)) continue;
       if (builtFor(record, componentId) !== undefined) continue;

@@ -36,7 +36,10 @@ export function planService(
   const unusable: string[] = [];
   const atRisk: string[] = [];
   for (const record of volumes) {
-    const leaving = record.components.filter(isOn).map((entry) => fate(view, record, entry));
+    // What is only to be is made elsewhere by whoever makes it.
+    const leaving = record.components
+      .filter((entry) => isOn(entry) && isJoined(entry))
+      .map((entry) => fate(view, record, entry));
     if (leaving.length === 0) continue;
     components.push(...leaving);
     if (leaving.every(({ what }) => what === "moves")) continue;
@@ -44,6 +47,10 @@ export function planService(
     else if (isAtRisk(view, record, service.id)) atRisk.push(record.name);
   }
   return { components, unusable, atRisk };
+}
+
+function isJoined({ state }: ComponentRecord): boolean {
+  return state.kind !== "joining";
 }
 
 function fate(view: RepairView, record: ObjectRecord, entry: ComponentRecord): LeavingComponent {

@@ -4,7 +4,8 @@
  * is made anew later, as any stale one is.
  */
 import { assertDefined, CodedError } from "../base/index.ts";
-import { component, leavesOf, mirror, putIntent, stripe, witness } from "../cluster/index.ts";
+import { component, isLeaf, leavesOf, mirror, putIntent } from "../cluster/index.ts";
+import { stripe, witness } from "../cluster/index.ts";
 import type {
   ComponentRecord,
   LegNode,
@@ -51,7 +52,7 @@ export class VolumeForks {
     const { directory, clusterId, newId, maker } = this.#world;
     const objectId = newId();
     const intents: StoredIntent[] = [];
-    const components = owner.state.components.filter(({ state }) => state.kind !== "building");
+    const components = owner.record.components.filter(isLeaf);
     const ids = new Map(components.map(({ componentId }) => [componentId, newId()]));
     for (const { componentId, hostId } of components) {
       const intent = { componentId: assertDefined(ids.get(componentId), "just made"), objectId };
@@ -83,7 +84,7 @@ export class VolumeForks {
         .filter(({ kind }) => kind === "witness")
         .map(({ componentId }) => componentId),
     );
-    const leaves = record.components.filter(({ state }) => state.kind !== "building");
+    const leaves = record.components.filter(isLeaf);
     const idOf = (componentId: string): string => {
       const id = ids.get(componentId);
       if (id !== undefined) return id;

@@ -61,6 +61,8 @@ function calls(device: string): readonly Call[] {
     { name: "volume.show", request: web1 },
     { name: "volume.show", request: nobody, status: 404 },
     { name: "volume.resize", request: { ...web1, sizeBytes: 128 << 20 } },
+    { name: "volume.set", request: { ...web1, stripes: 1 } },
+    { name: "volume.set", request: { ...web1, failuresToTolerate: 1 }, status: 409 },
     ...snapshotCalls,
     { name: "volume.attach", request: web1 },
     { name: "volume.delete", request: web1, status: 409 },

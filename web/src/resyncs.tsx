@@ -16,6 +16,7 @@ const words: Readonly<Record<ResyncView["kind"], string>> = {
   rebuild: "made anew",
   move: "moved",
   "catch-up": "catches up",
+  "policy-change": "made for another policy",
 };
 
 export function Resyncs({ resyncs }: { resyncs: readonly ResyncView[] }): ReactNode {

@@ -43,6 +43,6 @@ export const eventTones: Readonly<Record<EventLevel, Tone>> = {
 
 export function componentTone(state: string): Tone {
   if (state === "active") return "good";
-  if (state === "catching-up" || state === "building") return "busy";
+  if (state === "catching-up" || state === "building" || state === "joining") return "busy";
   return state === "absent" ? "bad" : "warn";
 }

@@ -89,7 +89,9 @@ function Whole({ volume }: { volume: VolumeView }): ReactNode {
   const { components } = volume;
   const active = components.filter(({ state }) => state === "active").length;
   if (active === components.length) return <Chip tone="good">whole</Chip>;
-  const isMending = components.some(({ state }) => state === "catching-up" || state === "building");
+  const isMending = components.some(({ state }) =>
+    ["catching-up", "building", "joining"].includes(state),
+  );
   return (
     <Chip tone={isMending ? "busy" : "warn"}>
       {isMending ? "mending" : "degraded"}, {active} of {components.length} active
