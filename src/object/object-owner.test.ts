@@ -212,6 +212,57 @@ test("an owner learns from the directory that it was replaced, without any I/O",
   assert.equal(await new Requests(first.volume).write(new Uint8Array(512), 0), "not-owner");
 });
 
+test("an owner whose directory has forgotten old changes goes on following it, from now on", async () => {
+  const world = await World.of(component("a"));
+  const { directory } = world;
+  const watch = directory.watch.bind(directory);
+  let forgotten = 0;
+  let watches = 0;
+  let lose = (): void => {};
+  directory.watch = (prefix, fromRevision, onEvent, onLost) => {
+    assert.ok(++watches < 10, "the owner runs in circles");
+    lose = onLost;
+    if (fromRevision > forgotten) return watch(prefix, fromRevision, onEvent, onLost);
+    void Promise.resolve().then(onLost);
+    return { cancel: () => {} };
+  };
+  const owner = await world.take("h1");
+  const writing = directory.transact([], [{ kind: "put", key: "other", value: "" }]);
+  forgotten = (await world.simulation.run(writing)).revision;
+  lose();
+  await world.simulation.runForMs(1000);
+  assert.equal(watches, 2);
+  assert.equal(owner.state.reason, undefined);
+  world.deadHosts.add("h1");
+  await world.take("h2");
+  assert.match(owner.state.reason ?? "", /another host/);
+});
+
+test("an owner whose directory is away serves on, and follows it once it is back", async () => {
+  const world = await World.of(component("a"));
+  const { directory } = world;
+  const [watch, list] = [directory.watch.bind(directory), directory.list.bind(directory)];
+  let lose = (): void => {};
+  directory.watch = (prefix, fromRevision, onEvent, onLost) => {
+    lose = onLost;
+    return watch(prefix, fromRevision, onEvent, onLost);
+  };
+  let isAway = true;
+  directory.list = async (prefix) => {
+    if (isAway) throw new CodedError({ code: "directory-unavailable", message: "it is away" });
+    return await list(prefix);
+  };
+  const owner = await world.take("h1");
+  lose();
+  await world.simulation.runForMs(10_000);
+  assert.equal(owner.state.reason, undefined);
+  isAway = false;
+  await world.simulation.runForMs(1000);
+  world.deadHosts.add("h1");
+  await world.take("h2");
+  assert.match(owner.state.reason ?? "", /another host/);
+});
+
 test("an object whose component is missing is inaccessible and says why", async () => {
   const world = await World.of(component("a"));
   const fake = world.fakes.get("a")!;

@@ -119,7 +119,7 @@ export class ObjectOwner {
       if (opened.silent.length > 0) stored = await markStale(world, stored, opened);
       await settle(world, record.epoch, opened);
       const owner = new ObjectOwner(world, stored, opened, readOnly);
-      owner.#follow();
+      owner.#follow(owner.#stored.revision + 1);
       owner.#members.start();
       world.log.write("info", "ownership taken", { objectId, epoch: record.epoch });
       return owner;
@@ -223,12 +223,12 @@ export class ObjectOwner {
   }
 
   /** Learns from the directory when somebody else takes the object. */
-  #follow(): void {
-    const { directory, clusterId } = this.#world;
-    const key = directoryKeys.object(clusterId, this.#stored.record.objectId);
+  #follow(fromRevision: number): void {
+    const { directory } = this.#world;
+    const key = this.#key;
     this.#watch = directory.watch(
       key,
-      this.#stored.revision + 1,
+      fromRevision,
       (event) => {
         if (event.kind === "delete") {
           if (event.key === key) this.#lose("the volume was deleted");
@@ -236,18 +236,35 @@ export class ObjectOwner {
           this.#see(parseStored(event.record));
         }
       },
-      () => {
-        this.#refollow().catch((error: unknown) => this.#lose(errorText(error)));
-      },
+      () => this.#refollow(),
     );
   }
 
-  async #refollow(): Promise<void> {
-    const { directory, clusterId } = this.#world;
-    const stored = await findObject(directory, clusterId, this.#stored.record.objectId);
+  get #key(): string {
+    return directoryKeys.object(this.#world.clusterId, this.#stored.record.objectId);
+  }
+
+  #refollow(): void {
+    this.#followAgain().catch((error: unknown) => {
+      const isAway = error instanceof CodedError && error.code === "directory-unavailable";
+      // What is owned goes on for as long as the lease lives.
+      if (isAway) this.#world.clock.after(DIRECTORY_RETRY_MS, () => this.#refollow());
+      else this.#lose(errorText(error));
+    });
+  }
+
+  /**
+   * From where the whole directory is, not from where the record was written: that may lie before
+   * all that the directory can still tell, and be lost again at once.
+   */
+  async #followAgain(): Promise<void> {
     if (this.#isClosed) return;
-    if (stored === undefined) this.#lose("the volume was deleted");
-    else if (this.#see(stored)) this.#follow();
+    const key = this.#key;
+    const { records, revision } = await this.#world.directory.list(key);
+    if (this.#isClosed) return;
+    const record = records.find((one) => one.key === key);
+    if (record === undefined) this.#lose("the volume was deleted");
+    else if (this.#see(parseStored(record))) this.#follow(revision + 1);
   }
 
   /** False if the record says that the object is not ours any more. */
