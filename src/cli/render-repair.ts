@@ -35,6 +35,8 @@ export function settingsLines(settings: SettingsView): string[] {
     `rebuilds at once     ${settings.rebuildsAtOnce}`,
     `rebuilds per device  ${settings.rebuildsPerDevice}`,
     `fingerprints         ${settings.fingerprints}`,
+    `all data read within ${settings.scrubDays === 0 ? "never" : `${settings.scrubDays} days`}`,
+    `copies compared      ${settings.compareHours === 0 ? "never" : `every ${settings.compareHours} hours`}`,
   ];
 }
 

@@ -412,6 +412,7 @@ function renderStats(stats: StatsView, output: Output): string[] {
       ["shared memory", counters(stats.sharedMemory)],
       ["rebuild", counters({ ...stats.rebuild })],
       ["catch-up", counters({ ...stats.catchUp })],
+      ["scrub", counters(stats.scrub)],
     ]),
     "",
     ...cacheTable(stats.caches, output),

@@ -8,6 +8,8 @@ const FORMAT = 1;
 const ATTEMPTS_MAX = 8;
 const REPAIR_DELAY_MS_MAX = 30 * 24 * 3_600_000;
 const AT_ONCE_MAX = 64;
+const SCRUB_DAYS_MAX = 365;
+const COMPARE_HOURS_MAX = 24 * 365;
 
 export interface ClusterSettings {
   /** How long a host or a device may stay away before its components are made anew elsewhere. */
@@ -18,6 +20,10 @@ export interface ClusterSettings {
   readonly rebuildsPerDevice: number;
   /** False: what is copied is copied whole, for comparison. */
   readonly offersFingerprints: boolean;
+  /** Within so many days everything that is stored is read once; 0: never. */
+  readonly scrubDays: number;
+  /** How often the copies of each volume are compared; 0: never. */
+  readonly compareHours: number;
 }
 
 const DEFAULTS: ClusterSettings = {
@@ -25,6 +31,8 @@ const DEFAULTS: ClusterSettings = {
   rebuildsAtOnce: 4,
   rebuildsPerDevice: 2,
   offersFingerprints: true,
+  scrubDays: 14,
+  compareHours: 24,
 };
 
 export async function readSettings(
@@ -61,10 +69,15 @@ export async function changeSettings(
 
 function parse(key: string, text: string): ClusterSettings {
   const fields = RecordFields.parse(key, text, FORMAT);
+  // Records that were written before there was such a setting do not have it.
+  const later = (name: "scrubDays" | "compareHours", max: number): number =>
+    fields.has(name) ? fields.integer(name, 0, max) : DEFAULTS[name];
   return {
     repairDelayMs: fields.integer("repairDelayMs", 0, REPAIR_DELAY_MS_MAX),
     rebuildsAtOnce: fields.integer("rebuildsAtOnce", 0, AT_ONCE_MAX),
     rebuildsPerDevice: fields.integer("rebuildsPerDevice", 1, AT_ONCE_MAX),
     offersFingerprints: fields.boolean("offersFingerprints"),
+    scrubDays: later("scrubDays", SCRUB_DAYS_MAX),
+    compareHours: later("compareHours", COMPARE_HOURS_MAX),
   };
 }

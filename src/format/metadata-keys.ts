@@ -12,6 +12,7 @@ export const TABLE_REGIONS = 0x52;
 export const TABLE_CONTENT = 0x46;
 export const TABLE_SPACE = 0x53;
 export const TABLE_BAD_BLOCK = 0x42;
+export const TABLE_READ_THROUGH = 0x54;
 
 export const VALUE_CHECKSUM_BYTES = 4;
 
@@ -84,6 +85,10 @@ export function badBlockKey(block: number): Uint8Array {
   key[0] = TABLE_BAD_BLOCK;
   setBigEndian(key, 1, 6, block);
   return key;
+}
+
+export function readThroughKey(): Uint8Array {
+  return Uint8Array.of(TABLE_READ_THROUGH);
 }
 
 /** The exclusive upper bound of a scan over every key that begins with `prefix`. */

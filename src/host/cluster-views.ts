@@ -233,6 +233,7 @@ function addStats(all: readonly StatsView[]): StatsView {
     sharedMemory: counts((stats) => stats.sharedMemory),
     rebuild: traffic((stats) => stats.rebuild),
     catchUp: traffic((stats) => stats.catchUp),
+    scrub: counts((stats) => stats.scrub),
     volumes: [],
     latencyBoundsMs: LATENCY_BOUNDS_MS,
   };

@@ -20,6 +20,7 @@ import { HostPlane } from "../plane/index.ts";
 import type { LocalDevices, NamespaceState } from "../plane/index.ts";
 import { attached } from "./attachment-records.ts";
 import { Attachments } from "./attachments.ts";
+import { ReadThrough } from "../store/index.ts";
 import { ClusterViews } from "./cluster-views.ts";
 import type {
   DataPlaneMethods,
@@ -366,6 +367,7 @@ function policyOf(request: Partial<ObjectPolicy>): ObjectPolicy {
 
 function localDevices(devices: DeviceSet): LocalDevices {
   return {
+    readThrough: (deviceId) => new ReadThrough(devices.byId(deviceId).device),
     component: (componentId) => devices.component(componentId),
     allocate: (lengthBytes) => devices.allocate(lengthBytes),
     create: async ({ deviceId, ...component }) => {

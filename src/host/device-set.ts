@@ -1,7 +1,7 @@
 /** The devices of this host: opening them, finding components on them, adding up their numbers. */
 import { CodedError } from "../base/index.ts";
 import type { DiskMemory } from "../ports/index.ts";
-import type { LocalDevice } from "../plane/index.ts";
+import type { HostPlane, LocalDevice } from "../plane/index.ts";
 import type { Component, DeviceEvent, DeviceStats } from "../store/index.ts";
 import { isClean } from "../store/index.ts";
 import { addUp, numbersOf } from "./add-up.ts";
@@ -13,7 +13,7 @@ import { LATENCY_BOUNDS_MS } from "./metered-volume.ts";
 import { nearest } from "./nearest.ts";
 import { refusedDevice } from "./refused-device.ts";
 import type { PlaneWorld } from "./plane-world.ts";
-import type { DeviceView, ScrubView, StatsView, TrafficView, VolumeStatsView } from "./views.ts";
+import type { DeviceView, ScrubView, StatsView, VolumeStatsView } from "./views.ts";
 
 export class DeviceSet {
   readonly #world: PlaneWorld;
@@ -149,7 +149,7 @@ export class DeviceSet {
 
   stats(
     volumes: readonly VolumeStatsView[],
-    traffic: { readonly catchUp: TrafficView; readonly rebuild: TrafficView },
+    plane: Pick<HostPlane, "catchUp" | "rebuild" | "scrub">,
   ): StatsView {
     const all = this.#opened.map((opened) => ({ opened, stats: opened.device.stats() }));
     const sum = (pick: (stats: DeviceStats) => number): number =>
@@ -168,8 +168,9 @@ export class DeviceSet {
       journal: addUp(all.map(({ stats }) => numbersOf(stats.journal))),
       destage: addUp(all.map(({ stats }) => numbersOf(stats.counters))),
       sharedMemory: {},
-      rebuild: { ...traffic.rebuild },
-      catchUp: { ...traffic.catchUp },
+      rebuild: { ...plane.rebuild },
+      catchUp: { ...plane.catchUp },
+      scrub: { ...plane.scrub.counters },
       volumes,
       latencyBoundsMs: LATENCY_BOUNDS_MS,
     };

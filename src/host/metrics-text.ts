@@ -108,6 +108,7 @@ function hostFamilies(stats: StatsView, status: StatusView): Family[] {
     counters("shared_memory", "Memory shared with virtual machines", stats.sharedMemory),
     counters("rebuild", "Bytes of rebuilds", { ...stats.rebuild }),
     counters("catch_up", "Bytes of catch-ups", { ...stats.catchUp }),
+    counters("scrub", "What was looked through for damage", stats.scrub),
   ];
 }
 

@@ -169,6 +169,7 @@ function refusalSchema(): JsonObject {
           code: { type: "string", examples: Object.keys(errorCodes).slice(0, 3) },
           message: { type: "string", description: "What is wrong" },
           hint: { type: "string", description: "The next step" },
+          details: { type: "object", description: "Numbers and names for machines" },
         },
       },
     },

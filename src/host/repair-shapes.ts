@@ -47,6 +47,8 @@ export const settingsShape: ObjectShape<views.SettingsView> = {
     rebuildsAtOnce: must(count("Components that are made anew at a time")),
     rebuildsPerDevice: must(count("Of those, on one device")),
     fingerprints: must(FINGERPRINTS),
+    scrubDays: must(count("Within so many days everything that is stored is read once; 0: never")),
+    compareHours: must(count("How often the copies of each volume are compared; 0: never")),
   },
 };
 
@@ -73,6 +75,18 @@ export const settingsChangeShape: ObjectShape<views.SettingsChangeRequest> = {
       description: "Of those, on one device (2)",
     }),
     fingerprints: may(FINGERPRINTS),
+    scrubDays: may({
+      kind: "integer",
+      min: 0,
+      max: 365,
+      description: "Within so many days everything that is stored is read once; 0: never",
+    }),
+    compareHours: may({
+      kind: "integer",
+      min: 0,
+      max: 24 * 365,
+      description: "How often the copies of each volume are compared; 0: never",
+    }),
   },
 };
 

@@ -42,6 +42,10 @@ export interface SettingsView {
   readonly rebuildsPerDevice: number;
   /** "off": what is copied is copied whole, for comparison. */
   readonly fingerprints: "on" | "off";
+  /** Within so many days everything that is stored is read once; 0: never. */
+  readonly scrubDays: number;
+  /** How often the copies of each volume are compared; 0: never. */
+  readonly compareHours: number;
 }
 
 export interface SettingsChangeRequest {
@@ -49,6 +53,8 @@ export interface SettingsChangeRequest {
   readonly rebuildsAtOnce?: number;
   readonly rebuildsPerDevice?: number;
   readonly fingerprints?: "on" | "off";
+  readonly scrubDays?: number;
+  readonly compareHours?: number;
 }
 
 export interface MaintenanceOnRequest {

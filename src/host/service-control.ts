@@ -88,11 +88,10 @@ async function bringBackDevice(
 }
 
 function viewOf(settings: ClusterSettings): SettingsView {
-  const { repairDelayMs, rebuildsAtOnce, rebuildsPerDevice, offersFingerprints } = settings;
+  const { repairDelayMs, offersFingerprints, ...rest } = settings;
   return {
+    ...rest,
     repairDelaySeconds: repairDelayMs / SECOND_MS,
-    rebuildsAtOnce,
-    rebuildsPerDevice,
     fingerprints: offersFingerprints ? "on" : "off",
   };
 }

@@ -413,6 +413,7 @@ export const statsShape: ObjectShape<views.StatsView> = {
     sharedMemory: must(record("Counters of memory shared with virtual machines")),
     rebuild: must(trafficShape),
     catchUp: must(trafficShape),
+    scrub: must(record("What was looked through for damage since the hosts started")),
     volumes: must(list("By volume", volumeStatsShape)),
     latencyBoundsMs: must(list("Upper bounds of the buckets of latencies", number("Milliseconds"))),
   },

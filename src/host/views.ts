@@ -294,6 +294,8 @@ export interface StatsView {
   readonly sharedMemory: Readonly<Record<string, number>>;
   readonly rebuild: TrafficView;
   readonly catchUp: TrafficView;
+  /** What was looked through for damage since the hosts started. */
+  readonly scrub: Readonly<Record<string, number>>;
   readonly volumes: readonly VolumeStatsView[];
   /** Upper bounds of the buckets of latencies, in milliseconds. */
   readonly latencyBoundsMs: readonly number[];

@@ -4,7 +4,15 @@ export { ObjectOwner } from "./object-owner.ts";
 export type { ComponentOwnerState, OwnerState } from "./object-owner.ts";
 export type { ResyncPace } from "./change-exchange.ts";
 export type { ResyncState, ResyncTraffic } from "./resync-progress.ts";
+export type { CopyComparison } from "./copy-compare.ts";
 export { TransferMemory } from "./transfer-memory.ts";
 export { ALL_RULES } from "./owner-world.ts";
-export type { NewPlace, OwnerEvent, Placing, OwnerRules, OwnerWorld } from "./owner-world.ts";
+export type {
+  NewPlace,
+  OwnedObject,
+  OwnerEvent,
+  Placing,
+  OwnerRules,
+  OwnerWorld,
+} from "./owner-world.ts";
 export type { Extent, IoDone, IoFault, VolumeIo } from "./volume-io.ts";

@@ -13,6 +13,10 @@ import type { DirectoryWatch, DirectoryWrite } from "../ports/index.ts";
 import { ObjectChangesReader } from "./object-changes.ts";
 import type { ObjectChanges } from "./object-changes.ts";
 import { ObjectLayout, sizesOf } from "./object-layout.ts";
+import { CopyCompare } from "./copy-compare.ts";
+import type { CopyComparison } from "./copy-compare.ts";
+import { contended, release, releaseAfterFailure, swapOwner } from "./object-ownership.ts";
+import { SWAP_ATTEMPTS_MAX } from "./object-ownership.ts";
 import { openComponents, replaced } from "./object-opening.ts";
 import type { OpenedObject } from "./object-opening.ts";
 import { ObjectMembers } from "./object-members.ts";
@@ -21,13 +25,12 @@ import { atOneMoment } from "./object-moment.ts";
 import type { ObjectMoment } from "./object-moment.ts";
 import { ObjectVolume } from "./object-volume.ts";
 import { ALL_RULES } from "./owner-world.ts";
-import type { OwnerWorld } from "./owner-world.ts";
+import type { OwnedObject, OwnerWorld } from "./owner-world.ts";
 import type { ResyncState } from "./resync-progress.ts";
 import { settleTail } from "./tail-settling.ts";
 import { TRANSACTIONS_MAX } from "./transaction-sender.ts";
 import type { VolumeIo } from "./volume-io.ts";
 
-const SWAP_ATTEMPTS_MAX = 8;
 const DIRECTORY_RETRY_MS = 200;
 
 /** For `volume show`. */
@@ -59,7 +62,7 @@ export interface ComponentOwnerState {
   readonly blockedReason?: string;
 }
 
-export class ObjectOwner {
+export class ObjectOwner implements OwnedObject {
   readonly #world: OwnerWorld;
   readonly #epoch: number;
   readonly #volume: ObjectVolume;
@@ -121,6 +124,7 @@ export class ObjectOwner {
       const owner = new ObjectOwner(world, stored, opened, readOnly);
       owner.#follow(owner.#stored.revision + 1);
       owner.#members.start();
+      world.onTaken?.(owner);
       world.log.write("info", "ownership taken", { objectId, epoch: record.epoch });
       return owner;
     } catch (error) {
@@ -197,6 +201,35 @@ export class ObjectOwner {
   /** Of all that it holds: as that of any other object that holds the same. */
   async digest(): Promise<string> {
     return await new ObjectChangesReader(this.#legs, this.#volume).digest(this.#world.clock);
+  }
+
+  get objectId(): string {
+    return this.#stored.record.objectId;
+  }
+
+  get isOver(): boolean {
+    return this.#isClosed || this.#reason !== undefined;
+  }
+
+  /** Compares the copies with each other, and makes those that differ equal. */
+  async compareCopies(): Promise<CopyComparison> {
+    const { clock, transferMemory: memory } = this.#world;
+    return await new CopyCompare({ legs: this.#legs, volume: this.#volume, clock, memory }).run();
+  }
+
+  /** A block of a component is damaged: it is written again as the other copies have it. */
+  async repairComponent(componentId: string, blockIndex: number): Promise<boolean> {
+    for (const leg of this.#legs.legs.slice(0, this.#legs.copyCount)) {
+      const column = leg.members.findIndex((member) => member.componentId === componentId);
+      if (column < 0) continue;
+      const block = leg.layout.objectBlockOf(column, blockIndex);
+      const isElsewhere = this.#legs.legs.some(
+        (other) => other !== leg && other.memberAt(block).role === "active",
+      );
+      if (isElsewhere) await this.#volume.rewrite(block);
+      return isElsewhere;
+    }
+    return false;
   }
 
   /** Called once if ownership is lost, or the volume had to stop; at once if that has happened. */
@@ -338,47 +371,6 @@ export class ObjectOwner {
   }
 }
 
-/** Makes this host the owner at the next epoch. */
-async function swapOwner(world: OwnerWorld, objectId: string): Promise<StoredObject> {
-  const { directory, clusterId, hostId } = world;
-  let stored: StoredObject | undefined;
-  for (let attempt = 0; attempt < SWAP_ATTEMPTS_MAX; attempt++) {
-    stored = await findObject(directory, clusterId, objectId);
-    if (stored === undefined)
-      throw new CodedError({
-        code: "volume-not-found",
-        message: `there is no volume with the id ${objectId}`,
-      });
-    const { record } = stored;
-    const { owner } = record;
-    if (owner !== undefined) {
-      if (world.isGuest === true && owner === hostId) throw inUse(record, owner);
-      const mayBeAtWork = owner === hostId || (await world.isHostAlive(owner));
-      if (mayBeAtWork && (await hasLeft(world, owner, objectId))) continue;
-      if (mayBeAtWork && owner !== hostId) throw inUse(record, owner);
-    }
-    const next = { ...record, epoch: record.epoch + 1, owner: hostId };
-    const swapped = await swapObject(directory, clusterId, stored, next);
-    if (swapped !== undefined) return swapped;
-  }
-  assert(stored !== undefined, "at least one attempt was made");
-  throw contended(stored.record);
-}
-
-/** Whoever only repairs an object makes way for those who use it. */
-async function hasLeft(world: OwnerWorld, owner: string, objectId: string): Promise<boolean> {
-  if (world.isGuest === true || world.askToLeave === undefined) return false;
-  return await world.askToLeave(owner, objectId);
-}
-
-function inUse(record: ObjectRecord, owner: string): CodedError {
-  return new CodedError({
-    code: "volume-in-use",
-    message: `${record.name} is in use on host ${owner}`,
-    hint: `detach it there first: \`drystone volume detach ${record.name}\``,
-  });
-}
-
 /** What is served without a component must be known to be so before the first write. */
 async function markStale(
   world: OwnerWorld,
@@ -408,31 +400,6 @@ async function settle(world: OwnerWorld, epoch: number, opened: OpenedObject): P
   }
   legs.commit(epoch, tail.prepared);
   legs.submit();
-}
-
-/** Gives ownership up, if it is still as `stored` says. */
-async function release(world: OwnerWorld, stored: StoredObject): Promise<boolean> {
-  const { directory, clusterId, hostId } = world;
-  let latest: StoredObject | undefined = stored;
-  for (let attempt = 0; attempt < SWAP_ATTEMPTS_MAX; attempt++) {
-    const { record }: StoredObject = latest;
-    if (record.owner !== hostId || record.epoch !== stored.record.epoch) return false;
-    const next = { ...record, owner: undefined };
-    if ((await swapObject(directory, clusterId, latest, next)) !== undefined) return true;
-    latest = await findObject(directory, clusterId, record.objectId);
-    if (latest === undefined) return false;
-  }
-  return false;
-}
-
-/** The failure that led here is the one to report. */
-async function releaseAfterFailure(world: OwnerWorld, stored: StoredObject): Promise<void> {
-  try {
-    await release(world, stored);
-  } catch (error) {
-    const { objectId } = stored.record;
-    world.log.write("warning", `ownership not given up: ${errorText(error)}`, { objectId });
-  }
 }
 
 function checkSizes(record: ObjectRecord, layout: ObjectLayout, opened: OpenedObject): void {
@@ -470,12 +437,4 @@ function sequenceOf(state: ComponentState, watermark: number): number {
 function isUnavailable(error: unknown): boolean {
   const codes = ["directory-unavailable", "directory-outcome-unknown"];
   return error instanceof CodedError && codes.includes(error.code);
-}
-
-function contended(record: ObjectRecord): CodedError {
-  return new CodedError({
-    code: "object-contended",
-    message: `the record of ${record.name} changes too often`,
-    hint: "try again",
-  });
 }

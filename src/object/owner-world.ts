@@ -2,6 +2,7 @@
 import type { ObjectRecord } from "../cluster/index.ts";
 import type { Clock, Directory, DiskMemory, Log } from "../ports/index.ts";
 import type { Component } from "../store/index.ts";
+import type { CopyComparison } from "./copy-compare.ts";
 import type { ResyncPace } from "./change-exchange.ts";
 import type { ResyncState, ResyncTraffic } from "./resync-progress.ts";
 import type { TransferMemory } from "./transfer-memory.ts";
@@ -86,6 +87,8 @@ export interface OwnerWorld {
   readonly offersFingerprints?: () => boolean;
   /** Something about the object that an operator should know. */
   readonly addEvent: (event: OwnerEvent) => void;
+  /** The object is owned here from now on. */
+  readonly onTaken?: (owned: OwnedObject) => void;
   readonly rules?: OwnerRules;
   /** Without it no component is made anew. */
   readonly replacing?: Replacing;
@@ -103,6 +106,16 @@ export interface OwnerWorld {
   readonly askToLeave?: (hostId: string, objectId: string) => Promise<boolean>;
   /** Whether the host that the record names as owner may still be at work. */
   readonly isHostAlive: (hostId: string) => Promise<boolean>;
+}
+
+/** An object while this host owns it, for who looks for damage. */
+export interface OwnedObject {
+  readonly objectId: string;
+  /** It is owned here no longer. */
+  readonly isOver: boolean;
+  compareCopies(): Promise<CopyComparison>;
+  /** Writes a block of a component again. False if it is none of the object's. */
+  repairComponent(componentId: string, blockIndex: number): Promise<boolean>;
 }
 
 export interface OwnerEvent {

@@ -6,7 +6,7 @@ import { CodedError } from "../base/index.ts";
 import { dropIntent, findObject, listIntents } from "../cluster/index.ts";
 import type { Links } from "../link/index.ts";
 import type { Directory, DiskMemory, Log } from "../ports/index.ts";
-import type { Component, ComponentFork, NewComponent } from "../store/index.ts";
+import type { Component, ComponentFork, NewComponent, ReadThrough } from "../store/index.ts";
 import { numberOf, textOf, valueOf } from "./component-server.ts";
 import type { LocalDevice } from "./device-register.ts";
 
@@ -25,6 +25,8 @@ export interface LocalDevices {
   readonly remove: (componentId: string) => Promise<void>;
   readonly grow: (componentId: string, blockCount: number) => Promise<void>;
   readonly list: () => readonly LocalDevice[];
+  /** Without it nobody looks for damage on the devices. */
+  readonly readThrough?: (deviceId: string) => ReadThrough | undefined;
   /** As `Device.distrust`. */
   readonly distrust: (deviceId: string, incarnation: number) => Promise<void>;
 }

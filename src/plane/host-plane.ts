@@ -19,25 +19,22 @@ import { Links } from "../link/index.ts";
 import { ObjectLayout, sizesOf, TransferMemory } from "../object/index.ts";
 import type {
   NewPlace,
-  OwnerEvent,
+  OwnedObject,
   ObjectOwner,
-  OwnerRules,
   OwnerWorld,
   ResyncState,
   ResyncTraffic,
 } from "../object/index.ts";
-import type { Clock, Directory, Log, Network, NetworkAddress } from "../ports/index.ts";
-import type { Timer } from "../ports/index.ts";
+import type { NetworkAddress, Timer } from "../ports/index.ts";
 import type { Component } from "../store/index.ts";
 import { VolumeForks } from "./volume-forks.ts";
 import type { ForkRequest } from "./volume-forks.ts";
 import { ClusterHosts } from "./cluster-hosts.ts";
 import { ComponentMaker } from "./component-maker.ts";
-import type { LocalDevices } from "./component-maker.ts";
 import { ComponentServer } from "./component-server.ts";
 import { DeviceRegister } from "./device-register.ts";
-import type { DeviceEvent } from "./device-register.ts";
 import { HostLease } from "./host-lease.ts";
+import type { HostPlaneWorld } from "./host-plane-world.ts";
 import { NamespaceObjects } from "./namespace-objects.ts";
 import { placeVolume } from "./placement.ts";
 import type { PlacedComponent, Placement } from "./placement.ts";
@@ -46,9 +43,9 @@ import { RepairBoard } from "./repair-board.ts";
 import { RepairPatrol } from "./repair-patrol.ts";
 import { RepairPolicy } from "./repair-policy.ts";
 import { AdaptivePace } from "./resync-pace.ts";
-import type { Latencies } from "./resync-pace.ts";
 import { planService } from "./service-plan.ts";
 import type { ServicePlan } from "./service-plan.ts";
+import { ScrubDuty } from "./scrub-duty.ts";
 import { RemoteComponents } from "./remote-component.ts";
 
 const REFRESH_MS = 5000;
@@ -56,35 +53,6 @@ const REFRESH_MS = 5000;
 const TIMED_BYTES_MIN = 2 ** 20;
 /** What is under way there is answered first. */
 const LEAVE_MS = 20_000;
-
-export interface HostPlaneWorld {
-  readonly clock: Clock;
-  readonly log: Log;
-  readonly network: Network;
-  readonly directory: Directory;
-  readonly clusterId: string;
-  readonly hostId: string;
-  readonly hostName: string;
-  readonly faultDomain: string;
-  readonly incarnation: number;
-  readonly devices: LocalDevices;
-  readonly newId: () => string;
-  readonly parseAddress: (text: string) => NetworkAddress;
-  readonly formatAddress: (address: NetworkAddress) => string;
-  readonly addEvent: (event: OwnerEvent | HostEvent | DeviceEvent) => void;
-  /** Whether a host's machine says over another network that its process is gone. */
-  readonly confirmDead?: (hostId: string) => Promise<boolean>;
-  readonly rules?: OwnerRules;
-  /** Of requests to the volumes that are attached here; they come before what is copied. */
-  readonly latencies?: () => Latencies;
-}
-
-export interface HostEvent {
-  readonly kind: "host-up" | "host-down" | "lease-lost" | "lease-held";
-  readonly level: "info" | "warning" | "error";
-  readonly message: string;
-  readonly details: Readonly<Record<string, string | number>>;
-}
 
 export interface NewClusterVolume {
   readonly name: string;
@@ -110,6 +78,8 @@ export class HostPlane {
   readonly #board: RepairBoard;
   readonly #pace: AdaptivePace | undefined;
   #rebuildBytesPerSecond: number | undefined;
+  readonly scrub: ScrubDuty;
+  readonly #taken = new Map<string, OwnedObject>();
   #isInCluster = false;
   #timer: Timer | undefined;
   #isClosed = false;
@@ -160,6 +130,7 @@ export class HostPlane {
     this.#board = board;
     this.#repairs = new RepairPolicy({ board, maker, newId: world.newId });
     this.policies = this.#policyChanges();
+    this.scrub = this.#scrubDuty();
     this.#patrol = new RepairPatrol({
       clock,
       log,
@@ -179,6 +150,36 @@ export class HostPlane {
       remove: (name) => this.deleteVolume(name),
     });
     this.links.onChange((other, isUp, reason) => this.#hostChanged(other, isUp, reason));
+  }
+
+  #scrubDuty(): ScrubDuty {
+    const { clock, log, directory, clusterId, hostId, devices, addEvent } = this.#world;
+    return new ScrubDuty({
+      clock,
+      log,
+      directory,
+      clusterId,
+      hostId,
+      links: this.links,
+      board: this.#board,
+      pace: this.#pace,
+      deviceIds: () =>
+        devices
+          .list()
+          .filter(({ hasFailed }) => hasFailed !== true)
+          .map(({ deviceId }) => deviceId),
+      readThrough: (deviceId) => devices.readThrough?.(deviceId),
+      owned: () => this.#owned(),
+      ownerWorld: () => this.ownerWorld(),
+      isLeaseAlive: () => this.isLeaseAlive(),
+      addEvent,
+    });
+  }
+
+  /** Objects that this host owns now. */
+  #owned(): readonly OwnedObject[] {
+    for (const [objectId, { isOver }] of this.#taken) if (isOver) this.#taken.delete(objectId);
+    return [...this.#taken.values()];
   }
 
   #policyChanges(): PolicyChanges {
@@ -223,11 +224,13 @@ export class HostPlane {
     await this.hosts.start();
     this.#refreshLater();
     if (this.#isInCluster) this.#patrol.start();
+    this.scrub.start();
   }
 
   async close(): Promise<void> {
     this.#isClosed = true;
     this.#timer?.cancel();
+    await this.scrub.close();
     await this.#patrol.close();
     this.hosts.close();
     await this.links.close();
@@ -276,6 +279,7 @@ export class HostPlane {
         traffic: this.rebuild,
         onMade: (went) => this.#made(went),
       },
+      onTaken: (owned) => void this.#taken.set(owned.objectId, owned),
       isLeaseAlive: () => this.isLeaseAlive(),
       isHostAlive: (other) => this.#isHostAlive(other),
       askToLeave: (other, objectId) => this.#askToLeave(other, objectId),

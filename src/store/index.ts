@@ -20,6 +20,8 @@ export type { DeviceAge, NewComponent, OpenOptions } from "./device.ts";
 export type { FormatOptions } from "./device-plan.ts";
 export type { DeviceCounters, DeviceEvent, DevicePorts } from "./device-state.ts";
 export type { DeviceStats } from "./device-stats.ts";
+export { READ_THROUGH_BLOCKS, ReadThrough } from "./read-through.ts";
+export type { DamagedPlace, ReadThroughPart } from "./read-through.ts";
 export { isClean } from "./scrub.ts";
 export type { ScrubOptions, ScrubReport } from "./scrub.ts";
 export type { DeviceInspection } from "./superblocks.ts";

@@ -1,0 +1,36 @@
+/** What a host's part in the cluster needs of the world, and what it tells of. */
+import type { OwnerEvent, OwnerRules } from "../object/index.ts";
+import type { Clock, Directory, Log, Network, NetworkAddress } from "../ports/index.ts";
+import type { LocalDevices } from "./component-maker.ts";
+import type { DeviceEvent } from "./device-register.ts";
+import type { Latencies } from "./resync-pace.ts";
+import type { ScrubEvent } from "./scrub-duty.ts";
+
+export interface HostPlaneWorld {
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly network: Network;
+  readonly directory: Directory;
+  readonly clusterId: string;
+  readonly hostId: string;
+  readonly hostName: string;
+  readonly faultDomain: string;
+  readonly incarnation: number;
+  readonly devices: LocalDevices;
+  readonly newId: () => string;
+  readonly parseAddress: (text: string) => NetworkAddress;
+  readonly formatAddress: (address: NetworkAddress) => string;
+  readonly addEvent: (event: OwnerEvent | HostEvent | DeviceEvent | ScrubEvent) => void;
+  /** Whether a host's machine says over another network that its process is gone. */
+  readonly confirmDead?: (hostId: string) => Promise<boolean>;
+  readonly rules?: OwnerRules;
+  /** Of requests to the volumes that are attached here; they come before what is copied. */
+  readonly latencies?: () => Latencies;
+}
+
+export interface HostEvent {
+  readonly kind: "host-up" | "host-down" | "lease-lost" | "lease-held";
+  readonly level: "info" | "warning" | "error";
+  readonly message: string;
+  readonly details: Readonly<Record<string, string | number>>;
+}

@@ -1,0 +1,253 @@
+/**
+ * Looks for damage before somebody reads it. Every hour a host reads the next part of what its
+ * devices store, so that all of it was read within some days, and has damaged blocks written again
+ * by whoever owns their object. Once a day the copies of each object are compared by their digests:
+ * by its owner, or, if nobody has it, by the host of its first good copy, which takes it for that
+ * moment. Requests of clients come first; between two rounds nothing runs.
+ */
+import { CodedError, errorText } from "../base/index.ts";
+import { findObject } from "../cluster/index.ts";
+import type { ObjectRecord } from "../cluster/index.ts";
+import type { Links } from "../link/index.ts";
+import { ObjectOwner } from "../object/index.ts";
+import type { CopyComparison, OwnedObject, OwnerWorld, ResyncPace } from "../object/index.ts";
+import type { Clock, Directory, Log, Timer } from "../ports/index.ts";
+import { READ_THROUGH_BLOCKS } from "../store/index.ts";
+import type { DamagedPlace, ReadThrough } from "../store/index.ts";
+import { numberOf, textOf, valueOf } from "./component-server.ts";
+import type { RepairBoard, RepairView } from "./repair-board.ts";
+
+const ROUND_MS = 3_600_000;
+/** A host that has just started has better things to do. */
+const FIRST_MS = 300_000;
+const DAY_MS = 24 * ROUND_MS;
+const ASK_MS = 30_000;
+
+export interface ScrubCounters {
+  blocksRead: number;
+  blocksDamaged: number;
+  blocksRepaired: number;
+  /** Devices that were read to their end. */
+  devicesRead: number;
+  regionsCompared: number;
+  regionsDiffered: number;
+}
+
+export interface ScrubEvent {
+  readonly kind: "device-read-through" | "copies-differed";
+  readonly level: "info" | "error";
+  readonly message: string;
+  readonly details: Readonly<Record<string, string | number>>;
+}
+
+export interface ScrubDutyWorld {
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly directory: Directory;
+  readonly clusterId: string;
+  readonly hostId: string;
+  readonly links: Links;
+  readonly board: RepairBoard;
+  readonly pace: ResyncPace | undefined;
+  /** Those of this host that take writes. */
+  readonly deviceIds: () => readonly string[];
+  readonly readThrough: (deviceId: string) => ReadThrough | undefined;
+  /** Objects that this host owns. */
+  readonly owned: () => readonly OwnedObject[];
+  readonly ownerWorld: () => OwnerWorld;
+  readonly isLeaseAlive: () => boolean;
+  readonly addEvent: (event: ScrubEvent) => void;
+}
+
+export class ScrubDuty {
+  readonly counters: ScrubCounters = {
+    blocksRead: 0,
+    blocksDamaged: 0,
+    blocksRepaired: 0,
+    devicesRead: 0,
+    regionsCompared: 0,
+    regionsDiffered: 0,
+  };
+  readonly #world: ScrubDutyWorld;
+  readonly #readers = new Map<string, ReadThrough>();
+  /** Objects, by when they were compared, or first seen. */
+  readonly #comparedMs = new Map<string, number>();
+  #timer: Timer | undefined;
+  #round: Promise<void> | undefined;
+  #isClosed = false;
+
+  constructor(world: ScrubDutyWorld) {
+    this.#world = world;
+    world.links.handle("scrub.repair", async ({ argument }) => ({
+      result: await this.#repairHere(
+        textOf(argument, "objectId"),
+        textOf(argument, "componentId"),
+        numberOf(argument, "blockIndex"),
+        valueOf(argument, "isOwner") === true,
+      ),
+    }));
+  }
+
+  start(): void {
+    this.#later(FIRST_MS);
+  }
+
+  async close(): Promise<void> {
+    this.#isClosed = true;
+    this.#timer?.cancel();
+    await this.#round;
+  }
+
+  #later(delayMs: number): void {
+    if (this.#isClosed) return;
+    this.#timer = this.#world.clock.after(delayMs, () => {
+      this.#round = this.round(ROUND_MS)
+        .catch((error: unknown) => {
+          this.#world.log.write("info", `nothing is looked through: ${errorText(error)}`);
+        })
+        .then(() => this.#later(ROUND_MS));
+    });
+  }
+
+  /** As much as is due in this time. */
+  async round(spanMs: number): Promise<void> {
+    if (!this.#world.isLeaseAlive()) return;
+    const { scrubDays, compareHours } = (await this.#world.board.view()).settings;
+    if (scrubDays > 0)
+      for (const deviceId of this.#world.deviceIds())
+        await this.#readPart(deviceId, spanMs / (scrubDays * DAY_MS));
+    if (compareHours > 0) await this.compare(compareHours * ROUND_MS);
+  }
+
+  async #readPart(deviceId: string, share: number): Promise<void> {
+    const reader = this.#readers.get(deviceId) ?? this.#world.readThrough(deviceId);
+    if (reader === undefined) return;
+    this.#readers.set(deviceId, reader);
+    const wanted = Math.ceil(reader.blockCount * share);
+    let damaged = 0;
+    for (let read = 0; read < wanted && !this.#isClosed;) {
+      await this.#world.pace?.turn(READ_THROUGH_BLOCKS);
+      const part = await reader.read();
+      read += part.blocksRead;
+      damaged += part.damagedBlocks;
+      this.counters.blocksRead += part.blocksRead;
+      if (!part.isAtEnd) continue;
+      this.counters.devicesRead++;
+      this.#tellEnd(deviceId);
+      break;
+    }
+    await reader.save();
+    this.counters.blocksDamaged += damaged;
+    if (damaged > 0) await this.#repairAll(await reader.damagedPlaces());
+  }
+
+  #tellEnd(deviceId: string): void {
+    const { blocksDamaged } = this.counters;
+    this.#world.addEvent({
+      kind: "device-read-through",
+      level: "info",
+      message:
+        `device ${deviceId.slice(0, 8)} was read to its end; ` +
+        `since this host started ${blocksDamaged} damaged blocks were found`,
+      details: { deviceId, blocksDamaged },
+    });
+  }
+
+  async #repairAll(places: readonly DamagedPlace[]): Promise<void> {
+    for (const place of places) {
+      if (this.#isClosed) return;
+      try {
+        if (await this.#repair(place)) this.counters.blocksRepaired++;
+      } catch (error) {
+        if (!(error instanceof CodedError)) throw error;
+        const what = `a damaged block is not repaired yet: ${error.message}`;
+        const { componentId, blockIndex } = place;
+        this.#world.log.write("warning", what, { componentId, blockIndex });
+      }
+    }
+  }
+
+  /** By the object's owner; false if it is nobody's component any more, or has no other copy. */
+  async #repair({ objectId, componentId, blockIndex }: DamagedPlace): Promise<boolean> {
+    const { directory, clusterId, hostId, links } = this.#world;
+    const stored = await findObject(directory, clusterId, objectId);
+    if (stored === undefined) return false;
+    const { owner } = stored.record;
+    if (owner === undefined || owner === hostId)
+      return await this.#repairHere(objectId, componentId, blockIndex, owner !== undefined);
+    const argument = { objectId, componentId, blockIndex, isOwner: true };
+    const options = { deadlineMs: ASK_MS };
+    return (await links.call(owner, "scrub.repair", argument, options)).result === true;
+  }
+
+  async #repairHere(
+    objectId: string,
+    componentId: string,
+    blockIndex: number,
+    isOwner: boolean,
+  ): Promise<boolean> {
+    const owned = this.#world.owned().find((one) => one.objectId === objectId);
+    if (owned !== undefined) return await owned.repairComponent(componentId, blockIndex);
+    if (isOwner) return false;
+    return await this.#asGuest(objectId, (owner) => owner.repairComponent(componentId, blockIndex));
+  }
+
+  async #asGuest<T>(objectId: string, work: (owner: ObjectOwner) => Promise<T>): Promise<T> {
+    const world = { ...this.#world.ownerWorld(), isGuest: true };
+    const owner = await ObjectOwner.take(world, objectId, false);
+    try {
+      return await work(owner);
+    } finally {
+      await owner.close();
+    }
+  }
+
+  /** Those that were not compared for so long, as far as this host is to. */
+  async compare(everyMs: number): Promise<void> {
+    const view = await this.#world.board.view();
+    const volumes = await this.#world.board.volumes();
+    for (const record of volumes) {
+      if (this.#isClosed) return;
+      if (!this.#isDue(record, everyMs)) continue;
+      try {
+        await this.#compareOne(record, view);
+      } catch (error) {
+        // It is away, is taken meanwhile, or changes hands: it is looked at again in an hour.
+        if (!(error instanceof CodedError)) throw error;
+        const what = `copies of ${record.name} are not compared now: ${error.message}`;
+        this.#world.log.write("info", what, { objectId: record.objectId });
+      }
+    }
+  }
+
+  #isDue({ objectId }: ObjectRecord, everyMs: number): boolean {
+    const nowMs = this.#world.clock.nowMs();
+    const since = this.#comparedMs.get(objectId);
+    if (since === undefined) this.#comparedMs.set(objectId, nowMs);
+    return nowMs - (since ?? nowMs) >= everyMs;
+  }
+
+  async #compareOne(record: ObjectRecord, view: RepairView): Promise<void> {
+    const { objectId, owner, components } = record;
+    const { hostId, owned } = this.#world;
+    const first = components.find(
+      (entry) => entry.state.kind === "active" && view.isReachable(entry.hostId),
+    );
+    const mine = owned().find((one) => one.objectId === objectId);
+    let went: CopyComparison;
+    if (mine !== undefined) went = await mine.compareCopies();
+    else if (owner === undefined && first?.hostId === hostId)
+      went = await this.#asGuest(objectId, (guest) => guest.compareCopies());
+    else return;
+    this.#comparedMs.set(objectId, this.#world.clock.nowMs());
+    this.counters.regionsCompared += went.regionsCompared;
+    this.counters.regionsDiffered += went.regionsDiffered;
+    if (went.regionsDiffered === 0) return;
+    this.#world.addEvent({
+      kind: "copies-differed",
+      level: "error",
+      message: `copies of ${record.name} differed in ${went.regionsDiffered} regions, and were made equal`,
+      details: { objectId, regions: went.regionsDiffered },
+    });
+  }
+}

@@ -1,0 +1,177 @@
+/**
+ * Reads everything that a device stores, a part at a time, past all caches, and compares it with
+ * its fingerprint. Each content is read once, however many blocks point to it. Where the last part
+ * has ended is on the device, so that a host that starts anew goes on there. Unlike a scrub it
+ * holds nothing up: a block that is freed meanwhile is not used again before it has been read.
+ */
+import { BLOCK_SIZE_BYTES, equalBytes } from "../base/index.ts";
+import { FINGERPRINT_BYTES, MetadataBatch } from "../ports/index.ts";
+import type { DiskMemory } from "../ports/index.ts";
+import {
+  CONTENT_ID_BYTES,
+  getBigEndian,
+  keyAfterPrefix,
+  PAGE_BLOCKS,
+  PAGE_ENTRIES_BYTES,
+  readThroughKey,
+  TABLE_CONTENT,
+  TABLE_LOGICAL,
+} from "../format/index.ts";
+import { decodeContent } from "./content-references.ts";
+import type { Device } from "./device.ts";
+import type { DeviceState } from "./device-state.ts";
+import { decodePage, ENTRY_BYTES, physicalOf } from "./logical-map.ts";
+
+export const READ_THROUGH_BLOCKS: number = 256;
+/** Pages that are looked at before others get a turn. */
+const PAGES_AT_ONCE = 1024;
+/** Writing any of the blocks of a content again mends it for all. */
+const PLACES_MAX = 8;
+
+export interface ReadThroughPart {
+  readonly blocksRead: number;
+  readonly damagedBlocks: number;
+  /** It begins again with the next part. */
+  readonly isAtEnd: boolean;
+}
+
+/** A block of a component whose content is damaged. */
+export interface DamagedPlace {
+  readonly componentId: string;
+  readonly objectId: string;
+  readonly blockIndex: number;
+}
+
+export class ReadThrough {
+  readonly #state: DeviceState;
+  readonly #memory: DiskMemory;
+  /** The key of the next content; undefined: from the beginning. */
+  #next: Uint8Array | undefined;
+
+  constructor(device: Device) {
+    this.#state = device.state;
+    this.#memory = device.allocate(READ_THROUGH_BLOCKS * BLOCK_SIZE_BYTES);
+    const key = this.#state.metadata.get(readThroughKey())?.slice();
+    // Whatever is there that is no key of a content: from the beginning.
+    this.#next = key?.[0] === TABLE_CONTENT ? key : undefined;
+  }
+
+  /** Contents that are stored. */
+  get blockCount(): number {
+    return this.#state.space.usedBlocks;
+  }
+
+  /** Reads the next few. Damage is told of as an event of the device. */
+  async read(): Promise<ReadThroughPart> {
+    const { metadata, readStamps, space } = this.#state;
+    const from = this.#next ?? Uint8Array.of(TABLE_CONTENT);
+    const ids: Uint8Array[] = [];
+    const tails: Uint8Array[] = [];
+    const physical: number[] = [];
+    let next: Uint8Array | undefined;
+    const stamp = readStamps.begin();
+    try {
+      metadata.scan(from, keyAfterPrefix(Uint8Array.of(TABLE_CONTENT)), (key, value) => {
+        if (ids.length === READ_THROUGH_BLOCKS) {
+          next = key.slice();
+          return false;
+        }
+        const stored = decodeContent(key, value);
+        if (stored === undefined) return true;
+        ids.push(key.slice(1));
+        tails.push(stored.fingerprintTail.slice());
+        physical.push(stored.physical);
+        return true;
+      });
+      const damagedBlocks = await this.#check(ids, tails, physical);
+      this.#next = next;
+      return { blocksRead: ids.length, damagedBlocks, isAtEnd: next === undefined };
+    } finally {
+      readStamps.end(stamp, space);
+    }
+  }
+
+  async #check(
+    ids: readonly Uint8Array[],
+    tails: readonly Uint8Array[],
+    physical: readonly number[],
+  ): Promise<number> {
+    const { requests, superblock, digests, badBlocks } = this.#state;
+    const memory = this.#memory;
+    const unreadable = new Set<number>();
+    await Promise.all(
+      physical.map(async (block, i) => {
+        const offset = superblock.blocksOffset + block * BLOCK_SIZE_BYTES;
+        try {
+          await requests.read(memory, i * BLOCK_SIZE_BYTES, BLOCK_SIZE_BYTES, offset);
+        } catch {
+          unreadable.add(i);
+        }
+      }),
+    );
+    const offsets = Float64Array.from(ids, (_, i) => i * BLOCK_SIZE_BYTES);
+    const fingerprints = new Uint8Array(ids.length * FINGERPRINT_BYTES);
+    await digests.fingerprint(memory, offsets, ids.length, fingerprints);
+    let damagedBlocks = 0;
+    for (const [i, block] of physical.entries()) {
+      const print = fingerprints.subarray(i * FINGERPRINT_BYTES, (i + 1) * FINGERPRINT_BYTES);
+      // The last byte of an id may have been moved on by a collision.
+      const isHead = equalBytes(
+        print.subarray(0, CONTENT_ID_BYTES - 1),
+        ids[i]!.subarray(0, CONTENT_ID_BYTES - 1),
+      );
+      const isGood = isHead && equalBytes(print.subarray(CONTENT_ID_BYTES), tails[i]!);
+      if (!unreadable.has(i) && isGood) continue;
+      damagedBlocks++;
+      // What is known is waiting to be written again.
+      if (badBlocks.has(block)) continue;
+      const reason = unreadable.has(i) ? "it cannot be read" : "it has another fingerprint";
+      this.#state.blockDamaged({ component: 0, blockIndex: 0, physical: block, reason });
+    }
+    return damagedBlocks;
+  }
+
+  /** Durably. */
+  async save(): Promise<void> {
+    const batch = new MetadataBatch();
+    if (this.#next === undefined) batch.delete(readThroughKey());
+    else batch.put(readThroughKey(), this.#next);
+    await this.#state.metadata.commit(batch);
+  }
+
+  /** Blocks whose contents are known to be damaged, a few for each content. */
+  async damagedPlaces(): Promise<readonly DamagedPlace[]> {
+    const { badBlocks, metadata, components, clock } = this.#state;
+    const places: DamagedPlace[] = [];
+    const counts = new Map<number, number>();
+    const entries = new Uint8Array(PAGE_ENTRIES_BYTES);
+    let from: Uint8Array | undefined = Uint8Array.of(TABLE_LOGICAL);
+    const end = keyAfterPrefix(from);
+    while (from !== undefined && badBlocks.size > 0) {
+      let pages = 0;
+      let next: Uint8Array | undefined;
+      metadata.scan(from, end, (key, value) => {
+        if (pages++ === PAGES_AT_ONCE) {
+          next = key.slice();
+          return false;
+        }
+        if (!decodePage(key, value, entries, 0)) return true;
+        const info = components.at(getBigEndian(key, 1, 4));
+        if (info === undefined || info.deleting) return true;
+        const firstBlock = getBigEndian(key, 5, 4) * PAGE_BLOCKS;
+        for (let i = 0; i < PAGE_BLOCKS; i++) {
+          const physical = physicalOf(entries, i * ENTRY_BYTES);
+          const count = counts.get(physical) ?? 0;
+          if (!badBlocks.has(physical) || count === PLACES_MAX) continue;
+          counts.set(physical, count + 1);
+          const { componentId, objectId } = info;
+          places.push({ componentId, objectId, blockIndex: firstBlock + i });
+        }
+        return true;
+      });
+      from = next;
+      if (from !== undefined) await new Promise<void>((resolve) => void clock.after(1, resolve));
+    }
+    return places;
+  }
+}
