@@ -20,7 +20,7 @@ import { HostPlane } from "../plane/index.ts";
 import type { LocalDevices, NamespaceState } from "../plane/index.ts";
 import { attached } from "./attachment-records.ts";
 import { Attachments } from "./attachments.ts";
-import { ReadThrough } from "../store/index.ts";
+import { heldContents, ReadThrough } from "../store/index.ts";
 import { ClusterViews } from "./cluster-views.ts";
 import type {
   DataPlaneMethods,
@@ -367,6 +367,8 @@ function policyOf(request: Partial<ObjectPolicy>): ObjectPolicy {
 
 function localDevices(devices: DeviceSet): LocalDevices {
   return {
+    heldContents: (deviceId, fingerprints) =>
+      heldContents(devices.byId(deviceId).device, fingerprints),
     readThrough: (deviceId) => new ReadThrough(devices.byId(deviceId).device),
     component: (componentId) => devices.component(componentId),
     allocate: (lengthBytes) => devices.allocate(lengthBytes),

@@ -25,6 +25,8 @@ export interface LocalDevices {
   readonly remove: (componentId: string) => Promise<void>;
   readonly grow: (componentId: string, blockCount: number) => Promise<void>;
   readonly list: () => readonly LocalDevice[];
+  /** How many contents with these fingerprints the device has; without it that counts as none. */
+  readonly heldContents?: (deviceId: string, fingerprints: Uint8Array) => number;
   /** Without it nobody looks for damage on the devices. */
   readonly readThrough?: (deviceId: string) => ReadThrough | undefined;
   /** As `Device.distrust`. */

@@ -37,6 +37,7 @@ import { HostLease } from "./host-lease.ts";
 import type { HostPlaneWorld } from "./host-plane-world.ts";
 import { NamespaceObjects } from "./namespace-objects.ts";
 import { placeVolume } from "./placement.ts";
+import { ContentLikeness } from "./content-likeness.ts";
 import type { PlacedComponent, Placement } from "./placement.ts";
 import { PolicyChanges } from "./policy-changes.ts";
 import { RepairBoard } from "./repair-board.ts";
@@ -125,10 +126,9 @@ export class HostPlane {
     this.#pace = latencies && new AdaptivePace({ clock, latencies });
     const { links, hosts } = this;
     this.#maker = new ComponentMaker({ links, devices, directory, clusterId, hostId, log });
-    const maker = this.#maker;
     const board = new RepairBoard({ directory, clusterId, clock, hosts });
     this.#board = board;
-    this.#repairs = new RepairPolicy({ board, maker, newId: world.newId });
+    this.#repairs = this.#repairPolicy();
     this.policies = this.#policyChanges();
     this.scrub = this.#scrubDuty();
     this.#patrol = new RepairPatrol({
@@ -150,6 +150,17 @@ export class HostPlane {
       remove: (name) => this.deleteVolume(name),
     });
     this.links.onChange((other, isUp, reason) => this.#hostChanged(other, isUp, reason));
+  }
+
+  #repairPolicy(): RepairPolicy {
+    const { devices, hostId, newId } = this.#world;
+    const likeness = new ContentLikeness({
+      links: this.links,
+      hostId,
+      devices,
+      components: (componentId, where) => this.component(componentId, where),
+    });
+    return new RepairPolicy({ board: this.#board, maker: this.#maker, likeness, newId });
   }
 
   #scrubDuty(): ScrubDuty {

@@ -6,13 +6,15 @@
 import type { ObjectRecord } from "../cluster/index.ts";
 import type { Placing } from "../object/index.ts";
 import type { ComponentMaker } from "./component-maker.ts";
+import type { ContentLikeness } from "./content-likeness.ts";
 import { isCrowdedOut, isRoomy } from "./rebalance.ts";
 import type { RepairBoard } from "./repair-board.ts";
-import { turnOf } from "./repair-queue.ts";
+import { turnOf, witnessesOf } from "./repair-queue.ts";
 
 export interface RepairPolicyWorld {
   readonly board: RepairBoard;
   readonly maker: ComponentMaker;
+  readonly likeness: ContentLikeness;
   readonly newId: () => string;
 }
 
@@ -32,7 +34,20 @@ export class RepairPolicy {
     const isForced =
       entry === undefined || entry.state.kind !== "active" || view.isLeaving(record, entry);
     // What only makes room goes where there is plenty.
-    const turn = turnOf(view, volumes, record, componentId, isForced ? () => true : isRoomy);
+    const wishes = isForced ? {} : { isGood: isRoomy };
+    const any = turnOf(view, volumes, record, componentId, wishes);
+    if (any.kind !== "now") return any;
+    // Only now, since it is to be made at once, is it worth asking.
+    const devices = view.devices.filter(
+      (device) =>
+        device.state === "online" && view.isInService(device) && view.isReachable(device.hostId),
+    );
+    const isWitness = witnessesOf(record).has(componentId);
+    const likeness = isWitness ? undefined : await this.#world.likeness.of(record, devices);
+    const turn = turnOf(view, volumes, record, componentId, {
+      ...wishes,
+      ...(likeness === undefined ? {} : { likeness }),
+    });
     if (turn.kind !== "now") return turn;
     return { kind: "place", place: { ...turn.place, componentId: newId() } };
   }

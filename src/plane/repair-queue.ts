@@ -6,6 +6,7 @@
  */
 import { isLeaf, leavesOf } from "../cluster/index.ts";
 import type { ComponentRecord, DeviceRecord, ObjectRecord } from "../cluster/index.ts";
+import type { Likeness } from "./content-likeness.ts";
 import { placeSuccessor } from "./successor-placement.ts";
 import type { Successor } from "./successor-placement.ts";
 import type { RepairView } from "./repair-board.ts";
@@ -30,10 +31,14 @@ export function turnOf(
   volumes: readonly ObjectRecord[],
   record: ObjectRecord,
   componentId: string,
-  isGood: (device: DeviceRecord) => boolean = () => true,
+  wishes: {
+    readonly isGood?: (device: DeviceRecord) => boolean;
+    readonly likeness?: Likeness;
+  } = {},
 ): Turn {
+  const { isGood = (): boolean => true, likeness } = wishes;
   const isWitness = witnessesOf(record).has(componentId);
-  const anywhere = placeFor(view, record, componentId, isGood);
+  const anywhere = placeFor(view, record, componentId, isGood, likeness);
   if (anywhere === undefined) return nowhere(view, record, componentId);
   // Nothing is copied for a witness.
   if (isWitness) return { kind: "now", place: anywhere };
@@ -47,7 +52,7 @@ export function turnOf(
   const isFree = (device: DeviceRecord): boolean =>
     isGood(device) &&
     running.filter((one) => one.deviceId === device.deviceId).length < rebuildsPerDevice;
-  const place = placeFor(view, record, componentId, isFree);
+  const place = placeFor(view, record, componentId, isFree, likeness);
   if (place === undefined) return waits("every device that could take it is busy with others");
   return { kind: "now", place };
 }
@@ -100,9 +105,11 @@ export function placeFor(
   record: ObjectRecord,
   componentId: string,
   isFree: (device: DeviceRecord) => boolean,
+  likeness?: Likeness,
 ): Successor | undefined {
   const devices = view.devices.filter((device) => view.isInService(device) && isFree(device));
-  return placeSuccessor(record, componentId, view.hosts, devices, (id) => view.isReachable(id));
+  const isReachable = (hostId: string): boolean => view.isReachable(hostId);
+  return placeSuccessor(record, componentId, view.hosts, devices, isReachable, likeness);
 }
 
 export function witnessesOf({ tree }: ObjectRecord): ReadonlySet<string> {

@@ -302,3 +302,39 @@ test("components leave a device that is nearly full, until it is not, and stay w
     await world.assertClean();
   });
 });
+
+test("a component is made anew where its contents are already, although others have more room", async () => {
+  await cluster(51, "abcde", async (world) => {
+    const volume = await volumeOf(world, MIRROR);
+    const used = volume.components.map(({ hostId }) => hostId);
+    const free = [...world.hosts.values()].filter(({ hostId }) => !used.includes(hostId));
+    const [empty, alike] = free.toSorted((a, b) => (a.letter < b.letter ? -1 : 1));
+    for (const host of world.hosts.values())
+      if (host !== alike)
+        await putService(world.directory, CLUSTER, { id: host.hostId, kind: "host", mode: "none" });
+    await world.pass(2000);
+    const copy = await volumeOf(world, SINGLE);
+    assert.equal(copy.components[0]!.hostId, alike!.hostId);
+    const bytes = new Uint8Array(SIZE_BYTES);
+    world.prng.fill(bytes);
+    const home = hostOf(world, volume, 1);
+    for (const { objectId } of [copy, volume]) {
+      const owner = await world.take(home, objectId);
+      const requests = requestsOf(owner);
+      for (let at = 0; at < SIZE_BYTES; at += 2 ** 20)
+        assert.equal(await requests.write(bytes.subarray(at, at + 2 ** 20), at), undefined);
+      if (objectId === copy.objectId) await owner.close();
+    }
+    await alike!.device.destage();
+    for (const { hostId } of world.hosts.values())
+      await dropService(world.directory, CLUSTER, hostId);
+    await world.pass(6000);
+    assert.ok(empty!.device.stats().freeBytes > alike!.device.stats().freeBytes);
+    const sick = hostOf(world, volume, 0);
+    sick.failed.add("/dev/one");
+    await world.until(() => isWholeWithout(world, volume, sick));
+    const { components } = await world.record(volume.objectId);
+    assert.ok(components.some(({ hostId }) => hostId === alike!.hostId));
+    assert.equal(home.plane.rebuild.bytesSent, 0);
+  });
+});

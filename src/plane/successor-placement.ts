@@ -4,9 +4,12 @@
  */
 import { legsOf, componentsOf } from "../cluster/index.ts";
 import type { ComponentRecord, DeviceRecord, HostRecord, ObjectRecord } from "../cluster/index.ts";
+import type { Likeness } from "./content-likeness.ts";
 
 /** Below this share of free space a device takes nothing that could go elsewhere. */
 const FREE_SHARE_MIN = 0.05;
+/** From here on components leave a device that is nearly full. */
+const ROOMY_SHARE_MIN = 0.2;
 
 export interface Successor {
   readonly hostId: string;
@@ -20,6 +23,7 @@ export function placeSuccessor(
   hosts: readonly HostRecord[],
   devices: readonly DeviceRecord[],
   isReachable: (hostId: string) => boolean,
+  likeness: Likeness = new Map(),
 ): Successor | undefined {
   const domains = new Map(hosts.map(({ hostId, faultDomain }) => [hostId, faultDomain]));
   const domainOf = (hostId: string): string => domains.get(hostId) ?? hostId;
@@ -41,10 +45,18 @@ export function placeSuccessor(
       (a, b) =>
         rank(home.has(domainOf(b.hostId))) - rank(home.has(domainOf(a.hostId))) ||
         rank(used.has(a.deviceId)) - rank(used.has(b.deviceId)) ||
+        likenessOf(b, likeness) - likenessOf(a, likeness) ||
         b.freeBytes - a.freeBytes ||
         (a.deviceId < b.deviceId ? -1 : 1),
     );
   return best && { hostId: best.hostId, deviceId: best.deviceId };
+}
+
+/** What is to leave its device again, since that is too full, goes by room alone. */
+function likenessOf(device: DeviceRecord, likeness: Likeness): number {
+  return device.freeBytes > device.sizeBytes * ROOMY_SHARE_MIN
+    ? (likeness.get(device.deviceId) ?? 0)
+    : 0;
 }
 
 /** The leaf that an entry is, or is being built to become. */

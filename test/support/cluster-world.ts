@@ -15,7 +15,7 @@ import type { NetworkAddress } from "../../src/ports/index.ts";
 import { DiskMedium, MetadataMedium, NetworkFabric, SimDigests } from "../../src/sim/index.ts";
 import { SimDisk, SimLog, SimMachine, SimMetadataStore, SimNetwork } from "../../src/sim/index.ts";
 import type { Simulation } from "../../src/sim/index.ts";
-import { Device, isClean, ReadThrough } from "../../src/store/index.ts";
+import { Device, heldContents, isClean, ReadThrough } from "../../src/store/index.ts";
 import { Requests } from "./volume-bench.ts";
 
 export const CLUSTER: string = "c1".repeat(16);
@@ -224,6 +224,7 @@ export class ClusterHost {
         const sizeBytes = blockCount * BLOCK_SIZE_BYTES;
         await this.deviceOf(componentId)?.resizeComponent(componentId, sizeBytes);
       },
+      heldContents: (deviceId, fingerprints) => heldContents(this.#byId(deviceId), fingerprints),
       readThrough: (deviceId) => new ReadThrough(this.#byId(deviceId)),
       list: () =>
         [...this.devices].map(([path, device]) => ({
