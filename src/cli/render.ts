@@ -152,6 +152,7 @@ const renderers: Renderers = {
   "host.maintenance-on": planLines,
   "host.maintenance-off": () => ["back in service"],
   "device.remove": planLines,
+  "device.add": ({ deviceId, path }) => [`added ${path} as device ${deviceId.slice(0, 8)}`],
   "device.keep": () => ["it stays"],
   ...vmRenderers,
   "access.create": (made) => [

@@ -48,6 +48,7 @@ export const routes: Readonly<Record<OperationName, Route>> = {
   "host.maintenance-on": route("POST", "/v1/hosts/:name/maintenance-on"),
   "host.maintenance-off": route("POST", "/v1/hosts/:name/maintenance-off"),
   "device.remove": route("POST", "/v1/devices/:device/remove"),
+  "device.add": route("POST", "/v1/devices"),
   "device.keep": route("POST", "/v1/devices/:device/keep"),
   "vm.create": route("POST", "/v1/vms"),
   "vm.list": route("GET", "/v1/vms"),

@@ -20,6 +20,8 @@ export interface OpenDeviceRequest {
   readonly sizeBytes?: number;
   /** Take it although it holds something else. */
   readonly wipe: boolean;
+  /** Refuse even what this host has used before: whether it is current is found out at a start. */
+  readonly mustBeEmpty?: boolean;
 }
 
 export interface TakeOutRequest {
@@ -59,6 +61,8 @@ export interface RecoverReport {
 /** Asked of the data plane. Names of volumes are the users'. */
 export interface DataPlaneMethods {
   openDevice(request: OpenDeviceRequest): Promise<DeviceView>;
+  /** While others are in use. */
+  addDevice(request: OpenDeviceRequest): Promise<DeviceView>;
   /** Resolves while the data plane works. */
   ping(argument: undefined): Promise<void>;
   /** Tells the cluster that this host is there. */

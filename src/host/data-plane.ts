@@ -126,6 +126,21 @@ export class DataPlane implements Omit<DataPlaneMethods, Others> {
     return this.#devices.open(request);
   }
 
+  /** The cluster places components there from now on. */
+  async addDevice(request: OpenDeviceRequest): Promise<DeviceView> {
+    const view = await this.#devices.add(request);
+    await this.#plane.announceDevices();
+    const { deviceId, path } = view;
+    const message = `device ${deviceId} at ${path} was added`;
+    this.#world.addEvent({
+      level: "info",
+      kind: "device-added",
+      message,
+      details: { deviceId, path },
+    });
+    return view;
+  }
+
   async recover(): Promise<RecoverReport> {
     const { directory, identity } = this.#world;
     await releaseOwnerships(directory, identity.clusterId, identity.hostId);

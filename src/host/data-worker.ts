@@ -79,6 +79,7 @@ function methodsOf(
   return {
     ping: async () => undefined,
     openDevice: (request) => plane.openDevice(request),
+    addDevice: (request) => plane.addDevice(request),
     join: (addresses) => plane.join(addresses),
     recover: () => plane.recover(),
     listHosts: () => plane.listHosts(),

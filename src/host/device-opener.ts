@@ -72,6 +72,13 @@ class DeviceOpening {
       found.kind === "drystone" &&
       found.superblock.clusterId === clusterId &&
       found.superblock.hostId === hostId;
+    if (request.mustBeEmpty === true && isOurs)
+      throw refusal(
+        "device-known",
+        request.path,
+        `${request.path} is a device that this host has had before`,
+        "Name it in the host's configuration and start the host again: it is looked at then",
+      );
     if (found.kind === "empty" || (request.wipe && !isOurs)) return await this.#format(found);
     // For every other finding than a device of this cluster `Device.open` knows the right refusal,
     // and makes it before it looks at the metadata.

@@ -28,17 +28,29 @@ export class DeviceSet {
     this.#volumeName = volumeName;
   }
 
+  /** What cannot be opened is shown as refused. */
   async open(request: OpenDeviceRequest): Promise<DeviceView> {
     let opened: OpenedDevice;
     try {
-      opened = await openDeviceAt(this.#world, request, (event) => {
-        this.#happened(request.path, event);
-      });
+      opened = await this.#openAt(request);
     } catch (error) {
       const refused = await refusedDevice(this.#world, request.path, error);
       this.#refused.push(refused);
       return refused;
     }
+    return await this.#take(request, opened);
+  }
+
+  /** Fails if it cannot be opened. */
+  async add(request: OpenDeviceRequest): Promise<DeviceView> {
+    return await this.#take(request, await this.#openAt(request));
+  }
+
+  #openAt(request: OpenDeviceRequest): Promise<OpenedDevice> {
+    return openDeviceAt(this.#world, request, (event) => this.#happened(request.path, event));
+  }
+
+  async #take(request: OpenDeviceRequest, opened: OpenedDevice): Promise<DeviceView> {
     const { deviceId } = opened.device;
     if (this.#opened.some((other) => other.device.deviceId === deviceId)) {
       await opened.device.close();

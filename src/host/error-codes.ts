@@ -150,6 +150,11 @@ export const errorCodes: Readonly<Record<string, ErrorCode>> = {
   "vm-refused": row(500, "QEMU refuses a command", "The message has its words"),
   "device-unknown": row(404, "No device has this id", "drystone device list"),
   // Volumes
+  "device-known": row(
+    409,
+    "The device to add is one that this host has had before",
+    "Name it in the host's configuration and start the host again",
+  ),
   "snapshot-policy-fixed": row(
     409,
     "A snapshot has the policy that its volume had",

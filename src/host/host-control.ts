@@ -19,6 +19,7 @@ import type { JoinDesk } from "./join-desk.ts";
 import type { NetworkViews } from "./network-views.ts";
 import { nearest } from "./nearest.ts";
 import { serviceHandlers } from "./service-control.ts";
+import type { ServiceControlWorld } from "./service-control.ts";
 import type { RpcPeer } from "./rpc.ts";
 import type { HostView, TokenView } from "./views.ts";
 import { snapshotHandlers } from "./snapshot-control.ts";
@@ -48,6 +49,7 @@ export interface HostFacts {
   readonly vmMachine: VmMachineHandlers;
   readonly machine: () => MachineFacts;
   readonly desks: AccessDesks;
+  readonly addDevice: ServiceControlWorld["addDevice"];
   readonly onBug: (error: unknown) => void;
 }
 
@@ -154,6 +156,7 @@ export class HostControl {
       ...this.#facts.vmMachine,
       ...accessHandlers(this.#facts.desks),
       ...serviceHandlers({
+        addDevice: this.#facts.addDevice,
         directory: this.#directory,
         clusterId: this.#facts.clusterId,
         plane,

@@ -20,11 +20,13 @@ import { EventRing } from "./event-ring.ts";
 import type { HostConfig } from "./host-config.ts";
 import { HostManagement } from "./host-management.ts";
 import { HostControl } from "./host-control.ts";
+import type { HostFacts } from "./host-control.ts";
 import { HttpApi } from "./http-api.ts";
 import type { ApiBackend, Handlers } from "./http-api.ts";
 import { JoinDesk } from "./join-desk.ts";
 import type { JoinDeskWorld } from "./join-desk.ts";
 import { formatAddress } from "./names.ts";
+import { AddedDevices } from "./added-devices.ts";
 import { NetworkViews } from "./network-views.ts";
 import { directoryTextOf, ensureCluster, openDirectory } from "./open-directory.ts";
 import type { OpenedDirectory } from "./open-directory.ts";
@@ -156,6 +158,7 @@ async function startParts(start: HostStart, closers: Closers): Promise<StartedPa
     directoryView: (names: ReadonlyMap<string, string>) => member?.view(names),
     vmMachine: machineHandlers({ config, state, directory, tls, hypervisor }),
     machine: machineFacts(state.path, tls, clock),
+    addDevice: deviceAdder(state, () => thread.peer),
     desks: accessDesks({ store, directory, clusterId, clock, log }),
     onBug: healthBug(log),
   };
@@ -184,6 +187,14 @@ async function startParts(start: HostStart, closers: Closers): Promise<StartedPa
   };
 }
 
+function deviceAdder(state: StateDir, peer: () => DataPlaneThread["peer"]): HostFacts["addDevice"] {
+  const added = new AddedDevices(state.path);
+  return (device) =>
+    added.add(device, () =>
+      peer().call("addDevice", { ...device, wipe: false, mustBeEmpty: true }),
+    );
+}
+
 function cutterOf(
   plane: DataPlaneThread["peer"],
   management: HostManagement,
@@ -206,7 +217,8 @@ async function enterCluster(
   management: HostManagement,
   api: string,
 ): Promise<void> {
-  for (const device of config.devices) {
+  const added = new AddedDevices(config.stateDir).besides(config.devices);
+  for (const device of [...config.devices, ...added]) {
     await plane.call("openDevice", { ...device, wipe: wipe.includes(device.path) });
   }
   const managementLink = await management.listen();

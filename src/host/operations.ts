@@ -43,6 +43,7 @@ export interface OperationTypes {
   };
   "host.maintenance-off": { request: views.NameRequest; response: views.Done };
   "device.remove": { request: repairs.DeviceRemoveRequest; response: repairs.ServicePlanView };
+  "device.add": { request: repairs.DeviceAddRequest; response: views.DeviceView };
   "device.keep": { request: repairs.DeviceRequest; response: views.Done };
   "volume.changes": {
     request: snapshots.VolumeChangesRequest;

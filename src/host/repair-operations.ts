@@ -1,7 +1,13 @@
 /** The rows of the operation table that are about repairs, and about what leaves the cluster. */
 import type { OperationTable } from "./operations.ts";
 import * as shapes from "./repair-shapes.ts";
-import { doneShape, nameRequestShape, nothingShape, volumeViewShape } from "./view-shapes.ts";
+import {
+  deviceViewShape,
+  doneShape,
+  nameRequestShape,
+  nothingShape,
+  volumeViewShape,
+} from "./view-shapes.ts";
 
 type RepairOperation =
   | "volume.set"
@@ -11,6 +17,7 @@ type RepairOperation =
   | "host.maintenance-on"
   | "host.maintenance-off"
   | "device.remove"
+  | "device.add"
   | "device.keep";
 
 const DRY_RUN = {
@@ -205,6 +212,32 @@ export const repairOperations: Pick<OperationTable, RepairOperation> = {
     request: shapes.deviceRemoveShape,
     response: shapes.servicePlanShape,
     errors: ["device-unknown", ...PLAN_ERRORS],
+  },
+  "device.add": {
+    name: "device.add",
+    words: ["device", "add"],
+    summary: "Give an empty device to the host that is asked, while it runs",
+    examples: [
+      { line: "drystone device add /dev/sdb", why: "a whole disk" },
+      { line: "drystone device add /srv/two --size 100G", why: "a directory, and how much of it" },
+    ],
+    positionals: ["path"],
+    options: [
+      {
+        name: "size",
+        field: "sizeBytes",
+        kind: "size",
+        argument: "SIZE",
+        summary: "For a directory; without it what its file system has free",
+      },
+    ],
+    method: "POST",
+    path: "/v1/devices",
+    scope: "host",
+    role: "operator",
+    request: shapes.deviceAddShape,
+    response: deviceViewShape,
+    errors: ["device-known", "device-foreign", "device-missing", "device-in-use"],
   },
   "device.keep": {
     name: "device.keep",

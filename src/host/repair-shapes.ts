@@ -106,6 +106,20 @@ export const deviceRequestShape: ObjectShape<views.DeviceRequest> = {
   fields: { device: must(text("Its id, or the beginning of its id")) },
 };
 
+export const deviceAddShape: ObjectShape<views.DeviceAddRequest> = {
+  kind: "object",
+  description: "The device",
+  fields: {
+    path: must(text("An absolute path on the host: a directory or a block device")),
+    sizeBytes: may({
+      kind: "integer",
+      min: 1,
+      max: 2 ** 52,
+      description: "For a directory; without it what its file system has free",
+    }),
+  },
+};
+
 export const deviceRemoveShape: ObjectShape<views.DeviceRemoveRequest> = {
   kind: "object",
   description: "The device",

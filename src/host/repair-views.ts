@@ -68,6 +68,12 @@ export interface DeviceRemoveRequest {
   readonly dryRun?: boolean;
 }
 
+export interface DeviceAddRequest {
+  /** A directory or a block device of the host that is asked. */
+  readonly path: string;
+  readonly sizeBytes?: number;
+}
+
 export interface DeviceRequest {
   readonly device: string;
 }

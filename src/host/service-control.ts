@@ -5,11 +5,12 @@ import type { ClusterSettings } from "../cluster/index.ts";
 import type { Directory } from "../ports/index.ts";
 import type { DataPlaneMethods } from "./data-plane-port.ts";
 import type { Handlers } from "./http-api.ts";
-import type { SettingsChangeRequest, SettingsView } from "./repair-views.ts";
+import type { DeviceAddRequest, SettingsChangeRequest, SettingsView } from "./repair-views.ts";
 import type { RpcPeer } from "./rpc.ts";
-import type { Done } from "./views.ts";
+import type { DeviceView, Done } from "./views.ts";
 
 export interface ServiceControlWorld {
+  readonly addDevice: (device: DeviceAddRequest) => Promise<DeviceView>;
   readonly directory: Directory;
   readonly clusterId: string;
   readonly plane: Pick<RpcPeer<object, DataPlaneMethods>, "call">;
@@ -24,6 +25,7 @@ type ServiceHandlers = Pick<
   | "host.maintenance-off"
   | "device.remove"
   | "device.keep"
+  | "device.add"
 >;
 
 const SECOND_MS = 1000;
@@ -50,6 +52,8 @@ export function serviceHandlers(world: ServiceControlWorld): ServiceHandlers {
         mode: "evacuate",
         isDryRun: dryRun === true,
       }),
+    "device.add": ({ path, sizeBytes }) =>
+      world.addDevice({ path, ...(sizeBytes === undefined ? {} : { sizeBytes }) }),
     "device.keep": ({ device }) => bringBackDevice(world, device),
   };
 }

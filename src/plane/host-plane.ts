@@ -248,6 +248,11 @@ export class HostPlane {
     if (this.#isInCluster) await this.#lease.close();
   }
 
+  /** Devices may have come. */
+  async announceDevices(): Promise<void> {
+    await this.#register.refresh();
+  }
+
   /** Whether nobody can have taken this host's objects over. */
   isLeaseAlive(): boolean {
     return !this.#isInCluster || this.#lease.isAlive();

@@ -269,39 +269,41 @@ test("only what could not be used without it leaves a host that goes for a momen
   });
 });
 
-test("components leave a device that is nearly full, until it is not, and stay where they are then", async () => {
-  await cluster(41, "abcd", async (world) => {
-    const others = ["b", "c", "d"].map((letter) => world.host(letter));
-    for (const { hostId: id } of others)
-      await putService(world.directory, CLUSTER, { id, kind: "host", mode: "none" });
-    const { device, plane } = world.host("a");
-    const used = (): number => {
-      const { freeBytes, capacityBytes } = device.stats();
-      return 1 - freeBytes / capacityBytes;
-    };
-    const owners: ObjectOwner[] = [];
-    while (used() < 0.82) {
-      const { objectId } = await volumeOf(world, SINGLE);
-      const owner = plane.ownerWorld();
-      const taken = await ObjectOwner.take(owner, objectId, false);
-      owners.push(taken);
-      const bytes = new Uint8Array(SIZE_BYTES);
-      world.prng.fill(bytes);
-      const requests = requestsOf(taken);
-      for (let at = 0; at < SIZE_BYTES; at += 2 ** 20)
-        assert.equal(await requests.write(bytes.subarray(at, at + 2 ** 20), at), undefined);
-      await device.destage();
-    }
-    for (const { hostId } of others) await dropService(world.directory, CLUSTER, hostId);
-    const count = device.components().length;
-    await world.until(() => used() < 0.8);
-    await world.pass(60_000);
-    const left = device.components().length;
-    assert.ok(left < count && left >= count - 4, `${left} of ${count} components are left`);
-    for (const owner of owners) await owner.close();
-    await world.assertClean();
+for (const isAdded of [false, true])
+  test(`components leave a device that is nearly full for ${isAdded ? "one that is added" : "others"}, and stay then`, async () => {
+    await cluster(41, "abcd", async (world) => {
+      const others = ["b", "c", "d"].map((letter) => world.host(letter));
+      for (const { hostId: id } of others)
+        await putService(world.directory, CLUSTER, { id, kind: "host", mode: "none" });
+      const { device, plane } = world.host("a");
+      const used = (): number => {
+        const { freeBytes, capacityBytes } = device.stats();
+        return 1 - freeBytes / capacityBytes;
+      };
+      const owners: ObjectOwner[] = [];
+      while (used() < 0.82) {
+        const { objectId } = await volumeOf(world, SINGLE);
+        const owner = plane.ownerWorld();
+        const taken = await ObjectOwner.take(owner, objectId, false);
+        owners.push(taken);
+        const bytes = new Uint8Array(SIZE_BYTES);
+        world.prng.fill(bytes);
+        const requests = requestsOf(taken);
+        for (let at = 0; at < SIZE_BYTES; at += 2 ** 20)
+          assert.equal(await requests.write(bytes.subarray(at, at + 2 ** 20), at), undefined);
+        await device.destage();
+      }
+      const count = device.components().length;
+      if (isAdded) await world.host("a").add("/dev/two");
+      else for (const { hostId } of others) await dropService(world.directory, CLUSTER, hostId);
+      await world.until(() => used() < 0.8);
+      await world.pass(60_000);
+      const left = device.components().length;
+      assert.ok(left < count && left >= count - 6, `${left} of ${count} components are left`);
+      for (const owner of owners) await owner.close();
+      await world.assertClean();
+    });
   });
-});
 
 test("a component is made anew where its contents are already, although others have more room", async () => {
   await cluster(51, "abcde", async (world) => {

@@ -77,6 +77,7 @@ function calls(device: string): readonly Call[] {
     { name: "host.maintenance-on", request: { name: "h1", mode: "none" } },
     { name: "host.maintenance-off", request: { name: "h1" } },
     { name: "device.remove", request: { device, dryRun: true } },
+    { name: "device.add", request: { path: "nowhere" }, status: 400 },
     { name: "device.keep", request: { device } },
     { name: "vm.create", request: { name: "vm1", volumes: ["web1"], memoryBytes: 64 << 20 } },
     { name: "vm.list" },

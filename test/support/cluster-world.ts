@@ -128,6 +128,14 @@ export class ClusterHost {
     await plane.settleIntents();
   }
 
+  /** Gives a running host an empty disk. */
+  async add(path: string): Promise<void> {
+    this.media.set(path, emptyMedia());
+    const device = assertDefined(await this.#open(path), "an empty disk is taken");
+    this.devices.set(path, device);
+    await this.plane.announceDevices();
+  }
+
   /** Formats what is empty, refuses what is another host's. */
   async #open(path: string): Promise<Device | undefined> {
     const { clock } = this.#machine;
