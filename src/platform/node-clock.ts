@@ -16,7 +16,24 @@ export class NodeClock implements Clock {
 
   after(delayMs: number, callback: () => void): Timer {
     assert(delayMs >= 0, "a delay is not negative");
+    if (delayMs === 0) return new NextTurn(callback);
     return new NodeTimer(performance.now() + delayMs, callback);
+  }
+}
+
+/**
+ * Node's timers take a millisecond at least: too long for who only lets others go first. Not
+ * unreferenced: the loop would wait for something else to happen before it called.
+ */
+class NextTurn implements Timer {
+  readonly #immediate: NodeJS.Immediate;
+
+  constructor(callback: () => void) {
+    this.#immediate = setImmediate(callback);
+  }
+
+  cancel(): void {
+    clearImmediate(this.#immediate);
   }
 }
 

@@ -74,15 +74,15 @@ export class DestageBatch {
     return this.#table.sequences[this.#table.find(key)]!;
   }
 
-  /** Fills the batch from the journal; returns whether any frame was taken. */
-  choose(state: DeviceState): boolean {
+  /** Fills the batch with frames after `afterFrame`; returns whether any was taken. */
+  choose(state: DeviceState, afterFrame: number): boolean {
     this.#table.clear();
     this.ranges.length = 0;
     this.touched.clear();
     this.orphans.length = 0;
     this.payloadBlocks = 0;
     this.superseded = 0;
-    this.lastFrame = state.journal.destagedFrame;
+    this.lastFrame = afterFrame;
     let frames = 0;
     while (this.#table.size < this.blocksMax && this.ranges.length < 64) {
       const next = this.#nextFrame(state);

@@ -18,6 +18,7 @@ import {
   PHYSICAL_HOLE,
   PHYSICAL_ZERO,
 } from "../format/index.ts";
+import { BlockFingerprints } from "./block-fingerprints.ts";
 import { blockOfKey, componentOfKey } from "./block-table.ts";
 import type { ComponentInfo } from "./component-table.ts";
 import type { DeviceState } from "./device-state.ts";
@@ -59,8 +60,10 @@ export class Destager {
   readonly #state: DeviceState;
   readonly #options: DestageOptions;
   readonly #batch: DestageBatch;
+  /** A look at what the round after this one will most likely take. */
+  readonly #next: DestageBatch;
   readonly #staging: DiskMemory;
-  readonly #offsets: Float64Array;
+  readonly #blockFingerprints: BlockFingerprints;
   readonly #fingerprints: Uint8Array;
   #running: Promise<void> | undefined;
   #stopped = false;
@@ -74,9 +77,11 @@ export class Destager {
     this.#state = state;
     this.#options = options;
     this.#batch = new DestageBatch(options.blocksMax, start);
+    this.#next = new DestageBatch(options.blocksMax, start);
     this.#staging = state.disk.allocate(STAGING_BLOCKS * BLOCK_SIZE_BYTES);
     const capacity = options.blocksMax + 4096;
-    this.#offsets = new Float64Array(capacity);
+    const { journal, digests } = state;
+    this.#blockFingerprints = new BlockFingerprints(journal, digests, capacity);
     this.#fingerprints = new Uint8Array(capacity * FINGERPRINT_BYTES);
   }
 
@@ -116,6 +121,7 @@ export class Destager {
     this.#retryTimer?.cancel();
     await this.#running;
     await this.#lockTail;
+    await this.#blockFingerprints.whenIdle();
   }
 
   /** Runs `work` while no round changes the maps: for scrub, deletion, resize. */
@@ -205,7 +211,7 @@ export class Destager {
 
   async #round(): Promise<boolean> {
     const batch = this.#batch;
-    if (!batch.choose(this.#state)) return false;
+    if (!batch.choose(this.#state, this.#state.journal.destagedFrame)) return false;
     await this.#applyRanges(batch.ranges);
     const update = new MapUpdate(this.#state);
     try {
@@ -260,21 +266,24 @@ export class Destager {
   }
 
   /** Fingerprints the batch's data blocks; returns their keys in the order of the fingerprints. */
-  async #fingerprint(): Promise<Float64Array> {
-    const batch = this.#batch;
-    const dataKeys = batch.keys.filter((key) => batch.locationOf(key) >= 0);
-    for (let i = 0; i < dataKeys.length; i++) {
-      this.#offsets[i] = batch.locationOf(dataKeys[i]!) * BLOCK_SIZE_BYTES;
-    }
-    if (dataKeys.length > 0) {
-      const { digests, journal } = this.#state;
-      await digests.fingerprint(journal.memory, this.#offsets, dataKeys.length, this.#fingerprints);
-    }
+  async #fingerprint(): Promise<number[]> {
+    const dataKeys = dataKeysOf(this.#batch);
+    const locations = dataKeys.map((key) => this.#batch.locationOf(key));
+    await this.#blockFingerprints.of(locations, this.#fingerprints);
+    if (this.#options.isWorthwhile()) this.#lookAhead();
     return dataKeys;
   }
 
+  #lookAhead(): void {
+    const next = this.#next;
+    next.cursor = this.#batch.cursor;
+    if (!next.choose(this.#state, this.#batch.lastFrame)) return;
+    const locations = dataKeysOf(next).map((key) => next.locationOf(key));
+    this.#blockFingerprints.lookAhead(locations);
+  }
+
   /** Points every block of the batch at its content; returns what has to be written. */
-  async #mapBlocks(update: MapUpdate, dataKeys: Float64Array): Promise<BlockWrite[]> {
+  async #mapBlocks(update: MapUpdate, dataKeys: readonly number[]): Promise<BlockWrite[]> {
     const { journal, components, badBlocks, counters } = this.#state;
     const batch = this.#batch;
     const writes: BlockWrite[] = [];
@@ -395,6 +404,10 @@ export class Destager {
       next = pages.at(-1)! + 1;
     }
   }
+}
+
+function dataKeysOf(batch: DestageBatch): number[] {
+  return [...batch.keys].filter((key) => batch.locationOf(key) >= 0);
 }
 
 interface BlockWrite {
