@@ -34,6 +34,8 @@ export interface WorldOptions {
   readonly diskBytes?: number;
   readonly digests?: SimDigestsOptions;
   readonly destageBlocksMax?: number;
+  /** By default almost all or only the longest writes of half of the seeds each. */
+  readonly placedBlocksMin?: number;
 }
 
 /** What may be in a block: a tag of its content, 0 for zeroes. */
@@ -113,6 +115,7 @@ export class StoreWorld {
       pageCacheBytes: 32 << 10,
       blockCacheBytes: 64 << 10,
       destageBlocksMax: this.options.destageBlocksMax ?? 64,
+      placedBlocksMin: this.options.placedBlocksMin ?? (this.options.seed % 2 === 0 ? 3 : 16),
     });
     this.component =
       this.device.component(this.componentId) ??

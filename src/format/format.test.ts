@@ -19,6 +19,7 @@ import {
   layout,
   logicalKey,
   newRecordHeader,
+  NOT_PLACED,
   readFrameHeader,
   readSuperblock,
   regionsKey,
@@ -79,11 +80,13 @@ test("a journal frame and its records have the bytes they always had", () => {
     blockIndex: 2 ** 32 + 5,
     blockCount: 2,
     committed: 41,
+    place: NOT_PLACED,
   };
   encodeRecord(record, bytes, 64);
   const header = {
     recordCount: 1,
     payloadBlocks: 2,
+    placedBlocks: 0,
     frameNumber: 9,
     generation: 4,
     durableFrame: 8,
@@ -106,11 +109,33 @@ test("a journal frame and its records have the bytes they always had", () => {
   assert.equal(readFrameHeader(bytes, 0, 0xdeadbeef, crc32c), undefined, "a flipped bit");
 });
 
+test("a record whose payload lies in the block store says where", () => {
+  const bytes = new Uint8Array(4096);
+  const record = { ...newRecordHeader(), component: 3, kind: 1, sequence: 5, blockCount: 32 };
+  record.place = 2 ** 33 + 1;
+  encodeRecord(record, bytes, 64);
+  const counts = { recordCount: 1, payloadBlocks: 0, placedBlocks: 32 };
+  const header = { ...counts, frameNumber: 9, generation: 4, durableFrame: 8, incarnation: 2 };
+  sealFrame(bytes, 0, { ...header, deviceTag: 1 }, crc32c);
+  assert.equal(
+    toHex(bytes.subarray(52, 128)),
+    "200000000000000000000000" +
+      "0300000001000000000000000000050000000000000000000000000020000000" +
+      "0000000000000002000000020000000000000000000000000000000000000000",
+  );
+  assert.deepEqual(readFrameHeader(bytes, 0, 1, crc32c), header);
+  const back = newRecordHeader();
+  decodeRecord(bytes, 64, back);
+  assert.deepEqual(back, record);
+});
+
 test("a head block holds one record with the largest payload, or many small ones", () => {
-  assert(frameFits(1, FRAME_PAYLOAD_BLOCKS_MAX));
-  assert(!frameFits(1, FRAME_PAYLOAD_BLOCKS_MAX + 1));
-  assert(frameFits(59, 59));
-  assert(!frameFits(60, 60));
+  assert(frameFits(1, FRAME_PAYLOAD_BLOCKS_MAX, 0));
+  assert(!frameFits(1, FRAME_PAYLOAD_BLOCKS_MAX + 1, 0));
+  assert(frameFits(59, 59, 0));
+  assert(!frameFits(60, 60, 0));
+  assert(frameFits(20, 0, 640));
+  assert(!frameFits(20, 0, 700));
 });
 
 test("keys of the metadata store have the bytes they always had, in natural order", () => {

@@ -3,6 +3,9 @@
  * (header, record table, checksum of every payload block), the payload blocks, and a tail block
  * that repeats the head, so that one unreadable block never hides which blocks a frame carried.
  *
+ * The payload of large writes is written to its place in the block store at once: such records have
+ * their checksums in the head block like others, and no payload between head and tail.
+ *
  * A frame belongs to the journal iff its checksum holds, it carries the next frame number, the
  * segment generation of its place, and an incarnation not below its predecessor's: what an earlier
  * start of the device wrote behind a torn tail can therefore never be taken for a continuation.
@@ -38,6 +41,7 @@ export const FrameHeaderLayout: Layout<
   | "durableFrame"
   | "incarnation"
   | "deviceTag"
+  | "placedBlocks"
   | "reserved"
 > = layout("journal-frame-header", "Journal frame header", 64, {
   checksum: u32("CRC32C of the rest of the head block"),
@@ -50,7 +54,8 @@ export const FrameHeaderLayout: Layout<
   durableFrame: u64("highest frame known to be durable when this one was written"),
   incarnation: u64("counts the starts of the device"),
   deviceTag: u32("first four bytes of the device's identity"),
-  reserved: zeroes(12),
+  placedBlocks: u32("payload blocks that lie in the block store instead"),
+  reserved: zeroes(8),
 });
 
 export const RecordHeaderLayout: Layout<
@@ -64,19 +69,21 @@ export const RecordHeaderLayout: Layout<
   | "reserved1"
   | "blockCount"
   | "committed"
+  | "place"
   | "reserved2"
 > = layout("journal-record-header", "Journal record header", 64, {
   component: u32("number of the component on this device"),
   kind: u8("1 data, 2 zero, 3 discard, 4 commit watermark only, 5 tail dropped"),
   reserved0: zeroes(1),
-  payloadIndex: u16("first payload block of this record within the frame"),
+  payloadIndex: u16("first payload block of this record within the frame, or its checksum's index"),
   epoch: u48("epoch of the owner that sent it"),
   sequence: u48("number of the transaction within its object"),
   blockIndex: u40("first block of the range, within the component"),
   reserved1: zeroes(3),
   blockCount: u40("blocks in the range"),
   committed: u48("every sequence up to here was committed when the record was written"),
-  reserved2: zeroes(25),
+  place: u40("1 + first block of the block store with the payload, 0 if it is in the frame"),
+  reserved2: zeroes(20),
 });
 
 export const RECORD_DATA = 1;
@@ -101,9 +108,14 @@ assert(
 );
 
 /** Whether a frame with these counts still fits into one head block. */
-export function frameFits(recordCount: number, payloadBlocks: number): boolean {
+export function frameFits(
+  recordCount: number,
+  payloadBlocks: number,
+  placedBlocks: number,
+): boolean {
   const tableBytes =
-    recordCount * RecordHeaderLayout.sizeBytes + payloadBlocks * PAYLOAD_CHECKSUM_BYTES;
+    recordCount * RecordHeaderLayout.sizeBytes +
+    (payloadBlocks + placedBlocks) * PAYLOAD_CHECKSUM_BYTES;
   return payloadBlocks <= FRAME_PAYLOAD_BLOCKS_MAX && tableBytes <= FRAME_TABLE_BYTES;
 }
 
@@ -119,6 +131,7 @@ export function payloadChecksumAt(frameAt: number, payloadIndex: number): number
 export interface FrameHeader {
   readonly recordCount: number;
   readonly payloadBlocks: number;
+  readonly placedBlocks: number;
   readonly frameNumber: number;
   readonly generation: number;
   readonly durableFrame: number;
@@ -135,16 +148,18 @@ export function sealFrame(
   crc: Crc,
 ): void {
   const at = FrameHeaderLayout.at;
-  assert(frameFits(header.recordCount, header.payloadBlocks), "frame exceeds its head block");
+  const { recordCount, payloadBlocks, placedBlocks } = header;
+  assert(frameFits(recordCount, payloadBlocks, placedBlocks), "frame exceeds its head block");
   setU32(target, frameAt + at.magic, FRAME_MAGIC);
   setU16(target, frameAt + at.formatVersion, FORMAT_VERSION);
-  setU16(target, frameAt + at.recordCount, header.recordCount);
-  setU32(target, frameAt + at.payloadBlocks, header.payloadBlocks);
+  setU16(target, frameAt + at.recordCount, recordCount);
+  setU32(target, frameAt + at.payloadBlocks, payloadBlocks);
   setU64(target, frameAt + at.frameNumber, header.frameNumber);
   setU64(target, frameAt + at.generation, header.generation);
   setU64(target, frameAt + at.durableFrame, header.durableFrame);
   setU64(target, frameAt + at.incarnation, header.incarnation);
   setU32(target, frameAt + at.deviceTag, header.deviceTag);
+  setU32(target, frameAt + at.placedBlocks, placedBlocks);
   target.fill(0, frameAt + at.reserved, frameAt + FrameHeaderLayout.sizeBytes);
   setU32(target, frameAt, crc(target, frameAt + 4, frameAt + BLOCK_SIZE_BYTES));
 }
@@ -166,10 +181,12 @@ export function readFrameHeader(
   if (!reservedIsZero(FrameHeaderLayout, source, frameAt)) return undefined;
   const recordCount = getU16(source, frameAt + at.recordCount);
   const payloadBlocks = getU32(source, frameAt + at.payloadBlocks);
-  if (!frameFits(recordCount, payloadBlocks)) return undefined;
+  const placedBlocks = getU32(source, frameAt + at.placedBlocks);
+  if (!frameFits(recordCount, payloadBlocks, placedBlocks)) return undefined;
   return {
     recordCount,
     payloadBlocks,
+    placedBlocks,
     frameNumber: getU64(source, frameAt + at.frameNumber),
     generation: getU64(source, frameAt + at.generation),
     durableFrame: getU64(source, frameAt + at.durableFrame),
@@ -187,7 +204,11 @@ export interface RecordHeader {
   blockIndex: number;
   blockCount: number;
   committed: number;
+  /** First block of the payload in the block store, or `NOT_PLACED`. */
+  place: number;
 }
+
+export const NOT_PLACED = -1;
 
 export function newRecordHeader(): RecordHeader {
   return {
@@ -199,6 +220,7 @@ export function newRecordHeader(): RecordHeader {
     blockIndex: 0,
     blockCount: 0,
     committed: 0,
+    place: NOT_PLACED,
   };
 }
 
@@ -213,6 +235,7 @@ export function encodeRecord(record: RecordHeader, target: Uint8Array, start: nu
   setU40(target, start + at.blockIndex, record.blockIndex);
   setU40(target, start + at.blockCount, record.blockCount);
   setU48(target, start + at.committed, record.committed);
+  setU40(target, start + at.place, record.place + 1);
 }
 
 export function decodeRecord(source: Uint8Array, start: number, into: RecordHeader): void {
@@ -225,4 +248,5 @@ export function decodeRecord(source: Uint8Array, start: number, into: RecordHead
   into.blockIndex = getU40(source, start + at.blockIndex);
   into.blockCount = getU40(source, start + at.blockCount);
   into.committed = getU48(source, start + at.committed);
+  into.place = getU40(source, start + at.place) - 1;
 }

@@ -1,6 +1,7 @@
 /**
- * Fingerprints of blocks in the journal's memory. While one round of destage changes the maps, the
- * blocks of the next are fingerprinted already, by another thread: a round then finds them here.
+ * Fingerprints of blocks that the journal holds. Those in its memory are made here: while one round
+ * of destage changes the maps, the blocks of the next are fingerprinted already, by another thread:
+ * a round then finds them here.
  *
  * A fingerprint belongs to a place in memory and to the segment that lay there: until a segment is
  * given up its payload never changes.
@@ -9,6 +10,7 @@ import { assert, BLOCK_SIZE_BYTES } from "../base/index.ts";
 import { FINGERPRINT_BYTES } from "../ports/index.ts";
 import type { Digests } from "../ports/index.ts";
 import type { Journal } from "./journal.ts";
+import { isPlacedLocation } from "./placed-blocks.ts";
 
 const NO_GENERATION = -1;
 
@@ -44,11 +46,17 @@ export class BlockFingerprints {
     return this.#ahead;
   }
 
-  /** Writes the fingerprints of blocks of memory one after the other into `target`. */
+  /** Writes the fingerprints of blocks one after the other into `target`. */
   async of(locations: readonly number[], target: Uint8Array): Promise<void> {
     await this.#ahead;
     await this.#learn(locations);
+    const { placed } = this.#journal;
+    await placed.whenFingerprinted();
     for (const [i, location] of locations.entries()) {
+      if (isPlacedLocation(location)) {
+        placed.copyFingerprint(location, target, i * FINGERPRINT_BYTES);
+        continue;
+      }
       const from = location * FINGERPRINT_BYTES;
       target.set(this.#known.subarray(from, from + FINGERPRINT_BYTES), i * FINGERPRINT_BYTES);
     }
@@ -56,7 +64,8 @@ export class BlockFingerprints {
 
   async #learn(locations: readonly number[]): Promise<void> {
     const unknown = locations.filter(
-      (location) => this.#generations[location] !== this.#generationAt(location),
+      (location) =>
+        !isPlacedLocation(location) && this.#generations[location] !== this.#generationAt(location),
     );
     if (unknown.length === 0) return;
     assert(unknown.length <= this.#offsets.length, "more blocks than there is room for");

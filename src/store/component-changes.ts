@@ -23,10 +23,11 @@ import type { BlockRange } from "./change-log.ts";
 import { CHANGE_DATA, CHANGE_HOLE, CHANGE_ZERO } from "./component.ts";
 import type { ChangeBatch, ChangesRequest } from "./component.ts";
 import type { ComponentInfo } from "./component-table.ts";
-import { EXISTING_PAGES_MAX, knownPages } from "./destager.ts";
+import { knownPages, PAGES_PER_UPDATE_MAX } from "./known-pages.ts";
 import type { DeviceState } from "./device-state.ts";
 import { contentAt, entryOffset, pageOf, physicalOf, sequenceOf } from "./logical-map.ts";
 import { LOCATION_HOLE, LOCATION_NONE, LOCATION_ZERO } from "./pending-blocks.ts";
+import { isPlacedLocation } from "./placed-blocks.ts";
 
 /** Blocks that one batch looks at: it must come to an end although nothing is new. */
 const SCANNED_BLOCKS_MAX = 1 << 17;
@@ -61,6 +62,8 @@ class ChangeCollector {
   /** Blocks in journal memory, and which data blocks of the batch they are. */
   readonly #offsets: number[] = [];
   readonly #positions: number[] = [];
+  /** Of blocks that large writes have placed. */
+  readonly #placed: { readonly location: number; readonly position: number }[] = [];
 
   constructor(state: DeviceState, info: ComponentInfo, request: ChangesRequest) {
     assert(request.blocksMax >= 1, "a batch of nothing");
@@ -79,7 +82,10 @@ class ChangeCollector {
     const horizon = logged === undefined ? this.#horizon : toBlock;
     const stoppedAt = this.#scan(candidates);
     const next = stoppedAt ?? horizon;
-    await this.#fingerprintJournal();
+    if (this.#request.withFingerprints) {
+      await this.#fingerprintJournal();
+      await this.#fingerprintPlaced();
+    }
     const used = this.#builder.dataBlocks * FINGERPRINT_BYTES;
     return this.#builder.finish(
       next >= toBlock ? -1 : next,
@@ -99,7 +105,7 @@ class ChangeCollector {
     const lastPage = pageOf(toBlock - 1);
     const pages = knownPages(this.#state, component, pageOf(fromBlock), lastPage);
     const last = pages.at(-1);
-    const isCut = pages.length === EXISTING_PAGES_MAX && last !== undefined && last < lastPage;
+    const isCut = pages.length === PAGES_PER_UPDATE_MAX && last !== undefined && last < lastPage;
     if (isCut) this.#horizon = (last + 1) * PAGE_BLOCKS;
     const end = this.#horizon;
     const ranges: BlockRange[] = [];
@@ -140,7 +146,9 @@ class ChangeCollector {
       if (location === LOCATION_HOLE) return this.#builder.add(block, 1, sequence, CHANGE_HOLE);
       if (location === LOCATION_ZERO) return this.#builder.add(block, 1, sequence, CHANGE_ZERO);
       // A damaged block keeps a fingerprint of zeroes, which nothing has.
-      if (location >= 0) {
+      if (isPlacedLocation(location)) {
+        this.#placed.push({ location, position: this.#builder.dataBlocks });
+      } else if (location >= 0) {
         this.#offsets.push(location * BLOCK_SIZE_BYTES);
         this.#positions.push(this.#builder.dataBlocks);
       }
@@ -175,7 +183,7 @@ class ChangeCollector {
 
   async #fingerprintJournal(): Promise<void> {
     const count = this.#offsets.length;
-    if (count === 0 || !this.#request.withFingerprints) return;
+    if (count === 0) return;
     const { digests, journal } = this.#state;
     const found = new Uint8Array(count * FINGERPRINT_BYTES);
     await digests.fingerprint(journal.memory, Float64Array.from(this.#offsets), count, found);
@@ -184,5 +192,13 @@ class ChangeCollector {
       const one = found.subarray(from, from + FINGERPRINT_BYTES);
       this.#fingerprints.set(one, this.#positions[i]! * FINGERPRINT_BYTES);
     }
+  }
+
+  async #fingerprintPlaced(): Promise<void> {
+    if (this.#placed.length === 0) return;
+    const { placed } = this.#state.journal;
+    await placed.whenFingerprinted();
+    for (const { location, position } of this.#placed)
+      placed.copyFingerprint(location, this.#fingerprints, position * FINGERPRINT_BYTES);
   }
 }

@@ -3,7 +3,7 @@ import { BLOCK_SIZE_BYTES, CodedError } from "../base/index.ts";
 import { componentKey, getBigEndian, keyAfterPrefix, regionsKey } from "../format/index.ts";
 import { encodeComponent } from "./component-table.ts";
 import type { ComponentInfo } from "./component-table.ts";
-import { existingPages } from "./destager.ts";
+import { existingPages } from "./known-pages.ts";
 import { commitComponent } from "./device-records.ts";
 import type { DeviceState } from "./device-state.ts";
 import { MapUpdate } from "./map-update.ts";

@@ -33,6 +33,7 @@ import {
   LOCATION_ZERO,
   RANGE_BLOCKS_MIN,
 } from "./pending-blocks.ts";
+import { isPlacedLocation } from "./placed-blocks.ts";
 import type { ComponentHost, StoreComponent } from "./store-component.ts";
 
 /** Blocks of the scratch memory of a device, and the longest data transaction. */
@@ -124,7 +125,7 @@ export class ComponentSync {
       if (key >= 0 && pending.table.values[slot] === LOCATION_DAMAGED)
         damaged.set(key, pending.table.sequences[slot]!);
     pending.forget(component);
-    walkJournal(journal, (record, payloadBlock, frame) => {
+    walkJournal(journal, (record, first, frame) => {
       if (record.component !== component || voids.has(record, frame)) return;
       const { kind, blockIndex, blockCount, sequence } = record;
       const end = blockIndex + blockCount;
@@ -135,7 +136,7 @@ export class ComponentSync {
       }
       for (let i = 0; i < blockCount; i++) {
         const isDamaged = damaged.get(blockKey(component, blockIndex + i)) === sequence;
-        const location = isDamaged ? LOCATION_DAMAGED : payloadBlock + i;
+        const location = isDamaged ? LOCATION_DAMAGED : first + i;
         pending.put(component, blockIndex + i, sequence, kind === RECORD_DATA ? location : marker);
       }
     });
@@ -231,7 +232,8 @@ export class ComponentSync {
     const found = arriving.find(fingerprints, at);
     if (found === undefined) return undefined;
     const location = pending.locate(found.component, found.blockIndex);
-    if (location < 0 || pending.locatedSequence !== found.sequence) return undefined;
+    if (location < 0 || isPlacedLocation(location)) return undefined;
+    if (pending.locatedSequence !== found.sequence) return undefined;
     return this.#append({
       epoch: this.#info.epoch,
       sequence,

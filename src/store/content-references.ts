@@ -57,6 +57,12 @@ function contentIsIntact(key: Uint8Array, value: Uint8Array): boolean {
   return value.length === ContentValueLayout.sizeBytes && valueIsIntact(key, value);
 }
 
+/** Whether a content is new with this batch, and where its block comes from. */
+const KNOWN = 0;
+const ALLOCATED = 1;
+const ADOPTED = 2;
+const NO_PLACE = -1;
+
 /** A row of the table, until the batch is over. */
 export type ContentRow = number;
 
@@ -74,7 +80,7 @@ export class ContentReferences {
   #physical: Float64Array = new Float64Array(0);
   #references: Float64Array = new Float64Array(0);
   #changes: Int32Array = new Int32Array(0);
-  #isNew: Uint8Array = new Uint8Array(0);
+  #origins: Uint8Array = new Uint8Array(0);
   #size = 0;
 
   constructor(metadata: MetadataStore, space: SpaceMap, onMissing: (id: Uint8Array) => void) {
@@ -97,7 +103,7 @@ export class ContentReferences {
     this.#physical = grown(new Float64Array(capacity), this.#physical);
     this.#references = grown(new Float64Array(capacity), this.#references);
     this.#changes = grown(new Int32Array(capacity), this.#changes);
-    this.#isNew = grown(new Uint8Array(capacity), this.#isNew);
+    this.#origins = grown(new Uint8Array(capacity), this.#origins);
     this.#slots = new Int32Array(capacity * 4);
     for (let row = 0; row < this.#size; row++) this.#slots[this.#freeSlot(row)] = row + 1;
   }
@@ -121,8 +127,8 @@ export class ContentReferences {
   }
 
   /** Allocated by this batch, so that its data must be written before the batch is committed. */
-  isNew(row: ContentRow): boolean {
-    return this.#isNew[row] === 1;
+  isAllocated(row: ContentRow): boolean {
+    return this.#origins[row] === ALLOCATED;
   }
 
   /** Net change of the reference count so far. */
@@ -185,7 +191,7 @@ export class ContentReferences {
     this.#physical[row] = content.physical;
     this.#references[row] = content.references;
     this.#changes[row] = 0;
-    this.#isNew[row] = 0;
+    this.#origins[row] = KNOWN;
     this.#slots[this.#freeSlot(row)] = row + 1;
     return row;
   }
@@ -197,14 +203,17 @@ export class ContentReferences {
     return true;
   }
 
-  /** Adds a reference to the content with this fingerprint; allocates a block if it is new. */
-  acquire(fingerprints: Uint8Array, at: number): ContentRow {
+  /**
+   * Adds a reference to the content with this fingerprint. If it is new it gets the reserved block
+   * `place`, which holds it already, or a block that is allocated.
+   */
+  acquire(fingerprints: Uint8Array, at: number, place: number = NO_PLACE): ContentRow {
     const tailAt = at + CONTENT_ID_BYTES;
     let id = fingerprints;
     let idAt = at;
     for (let probe = 0; probe < PROBES_MAX; probe++) {
       const row = this.#find(id, idAt);
-      if (row < 0) return this.#create(id, idAt, { tail: fingerprints, tailAt });
+      if (row < 0) return this.#create(id, idAt, { tail: fingerprints, tailAt }, place);
       if (this.#tailEquals(row, fingerprints, tailAt)) {
         this.#changes[row]!++;
         return row;
@@ -222,13 +231,20 @@ export class ContentReferences {
     });
   }
 
-  #create(id: Uint8Array, at: number, tail: { tail: Uint8Array; tailAt: number }): ContentRow {
-    const physical = this.#space.allocate();
+  #create(
+    id: Uint8Array,
+    at: number,
+    tail: { tail: Uint8Array; tailAt: number },
+    place: number,
+  ): ContentRow {
+    const isPlaced = place !== NO_PLACE;
+    if (isPlaced) this.#space.adopt(place);
+    const physical = isPlaced ? place : this.#space.allocate();
     if (physical === undefined) {
       throw new CodedError({ code: "no-space", message: "the block store has no free block" });
     }
     const row = this.#add(id, at, { ...tail, physical, references: 0 });
-    this.#isNew[row] = 1;
+    this.#origins[row] = isPlaced ? ADOPTED : ALLOCATED;
     this.#changes[row] = 1;
     return row;
   }
@@ -255,7 +271,7 @@ export class ContentReferences {
     const freed: number[] = [];
     const key = this.#key;
     for (let row = 0; row < this.#size; row++) {
-      const isNew = this.#isNew[row] === 1;
+      const isNew = this.#origins[row] !== KNOWN;
       if (this.#changes[row] === 0 && !isNew) continue;
       const references = this.#references[row]! + this.#changes[row]!;
       assert(references >= 0, "reference count below zero");
@@ -283,7 +299,9 @@ export class ContentReferences {
   /** Gives back what was allocated for a batch that will not be committed. */
   abandon(): void {
     for (let row = 0; row < this.#size; row++) {
-      if (this.#isNew[row] === 1) this.#space.unallocate(this.#physical[row]!);
+      const physical = this.#physical[row]!;
+      if (this.#origins[row] === ALLOCATED) this.#space.unallocate(physical);
+      else if (this.#origins[row] === ADOPTED) this.#space.unadopt(physical);
     }
     this.clear();
   }

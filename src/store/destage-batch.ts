@@ -3,11 +3,12 @@
  * one that is not destaged, and keeps the newest committed version of each block. Stops at the
  * first frame that is not durable or holds an undecided transaction, and at the size limit.
  */
-import { assert, BLOCK_SIZE_BYTES, crc32c, getU16, getU32, getU64, isZero } from "../base/index.ts";
+import { assert, BLOCK_SIZE_BYTES, getU16, getU32, getU64 } from "../base/index.ts";
 import {
   decodeRecord,
   FrameHeaderLayout,
   newRecordHeader,
+  NOT_PLACED,
   RECORD_COMMIT,
   RECORD_DATA,
   RECORD_DROP,
@@ -25,8 +26,6 @@ import {
 } from "./pending-blocks.ts";
 import type { PendingRange } from "./pending-blocks.ts";
 
-const ZERO_BLOCK_CHECKSUM = crc32c(new Uint8Array(BLOCK_SIZE_BYTES));
-
 /** Where the walk goes on: a block within a segment of the journal's memory. */
 export interface JournalCursor {
   readonly generation: number;
@@ -37,7 +36,9 @@ export class DestageBatch {
   readonly blocksMax: number;
   /** Versions that a newer range makes pointless: forgotten when the batch is published. */
   readonly orphans: { readonly key: number; readonly sequence: number }[] = [];
-  /** Per chosen block: its key, newest sequence, and journal memory block or marker. */
+  /** Runs of the block store with payload of the frames taken, oldest first. */
+  readonly places: number[] = [];
+  /** Per chosen block: its key, newest sequence, and location or marker. */
   readonly #table: BlockTable;
   /** Keys of the table in the order in which they came: a small batch looks at nothing else. */
   readonly #chosen: Float64Array;
@@ -80,6 +81,7 @@ export class DestageBatch {
     this.ranges.length = 0;
     this.touched.clear();
     this.orphans.length = 0;
+    this.places.length = 0;
     this.payloadBlocks = 0;
     this.superseded = 0;
     this.lastFrame = afterFrame;
@@ -151,15 +153,26 @@ export class DestageBatch {
     return decided;
   }
 
+  /** Payload of all records: also of those that never happened, or whose component is gone. */
+  #takePlaces(bytes: Uint8Array, at: number): void {
+    if (getU32(bytes, at + FrameHeaderLayout.at.placedBlocks) === 0) return;
+    const count = getU16(bytes, at + FrameHeaderLayout.at.recordCount);
+    for (let index = 0; index < count; index++) {
+      decodeRecord(bytes, recordAt(at, index), this.#record);
+      if (this.#record.place !== NOT_PLACED) this.places.push(this.#record.place);
+    }
+  }
+
   #takeFrame(state: DeviceState, frameAt: number): void {
     const bytes = state.journal.memory.bytes;
     const at = frameAt * BLOCK_SIZE_BYTES;
+    this.#takePlaces(bytes, at);
     this.#eachRecord(state, frameAt, (record) => {
       const info = state.components.at(record.component);
       if (info === undefined || info.deleting) return;
       this.touched.add(record.component);
       if (record.kind === RECORD_DATA)
-        this.#takeData(state, record, frameAt + 1 + record.payloadIndex);
+        this.#takeData(state, record, state.journal.locationOf(record, frameAt));
       else this.#takeMarker(state, record);
     });
     this.lastFrame = getU64(bytes, at + FrameHeaderLayout.at.frameNumber);
@@ -168,18 +181,15 @@ export class DestageBatch {
   }
 
   #takeData(state: DeviceState, record: RecordHeader, first: number): void {
-    const { journal, pending } = state;
+    const { pending } = state;
     for (let i = 0; i < record.blockCount; i++) {
       const location = first + i;
-      const start = location * BLOCK_SIZE_BYTES;
       const slot = pending.table.find(blockKey(record.component, record.blockIndex + i));
       const isDamaged =
         slot >= 0 &&
         pending.table.values[slot] === LOCATION_DAMAGED &&
         pending.table.sequences[slot] === record.sequence;
-      const isHole =
-        journal.checksums[location] === ZERO_BLOCK_CHECKSUM &&
-        isZero(journal.memory.bytes, start, start + BLOCK_SIZE_BYTES);
+      const isHole = state.journal.isZeroAt(location);
       const value = isDamaged ? LOCATION_DAMAGED : isHole ? LOCATION_HOLE : location;
       this.#take(state, record, record.blockIndex + i, value);
     }

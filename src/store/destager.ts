@@ -11,8 +11,6 @@ import { FINGERPRINT_BYTES } from "../ports/index.ts";
 import type { DiskMemory, MetadataBatch, Timer } from "../ports/index.ts";
 import {
   badBlockKey,
-  getBigEndian,
-  logicalKey,
   PAGE_BLOCKS,
   PHYSICAL_DAMAGED,
   PHYSICAL_HOLE,
@@ -24,14 +22,12 @@ import type { ComponentInfo } from "./component-table.ts";
 import type { DeviceState } from "./device-state.ts";
 import { DestageBatch } from "./destage-batch.ts";
 import type { JournalCursor } from "./destage-batch.ts";
+import { knownPages, PAGES_PER_UPDATE_MAX } from "./known-pages.ts";
 import { MapUpdate } from "./map-update.ts";
 import { LOCATION_DAMAGED, LOCATION_HOLE, LOCATION_ZERO } from "./pending-blocks.ts";
 import type { PendingRange } from "./pending-blocks.ts";
+import { isPlacedLocation } from "./placed-blocks.ts";
 
-/** Pages that one metadata batch changes at most when it applies ranges or removes components. */
-const PAGES_PER_UPDATE_MAX = 1024;
-/** The most that `existingPages` returns at once. */
-export const EXISTING_PAGES_MAX: number = PAGES_PER_UPDATE_MAX;
 const STAGING_BLOCKS = 1024;
 /** Runs at least this long are written from journal memory, without a copy. */
 const DIRECT_RUN_BLOCKS_MIN = 8;
@@ -65,6 +61,8 @@ export class Destager {
   readonly #staging: DiskMemory;
   readonly #blockFingerprints: BlockFingerprints;
   readonly #fingerprints: Uint8Array;
+  /** Locations of placed blocks that the round under way has made contents of. */
+  readonly #taken = new Set<number>();
   #running: Promise<void> | undefined;
   #stopped = false;
   #lockTail: Promise<void> = Promise.resolve();
@@ -122,6 +120,7 @@ export class Destager {
     await this.#running;
     await this.#lockTail;
     await this.#blockFingerprints.whenIdle();
+    await this.#state.journal.placed.whenIdle();
   }
 
   /** Runs `work` while no round changes the maps: for scrub, deletion, resize. */
@@ -262,7 +261,17 @@ export class Destager {
     counters.destageBatches++;
     journal.releasePayload(batch.payloadBlocks);
     journal.release(batch.lastFrame);
+    this.#releasePlaced();
     this.#state.voids.release(batch.lastFrame);
+  }
+
+  #releasePlaced(): void {
+    const { journal, space, blockCache, readStamps } = this.#state;
+    const isTaken = (location: number): boolean => this.#taken.has(location);
+    const unused = journal.placed.release(this.#batch.places, isTaken);
+    for (const block of unused) blockCache.remove(block);
+    space.releaseReserved(unused, readStamps.advance());
+    readStamps.settle(space);
   }
 
   /** Fingerprints the batch's data blocks; returns their keys in the order of the fingerprints. */
@@ -286,6 +295,7 @@ export class Destager {
   async #mapBlocks(update: MapUpdate, dataKeys: readonly number[]): Promise<BlockWrite[]> {
     const { journal, components, badBlocks, counters } = this.#state;
     const batch = this.#batch;
+    this.#taken.clear();
     const writes: BlockWrite[] = [];
     let dataIndex = 0;
     let mapped = 0;
@@ -304,13 +314,18 @@ export class Destager {
         continue;
       }
       if (update.sequenceOf(info, blockIndex) >= sequence) continue;
-      const content = update.contents.acquire(this.#fingerprints, fingerprintAt);
-      update.map(info, blockIndex, sequence, { content, checksum: journal.checksums[location]! });
-      const physical = update.contents.physicalOf(content);
-      const isFirst = update.contents.isNew(content) && update.contents.changeOf(content) === 1;
+      const { contents } = update;
+      const isPlaced = isPlacedLocation(location);
+      const content = isPlaced
+        ? contents.acquire(this.#fingerprints, fingerprintAt, journal.placed.placeOf(location))
+        : contents.acquire(this.#fingerprints, fingerprintAt);
+      update.map(info, blockIndex, sequence, { content, checksum: journal.checksumOf(location) });
+      const physical = contents.physicalOf(content);
+      if (isPlaced && journal.placed.placeOf(location) === physical) this.#taken.add(location);
+      const isFirst = contents.isAllocated(content) && contents.changeOf(content) === 1;
       const isRepair = badBlocks.size > 0 && badBlocks.has(physical);
       if (isFirst || isRepair) writes.push({ physical, location, isRepair });
-      else counters.duplicateBlocks++;
+      else if (!this.#taken.has(location)) counters.duplicateBlocks++;
     }
     assert(dataIndex === dataKeys.length, "a fingerprint belongs to each data block");
     return writes;
@@ -336,13 +351,7 @@ export class Destager {
           pendingWrites = [];
           staged = 0;
         }
-        for (let i = 0; i < length; i++) {
-          const from = writes[start + i]!.location * BLOCK_SIZE_BYTES;
-          this.#staging.bytes.set(
-            journal.memory.bytes.subarray(from, from + BLOCK_SIZE_BYTES),
-            (staged + i) * BLOCK_SIZE_BYTES,
-          );
-        }
+        for (let i = 0; i < length; i++) await this.#stage(writes[start + i]!, staged + i);
         pendingWrites.push(this.#write(this.#staging, staged, physical, length));
         staged += length;
       }
@@ -351,6 +360,19 @@ export class Destager {
     await Promise.all(pendingWrites);
     counters.writtenBlocks += writes.length;
     await requests.flushRange(superblock.blocksOffset, superblock.blockCount * BLOCK_SIZE_BYTES);
+  }
+
+  async #stage({ location }: BlockWrite, into: number): Promise<void> {
+    const { journal, requests, superblock } = this.#state;
+    if (isPlacedLocation(location)) {
+      // A repair: its content is in its own place already, and damaged in another.
+      const from = superblock.blocksOffset + journal.placed.placeOf(location) * BLOCK_SIZE_BYTES;
+      await requests.read(this.#staging, into * BLOCK_SIZE_BYTES, BLOCK_SIZE_BYTES, from);
+      return;
+    }
+    const from = location * BLOCK_SIZE_BYTES;
+    const block = journal.memory.bytes.subarray(from, from + BLOCK_SIZE_BYTES);
+    this.#staging.bytes.set(block, into * BLOCK_SIZE_BYTES);
   }
 
   async #write(
@@ -412,7 +434,6 @@ function dataKeysOf(batch: DestageBatch): number[] {
 
 interface BlockWrite {
   readonly physical: number;
-  /** Memory block of the journal. */
   readonly location: number;
   /** The block is known to be damaged and is written over in place. */
   readonly isRepair: boolean;
@@ -433,40 +454,8 @@ function runAt(
     else if (sameOrder >= DIRECT_RUN_BLOCKS_MIN) break;
     length++;
   }
-  return { length, isDirect: sameOrder === length && length >= DIRECT_RUN_BLOCKS_MIN };
-}
-
-/**
- * Numbers of logical-map pages of a component in [first, last] that exist, at most one update's
- * worth.
- */
-export function existingPages(
-  state: DeviceState,
-  component: number,
-  first: number,
-  last: number,
-): number[] {
-  const pages: number[] = [];
-  state.metadata.scan(logicalKey(component, first), logicalKey(component, last + 1), (key) => {
-    pages.push(getBigEndian(key, 5, 4));
-    return pages.length < PAGES_PER_UPDATE_MAX;
-  });
-  return pages;
-}
-
-/** As `existingPages`, with those that it shares. */
-export function knownPages(
-  state: DeviceState,
-  component: number,
-  first: number,
-  last: number,
-): number[] {
-  const own = existingPages(state, component, first, last);
-  const info = state.components.at(component);
-  if (info === undefined || info.base === 0 || first >= info.basePages) return own;
-  const shared = knownPages(state, info.base, first, Math.min(last, info.basePages - 1));
-  const all = new Set([...own, ...shared]);
-  return [...all].toSorted((a, b) => a - b).slice(0, PAGES_PER_UPDATE_MAX);
+  const isDirect = sameOrder === length && length >= DIRECT_RUN_BLOCKS_MIN;
+  return { length, isDirect: isDirect && !isPlacedLocation(writes[start]!.location) };
 }
 
 function markerOf(location: number): number {

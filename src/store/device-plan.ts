@@ -2,7 +2,7 @@
 import { assert, BLOCK_SIZE_BYTES, CodedError, fromHex, getU32 } from "../base/index.ts";
 import { JOURNAL_OFFSET_BYTES } from "../format/index.ts";
 import type { Superblock } from "../format/index.ts";
-import type { JournalGeometry } from "./journal.ts";
+import type { JournalGeometry } from "./journal-geometry.ts";
 
 export const SEGMENT_BYTES_DEFAULT: number = 4 << 20;
 const BLOCKS_OFFSET_ALIGNMENT = 1 << 20;
@@ -10,6 +10,10 @@ const BLOCKS_OFFSET_ALIGNMENT = 1 << 20;
 const SEGMENT_BYTES_MIN: number = 2 << 20;
 /** The smallest block store that makes sense. */
 const BLOCKS_MIN = 256;
+
+/** What large writes may place before destage has to make room: 512 MiB, less on small devices. */
+const BACKLOG_BLOCKS_MAX = 131_072;
+const BACKLOG_SHARE = 1 / 4;
 
 export interface FormatOptions {
   /** Identities as 32 hexadecimal digits. */
@@ -27,7 +31,13 @@ export function geometryOf(superblock: Superblock): JournalGeometry {
     segmentBytes: superblock.segmentBytes,
     segmentCount: superblock.segmentCount,
     deviceTag: getU32(fromHex(superblock.deviceId), 0),
+    blocksOffset: superblock.blocksOffset,
+    blockStoreBytes: superblock.blockCount * BLOCK_SIZE_BYTES,
   };
+}
+
+export function backlogBlocksOf({ blockCount }: Pick<Superblock, "blockCount">): number {
+  return Math.min(BACKLOG_BLOCKS_MAX, Math.floor(blockCount * BACKLOG_SHARE));
 }
 
 /** Where everything goes on a disk of this size. Fails with `device-too-small`. */

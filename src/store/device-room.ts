@@ -43,6 +43,9 @@ export class DeviceRoom {
     this.#destager = destager;
     this.#reclaimer = reclaimer;
     this.#sampleSpace();
+    state.journal.placed.onStagingRoom(() => {
+      if (this.#waiting.length > 0) this.wake();
+    });
   }
 
   admit(kind: Transaction["kind"], blockCount: number): Admission {
@@ -51,6 +54,12 @@ export class DeviceRoom {
     if (this.#destager.isOutOfSpace) return "no-space";
     if (!pending.hasRoom(kind, blockCount)) return this.#later();
     if (kind !== "data") return "taken";
+    const { placed } = journal;
+    if (placed.takes(blockCount)) {
+      if (!placed.hasSlots(blockCount)) return this.#later();
+      // Room comes as soon as what is under way is durable: no need for destage.
+      if (!placed.hasStaging(blockCount)) return "later";
+    }
     this.#admittedSinceSample += blockCount;
     if (this.#admittedSinceSample >= SAMPLE_BLOCKS) this.#sampleSpace();
     const wanted = journal.payloadBlocksHeld + blockCount;
@@ -59,7 +68,12 @@ export class DeviceRoom {
     this.#sampleSpace();
     if (wanted <= this.#freeBlocks()) return "taken";
     // What waits in the journal may turn out to be duplicates: find out before saying no.
-    return journal.payloadBlocksHeld > 0 || this.#destager.isRunning ? this.#later() : "no-space";
+    return this.#holdsPayload || this.#destager.isRunning ? this.#later() : "no-space";
+  }
+
+  get #holdsPayload(): boolean {
+    const { journal } = this.#state;
+    return journal.payloadBlocksHeld > 0 || journal.placed.used > 0;
   }
 
   /** Blocks that both the space map and the file system have room for. */
@@ -114,18 +128,20 @@ export class DeviceRoom {
     // What is held is not decided yet: its decision starts the next round. Waking anybody before
     // that would go round in circles.
     const { journal } = this.#state;
-    if (journal.payloadBlocksHeld === 0) this.wake();
+    if (!this.#holdsPayload) this.wake();
     const isBehind = journal.destagedFrame < journal.durableFrame;
-    if (isBehind && !journal.hasFailed && !this.#closed) this.#awaitQuiet();
-    this.#reclaimer.consider();
+    // Blocks that are free will be written again while the load lasts: punching them costs twice.
+    if (!isBehind) this.#reclaimer.consider();
+    else if (!journal.hasFailed && !this.#closed) this.#awaitQuiet();
   }
 
-  /** How much of the journal's memory is taken, from 0 to 1. */
+  /** How much of the journal's memory, or of the backlog it may have, is taken, from 0 to 1. */
   #fullness(): number {
     const { journal } = this.#state;
     const held = journal.payloadBlocksHeld / (journal.memorySegments * journal.segmentBlocks);
     // The segment being filled never comes free.
-    return Math.max(held, (journal.usedSegments - 1) / journal.memorySegments);
+    const backlog = journal.placed.used / journal.placed.capacity;
+    return Math.max(held, (journal.usedSegments - 1) / journal.memorySegments, backlog);
   }
 
   /** Destages what is left once some time has passed. */

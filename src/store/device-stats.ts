@@ -51,7 +51,8 @@ export function reclaimableBytes(
   state: Pick<DeviceState, "disk" | "space" | "superblock">,
 ): number {
   const { disk, space, superblock } = state;
-  const inUse = superblock.blocksOffset + space.usedBlocks * BLOCK_SIZE_BYTES;
+  const writtenBlocks = space.usedBlocks + space.reservedBlocks;
+  const inUse = superblock.blocksOffset + writtenBlocks * BLOCK_SIZE_BYTES;
   const occupied = Math.max(0, disk.allocatedBytes() - inUse);
   return Math.min(space.unpunchedBlocks * BLOCK_SIZE_BYTES, occupied);
 }
@@ -72,7 +73,7 @@ export function deviceStats(state: DeviceState): DeviceStats {
     journal: {
       sizeBytes: superblock.segmentBytes * superblock.segmentCount,
       memoryBytes: superblock.segmentBytes * journal.memorySegments,
-      pendingBytes: journal.payloadBlocksHeld * BLOCK_SIZE_BYTES,
+      pendingBytes: (journal.payloadBlocksHeld + journal.placed.used) * BLOCK_SIZE_BYTES,
       records: journal.records,
       frames: journal.frames,
       groups: journal.groups,

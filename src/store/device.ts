@@ -36,7 +36,8 @@ import {
 } from "./device-records.ts";
 import type { Checkpoint } from "./device-records.ts";
 import { DeviceRoom } from "./device-room.ts";
-import { geometryOf, planDevice } from "./device-plan.ts";
+import type { OpenOptions } from "./device-options.ts";
+import { backlogBlocksOf, geometryOf, planDevice } from "./device-plan.ts";
 import type { FormatOptions } from "./device-plan.ts";
 import { newCounters } from "./device-state.ts";
 import type { DeviceEvent, DevicePorts, DeviceState } from "./device-state.ts";
@@ -46,6 +47,7 @@ import { Journal } from "./journal.ts";
 import type { RecoveredJournal } from "./journal-recovery.ts";
 import { LogicalMap } from "./logical-map.ts";
 import { JournalReplay } from "./journal-replay.ts";
+import { placedBlocksOf } from "./placed-recovery.ts";
 import { Reader } from "./reader.ts";
 import { ReadStamps } from "./read-stamps.ts";
 import { Reclaimer } from "./reclaimer.ts";
@@ -62,24 +64,6 @@ import {
   writeSuperblocks,
 } from "./superblocks.ts";
 import type { DeviceInspection } from "./superblocks.ts";
-
-export interface OpenOptions {
-  readonly clusterId: string;
-  /** Who must have formatted it; anybody, if absent. */
-  readonly hostId?: string;
-  /** Memory for undestaged writes; at least three journal segments. Default 64 MiB. */
-  readonly journalMemoryBytes?: number;
-  /** Memory for decoded logical-map pages. Default 16 MiB. */
-  readonly pageCacheBytes?: number;
-  /** Memory for blocks that were read. Default 64 MiB. */
-  readonly blockCacheBytes?: number;
-  /** Changes that the log for returning mirrors holds. Default 131,072. */
-  readonly changesMax?: number;
-  /** Most blocks that one destage round takes. */
-  readonly destageBlocksMax?: number;
-  /** As `Device.onEvent`, and hears also what happens while the device is opened. */
-  readonly onEvent?: (event: DeviceEvent) => void;
-}
 
 export interface NewComponent {
   readonly componentId: string;
@@ -144,7 +128,10 @@ export class Device implements ComponentHost {
     // Durable before any frame of this incarnation can be written.
     await commitCheckpoint(ports.metadata, checkpoint);
     const replay = new JournalReplay(ports, superblock, components);
-    const recovered = await replay.run(checkpoint, options.journalMemoryBytes ?? 64 << 20);
+    const recovered = await replay.run(checkpoint, {
+      journalMemoryBytes: options.journalMemoryBytes ?? 64 << 20,
+      backlogBlocks: backlogBlocksOf(superblock),
+    });
     const device = new Device(ports, options, {
       superblock,
       checkpoint,
@@ -168,13 +155,15 @@ export class Device implements ComponentHost {
     this.#checkpoint = parts.checkpoint;
     const crc = (bytes: Uint8Array, start: number, end: number): number =>
       ports.digests.crc32c(bytes, start, end);
-    const journal = new Journal(ports.disk, crc, geometryOf(superblock), {
+    const position = {
       generation: recovered.lastGeneration + 1,
       frameNext: recovered.lastFrame + 1,
       incarnation: parts.checkpoint.incarnation,
       memory: recovered.memory,
       memorySegments: recovered.memorySegments,
-    });
+    };
+    const placed = placedBlocksOf(ports, options.placedBlocksMin, parts);
+    const journal = new Journal(ports.disk, crc, geometryOf(superblock), position, placed);
     replay.handOver(journal, recovered, parts.checkpoint.frameNumber);
     const regions = new RegionMap(ports.metadata, parts.components, (component, group) => {
       reportDamagedMetadata(this.state, `digests of group ${group}`, component);

@@ -30,12 +30,14 @@ import {
   FRAME_BLOCKS_MAX,
   FrameHeaderLayout,
   newRecordHeader,
+  NOT_PLACED,
   payloadChecksumAt,
   readFrameHeader,
   recordAt,
 } from "../format/index.ts";
 import type { FrameHeader, RecordHeader } from "../format/index.ts";
-import type { JournalGeometry } from "./journal.ts";
+import type { JournalGeometry } from "./journal-geometry.ts";
+import type { PlacedRecovery } from "./placed-recovery.ts";
 
 /** Its head and its tail. */
 const FRAME_BLOCKS_MIN = 2;
@@ -82,12 +84,14 @@ export class JournalRecovery {
   readonly #crc: Crc;
   readonly #geometry: JournalGeometry;
   readonly #segmentBlocks: number;
+  readonly #placed: PlacedRecovery;
   readonly #repairs: string[] = [];
   /** One segment, for looking ahead. */
   #scratch: DiskMemory | undefined;
 
-  constructor(disk: Disk, crc: Crc, geometry: JournalGeometry) {
+  constructor(disk: Disk, crc: Crc, geometry: JournalGeometry, placed: PlacedRecovery) {
     this.#disk = disk;
+    this.#placed = placed;
     this.#requests = new DiskRequests(disk);
     this.#crc = crc;
     this.#geometry = geometry;
@@ -250,7 +254,7 @@ export class JournalRecovery {
       }
       assert(found !== undefined, "a frame was found");
       if (isNext) {
-        const damaged = this.#damagedPayload(memory.bytes, base + used, found);
+        const damaged = await this.#damagedPayload(memory.bytes, base + used, found);
         if (damaged.size > 0) {
           if (await this.#goesOnBehind(from.generation, expected, found.incarnation + 1)) break;
           const known = await this.#isKnownDurable(
@@ -301,12 +305,23 @@ export class JournalRecovery {
     return undefined;
   }
 
-  #damagedPayload(bytes: Uint8Array, block: number, frame: FrameHeader): Set<number> {
+  async #damagedPayload(
+    bytes: Uint8Array,
+    block: number,
+    frame: FrameHeader,
+  ): Promise<Set<number>> {
     const damaged = new Set<number>();
+    const at = block * BLOCK_SIZE_BYTES;
+    const checksumOf = (index: number): number => getU32(bytes, payloadChecksumAt(at, index));
+    for (let index = 0; frame.placedBlocks > 0 && index < frame.recordCount; index++) {
+      const record = newRecordHeader();
+      decodeRecord(bytes, recordAt(at, index), record);
+      if (record.place !== NOT_PLACED) await this.#placed.look(record, checksumOf, damaged);
+    }
     for (let index = 0; index < frame.payloadBlocks; index++) {
       const start = (block + 1 + index) * BLOCK_SIZE_BYTES;
-      const want = getU32(bytes, payloadChecksumAt(block * BLOCK_SIZE_BYTES, index));
-      if (this.#crc(bytes, start, start + BLOCK_SIZE_BYTES) !== want) damaged.add(index);
+      const isRight = this.#crc(bytes, start, start + BLOCK_SIZE_BYTES) === checksumOf(index);
+      if (!isRight) damaged.add(index);
     }
     return damaged;
   }

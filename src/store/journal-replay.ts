@@ -1,6 +1,12 @@
 /** Turns the frames that recovery finds into pending blocks and component states. */
 import { BLOCK_SIZE_BYTES } from "../base/index.ts";
-import { RECORD_COMMIT, RECORD_DATA, RECORD_DROP, RECORD_ZERO } from "../format/index.ts";
+import {
+  NOT_PLACED,
+  RECORD_COMMIT,
+  RECORD_DATA,
+  RECORD_DROP,
+  RECORD_ZERO,
+} from "../format/index.ts";
 import type { RecordHeader, Superblock } from "../format/index.ts";
 import { ChangeLog } from "./change-log.ts";
 import type { ComponentInfo, ComponentTable } from "./component-table.ts";
@@ -9,6 +15,9 @@ import type { Checkpoint } from "./device-records.ts";
 import type { DevicePorts } from "./device-state.ts";
 import type { Journal } from "./journal.ts";
 import { JournalRecovery } from "./journal-recovery.ts";
+import { PLACED_LOCATION_FIRST } from "./placed-blocks.ts";
+import type { RecoveredRun } from "./placed-blocks.ts";
+import { PlacedRecovery } from "./placed-recovery.ts";
 import { walkJournal } from "./journal-walk.ts";
 import type { RecoveredJournal } from "./journal-recovery.ts";
 import {
@@ -36,6 +45,9 @@ export class JournalReplay {
   /** By component: everything that is destaged has a sequence up to this one. */
   readonly #destaged = new Map<number, number>();
   readonly voids: VoidRecords = new VoidRecords();
+  /** Payload in the block store, in the order of its frames. */
+  readonly placedRuns: RecoveredRun[] = [];
+  placedBlocks = 0;
   pending: PendingBlocks = new PendingBlocks(1);
 
   constructor(ports: DevicePorts, superblock: Superblock, components: ComponentTable) {
@@ -44,7 +56,11 @@ export class JournalReplay {
     this.#components = components;
   }
 
-  async run(checkpoint: Checkpoint, journalMemoryBytes: number): Promise<RecoveredJournal> {
+  /** `backlogBlocks` is what large writes may place before destage has to make room. */
+  async run(
+    checkpoint: Checkpoint,
+    { journalMemoryBytes, backlogBlocks }: { journalMemoryBytes: number; backlogBlocks: number },
+  ): Promise<RecoveredJournal> {
     for (const info of this.#components.all())
       this.#destaged.set(info.index, info.committedSequence);
     const geometry = geometryOf(this.#superblock);
@@ -52,15 +68,23 @@ export class JournalReplay {
     const memorySegmentsWanted = Math.min(Math.max(3, wanted), geometry.segmentCount - 1);
     const crc = (bytes: Uint8Array, start: number, end: number): number =>
       this.#ports.digests.crc32c(bytes, start, end);
-    const recovery = new JournalRecovery(this.#ports.disk, crc, geometry);
+    const placed = new PlacedRecovery(this.#ports, this.#superblock);
+    const recovery = new JournalRecovery(this.#ports.disk, crc, geometry, placed);
     const { generation, frameNumber } = checkpoint;
     const recovered = await recovery.replay(
       { generation, frameNumber, memorySegmentsWanted },
       (record, payloadBlock, checksumOf, damaged, frame) => {
         const info = this.#components.at(record.component);
-        for (let i = 0; record.kind === RECORD_DATA && i < record.blockCount; i++) {
-          const checksum = checksumOf(record.payloadIndex + i);
-          this.#checksums.push({ block: payloadBlock + i, checksum });
+        let location = payloadBlock;
+        if (record.kind === RECORD_DATA && record.place !== NOT_PLACED) {
+          location = PLACED_LOCATION_FIRST + this.placedBlocks;
+          this.placedRuns.push(placed.take(record.place));
+          this.placedBlocks += record.blockCount;
+        } else if (record.kind === RECORD_DATA) {
+          for (let i = 0; i < record.blockCount; i++) {
+            const checksum = checksumOf(record.payloadIndex + i);
+            this.#checksums.push({ block: payloadBlock + i, checksum });
+          }
         }
         if (info === undefined || info.deleting) return;
         info.committedSequence = Math.max(info.committedSequence, record.committed);
@@ -72,10 +96,12 @@ export class JournalReplay {
           return;
         }
         info.preparedSequence = Math.max(info.preparedSequence, record.sequence);
-        this.#note(record, payloadBlock, damaged);
+        this.#note(record, location, damaged);
       },
     );
-    this.#fillPending(recovered, geometry.segmentBytes / BLOCK_SIZE_BYTES);
+    const memoryBlocks = (recovered.memorySegments * geometry.segmentBytes) / BLOCK_SIZE_BYTES;
+    // Every memory block may hold one block's payload; small discards need entries of their own.
+    this.#fillPending(memoryBlocks * 2 + backlogBlocks + this.#entries.length);
     return recovered;
   }
 
@@ -89,7 +115,7 @@ export class JournalReplay {
     info.preparedSequence = above;
   }
 
-  #note(record: RecordHeader, payloadBlock: number, damaged: ReadonlySet<number>): void {
+  #note(record: RecordHeader, first: number, damaged: ReadonlySet<number>): void {
     const { component, blockIndex, blockCount, sequence } = record;
     const marker = record.kind === RECORD_ZERO ? LOCATION_ZERO : LOCATION_HOLE;
     if (record.kind !== RECORD_DATA && blockCount >= RANGE_BLOCKS_MIN) {
@@ -99,15 +125,13 @@ export class JournalReplay {
     }
     for (let i = 0; i < blockCount; i++) {
       const isDamaged = damaged.has(record.payloadIndex + i);
-      const data = isDamaged ? LOCATION_DAMAGED : payloadBlock + i;
+      const data = isDamaged ? LOCATION_DAMAGED : first + i;
       const location = record.kind === RECORD_DATA ? data : marker;
       this.#entries.push({ component, blockIndex: blockIndex + i, sequence, location });
     }
   }
 
-  #fillPending(recovered: RecoveredJournal, segmentBlocks: number): void {
-    // Every memory block may hold one block's payload; small discards need entries of their own.
-    const capacity = recovered.memorySegments * segmentBlocks * 2 + this.#entries.length;
+  #fillPending(capacity: number): void {
     this.pending = new PendingBlocks(capacity);
     for (const { component, blockIndex, sequence, location } of this.#entries) {
       this.pending.put(component, blockIndex, sequence, location);

@@ -4,8 +4,8 @@ import { decodeRecord, FrameHeaderLayout, newRecordHeader, recordAt } from "../f
 import type { RecordHeader } from "../format/index.ts";
 import type { Journal } from "./journal.ts";
 
-/** `payloadBlock` is the memory block of the record's first payload. */
-export type WalkVisitor = (record: RecordHeader, payloadBlock: number, frame: number) => void;
+/** `location` is that of the record's first payload block. */
+export type WalkVisitor = (record: RecordHeader, location: number, frame: number) => void;
 
 /** Visits the records of all frames that are not destaged. `record` is reused. */
 export function walkJournal(journal: Journal, visit: WalkVisitor): void {
@@ -26,7 +26,7 @@ export function walkJournal(journal: Journal, visit: WalkVisitor): void {
       if (frame <= journal.destagedFrame) continue;
       for (let index = 0; index < recordCount; index++) {
         decodeRecord(bytes, recordAt(at, index), record);
-        visit(record, frameBlock + 1 + record.payloadIndex, frame);
+        visit(record, journal.locationOf(record, frameBlock), frame);
       }
     }
   }

@@ -12,38 +12,24 @@
  * Invariants: a frame is durable only if all frames before it are; at most two groups are under
  * way; a segment's memory is given up only when every frame in it is destaged, durably.
  */
-import { assert, BLOCK_SIZE_BYTES, setU32 } from "../base/index.ts";
+import { assert, BLOCK_SIZE_BYTES, isZero, setU32 } from "../base/index.ts";
 import type { Disk, DiskFault, DiskMemory } from "../ports/index.ts";
 import {
   encodeRecord,
   FRAME_BLOCKS_MAX,
   frameFits,
+  NOT_PLACED,
   payloadChecksumAt,
   recordAt,
   RECORD_DATA,
   sealFrame,
 } from "../format/index.ts";
 import type { RecordHeader } from "../format/index.ts";
-import type { ComponentFault } from "./component.ts";
-
-export interface JournalGeometry {
-  readonly offset: number;
-  readonly segmentBytes: number;
-  readonly segmentCount: number;
-  readonly deviceTag: number;
-}
-
-/** Whoever waits for a record to be durable. */
-export interface JournalWaiter {
-  recordDurable(sequence: number, tag: number, fault: ComponentFault | undefined): void;
-}
-
-/** Where the next frame goes, and what came before it. */
-export interface JournalPosition {
-  readonly generation: number;
-  readonly frameNext: number;
-  readonly incarnation: number;
-}
+import type { JournalGeometry, JournalPosition } from "./journal-geometry.ts";
+import { JournalWaiters } from "./journal-waiters.ts";
+import type { JournalTicket } from "./journal-waiters.ts";
+import { isPlacedLocation, ZERO_BLOCK_CHECKSUM } from "./placed-blocks.ts";
+import type { PlacedBlocks, PlacedRun } from "./placed-blocks.ts";
 
 type Crc = (bytes: Uint8Array, start: number, end: number) => number;
 
@@ -58,12 +44,15 @@ interface Group {
   readonly id: number;
   readonly lastFrame: number;
   readonly waiterCount: number;
+  readonly placedRuns: number;
   writesLeft: number;
+  flushesLeft: number;
   isFlushing: boolean;
 }
 
 export class Journal {
   readonly memory: DiskMemory;
+  readonly placed: PlacedBlocks;
   readonly geometry: JournalGeometry;
   readonly memorySegments: number;
   readonly segmentBlocks: number;
@@ -90,17 +79,18 @@ export class Journal {
   #openAt = NO_FRAME;
   #openRecords = 0;
   #openPayload = 0;
+  #openPlaced = 0;
 
   /** Closed frames not yet handed to the disk: runs of memory blocks. */
   readonly #sealed: { slot: number; from: number; to: number }[] = [];
+  /** Payload that belongs to them, and to the open frame, and goes to the block store. */
+  #placedRuns: PlacedRun[] = [];
   /** Under way, oldest first. */
   #groups: Group[] = [];
   #groupSerial = 0;
 
-  /** Waiters in order of their records; the first ones belong to the groups under way. */
-  #waiters: JournalWaiter[] = [];
-  #waiterSequences: number[] = [];
-  #waiterTags: number[] = [];
+  /** The first ones belong to the groups under way. */
+  readonly #waiters = new JournalWaiters();
 
   /** Who wants to know when everything up to a frame is durable. */
   #durableCallbacks: { readonly frame: number; readonly callback: () => void }[] = [];
@@ -117,10 +107,12 @@ export class Journal {
     crc: Crc,
     geometry: JournalGeometry,
     start: JournalPosition & { memory: DiskMemory; memorySegments: number },
+    placed: PlacedBlocks,
   ) {
     assert(start.memorySegments < geometry.segmentCount, "journal memory exceeds the journal");
     this.#disk = disk;
     this.#crc = crc;
+    this.placed = placed;
     this.geometry = geometry;
     this.memory = start.memory;
     this.memorySegments = start.memorySegments;
@@ -187,21 +179,20 @@ export class Journal {
   }
 
   /**
-   * Adds a record. Returns the memory block of its payload (0 for records without), or -1 if there
-   * is no room now. The payload is copied here; its checksums are computed here.
+   * Adds a record. Returns the memory block of its payload (meaningless for records without), or -1
+   * if there is no room now. The payload is copied here; its checksums are computed here.
    */
   append(
     record: RecordHeader,
     payload: { readonly bytes: Uint8Array; readonly at: number } | undefined,
-    waiter: { readonly waiter: JournalWaiter; readonly tag: number },
+    ticket: JournalTicket,
   ): number {
     const payloadBlocks = record.kind === RECORD_DATA ? record.blockCount : 0;
-    if (!this.#makeRoom(payloadBlocks)) return -1;
+    if (!this.#makeRoom(payloadBlocks, 0)) return -1;
     const frameAt = this.#openAt;
-    record.payloadIndex = this.#openPayload;
+    record.place = NOT_PLACED;
+    this.#addRecord(record, this.#openPayload, ticket);
     const memory = this.memory.bytes;
-    encodeRecord(record, memory, recordAt(frameAt * BLOCK_SIZE_BYTES, this.#openRecords));
-    this.#openRecords++;
     const first = frameAt + 1 + this.#openPayload;
     if (payload !== undefined) {
       const bytes = payloadBlocks * BLOCK_SIZE_BYTES;
@@ -215,11 +206,65 @@ export class Journal {
       this.#openPayload += payloadBlocks;
       this.#payloadBlocksHeld += payloadBlocks;
     }
-    this.#waiters.push(waiter.waiter);
-    this.#waiterSequences.push(record.sequence);
-    this.#waiterTags.push(waiter.tag);
-    this.records++;
     return first;
+  }
+
+  #addRecord(record: RecordHeader, payloadIndex: number, ticket: JournalTicket): void {
+    record.payloadIndex = payloadIndex;
+    const frameAt = this.#openAt * BLOCK_SIZE_BYTES;
+    encodeRecord(record, this.memory.bytes, recordAt(frameAt, this.#openRecords));
+    this.#openRecords++;
+    this.#waiters.push(ticket, record.sequence);
+    this.records++;
+  }
+
+  /**
+   * As `append`, for a record whose payload goes to the block store: returns its location. The
+   * caller has made sure that `placed` has room; -1 if the journal has none, or if no run of free
+   * blocks is long enough and `append` has to do.
+   */
+  appendPlaced(
+    record: RecordHeader,
+    payload: { readonly bytes: Uint8Array; readonly at: number },
+    ticket: JournalTicket,
+  ): number {
+    const { blockCount } = record;
+    if (!this.#makeRoom(0, blockCount)) return -1;
+    const run = this.placed.put(payload.bytes, payload.at, blockCount);
+    if (run === undefined) return -1;
+    record.place = run.place;
+    this.#addRecord(record, this.#openPlaced, ticket);
+    const location = this.placed.locationAt(run.place);
+    const frameAt = this.#openAt * BLOCK_SIZE_BYTES;
+    for (let i = 0; i < blockCount; i++) {
+      const at = payloadChecksumAt(frameAt, this.#openPlaced + i);
+      setU32(this.memory.bytes, at, this.placed.checksumOf(location + i));
+    }
+    this.#openPlaced += blockCount;
+    this.#placedRuns.push(run);
+    return location;
+  }
+
+  /** Location of a record's first payload block, `frameAt` being the memory block of its frame. */
+  locationOf(record: RecordHeader, frameAt: number): number {
+    return record.place === NOT_PLACED
+      ? frameAt + 1 + record.payloadIndex
+      : this.placed.locationAt(record.place);
+  }
+
+  isZeroAt(location: number): boolean {
+    if (isPlacedLocation(location)) return this.placed.isZeroAt(location);
+    const start = location * BLOCK_SIZE_BYTES;
+    return (
+      this.checksums[location] === ZERO_BLOCK_CHECKSUM &&
+      isZero(this.memory.bytes, start, start + BLOCK_SIZE_BYTES)
+    );
+  }
+
+  checksumOf(location: number): number {
+    return isPlacedLocation(location)
+      ? this.placed.checksumOf(location)
+      : this.checksums[location]!;
   }
 
   #checksumPayload(frameAt: number, first: number, blocks: number): void {
@@ -234,12 +279,16 @@ export class Journal {
   }
 
   /** Whether `append` of a record with this payload would succeed now. Opens a frame if needed. */
-  #makeRoom(payloadBlocks: number): boolean {
+  #makeRoom(payloadBlocks: number, placedBlocks: number): boolean {
     if (this.#failed) return false;
     if (this.#openAt !== NO_FRAME) {
-      const end = this.#openAt + 1 + this.#openPayload + payloadBlocks + 1;
+      const payload = this.#openPayload + payloadBlocks;
+      const placed = this.#openPlaced + placedBlocks;
+      const end = this.#openAt + 1 + payload + 1;
       const segmentEnd = (this.#slot + 1) * this.segmentBlocks;
-      const fits = frameFits(this.#openRecords + 1, this.#openPayload + payloadBlocks);
+      // Payload and checksums have the same index: a frame has payload of one kind only.
+      const isMixed = payload > 0 && placed > 0;
+      const fits = !isMixed && frameFits(this.#openRecords + 1, payload, placed);
       if (fits && end <= segmentEnd) return true;
       this.#closeFrame();
     }
@@ -268,6 +317,7 @@ export class Journal {
     this.#openAt = this.#slot * this.segmentBlocks + this.slotUsed[this.#slot]!;
     this.#openRecords = 0;
     this.#openPayload = 0;
+    this.#openPlaced = 0;
     const start = this.#openAt * BLOCK_SIZE_BYTES;
     this.memory.bytes.fill(0, start, start + BLOCK_SIZE_BYTES);
   }
@@ -282,6 +332,7 @@ export class Journal {
       {
         recordCount: this.#openRecords,
         payloadBlocks: this.#openPayload,
+        placedBlocks: this.#openPlaced,
         frameNumber,
         generation: this.#generation,
         durableFrame: this.#durableFrame,
@@ -316,8 +367,10 @@ export class Journal {
     const group: Group = {
       id: ++this.#groupSerial,
       lastFrame: this.#frameNext - 1,
-      waiterCount: this.#waiters.length - inGroups,
-      writesLeft: this.#sealed.length,
+      waiterCount: this.#waiters.count - inGroups,
+      placedRuns: this.#placedRuns.length,
+      writesLeft: this.#sealed.length + this.#placedRuns.length,
+      flushesLeft: 0,
       isFlushing: false,
     };
     this.#groups.push(group);
@@ -338,7 +391,12 @@ export class Journal {
       );
     }
     this.#sealed.length = 0;
+    const { blocksOffset } = this.geometry;
+    for (const run of this.#placedRuns)
+      this.placed.write(run, blocksOffset, this.#written, group.id);
+    this.#placedRuns = [];
     this.#disk.submit();
+    this.placed.fingerprint();
   }
 
   /** Resolves when everything appended so far is durable, or never will be: see `hasFailed`. */
@@ -377,8 +435,15 @@ export class Journal {
     }
     if (last === undefined || last.isFlushing) return;
     last.isFlushing = true;
-    const { offset, segmentBytes, segmentCount } = this.geometry;
-    this.#disk.flushRange(offset, segmentBytes * segmentCount, this.#flushed, last.id);
+    last.flushesLeft = 1;
+    const { offset, segmentBytes, segmentCount, blocksOffset, blockStoreBytes } = this.geometry;
+    // It vouches for the groups before it, too, whose own flushes may not be over.
+    const { id } = last;
+    if (this.#groups.some((group) => group.id <= id && group.placedRuns > 0)) {
+      last.flushesLeft++;
+      this.#disk.flushRange(blocksOffset, blockStoreBytes, this.#flushed, id);
+    }
+    this.#disk.flushRange(offset, segmentBytes * segmentCount, this.#flushed, id);
     this.#disk.submit();
   }
 
@@ -386,33 +451,29 @@ export class Journal {
     if (this.#failed) return;
     // After a failed flush the kernel may have dropped the pages: nothing may be retried.
     if (fault !== undefined) return this.#fail();
+    const flushed = this.#groups.find((group) => group.id === id);
     // A later flush may have come first and have vouched for this group, too.
+    if (flushed === undefined || --flushed.flushesLeft > 0) return;
     let waiterCount = 0;
+    let placedRuns = 0;
     while (this.#groups.length > 0 && this.#groups[0]!.id <= id) {
       const group = this.#groups.shift()!;
       waiterCount += group.waiterCount;
+      placedRuns += group.placedRuns;
       this.#durableFrame = group.lastFrame;
     }
-    this.#tellWaiters(waiterCount, undefined);
+    this.#waiters.tell(waiterCount, undefined);
+    // Whoever hears of room may append and submit: not before the waiters above are counted out.
+    if (placedRuns > 0) this.placed.durable(placedRuns);
     this.#tellDurable();
     this.#onGroupDone();
     this.submit();
   };
 
-  #tellWaiters(count: number, fault: ComponentFault | undefined): void {
-    const waiters = this.#waiters;
-    const sequences = this.#waiterSequences;
-    const tags = this.#waiterTags;
-    this.#waiters = waiters.slice(count);
-    this.#waiterSequences = sequences.slice(count);
-    this.#waiterTags = tags.slice(count);
-    for (let i = 0; i < count; i++) waiters[i]!.recordDurable(sequences[i]!, tags[i]!, fault);
-  }
-
   #fail(): void {
     this.#failed = true;
     this.#groups = [];
-    this.#tellWaiters(this.#waiters.length, "write-error");
+    this.#waiters.tell(this.#waiters.count, "write-error");
     this.#tellDurable();
     this.#onGroupDone();
   }

@@ -21,6 +21,7 @@ import type { ComponentInfo } from "./component-table.ts";
 import type { DeviceState } from "./device-state.ts";
 import { checksumOf, entryOffset, pageOf, physicalOf } from "./logical-map.ts";
 import { LOCATION_DAMAGED, LOCATION_NONE } from "./pending-blocks.ts";
+import { isPlacedLocation } from "./placed-blocks.ts";
 
 /** Longest read of one call, in blocks (1 MiB). */
 export const READ_BLOCKS_MAX = 256;
@@ -198,7 +199,7 @@ export class Reader {
 
   /** Serves what is in memory and notes what the disk has to give. */
   #collect(slot: ReadSlot): void {
-    const { pending, journal, logical, blockCache, counters } = this.#state;
+    const { pending, journal, logical, counters } = this.#state;
     const component = slot.info!.index;
     const target = slot.target!.bytes;
     const nothingPending = pending.isEmpty;
@@ -208,6 +209,10 @@ export class Reader {
       const blockIndex = slot.blockIndex + i;
       const at = slot.targetAt + i * BLOCK_SIZE_BYTES;
       const location = nothingPending ? LOCATION_NONE : pending.locate(component, blockIndex);
+      if (isPlacedLocation(location)) {
+        this.#collectPlaced(slot, i, location);
+        continue;
+      }
       if (location >= 0) {
         const from = location * BLOCK_SIZE_BYTES;
         target.set(journal.memory.bytes.subarray(from, from + BLOCK_SIZE_BYTES), at);
@@ -230,15 +235,33 @@ export class Reader {
         target.fill(0, at, at + BLOCK_SIZE_BYTES);
         continue;
       }
-      if (blockCache.copyTo(physical, target, at)) {
-        counters.blocksFromMemory++;
-        continue;
-      }
-      slot.physical[slot.diskBlocks] = physical;
-      slot.checksum[slot.diskBlocks] = checksumOf(logical.entries, entry);
-      slot.position[slot.diskBlocks] = i;
-      slot.diskBlocks++;
+      this.#collectStored(slot, i, physical, checksumOf(logical.entries, entry));
     }
+  }
+
+  #collectStored(slot: ReadSlot, position: number, physical: number, checksum: number): void {
+    const { blockCache, counters } = this.#state;
+    const at = slot.targetAt + position * BLOCK_SIZE_BYTES;
+    if (blockCache.copyTo(physical, slot.target!.bytes, at)) {
+      counters.blocksFromMemory++;
+      return;
+    }
+    slot.physical[slot.diskBlocks] = physical;
+    slot.checksum[slot.diskBlocks] = checksum;
+    slot.position[slot.diskBlocks] = position;
+    slot.diskBlocks++;
+  }
+
+  /** A block of a large write: in staging memory at first, then where it will stay. */
+  #collectPlaced(slot: ReadSlot, position: number, location: number): void {
+    const { journal, counters } = this.#state;
+    const { placed } = journal;
+    const at = slot.targetAt + position * BLOCK_SIZE_BYTES;
+    if (placed.copyTo(location, slot.target!.bytes, at)) {
+      counters.blocksFromMemory++;
+      return;
+    }
+    this.#collectStored(slot, position, placed.placeOf(location), placed.checksumOf(location));
   }
 
   /** Reads runs of blocks that are neighbours both on the disk and in the target. */

@@ -30,7 +30,7 @@ import {
 import { decodeContent, encodeContent } from "./content-references.ts";
 import type { StoredContent } from "./content-references.ts";
 import type { ComponentInfo } from "./component-table.ts";
-import { knownPages } from "./destager.ts";
+import { knownPages } from "./known-pages.ts";
 import type { Destager } from "./destager.ts";
 import type { DeviceState } from "./device-state.ts";
 import { contentAt, decodePage, ENTRY_BYTES, physicalOf } from "./logical-map.ts";

@@ -10,6 +10,9 @@ import { assert } from "../base/index.ts";
 import { SPACE_GROUP_BLOCKS } from "../format/index.ts";
 
 const WORD_BITS = 32;
+const WORD_FULL = 0xffffffff;
+/** How far to look for a long run of free blocks: 2 GiB of them. */
+const RUN_SEARCH_WORDS_MAX = 16_384;
 
 export class SpaceMap {
   readonly blockCount: number;
@@ -24,6 +27,7 @@ export class SpaceMap {
   readonly #hidden: Uint32Array;
   #freeBlocks: number;
   #quarantinedBlocks = 0;
+  #reservedBlocks = 0;
   #rotor = 0;
   #unpunchedBlocks = 0;
 
@@ -51,7 +55,12 @@ export class SpaceMap {
   }
 
   get usedBlocks(): number {
-    return this.blockCount - this.#freeBlocks - this.#quarantinedBlocks;
+    return this.blockCount - this.#freeBlocks - this.#quarantinedBlocks - this.#reservedBlocks;
+  }
+
+  /** Written to, and not in use before they are adopted. */
+  get reservedBlocks(): number {
+    return this.#reservedBlocks;
   }
 
   get unpunchedBlocks(): number {
@@ -138,6 +147,76 @@ export class SpaceMap {
     this.#rotor = block + 1 < this.blockCount ? block + 1 : 0;
     this.#markDirty(block);
     return block;
+  }
+
+  /**
+   * Takes `count` free blocks in a row; the first of them, or undefined if none were found. They
+   * stay free on disk until `adopt`.
+   */
+  reserveRun(count: number): number | undefined {
+    if (count > this.#freeBlocks) return undefined;
+    const start = this.#findRun(count);
+    if (start === undefined) return undefined;
+    this.reserve(start, count);
+    this.#rotor = start + count < this.blockCount ? start + count : 0;
+    return start;
+  }
+
+  /** Takes these blocks, which are free; they stay free on disk until `adopt`. */
+  reserve(start: number, count: number): void {
+    this.#reservedBlocks += count;
+    for (let block = start; block < start + count; block++) {
+      this.#take(block);
+      this.#setHidden(block, true);
+    }
+  }
+
+  #findRun(count: number): number | undefined {
+    const words = Math.min(RUN_SEARCH_WORDS_MAX, this.#taken.length + 2);
+    let block = this.#rotor;
+    let run = 0;
+    for (let looked = 0; looked < words;) {
+      if (block >= this.blockCount) {
+        block = 0;
+        run = 0;
+      }
+      let step = 1;
+      if (block % WORD_BITS === 0) {
+        looked++;
+        const word = this.#taken[block >>> 5]!;
+        if (word === WORD_FULL || word === 0) step = WORD_BITS;
+      }
+      run = this.isTaken(block) ? 0 : run + step;
+      block += step;
+      if (run >= count) return block - run;
+    }
+    return undefined;
+  }
+
+  /** A batch being prepared makes a reserved block one in use. */
+  adopt(block: number): void {
+    assert(this.isTaken(block) && this.#isHidden(block), "adopting a block that is not reserved");
+    this.#setHidden(block, false);
+    this.#reservedBlocks--;
+    this.#markDirty(block);
+  }
+
+  /** The batch was not committed: the block is reserved as before. */
+  unadopt(block: number): void {
+    assert(this.isTaken(block) && !this.#isHidden(block), "the block was not adopted");
+    this.#setHidden(block, true);
+    this.#reservedBlocks++;
+    this.#markDirty(block);
+  }
+
+  /** Reserved blocks that nobody wants: free once reads up to `readStamp` have ended. */
+  releaseReserved(blocks: number[], readStamp: number): void {
+    for (const block of blocks) {
+      assert(this.isTaken(block) && this.#isHidden(block), "giving back what is not reserved");
+      this.#quarantinedBlocks++;
+      this.#reservedBlocks--;
+    }
+    this.finishFree(blocks, readStamp);
   }
 
   /** Takes back an allocation that was never published. */

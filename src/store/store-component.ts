@@ -26,7 +26,7 @@ import type {
 } from "./component.ts";
 import type { ComponentInfo } from "./component-table.ts";
 import type { DeviceState } from "./device-state.ts";
-import type { JournalWaiter } from "./journal.ts";
+import type { JournalWaiter } from "./journal-waiters.ts";
 import { entryOffset, pageOf, physicalOf } from "./logical-map.ts";
 import { LOCATION_HOLE, LOCATION_NONE, LOCATION_ZERO, RANGE_BLOCKS_MIN } from "./pending-blocks.ts";
 import type { Reader } from "./reader.ts";
@@ -169,7 +169,10 @@ export class StoreComponent implements Component, JournalWaiter {
     const tag = this.#freeTags.pop() ?? this.#dones.length;
     this.#ticket.tag = tag;
     const { journal } = this.#host.state;
-    const first = journal.append(record, isData ? this.#payload : undefined, this.#ticket);
+    const isPlaced = isData && journal.placed.takes(transaction.blockCount);
+    let first = isPlaced ? journal.appendPlaced(record, this.#payload, this.#ticket) : -1;
+    // Where free blocks are scattered a large write goes the way of small ones.
+    if (first < 0) first = journal.append(record, isData ? this.#payload : undefined, this.#ticket);
     if (first < 0) {
       if (tag < this.#dones.length) this.#freeTags.push(tag);
       return -1;

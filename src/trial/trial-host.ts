@@ -215,6 +215,8 @@ export class TrialHost {
         blockCacheBytes: 64 * BLOCK_SIZE_BYTES,
         changesMax: plan.changesMax,
         destageBlocksMax: simulation.prng.pick([64, 512]),
+        // Almost every write, or none, goes straight to the block store.
+        placedBlocksMin: simulation.prng.pick([2, 16]),
       },
     );
     this.device = device;
