@@ -25,6 +25,13 @@ test("a power cut at any operation loses nothing acknowledged and tears no block
   }
 });
 
+test("a journal with frames in all of its segments is read to its end", async () => {
+  // In its ninth life one segment is behind the checkpoint and three more hold what is not
+  // destaged.
+  const result = await sweepInWorker({ firstSeed: 50, seedCount: 1, livesEach: 8 });
+  assert.equal(result.failure, undefined, result.failure);
+});
+
 test("a device survives many lives that end anywhere, recovery included", async (t) => {
   const seedCount = LONG ? 400 : 20;
   const results = await Promise.all([

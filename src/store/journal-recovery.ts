@@ -118,7 +118,9 @@ export class JournalRecovery {
         { slot, generation, expected, incarnation },
         visit,
       );
-      if (walk.segment !== undefined) segments.push(walk.segment);
+      // What lies wholly before the checkpoint needs no memory: a later segment may need its place.
+      if (walk.segment !== undefined && walk.segment.lastFrame > start.frameNumber)
+        segments.push(walk.segment);
       expected = walk.expected;
       incarnation = walk.incarnation;
       // A segment without a frame of the chain ends it; the first may lie wholly before the
@@ -129,7 +131,7 @@ export class JournalRecovery {
     return {
       memory,
       memorySegments,
-      segments: segments.filter((segment) => segment.lastFrame > start.frameNumber),
+      segments,
       lastFrame: expected - 1,
       lastGeneration,
       repairs: this.#repairs,
