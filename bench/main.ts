@@ -18,6 +18,7 @@ import { parseArgs } from "node:util";
 import type { Benchmark, BenchmarkResult, Figure } from "./benchmark.ts";
 import { cacheSpeedBenchmark } from "./cache-speed.ts";
 import { run as runCacheSimulator } from "./cache.ts";
+import { run as runDebianRebuild } from "./debian-rebuild.ts";
 import { destageBenchmark } from "./destage.ts";
 import { mirrorBenchmark } from "./mirror.ts";
 import { nbdBenchmark } from "./nbd.ts";
@@ -41,6 +42,7 @@ const BENCHMARKS: readonly Benchmark[] = [
 /** Programs with options of their own. */
 const PROGRAMS: ReadonlyMap<string, (args: readonly string[]) => Promise<void>> = new Map([
   ["cache", runCacheSimulator],
+  ["debian-rebuild", runDebianRebuild],
 ]);
 const ROUNDS_MAX = 100;
 const SECONDS_MAX = 3600;

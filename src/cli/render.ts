@@ -120,11 +120,12 @@ const renderers: Renderers = {
       ? ["no snapshots yet", "  next: drystone snapshot create VOLUME@NAME"]
       : table(
           output,
-          ["NAME", "SIZE>", "DATA>", "TAKEN", "STATE", "ATTACHED"],
+          ["NAME", "SIZE>", "DATA>", "ITS OWN>", "TAKEN", "STATE", "ATTACHED"],
           snapshots.map((one) => [
             one.name,
             formatSize(one.sizeBytes),
             one.logicalBytes === undefined ? "" : formatSize(one.logicalBytes),
+            one.uniqueBytes === undefined ? "" : formatSize(one.uniqueBytes),
             new Date(one.createdMs).toISOString().slice(0, 19),
             one.accessible ? "accessible" : (one.reason ?? "inaccessible"),
             one.attachment?.address ?? "",

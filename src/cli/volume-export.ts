@@ -2,7 +2,6 @@
  * `drystone volume export`: a snapshot of a volume, whole or as changes since an older one, as a
  * checked stream. What holds nothing is not in it.
  */
-import { randomBytes } from "node:crypto";
 import { open, unlink } from "node:fs/promises";
 import type { FileHandle } from "node:fs/promises";
 import { resolve } from "node:path";
@@ -10,6 +9,7 @@ import { assertDefined, CodedError, errorText, formatSize } from "../base/index.
 import { EXPORT_BODY_BYTES_MAX } from "../format/index.ts";
 import type { VolumeChangesRequest, VolumeChangesView } from "../host/index.ts";
 import type { ApiClient } from "./api-client.ts";
+import { exportingName, removeLeftovers } from "./leftovers.ts";
 import { NbdClient } from "./nbd-client.ts";
 import type { Output } from "./output.ts";
 import { StreamWriter } from "./volume-stream.ts";
@@ -39,7 +39,8 @@ export async function exportVolume(
 ): Promise<number> {
   const { name, snapshot, since } = request;
   const isOwn = snapshot === undefined;
-  const short = snapshot ?? `export-${randomBytes(4).toString("hex")}`;
+  await removeLeftovers(client, output);
+  const short = snapshot ?? exportingName();
   const full = `${name}@${short}`;
   const sink = await sinkFor(request.output, output);
   try {

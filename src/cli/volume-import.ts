@@ -3,12 +3,12 @@
  * and gets its own, by a clone, when all of the stream was there and it holds what the exported one
  * held; whatever comes between leaves no volume of that name.
  */
-import { randomBytes } from "node:crypto";
 import { createReadStream } from "node:fs";
 import { resolve } from "node:path";
 import { CodedError, formatSize } from "../base/index.ts";
 import type { ApiClient } from "./api-client.ts";
 import { ByteSource } from "./byte-source.ts";
+import { importingName, removeLeftovers } from "./leftovers.ts";
 import { NbdClient } from "./nbd-client.ts";
 import type { Output } from "./output.ts";
 import { digestOf } from "./volume-export.ts";
@@ -36,7 +36,8 @@ export async function importVolume(
   const reader = new StreamReader(sourceOf(request.input));
   const head = await reader.head();
   await requireVacant(client, name);
-  const temporary = `importing-${randomBytes(8).toString("hex")}`;
+  await removeLeftovers(client, output);
+  const temporary = importingName();
   await begin(client, temporary, request, head);
   try {
     await fill(client, temporary, reader, head);

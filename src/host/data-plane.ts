@@ -21,6 +21,7 @@ import type { LocalDevices, NamespaceState } from "../plane/index.ts";
 import { attached } from "./attachment-records.ts";
 import { Attachments } from "./attachments.ts";
 import { heldContents, ReadThrough } from "../store/index.ts";
+import { SnapshotRoom } from "./snapshot-room.ts";
 import { ClusterViews } from "./cluster-views.ts";
 import type {
   DataPlaneMethods,
@@ -100,6 +101,7 @@ export class DataPlane implements Omit<DataPlaneMethods, Others> {
       plane: this.#plane,
       attachments: this.#attachments,
       views: this.#views,
+      room: new SnapshotRoom(this.#plane, this.#devices, identity.hostId),
       exclusive: (name, task) => this.#exclusive(name, task),
     });
     this.#desk = new ServiceDesk(world, this.#plane, this.#views);

@@ -64,6 +64,10 @@ export class DeviceSet {
     return this.#view(opened);
   }
 
+  get opened(): readonly OpenedDevice[] {
+    return this.#opened;
+  }
+
   /** Memory that every device can read into. Fails with `no-device`. */
   allocate(lengthBytes: number): DiskMemory {
     const opened = this.#opened[0] ?? this.roomiest();

@@ -20,6 +20,7 @@ import type { Attachments } from "./attachments.ts";
 import { attached } from "./attachment-records.ts";
 import type { ClusterViews } from "./cluster-views.ts";
 import type { PlaneWorld } from "./plane-world.ts";
+import type { SnapshotRoom } from "./snapshot-room.ts";
 import type { CloneRequest, SnapshotListRequest, SnapshotView } from "./snapshot-views.ts";
 import type { VolumeChangesRequest, VolumeChangesView } from "./snapshot-views.ts";
 import type { VolumeView } from "./views.ts";
@@ -31,6 +32,7 @@ export interface SnapshotDeskWorld {
   readonly plane: HostPlane;
   readonly attachments: Attachments;
   readonly views: ClusterViews;
+  readonly room: SnapshotRoom;
   /** One thing at a time for each name. */
   readonly exclusive: <T>(name: string, task: () => Promise<T>) => Promise<T>;
 }
@@ -83,7 +85,12 @@ export class SnapshotDesk {
       ({ name, snapshot }) =>
         snapshot !== undefined && (volume === undefined || snapshotNames(name)?.volume === volume),
     );
-    return await Promise.all(wanted.map((record) => this.#view(record)));
+    const room = await this.#desk.room.of(wanted.map(({ objectId }) => objectId));
+    const views = await Promise.all(wanted.map((record) => this.#view(record)));
+    return views.map((view) => {
+      const uniqueBytes = room.get(view.objectId);
+      return uniqueBytes === undefined ? view : { ...view, uniqueBytes };
+    });
   }
 
   async delete(name: string): Promise<void> {

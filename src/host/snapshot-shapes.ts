@@ -13,6 +13,7 @@ export const snapshotShape: ObjectShape<views.SnapshotView> = {
     objectId: must(text("Its object's id")),
     sizeBytes: must(count("Its size")),
     logicalBytes: may(count("Bytes that hold data; shared ones are counted for each")),
+    uniqueBytes: may(count("Of one copy: bytes that deleting it gives back")),
     createdMs: must(count("When it was taken, in milliseconds since 1970")),
     sequence: must(count("It holds what was decided up to here")),
     accessible: must(flag("It can be read")),

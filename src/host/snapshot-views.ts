@@ -9,6 +9,8 @@ export interface SnapshotView {
   readonly sizeBytes: number;
   /** Bytes that hold data, before deduplication; shared ones are counted for each. */
   readonly logicalBytes?: number;
+  /** Of one copy: what deleting it gives back. */
+  readonly uniqueBytes?: number;
   readonly createdMs: number;
   /** It holds what was decided up to here. */
   readonly sequence: number;

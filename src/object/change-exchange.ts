@@ -22,7 +22,7 @@ const BATCHES_AT_ONCE = 4;
 /** Below this share of known blocks, fingerprints cost more than they save. */
 const KNOWN_SHARE_MIN = 1 / 32;
 /** Blocks that are sent without being offered before it is tried again. */
-const UNOFFERED_BLOCKS_MAX = 16_384;
+const UNOFFERED_BLOCKS_MAX = 4096;
 
 export interface Target {
   readonly member: ObjectMember;
@@ -56,6 +56,8 @@ export interface ExchangeOptions {
   readonly pace: ResyncPace | undefined;
   /** Without, data goes at once, as in a plain copy. */
   readonly offersFingerprints: boolean;
+  /** No other component is brought to the present: what it has in common with one is not sent. */
+  readonly isAlone: () => boolean;
 }
 
 export class ChangeExchange {
@@ -116,6 +118,7 @@ export class ChangeExchange {
 
   get #isOfferWorthwhile(): boolean {
     if (!this.#options.offersFingerprints) return false;
+    if (!this.#options.isAlone()) return true;
     return this.#knownShare >= KNOWN_SHARE_MIN || this.#unofferedBlocks >= UNOFFERED_BLOCKS_MAX;
   }
 

@@ -310,6 +310,7 @@ export class ObjectMembers {
         exchange: {
           pace: this.#world.pace,
           offersFingerprints: this.#world.offersFingerprints?.() !== false,
+          isAlone: () => transferMemory.resyncCount <= 1,
         },
         traffic: isNew ? (replacing?.traffic ?? caughtUp) : caughtUp,
         ...(state.kind === "joining"
@@ -325,12 +326,14 @@ export class ObjectMembers {
       member,
     );
     this.#catchUps.set(member, catchUp);
+    transferMemory.resyncCount++;
     try {
       await catchUp.run(since);
       const went = catchUp.progress;
       if (isNew && went !== undefined) replacing?.onMade(went);
     } finally {
       this.#catchUps.delete(member);
+      transferMemory.resyncCount--;
     }
     if (state.kind === "joining") return;
     const what = state.kind === "building" ? "was made anew" : "has caught up";

@@ -9,6 +9,8 @@ export const TRANSFER_BLOCKS_MAX = 256;
  * so pieces are kept and used again, by all objects of a host.
  */
 export class TransferMemory {
+  /** Components of this host's objects that are being brought to the present. */
+  resyncCount = 0;
   readonly #allocate: (lengthBytes: number) => DiskMemory;
   readonly #free: DiskMemory[] = [];
 

@@ -21,6 +21,9 @@ export class ArrivingContents {
   /** By content: the block that it is sent for, and who waits for it. */
   readonly #sent = new Map<string, { readonly key: number; readonly waiting: (() => void)[] }>();
 
+  /** How many have come so far. */
+  arrivals = 0;
+
   expect(block: ArrivedBlock, fingerprints: Uint8Array, at: number): void {
     const { component, blockIndex, sequence } = block;
     const content = contentAt(fingerprints, at);
@@ -63,6 +66,7 @@ export class ArrivingContents {
       this.#expected.delete(key);
       keep(this.#arrived, expected.content, { component, blockIndex, sequence });
       this.#settle(expected.content);
+      this.arrivals++;
     }
   }
 

@@ -9,6 +9,7 @@
  */
 import { BLOCK_SIZE_BYTES, CodedError, setU32 } from "../base/index.ts";
 import { FINGERPRINT_BYTES } from "../ports/index.ts";
+import type { Timer } from "../ports/index.ts";
 import {
   newRecordHeader,
   RECORD_DATA,
@@ -41,6 +42,8 @@ export const SCRATCH_BLOCKS = 256;
 const OFFERED_BLOCKS_MIN = 256;
 /** How long a second offer waits for what others were told to send. */
 const AWAITED_MS_MAX = 2000;
+/** That is how often it is waited anew while others of the contents that are sent here come. */
+const AWAITED_TURNS_MAX = 15;
 /** Bits set in each value of a byte. */
 const BITS = Uint8Array.from({ length: 256 }, (_none, byte) => {
   let bits = 0;
@@ -210,12 +213,21 @@ export class ComponentSync {
     const places = Array.from({ length: blocks }, (_none, i) => i * FINGERPRINT_BYTES);
     const all = Promise.all(places.map((at) => arriving.come(fingerprints, at)));
     await new Promise<void>((resolve) => {
-      const timer = clock.after(AWAITED_MS_MAX, () => {
-        for (const at of places) arriving.giveUp(fingerprints, at);
-        resolve();
-      });
+      let timer: Timer | undefined;
+      // A slow link is no reason to send it twice: as long as something comes, it is waited for.
+      const watch = (turnsLeft: number, arrivals: number): void => {
+        timer = clock.after(AWAITED_MS_MAX, () => {
+          if (turnsLeft > 0 && arriving.arrivals !== arrivals) {
+            watch(turnsLeft - 1, arriving.arrivals);
+            return;
+          }
+          for (const at of places) arriving.giveUp(fingerprints, at);
+          resolve();
+        });
+      };
+      watch(AWAITED_TURNS_MAX, arriving.arrivals);
       void all.then(() => {
-        timer.cancel();
+        timer?.cancel();
         resolve();
       });
     });

@@ -21,6 +21,7 @@ export type { OpenOptions } from "./device-options.ts";
 export type { FormatOptions } from "./device-plan.ts";
 export type { DeviceCounters, DeviceEvent, DevicePorts } from "./device-state.ts";
 export type { DeviceStats } from "./device-stats.ts";
+export { uniqueBlocks } from "./unique-blocks.ts";
 export { heldContents } from "./held-contents.ts";
 export { READ_THROUGH_BLOCKS, ReadThrough } from "./read-through.ts";
 export type { DamagedPlace, ReadThroughPart } from "./read-through.ts";

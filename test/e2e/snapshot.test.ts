@@ -1,9 +1,13 @@
 /** Snapshots, clones, exports and imports of a running host, over its command line. */
 import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import type { ChildProcess } from "node:child_process";
 import { createHash, randomBytes } from "node:crypto";
+import { once } from "node:events";
 import * as fs from "node:fs";
 import * as path from "node:path";
 import { test } from "node:test";
+import { setTimeout } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { startHost } from "./harness.ts";
 import type { DevHost } from "./harness.ts";
@@ -11,6 +15,7 @@ import { refusedCommand } from "./host-run.ts";
 import { NbdClient } from "./nbd-client.ts";
 import { runTool } from "./process.ts";
 
+const CLI = fileURLToPath(new URL("../../../bin/drystone", import.meta.url));
 const MIB = 2 ** 20;
 const SIZE_BYTES = 96 * MIB;
 
@@ -69,6 +74,12 @@ test("snapshots are read, cloned, rolled back, exported and imported", async (t)
   assert.equal((await refusedCommand(api, wrongBase)).code, "import-base-differs");
   const noBase = ["volume", "import", "x", "--input", delta];
   assert.equal((await refusedCommand(api, noBase)).code, "import-base-missing");
+
+  // Of what monday holds, three blocks, a trimmed and an overwritten MiB are nobody else's by now.
+  const { snapshots: taken } = await host.cli<{
+    snapshots: { name: string; uniqueBytes?: number }[];
+  }>(["snapshot", "list", "--volume", "web1"]);
+  assert.equal(taken.find(({ name }) => name === "web1@tuesday")?.uniqueBytes, 0);
 
   const deletion = await refusedCommand(api, ["volume", "delete", "web1"]);
   assert.equal(deletion.code, "volume-has-snapshots");
@@ -129,4 +140,34 @@ test("a stream that is damaged, cut or foreign leaves nothing behind", async (t)
   assert.match(full.stderr, /cannot be written/);
   const { snapshots } = await host.cli<{ snapshots: unknown[] }>(["snapshot", "list"]);
   assert.equal(snapshots.length, 0);
+});
+
+test("what a killed import or export has left is removed by the next one", async (t) => {
+  const host = await startHost(t, "1G");
+  const client = await NbdClient.connect(await host.volume("web1", SIZE_BYTES));
+  for (let at = 0; at < 8; at++) await client.write(at * MIB, randomBytes(MIB));
+  await client.close();
+  await host.cli(["snapshot", "create", "web1@one"]);
+  const stream = path.join(host.folder, "one.dsv");
+  await host.cli(["volume", "export", "web1", "--snapshot", "one", "--output", stream]);
+  const left = async (): Promise<readonly string[]> => {
+    const { snapshots } = await host.cli<{ snapshots: { name: string }[] }>(["snapshot", "list"]);
+    const names = [...(await volumes(host)), ...snapshots.map(({ name }) => name)];
+    return names.filter((name) => /importing-|@export-/.test(name));
+  };
+  // Both wait in the middle: for the rest of the stream, and for somebody to read it.
+  const run = (...args: readonly string[]): ChildProcess =>
+    spawn(process.execPath, [CLI, "volume", ...args, "--api", host.api]);
+  const importing = run("import", "copy");
+  importing.stdin!.write(fs.readFileSync(stream).subarray(0, 3 * MIB));
+  const exporting = run("export", "web1");
+  while ((await left()).length < 2) await setTimeout(50);
+  for (const child of [importing, exporting]) {
+    const ended = once(child, "exit");
+    child.kill("SIGKILL");
+    await ended;
+  }
+  assert.equal((await left()).length, 2);
+  await host.cli(["volume", "import", "copy", "--input", stream]);
+  assert.deepEqual(await left(), []);
 });
