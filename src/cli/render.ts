@@ -2,6 +2,7 @@
 import { formatSize } from "../base/index.ts";
 import type {
   AttachmentView,
+  CertificateView,
   ComponentView,
   DeviceView,
   EventView,
@@ -152,6 +153,9 @@ const renderers: Renderers = {
   "settings.change": settingsLines,
   "host.maintenance-on": planLines,
   "host.maintenance-off": () => ["back in service"],
+  "host.remove": () => ["removed; its certificate is refused from now on"],
+  "certificate.show": certificateLines,
+  "certificate.renew": certificateLines,
   "device.remove": planLines,
   "device.add": ({ deviceId, path }) => [`added ${path} as device ${deviceId.slice(0, 8)}`],
   "device.keep": () => ["it stays"],
@@ -239,6 +243,20 @@ function renderStatus(status: StatusView, output: Output): string[] {
       ? []
       : ["", ...attachmentTable(status.attachments, output)]),
     ...(status.resyncs.length === 0 ? [] : ["", ...table(output, ...resyncRows(status.resyncs))]),
+  ];
+}
+
+function certificateLines(shown: CertificateView): string[] {
+  const day = (ms: number): string => new Date(ms).toISOString().slice(0, 10);
+  return [
+    `host       ${shown.host} (${shown.hostId})`,
+    `good from  ${day(shown.startsMs)} to ${day(shown.endsMs)}, renewed by itself from ${day(shown.renewsMs)} on`,
+    `for        ${shown.addresses.join(", ")}`,
+    `serial     ${shown.serial}`,
+    `authority  good to ${day(shown.authorityEndsMs)}`,
+    ...shown.removed.map(
+      ({ name, hostId, removedMs }) => `refused    ${name} (${hostId}), removed ${day(removedMs)}`,
+    ),
   ];
 }
 

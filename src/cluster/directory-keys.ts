@@ -35,6 +35,12 @@ export const directoryKeys = {
     keyOf(clusterId, "component-intent", componentId),
   joinTokens: (clusterId: string): string => `${prefix(clusterId)}/join-token/`,
   joinToken: (clusterId: string, hash: string): string => keyOf(clusterId, "join-token", hash),
+  certificate: (clusterId: string, hostId: string): string =>
+    keyOf(clusterId, "certificate", hostId),
+  revokedHosts: (clusterId: string): string => `${prefix(clusterId)}/revoked-host/`,
+  /** A host that was removed: its certificates are refused. */
+  revokedHost: (clusterId: string, hostId: string): string =>
+    keyOf(clusterId, "revoked-host", hostId),
   accessTokens: (clusterId: string): string => `${prefix(clusterId)}/access-token/`,
   accessToken: (clusterId: string, id: string): string => keyOf(clusterId, "access-token", id),
   devices: (clusterId: string): string => `${prefix(clusterId)}/device/`,

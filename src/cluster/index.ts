@@ -7,6 +7,8 @@ export {
   SCOPES_MAX,
 } from "./access-token.ts";
 export type { AccessRole, AccessToken } from "./access-token.ts";
+export { listRevoked, noteCertificate, removeHost } from "./certificate-record.ts";
+export type { RevokedHost } from "./certificate-record.ts";
 export { dropIntent, intentDrop, intentPut, listIntents, putIntent } from "./component-intents.ts";
 export type { ComponentIntent, StoredIntent } from "./component-intents.ts";
 export { directoryKeys, idInvalid } from "./directory-keys.ts";

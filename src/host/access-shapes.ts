@@ -9,6 +9,7 @@ export const ACCESS_SCOPES: readonly string[] = [
   ...["access", "audit", "device", "events", "health", "host", "metrics", "network"],
   ...["ha", "openapi", "resync", "settings", "snapshot", "stats", "status", "token", "vm"],
   "volume",
+  "certificate",
 ];
 
 const DAYS_MAX = 3650;

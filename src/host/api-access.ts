@@ -5,6 +5,7 @@ import { createServer as createTlsServer } from "node:https";
 import { TLSSocket } from "node:tls";
 import { CodedError, errorText } from "../base/index.ts";
 import { identityOf } from "../platform/index.ts";
+import type { CertificateIdentity } from "../platform/index.ts";
 import type { HostTls } from "./tls-folder.ts";
 
 const HANDSHAKE_MS_MAX = 10_000;
@@ -17,14 +18,9 @@ export function makeApiServer(
   reportRefusal: (remote: string | undefined, cause: string) => void,
 ): Server {
   if (tls === undefined) return createServer({ connectionsCheckingInterval: CHECK_MS }, answer);
-  const { caPem, certificatePem, keyPem } = tls.credentials;
   const server = createTlsServer(
     {
-      ca: caPem,
-      // With the authority's, which a joining host knows by its fingerprint.
-      cert: `${certificatePem}\n${caPem}`,
-      key: keyPem,
-      minVersion: "TLSv1.3",
+      ...secretsOf(tls),
       requestCert: true,
       // A joining host has none yet; `checkAccess` refuses everything else.
       rejectUnauthorized: false,
@@ -33,10 +29,23 @@ export function makeApiServer(
     },
     answer,
   );
+  tls.trust.onChange(() => server.setSecureContext(secretsOf(tls)));
   server.on("tlsClientError", (error, socket) =>
     reportRefusal(socket.remoteAddress, errorText(error)),
   );
   return server;
+}
+
+function secretsOf({ trust }: HostTls): {
+  readonly ca: string;
+  readonly cert: string;
+  readonly key: string;
+  readonly minVersion: "TLSv1.3";
+} {
+  const { caPem, certificatePem, keyPem } = trust.credentials;
+  // With the authority's, which a joining host knows by its fingerprint.
+  const cert = `${certificatePem}\n${caPem}`;
+  return { ca: caPem, cert, key: keyPem, minVersion: "TLSv1.3" };
 }
 
 /** The token that is shown, or undefined. Fails with `access-denied` if it is shown otherwise. */
@@ -53,12 +62,12 @@ export function bearerOf({ headers }: IncomingMessage): string | undefined {
 }
 
 /** Whose certificate is shown. Fails with `certificate-required`. */
-export function checkAccess({ socket }: IncomingMessage, clusterId: string): string {
-  const reason = socket instanceof TLSSocket ? reasonToRefuse(socket, clusterId) : "no TLS";
+export function checkAccess({ socket }: IncomingMessage, tls: HostTls): CertificateIdentity {
+  const reason = socket instanceof TLSSocket ? reasonToRefuse(socket, tls) : "no TLS";
   if (reason === undefined && socket instanceof TLSSocket) {
     const certificate = socket.getPeerX509Certificate();
     const identity = certificate && identityOf(certificate);
-    return `${identity?.role ?? "certificate"} ${identity?.name ?? "unknown"}`;
+    if (identity !== undefined) return identity;
   }
   throw new CodedError({
     code: "certificate-required",
@@ -67,11 +76,12 @@ export function checkAccess({ socket }: IncomingMessage, clusterId: string): str
   });
 }
 
-function reasonToRefuse(socket: TLSSocket, clusterId: string): string | undefined {
+function reasonToRefuse(socket: TLSSocket, { clusterId, trust }: HostTls): string | undefined {
   const certificate = socket.getPeerX509Certificate();
   if (certificate === undefined) return "none was shown";
   const verdict: unknown = socket.authorizationError;
   if (!socket.authorized) return `this one is refused (${verdict})`;
   const identity = identityOf(certificate);
-  return identity?.clusterId === clusterId ? undefined : "this one is of another cluster";
+  if (identity?.clusterId !== clusterId) return "this one is of another cluster";
+  return trust.isRevoked(identity.name) ? "this host was removed from the cluster" : undefined;
 }

@@ -23,6 +23,7 @@ export function apiBackend(
   const { access, audit } = control.desks;
   return {
     join: desk && ((request, remote) => desk.join(request, remote)),
+    renew: desk && ((request, hostId) => desk.renew(request, hostId)),
     reportRefusal: (remote, cause) => log.write("warning", "the API refused", { remote, cause }),
     handlers: control.handlers,
     principalOf: (token, remote) => access.principalOf(token, remote),
@@ -74,8 +75,10 @@ export function machineFacts(
   tls: HostTls | undefined,
   clock: Clock,
 ): () => MachineFacts {
-  const certificate = tls && new X509Certificate(tls.credentials.certificatePem);
-  const certificateEndsMs = certificate && Date.parse(certificate.validTo);
+  const endsMs = (): number | undefined =>
+    tls && Date.parse(new X509Certificate(tls.trust.credentials.certificatePem).validTo);
+  let certificateEndsMs = endsMs();
+  tls?.trust.onChange(() => (certificateEndsMs = endsMs()));
   return () => {
     const { bavail, blocks, bsize } = statfsSync(statePath);
     const nowMs = clock.wallMs();

@@ -4,6 +4,7 @@
  */
 import type { DirectoryCondition, DirectoryOutcome, DirectoryRecord } from "../ports/index.ts";
 import type { DirectoryEvent, DirectoryWrite, LogFields, LogLevel } from "../ports/index.ts";
+import type { TlsTrustState } from "../platform/index.ts";
 import type { NamespaceState } from "../plane/index.ts";
 import type { ServiceMode } from "../cluster/index.ts";
 import type { NewEvent } from "./event-ring.ts";
@@ -142,6 +143,11 @@ export interface WatchMethods {
 export interface CutMethods {
   /** From now on these addresses cannot be reached; only in a host that can be cut off. */
   cutOff(addresses: readonly string[]): Promise<void>;
+}
+
+/** What the storage network shows and believes. */
+export interface TrustMethods {
+  setTrust(state: TlsTrustState): Promise<void>;
 }
 
 export interface DirectoryListing {

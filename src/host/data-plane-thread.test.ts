@@ -16,7 +16,7 @@ const identity: PlaneIdentity = {
   faultDomain: "h1",
   storageAddress: undefined,
   holdMs: undefined,
-  credentials: undefined,
+  trust: undefined,
   cut: undefined,
 };
 

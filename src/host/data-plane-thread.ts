@@ -9,6 +9,7 @@ import type {
   ControlMethods,
   CutMethods,
   DataPlaneMethods,
+  TrustMethods,
   WatchMethods,
 } from "./data-plane-port.ts";
 import type { PlaneIdentity } from "./plane-world.ts";
@@ -19,7 +20,7 @@ const YOUNG_GENERATION_MB = 16;
 
 const DATA_WORKER = new URL("./data-worker.js", import.meta.url);
 
-type WorkerMethods = DataPlaneMethods & WatchMethods & CutMethods;
+type WorkerMethods = DataPlaneMethods & WatchMethods & CutMethods & TrustMethods;
 
 export class DataPlaneThread {
   readonly peer: RpcPeer<ControlMethods, WorkerMethods>;

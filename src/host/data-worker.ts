@@ -13,6 +13,7 @@ import {
   NodeClock,
   StreamNetwork,
   TlsNetwork,
+  TlsTrust,
   openDisk,
 } from "../platform/index.ts";
 import type { Log } from "../ports/index.ts";
@@ -21,6 +22,7 @@ import type {
   ControlMethods,
   CutMethods,
   DataPlaneMethods,
+  TrustMethods,
   WatchMethods,
 } from "./data-plane-port.ts";
 import { RemoteDirectory } from "./directory-link.ts";
@@ -40,9 +42,9 @@ function main(): void {
   const digests = new NativeDigests();
   const identity = workerData as PlaneIdentity; // Made by DataPlaneThread in the same process.
   const clientNetwork = new StreamNetwork({ log });
-  const { clusterId, credentials, cut } = identity;
-  const hosts =
-    credentials === undefined ? clientNetwork : new TlsNetwork({ clusterId, credentials, log });
+  const { clusterId, cut } = identity;
+  const trust = identity.trust && new TlsTrust(identity.trust.credentials, identity.trust.revoked);
+  const hosts = trust === undefined ? clientNetwork : new TlsNetwork({ clusterId, trust, log });
   const cuttable = cut === undefined ? undefined : new CuttableNetwork(hosts, cut);
   const plane = new DataPlane({
     clock: new NodeClock(),
@@ -61,7 +63,7 @@ function main(): void {
     addEvent: (event) => void peer.call("addEvent", event).catch(() => undefined),
   });
   const port = parentPort;
-  const local = methodsOf(plane, directory.watchMethods, cuttable, async () => {
+  const local = methodsOf(plane, directory.watchMethods, { cuttable, trust }, async () => {
     await digests.close();
     // After the answer has left. With the port gone nothing keeps the loop, and the thread ends.
     setImmediate(() => port.close());
@@ -73,9 +75,12 @@ function main(): void {
 function methodsOf(
   plane: DataPlane,
   watch: WatchMethods,
-  cuttable: CuttableNetwork | undefined,
+  {
+    cuttable,
+    trust,
+  }: { readonly cuttable: CuttableNetwork | undefined; readonly trust: TlsTrust | undefined },
   finish: () => Promise<void>,
-): DataPlaneMethods & WatchMethods & CutMethods {
+): DataPlaneMethods & WatchMethods & CutMethods & TrustMethods {
   return {
     ping: async () => undefined,
     openDevice: (request) => plane.openDevice(request),
@@ -112,6 +117,9 @@ function methodsOf(
     cutOff: async (addresses) => {
       assert(cuttable !== undefined, "only hosts of a development cluster are cut off");
       cuttable.cut(addresses);
+    },
+    setTrust: async (state) => {
+      trust?.change(state);
     },
     close: async () => {
       try {

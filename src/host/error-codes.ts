@@ -198,6 +198,21 @@ export const errorCodes: Readonly<Record<string, ErrorCode>> = {
     "etcd refuses the host's requests",
     "Check user, password and role in etcd",
   ),
+  "authority-away": row(
+    503,
+    "No host with the key of the cluster's authority could be asked for a certificate",
+    "Start a host that has tls/ca.key, or copy that file to one that runs",
+  ),
+  "host-up": row(
+    409,
+    "A host that runs is not removed from the cluster",
+    "Evacuate it, stop it, and wait until its lease has ended",
+  ),
+  "host-in-use": row(
+    409,
+    "Parts of volumes are on the host, or would be missed",
+    "Wait until they are made anew elsewhere: drystone resync list",
+  ),
   "directory-member-lost": row(
     500,
     "The data of the directory's member on this host is gone, and no other member is known",

@@ -158,7 +158,7 @@ export const hostChecks: readonly HealthCheck[] = [
     id: "certificate-ending",
     severity: "degraded",
     meaning: "The host's certificate ends within a month; afterwards no other host lets it in",
-    action: "have the host join again with a new token",
+    action: "start a host that has tls/ca.key, then: drystone certificate renew",
     find: ({ machine }) => certificateFindings(machine?.certificateEndsMs, machine?.nowMs ?? 0),
   },
 ];

@@ -6,6 +6,7 @@ import { CodedError } from "../base/index.ts";
 import type { Clock, Directory } from "../ports/index.ts";
 import type { AccessDesk } from "./access-desk.ts";
 import type { AuditLog } from "./audit-log.ts";
+import type { CertificateHandlers } from "./certificate-control.ts";
 import { ClusterStatus } from "./cluster-status.ts";
 import type { DataPlaneMethods } from "./data-plane-port.ts";
 import type { DirectoryView } from "./directory-views.ts";
@@ -46,6 +47,7 @@ export interface HostFacts {
   readonly managementPeer: (hostId: string) => ManagementPeer | undefined;
   /** Undefined where no host runs a member; the names are those of hosts by their ids. */
   readonly directoryView: (names: ReadonlyMap<string, string>) => DirectoryView | undefined;
+  readonly certificates: CertificateHandlers;
   readonly vmMachine: VmMachineHandlers;
   readonly machine: () => MachineFacts;
   readonly desks: AccessDesks;
@@ -154,6 +156,7 @@ export class HostControl {
       ...vmHandlers(this.#vmWorld()),
       ...haHandlers(this.#vmWorld()),
       ...this.#facts.vmMachine,
+      ...this.#facts.certificates,
       ...accessHandlers(this.#facts.desks),
       ...serviceHandlers({
         addDevice: this.#facts.addDevice,

@@ -15,6 +15,9 @@ import { DataPlaneThread } from "./data-plane-thread.ts";
 import type { ControlMethods } from "./data-plane-port.ts";
 import { directoryMethods } from "./directory-link.ts";
 import { accessDesks, apiBackend, healthBug, Gate, machineFacts } from "./api-backend.ts";
+import { CertificateKeeper } from "./certificate-keeper.ts";
+import type { CertificateKeeperWorld } from "./certificate-keeper.ts";
+import { certificateHandlers } from "./certificate-control.ts";
 import { Closers } from "./closers.ts";
 import { EventRing } from "./event-ring.ts";
 import type { HostConfig } from "./host-config.ts";
@@ -31,6 +34,7 @@ import { NetworkViews } from "./network-views.ts";
 import { directoryTextOf, ensureCluster, openDirectory } from "./open-directory.ts";
 import type { OpenedDirectory } from "./open-directory.ts";
 import type { PlaneIdentity } from "./plane-world.ts";
+import { OtherHosts } from "./other-hosts.ts";
 import { readAuthority, readTlsFolder } from "./tls-folder.ts";
 import type { HostTls } from "./tls-folder.ts";
 import { StateDir } from "./state-dir.ts";
@@ -116,18 +120,34 @@ interface StartedParts {
   readonly ping: () => Promise<void>;
 }
 
-async function startParts(start: HostStart, closers: Closers): Promise<StartedParts> {
+interface Ground {
+  readonly clock: Clock;
+  readonly tls: HostTls | undefined;
+  readonly state: StateDir;
+  readonly store: MetadataStore;
+  readonly opened: OpenedDirectory;
+  readonly events: EventRing;
+}
+
+/** What everything else of a host stands on. */
+async function openGround(start: HostStart, closers: Closers): Promise<Ground> {
   const { config, log } = start;
   const clock = new NodeClock();
   const tls = openTls(config, clock);
   const state = StateDir.open(config.stateDir, config.cluster?.id, tls?.hostId);
   closers.add("state directory", () => state.close());
-  const { clusterId, hostId } = state.identity;
+  const { hostId } = state.identity;
   const store = await openStore(state);
   closers.add("metadata", () => store.close());
   const opened = await openDirectory({ start, tls, hostId, store, clock }, closers);
+  return { clock, tls, state, store, opened, events: eventRing(store, clock, log) };
+}
+
+async function startParts(start: HostStart, closers: Closers): Promise<StartedParts> {
+  const { config, log } = start;
+  const { clock, tls, state, store, opened, events } = await openGround(start, closers);
+  const { clusterId, hostId } = state.identity;
   const { directory, member } = opened;
-  const events = eventRing(store, clock, log);
   const identity = identityOf(start, state, tls);
   const management = new HostManagement({ start, tls, identity, directory, clock, events });
   closers.add("management network", () => management.close());
@@ -148,7 +168,14 @@ async function startParts(start: HostStart, closers: Closers): Promise<StartedPa
   const networks: NetworkViews = networkViews(hostId, thread.peer, management);
   const hypervisor = openHypervisor(state);
   let apiAddress = "";
+  const desk = openDesk(config, { directory, clusterId, clock, events }, opened);
+  const keeper = openKeeper({ config, tls, desk, directory, clock, log, events }, thread, closers);
+  const certificates = certificateHandlers({
+    ...{ directory, clusterId, hostId, clock, plane: thread.peer, events, keeper },
+    removeMember: async (other) => await member?.remove(other),
+  });
   const facts = {
+    certificates,
     networks,
     name: config.name,
     hostId,
@@ -162,7 +189,6 @@ async function startParts(start: HostStart, closers: Closers): Promise<StartedPa
     desks: accessDesks({ store, directory, clusterId, clock, log }),
     onBug: healthBug(log),
   };
-  const desk = openDesk(config, { directory, clusterId, clock, events }, opened);
   const control = new HostControl(facts, thread.peer, events, clock, directory, desk);
   // The port is taken before any device is touched; requests wait until the host is ready.
   const gate = new Gate();
@@ -175,6 +201,7 @@ async function startParts(start: HostStart, closers: Closers): Promise<StartedPa
   const world = { config, state, directory, events, clock, log, tls };
   const vms = await startVms({ ...world, hypervisor, plane, management });
   closers.add("virtual machines", () => vms.close());
+  keeper?.start();
   announce(config.name, events, control, closers);
   gate.open();
   return {
@@ -268,7 +295,7 @@ function identityOf(
     faultDomain: config.cluster?.faultDomain ?? config.name,
     storageAddress: config.cluster?.storageAddress,
     holdMs: config.cluster?.holdMs,
-    credentials: tls?.credentials,
+    trust: tls?.trust.state,
     cut,
     memoryBytesPerDevice: Math.floor(config.memoryBytes / Math.max(1, config.devices.length)),
   };
@@ -327,6 +354,33 @@ function openDesk(
   if (cluster?.tls === undefined) return undefined;
   const directoryText = (): string => directoryTextOf(cluster, opened);
   return new JoinDesk({ ...world, authority: readAuthority(cluster.tls), directoryText });
+}
+
+function openKeeper(
+  world: {
+    readonly config: HostConfig;
+    readonly tls: HostTls | undefined;
+  } & Omit<CertificateKeeperWorld, "tls" | "folder" | "others" | "hostName" | "clusterId">,
+  thread: DataPlaneThread,
+  closers: Closers,
+): CertificateKeeper | undefined {
+  const { config, tls, ...rest } = world;
+  const { cluster, isApiPlain, name } = config;
+  if (tls === undefined || cluster?.tls === undefined) return undefined;
+  const { clusterId } = tls;
+  const { directory } = world;
+  const others = new OtherHosts({ directory, clusterId, tls: isApiPlain ? undefined : tls });
+  const folder = cluster.tls;
+  const keeper = new CertificateKeeper({ ...rest, hostName: name, clusterId, tls, folder, others });
+  const stop = tls.trust.onChange(() => {
+    // A thread that has ended shows nothing to anybody.
+    thread.peer.call("setTrust", tls.trust.state).catch(() => undefined);
+  });
+  closers.add("certificates", async () => {
+    stop();
+    keeper.close();
+  });
+  return keeper;
 }
 
 /** Resolves with its address. */

@@ -32,6 +32,8 @@ const FOLLOWERS_MAX = 64;
 const SOCKET_MODE = 0o660;
 /** The one thing that who has a token may ask for, and no certificate. */
 const JOIN_PATH = "/v1/join";
+/** For hosts alone, with their certificate. */
+const RENEW_PATH = "/v1/renew";
 /** What is beside the operations, and the scope that each belongs to. */
 const PLAIN_PATHS: Readonly<Record<string, string>> = {
   "/metrics": "metrics",
@@ -62,6 +64,8 @@ export interface ApiBackend {
   followEvents(listener: (event: EventView) => void): () => void;
   /** Of a host that has no certificate yet; undefined where nobody can join. */
   readonly join: ((request: unknown, remote: string) => Promise<object>) | undefined;
+  /** Of a host whose certificate is to be made anew; as `join`. */
+  readonly renew: ((request: unknown, hostId: string) => Promise<object>) | undefined;
   /** Somebody was refused before anything was asked. */
   reportRefusal(remote: string | undefined, cause: string): void;
   /** A failure that is a bug: for the log. */
@@ -149,6 +153,11 @@ export class HttpApi {
         sendJson(response, 200, await this.#join(request));
         return;
       }
+      if (request.method === "POST" && url.pathname === RENEW_PATH) {
+        await this.#backend.ready;
+        sendJson(response, 200, await this.#renew(request, tls));
+        return;
+      }
       const principal = await this.#principalOf(request, tls);
       if (request.method === "GET" && (await this.#answerPlain(principal, response, url))) return;
       await this.#backend.ready;
@@ -230,7 +239,8 @@ export class HttpApi {
         await this.#backend.ready;
         return await this.#backend.principalOf(token, remote);
       }
-      const who = tls === undefined ? "local" : checkAccess(request, tls.clusterId);
+      const shown = tls === undefined ? undefined : checkAccess(request, tls);
+      const who = shown === undefined ? "local" : `${shown.role} ${shown.name}`;
       return { who, role: "admin", scopes: undefined };
     } catch (error) {
       this.#backend.reportRefusal(remote, errorText(error));
@@ -246,6 +256,18 @@ export class HttpApi {
       code: "not-supported",
       message: "this host is not part of a cluster that others can join",
       hint: "drystone init makes a cluster",
+    });
+  }
+
+  async #renew(request: IncomingMessage, tls: HostTls | undefined): Promise<object> {
+    const { renew } = this.#backend;
+    const shown = tls && checkAccess(request, tls);
+    const body = await readBody(request);
+    if (renew !== undefined && shown?.role === "host") return await renew(body, shown.name);
+    throw new CodedError({
+      code: "not-supported",
+      message: "certificates are renewed for hosts that show theirs",
+      hint: "drystone certificate renew, on the host",
     });
   }
 

@@ -36,6 +36,7 @@ export { anyShape, shapeProblems } from "./shape.ts";
 export type { AnyField, AnyObjectShape, AnyShape, ObjectShape } from "./shape.ts";
 export { version } from "./version.ts";
 export type { SetUp, SetUpOptions } from "./set-up-host.ts";
+export type * from "./certificate-views.ts";
 export type * from "./repair-views.ts";
 export type * from "./snapshot-views.ts";
 export type * from "./views.ts";

@@ -14,7 +14,13 @@ import {
   X509Certificate,
 } from "node:crypto";
 import { CodedError } from "../base/index.ts";
-import { checkJoinToken, createJoinToken, listHosts, useJoinToken } from "../cluster/index.ts";
+import {
+  checkJoinToken,
+  createJoinToken,
+  listHosts,
+  noteCertificate,
+  useJoinToken,
+} from "../cluster/index.ts";
 import { fingerprintOf, isCertifiable, issueCertificate } from "../platform/index.ts";
 import { publicKeyInvalid } from "../platform/index.ts";
 import type { CertifiedKey } from "../platform/index.ts";
@@ -53,6 +59,28 @@ export interface JoinAnswer {
 const text = (lengthMax: number, description: string, example: string) =>
   ({ kind: "text", lengthMax, description, example }) as const;
 
+const keyField = {
+  optional: false,
+  shape: {
+    ...text(1000, "Its public key, on P-256", "-----BEGIN PUBLIC KEY-----"),
+    invalid: publicKeyInvalid,
+  },
+} as const;
+
+const addressesField = {
+  optional: false,
+  shape: {
+    kind: "list",
+    countMax: ADDRESSES_MAX,
+    description: "Where it can be reached",
+    of: {
+      ...text(253, "An IP address or DNS name", "10.0.0.2"),
+      invalid: (address: string) =>
+        isCertifiable(address) ? undefined : "is neither an IP address nor a DNS name",
+    },
+  },
+} as const;
+
 const joinRequestShape: ObjectShape<JoinRequest> = {
   kind: "object",
   description: "A host that wants to join",
@@ -62,28 +90,16 @@ const joinRequestShape: ObjectShape<JoinRequest> = {
       optional: false,
       shape: { ...text(200, "The host's name", "h2"), invalid: hostNameInvalid },
     },
-    publicKeyPem: {
-      optional: false,
-      shape: {
-        ...text(1000, "Its public key, on P-256", "-----BEGIN PUBLIC KEY-----"),
-        invalid: publicKeyInvalid,
-      },
-    },
+    publicKeyPem: keyField,
     proof: { optional: false, shape: text(400, "A signature, base64", "MEUCIQ") },
-    addresses: {
-      optional: false,
-      shape: {
-        kind: "list",
-        countMax: ADDRESSES_MAX,
-        description: "Where it can be reached",
-        of: {
-          ...text(253, "An IP address or DNS name", "10.0.0.2"),
-          invalid: (address) =>
-            isCertifiable(address) ? undefined : "is neither an IP address nor a DNS name",
-        },
-      },
-    },
+    addresses: addressesField,
   },
+};
+
+const renewRequestShape: ObjectShape<Pick<JoinRequest, "publicKeyPem" | "addresses">> = {
+  kind: "object",
+  description: "A host whose certificate is to be made anew",
+  fields: { publicKeyPem: keyField, addresses: addressesField },
 };
 
 export interface TokenParts {
@@ -167,6 +183,31 @@ export class JoinDesk {
     }
   }
 
+  /** Whether hosts can join and have certificates renewed here. */
+  get hasAuthority(): boolean {
+    return this.#world.authority !== undefined;
+  }
+
+  /**
+   * Another certificate for a host that has shown one of its own. Fails with `authority-elsewhere`.
+   */
+  async renew(value: unknown, hostId: string): Promise<{ readonly certificatePem: string }> {
+    const { directory, clusterId, clock } = this.#world;
+    const authority = this.#authority();
+    const { publicKeyPem, addresses } = checkShape(
+      renewRequestShape,
+      value,
+      "request-invalid",
+      "See docs/security.md",
+    );
+    const identity = { clusterId, role: "host", name: hostId } as const;
+    const wanted = { identity, publicKeyPem, addresses };
+    const certificatePem = issueCertificate(authority, wanted, Math.round(clock.wallMs()));
+    const serial = new X509Certificate(certificatePem).serialNumber;
+    await noteCertificate(directory, clusterId, { hostId, serial });
+    return { certificatePem };
+  }
+
   async #admit(request: JoinRequest): Promise<JoinAnswer> {
     const { directory, clusterId, directoryText, clock, events } = this.#world;
     const authority = this.#authority();
@@ -193,6 +234,8 @@ export class JoinDesk {
     const identity = { clusterId, role: "host", name: hostId } as const;
     const wanted = { identity, publicKeyPem, addresses };
     const certificatePem = issueCertificate(authority, wanted, nowMs);
+    const serial = new X509Certificate(certificatePem).serialNumber;
+    await noteCertificate(directory, clusterId, { hostId, serial });
     const message = `host ${name} was let into the cluster`;
     events.add({ level: "info", kind: "host-joined", message, details: { name, hostId } });
     return { clusterId, certificatePem, directory: directoryText() };

@@ -1,4 +1,5 @@
 /** The directory of a host, as its configuration says. */
+import { existsSync } from "node:fs";
 import { CodedError } from "../base/index.ts";
 import {
   EmbeddedDirectory,
@@ -17,7 +18,7 @@ import type { HostStart } from "./host-process.ts";
 import { MEMBERS_PREFIX } from "./join-desk.ts";
 import { formatAddress } from "./names.ts";
 import { newId } from "./state-dir.ts";
-import { etcdTls, tlsPaths } from "./tls-folder.ts";
+import { etcdTls, tlsPaths, writeRevoked } from "./tls-folder.ts";
 import type { HostTls } from "./tls-folder.ts";
 
 interface DirectoryWorld {
@@ -62,18 +63,25 @@ export async function openDirectory(
 }
 
 async function openMember(
-  { start, hostId, tls }: DirectoryWorld,
+  { start, hostId, tls, clock }: DirectoryWorld,
   config: MemberConfig,
   endpoints: readonly string[],
 ): Promise<DirectoryMember> {
   const { cluster } = start.config;
   const paths = cluster?.tls === undefined ? undefined : tlsPaths(cluster.tls);
-  return await DirectoryMember.open({
+  if (tls !== undefined && paths !== undefined && !existsSync(paths.revokedPath)) {
+    // etcd refuses everybody where the file is missing.
+    const none = { hostIds: [], serials: [] };
+    writeRevoked(cluster?.tls ?? "", none, tls.trust.credentials.keyPem, clock.wallMs());
+  }
+  const member = await DirectoryMember.open({
     ...{ config, endpoints, hostId, clusterId: cluster?.id ?? "" },
-    tls: tls && paths && { client: etcdTls(tls.credentials), server: paths },
+    tls: tls && paths && { client: etcdTls(tls.trust.credentials), server: paths },
     log: start.log,
     stopped: start.stopped,
   });
+  tls?.trust.onChange(() => member.directory.setTls(etcdTls(tls.trust.credentials)));
+  return member;
 }
 
 async function directoryOf({ start, tls, store, clock }: DirectoryWorld): Promise<Directory> {
@@ -83,7 +91,12 @@ async function directoryOf({ start, tls, store, clock }: DirectoryWorld): Promis
     return await EmbeddedDirectory.open(store, clock);
   if (directory.kind === "etcd") {
     const { endpoints } = directory;
-    return new EtcdDirectory({ endpoints, ...(tls && { tls: etcdTls(tls.credentials) }) });
+    const etcd = new EtcdDirectory({
+      endpoints,
+      ...(tls && { tls: etcdTls(tls.trust.credentials) }),
+    });
+    tls?.trust.onChange(() => etcd.setTls(etcdTls(tls.trust.credentials)));
+    return etcd;
   }
   const network = hostNetwork(tls, log);
   return new RemoteDirectoryClient({ network, clock, log, address: directory.address });

@@ -3,6 +3,8 @@
  * these rows, the command line is built from them, and docs/operating/commands.md lists them, so
  * that the three cannot disagree. Commands that start a process stand in `process-commands.ts`.
  */
+import { certificateOperations } from "./certificate-operations.ts";
+import type { CertificateView } from "./certificate-views.ts";
 import { accessOperations } from "./access-operations.ts";
 import type { Command } from "./command.ts";
 import { healthOperations } from "./health-operations.ts";
@@ -72,6 +74,9 @@ export interface OperationTypes {
   "vm.why": { request: views.NameRequest; response: views.VmWhyView };
   "vm.console": { request: views.VmConsoleRequest; response: views.VmConsoleView };
   "vm.reset": { request: views.VmHereRequest; response: views.Done };
+  "certificate.show": { request: views.Nothing; response: CertificateView };
+  "certificate.renew": { request: views.Nothing; response: CertificateView };
+  "host.remove": { request: views.NameRequest; response: views.Done };
   "access.create": { request: views.AccessCreateRequest; response: views.AccessCreatedView };
   "access.list": { request: views.Nothing; response: views.AccessList };
   "access.revoke": { request: views.AccessRevokeRequest; response: views.Done };
@@ -395,6 +400,7 @@ export const operations: OperationTable = {
   ...repairOperations,
   ...vmOperations,
   ...haOperations,
+  ...certificateOperations,
   ...accessOperations,
   "token.create": {
     name: "token.create",

@@ -42,11 +42,8 @@ export class OtherHosts {
   }
 }
 
-function optionsOf(
-  { credentials, clusterId }: HostTls,
-  hostId: string,
-): Parameters<typeof callApi>[4] {
-  const { caPem, certificatePem, keyPem } = credentials;
+function optionsOf({ trust, clusterId }: HostTls, hostId: string): Parameters<typeof callApi>[4] {
+  const { caPem, certificatePem, keyPem } = trust.credentials;
   return {
     tls: {
       ca: caPem,

@@ -9,7 +9,7 @@ import type {
   Network,
   SharedMemory,
 } from "../ports/index.ts";
-import type { TlsCredentials } from "../platform/index.ts";
+import type { TlsTrustState } from "../platform/index.ts";
 import type { NewEvent } from "./event-ring.ts";
 import type { SeenHostView } from "./views.ts";
 
@@ -52,7 +52,7 @@ export interface PlaneIdentity {
   /** How long requests of attached volumes are held; undefined on a host that is alone. */
   readonly holdMs: number | undefined;
   /** What the host proves itself with to other hosts; undefined where all is on one machine. */
-  readonly credentials: TlsCredentials | undefined;
+  readonly trust: TlsTrustState | undefined;
   /** As `HostStart.cut`. */
   readonly cut: readonly string[] | undefined;
   /** For the caches and journals of one device. */

@@ -6,13 +6,14 @@
  *   host.crt   the host's own certificate
  *   host.key   its key, for the host alone
  *   ca.key     the authority's key, only where hosts may join
+ *   revoked.json, revoked.crl   hosts that were removed, once there is one
  */
 import { X509Certificate } from "node:crypto";
-import { mkdirSync, readFileSync, statSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { CodedError, errorText } from "../base/index.ts";
 import { identityOf, issueCertificate, publicKeyOf } from "../platform/index.ts";
-import { makePrivateKey } from "../platform/index.ts";
+import { makePrivateKey, revocationList, TlsTrust } from "../platform/index.ts";
 import type { CertifiedKey, EtcdTls, TlsCredentials } from "../platform/index.ts";
 import { writeDurably } from "./durable-file.ts";
 import { systemErrorCode } from "./system-error.ts";
@@ -20,16 +21,21 @@ import { systemErrorCode } from "./system-error.ts";
 const HINT = "Restore the folder from a backup, or have the host join again with a new token";
 
 export interface HostTls {
-  readonly credentials: TlsCredentials;
+  readonly trust: TlsTrust;
   readonly clusterId: string;
   readonly hostId: string;
 }
+
+const REVOKED = "revoked.json";
+const REVOKED_CRL = "revoked.crl";
 
 export interface TlsPaths {
   readonly caPath: string;
   readonly certificatePath: string;
   readonly keyPath: string;
   readonly authorityKeyPath: string;
+  /** For etcd, which reads it at each connection. */
+  readonly revokedPath: string;
 }
 
 export function tlsPaths(folder: string): TlsPaths {
@@ -38,6 +44,7 @@ export function tlsPaths(folder: string): TlsPaths {
     certificatePath: join(folder, "host.crt"),
     keyPath: join(folder, "host.key"),
     authorityKeyPath: join(folder, "ca.key"),
+    revokedPath: join(folder, REVOKED_CRL),
   };
 }
 
@@ -64,7 +71,35 @@ export function readTlsFolder(folder: string, clusterId: string, nowMs: number):
     throw invalid(certificatePath, `it has expired on ${certificate.validTo}`);
   if (Date.parse(certificate.validFrom) > nowMs)
     throw invalid(certificatePath, "it is not valid yet", "Set the clock of this machine");
-  return { credentials, clusterId, hostId: identity.name };
+  const trust = new TlsTrust(credentials, readRevoked(folder));
+  return { trust, clusterId, hostId: identity.name };
+}
+
+/** As far as the host knew when it ran last. */
+function readRevoked(folder: string): readonly string[] {
+  const path = join(folder, REVOKED);
+  if (!existsSync(path)) return [];
+  const value: unknown = JSON.parse(read(path));
+  if (Array.isArray(value) && value.every((one) => typeof one === "string")) return value;
+  throw invalid(path, "it is not a list of hosts", `rm ${path}: the directory knows them too`);
+}
+
+/** Hosts that were removed: their ids, and the serial numbers of their certificates. */
+export function writeRevoked(
+  folder: string,
+  {
+    hostIds,
+    serials,
+  }: { readonly hostIds: readonly string[]; readonly serials: readonly string[] },
+  keyPem: string,
+  nowMs: number,
+): void {
+  writeDurably(folder, REVOKED_CRL, revocationList(serials, keyPem, nowMs));
+  writeDurably(folder, REVOKED, `${JSON.stringify(hostIds)}\n`);
+}
+
+export function writeCertificate(folder: string, certificatePem: string): void {
+  writeDurably(folder, "host.crt", certificatePem);
 }
 
 /** The authority that hosts join by, if its key is here. */

@@ -23,7 +23,9 @@ import {
 } from "./der.ts";
 
 const DAY_MS = 24 * 3600 * 1000;
-export const CERTIFICATE_LIFETIME_MS: number = 10 * 365 * DAY_MS;
+/** Of hosts, which have it renewed when half of it is over. */
+export const CERTIFICATE_LIFETIME_MS: number = 2 * 365 * DAY_MS;
+const AUTHORITY_LIFETIME_MS = 20 * 365 * DAY_MS;
 /** Clocks of hosts may differ by so much. */
 const EARLY_MS = 3600 * 1000;
 const SERIAL_BYTES = 16;
@@ -93,7 +95,8 @@ export function makeAuthority(clusterId: string, nowMs: number): CertifiedKey {
     extension(OID.keyUsage, true, derBits(Buffer.from([0x06]), 1)),
     extension(OID.subjectKeyId, false, derOctets(keyId(publicKey))),
   ];
-  const body = { issuer: name, subject: name, publicKey, extensions, nowMs };
+  const endsMs = nowMs + AUTHORITY_LIFETIME_MS;
+  const body = { issuer: name, subject: name, publicKey, extensions, nowMs, endsMs };
   return { keyPem, certificatePem: signed(body, createPrivateKey(keyPem)) };
 }
 
@@ -136,6 +139,7 @@ export function issueCertificate(
     publicKey,
     extensions,
     nowMs,
+    endsMs: nowMs + CERTIFICATE_LIFETIME_MS,
   };
   return signed(body, authorityKey);
 }
@@ -167,6 +171,35 @@ export function identityOf(certificate: X509Certificate): CertificateIdentity | 
   return found.length === 1 ? found[0] : undefined;
 }
 
+/** The addresses and names that a certificate is for. */
+export function addressesOf(certificate: X509Certificate): readonly string[] {
+  const names = (certificate.subjectAltName ?? "").split(", ");
+  return names.flatMap((name) => /^(?:IP Address|DNS):(.+)$/.exec(name)?.[1] ?? []);
+}
+
+/**
+ * A list of certificates that are refused, by their serial numbers (RFC 5280, 5), for programs that
+ * read one. It is signed with the key of the host that reads it itself.
+ */
+export function revocationList(serials: readonly string[], keyPem: string, nowMs: number): string {
+  const algorithm = derSequence(derObjectId(OID.ecdsaWithSha256));
+  const entries = serials.map((serial) =>
+    derSequence(derInteger(Buffer.from(serial, "hex")), derTime(nowMs)),
+  );
+  const toBeSigned = derSequence(
+    derInteger(Buffer.from([1])), // Version 2.
+    algorithm,
+    distinguishedName("Drystone host"),
+    derTime(nowMs),
+    derTime(nowMs + AUTHORITY_LIFETIME_MS),
+    ...(entries.length === 0 ? [] : [derSequence(...entries)]),
+  );
+  const signature = sign("sha256", toBeSigned, createPrivateKey(keyPem));
+  const list = derSequence(toBeSigned, algorithm, derBits(signature)).toString("base64");
+  const lines = list.match(/.{1,64}/g) ?? [];
+  return `-----BEGIN X509 CRL-----\n${lines.join("\n")}\n-----END X509 CRL-----\n`;
+}
+
 /** SHA-256 of the certificate, in hexadecimal digits. */
 export function fingerprintOf(certificate: X509Certificate): string {
   return createHash("sha256").update(certificate.raw).digest("hex");
@@ -178,17 +211,18 @@ interface CertificateBody {
   readonly publicKey: KeyObject;
   readonly extensions: readonly Buffer[];
   readonly nowMs: number;
+  readonly endsMs: number;
 }
 
 function signed(body: CertificateBody, key: KeyObject): string {
   const algorithm = derSequence(derObjectId(OID.ecdsaWithSha256));
-  const { issuer, subject, publicKey, extensions, nowMs } = body;
+  const { issuer, subject, publicKey, extensions, nowMs, endsMs } = body;
   const toBeSigned = derSequence(
     derTagged(0, derInteger(Buffer.from([2]))), // Version 3.
     derInteger(randomBytes(SERIAL_BYTES)),
     algorithm,
     issuer,
-    derSequence(derTime(nowMs - EARLY_MS), derTime(nowMs + CERTIFICATE_LIFETIME_MS)),
+    derSequence(derTime(nowMs - EARLY_MS), derTime(endsMs)),
     subject,
     publicKey.export({ type: "spki", format: "der" }),
     derTagged(3, derSequence(...extensions)),

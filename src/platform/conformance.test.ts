@@ -21,6 +21,7 @@ import {
   PrometheusMetrics,
   StreamNetwork,
   TlsNetwork,
+  TlsTrust,
   openDisk,
 } from "./index.ts";
 import type { DiskKind, DiskOptions } from "./index.ts";
@@ -140,7 +141,7 @@ networkConformance("StreamNetwork over tcp", async () => ({
 
 networkConformance("TlsNetwork over tcp", async () => ({
   ...nothing(),
-  network: new TlsNetwork({ clusterId: TEST_CLUSTER, credentials: hostCredentials("1") }),
+  network: new TlsNetwork({ clusterId: TEST_CLUSTER, trust: new TlsTrust(hostCredentials("1")) }),
   freshAddress: () => ({ kind: "tcp", host: "127.0.0.1", port: 0 }),
 }));
 

@@ -42,7 +42,7 @@ export class EtcdClient {
   readonly callTimeoutMs: number;
   readonly requestTimeoutMs: number;
   #endpoints: readonly EtcdEndpoint[];
-  readonly #tls: EtcdTls | undefined;
+  #tls: EtcdTls | undefined;
   readonly #credentials: EtcdClientOptions["credentials"];
   readonly #log: Log | undefined;
   readonly #prober: NodeJS.Timeout;
@@ -66,6 +66,12 @@ export class EtcdClient {
     this.#log = options.log;
     this.#prober = setInterval(this.#probeAll, options.probeIntervalMs ?? PROBE_INTERVAL_MS);
     this.#prober.unref();
+  }
+
+  /** What connections that are made from now on show and believe. */
+  setTls(tls: EtcdTls): void {
+    this.#tls = tls;
+    for (const endpoint of this.#endpoints) endpoint.setTls(tls);
   }
 
   /** From now on these are asked; calls under way at others end there as they do. */

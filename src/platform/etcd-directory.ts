@@ -31,6 +31,7 @@ import {
   isLeaseEnded,
   keepAlive,
 } from "./etcd-transactions.ts";
+import type { EtcdTls } from "./etcd-endpoint.ts";
 import { EtcdMembers } from "./etcd-members.ts";
 import { EtcdWatch } from "./etcd-watch.ts";
 import { EtcdRefusal, encodeText, prefixRange, recordOf, revisionOf } from "./etcd-wire.ts";
@@ -53,6 +54,12 @@ export class EtcdDirectory implements Directory {
     this.#client = new EtcdClient(options);
     this.#transactions = new EtcdTransactions(this.#client);
     this.members = new EtcdMembers(this.#client, options.tls);
+  }
+
+  /** What connections that are made from now on show and believe. */
+  setTls(tls: EtcdTls): void {
+    this.#client.setTls(tls);
+    this.members.setTls(tls);
   }
 
   /** In the order in which they are to be asked. */

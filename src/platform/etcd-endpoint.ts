@@ -40,23 +40,21 @@ export class EtcdEndpoint {
   /** Called when it becomes suspect: whoever holds a stream goes elsewhere. */
   readonly leavers: Set<() => void> = new Set();
   readonly #isTls: boolean;
-  readonly #agent: http.Agent;
-  readonly #streamAgent: http.Agent;
+  #agent: http.Agent;
+  #streamAgent: http.Agent;
 
   constructor(url: string, tls: EtcdTls = {}) {
     this.url = checkedUrl(url);
     this.#isTls = this.url.startsWith("https:");
-    const common = { keepAlive: true, keepAliveMsecs: TCP_KEEP_ALIVE_MS };
-    const { caPem: ca, certificatePem: cert, keyPem: key } = tls;
-    const secrets = {
-      ...(ca !== undefined && { ca }),
-      ...(cert !== undefined && { cert }),
-      ...(key !== undefined && { key }),
-    };
-    const make = (options: http.AgentOptions): http.Agent =>
-      this.#isTls ? new https.Agent({ ...options, ...secrets }) : new http.Agent(options);
-    this.#agent = make({ ...common, maxSockets: SOCKETS_MAX });
-    this.#streamAgent = make({ keepAlive: false });
+    [this.#agent, this.#streamAgent] = this.#agents(tls);
+  }
+
+  /** What connections that are made from now on show and believe. */
+  setTls(tls: EtcdTls): void {
+    // What is under way at the old agent goes on.
+    const idle = Object.values(this.#agent.freeSockets).flatMap((sockets) => sockets ?? []);
+    for (const socket of idle) socket.destroy();
+    [this.#agent, this.#streamAgent] = this.#agents(tls);
   }
 
   /** One request. Throws `EtcdSilence` or `EtcdRefusal`. */
@@ -116,6 +114,15 @@ export class EtcdEndpoint {
   close(): void {
     this.#agent.destroy();
     this.#streamAgent.destroy();
+  }
+
+  /** For requests and for streams. */
+  #agents(tls: EtcdTls): readonly [http.Agent, http.Agent] {
+    const secrets = secretsOf(tls);
+    const common = { keepAlive: true, keepAliveMsecs: TCP_KEEP_ALIVE_MS };
+    const make = (options: http.AgentOptions): http.Agent =>
+      this.#isTls ? new https.Agent({ ...options, ...secrets }) : new http.Agent(options);
+    return [make({ ...common, maxSockets: SOCKETS_MAX }), make({ keepAlive: false })];
   }
 
   #request(
@@ -180,6 +187,14 @@ export class EtcdEndpoint {
       });
     });
   }
+}
+
+function secretsOf({ caPem: ca, certificatePem: cert, keyPem: key }: EtcdTls): https.AgentOptions {
+  return {
+    ...(ca !== undefined && { ca }),
+    ...(cert !== undefined && { cert }),
+    ...(key !== undefined && { key }),
+  };
 }
 
 /** The error that an answer is, if it is one. */

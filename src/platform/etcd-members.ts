@@ -25,12 +25,18 @@ export type EtcdMemberState = "well" | "leaderless" | "silent";
 
 export class EtcdMembers {
   readonly #client: EtcdClient;
-  readonly #tls: EtcdTls | undefined;
+  #tls: EtcdTls | undefined;
   readonly #probes = new Map<string, EtcdEndpoint>();
 
   constructor(client: EtcdClient, tls: EtcdTls | undefined) {
     this.#client = client;
     this.#tls = tls;
+  }
+
+  /** As `EtcdClient.setTls`. */
+  setTls(tls: EtcdTls): void {
+    this.#tls = tls;
+    for (const endpoint of this.#probes.values()) endpoint.setTls(tls);
   }
 
   /** Fails with `directory-unavailable` and others, as all of these. */

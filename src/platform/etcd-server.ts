@@ -34,6 +34,8 @@ export interface EtcdServerTls {
   readonly keyPath: string;
   /** The authority whose certificates the other end must show. */
   readonly caPath: string;
+  /** Certificates that are refused although the authority has signed them; read each time. */
+  readonly revokedPath?: string;
 }
 
 export interface EtcdServerOptions {
@@ -285,6 +287,9 @@ function tlsArguments(prefix: "" | "peer-", tls: EtcdServerTls | undefined): str
   return [
     ...[`--${prefix}cert-file`, tls.certificatePath, `--${prefix}key-file`, tls.keyPath],
     ...[`--${prefix}trusted-ca-file`, tls.caPath, `--${prefix}client-cert-auth`],
+    ...(tls.revokedPath === undefined
+      ? []
+      : [prefix === "" ? "--client-crl-file" : "--peer-crl-file", tls.revokedPath]),
   ];
 }
 

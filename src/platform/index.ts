@@ -25,12 +25,17 @@ export type { ConsoleText } from "./console-log.ts";
 export type { QemuOptions } from "./qemu-hypervisor.ts";
 export { MemfdSharedMemory } from "./memfd-shared-memory.ts";
 export { TlsNetwork } from "./tls-network.ts";
-export type { TlsCredentials, TlsNetworkOptions } from "./tls-network.ts";
+export type { TlsNetworkOptions } from "./tls-network.ts";
+export { TlsTrust } from "./tls-trust.ts";
+export type { TlsCredentials, TlsTrustState } from "./tls-trust.ts";
 export {
   fingerprintOf,
   identityOf,
+  addressesOf,
+  CERTIFICATE_LIFETIME_MS,
   isCertifiable,
   issueCertificate,
+  revocationList,
   makeAuthority,
   makePrivateKey,
   publicKeyInvalid,

@@ -8,7 +8,7 @@ import { authorityOf, hostCredentials, TEST_CLUSTER } from "../../test/support/c
 import type { CredentialsOptions } from "../../test/support/credentials.ts";
 import type { ByteStream, ByteStreamHandler, Listener, LogFields } from "../ports/index.ts";
 import { makeAuthority } from "./certificate.ts";
-import { StreamNetwork, TlsNetwork } from "./index.ts";
+import { StreamNetwork, TlsNetwork, TlsTrust } from "./index.ts";
 
 const OTHER_CLUSTER = "d".repeat(32);
 const ANYWHERE = { kind: "tcp", host: "127.0.0.1", port: 0 } as const;
@@ -32,12 +32,15 @@ interface Served {
   readonly refusals: LogFields[];
 }
 
-async function serve(context: TestContext): Promise<Served> {
+async function serve(
+  context: TestContext,
+  trust: TlsTrust = new TlsTrust(hostCredentials("1")),
+): Promise<Served> {
   const accepted: ByteStream[] = [];
   const refusals: LogFields[] = [];
   const network = new TlsNetwork({
     clusterId: TEST_CLUSTER,
-    credentials: hostCredentials("1"),
+    trust,
     log: { write: (_level, _message, fields) => void refusals.push(fields ?? {}) },
   });
   const listener = await network.listen(ANYWHERE, (stream) => void accepted.push(stream));
@@ -61,7 +64,7 @@ async function refused({ port }: Served, options: CredentialsOptions): Promise<s
   // The client believes the listener: what is tried here is what the listener believes.
   const network = new TlsNetwork({
     clusterId: TEST_CLUSTER,
-    credentials: { ...credentials, caPem },
+    trust: new TlsTrust({ ...credentials, caPem }),
   });
   const stream = await network.connect({ kind: "tcp", host: "127.0.0.1", port });
   return await new Promise((resolve) => {
@@ -77,7 +80,7 @@ async function refused({ port }: Served, options: CredentialsOptions): Promise<s
 test("both ends know who the other one is", async (context) => {
   const served = await serve(context);
   const credentials = hostCredentials("2");
-  const network = new TlsNetwork({ clusterId: TEST_CLUSTER, credentials });
+  const network = new TlsNetwork({ clusterId: TEST_CLUSTER, trust: new TlsTrust(credentials) });
   const stream = await network.connect(served.listener.address);
   assert.deepEqual(stream.peer, { clusterId: TEST_CLUSTER, hostId: "1".repeat(32) });
   await until(() => served.accepted.length > 0);
@@ -103,6 +106,52 @@ test("who has no certificate of the cluster's hosts is refused, and the log says
     assert.match(JSON.stringify(served.refusals.at(-1)), reason);
   }
   assert.deepEqual(served.accepted, []);
+});
+
+test("a host that is removed is let go of, and refused from then on", async (context) => {
+  const trust = new TlsTrust(hostCredentials("1"));
+  const served = await serve(context, trust);
+  const connectAs = async (name: string): Promise<ByteStream> => {
+    const client = new TlsTrust(hostCredentials(name));
+    const network = new TlsNetwork({ clusterId: TEST_CLUSTER, trust: client });
+    return await network.connect(served.listener.address);
+  };
+  const ended: string[] = [];
+  const follow = (stream: ByteStream, name: string): void =>
+    stream.start({ ...deaf, closed: () => void ended.push(name) });
+  const [second, third] = [await connectAs("2"), await connectAs("3")];
+  follow(second, "2");
+  follow(third, "3");
+  await until(() => served.accepted.length === 2);
+  for (const stream of served.accepted) stream.start(deaf);
+  trust.change({ revoked: ["2".repeat(32)] });
+  await until(() => ended.length === 1);
+  assert.deepEqual(ended, ["2"]);
+  await refused(served, {});
+  await until(() => served.refusals.length > 0);
+  assert.match(JSON.stringify(served.refusals), /removed from the cluster/);
+  // Nor does the host go to one that was removed.
+  const network = new TlsNetwork({ clusterId: TEST_CLUSTER, trust });
+  const other = await serve(context, new TlsTrust(hostCredentials("2")));
+  await assert.rejects(network.connect(other.listener.address), { code: "certificate-refused" });
+  third.destroy();
+});
+
+test("a certificate that was renewed is shown to whoever connects next", async (context) => {
+  const trust = new TlsTrust(hostCredentials("1"));
+  const served = await serve(context, trust);
+  const shown = async (): Promise<string | undefined> => {
+    const socket = connectTls({ port: served.port, host: "127.0.0.1", rejectUnauthorized: false });
+    socket.on("error", nobody);
+    await once(socket, "secureConnect");
+    const certificate = socket.getPeerX509Certificate()?.toString();
+    socket.destroy();
+    return certificate;
+  };
+  assert.equal(await shown(), trust.credentials.certificatePem);
+  const renewed = hostCredentials("1");
+  trust.change({ credentials: renewed });
+  assert.equal(await shown(), renewed.certificatePem);
 });
 
 test("an authority that signs for another cluster is not believed, either", async (context) => {
@@ -135,13 +184,13 @@ test("a stranger that listens is told apart from nobody", async () => {
     const credentials = hostCredentials("2");
     const network = new TlsNetwork({
       clusterId: TEST_CLUSTER,
-      credentials,
+      trust: new TlsTrust(credentials),
       connectTimeoutMs: 300,
     });
     return await network.connect(listener.address);
   };
   const credentials = hostCredentials("1", { clusterId: OTHER_CLUSTER });
-  const other = new TlsNetwork({ clusterId: OTHER_CLUSTER, credentials });
+  const other = new TlsNetwork({ clusterId: OTHER_CLUSTER, trust: new TlsTrust(credentials) });
   const foreign = await other.listen(ANYWHERE, nobody);
   await assert.rejects(connectTo(foreign), { code: "certificate-refused" });
   await foreign.close();
@@ -164,7 +213,10 @@ test("a stranger that listens is told apart from nobody", async () => {
 
 test("certificates that cannot be read are refused with the next step", () => {
   const credentials = { ...hostCredentials("1"), keyPem: hostCredentials("2").keyPem };
-  assert.throws(() => new TlsNetwork({ clusterId: TEST_CLUSTER, credentials }), {
-    code: "certificate-invalid",
-  });
+  assert.throws(
+    () => new TlsNetwork({ clusterId: TEST_CLUSTER, trust: new TlsTrust(credentials) }),
+    {
+      code: "certificate-invalid",
+    },
+  );
 });

@@ -19,34 +19,32 @@ import { addressText, CONNECT_TIMEOUT_MS, listenForSockets } from "./stream-netw
 import { openSocket, StreamNetwork } from "./stream-network.ts";
 import type { StreamNetworkOptions } from "./stream-network.ts";
 import { systemErrorCode } from "./sys.ts";
+import type { TlsCredentials, TlsTrust } from "./tls-trust.ts";
 
 const HANDSHAKE_TIMEOUT_MS = 5000;
 /** All are safe; the first one costs least. */
 const CIPHERS = "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256";
 
-/** PEM texts. */
-export interface TlsCredentials {
-  /** Of the cluster's authority. */
-  readonly caPem: string;
-  readonly certificatePem: string;
-  readonly keyPem: string;
-}
-
 export interface TlsNetworkOptions extends StreamNetworkOptions {
   /** Others are refused, whoever signed for them. */
   readonly clusterId: string;
-  readonly credentials: TlsCredentials;
+  readonly trust: TlsTrust;
 }
 
 export class TlsNetwork implements Network {
   readonly #options: TlsNetworkOptions;
-  readonly #context: SecureContext;
+  #context: SecureContext;
   readonly #plain: StreamNetwork;
+  readonly #servers = new Set<Server>();
+  /** Whose other end has proven who it is. */
+  readonly #proven = new Map<TLSSocket, string>();
 
   constructor(options: TlsNetworkOptions) {
     this.#options = options;
     this.#plain = new StreamNetwork(options);
-    this.#context = tlsContext(options.credentials);
+    const { trust } = options;
+    this.#context = tlsContext(trust.credentials);
+    trust.onChange(() => this.#trustChanged());
   }
 
   async listen(address: NetworkAddress, accept: (stream: ByteStream) => void): Promise<Listener> {
@@ -56,7 +54,15 @@ export class TlsNetwork implements Network {
     // A listener that closes does not wait for its streams.
     const take = (socket: Socket): void =>
       void server.emit("connection", adoptAccepted(socket, {}));
-    return await listenForSockets(address, take, log);
+    const listener = await listenForSockets(address, take, log);
+    this.#servers.add(server);
+    return {
+      address: listener.address,
+      close: async () => {
+        this.#servers.delete(server);
+        await listener.close();
+      },
+    };
   }
 
   async connect(address: NetworkAddress): Promise<ByteStream> {
@@ -84,7 +90,7 @@ export class TlsNetwork implements Network {
   #server(address: NetworkAddress, accept: (stream: ByteStream) => void): Server {
     const server = createServer({
       // Only the context of `SNICallback` can be given ready-made; no name comes from our clients.
-      ...contextOptions(this.#options.credentials),
+      ...contextOptions(this.#options.trust.credentials),
       requestCert: true,
       // OpenSSL judges all the same; it is `#peerOf` that refuses, so that the log can say whom.
       rejectUnauthorized: false,
@@ -121,7 +127,19 @@ export class TlsNetwork implements Network {
     const reason = this.#stranger(certificate);
     const identity = identityOf(certificate);
     if (reason !== undefined || identity === undefined) throw new StrangerError(reason);
+    this.#proven.set(socket, identity.name);
+    socket.once("close", () => this.#proven.delete(socket));
     return { clusterId: identity.clusterId, hostId: identity.name };
+  }
+
+  /** New connections are made as things are now; those with hosts that were removed end. */
+  #trustChanged(): void {
+    const { trust } = this.#options;
+    this.#context = tlsContext(trust.credentials);
+    for (const server of this.#servers) server.setSecureContext(contextOptions(trust.credentials));
+    for (const [socket, hostId] of this.#proven) {
+      if (trust.isRevoked(hostId)) socket.destroy();
+    }
   }
 
   /** Why a certificate, which the authority has signed, is not one of this cluster's hosts. */
@@ -131,7 +149,9 @@ export class TlsNetwork implements Network {
     if (identity === undefined) return "its certificate does not say whose it is";
     if (identity.clusterId !== clusterId)
       return `its certificate is of cluster ${identity.clusterId}, not of ${clusterId}`;
-    return identity.role === "host" ? undefined : `its certificate is of an ${identity.role}`;
+    if (identity.role !== "host") return `its certificate is of an ${identity.role}`;
+    const isRevoked = this.#options.trust.isRevoked(identity.name);
+    return isRevoked ? "it was removed from the cluster" : undefined;
   }
 }
 

@@ -116,6 +116,12 @@ export class JoinedCluster {
     }
   }
 
+  async refusedCli(host: string, args: readonly string[]): Promise<Refusal> {
+    const socket = path.join(this.folder, host, "state", "api.sock");
+    const line = [this.#cli, ...args, "--api", `unix:${socket}`, "--json"];
+    return refusalOf((await runTool(process.execPath, line, { codes: [1] })).stdout);
+  }
+
   async #run(args: readonly string[]): Promise<string> {
     this.#commandCount++;
     return (await runTool(process.execPath, [this.#cli, ...args, "--json"])).stdout;
