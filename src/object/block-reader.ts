@@ -1,12 +1,15 @@
 /**
- * Reads of whole requests and of the edges of partial ones, from the nearest leg, and from the next
- * where that one has a bad block or cannot be reached. The blocks are locked by the caller.
+ * Reads of whole requests and of the edges of partial ones, from the nearest leg (or, where one
+ * client reads much in a row, from all of them), and from the next where that one has a bad block
+ * or cannot be reached. The blocks are locked by the caller.
  */
 import { assert, assertDefined, BLOCK_SIZE_BYTES } from "../base/index.ts";
+import { LEGS_MAX } from "../cluster/index.ts";
 import type { DiskMemory } from "../ports/index.ts";
 import type { ComponentDone } from "../store/index.ts";
 import type { IoRequest, RequestTable } from "./io-request.ts";
 import type { Legs } from "./legs.ts";
+import { ReadSpread } from "./read-spread.ts";
 import { takeScratch } from "./partial-blocks.ts";
 import type { ScratchBlocks } from "./scratch-blocks.ts";
 
@@ -31,6 +34,7 @@ export class BlockReader {
   readonly #requests: RequestTable;
   readonly #scratch: ScratchBlocks;
   readonly #events: ReaderEvents;
+  readonly #spread = new ReadSpread(LEGS_MAX);
 
   constructor(legs: Legs, requests: RequestTable, scratch: ScratchBlocks, events: ReaderEvents) {
     this.#legs = legs;
@@ -41,6 +45,11 @@ export class BlockReader {
 
   /** Reads the whole range of the request. */
   read(request: IoRequest): void {
+    if (request.place < 0) {
+      const { firstBlock, endBlock } = request;
+      const legCount = Math.min(this.#legs.count, LEGS_MAX);
+      request.place = this.#spread.take(firstBlock, endBlock, legCount);
+    }
     request.pendingCount++;
     request.legsGeneration = this.#legs.generation;
     if (request.isAligned) {
@@ -83,7 +92,7 @@ export class BlockReader {
     count: number,
     into: { readonly target: DiskMemory; readonly targetAt: number },
   ): void {
-    const leg = this.#legs.readableLeg(block, request.attempt);
+    const leg = this.#legs.readableLeg(block, request.attempt, Math.max(0, request.place));
     if (leg === undefined) {
       request.hasNoCopy = true;
       return;
@@ -134,7 +143,7 @@ export class BlockReader {
     if (request.fault !== undefined || isWhole) {
       if (isWhole && request.hadReadError)
         this.#events.damageFound(request.firstBlock, request.endBlock);
-      this.#events.readDone(request);
+      this.#finished(request);
       return;
     }
     const areLegsNew = request.legsGeneration !== this.#legs.generation;
@@ -154,10 +163,16 @@ export class BlockReader {
     this.#events.submitWanted();
   }
 
+  #finished(request: IoRequest): void {
+    const { place, firstBlock, endBlock } = request;
+    if (place >= 0) this.#spread.done(place, endBlock - firstBlock);
+    this.#events.readDone(request);
+  }
+
   #exhausted(request: IoRequest): void {
     const isAway = request.hadUnreachable || (request.attempt === 0 && !request.hadReadError);
     request.fault = isAway ? "unreachable" : "io-error";
-    this.#events.readDone(request);
+    this.#finished(request);
     if (isAway) this.#events.unreachable();
   }
 }

@@ -30,6 +30,8 @@ export class IoRequest {
   isRewrite = false;
   /** The edges of a partial request are being read. */
   isReadingEdges = false;
+  /** Where in the order of legs the first attempt of a read begins; none was chosen: -1. */
+  place = -1;
   /** How many copies were tried before this one. */
   attempt = 0;
   /** Of which legs they are copies: `Legs.generation` at the time. */
@@ -134,6 +136,7 @@ export class RequestTable {
     request.hadReadError = false;
     request.hadUnreachable = false;
     request.attempt = 0;
+    request.place = -1;
     return request;
   }
 

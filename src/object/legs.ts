@@ -166,10 +166,13 @@ export class Legs<C extends ComponentIo = ComponentIo> {
 
   /**
    * The leg to read a block from at the given attempt, counted from 0; undefined if none is left.
+   * `place` is where in the order of reads the first attempt begins.
    */
-  readableLeg(blockIndex: number, attempt: number): Leg<C> | undefined {
+  readableLeg(blockIndex: number, attempt: number, place = 0): Leg<C> | undefined {
+    const order = this.#readOrder;
     let rest = attempt;
-    for (const leg of this.#readOrder) {
+    for (let i = 0; i < order.length; i++) {
+      const leg = order[(place + i) % order.length]!;
       if (leg.memberAt(blockIndex).role !== "active") continue;
       if (rest-- === 0) return leg;
     }
