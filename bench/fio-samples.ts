@@ -1,7 +1,7 @@
 /** The jobs that block servers are compared in, and what is measured of each. */
 import { nbdUri } from "../test/e2e/block-server.ts";
 import { fio } from "../test/e2e/fio.ts";
-import type { FioJob } from "../test/e2e/fio.ts";
+import type { FioJob, FioOptions } from "../test/e2e/fio.ts";
 import type { NbdAddress } from "../test/e2e/nbd-client.ts";
 import { usageOf } from "../test/e2e/process.ts";
 import { figure } from "./benchmark.ts";
@@ -16,6 +16,8 @@ export interface Workload {
 /** A server under load. */
 export interface Loaded {
   readonly pids: readonly number[];
+  /** Them by name, where each is to be told apart. */
+  readonly processes?: ReadonlyMap<string, readonly number[]>;
   /** Waits for work that the server put off, so that it does not fall into another one's run. */
   settle(): Promise<void>;
 }
@@ -27,6 +29,15 @@ export interface Sample {
   readonly p99Us: number;
   readonly serverCpuUs: number;
   readonly residentMb: number;
+  /** Of each process, microseconds of CPU for each I/O; empty where they are not told apart. */
+  readonly cpuUsByProcess: ReadonlyMap<string, number>;
+}
+
+/** What fio is pointed at. */
+export type FioTarget = NbdAddress | Exclude<FioOptions["uri"], string>;
+
+function uriOf(target: FioTarget): FioOptions["uri"] {
+  return "args" in target ? target : nbdUri(target);
 }
 
 export const VOLUME_BYTES: number = 1 << 30;
@@ -52,27 +63,40 @@ function workload(name: string, kind: Workload["kind"], args: readonly string[])
 
 export async function measure(
   target: Loaded,
-  address: NbdAddress,
+  address: FioTarget,
   work: Workload,
   seconds: number,
 ): Promise<Sample> {
   const timed = ["--time_based", `--runtime=${seconds}`, `--ramp_time=${RAMP_SECONDS}`];
   const cpuBefore = usageOf(target.pids).cpuSeconds;
+  const before = cpuByProcess(target);
   const job = await fio({
-    uri: nbdUri(address),
+    uri: uriOf(address),
     args: [...work.args, ...timed],
     timeoutMs: (seconds + 60) * 1000,
   });
   const { residentBytes } = usageOf(target.pids);
   await target.settle();
   const cpu = usageOf(target.pids).cpuSeconds - cpuBefore;
-  return sampleOf(job, work.kind, { cpu, residentBytes, seconds });
+  const byProcess = new Map(
+    [...cpuByProcess(target)].map(([name, after]) => [name, after - (before.get(name) ?? 0)]),
+  );
+  return sampleOf(job, work.kind, { cpu, byProcess, residentBytes, seconds });
+}
+
+function cpuByProcess({ processes = new Map() }: Loaded): ReadonlyMap<string, number> {
+  return new Map([...processes].map(([name, pids]) => [name, usageOf(pids).cpuSeconds]));
 }
 
 function sampleOf(
   job: FioJob,
   kind: Workload["kind"],
-  used: { readonly cpu: number; readonly residentBytes: number; readonly seconds: number },
+  used: {
+    readonly cpu: number;
+    readonly byProcess: ReadonlyMap<string, number>;
+    readonly residentBytes: number;
+    readonly seconds: number;
+  },
 ): Sample {
   const side = job[kind];
   if (side.total_ios === 0) throw new Error("fio did no I/O");
@@ -85,10 +109,15 @@ function sampleOf(
     p99Us: (side.clat_ns.percentile?.["99.000000"] ?? 0) / 1000,
     serverCpuUs: (used.cpu * 1e6) / requests,
     residentMb: used.residentBytes / 1e6,
+    cpuUsByProcess: new Map(
+      [...used.byProcess].map(([name, cpu]) => [name, (cpu * 1e6) / requests]),
+    ),
   };
 }
 
-const METRICS: readonly (readonly [keyof Sample, string])[] = [
+type Metric = Exclude<keyof Sample, "cpuUsByProcess">;
+
+const METRICS: readonly (readonly [Metric, string])[] = [
   ["iops", "IOPS"],
   ["megabytesPerSecond", "MB/s"],
   ["meanUs", "mean us"],
@@ -98,7 +127,7 @@ const METRICS: readonly (readonly [keyof Sample, string])[] = [
 ];
 
 /** Fills what the workloads touch with data that nothing can compress or share. */
-export async function fill(address: NbdAddress, sizeBytes: number): Promise<void> {
+export async function fill(address: FioTarget, sizeBytes: number): Promise<void> {
   const args = [
     "--rw=write",
     "--bs=256k",
@@ -106,7 +135,7 @@ export async function fill(address: NbdAddress, sizeBytes: number): Promise<void
     "--refill_buffers",
     `--size=${sizeBytes}`,
   ];
-  await fio({ uri: nbdUri(address), args, timeoutMs: 300_000 });
+  await fio({ uri: uriOf(address), args, timeoutMs: 300_000 });
 }
 
 export function figuresOfSamples(
@@ -114,10 +143,20 @@ export function figuresOfSamples(
   target: string,
   samples: readonly Sample[],
 ): Figure[] {
-  return METRICS.map(([field, metric]) =>
-    figure(
-      { workload: workloadName, target, metric },
-      samples.map((sample) => sample[field]),
+  const names = [...new Set(samples.flatMap(({ cpuUsByProcess }) => [...cpuUsByProcess.keys()]))];
+  const name = (metric: string) => ({ workload: workloadName, target, metric });
+  return [
+    ...METRICS.map(([field, metric]) =>
+      figure(
+        name(metric),
+        samples.map((sample) => sample[field]),
+      ),
     ),
-  );
+    ...names.map((one) =>
+      figure(
+        name(`CPU us/IO ${one}`),
+        samples.map(({ cpuUsByProcess }) => cpuUsByProcess.get(one) ?? 0),
+      ),
+    ),
+  ];
 }

@@ -22,16 +22,23 @@ export interface FioJob {
 }
 
 export interface FioOptions {
-  readonly uri: string;
+  /** An NBD address; or arguments that say what else to load, with the environment they need. */
+  readonly uri: string | { readonly args: readonly string[]; readonly env: NodeJS.ProcessEnv };
   readonly args: readonly string[];
   readonly timeoutMs: number;
 }
 
 /** Throws, with fio's messages, if fio fails. */
 export async function fio(options: FioOptions): Promise<FioJob> {
-  const args = ["--name=job", "--ioengine=nbd", `--uri=${options.uri}`, ...options.args];
+  const { uri, timeoutMs } = options;
+  const isNbd = typeof uri === "string";
+  const target = isNbd ? ["--ioengine=nbd", `--uri=${uri}`] : uri.args;
+  const args = ["--name=job", ...target, ...options.args];
   const output = ["--output-format=json", "--group_reporting", "--verify_state_save=0"];
-  const run = await runTool("fio", [...args, ...output], { timeoutMs: options.timeoutMs });
+  const run = await runTool("fio", [...args, ...output], {
+    timeoutMs,
+    ...(isNbd ? {} : { env: uri.env }),
+  });
   // fio puts warnings in front of its JSON.
   const json = run.stdout.slice(run.stdout.search(/^\{/m));
   const report = JSON.parse(json) as { readonly jobs: readonly FioJob[] };
