@@ -25,6 +25,7 @@ import { nbdBenchmark } from "./nbd.ts";
 import { objectBenchmark } from "./object.ts";
 import { rebuildBenchmark } from "./rebuild.ts";
 import { relayBenchmark } from "./relay.ts";
+import { stallsBenchmark } from "./stalls.ts";
 import { storeBenchmark } from "./store.ts";
 import { vhostBenchmark } from "./vhost.ts";
 
@@ -34,6 +35,7 @@ const BENCHMARKS: readonly Benchmark[] = [
   mirrorBenchmark,
   rebuildBenchmark,
   relayBenchmark,
+  stallsBenchmark,
   destageBenchmark,
   objectBenchmark,
   storeBenchmark,
