@@ -3,6 +3,7 @@ import { CodedError } from "../base/index.ts";
 import type { ManagementPeer } from "../plane/index.ts";
 import type { Clock } from "../ports/index.ts";
 import type { DataPlaneMethods, PeerView } from "./data-plane-port.ts";
+import type { ResyncView } from "./repair-views.ts";
 import type { EventRing } from "./event-ring.ts";
 import type { HealthFacts, MachineFacts } from "./health-check.ts";
 import { FAULT_KINDS } from "./health-of-devices.ts";
@@ -12,7 +13,7 @@ import type { HostFacts } from "./host-control.ts";
 import { seenOf } from "./host-networks.ts";
 import type { RpcPeer } from "./rpc.ts";
 import { version } from "./version.ts";
-import type { DeviceView, EventView, HostView, StatusView, VmView, VolumeView } from "./views.ts";
+import type { DeviceView, EventView, HostView, StatsView, StatusView, VmView, VolumeView } from "./views.ts";
 
 export interface ClusterStatusWorld {
   readonly hostId: string;
@@ -32,6 +33,11 @@ export class ClusterStatus {
   readonly #world: ClusterStatusWorld;
   readonly #startedMs: number;
   readonly #faults = new Map<string, EventView>();
+  /** As they were when the directory could be asked last. */
+  #devices: readonly DeviceView[] = [];
+  #volumes: readonly VolumeView[] = [];
+  #resyncs: readonly ResyncView[] = [];
+  #stats: StatsView | undefined;
 
   constructor(world: ClusterStatusWorld) {
     this.#world = world;
@@ -88,10 +94,12 @@ export class ClusterStatus {
     const { hostId, plane, machine } = this.#world;
     const [parts, stats, vms, resyncs] = await Promise.all([
       this.#parts(),
-      plane.call("stats", undefined),
+      known(plane.call("stats", undefined), () => this.#stats),
       this.#vms(),
-      plane.call("listResyncs", undefined),
+      known(plane.call("listResyncs", undefined), () => this.#resyncs),
     ]);
+    this.#resyncs = resyncs;
+    this.#stats = stats;
     const attachments = parts.volumes.flatMap(({ attachment }) => attachment ?? []);
     const faults = [...this.#faults.values()];
     const names = new Map(parts.hosts.map((host) => [host.hostId, host.name]));
@@ -104,9 +112,11 @@ export class ClusterStatus {
     const { plane } = this.#world;
     const [peers, devices, volumes] = await Promise.all([
       plane.call("listHosts", undefined),
-      plane.call("listDevices", undefined),
-      plane.call("listVolumes", undefined),
+      known(plane.call("listDevices", undefined), () => this.#devices),
+      known(plane.call("listVolumes", undefined), () => this.#volumes),
     ]);
+    this.#devices = devices;
+    this.#volumes = volumes;
     return { hosts: peers.map((peer) => this.#viewOf(peer, devices, volumes)), devices, volumes };
   }
 
@@ -140,5 +150,15 @@ export class ClusterStatus {
       ...(peer.isUp ? { deviceCount: devices.filter(({ host }) => host === name).length } : {}),
       attachedCount: attached.length,
     };
+  }
+}
+
+/** While the directory cannot be asked, what was known last: that it is away is told by itself. */
+async function known<T, L>(asked: Promise<T>, last: () => L): Promise<T | L> {
+  try {
+    return await asked;
+  } catch (error) {
+    if (error instanceof CodedError && error.code.startsWith("directory-")) return last();
+    throw error;
   }
 }

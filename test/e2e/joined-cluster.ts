@@ -110,9 +110,13 @@ export class JoinedCluster {
    * folder may be gone by then.
    */
   killMember(host: string): void {
+    this.signalMember(host, "SIGKILL");
+  }
+
+  signalMember(host: string, signal: "SIGKILL" | "SIGSTOP" | "SIGCONT"): void {
     const data = path.join(this.folder, host, "directory", "etcd");
     for (const pid of fs.readdirSync("/proc").filter((name) => /^\d+$/.test(name))) {
-      if (commandLine(pid).includes(data)) process.kill(Number(pid), "SIGKILL");
+      if (commandLine(pid).includes(data)) process.kill(Number(pid), signal);
     }
   }
 

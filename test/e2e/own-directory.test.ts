@@ -7,11 +7,13 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { etcdMissing } from "./etcd.ts";
 import { CLUSTER_PORTS, freePort, temporaryFolder } from "./harness.ts";
 import { JoinedCluster } from "./joined-cluster.ts";
+import { PacedLoad } from "./paced-load.ts";
 
 const missing = etcdMissing();
 const options = missing === undefined ? { timeout: 240_000 } : { skip: missing };
 const WAIT_MS_MAX = 60_000;
 const LOOK_MS = 250;
+const NO_MIRROR = ["--failures-to-tolerate", "0"];
 
 interface Shown {
   readonly health: string;
@@ -108,5 +110,38 @@ test(
       ["v1"],
     );
     for (const host of started) await cluster.stop(host);
+  },
+);
+
+test(
+  "while the directory is away, volumes are served, nothing is decided, and status says so",
+  options,
+  async (t) => {
+    const folder = temporaryFolder(t);
+    const cluster = new JoinedCluster(t, folder, await freePort(CLUSTER_PORTS));
+    await cluster.init("h1", ["--directory", "etcd"]);
+    await cluster.start("h1");
+    await cluster.cli("h1", ["volume", "create", "v1", "--size", "64M", ...NO_MIRROR]);
+    const socket = path.join(folder, "v1.sock");
+    await cluster.cli("h1", ["volume", "attach", "v1", "--nbd", socket]);
+    const load = await PacedLoad.start({ socket, exportName: "v1" }, 2);
+    await load.progress(20);
+    cluster.signalMember("h1", "SIGSTOP");
+    await load.progress(100);
+    const refusal = await cluster.refusedCli("h1", [
+      ...["volume", "create", "v2", "--size", "64M", ...NO_MIRROR],
+    ]);
+    assert.match(refusal.code, /^directory-/);
+    const { reasons } = await cluster.cli<Shown>("h1", ["status"]);
+    const codes = reasons.map(({ code }) => code);
+    assert.ok(codes.includes("directory-unavailable") || codes.includes("own-lease-lost"));
+    cluster.signalMember("h1", "SIGCONT");
+    await membersAre(cluster, "h1", "h1 well");
+    // What waited when the lease had ended is served again, by the same host.
+    await load.progress(100);
+    await load.stop();
+    await load.verify({ socket, exportName: "v1" });
+    await cluster.cli("h1", ["volume", "create", "v2", "--size", "64M", ...NO_MIRROR]);
+    await cluster.stop("h1");
   },
 );
