@@ -13,7 +13,15 @@ import type { HostFacts } from "./host-control.ts";
 import { seenOf } from "./host-networks.ts";
 import type { RpcPeer } from "./rpc.ts";
 import { version } from "./version.ts";
-import type { DeviceView, EventView, HostView, StatsView, StatusView, VmView, VolumeView } from "./views.ts";
+import type {
+  DeviceView,
+  EventView,
+  HostView,
+  StatsView,
+  StatusView,
+  VmView,
+  VolumeView,
+} from "./views.ts";
 
 export interface ClusterStatusWorld {
   readonly hostId: string;

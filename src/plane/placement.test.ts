@@ -96,7 +96,9 @@ test("two hosts with data and a small one are enough for a mirror, and the small
   const { tree, placement } = place({ failures: 1, stripes: 1 }, { hosts, devices });
   const hostOf = (id: string): string | undefined =>
     placement.find((one) => one.componentId === id)?.hostId;
-  const legs = legsOf(tree).flatMap((leg) => componentsOf(leg).map((one) => hostOf(one.componentId)));
+  const legs = legsOf(tree).flatMap((leg) =>
+    componentsOf(leg).map((one) => hostOf(one.componentId)),
+  );
   assert.deepEqual(legs, ["h1", "h2"]);
   const witnesses = leavesOf(tree).filter(({ kind }) => kind === "witness");
   assert.deepEqual(

@@ -99,9 +99,9 @@ test(
     await until(async () => (await asked(port, api, second)) === 401, "the API lets it in");
     await until(async () => (await asked(port + 2, "/version", second)) === "cut", "etcd does");
     assert.equal(await asked(port + 2, "/version", own), 200);
-  // Nor do members listen to it among themselves.
-  assert.equal(await asked(port + 4, "/version", second), "cut");
-  assert.equal(await asked(port + 4, "/version", own), 200);
+    // Nor do members listen to it among themselves.
+    assert.equal(await asked(port + 4, "/version", second), "cut");
+    assert.equal(await asked(port + 4, "/version", own), 200);
     const { removed } = await cluster.cli<{ removed: readonly { name: string }[] }>("h1", [
       ...["certificate", "show"],
     ]);
