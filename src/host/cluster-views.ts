@@ -37,6 +37,7 @@ export class ClusterViews {
   readonly #plane: HostPlane;
   readonly #devices: DeviceSet;
   readonly #attachments: Attachments;
+  #records: readonly ObjectRecord[] = [];
   #asking: Promise<readonly HostPart[]> | undefined;
 
   constructor(world: PlaneWorld, plane: HostPlane, devices: DeviceSet, attachments: Attachments) {
@@ -120,7 +121,7 @@ export class ClusterViews {
 
   async stats(): Promise<StatsView> {
     const parts = await this.#parts();
-    const records = (await this.#plane.volumes()).filter(isUsers);
+    const records = (await this.#recordsKnown()).filter(isUsers);
     const volumes = records.map(({ name, sizeBytes, objectId }) => {
       const logicalBytes = largest(parts, objectId);
       const io = parts.flatMap((part) => part.io).find(([id]) => id === objectId)?.[1];
@@ -132,6 +133,16 @@ export class ClusterViews {
       };
     });
     return { ...addStats(parts.map(({ stats }) => stats)), volumes };
+  }
+
+  /** While the directory cannot be asked, counters go on, of the volumes that were known last. */
+  async #recordsKnown(): Promise<readonly ObjectRecord[]> {
+    try {
+      this.#records = await this.#plane.volumes();
+    } catch (error) {
+      if (!(error instanceof CodedError && error.code.startsWith("directory-"))) throw error;
+    }
+    return this.#records;
   }
 
   #part(): HostPart {

@@ -126,6 +126,7 @@ test(
     await cluster.cli("h1", ["volume", "attach", "v1", "--nbd", socket]);
     const load = await PacedLoad.start({ socket, exportName: "v1" }, 2);
     await load.progress(20);
+    await cluster.cli("h1", ["stats"]);
     cluster.signalMember("h1", "SIGSTOP");
     await load.progress(100);
     const refusal = await cluster.refusedCli("h1", [
@@ -135,6 +136,8 @@ test(
     const { reasons } = await cluster.cli<Shown>("h1", ["status"]);
     const codes = reasons.map(({ code }) => code);
     assert.ok(codes.includes("directory-unavailable") || codes.includes("own-lease-lost"));
+    const { volumes } = await cluster.cli<{ volumes: readonly object[] }>("h1", ["stats"]);
+    assert.equal(volumes.length, 1);
     cluster.signalMember("h1", "SIGCONT");
     await membersAre(cluster, "h1", "h1 well");
     // What waited when the lease had ended is served again, by the same host.
