@@ -65,6 +65,8 @@ export class DirectoryMember {
   #looking: Promise<void> = Promise.resolve();
   #isClosed = false;
   #missedCount = 0;
+  #isLooking = true;
+  #lookedMs = 0;
   #trouble: string | undefined;
   #view: readonly DirectoryMemberView[] = [];
   #endpoints: readonly string[];
@@ -107,8 +109,15 @@ export class DirectoryMember {
     return member;
   }
 
-  /** As it was at the last look; `names` are those of hosts by their ids. */
+  /**
+   * As it was at the last look, which is a moment ago where somebody asks often; `names` are those
+   * of hosts by their ids.
+   */
   view(names: ReadonlyMap<string, string>): DirectoryView {
+    if (performance.now() - this.#lookedMs > LOOK_SOON_MS && !this.#isLooking) {
+      clearTimeout(this.#timer);
+      this.#lookLater(0);
+    }
     const members = this.#view.map((one) => ({ ...one, host: names.get(one.host) ?? one.host }));
     return { members, ...(this.#trouble === undefined ? {} : { trouble: this.#trouble }) };
   }
@@ -194,6 +203,7 @@ export class DirectoryMember {
   }
 
   async #look(): Promise<void> {
+    this.#isLooking = true;
     try {
       await this.#tend();
     } catch (error) {
@@ -201,6 +211,8 @@ export class DirectoryMember {
       const fields = { cause: errorText(error) };
       if (!this.#isClosed) this.#world.log.write("debug", "the directory was not tended", fields);
     }
+    this.#isLooking = false;
+    this.#lookedMs = performance.now();
     const isWell =
       this.#view.length >= MEMBERS && this.#view.every(({ state }) => state === "well");
     this.#lookLater(isWell ? LOOK_MS : LOOK_SOON_MS);

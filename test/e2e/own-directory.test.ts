@@ -51,6 +51,18 @@ async function threeWell(cluster: JoinedCluster, asked: string): Promise<readonl
   }
 }
 
+async function leaseLost(cluster: JoinedCluster, asked: string, gone: string): Promise<void> {
+  const limit = performance.now() + WAIT_MS_MAX;
+  for (;;) {
+    const { hosts } = await cluster.cli<{
+      readonly hosts: readonly { readonly name: string; readonly lease: string }[];
+    }>(asked, ["host", "list"]);
+    if (hosts.find(({ name }) => name === gone)?.lease === "lost") return;
+    assert.ok(performance.now() < limit, JSON.stringify(hosts));
+    await sleep(LOOK_MS);
+  }
+}
+
 test("without etcd a directory of its own is refused, and nothing is written", async (t) => {
   const folder = temporaryFolder(t);
   const cluster = new JoinedCluster(t, folder, await freePort(CLUSTER_PORTS));
@@ -109,6 +121,13 @@ test(
       volumes.map(({ name }) => name),
       ["v1"],
     );
+
+    // A host that is gone for good is taken out, and the one that was not needed takes its place.
+    const asked = started[0]!;
+    await cluster.cli(asked, ["volume", "delete", "v1", "--yes"]);
+    await leaseLost(cluster, asked, "h1");
+    await cluster.cli(asked, ["host", "remove", "h1", "--yes"]);
+    assert.deepEqual(await threeWell(cluster, asked), ["h2", "h3", "h4"]);
     for (const host of started) await cluster.stop(host);
   },
 );
