@@ -95,7 +95,7 @@ export class Cache<K, V> {
 
   /** Counts as a use of the key. */
   get(key: K): V | undefined {
-    const slot = this.#pages.lookup(this.#numberOf(key));
+    const slot = this.#pages.lookup(isPlain(key) ? key : this.#numberOf(key));
     return slot < 0 ? undefined : this.#values[slot];
   }
 
@@ -109,6 +109,15 @@ export class Cache<K, V> {
    * had. Fails with `cache-value-size-invalid`.
    */
   set(key: K, value: V): boolean {
+    if (this.#sizeOf !== undefined || !isPlain(key)) return this.#setOther(key, value);
+    const slot = this.#pages.insert(key);
+    assert(slot >= 0, "nothing is pinned, so there is always a slot");
+    if (this.#keys.length > 0) this.#keys[slot] = undefined;
+    this.#values[slot] = value;
+    return true;
+  }
+
+  #setOther(key: K, value: V): boolean {
     const sizeBytes = this.#measure(value, key);
     if (sizeBytes > this.#capacityBytes) {
       this.delete(key);
@@ -209,7 +218,9 @@ function emptyArray<T>(length: number): (T | undefined)[] {
 }
 
 function isPlain(key: unknown): key is number {
-  return typeof key === "number" && Number.isInteger(key) && key >= 0 && key < NUMBERED_FROM;
+  if (typeof key !== "number" || key < 0) return false;
+  // The first test alone is one instruction for most integers.
+  return (key | 0) === key || (Number.isInteger(key) && key < NUMBERED_FROM);
 }
 
 function sizeMissing(): CodedError {

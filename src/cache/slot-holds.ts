@@ -10,15 +10,16 @@ const FLUSHING = 0x4000;
 const DIRTY = 0x8000;
 
 export class SlotHolds {
-  readonly #holds: Uint16Array;
+  /** 0 for a slot that nothing holds; for reading alone. */
+  readonly words: Uint16Array;
   #dirtyCount = 0;
 
   constructor(slotCount: number) {
-    this.#holds = new Uint16Array(slotCount + 1);
+    this.words = new Uint16Array(slotCount + 1);
   }
 
   get sizeBytes(): number {
-    return this.#holds.byteLength;
+    return this.words.byteLength;
   }
 
   /** Dirty slots that no flush has been begun for, or that became dirty again meanwhile. */
@@ -26,51 +27,47 @@ export class SlotHolds {
     return this.#dirtyCount;
   }
 
-  isHeld(entry: number): boolean {
-    return this.#holds[entry] !== 0;
-  }
-
   isPinned(entry: number): boolean {
-    return (this.#holds[entry]! & PINS_MASK) !== 0;
+    return (this.words[entry]! & PINS_MASK) !== 0;
   }
 
   isDirty(entry: number): boolean {
-    return (this.#holds[entry]! & DIRTY) !== 0;
+    return (this.words[entry]! & DIRTY) !== 0;
   }
 
   pin(entry: number): void {
-    assert((this.#holds[entry]! & PINS_MASK) < PINS_MASK, "a slot is pinned too often");
-    this.#holds[entry]!++;
+    assert((this.words[entry]! & PINS_MASK) < PINS_MASK, "a slot is pinned too often");
+    this.words[entry]!++;
   }
 
   unpin(entry: number): void {
     assert(this.isPinned(entry), "the slot is not pinned");
-    this.#holds[entry]!--;
+    this.words[entry]!--;
   }
 
   markDirty(entry: number): void {
     if (this.isDirty(entry)) return;
-    this.#holds[entry]! |= DIRTY;
+    this.words[entry]! |= DIRTY;
     this.#dirtyCount++;
   }
 
   /** The slot's contents are not wanted any more. */
   discardDirty(entry: number): void {
     if (!this.isDirty(entry)) return;
-    this.#holds[entry]! &= ~DIRTY;
+    this.words[entry]! &= ~DIRTY;
     this.#dirtyCount--;
   }
 
   /** True if the slot is dirty and no flush of it was under way: now one is. */
   beginFlush(entry: number): boolean {
-    if ((this.#holds[entry]! & (DIRTY | FLUSHING)) !== DIRTY) return false;
-    this.#holds[entry]! ^= DIRTY | FLUSHING;
+    if ((this.words[entry]! & (DIRTY | FLUSHING)) !== DIRTY) return false;
+    this.words[entry]! ^= DIRTY | FLUSHING;
     this.#dirtyCount--;
     return true;
   }
 
   endFlush(entry: number): void {
-    assert((this.#holds[entry]! & FLUSHING) !== 0, "no flush of the slot is under way");
-    this.#holds[entry]! &= ~FLUSHING;
+    assert((this.words[entry]! & FLUSHING) !== 0, "no flush of the slot is under way");
+    this.words[entry]! &= ~FLUSHING;
   }
 }
