@@ -4,7 +4,7 @@
  * placement, so a host knows a machine that is no longer its own.
  */
 import { CodedError } from "../base/index.ts";
-import type { Directory, DirectoryRecord, VmBoot } from "../ports/index.ts";
+import type { Directory, DirectoryCondition, DirectoryRecord, VmBoot } from "../ports/index.ts";
 import { directoryKeys } from "./directory-keys.ts";
 import { RecordFields } from "./record-fields.ts";
 import { isVmNetwork } from "./vm-network.ts";
@@ -155,16 +155,18 @@ export async function listVms(
   return { vms: records.map(parse), revision };
 }
 
-/** False if the record has changed since it was read. */
+/** False if the record has changed since it was read, or something else does not hold. */
 export async function swapVm(
   directory: Directory,
   clusterId: string,
   stored: StoredVm,
   next: VmRecord,
+  also: readonly DirectoryCondition[] = [],
 ): Promise<boolean> {
   const key = directoryKeys.vm(clusterId, stored.record.name);
   const put = { kind: "put", key, value: encode(next) } as const;
-  const { succeeded } = await directory.transact([{ key, revision: stored.revision }], [put]);
+  const conditions = [{ key, revision: stored.revision }, ...also];
+  const { succeeded } = await directory.transact(conditions, [put]);
   return succeeded;
 }
 

@@ -2,6 +2,8 @@
 export interface HaRules {
   /** A machine that waits uses no attempt up. */
   readonly isWaitingFree: boolean;
+  /** Machines are started and resumed only under the lease under which their records were read. */
+  readonly isReadUnderLease: boolean;
 }
 
 export interface UnderRules {

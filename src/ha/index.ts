@@ -8,4 +8,4 @@ export { isUnderWay } from "./vm-migration.ts";
 export type { MigrationWays } from "./vm-migration.ts";
 export { VmHost } from "./vm-host.ts";
 export type { HaPeers, ProtectionState, VmCapacity, VmReach, VmStorage } from "./vm-storage.ts";
-export type { VmEvent, VmWorld } from "./vm-host.ts";
+export type { VmEvent, VmWorld } from "./vm-world.ts";

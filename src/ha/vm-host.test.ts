@@ -142,6 +142,27 @@ test("a machine that does not start is tried elsewhere, and the reasons are kept
   });
 });
 
+test("a machine that started while the directory went away keeps its volumes", async () => {
+  await cluster(30, async (world) => {
+    for (const host of world.hosts) {
+      const start = host.hypervisor.start.bind(host.hypervisor);
+      host.hypervisor.start = async (machine) => {
+        await start(machine);
+        world.fabric.partition([host.address], [DIRECTORY]);
+      };
+    }
+    await createVm(world.directory, CLUSTER, vm("a", false));
+    await world.until(() => world.whereIs("a") !== undefined, 5000);
+    const host = world.host(world.whereIs("a"));
+    // Longer than any call of the directory waits for its answer.
+    await world.pass(12_000);
+    world.fabric.heal();
+    await world.until(() => world.whereIs("a") === host.id, 10_000);
+    assert.ok(host.attached.has("a-disk"));
+    assert.ok(!world.events.includes(`${host.id} vm-failed`));
+  });
+});
+
 test("a guest that shuts itself down stays down", async () => {
   await cluster(7, async (world) => {
     const host = await running(world, "a");
@@ -196,6 +217,27 @@ test("a machine whose process ends again and again is started less and less ofte
     await world.change("a", { failureCount: 0 });
     await world.until(() => world.whereIs("a") !== undefined, 5000);
   });
+});
+
+test("a host that comes back while its machine is given to another starts it or the other does", async () => {
+  for (let seed = 60; seed < 110; seed++)
+    await cluster(seed, async (world) => {
+      const host = await running(world, "a");
+      const stored = await readHaSettings(world.directory, CLUSTER);
+      const armed = { ...stored.settings, isArmed: true };
+      await swapHaSettings(world.directory, CLUSTER, stored, { ...armed, isArmed: false });
+      host.cutPower();
+      await world.pass(8000);
+      const again = await readHaSettings(world.directory, CLUSTER);
+      await swapHaSettings(world.directory, CLUSTER, again, armed);
+      // The master hears of the change and decides at once.
+      if (seed % 2 === 0) host.start();
+      await world.change("a", { priority: 1 });
+      await world.pass(world.simulation.prng.below(12));
+      if (seed % 2 === 1) host.start();
+      await world.until(() => world.whereIs("a") !== undefined, FAILOVER_MS_MAX);
+      await world.pass(1500);
+    });
 });
 
 test("while it is disarmed nothing stands still and nothing is started elsewhere", async () => {

@@ -19,21 +19,11 @@ import {
 } from "../cluster/index.ts";
 import type { StoredVm, VmRecord } from "../cluster/index.ts";
 import { HostLease } from "../plane/index.ts";
-import type {
-  Clock,
-  Directory,
-  DirectoryWatch,
-  Hypervisor,
-  Log,
-  RunningVm,
-} from "../ports/index.ts";
-import type { Timer } from "../ports/index.ts";
-import type { UnderRules } from "./ha-rules.ts";
+import type { DirectoryWatch, LeaseId, RunningVm, Timer } from "../ports/index.ts";
 import { DOES_NOT_START } from "./restart-plan.ts";
 import { VmMover } from "./vm-migration.ts";
-import type { MigrationWays } from "./vm-migration.ts";
 import { VmMaster } from "./vm-master.ts";
-import type { HaPeers, VmCapacity, VmStorage } from "./vm-storage.ts";
+import type { VmEvent, VmWorld } from "./vm-world.ts";
 
 const TICK_MS = 1000;
 /** How often the lease is looked at; it ends half a second before others may know. */
@@ -46,42 +36,6 @@ const DISARMED_MS = 7 * 24 * 3600 * 1000;
 const STEADY_MS = 60_000;
 /** A guest that has not shut down by then is ended. */
 const SHUT_DOWN_MS_MAX = 60_000;
-
-export interface VmWorld extends UnderRules {
-  readonly directory: Directory;
-  readonly hypervisor: Hypervisor;
-  readonly clock: Clock;
-  readonly log: Log;
-  readonly clusterId: string;
-  readonly hostId: string;
-  /** Counts the starts of the host. */
-  readonly incarnation: number;
-  /**
-   * Offers a volume to a machine of this host; resolves with the socket. Doing it twice is fine.
-   */
-  readonly attach: (volume: string) => Promise<string>;
-  /**
-   * As `attach`, for a machine that has not arrived: its requests wait for `attach`, and the volume
-   * stays with whoever has it.
-   */
-  readonly expect: (volume: string) => Promise<string>;
-  readonly ways: MigrationWays;
-  /** Does nothing if this host neither offers nor expects it. */
-  readonly detach: (volume: string) => Promise<void>;
-  readonly storage: VmStorage;
-  /** Of this host, for all its machines together. */
-  readonly capacity: VmCapacity;
-  readonly peers: HaPeers;
-  readonly nameOf: (hostId: string) => string;
-  readonly addEvent: (event: VmEvent) => void;
-}
-
-export interface VmEvent {
-  readonly kind: "vm-started" | "vm-ended" | "vm-failed" | "vm-moved" | "vm-paused" | "vm-resumed";
-  readonly level: "info" | "warning" | "error";
-  readonly message: string;
-  readonly details: Readonly<Record<string, string | number>>;
-}
 
 interface Duty {
   readonly lease: HostLease;
@@ -112,6 +66,8 @@ export class VmHost {
   /** As the directory said last: a host that does not hear from it goes by that. */
   #isArmed = true;
   #isWanted = false;
+  /** The lease that lived when the records were read that are being dealt with. */
+  #readUnder: LeaseId | undefined;
   #isClosed = false;
   #trouble: string | undefined;
 
@@ -120,7 +76,7 @@ export class VmHost {
     this.#mover = new VmMover(world, {
       wake: () => this.wake(),
       note: (error) => this.#note(error),
-      resume: (name) => this.#whileAlive(() => world.hypervisor.resume(name)),
+      resume: async (name) => void (await this.#whileAlive(() => world.hypervisor.resume(name))),
     });
   }
 
@@ -217,9 +173,19 @@ export class VmHost {
     const { directory, clusterId, hypervisor } = this.#world;
     // What a host finds running when it starts stands still if the directory cannot be asked.
     if ((await hypervisor.list()).length > 0) await this.#takeUp();
-    const { vms } = await listVms(directory, clusterId);
-    if (vms.length > 0) await this.#reconcile(await this.#takeUp(), vms);
-    else await this.#endAll();
+    const before = this.#duty?.lease.id;
+    let { vms } = await listVms(directory, clusterId);
+    if (vms.length === 0) return await this.#endAll();
+    const duty = await this.#takeUp();
+    this.#readUnder = duty.lease.id;
+    // Before the lease was there, any of them may have been given to another host.
+    if (before !== this.#readUnder && this.#isReadUnderLease)
+      ({ vms } = await listVms(directory, clusterId));
+    await this.#reconcile(duty, vms);
+  }
+
+  get #isReadUnderLease(): boolean {
+    return this.#world.rules?.isReadUnderLease !== false;
   }
 
   /** Resolves when the host counts as one that runs machines. Fails as the directory does. */
@@ -358,7 +324,7 @@ export class VmHost {
     // A guest that stands still cannot shut down either.
     if (vm.state === "paused" && desired !== "killed") {
       if (!(await this.#mover.mayResume(stored))) return;
-      await this.#whileAlive(() => hypervisor.resume(name));
+      if (!(await this.#whileAlive(() => hypervisor.resume(name)))) return;
       this.#standing.delete(name);
       this.#event("vm-resumed", "info", name, "goes on: the lease is back, and it is still here");
     }
@@ -444,16 +410,12 @@ export class VmHost {
   }
 
   async #start(stored: StoredVm): Promise<void> {
-    const { hypervisor, attach, clusterId } = this.#world;
-    const { name, epoch, volumes, cpuCount, memoryBytes, boot } = stored.record;
+    const { name, epoch, volumes } = stored.record;
     try {
-      const disks: { name: string; vhostSocket: string }[] = [];
-      for (const volume of volumes) disks.push({ name: volume, vhostSocket: await attach(volume) });
-      const networks = vmNetworks(clusterId, stored.record);
-      const start = { vmId: name, name, epoch, cpuCount, memoryBytes, boot, disks, networks };
-      await this.#whileAlive(() => hypervisor.start(start));
-      this.#event("vm-started", "info", name, `runs here, placement ${epoch}`);
-      await this.#tellStarted(stored);
+      if (!(await this.#execute(stored, this.#readUnder))) {
+        for (const volume of volumes) await this.#world.detach(volume);
+        return;
+      }
     } catch (error) {
       if (!(error instanceof CodedError)) throw error;
       const because = error.message;
@@ -461,18 +423,39 @@ export class VmHost {
       for (const volume of volumes) await this.#world.detach(volume);
       const change = { hostId: undefined, ...this.#oneMoreFailure(stored.record) };
       await this.#decide(stored, change, DOES_NOT_START, because);
+      return;
     }
+    this.#event("vm-started", "info", name, `runs here, placement ${epoch}`);
+    // If that fails the machine runs all the same, and keeps its volumes: it is told later.
+    await this.#tellStarted(stored);
   }
 
-  /** What came before may have taken longer than the lease lived, and so may this. */
-  async #whileAlive(work: () => Promise<void>): Promise<void> {
+  async #execute({ record }: StoredVm, readUnder: LeaseId | undefined): Promise<boolean> {
+    const { hypervisor, attach, clusterId } = this.#world;
+    const { name, epoch, volumes, cpuCount, memoryBytes, boot } = record;
+    const disks: { name: string; vhostSocket: string }[] = [];
+    for (const volume of volumes) disks.push({ name: volume, vhostSocket: await attach(volume) });
+    const networks = vmNetworks(clusterId, record);
+    const start = { vmId: name, name, epoch, cpuCount, memoryBytes, boot, disks, networks };
+    return await this.#whileAlive(() => hypervisor.start(start), readUnder);
+  }
+
+  /**
+   * What came before may have taken longer than the lease lived, and so may this. Under another
+   * lease than that under which the records were read the machine may belong to another host by
+   * now. False if it was not done.
+   */
+  async #whileAlive(work: () => Promise<void>, readUnder = this.#readUnder): Promise<boolean> {
     const { hypervisor } = this.#world;
     const lease = this.#duty?.lease;
-    if (lease?.isAlive() === true) {
+    const isStillRead = !this.#isReadUnderLease || lease?.id === readUnder;
+    const isDone = isStillRead && lease?.isAlive() === true;
+    if (isDone) {
       hypervisor.allow(lease.restMs);
       await work();
     }
     if (!this.#isAlive()) await this.#standStill();
+    return isDone;
   }
 
   #isAlive(): boolean {

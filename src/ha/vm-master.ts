@@ -18,11 +18,12 @@ import {
 } from "../cluster/index.ts";
 import type { StoredVm, VmRecord } from "../cluster/index.ts";
 import type { HostLease } from "../plane/index.ts";
+import type { DirectoryCondition } from "../ports/index.ts";
 import { hostsOnDuty, HostViews } from "./host-views.ts";
 import { ProtectionKeeper } from "./protection.ts";
 import { planRestarts } from "./restart-plan.ts";
 import type { Start, Wait } from "./restart-plan.ts";
-import type { VmWorld } from "./vm-host.ts";
+import type { VmWorld } from "./vm-world.ts";
 
 /** For so long a host may not reach a machine's objects: its disks wait as long, and longer. */
 const STORAGE_LOSS_MS = 2000;
@@ -143,8 +144,19 @@ export class VmMaster {
     const { nameOf } = this.#world;
     const { record } = stored;
     const change = { hostId, epoch: record.epoch + 1, isLeaving: false };
-    if (!(await this.#decide(stored, change, `placed on ${nameOf(hostId)}`, because))) return;
+    const what = `placed on ${nameOf(hostId)}`;
+    const also = this.#isGone(record.hostId);
+    if (!(await this.#decide(stored, change, what, because, also))) return;
     this.#tell(record, hostId, `is placed on ${nameOf(hostId)}: ${because}`);
+  }
+
+  /**
+   * A host that was gone when the plan was made may be back, and may have begun to start what is
+   * still its own.
+   */
+  #isGone(hostId: string | undefined): readonly DirectoryCondition[] {
+    if (hostId === undefined) return [];
+    return [{ key: directoryKeys.vmHost(this.#world.clusterId, hostId), revision: 0 }];
   }
 
   /** While it runs. */
@@ -210,11 +222,12 @@ export class VmMaster {
     change: Partial<VmRecord>,
     what: string,
     because: string,
+    also: readonly DirectoryCondition[] = [],
   ): Promise<boolean> {
     const { directory, clusterId, hostId, clock } = this.#world;
     const decision = { timeMs: Math.round(clock.wallMs()), hostId, what, because };
     const next = decided({ ...stored.record, ...change }, decision);
-    return await swapVm(directory, clusterId, stored, next);
+    return await swapVm(directory, clusterId, stored, next, also);
   }
 
   #tell({ name }: VmRecord, host: string, what: string): void {

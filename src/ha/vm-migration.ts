@@ -13,7 +13,7 @@ import { CodedError, errorText } from "../base/index.ts";
 import { decided, findVm, swapVm, vmNetworks } from "../cluster/index.ts";
 import type { StoredVm, VmMigration, VmRecord } from "../cluster/index.ts";
 import type { RunningVm } from "../ports/index.ts";
-import type { VmWorld } from "./vm-host.ts";
+import type { VmWorld } from "./vm-world.ts";
 
 /** In the history of a machine that stays where it is. */
 export const DOES_NOT_MOVE = "does not move";

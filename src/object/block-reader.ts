@@ -97,7 +97,12 @@ export class BlockReader {
       request.hasNoCopy = true;
       return;
     }
-    const component = assertDefined(leg.memberAt(block).component, "an active member is there");
+    const member = leg.memberAt(block);
+    if (member.isHollow) {
+      request.hasUnreachable = true;
+      return;
+    }
+    const component = assertDefined(member.component, "an active member is there");
     const componentBlock = leg.layout.componentBlockOf(block);
     request.pendingCount++;
     component.read(

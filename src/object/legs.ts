@@ -19,6 +19,8 @@ export class LegMember<C extends ComponentIo = ComponentIo> {
   /** The last known way to it. */
   component: C | undefined;
   role: MemberRole;
+  /** It does not hold what it should and is being given up: nothing is read from it any more. */
+  isHollow = false;
   /** The newest sequence that it has said to hold durably. */
   durableSequence = 0;
 

@@ -40,9 +40,11 @@ async function runsAt(
       attempt = 0;
     }
     const leg = legs.readableLeg(block, attempt);
-    const component = leg?.memberAt(block).component;
+    const member = leg?.memberAt(block);
+    const component = member?.component;
     if (leg === undefined || component === undefined)
       throw new CodedError({ code: "unreachable", message: "no copy can be asked for extents" });
+    if (member?.isHollow === true) continue;
     try {
       const run = Math.min(count, leg.layout.runBlocks(block));
       return await component.extents(leg.layout.componentBlockOf(block), run, runsMax);

@@ -116,11 +116,15 @@ export class ObjectMembers {
   failed(member: LegMember, fault: MemberFault): void {
     if (this.#isStopped || member.role !== "active" || this.#failing.has(member)) return;
     this.#failing.add(member);
+    member.isHollow = fault === "missing";
     this.#giveUp(member, fault)
       .catch((error: unknown) => {
         if (this.#isMember(member)) this.#owner.stop(errorText(error));
       })
-      .finally(() => this.#failing.delete(member));
+      .finally(() => {
+        this.#failing.delete(member);
+        member.isHollow = false;
+      });
   }
 
   #isMember(member: LegMember): boolean {

@@ -302,6 +302,36 @@ test("a mirror is served by what is left, and what is missing is stale first", a
   );
 });
 
+test("a copy that came back without what it held is not read while the directory still calls it good", async () => {
+  const world = await World.of(mirror([component("a"), component("b"), witness("w")]));
+  const { directory } = world;
+  const owner = await world.take();
+  const requests = new Requests(owner.volume);
+  const bytes = randomBytes(world.prng, BLOCK_SIZE_BYTES);
+  assert.equal(await world.settle(requests.write(bytes, 0)), undefined);
+  const transact = directory.transact.bind(directory);
+  const held: (() => void)[] = [];
+  directory.transact = async (conditions, writes) => {
+    await new Promise<void>((resolve) => held.push(resolve));
+    return await transact(conditions, writes);
+  };
+  const a = assertDefined(world.fakes.get("a"), "it is there");
+  a.isComplete = false;
+  a.isOpen = false;
+  let reads = 0;
+  a.readFaultOf = () => {
+    reads++;
+    return undefined;
+  };
+  await world.simulation.runForMs(1000);
+  assert.equal(a.isOpen, true);
+  assert.equal(held.length, 1, "the directory is told that it is stale");
+  const read = await world.settle(requests.read(0, BLOCK_SIZE_BYTES));
+  assert.deepEqual(read.bytes, bytes);
+  assert.equal(reads, 0);
+  for (const resolve of held) resolve();
+});
+
 test("a volume grows while in use, components first, and new space is zeroes", async () => {
   const world = await World.of(component("a"));
   const owner = await world.take();

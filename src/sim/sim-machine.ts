@@ -85,6 +85,11 @@ export class SimMachine implements SimScope {
     this.#held ??= [];
   }
 
+  /** Whether its code runs: it has power and does not stand still. */
+  get isRunning(): boolean {
+    return this.#isOn && this.#held === undefined;
+  }
+
   resume(): void {
     const held = this.#held ?? [];
     this.#held = undefined;

@@ -6,6 +6,12 @@ import type { SimMachine } from "./sim-machine.ts";
 const HIGH_WATER_BYTES = 256 * 1024;
 const PIECE_BYTES_MAX = 64 * 1024;
 const POISON = 0xe7;
+/**
+ * How often what could be done at once happens as an event of its own, with others in between: each
+ * costs as much as the work itself, so it is not always.
+ */
+const LATER_SHARE = 0.15;
+const ONE_TURN: Promise<void> = Promise.resolve();
 
 interface Queued {
   readonly bytes: Uint8Array;
@@ -135,25 +141,37 @@ export class SimStream implements ByteStream, FabricStream {
   #pumpSoon(): void {
     if (this.#pumpDue || this.#isClosed) return;
     this.#pumpDue = true;
-    this.#machine.schedule(0, () => {
-      this.#pumpDue = false;
-      this.#pump();
-    });
+    if (this.#fabric.prng.chance(LATER_SHARE)) this.#machine.schedule(0, this.#pumpNow);
+    else void ONE_TURN.then(this.#pumpAfterTurn);
   }
 
+  readonly #pumpNow = (): void => {
+    this.#pumpDue = false;
+    this.#pump(true);
+  };
+
+  readonly #pumpAfterTurn = (): void => {
+    if (!this.#machine.isRunning) return this.#machine.schedule(0, this.#pumpNow);
+    this.#pumpDue = false;
+    this.#pump(false);
+  };
+
   /** Hands queued bytes to the way as far as the window allows, then tells the handler. */
-  #pump(): void {
+  #pump(wasLater: boolean): void {
     if (this.#isClosed) return;
     const written: number[] = [];
     for (let room = this.#room(); this.#queue.length > 0; room = this.#room()) {
       const head = this.#queue[0]!;
       const count = Math.min(room, head.copy.length - head.sent);
       if (count === 0 && head.copy.length > 0) break;
-      if (count > 0) this.#sendData(head.copy.subarray(head.sent, head.sent + count));
+      const part = head.copy.subarray(head.sent, head.sent + count);
+      const isAsWritten = (): boolean =>
+        equalBytes(head.bytes.subarray(head.sent, head.sent + count), part);
+      assert(!wasLater || isAsWritten(), "bytes changed before they were written");
+      if (count > 0) this.#sendData(part);
       head.sent += count;
       this.#queuedBytes -= count;
       if (head.sent < head.copy.length) break;
-      assert(equalBytes(head.bytes, head.copy), "bytes changed before they were written");
       this.#queue.shift();
       if (head.token >= 0) written.push(head.token);
     }
@@ -191,9 +209,11 @@ export class SimStream implements ByteStream, FabricStream {
     const simulation = this.#fabric.simulation;
     const timeMs = simulation.nowMs + this.#fabric.drawLatencyMs();
     this.#lastArrivalMs = Math.max(this.#lastArrivalMs, timeMs);
-    simulation.schedule(this.#lastArrivalMs - simulation.nowMs, () => this.#arrive());
+    simulation.schedule(this.#lastArrivalMs - simulation.nowMs, this.#arriveNow);
     return this.#lastArrivalMs;
   }
+
+  readonly #arriveNow = (): void => this.#arrive();
 
   #arrive(): void {
     const peer = this.#peer;
@@ -224,7 +244,9 @@ export class SimStream implements ByteStream, FabricStream {
       this.#inbox.push(frame.bytes);
       this.#inboxBytes += frame.bytes.length;
     }
-    this.#deliverSoon();
+    if (this.#deliveryDue || !this.#machine.isRunning || this.#fabric.prng.chance(LATER_SHARE))
+      this.#deliverSoon();
+    else this.#deliver();
   }
 
   #deliverSoon(): void {
@@ -232,11 +254,13 @@ export class SimStream implements ByteStream, FabricStream {
     if (this.#handler === undefined) return;
     if (this.#inboxBytes === 0 && (!this.#endReceived || this.#endReported)) return;
     this.#deliveryDue = true;
-    this.#machine.schedule(0, () => {
-      this.#deliveryDue = false;
-      this.#deliver();
-    });
+    this.#machine.schedule(0, this.#deliverNow);
   }
+
+  readonly #deliverNow = (): void => {
+    this.#deliveryDue = false;
+    this.#deliver();
+  };
 
   #deliver(): void {
     if (this.#isClosed || this.#isPaused || this.#handler === undefined) return;
@@ -260,6 +284,12 @@ export class SimStream implements ByteStream, FabricStream {
     const limit = prng.chance(smallPieceShare)
       ? prng.between(1, 64)
       : prng.between(1, PIECE_BYTES_MAX);
+    const first = this.#inbox[0]!;
+    const isAlone = this.#inbox.length === 1 || prng.chance(0.5);
+    if (first.length <= limit && isAlone) {
+      this.#inboxBytes -= first.length;
+      return this.#inbox.shift()!;
+    }
     const piece = new Uint8Array(Math.min(limit, this.#inboxBytes));
     let filled = 0;
     while (filled < piece.length) {

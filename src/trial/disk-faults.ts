@@ -25,12 +25,12 @@ function onDisk(name: string, needs: FaultKind["needs"], play: Play): FaultKind 
         world.release(`disk of ${host.name}`);
         return undefined;
       }
-      host.isDiskFaulty = true;
+      host.diskFaults++;
       return {
         what: `${name} on ${host.name}`,
         durationMs: drawDurationMs(prng),
         end: () => {
-          host.isDiskFaulty = false;
+          host.diskFaults--;
           end();
           world.release(`disk of ${host.name}`);
         },
@@ -53,7 +53,7 @@ function broken(name: string, play: (disk: SimDisk) => void): FaultKind {
         return undefined;
       }
       play(disk);
-      host.isDiskFaulty = true;
+      host.diskFaults++;
       return {
         what: `${name} on ${host.name}`,
         durationMs: drawDurationMs(prng),
@@ -64,7 +64,7 @@ function broken(name: string, play: (disk: SimDisk) => void): FaultKind {
 }
 
 function replaceCable(world: TrialWorld, host: TrialHost, machine: TrialHost["machine"]): void {
-  host.isDiskFaulty = false;
+  host.diskFaults--;
   world.release(`life of ${host.name}`);
   if (host.machine !== machine) return;
   host.kill();

@@ -1,5 +1,5 @@
 /** A host of a trial with virtual machines: the product's own VmHost, and guests that count. */
-import { assertDefined } from "../base/index.ts";
+import { assertDefined, CodedError } from "../base/index.ts";
 import { findVm, RemoteDirectoryClient } from "../cluster/index.ts";
 import { VmHost } from "../ha/index.ts";
 import type { HaPeers } from "../ha/index.ts";
@@ -36,7 +36,8 @@ export class MachineHost {
 
   start(): void {
     const { fabric, directoryAddress, disks, rules } = this.#world;
-    const { clock } = this.#machine;
+    const machine = this.#machine;
+    const { clock } = machine;
     const log = new SimLog(clock);
     const network = new SimNetwork(this.#machine, fabric, [this.address]);
     const address = directoryAddress;
@@ -51,10 +52,12 @@ export class MachineHost {
       hostId: this.id,
       incarnation: ++this.#starts,
       attach: async (disk) => {
-        this.#owned.set(disk, await disks.take(disk, this.id));
+        this.#owned.set(disk, await askedBy(machine, disks.take(disk, this.id)));
         return `/run/${disk}`;
       },
-      detach: async (disk) => void this.#owned.delete(disk),
+      detach: async (disk) => {
+        if (machine.isOn) this.#owned.delete(disk);
+      },
       expect: notTried,
       ways: { offer: notTried, reach: notTried, close: () => {} },
       storage: disks.storageOf(this.id),
@@ -89,6 +92,21 @@ export class MachineHost {
     this.#hypervisor.startsToFail = count;
   }
 
+  /** As a host does with requests that it holds while a volume of its own has been lost. */
+  async takeAgain(vm: string, epoch: number, { disk }: OwnedDisk): Promise<void> {
+    const machine = this.#machine;
+    const { directory, disks } = this.#world;
+    const { record } = await findVm(directory, CLUSTER_ID, vm);
+    const isMine = record.hostId === this.id && record.epoch === epoch && !record.isLeaving;
+    if (!isMine || !this.isUp || this.#world.isCut(this.id)) return;
+    try {
+      const owned = await disks.take(disk, this.id);
+      if (machine.isOn && this.#owned.has(disk)) this.#owned.set(disk, owned);
+    } catch (error) {
+      if (!(error instanceof CodedError)) throw error;
+    }
+  }
+
   owns(disk: string): OwnedDisk | undefined {
     return this.#owned.get(disk);
   }
@@ -116,6 +134,14 @@ export class MachineHost {
       },
     };
   }
+}
+
+/** What a process has asked for that has died meanwhile comes back to nobody. */
+async function askedBy<T>(machine: SimMachine, asked: Promise<T>): Promise<T> {
+  const [outcome] = await Promise.allSettled([asked]);
+  if (!machine.isOn) return await new Promise<T>(() => {});
+  if (outcome.status === "rejected") throw outcome.reason;
+  return outcome.value;
 }
 
 async function notTried(): Promise<never> {
@@ -152,7 +178,7 @@ class GuestHypervisor extends SimHypervisor {
   async #count({ vmId, epoch, disks }: VmStart): Promise<void> {
     const { name: disk } = assertDefined(disks[0], "it has a disk");
     const first = assertDefined(this.#host.owns(disk), "it was attached");
-    this.#world.booted(vmId, first.value);
+    this.#world.booted(vmId, first.epoch, first.value);
     const guest = Symbol(vmId);
     this.#guests.set(vmId, guest);
     let value = first.value;
@@ -162,7 +188,10 @@ class GuestHypervisor extends SimHypervisor {
       if (mine === undefined || this.#guests.get(vmId) !== guest) return;
       const owned = this.#host.owns(disk);
       if (mine.state !== "running" || owned === undefined || !this.#host.isUp) continue;
-      if (!(await this.#world.disks.write(owned, value + 1))) continue;
+      if (!(await this.#world.disks.write(owned, value + 1))) {
+        await this.#host.takeAgain(vmId, epoch, owned);
+        continue;
+      }
       value++;
       this.#world.acknowledged(vmId, owned.epoch, value);
     }

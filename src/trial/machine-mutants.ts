@@ -6,6 +6,7 @@ export interface MachineMutant {
   readonly startsWithoutOwnership?: boolean;
   readonly runsWithoutLease?: boolean;
   readonly isWaitingAnAttempt?: boolean;
+  readonly actsOnOldRecords?: boolean;
 }
 
 export const MACHINE_MUTANTS: readonly MachineMutant[] = [
@@ -23,5 +24,10 @@ export const MACHINE_MUTANTS: readonly MachineMutant[] = [
     name: "waiting-uses-attempts",
     rule: "a machine that waits uses no attempt up",
     isWaitingAnAttempt: true,
+  },
+  {
+    name: "acts-on-old-records",
+    rule: "machines are started and resumed only under the lease their records were read under",
+    actsOnOldRecords: true,
   },
 ];

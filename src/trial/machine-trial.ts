@@ -139,10 +139,10 @@ async function checkRunning(world: MachineWorld): Promise<void> {
   if (!(await world.until(areProtected, PROTECTED_MS_MAX)))
     world.fail("no-progress", "not every machine is protected although all is well");
   const before = new Map(world.names.map((name) => [name, world.counterOf(name)]));
-  const areCounting = (): boolean =>
-    world.names.every((name) => world.counterOf(name) > before.get(name)!);
-  if (!(await world.until(areCounting, RUNNING_MS_MAX)))
-    world.fail("no-progress", "a machine runs and its guest gets nothing written");
+  const stuck = (): readonly string[] =>
+    world.names.filter((name) => world.counterOf(name) <= before.get(name)!);
+  if (!(await world.until(() => stuck().length === 0, RUNNING_MS_MAX)))
+    world.fail("no-progress", `${stuck().join()} runs and its guest gets nothing written`);
   for (const name of world.names) {
     const [told, held] = [world.counterOf(name), world.disks.valueOf(`${name}-disk`)];
     if (held < told) world.fail("lost-write", `${name}'s disk holds ${held}, it was told ${told}`);

@@ -18,10 +18,10 @@ import type { Failure, FailureKind } from "./trial-world.ts";
 const DIRECTORY = "10.2.0.200";
 const COPIES = 3;
 
-/** What a guest has been told. */
+/** What a guest has been told, and what it found at each start. */
 interface Counter {
   value: number;
-  epoch: number;
+  readonly begun: { readonly epoch: number; readonly value: number }[];
 }
 
 export class MachineWorld {
@@ -46,7 +46,10 @@ export class MachineWorld {
 
   constructor(seed: number, mutant?: MachineMutant, onLine?: (line: string) => void) {
     this.mutant = mutant;
-    this.rules = { isWaitingFree: mutant?.isWaitingAnAttempt !== true };
+    this.rules = {
+      isWaitingFree: mutant?.isWaitingAnAttempt !== true,
+      isReadUnderLease: mutant?.actsOnOldRecords !== true,
+    };
     this.simulation = new Simulation({ seed });
     this.prng = this.simulation.prng.fork();
     this.fabric = new NetworkFabric(this.simulation);
@@ -85,7 +88,7 @@ export class MachineWorld {
     const first = this.prng.below(ids.length);
     const places = Array.from({ length: COPIES }, (_, i) => ids[(first + i) % ids.length]!);
     this.disks.create(`${name}-disk`, places);
-    this.#counters.set(name, { value: 0, epoch: 0 });
+    this.#counters.set(name, { value: 0, begun: [] });
     await createVm(this.directory, CLUSTER_ID, newVm(name, this.prng.below(5)));
   }
 
@@ -134,21 +137,27 @@ export class MachineWorld {
     else if (where === host) this.#executing.delete(vm);
   }
 
-  booted(vm: string, value: number): void {
-    const { value: told } = this.#counters.get(vm)!;
+  booted(vm: string, epoch: number, value: number): void {
+    const counter = this.#counters.get(vm)!;
     this.trace.add(vm, `begins with ${value}`);
-    if (value < told) this.fail("lost-write", `${vm} finds ${value} and was told ${told}`);
+    if (value < counter.value)
+      this.fail("lost-write", `${vm} finds ${value} and was told ${counter.value}`);
+    counter.begun.push({ epoch, value });
   }
 
+  /** An answer may be late: what it tells of then was found by all who have begun since. */
   acknowledged(vm: string, epoch: number, value: number): void {
     const counter = this.#counters.get(vm)!;
     this.requests++;
-    if (epoch < counter.epoch)
-      this.fail("two-writers", `${vm} writes at epoch ${epoch} after ${counter.epoch}`);
-    if (value <= counter.value)
+    const later = counter.begun.find((one) => one.epoch > epoch);
+    if (later !== undefined && value > later.value)
+      this.fail(
+        "two-writers",
+        `${vm} is told ${value} at epoch ${epoch}, and began with ${later.value} at ${later.epoch}`,
+      );
+    if (later === undefined && value <= counter.value)
       this.fail("two-writers", `${vm} is told ${value} after ${counter.value}`);
     counter.value = Math.max(counter.value, value);
-    counter.epoch = Math.max(counter.epoch, epoch);
   }
 
   crashed(error: unknown): void {

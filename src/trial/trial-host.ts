@@ -31,8 +31,8 @@ export class TrialHost {
   machine: SimMachine;
   disk: SimDisk | undefined;
   device: Device | undefined;
-  /** Somebody is playing with the disk: that it cannot be opened proves nothing. */
-  isDiskFaulty = false;
+  /** Faults of the disk under way: while there are any, that it cannot be opened proves nothing. */
+  diskFaults = 0;
   /** The disk cannot be opened any more, and the plan allows for that. */
   isLost = false;
   isUp = false;
@@ -55,6 +55,10 @@ export class TrialHost {
     this.managementAddress = `10.2.0.${number}`;
     this.media = media;
     this.machine = new SimMachine(world.simulation);
+  }
+
+  get isDiskFaulty(): boolean {
+    return this.diskFaults > 0;
   }
 
   get isOff(): boolean {

@@ -7,7 +7,7 @@ const depot = new Depot();
 test("whole clusters keep their promises whatever goes wrong", async (context) => {
   let virtualMs = 0;
   let requests = 0;
-  for (let seed = 1; seed <= 15; seed++) {
+  for (let seed = 1; seed <= 5; seed++) {
     const report = await runTrial(seed, { depot });
     const { failure, trace } = report;
     if (failure !== undefined) console.log(trace.slice(-200).join("\n"));
@@ -21,7 +21,7 @@ test("whole clusters keep their promises whatever goes wrong", async (context) =
 
 test("what is lost on the way to a returning copy is noticed and sent again", async () => {
   const mutant = { name: "lossy", rule: "none", component: { isAppliedWhole: false } };
-  for (let seed = 1; seed <= 8; seed++) {
+  for (let seed = 1; seed <= 5; seed++) {
     const { failure } = await runTrial(seed, { depot, mutant });
     assert.equal(failure, undefined, `seed ${seed}: ${failure?.kind}: ${failure?.what}`);
   }

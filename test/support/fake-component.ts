@@ -40,7 +40,10 @@ export function fakeMemory(lengthBytes: number): DiskMemory {
 }
 
 export class FakeComponent implements Component {
-  readonly isOpen: boolean = true;
+  /** False until it is opened again. */
+  isOpen = true;
+  /** What it says when it is opened. */
+  isComplete = true;
   readonly componentId: string;
   blockCount: number;
   refusal = 0;
@@ -110,9 +113,10 @@ export class FakeComponent implements Component {
   async open(epoch: number): Promise<ComponentOpening> {
     this.#fence(epoch);
     this.#epoch = epoch;
+    this.isOpen = true;
     return {
       epoch,
-      isComplete: true,
+      isComplete: this.isComplete,
       committedSequence: this.committedSequence,
       preparedSequence: this.preparedSequence,
     };
