@@ -58,6 +58,7 @@ async function run(options: BenchmarkOptions): Promise<BenchmarkResult> {
   }
   fs.mkdirSync(path.dirname(SVG_PATH), { recursive: true });
   fs.writeFileSync(SVG_PATH, rebuildSvg(figures));
+  figures.push(...(await patterns(options)));
   return {
     figures,
     notes: [
@@ -70,22 +71,55 @@ async function run(options: BenchmarkOptions): Promise<BenchmarkResult> {
   };
 }
 
-async function measure(folder: string, share: number, fingerprints: "on" | "off"): Promise<Sample> {
+/** Data and holes in turn, each of one block, beside as much data in one piece. */
+async function patterns(options: BenchmarkOptions): Promise<Figure[]> {
+  const dense = randomBytes(1, SIZE_BYTES);
+  const holed = Buffer.alloc(2 * SIZE_BYTES);
+  for (let at = 0; at < SIZE_BYTES; at += BLOCK) dense.copy(holed, 2 * at, at, at + BLOCK);
+  const figures: Figure[] = [];
+  for (const [workload, data] of [
+    ["dense data", dense],
+    ["4 KiB data, 4 KiB hole", holed],
+  ] as const) {
+    if (!isWanted(workload, options.workloads)) continue;
+    const seconds: number[] = [];
+    for (let round = 1; round <= options.rounds; round++) {
+      const sample = await onCluster(options.folder, async (world) => {
+        await world.create("known", Buffer.alloc(BLOCK), 0);
+        return await moved(world, data);
+      });
+      seconds.push(sample.seconds);
+      options.progress(`round ${round}  ${workload}  ${sample.seconds.toFixed(2)} s`);
+    }
+    figures.push(figure({ workload, target: "fingerprints first", metric: "seconds" }, seconds));
+  }
+  return figures;
+}
+
+async function onCluster(
+  folder: string,
+  work: (world: RebuildWorld) => Promise<Sample>,
+): Promise<Sample> {
   const place = fs.mkdtempSync(path.join(folder, "drystone-bench-"));
   const cluster = await ClusterRun.create(path.join(place, "c"), ["--hosts", String(HOSTS)]);
   try {
-    const world = new RebuildWorld(cluster, HOSTS);
-    await cluster.cli(1, ["settings", "change", "--fingerprints", fingerprints]);
+    return await work(new RebuildWorld(cluster, HOSTS));
+  } finally {
+    await cluster.kill();
+    fs.rmSync(place, { recursive: true, force: true });
+  }
+}
+
+async function measure(folder: string, share: number, fingerprints: "on" | "off"): Promise<Sample> {
+  return await onCluster(folder, async (world) => {
+    await world.cluster.cli(1, ["settings", "change", "--fingerprints", fingerprints]);
     const data = randomBytes(1, SIZE_BYTES);
     const known = Buffer.from(data);
     known.fill(0, Math.round((share * SIZE_BYTES) / BLOCK) * BLOCK);
     await world.create("known", known, 0);
     await world.destaged();
     return await moved(world, data);
-  } finally {
-    await cluster.kill();
-    fs.rmSync(place, { recursive: true, force: true });
-  }
+  });
 }
 
 /** Makes a mirror, and moves one of its copies to the host that has the known contents. */

@@ -161,3 +161,52 @@ test("a copy that was away gets the snapshots that it missed", async () => {
       await world.assertClean();
     });
 });
+
+test("snapshots on a disk that is emptied are made anew, and are sent what differs between them once", async () => {
+  await cluster(5, MIRROR, async (world, volume) => {
+    const [near, far, witness] = volume.components.map(({ hostId }) => world.hostOf(hostId));
+    const owner = await world.take(witness!, volume.objectId);
+    const client = new VolumeClient(world.prng, SIZE_BYTES, requestsOf(owner));
+    await client.work(60);
+    const snapshots: { objectId: string; held: Uint8Array }[] = [];
+    for (let i = 0; i < 4; i++) {
+      const held = await contentsOf(owner);
+      const { objectId } = await fork(world, witness!, owner, `v@${i}`);
+      snapshots.push({ objectId, held });
+      await client.work(10);
+    }
+    const distinct = new Set<string>();
+    for (const held of [...snapshots.map((one) => one.held), await contentsOf(owner)])
+      for (let at = 0; at < SIZE_BYTES; at += BLOCK_SIZE_BYTES) {
+        const block = Buffer.from(held.subarray(at, at + BLOCK_SIZE_BYTES));
+        if (block.some((byte) => byte !== 0)) distinct.add(block.toString("base64"));
+      }
+    far!.crash();
+    far!.media.set("/dev/one", emptyMedia());
+    await far!.start();
+    const objects = [volume.objectId, ...snapshots.map(({ objectId }) => objectId)];
+    for (const objectId of objects)
+      await world.until(async () => {
+        const { components } = await world.record(objectId);
+        return components.every(
+          ({ state, componentId }) =>
+            state.kind === "active" &&
+            !(volume.components[1]!.componentId === componentId) &&
+            [...world.hosts.values()].some((host) => host.deviceOf(componentId)),
+        );
+      });
+    const sent = [...world.hosts.values()].reduce(
+      (sum, host) => sum + host.plane.rebuild.bytesSent,
+      0,
+    );
+    const lacked = distinct.size * BLOCK_SIZE_BYTES;
+    assert.ok(sent <= 1.1 * lacked, `${sent} bytes sent, ${lacked} lacked`);
+    assert.equal(far!.device.stats().uniqueBytes, near!.device.stats().uniqueBytes);
+    near!.crash();
+    for (const { objectId, held } of snapshots)
+      same(await contentsOn(world, far!, objectId), held, "from the new copies alone");
+    await near!.start();
+    await owner.close();
+    await world.assertClean();
+  });
+});

@@ -41,9 +41,9 @@ import type { ComponentHost, StoreComponent } from "./store-component.ts";
 export const SCRATCH_BLOCKS = 256;
 const OFFERED_BLOCKS_MIN = 256;
 /** How long a second offer waits for what others were told to send. */
-const AWAITED_MS_MAX = 2000;
+const AWAITED_MS_MAX = 10_000;
 /** That is how often it is waited anew while others of the contents that are sent here come. */
-const AWAITED_TURNS_MAX = 15;
+const AWAITED_TURNS_MAX = 5;
 /** Bits set in each value of a byte. */
 const BITS = Uint8Array.from({ length: 256 }, (_none, byte) => {
   let bits = 0;
@@ -150,7 +150,10 @@ export class ComponentSync {
     const blocks = dataBlocksOf(batch);
     if (batch.fingerprints.length !== blocks * FINGERPRINT_BYTES)
       throw invalid("an offer comes with fingerprints");
-    if (isSecond) await this.#untilCome(batch, blocks);
+    if (isSecond) {
+      await this.#untilCome(batch, blocks);
+      if (this.#hasPlaced(batch, blocks)) await this.#host.destage();
+    }
     this.#component.requireEpoch(epoch);
     const missing = new Uint8Array(Math.ceil(blocks / 8));
     const awaited = new Uint8Array(missing.length);
@@ -203,6 +206,10 @@ export class ComponentSync {
     setBit(missing, dataIndex);
     const arrived = { component: this.#info.index, blockIndex, sequence };
     const at = dataIndex * FINGERPRINT_BYTES;
+    if (this.#isPlaced(batch.fingerprints, at)) {
+      setBit(awaited, dataIndex);
+      return;
+    }
     if (arriving.isAwaited(arrived, batch.fingerprints, at)) setBit(awaited, dataIndex);
     arriving.expect(arrived, batch.fingerprints, at);
   }
@@ -231,6 +238,21 @@ export class ComponentSync {
         resolve();
       });
     });
+  }
+
+  #hasPlaced({ fingerprints }: ChangeBatch, blocks: number): boolean {
+    for (let i = 0; i < blocks; i++)
+      if (this.#isPlaced(fingerprints, i * FINGERPRINT_BYTES)) return true;
+    return false;
+  }
+
+  /** It came a moment ago, past the journal: others find it when the maps know of it. */
+  #isPlaced(fingerprints: Uint8Array, at: number): boolean {
+    const { arriving, pending } = this.#host.state;
+    const found = arriving.find(fingerprints, at);
+    if (found === undefined) return false;
+    const location = pending.locate(found.component, found.blockIndex);
+    return isPlacedLocation(location) && pending.locatedSequence === found.sequence;
   }
 
   /** From journal memory, if the content came a moment ago and is there still. */
