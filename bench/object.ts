@@ -97,6 +97,7 @@ function makeTarget(): Target {
       bytes: new Uint8Array(lengthBytes),
       handle: { address: 0, lengthBytes },
     }),
+    nowMs: () => performance.now(),
     isLeaseAlive: () => true,
     onMemberFailed: (member) => {
       throw new Error(member.componentId);

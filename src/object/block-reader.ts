@@ -17,6 +17,8 @@ import type { ScratchBlocks } from "./scratch-blocks.ts";
 const READ_BLOCKS_MAX = 256;
 
 export interface ReaderEvents {
+  /** Monotonic milliseconds. */
+  nowMs(): number;
   /** Everything is in the request's target and scratch blocks, or `request.fault` is set. */
   readDone(request: IoRequest): void;
   /** The object was taken over. */
@@ -34,13 +36,14 @@ export class BlockReader {
   readonly #requests: RequestTable;
   readonly #scratch: ScratchBlocks;
   readonly #events: ReaderEvents;
-  readonly #spread = new ReadSpread(LEGS_MAX);
+  readonly #spread: ReadSpread;
 
   constructor(legs: Legs, requests: RequestTable, scratch: ScratchBlocks, events: ReaderEvents) {
     this.#legs = legs;
     this.#requests = requests;
     this.#scratch = scratch;
     this.#events = events;
+    this.#spread = new ReadSpread(LEGS_MAX, () => events.nowMs());
   }
 
   /** Reads the whole range of the request. */

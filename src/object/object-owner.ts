@@ -96,6 +96,7 @@ export class ObjectOwner implements OwnedObject {
       lastSequence: opened.tail.prepared + TRANSACTIONS_MAX,
       legs: opened.legs,
       allocate: world.allocate,
+      nowMs: () => world.clock.nowMs(),
       isLeaseAlive: world.isLeaseAlive,
       onStopped: (_fault, reason) => this.#stopped(reason),
       onMemberFailed: (member, fault) => this.#members.failed(member, fault),

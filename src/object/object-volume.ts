@@ -7,7 +7,6 @@
  */
 import { assert, BLOCK_SIZE_BYTES, CodedError, SECTOR_SIZE_BYTES } from "../base/index.ts";
 import type { DiskMemory } from "../ports/index.ts";
-import type { ComponentFault } from "../store/index.ts";
 import { AnswerQueue } from "./answer-queue.ts";
 import { BlockReader } from "./block-reader.ts";
 import { RequestTable } from "./io-request.ts";
@@ -27,34 +26,12 @@ import { RangeLock } from "./range-lock.ts";
 import { ScratchBlocks } from "./scratch-blocks.ts";
 import { TransactionSender } from "./transaction-sender.ts";
 import type { Extent, IoDone, IoFault, VolumeIo } from "./volume-io.ts";
+import type { VolumeOptions } from "./volume-options.ts";
 
 const REQUEST_SLOTS_MIN = 64;
 /** Above this much in copies of waiting writes, front ends are asked to hold back. */
 const COPY_BYTES_HIGH = 32 << 20;
 const COPY_BYTES_LOW = 16 << 20;
-
-export interface VolumeOptions {
-  readonly name: string;
-  readonly sizeBytes: number;
-  readonly readOnly: boolean;
-  readonly epoch: number;
-  /** The highest sequence that any component holds. */
-  readonly lastSequence: number;
-  readonly legs: Legs;
-  readonly allocate: (lengthBytes: number) => DiskMemory;
-  readonly isLeaseAlive: () => boolean;
-  /** Called once if the volume stops by itself. */
-  readonly onStopped: (fault: IoFault, reason: string) => void;
-  /**
-   * A member lacks what others have. Called as often as that is noticed; what it lacks is answered
-   * after `memberDropped`.
-   */
-  readonly onMemberFailed: (member: LegMember, fault: MemberFault) => void;
-  /** A bad copy of these blocks was found beside a good one. */
-  readonly onDamage: (firstBlock: number, endBlock: number) => void;
-}
-
-export type MemberFault = ComponentFault | "hung" | "missing";
 
 export class ObjectVolume implements VolumeIo {
   readonly name: string;
@@ -93,6 +70,7 @@ export class ObjectVolume implements VolumeIo {
     this.#scratch = new ScratchBlocks((lengthBytes) => this.allocate(lengthBytes));
     this.#answers = new AnswerQueue(() => this.#endTurn());
     this.#reader = new BlockReader(this.#legs, this.#requests, this.#scratch, {
+      nowMs: options.nowMs,
       readDone: (request) => this.#readDone(request),
       fenced: () => this.#fail("not-owner", "another host has taken the object over"),
       unreachable: () => this.#fail("unreachable", "no copy can be reached"),

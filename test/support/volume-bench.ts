@@ -151,6 +151,7 @@ export function benchOf(tree: TreeNode, sizeBytes: number, prng: Prng): Bench {
     lastSequence: 0,
     legs: shared,
     allocate: fakeMemory,
+    nowMs: () => 0,
     isLeaseAlive: () => bench.leaseIsAlive,
     onStopped: (_fault, reason) => void stops.push(reason),
     onMemberFailed: (member, fault) => {
