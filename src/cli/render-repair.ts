@@ -66,7 +66,7 @@ function nextLine({ isReady, kind }: ServicePlanView): string {
   return kind === "host" ? "  it may be stopped now" : "  it may be taken out now";
 }
 
-function timeText(seconds: number): string {
+export function timeText(seconds: number): string {
   if (seconds < MINUTE_SECONDS) return `${Math.ceil(seconds)} s`;
   if (seconds < 2 * HOUR_SECONDS) return `${Math.ceil(seconds / MINUTE_SECONDS)} min`;
   return `${(seconds / HOUR_SECONDS).toFixed(1)} h`;

@@ -22,6 +22,7 @@ import type { Colour, Output } from "./output.ts";
 import { facts, table } from "./blocks.ts";
 import { planLines, resyncLines, resyncRows, settingsLines } from "./render-repair.ts";
 import { vmRenderers } from "./render-vm.ts";
+import { whatIfLines } from "./render-what-if.ts";
 
 type Renderers = {
   readonly [N in OperationName]: (answer: ResponseOf<N>, output: Output) => string[];
@@ -160,6 +161,7 @@ const renderers: Renderers = {
   "device.add": ({ deviceId, path }) => [`added ${path} as device ${deviceId.slice(0, 8)}`],
   "device.keep": () => ["it stays"],
   ...vmRenderers,
+  "whatif.fail": whatIfLines,
   "access.create": (made) => [
     made.token,
     `  shown this once; ${made.role}, until ${new Date(made.expiresMs).toISOString()}`,

@@ -4,6 +4,8 @@
 export { admissionProblem } from "./admission.ts";
 export type { HaRules } from "./ha-rules.ts";
 export { hostsOnDuty, HostViews } from "./host-views.ts";
+export { foreseeFailure } from "./what-if.ts";
+export type { Foreseen } from "./what-if.ts";
 export { isUnderWay } from "./vm-migration.ts";
 export type { MigrationWays } from "./vm-migration.ts";
 export { VmHost } from "./vm-host.ts";

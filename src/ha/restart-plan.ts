@@ -32,7 +32,7 @@ export interface PlanInput {
   readonly vms: readonly StoredVm[];
   /** Hosts that look after machines. */
   readonly alive: readonly string[];
-  readonly views: HostViews;
+  readonly views: Pick<HostViews, "whyNot" | "capacityOf">;
   /** Hosts that are being taken out of service: nothing is started there. */
   readonly closed: ReadonlySet<string>;
   /** By the wall clock, as records have it. */

@@ -71,6 +71,7 @@ export const routes: Readonly<Record<OperationName, Route>> = {
   "certificate.show": route("GET", "/v1/certificate"),
   "certificate.renew": route("POST", "/v1/certificate/renew"),
   "host.remove": route("POST", "/v1/hosts/:name/remove"),
+  "whatif.fail": route("GET", "/v1/whatif/fail/:name"),
   "access.create": route("POST", "/v1/access"),
   "access.list": route("GET", "/v1/access"),
   "access.revoke": route("DELETE", "/v1/access/:id"),

@@ -20,6 +20,7 @@ import type { JoinDesk } from "./join-desk.ts";
 import type { NetworkViews } from "./network-views.ts";
 import { nearest } from "./nearest.ts";
 import { serviceHandlers } from "./service-control.ts";
+import { whatIfHandlers } from "./what-if-control.ts";
 import type { ServiceControlWorld } from "./service-control.ts";
 import type { RpcPeer } from "./rpc.ts";
 import type { HostView, TokenView } from "./views.ts";
@@ -155,6 +156,7 @@ export class HostControl {
       ...snapshotHandlers(plane),
       ...vmHandlers(this.#vmWorld()),
       ...haHandlers(this.#vmWorld()),
+      ...whatIfHandlers({ ...this.#vmWorld(), plane }),
       ...this.#facts.vmMachine,
       ...this.#facts.certificates,
       ...accessHandlers(this.#facts.desks),

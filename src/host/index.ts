@@ -66,3 +66,4 @@ export async function initCluster(options: InitOptions): Promise<SetUp> {
 export async function joinCluster(options: JoinOptions): Promise<SetUp> {
   return await (await import("./set-up-host.ts")).joinCluster(options);
 }
+export type { WhatIfMachine, WhatIfView } from "./what-if-shapes.ts";

@@ -17,6 +17,8 @@ import * as shapes from "./view-shapes.ts";
 import { haOperations } from "./ha-operations.ts";
 import { vmOperations } from "./vm-operations.ts";
 import type * as views from "./views.ts";
+import { whatIfOperations } from "./what-if-operations.ts";
+import type { WhatIfView } from "./what-if-shapes.ts";
 
 /** What each operation takes and answers. */
 export interface OperationTypes {
@@ -69,6 +71,7 @@ export interface OperationTypes {
   "ha.set": { request: views.HaSetRequest; response: views.HaView };
   "ha.arm": { request: views.Nothing; response: views.HaView };
   "ha.disarm": { request: views.Nothing; response: views.HaView };
+  "whatif.fail": { request: views.NameRequest; response: WhatIfView };
   "vm.protect": { request: views.NameRequest; response: views.VmView };
   "vm.unprotect": { request: views.NameRequest; response: views.VmView };
   "vm.why": { request: views.NameRequest; response: views.VmWhyView };
@@ -401,6 +404,7 @@ export const operations: OperationTable = {
   ...vmOperations,
   ...haOperations,
   ...certificateOperations,
+  ...whatIfOperations,
   ...accessOperations,
   "token.create": {
     name: "token.create",

@@ -6,7 +6,8 @@
 import { CodedError, errorText } from "../base/index.ts";
 import type { Clock, Directory, LeaseId, Log, Timer } from "../ports/index.ts";
 
-const TTL_MS = 5000;
+/** Of a host's lease: what it goes by, and how long others wait before they take it for failed. */
+export const LEASE_TTL_MS: number = 5000;
 /** Clocks of two machines run at different speeds; this is far more than they drift apart. */
 const MARGIN_MS = 500;
 const RETRY_MS = 250;
@@ -40,7 +41,7 @@ export class HostLease {
   /** Resolves when the lease is there. Fails as the directory does. */
   async start(): Promise<void> {
     await this.#grant();
-    this.#schedule(TTL_MS / 4);
+    this.#schedule(LEASE_TTL_MS / 4);
   }
 
   isAlive(): boolean {
@@ -80,7 +81,7 @@ export class HostLease {
     if (this.#isClosed) return;
     this.#timer = this.#world.clock.after(delayMs, () => {
       this.#renew().then(
-        () => this.#schedule(this.#reason === undefined ? TTL_MS / 4 : RETRY_MS),
+        () => this.#schedule(this.#reason === undefined ? LEASE_TTL_MS / 4 : RETRY_MS),
         (error: unknown) => {
           this.#world.log.write("error", `the lease is not renewed: ${errorText(error)}`);
           this.#schedule(RETRY_MS);
@@ -110,17 +111,17 @@ export class HostLease {
   async #grant(): Promise<void> {
     const { directory, clock, key, hostId, incarnation } = this.#world;
     const sentMs = clock.nowMs();
-    const lease = await directory.grantLease(TTL_MS);
+    const lease = await directory.grantLease(LEASE_TTL_MS);
     const value = JSON.stringify({ format: 1, hostId, incarnation });
     await directory.transact([], [{ kind: "put", key, value, lease }]);
     if (this.#isClosed) return;
     this.#lease = lease;
-    this.#extend(sentMs, TTL_MS);
+    this.#extend(sentMs, LEASE_TTL_MS);
     this.#tell();
   }
 
   #extend(sentMs: number, restMs: number): void {
-    this.#validUntilMs = sentMs + Math.min(restMs, TTL_MS) - MARGIN_MS;
+    this.#validUntilMs = sentMs + Math.min(restMs, LEASE_TTL_MS) - MARGIN_MS;
   }
 
   #tell(): void {

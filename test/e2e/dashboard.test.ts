@@ -133,6 +133,8 @@ async function watchPartition(watched: WatchedPage, cluster: ClusterRun): Promis
   await page.getByText("h1, h3 | h2").waitFor({ timeout: RECOVERED_MS_MAX });
   await page.getByText("Management network: all hosts reach all").waitFor();
   await watched.takePicture("hosts-partition");
+  await page.getByRole("button", { name: "If h3 failed" }).click();
+  await page.getByText("No machine would notice that h3 is gone.").waitFor();
   await watched.checkAccess("a partition");
   const { hosts } = await cluster.cli<NetworkView>(1, ["network", "show"]);
   const told = hosts.find(({ name }) => name === "h2")?.sees ?? [];

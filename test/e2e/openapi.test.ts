@@ -94,6 +94,8 @@ function calls(device: string): readonly Call[] {
     { name: "ha.set", request: { toleratedHosts: 0, admission: "refuse" } },
     { name: "ha.disarm", request: {} },
     { name: "ha.arm", request: {} },
+    { name: "whatif.fail", request: { name: "h1" } },
+    { name: "whatif.fail", request: { name: "nobody" }, status: 404 },
     { name: "vm.protect", request: { name: "vm1" } },
     { name: "vm.unprotect", request: { name: "vm1" } },
     { name: "vm.why", request: { name: "vm1" } },

@@ -21,6 +21,11 @@ interface VmShown {
   readonly history: readonly { readonly what: string; readonly because: string }[];
 }
 
+interface WhatIf {
+  readonly unusable: readonly string[];
+  readonly machines: readonly { readonly host: string; readonly afterSeconds: number }[];
+}
+
 class VmRun {
   readonly cluster: ClusterRun;
 
@@ -102,21 +107,27 @@ test("a virtual machine outlives its host process, and is run elsewhere when its
 
   const { text, epoch } = await run.console(first === "h1" ? 2 : 1);
   assert.match(text, /^COUNTER \d+\r?$/m, "any host tells what the machine prints");
+  const other = first === "h1" ? 2 : 1;
+  const foreseen = await cluster.cli<WhatIf>(other, ["whatif", "fail", first]);
+  assert.deepEqual(foreseen.unusable, []);
+  assert.equal(foreseen.machines.length, 1);
   const last = run.counterOn(first);
   await cluster.dev("kill", first, "--process-only");
   const begin = performance.now();
-  const other = first === "h1" ? 2 : 1;
   await until(async () => {
     const { state, host } = await run.show(other);
     return state === "running" && host !== first;
   }, FAILOVER_MS_MAX);
+  const foreseenMs = Math.round(foreseen.machines[0]!.afterSeconds * 1000);
   t.diagnostic(`QEMU runs elsewhere after ${Math.round(performance.now() - begin)} ms`);
+  t.diagnostic(`foreseen were ${foreseenMs} ms`);
   assert.match(
     fs.readFileSync(`/proc/${pid}/stat`, "utf8"),
     /\) T /,
     "the machine that nobody looks after stands still",
   );
   const { host: second = "", history } = await run.show(other);
+  assert.equal(second, foreseen.machines[0]!.host, "it runs where it was foreseen");
   assert.ok(history.some(({ because }) => /lease of host h\d has ended/.test(because)));
   await until(() => run.counterOn(second) > last, BOOT_MS_MAX);
   assert.ok((await run.console(other)).epoch > epoch);

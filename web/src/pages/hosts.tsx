@@ -5,6 +5,7 @@ import type { PageProps } from "../app.tsx";
 import { NetworkMap, useNetworks } from "../network-map.tsx";
 import { Card, Chip, Table } from "../parts.tsx";
 import { hostTones } from "../tones.ts";
+import { WhatIf } from "../what-if.tsx";
 
 export function HostsPage({ cluster }: PageProps): ReactNode {
   const { status } = cluster;
@@ -31,6 +32,7 @@ export function HostsPage({ cluster }: PageProps): ReactNode {
           ]}
         />
       </Card>
+      <WhatIf hosts={status.hosts} />
     </>
   );
 }

@@ -1,0 +1,89 @@
+/**
+ * What becomes of virtual machines if a host fails now. The very rules that would place them are
+ * asked, again and again as long as they start something: each time on records as they would be
+ * then. Nothing is changed.
+ */
+import { assert } from "../base/index.ts";
+import { isProtected } from "../cluster/index.ts";
+import type { StoredVm, VmRecord } from "../cluster/index.ts";
+import { LEASE_TTL_MS } from "../plane/index.ts";
+import { planRestarts } from "./restart-plan.ts";
+import type { PlanInput } from "./restart-plan.ts";
+
+/** A lease is renewed four times in its life: on average so much of it is left at a failure. */
+const LEASE_LEFT_MS = (LEASE_TTL_MS * 7) / 8;
+/** From a decision until the machines that it was about are running. */
+const START_MS = 1000;
+
+export interface Foreseen {
+  readonly vm: string;
+  /** "restarts", "waits" for something, or "stays-down". */
+  readonly outcome: "restarts" | "waits" | "stays-down";
+  readonly hostId: string | undefined;
+  /** From the failure until its process runs elsewhere. */
+  readonly afterMs: number | undefined;
+  readonly because: string;
+}
+
+/**
+ * In the order in which machines start; then those that do not. `unusable` are volumes that nobody
+ * can use without the host: machines elsewhere that have one of them stop, too.
+ */
+export function foreseeFailure(
+  now: PlanInput,
+  failedHostId: string,
+  unusable: ReadonlySet<string>,
+): readonly Foreseen[] {
+  const name = now.nameOf(failedHostId);
+  const lost = new Map<string, string>();
+  for (const { record } of now.vms) {
+    const volume = record.volumes.find((one) => unusable.has(one));
+    if (volume !== undefined)
+      lost.set(record.name, `volume ${volume} cannot be used without ${name}`);
+  }
+  const input = {
+    ...now,
+    alive: now.alive.filter((hostId) => hostId !== failedHostId),
+    views: {
+      whyNot: (hostId: string, vm: string) => lost.get(vm) ?? now.views.whyNot(hostId, vm),
+      capacityOf: (hostId: string) => now.views.capacityOf(hostId),
+    },
+  };
+  const affected = new Set(
+    now.vms
+      .filter(({ record }) => record.desired === "running")
+      .filter(({ record }) => record.hostId === failedHostId || lost.has(record.name))
+      .map(({ record }) => record.name),
+  );
+  const foreseen = new Map<string, Foreseen>();
+  let vms = now.vms;
+  let plan = planRestarts({ ...input, vms });
+  for (let round = 1; plan.starts.length > 0; round++) {
+    const afterMs = LEASE_LEFT_MS + round * START_MS;
+    const placed = new Map(plan.starts.map((start) => [start.stored.record.name, start]));
+    for (const [vm, { hostId, because }] of placed)
+      if (affected.has(vm)) foreseen.set(vm, { vm, outcome: "restarts", hostId, afterMs, because });
+    vms = vms.map((stored) => startedOn(stored, placed.get(stored.record.name)?.hostId));
+    plan = planRestarts({ ...input, vms });
+  }
+  const waits = new Map(plan.waits.map((wait) => [wait.stored.record.name, wait.because]));
+  for (const { record } of now.vms) {
+    if (!affected.has(record.name) || foreseen.has(record.name)) continue;
+    foreseen.set(record.name, left(record, waits.get(record.name) ?? lost.get(record.name), now));
+  }
+  return [...foreseen.values()];
+}
+
+function startedOn(stored: StoredVm, hostId: string | undefined): StoredVm {
+  if (hostId === undefined) return stored;
+  const epoch = stored.record.epoch + 1;
+  return { ...stored, record: { ...stored.record, hostId, epoch, startedEpoch: epoch } };
+}
+
+function left(record: VmRecord, because: string | undefined, { isArmed }: PlanInput): Foreseen {
+  const known = { vm: record.name, hostId: undefined, afterMs: undefined };
+  if (because !== undefined) return { ...known, outcome: "waits", because };
+  const reason = isArmed ? "it is not protected" : "high availability is disarmed";
+  assert(!isArmed || !isProtected(record), "a protected machine starts or waits");
+  return { ...known, outcome: "stays-down", because: reason };
+}
