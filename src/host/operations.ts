@@ -492,9 +492,7 @@ export const operations: OperationTable = {
   },
 };
 
-export const operationNames: readonly OperationName[] = Object.keys(
-  operations,
-) as readonly OperationName[];
+export const operationNames = Object.keys(operations) as readonly OperationName[];
 
 /** The row, as a type that all rows share. */
 export function operationRow(name: OperationName): Operation {

@@ -348,6 +348,24 @@ test("what is on its way home is not sent again for another block", async () => 
   });
 });
 
+test("what came newer than it was offered is not taken for what was offered", async () => {
+  await pair(8, async (a, b) => {
+    const { epoch } = a.component.info;
+    await a.write(1, 0, [7]);
+    for (const store of [a, b]) store.component.commit(1, 0);
+    const asked = { epoch, since: 0, fromBlock: 0, toBlock: BLOCKS, blocksMax: 64 };
+    const batch = await a.component.changes({ ...asked, withFingerprints: true });
+    const { missing } = await b.component.offer(epoch, batch, false);
+    // Written over before it is read to be sent.
+    await a.write(2, 0, [9]);
+    assert.equal(await send(b, batch, missing, await a.contents()), 1);
+    await a.write(3, 100, [7]);
+    assert.equal((await catchUp(a, b, 1)).sentBlocks, 2);
+    for (const store of [a, b]) store.component.commit(1, 3);
+    await assertEqual(a, b);
+  });
+});
+
 test("what is being sent for one block is waited for by another, for a moment", async () => {
   await pair(7, async (a, b) => {
     await a.write(1, 0, [7]);

@@ -18,6 +18,12 @@ import {
   REGION_DIGEST_BYTES,
   REGIONS_PER_GROUP,
 } from "../format/index.ts";
+import {
+  locateArrived,
+  NOTHING_ARRIVED,
+  placesOfArrived,
+  verifiedPlaces,
+} from "./arrived-places.ts";
 import { blockKey } from "./block-table.ts";
 import { changeBatchInvalid, dataBlocksOf } from "./change-batch.ts";
 import { CHANGE_BLOCKS_MAX, CHANGE_DATA, CHANGE_ZERO } from "./component.ts";
@@ -155,6 +161,9 @@ export class ComponentSync {
       if (this.#hasPlaced(batch, blocks)) await this.#host.destage();
     }
     this.#component.requireEpoch(epoch);
+    const places = placesOfArrived(this.#host.state, batch, blocks);
+    const arrived =
+      places.length === 0 ? NOTHING_ARRIVED : await verifiedPlaces(this.#host.state, batch, places);
     const missing = new Uint8Array(Math.ceil(blocks / 8));
     const awaited = new Uint8Array(missing.length);
     const durable: Promise<void>[] = [];
@@ -166,7 +175,11 @@ export class ComponentSync {
         continue;
       }
       for (let i = 0; i < batch.counts[run]!; i++, dataIndex++)
-        this.#sort(batch, { run, offset: i, dataIndex }, { wanted, missing, awaited, durable });
+        this.#sort(
+          batch,
+          { run, offset: i, dataIndex },
+          { wanted, arrived, missing, awaited, durable },
+        );
     }
     if (wanted.length > 0) await this.#adopt(epoch, batch, wanted, { missing, awaited });
     this.#component.submit();
@@ -178,7 +191,11 @@ export class ComponentSync {
   #sort(
     batch: ChangeBatch,
     { run, offset, dataIndex }: { run: number; offset: number; dataIndex: number },
-    into: Missing & { wanted: WantedBlock[]; durable: Promise<void>[] },
+    into: Missing & {
+      wanted: WantedBlock[];
+      arrived: ReadonlyMap<number, number>;
+      durable: Promise<void>[];
+    },
   ): void {
     const { state } = this.#host;
     const blockIndex = batch.starts[run]! + offset;
@@ -191,7 +208,11 @@ export class ComponentSync {
       into.wanted.push({ blockIndex, sequence, dataIndex, physical });
       return;
     }
-    const copied = this.#copyArrived(blockIndex, sequence, batch.fingerprints, at);
+    const copied = this.#copyArrived(blockIndex, sequence, {
+      fingerprints: batch.fingerprints,
+      at,
+      location: into.arrived.get(dataIndex),
+    });
     if (copied !== undefined) begin(into.durable, copied);
     else this.#miss(batch, { blockIndex, sequence, dataIndex }, into);
   }
@@ -259,15 +280,13 @@ export class ComponentSync {
   #copyArrived(
     blockIndex: number,
     sequence: number,
-    fingerprints: Uint8Array,
-    at: number,
+    arrived: { fingerprints: Uint8Array; at: number; location: number | undefined },
   ): Promise<void> | undefined {
-    const { arriving, pending, journal } = this.#host.state;
-    const found = arriving.find(fingerprints, at);
-    if (found === undefined) return undefined;
-    const location = pending.locate(found.component, found.blockIndex);
-    if (location < 0 || isPlacedLocation(location)) return undefined;
-    if (pending.locatedSequence !== found.sequence) return undefined;
+    const { fingerprints, at, location } = arrived;
+    // Memory that a block has pointed to all along was not used for anything else meanwhile.
+    if (location === undefined || locateArrived(this.#host.state, fingerprints, at) !== location)
+      return undefined;
+    const { journal } = this.#host.state;
     return this.#append({
       epoch: this.#info.epoch,
       sequence,

@@ -41,6 +41,11 @@ const snapshotCalls: readonly Call[] = [
   { name: "snapshot.delete", request: { name: "web1@monday" }, status: 404 },
 ];
 
+const whatIfCalls: readonly Call[] = [
+  { name: "whatif.fail", request: { name: "h1" } },
+  { name: "whatif.fail", request: { name: "nobody" }, status: 404 },
+];
+
 function calls(device: string): readonly Call[] {
   const web1 = { name: "web1" };
   const nobody = { name: "nobody" };
@@ -94,8 +99,7 @@ function calls(device: string): readonly Call[] {
     { name: "ha.set", request: { toleratedHosts: 0, admission: "refuse" } },
     { name: "ha.disarm", request: {} },
     { name: "ha.arm", request: {} },
-    { name: "whatif.fail", request: { name: "h1" } },
-    { name: "whatif.fail", request: { name: "nobody" }, status: 404 },
+    ...whatIfCalls,
     { name: "vm.protect", request: { name: "vm1" } },
     { name: "vm.unprotect", request: { name: "vm1" } },
     { name: "vm.why", request: { name: "vm1" } },
