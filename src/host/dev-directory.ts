@@ -83,7 +83,9 @@ async function startEmbedded(world: DevDirectoryWorld): Promise<NetworkAddress> 
 
 async function startEtcd(world: DevDirectoryWorld): Promise<readonly NetworkAddress[]> {
   const { folder, clusterId, log, closers, firstPort } = world;
-  const tls = world.certificates.supervisorPaths;
+  // Nobody is removed from a development cluster: its etcd has no list of whom to refuse.
+  const { certificatePath, keyPath, caPath } = world.certificates.supervisorPaths;
+  const tls = { certificatePath, keyPath, caPath };
   const members = Array.from({ length: MEMBERS }, (_, index) => ({
     name: `m${index + 1}`,
     address: { kind: "tcp", host: HOST, port: firstPort + 1 + index } as const,

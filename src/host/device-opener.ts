@@ -141,8 +141,9 @@ class DeviceOpening {
       {
         clusterId,
         hostId,
+        // The rest is for what large writes have on their way and in the backlog.
         journalMemoryBytes: Math.floor(memoryBytesPerDevice * 0.2),
-        blockCacheBytes: Math.floor(memoryBytesPerDevice * 0.75),
+        blockCacheBytes: Math.floor(memoryBytesPerDevice * 0.65),
         pageCacheBytes: Math.floor(memoryBytesPerDevice * 0.05),
         onEvent,
       },

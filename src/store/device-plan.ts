@@ -11,8 +11,8 @@ const SEGMENT_BYTES_MIN: number = 2 << 20;
 /** The smallest block store that makes sense. */
 const BLOCKS_MIN = 256;
 
-/** What large writes may place before destage has to make room: 512 MiB, less on small devices. */
-const BACKLOG_BLOCKS_MAX = 131_072;
+/** What large writes may place before destage has to make room: 256 MiB, less on small devices. */
+const BACKLOG_BLOCKS_MAX = 65_536;
 const BACKLOG_SHARE = 1 / 4;
 
 export interface FormatOptions {

@@ -204,7 +204,7 @@ export class Device implements ComponentHost {
     this.reader = new Reader(this.state);
     const cursor = { generation: parts.checkpoint.generation, blockInSegment: 0 };
     this.#destager = new Destager(this.state, cursor, {
-      blocksMax: options.destageBlocksMax ?? 8192,
+      blocksMax: options.destageBlocksMax ?? 4096,
       checkpoint: (batch, frame, at) => this.#putCheckpoint(batch, frame, at),
       onProgress: () => this.#room.wake(),
       isWorthwhile: () => this.#room.wantsDestage,

@@ -11,8 +11,8 @@ import type { SpaceMap } from "./space-map.ts";
 
 /** 64 KiB: below, a record with its payload beside it costs less than a write of its own. */
 const PLACED_BLOCKS_MIN = 16;
-/** 8 MiB on their way to the disk. */
-const STAGING_BLOCKS_MAX = 2048;
+/** 4 MiB on their way to the disk. */
+const STAGING_BLOCKS_MAX = 1024;
 const UNREADABLE = 0xff;
 
 export class PlacedRecovery {

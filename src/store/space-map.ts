@@ -28,6 +28,7 @@ export class SpaceMap {
   #freeBlocks: number;
   #quarantinedBlocks = 0;
   #reservedBlocks = 0;
+  #punchingBlocks = 0;
   #rotor = 0;
   #unpunchedBlocks = 0;
 
@@ -55,7 +56,8 @@ export class SpaceMap {
   }
 
   get usedBlocks(): number {
-    return this.blockCount - this.#freeBlocks - this.#quarantinedBlocks - this.#reservedBlocks;
+    const unused = this.#freeBlocks + this.#quarantinedBlocks + this.#punchingBlocks;
+    return this.blockCount - unused - this.#reservedBlocks;
   }
 
   /** Written to, and not in use before they are adopted. */
@@ -318,10 +320,12 @@ export class SpaceMap {
       this.#setHidden(start + count, true);
       count++;
     }
+    this.#punchingBlocks += count;
     return { start, count };
   }
 
   finishPunch(start: number, count: number, punched: boolean): void {
+    this.#punchingBlocks -= count;
     for (let block = start; block < start + count; block++) {
       this.#setHidden(block, false);
       this.#giveBack(block);
