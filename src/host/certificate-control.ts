@@ -4,6 +4,7 @@ import { listVolumes, removeHost } from "../cluster/index.ts";
 import type { Clock, Directory } from "../ports/index.ts";
 import type { CertificateKeeper } from "./certificate-keeper.ts";
 import type { DataPlaneMethods } from "./data-plane-port.ts";
+import { findPeer } from "./find-peer.ts";
 import type { NewEvent } from "./event-ring.ts";
 import type { Handlers } from "./http-api.ts";
 import type { RpcPeer } from "./rpc.ts";
@@ -50,14 +51,7 @@ export function certificateHandlers(world: CertificateControlWorld): Certificate
 
 async function remove(world: CertificateControlWorld, name: string): Promise<void> {
   const { directory, clusterId, clock, plane, events, removeMember } = world;
-  const hosts = await plane.call("listHosts", undefined);
-  const host = hosts.find((one) => one.name === name || one.hostId === name);
-  if (host === undefined)
-    throw new CodedError({
-      code: "host-unknown",
-      message: `there is no host named ${name.slice(0, 80)}`,
-      hint: "drystone host list shows all hosts",
-    });
+  const host = await findPeer(plane, name);
   const { hostId } = host;
   if (hostId === world.hostId || host.isUp || host.lease === "held")
     throw new CodedError({

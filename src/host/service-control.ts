@@ -4,6 +4,7 @@ import { changeSettings, dropService, readSettings } from "../cluster/index.ts";
 import type { ClusterSettings } from "../cluster/index.ts";
 import type { Directory } from "../ports/index.ts";
 import type { DataPlaneMethods } from "./data-plane-port.ts";
+import { findPeer } from "./find-peer.ts";
 import type { Handlers } from "./http-api.ts";
 import type { DeviceAddRequest, SettingsChangeRequest, SettingsView } from "./repair-views.ts";
 import type { RpcPeer } from "./rpc.ts";
@@ -62,14 +63,7 @@ async function bringBackHost(
   { directory, clusterId, plane }: ServiceControlWorld,
   name: string,
 ): Promise<Done> {
-  const hosts = await plane.call("listHosts", undefined);
-  const host = hosts.find((one) => one.name === name || one.hostId === name);
-  if (host === undefined)
-    throw new CodedError({
-      code: "host-unknown",
-      message: `there is no host named ${name.slice(0, 80)}`,
-      hint: "drystone host list shows all hosts",
-    });
+  const host = await findPeer(plane, name);
   await dropService(directory, clusterId, host.hostId);
   return { done: true };
 }

@@ -351,7 +351,10 @@ export class Destager {
           pendingWrites = [];
           staged = 0;
         }
-        for (let i = 0; i < length; i++) await this.#stage(writes[start + i]!, staged + i);
+        for (let i = 0; i < length; i++) {
+          const reading = this.#stage(writes[start + i]!, staged + i);
+          if (reading !== undefined) await reading;
+        }
         pendingWrites.push(this.#write(this.#staging, staged, physical, length));
         staged += length;
       }
@@ -362,17 +365,18 @@ export class Destager {
     await requests.flushRange(superblock.blocksOffset, superblock.blockCount * BLOCK_SIZE_BYTES);
   }
 
-  async #stage({ location }: BlockWrite, into: number): Promise<void> {
+  /** Almost always done at once: only a repair may have to read. */
+  #stage({ location }: BlockWrite, into: number): Promise<void> | undefined {
     const { journal, requests, superblock } = this.#state;
     if (isPlacedLocation(location)) {
       // A repair: its content is in its own place already, and damaged in another.
       const from = superblock.blocksOffset + journal.placed.placeOf(location) * BLOCK_SIZE_BYTES;
-      await requests.read(this.#staging, into * BLOCK_SIZE_BYTES, BLOCK_SIZE_BYTES, from);
-      return;
+      return requests.read(this.#staging, into * BLOCK_SIZE_BYTES, BLOCK_SIZE_BYTES, from);
     }
     const from = location * BLOCK_SIZE_BYTES;
     const block = journal.memory.bytes.subarray(from, from + BLOCK_SIZE_BYTES);
     this.#staging.bytes.set(block, into * BLOCK_SIZE_BYTES);
+    return undefined;
   }
 
   async #write(

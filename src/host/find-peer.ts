@@ -1,0 +1,19 @@
+/** A host of the cluster by its name or id. */
+import { CodedError } from "../base/index.ts";
+import type { DataPlaneMethods, PeerView } from "./data-plane-port.ts";
+import type { RpcPeer } from "./rpc.ts";
+
+/** Fails with `host-unknown`. */
+export async function findPeer(
+  plane: Pick<RpcPeer<object, DataPlaneMethods>, "call">,
+  name: string,
+): Promise<PeerView> {
+  const hosts = await plane.call("listHosts", undefined);
+  const host = hosts.find((one) => one.name === name || one.hostId === name);
+  if (host !== undefined) return host;
+  throw new CodedError({
+    code: "host-unknown",
+    message: `there is no host named ${name.slice(0, 80)}`,
+    hint: "drystone host list shows all hosts",
+  });
+}
