@@ -21,7 +21,8 @@ interface Used {
 
 const BATCH_BYTES = 64 << 20;
 const BATCH_BLOCKS = BATCH_BYTES / BLOCK_SIZE_BYTES;
-const TRANSACTION_BLOCKS = 32;
+/** Small enough to go through the journal, and not straight to the block store. */
+const TRANSACTION_BLOCKS = 8;
 const JOURNAL_MEMORY_BYTES = 256 << 20;
 /** What precedes the journal. */
 const SUPERBLOCKS_BYTES = 1 << 20;

@@ -42,7 +42,7 @@ function uriOf(target: FioTarget): FioOptions["uri"] {
 
 export const VOLUME_BYTES: number = 1 << 30;
 /** Fits into every server's memory; reads are of this much. */
-export const WORKING_SET_BYTES: number = 128 << 20;
+export const WORKING_SET_BYTES: number = 96 << 20;
 export const WRITE_SET_BYTES: number = 512 << 20;
 const RAMP_SECONDS = 1;
 

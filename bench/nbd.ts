@@ -143,7 +143,7 @@ function ratios(samples: ReadonlyMap<string, readonly Sample[]>, peer: string): 
 
 function notes(): string[] {
   return [
-    "reads: working set of 128 MiB in memory everywhere; qemu-nbd runs with cache=writeback",
+    "reads: working set of 96 MiB in memory everywhere; qemu-nbd runs with cache=writeback",
     "writes: durable before the answer on drystone and on qemu-nbd (cache=directsync, aio=io_uring)",
     "nbdkit-memory is never durable: it is the limit of an NBD server on this machine",
     "server CPU of drystone includes destaging until its journal was empty, and the ramp of 1 s",

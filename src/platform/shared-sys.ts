@@ -111,6 +111,25 @@ export function setNonBlocking(fd: number): void {
   checked("fcntl", nativeFcntl(fd, F_SETFL, flags | O_NONBLOCK));
 }
 
+// Unix sockets.
+
+const SOL_SOCKET = 1;
+const SO_SNDBUF = 7;
+/** Beyond the limit that the machine sets for everybody; for processes with CAP_NET_ADMIN. */
+const SO_SNDBUFFORCE = 32;
+
+const nativeSetsockopt = nativeFunction<
+  (fd: number, level: number, option: number, value: Uint8Array, lengthBytes: number) => number
+>("setsockopt", "int", ["int", "int", "int", "void *", "unsigned int"]);
+
+/** How much may be on its way to the other side: `sizeBytes`, or as much as we are allowed. */
+export function setSendBuffer(fd: number, sizeBytes: number): void {
+  const value = new Uint8Array(4);
+  setU32(value, 0, sizeBytes);
+  if (nativeSetsockopt(fd, SOL_SOCKET, SO_SNDBUFFORCE, value, value.length) === 0) return;
+  checked("setsockopt", nativeSetsockopt(fd, SOL_SOCKET, SO_SNDBUF, value, value.length));
+}
+
 // One message at a time per thread: what the calls below point to lies in a page of its own.
 
 const HEADER_AT = 0;
@@ -127,7 +146,6 @@ const CONTROL_BYTES = CONTROL_HEADER_BYTES + 4 * DESCRIPTORS_MAX;
 const DATA_AT = PAGE_BYTES;
 /** The longest piece that one call carries. */
 export const MESSAGE_PIECE_BYTES_MAX: number = PAGE_BYTES;
-const SOL_SOCKET = 1;
 const SCM_RIGHTS = 1;
 const MSG_CTRUNC = 8;
 const MSG_DONTWAIT = 0x40;
