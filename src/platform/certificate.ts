@@ -31,7 +31,7 @@ const EARLY_MS = 3600 * 1000;
 const SERIAL_BYTES = 16;
 const ID = "[0-9a-f]{32}";
 const IDENTITY_URI = new RegExp(
-  `^URI:drystone://(${ID})/(host|operator)/([0-9a-z][0-9a-z-]{0,63})$`,
+  `^URI:drystone://(${ID})/(host|operator|client)/([0-9a-z][0-9a-z-]{0,63})$`,
 );
 const DNS_NAME = /^(?=.{1,253}$)[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*$/i;
 
@@ -56,8 +56,9 @@ export interface CertifiedKey {
 
 export interface CertificateIdentity {
   readonly clusterId: string;
-  readonly role: "host" | "operator";
-  /** The host's id, or the operator's name. */
+  /** Clients use volumes over NBD and are no part of the cluster. */
+  readonly role: "host" | "operator" | "client";
+  /** The host's id, or the operator's or client's name. */
   readonly name: string;
 }
 
@@ -67,6 +68,7 @@ export interface CertificateRequest {
   readonly publicKeyPem: string;
   /** DNS names and IP addresses under which it may be reached. */
   readonly addresses: readonly string[];
+  readonly lifetimeMs?: number;
 }
 
 /** A new key, as PEM. */
@@ -79,11 +81,15 @@ export function publicKeyOf(keyPem: string): string {
   return createPublicKey(keyPem).export({ type: "spki", format: "pem" }).toString();
 }
 
-export function makeAuthority(clusterId: string, nowMs: number): CertifiedKey {
+export function makeAuthority(
+  clusterId: string,
+  nowMs: number,
+  commonName = `Drystone cluster ${clusterId}`,
+): CertifiedKey {
   assert(new RegExp(`^${ID}$`).test(clusterId), "a cluster's id has 32 hexadecimal digits");
   const keyPem = makePrivateKey();
   const publicKey = createPublicKey(keyPem);
-  const name = distinguishedName(`Drystone cluster ${clusterId}`);
+  const name = distinguishedName(commonName);
   const extensions = [
     // CA, and no authority below it.
     extension(
@@ -139,9 +145,27 @@ export function issueCertificate(
     publicKey,
     extensions,
     nowMs,
-    endsMs: nowMs + CERTIFICATE_LIFETIME_MS,
+    endsMs: nowMs + (request.lifetimeMs ?? CERTIFICATE_LIFETIME_MS),
   };
   return signed(body, authorityKey);
+}
+
+/**
+ * A key and a certificate for a client, which is known by its fingerprint. The authority that has
+ * signed it signs nothing else: its key is not kept. So nobody who believes the cluster's authority
+ * takes a client for a part of the cluster.
+ */
+export function issueClientCertificate(
+  { clusterId, name }: { readonly clusterId: string; readonly name: string },
+  nowMs: number,
+  lifetimeMs: number,
+): CertifiedKey & { readonly authorityPem: string } {
+  const authority = makeAuthority(clusterId, nowMs, `Drystone client ${name}`.slice(0, 64));
+  const keyPem = makePrivateKey();
+  const identity = { clusterId, role: "client", name } as const;
+  const request = { identity, publicKeyPem: publicKeyOf(keyPem), addresses: [], lifetimeMs };
+  const certificatePem = issueCertificate(authority, request, nowMs);
+  return { certificatePem, keyPem, authorityPem: authority.certificatePem };
 }
 
 /** Whether a certificate can have it: an IP address or a DNS name. */
@@ -166,7 +190,8 @@ export function identityOf(certificate: X509Certificate): CertificateIdentity | 
   const found = names.flatMap((name) => {
     const [, clusterId, role, id] = IDENTITY_URI.exec(name) ?? [];
     if (clusterId === undefined || id === undefined) return [];
-    return role === "host" || role === "operator" ? [{ clusterId, role, name: id } as const] : [];
+    const isRole = role === "host" || role === "operator" || role === "client";
+    return isRole ? [{ clusterId, role, name: id } as const] : [];
   });
   return found.length === 1 ? found[0] : undefined;
 }

@@ -24,6 +24,8 @@ export { QemuHypervisor } from "./qemu-hypervisor.ts";
 export type { ConsoleText } from "./console-log.ts";
 export type { QemuOptions } from "./qemu-hypervisor.ts";
 export { MemfdSharedMemory } from "./memfd-shared-memory.ts";
+export { StartTlsNetwork } from "./start-tls-network.ts";
+export type { ClientProofs, StartTlsOptions } from "./start-tls-network.ts";
 export { TlsNetwork } from "./tls-network.ts";
 export type { TlsNetworkOptions } from "./tls-network.ts";
 export { TlsTrust } from "./tls-trust.ts";
@@ -35,6 +37,7 @@ export {
   CERTIFICATE_LIFETIME_MS,
   isCertifiable,
   issueCertificate,
+  issueClientCertificate,
   revocationList,
   makeAuthority,
   makePrivateKey,

@@ -82,6 +82,7 @@ export class SocketStream implements ByteStream {
   readonly remote: string;
   readonly peer: StreamPeer | undefined;
   readonly #socket: Socket;
+  readonly #hasOwnBuffers: boolean;
   #handler: ByteStreamHandler | undefined;
   /** Written in this turn, and the tokens of everything that has not left, in order. */
   readonly #gathered: Uint8Array[] = [];
@@ -101,23 +102,44 @@ export class SocketStream implements ByteStream {
   #closed = false;
   #reason: string | undefined;
 
-  constructor(socket: Socket, address: string, peer?: StreamPeer) {
+  /** `hasOwnBuffers`: the socket was made without `READ_OPTIONS`. */
+  constructor(
+    socket: Socket,
+    address: string,
+    peer?: StreamPeer,
+    hasOwnBuffers: boolean = socket instanceof TLSSocket,
+  ) {
     this.#socket = socket;
+    this.#hasOwnBuffers = hasOwnBuffers;
     this.peer = peer;
     const host = socket.remoteAddress;
     this.remote = host === undefined ? address : `${host}:${socket.remotePort ?? 0}`;
     readers.set(socket, this);
     socket.setNoDelay(true);
     socket.setKeepAlive(true, KEEP_ALIVE_MS);
-    socket.on("error", (error) => (this.#reason ??= error.message));
-    socket.on("end", () => this.#handler?.ended());
+    socket.on("error", this.#failed);
+    socket.on("end", this.#ended);
     socket.on("close", this.#finish);
+  }
+
+  /** Lets go of the socket, for another stream over it. No more callbacks come. */
+  release(): Socket {
+    assert(this.#tokens.length === 0 && this.#gathered.length === 0, "nothing is queued");
+    assert(this.#hasOwnBuffers, "nothing was read into the buffer of all");
+    const socket = this.#socket;
+    this.#handler = undefined;
+    this.#destroyed = true;
+    socket.off("data", this.#decrypted);
+    socket.off("error", this.#failed);
+    socket.off("end", this.#ended);
+    socket.off("close", this.#finish);
+    return socket;
   }
 
   start(handler: ByteStreamHandler): void {
     assert(this.#handler === undefined, "a stream is started once");
     this.#handler = handler;
-    if (this.#socket instanceof TLSSocket) this.#socket.on("data", this.#decrypted);
+    if (this.#hasOwnBuffers) this.#socket.on("data", this.#decrypted);
     if (this.#socket.closed) setImmediate(this.#finish);
     else this.#socket.resume();
     if (this.#unreportedTokens > 0) setImmediate(this.#reportEarly);
@@ -162,6 +184,12 @@ export class SocketStream implements ByteStream {
     this.#handler?.data(readBuffer.subarray(0, byteCount));
     return !this.#socket.isPaused();
   }
+
+  readonly #failed = (error: Error): void => {
+    this.#reason ??= error.message;
+  };
+
+  readonly #ended = (): void => this.#handler?.ended();
 
   readonly #decrypted = ({ buffer, byteOffset, length }: Buffer): void => {
     // `slice` of a Buffer is a view where that of a Uint8Array is a copy.

@@ -97,7 +97,7 @@ test("who has no certificate of the cluster's hosts is refused, and the log says
     [{ authority: sameName }, /SIGNATURE|UNABLE_TO/],
     [{ nowMs: Date.now() - eleven }, /CERT_HAS_EXPIRED/],
     [{ nowMs: Date.now() + eleven }, /CERT_NOT_YET_VALID/],
-    [{ role: "operator" }, /of an operator/],
+    [{ role: "operator" }, /of the operator/],
   ];
   for (const [options, reason] of cases) {
     const before = served.refusals.length;

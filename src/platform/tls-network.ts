@@ -149,7 +149,8 @@ export class TlsNetwork implements Network {
     if (identity === undefined) return "its certificate does not say whose it is";
     if (identity.clusterId !== clusterId)
       return `its certificate is of cluster ${identity.clusterId}, not of ${clusterId}`;
-    if (identity.role !== "host") return `its certificate is of an ${identity.role}`;
+    if (identity.role !== "host")
+      return `its certificate is of the ${identity.role} ${identity.name}`;
     const isRevoked = this.#options.trust.isRevoked(identity.name);
     return isRevoked ? "it was removed from the cluster" : undefined;
   }

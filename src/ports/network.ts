@@ -38,6 +38,12 @@ export interface ByteStream {
   readonly remote: string;
   /** Who the other end has proven to be, on a network that asks for proof. */
   readonly peer?: StreamPeer | undefined;
+  /**
+   * Puts the stream under TLS, as its server; only streams of listeners that can have it. The
+   * stream is paused, and nothing is queued. What arrives from here on is the client's handshake;
+   * after it `secured` is called, or `closed`.
+   */
+  secure?(): void;
   start(handler: ByteStreamHandler): void;
   /**
    * Queues bytes, which must not change until `written(token)` was called. Everything written in
@@ -69,4 +75,6 @@ export interface ByteStreamHandler {
   /** The other end sends nothing more. */
   ended(): void;
   closed(reason: string | undefined): void;
+  /** After `secure`: who the client has proven to be. The stream is delivered again. */
+  secured?(client: string): void;
 }

@@ -2,6 +2,8 @@
 import * as path from "node:path";
 import type { TestContext } from "node:test";
 import { NbdServer, SingleExport } from "../../src/frontend/index.ts";
+import { StartTlsNetwork } from "../../src/platform/index.ts";
+import type { StartTlsOptions } from "../../src/platform/index.ts";
 import type { NetworkAddress } from "../../src/ports/index.ts";
 import { MemoryVolume } from "../nbd/memory-volume.ts";
 import { quietPorts } from "../nbd/quiet-ports.ts";
@@ -20,6 +22,8 @@ interface ServeOptions {
   readonly sizeBytes: number;
   readonly readOnly?: boolean;
   readonly tcp?: boolean;
+  /** Whom clients have to prove to be; over TCP. */
+  readonly tls?: StartTlsOptions;
 }
 
 const CLOSE_MS = 2000;
@@ -33,11 +37,16 @@ export async function serve(t: TestContext, options: ServeOptions): Promise<Serv
     completions: "after-submit",
   });
   const wanted: NetworkAddress =
-    options.tcp === true
+    options.tcp === true || options.tls !== undefined
       ? { kind: "tcp", host: "127.0.0.1", port: 0 }
       : { kind: "unix", path: socket };
   const catalog = new SingleExport(volume, "a volume in memory");
-  const server = await NbdServer.listen(quietPorts(), catalog, { address: wanted });
+  const ports = quietPorts();
+  const network = options.tls === undefined ? ports.network : new StartTlsNetwork(options.tls);
+  const server = await NbdServer.listen({ ...ports, network }, catalog, {
+    address: wanted,
+    requiresTls: options.tls !== undefined,
+  });
   t.after(() => server.close(CLOSE_MS));
   const { address } = server;
   const uri =

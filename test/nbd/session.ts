@@ -25,12 +25,14 @@ import { TestStream } from "./test-stream.ts";
 export interface SessionOptions {
   readonly volume?: MemoryVolume;
   readonly catalog?: ExportCatalog;
+  readonly requiresTls?: boolean;
 }
 
 export class Session implements ConnectionOwner {
   readonly volume: MemoryVolume;
   readonly stream: TestStream = new TestStream();
   readonly memory: ReadMemoryPool = new ReadMemoryPool();
+  readonly requiresTls: boolean;
   readonly violations: string[] = [];
   readonly connection: Connection;
   closedCount = 0;
@@ -39,6 +41,7 @@ export class Session implements ConnectionOwner {
     this.volume =
       options.volume ??
       new MemoryVolume({ sizeBytes: 1 << 20, completions: "by-test", record: true });
+    this.requiresTls = options.requiresTls ?? false;
     const catalog = options.catalog ?? new SingleExport(this.volume, "a test");
     this.connection = new Connection(this.stream, catalog, this);
     this.connection.start();

@@ -10,6 +10,8 @@ export class TestStream implements ByteStream {
   isPaused = false;
   isEnding = false;
   isClosed = false;
+  /** TLS was asked for; `secured` grants it. */
+  isSecuring = false;
   /** Queued bytes from which `write` answers false. */
   highWaterBytes: number = Number.POSITIVE_INFINITY;
   readonly #received: Uint8Array[] = [];
@@ -48,6 +50,17 @@ export class TestStream implements ByteStream {
     this.isClosed = true;
     this.#queue = [];
     queueMicrotask(() => this.#handler?.closed(undefined));
+  }
+
+  secure(): void {
+    assert(this.isPaused && this.#queue.length === 0, "nothing is under way when TLS begins");
+    this.isSecuring = true;
+  }
+
+  secured(client: string): void {
+    assert(this.isSecuring, "TLS was asked for");
+    this.isSecuring = false;
+    this.#handler!.secured?.(client);
   }
 
   get queuedBytes(): number {

@@ -12,9 +12,13 @@ import { Transmission } from "./transmission.ts";
 import type { Agreement, TransmissionOwner } from "./transmission.ts";
 
 const NOT_REPORTED = -1;
+/** Of the answer to STARTTLS; no transmission has begun by then. */
+const SECURE_TOKEN = 0;
 
 export interface ConnectionOwner {
   readonly memory: ReadMemoryPool;
+  /** Whether clients get nothing before they have asked for TLS and proven who they are. */
+  readonly requiresTls: boolean;
   /** The negotiation has ended well. */
   agreed(connection: Connection): void;
   violation(connection: Connection, reason: string): void;
@@ -35,12 +39,14 @@ export class Connection implements ByteStreamHandler, HandshakeOwner, Transmissi
   #isOver = false;
   /** The client sends nothing more. */
   #hasEnded = false;
+  #clientName: string | undefined;
 
   constructor(stream: ByteStream, catalog: ExportCatalog, owner: ConnectionOwner) {
     this.remote = stream.remote;
     this.#stream = stream;
     this.#owner = owner;
-    this.#handshake = new Handshake(catalog, { remote: stream.remote }, this);
+    const { requiresTls } = owner;
+    this.#handshake = new Handshake(catalog, { remote: stream.remote, requiresTls }, this);
   }
 
   start(): void {
@@ -51,6 +57,11 @@ export class Connection implements ByteStreamHandler, HandshakeOwner, Transmissi
   /** The canonical name of the export in use; undefined while negotiating. */
   get exportName(): string | undefined {
     return this.#agreement?.exportName;
+  }
+
+  /** Who the client has proven to be. */
+  get clientName(): string | undefined {
+    return this.#clientName;
   }
 
   get requestsTotal(): number {
@@ -71,6 +82,10 @@ export class Connection implements ByteStreamHandler, HandshakeOwner, Transmissi
 
   data(bytes: Uint8Array): void {
     if (this.#isOver) return;
+    if (this.#handshake.isSecuring) {
+      this.violation("bytes came before TLS was on");
+      return;
+    }
     if (this.#rest !== undefined) {
       this.#rest = concatenated(this.#rest, bytes);
       return;
@@ -83,7 +98,8 @@ export class Connection implements ByteStreamHandler, HandshakeOwner, Transmissi
   }
 
   written(token: number): void {
-    this.#transmission?.written(token);
+    if (this.#transmission !== undefined) this.#transmission.written(token);
+    else if (token === SECURE_TOKEN && !this.#isOver) this.#startTls();
   }
 
   drained(): void {
@@ -93,7 +109,7 @@ export class Connection implements ByteStreamHandler, HandshakeOwner, Transmissi
 
   ended(): void {
     this.#hasEnded = true;
-    if (this.#rest === undefined) this.#endOfInput();
+    if (this.#rest === undefined || this.#handshake.isSecuring) this.#endOfInput();
   }
 
   closed(reason: string | undefined): void {
@@ -118,6 +134,25 @@ export class Connection implements ByteStreamHandler, HandshakeOwner, Transmissi
     this.#owner.agreed(this);
   }
 
+  secure(answer: Uint8Array): void {
+    this.#stream.write(answer, SECURE_TOKEN);
+  }
+
+  #startTls(): void {
+    assert(this.#stream.secure !== undefined, "a listener that requires TLS has it");
+    assert(this.#handshake.isSecuring, "TLS begins when it was asked for");
+    this.#stream.secure();
+  }
+
+  secured(client: string): void {
+    if (this.#isOver) return;
+    assert((this.#rest?.length ?? 0) === 0, "nothing of before is read after TLS is on");
+    this.#rest = undefined;
+    this.#clientName = client;
+    this.#handshake.secured(client);
+    this.#stream.resume();
+  }
+
   aborted(): void {
     this.finished();
   }
@@ -137,6 +172,7 @@ export class Connection implements ByteStreamHandler, HandshakeOwner, Transmissi
   /** Goes on with what had to wait. */
   proceed(): void {
     const rest = this.#rest;
+    if (this.#handshake.isSecuring) return;
     if (rest === undefined || this.#isConsuming || this.#isOver) return;
     const at = this.#consume(rest);
     if (this.#isOver) return;
@@ -155,7 +191,8 @@ export class Connection implements ByteStreamHandler, HandshakeOwner, Transmissi
   }
 
   #mustWait(): boolean {
-    return this.#transmission?.stalled ?? this.#handshake.isCongested;
+    if (this.#transmission !== undefined) return this.#transmission.stalled;
+    return this.#handshake.isCongested || this.#handshake.isSecuring;
   }
 
   #consume(bytes: Uint8Array): number {

@@ -14,6 +14,8 @@ export interface ExportInfo {
 /** The other end of a connection, as far as a catalog may base its answer on it. */
 export interface NbdClient {
   readonly remote: string;
+  /** Who it has proven to be; undefined where nobody has to. */
+  readonly name: string | undefined;
 }
 
 /**

@@ -2,8 +2,9 @@
  * The negotiation of one connection (fixed newstyle). It ends with an agreement, with the client's
  * goodbye, or with a violation. Until then only the catalog is asked; no volume is touched.
  *
- * TLS is not offered: STARTTLS is answered as unsupported. When it comes, everything agreed before
- * it has to be forgotten, or an attacker in the middle could plant options.
+ * Where TLS is required, nothing but STARTTLS and ABORT is done before it, and whatever somebody in
+ * the middle may have planted is gone after it: options that were sent along with STARTTLS end the
+ * connection, and nothing that was agreed on before is kept. Elsewhere STARTTLS is not offered.
  */
 import { CodedError, assert } from "../../base/index.ts";
 import { getU32 } from "./big-endian.ts";
@@ -47,14 +48,19 @@ export interface HandshakeOwner {
   agreed(agreement: Agreement): void;
   /** The client said goodbye. */
   aborted(): void;
+  /** Sends this answer, puts the stream under TLS, and calls `secured`. */
+  secure(answer: Uint8Array): void;
   violation(reason: string): void;
 }
 
-type Stage = "flags" | "header" | "data" | "skip" | "over";
+type Stage = "flags" | "header" | "data" | "skip" | "securing" | "over";
+/** Whether the client has to ask for it, and has. */
+type Tls = "none" | "wanted" | "on";
 
 export class Handshake {
   readonly #catalog: ExportCatalog;
-  readonly #client: NbdClient;
+  #client: NbdClient;
+  #tls: Tls;
   readonly #owner: HandshakeOwner;
   #stage: Stage = "flags";
   /** Bytes of the stage at hand, gathered up to `#wanted`. */
@@ -70,9 +76,14 @@ export class Handshake {
   #contextExport: string | undefined;
   #isCongested = false;
 
-  constructor(catalog: ExportCatalog, client: NbdClient, owner: HandshakeOwner) {
+  constructor(
+    catalog: ExportCatalog,
+    { remote, requiresTls }: { readonly remote: string; readonly requiresTls: boolean },
+    owner: HandshakeOwner,
+  ) {
     this.#catalog = catalog;
-    this.#client = client;
+    this.#client = { remote, name: undefined };
+    this.#tls = requiresTls ? "wanted" : "none";
     this.#owner = owner;
   }
 
@@ -84,6 +95,11 @@ export class Handshake {
     return this.#isCongested;
   }
 
+  /** Nothing may arrive meanwhile: what does was not sent under TLS. */
+  get isSecuring(): boolean {
+    return this.#stage === "securing";
+  }
+
   start(): void {
     this.#send(greeting());
   }
@@ -93,10 +109,24 @@ export class Handshake {
     this.#isCongested = false;
   }
 
+  /** The stream is under TLS, and this is its client. Only the client's flags are still good. */
+  secured(name: string): void {
+    assert(this.isSecuring, "TLS comes when it was asked for");
+    this.#tls = "on";
+    this.#client = { ...this.#client, name };
+    this.#structured = false;
+    this.#contextExport = undefined;
+    this.#expect("header", OPTION_HEADER_BYTES);
+  }
+
   /** Takes what it can of `bytes[start..end)` and returns where it stopped. */
   consume(bytes: Uint8Array, start: number, end: number): number {
     let at = start;
     while (!this.isOver && !this.#isCongested) {
+      if (this.isSecuring) {
+        if (at < end) this.#violation("bytes followed STARTTLS before it was answered");
+        break;
+      }
       const count = Math.min(end - at, this.#wanted - this.#gathered);
       if (this.#stage !== "skip") this.#buffer.set(bytes.subarray(at, at + count), this.#gathered);
       this.#gathered += count;
@@ -114,7 +144,8 @@ export class Handshake {
     else {
       const data = this.#buffer.subarray(0, this.#gathered);
       this.#expect("header", OPTION_HEADER_BYTES);
-      if (stage === "data") this.#runOption(data);
+      if (!this.#mayRun(this.#option)) this.#refuseUnsecured();
+      else if (stage === "data") this.#runOption(data);
       else this.#refuse(OptionReply.tooBig, `option data is longer than ${OPTION_BYTES_MAX} bytes`);
     }
   }
@@ -154,7 +185,18 @@ export class Handshake {
     } else this.#violation(`an option announces ${lengthBytes} bytes`);
   }
 
-  /** One row per option. EXTENDED_HEADERS and STARTTLS are known, and not offered. */
+  #mayRun(option: number): boolean {
+    return this.#tls !== "wanted" || option === Option.startTls || option === Option.abort;
+  }
+
+  #refuseUnsecured(): void {
+    const text = "this server requires TLS";
+    // The old way in has no answer that says no.
+    if (this.#option === Option.exportName) this.#violation("the client asked for no TLS");
+    else this.#refuse(OptionReply.tlsRequired, text);
+  }
+
+  /** One row per option. EXTENDED_HEADERS is known, and not offered. */
   #runOption(data: Uint8Array): void {
     switch (this.#option) {
       case Option.exportName:
@@ -172,7 +214,7 @@ export class Handshake {
       case Option.setMetaContext:
         return this.#metaContext(data);
       case Option.startTls:
-        return this.#refuse(OptionReply.unsupported, "this server does not offer TLS");
+        return this.#startTls(data);
       case Option.extendedHeaders:
         return this.#refuse(OptionReply.unsupported, "this server has no extended headers");
       default:
@@ -196,6 +238,17 @@ export class Handshake {
     const flags = transmissionFlags(info.readOnly, this.#structured);
     this.#send(exportNameAnswer(info, flags, this.#noZeroes));
     this.#agree(info, volume);
+  }
+
+  #startTls(data: Uint8Array): void {
+    if (this.#tls === "none")
+      this.#refuse(OptionReply.unsupported, "this server does not offer TLS");
+    else if (this.#tls === "on") this.#refuse(OptionReply.invalid, "TLS is on already");
+    else if (data.length > 0) this.#refuse(OptionReply.invalid, "STARTTLS carries no data");
+    else {
+      this.#stage = "securing";
+      this.#owner.secure(optionReply(this.#option, OptionReply.ack, 0));
+    }
   }
 
   #abort(): void {

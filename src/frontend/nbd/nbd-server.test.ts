@@ -140,8 +140,8 @@ test("the server tells who is connected, to what, and how much they asked", asyn
   join(setup).deliver(Buffer.concat([write(1), write(2)]));
   setup.network.arrive();
   assert.deepEqual(setup.server.connections(), [
-    { remote: "test", exportName: "v1", requestsTotal: 2 },
-    { remote: "test", exportName: undefined, requestsTotal: 0 },
+    { remote: "test", exportName: "v1", clientName: undefined, requestsTotal: 2 },
+    { remote: "test", exportName: undefined, clientName: undefined, requestsTotal: 0 },
   ]);
 });
 

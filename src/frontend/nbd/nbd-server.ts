@@ -11,7 +11,7 @@ import type { ExportCatalog } from "./export-catalog.ts";
 import { ReadMemoryPool } from "./read-memory.ts";
 
 export interface NbdServerPorts {
-  readonly network: Network;
+  readonly network: Pick<Network, "listen">;
   readonly clock: Clock;
   readonly log: Log;
 }
@@ -21,12 +21,16 @@ export interface NbdServerOptions {
   /** At this many connections the oldest one that is still negotiating makes room for a new one. */
   readonly connectionsMax?: number;
   readonly handshakeTimeoutMs?: number;
+  /** The network's streams can be secured, and have to be. */
+  readonly requiresTls?: boolean;
 }
 
 export interface NbdConnectionStatus {
   readonly remote: string;
   /** Undefined while negotiating. */
   readonly exportName: string | undefined;
+  /** Who it has proven to be, where it had to. */
+  readonly clientName: string | undefined;
   readonly requestsTotal: number;
 }
 
@@ -35,6 +39,7 @@ const HANDSHAKE_TIMEOUT_MS = 30_000;
 
 export class NbdServer implements ConnectionOwner {
   readonly memory: ReadMemoryPool = new ReadMemoryPool();
+  readonly requiresTls: boolean;
   readonly #clock: Clock;
   readonly #log: Log;
   readonly #catalog: ExportCatalog;
@@ -51,6 +56,7 @@ export class NbdServer implements ConnectionOwner {
     this.#clock = ports.clock;
     this.#log = ports.log;
     this.#catalog = catalog;
+    this.requiresTls = options.requiresTls ?? false;
     this.#connectionsMax = options.connectionsMax ?? CONNECTIONS_MAX;
     this.#handshakeTimeoutMs = options.handshakeTimeoutMs ?? HANDSHAKE_TIMEOUT_MS;
   }
@@ -74,8 +80,8 @@ export class NbdServer implements ConnectionOwner {
   }
 
   connections(): readonly NbdConnectionStatus[] {
-    return [...this.#connections].map(({ remote, exportName, requestsTotal }) => {
-      return { remote, exportName, requestsTotal };
+    return [...this.#connections].map(({ remote, exportName, clientName, requestsTotal }) => {
+      return { remote, exportName, clientName, requestsTotal };
     });
   }
 
@@ -108,8 +114,11 @@ export class NbdServer implements ConnectionOwner {
   agreed(connection: Connection): void {
     this.#negotiating.get(connection)?.cancel();
     this.#negotiating.delete(connection);
-    const { remote, exportName } = connection;
-    this.#log.write("info", "NBD client connected", { remote, export: exportName });
+    const { remote, exportName, clientName } = connection;
+    this.#log.write("info", "NBD client connected", {
+      ...{ remote, export: exportName },
+      ...(clientName === undefined ? {} : { client: clientName }),
+    });
   }
 
   violation(connection: Connection, reason: string): void {

@@ -51,6 +51,7 @@ export const OptionReply = {
   unsupported: 0x80000001,
   policy: 0x80000002,
   invalid: 0x80000003,
+  tlsRequired: 0x80000005,
   unknown: 0x80000006,
   shutdown: 0x80000007,
   tooBig: 0x80000009,
