@@ -44,7 +44,7 @@ const renderers: Renderers = {
       ["NAME", "STATE", "STORAGE", "MANAGEMENT", "FAULT DOMAIN", "ATTACHED>", "API"],
       hosts.map((host) => [
         host.name,
-        host.state,
+        host.maintenance === undefined ? host.state : `${host.state}, in maintenance`,
         host.storage ?? "-",
         host.management ?? "-",
         host.faultDomain,
@@ -61,6 +61,7 @@ const renderers: Renderers = {
       ["storage", networkText(host.storage, host.storageAddress)],
       ["management", host.management ?? "no network of its own"],
       ["lease", host.lease ?? "alone"],
+      ["maintenance", host.maintenance ?? "no"],
       ["fault domain", host.faultDomain],
       ["version", host.version ?? "ask that host"],
       ["devices", host.deviceCount === undefined ? "unknown" : String(host.deviceCount)],
@@ -284,7 +285,7 @@ function deviceTable(devices: readonly DeviceView[], output: Output): string[] {
   const rows = devices.map((device) => [
     device.deviceId.slice(0, 8),
     device.host,
-    device.state,
+    device.isLeaving === true ? `${device.state}, leaving` : device.state,
     device.adapter,
     formatSize(device.capacityBytes),
     formatSize(device.freeBytes),

@@ -1,5 +1,6 @@
 /** The cluster as one host sees it: its parts together, and what its health is judged by. */
 import { CodedError } from "../base/index.ts";
+import type { ServiceRecord } from "../cluster/index.ts";
 import type { ManagementPeer } from "../plane/index.ts";
 import type { Clock } from "../ports/index.ts";
 import type { DataPlaneMethods, PeerView } from "./data-plane-port.ts";
@@ -35,6 +36,8 @@ export interface ClusterStatusWorld {
   readonly directoryView: HostFacts["directoryView"];
   /** Fails while the directory cannot be asked. */
   readonly listVms: () => Promise<readonly VmView[]>;
+  /** What is being taken out of service. Fails while the directory cannot be asked. */
+  readonly listServices: () => Promise<readonly ServiceRecord[]>;
 }
 
 export class ClusterStatus {
@@ -45,6 +48,7 @@ export class ClusterStatus {
   #devices: readonly DeviceView[] = [];
   #volumes: readonly VolumeView[] = [];
   #resyncs: readonly ResyncView[] = [];
+  #services: readonly ServiceRecord[] = [];
   #stats: StatsView | undefined;
 
   constructor(world: ClusterStatusWorld) {
@@ -117,12 +121,18 @@ export class ClusterStatus {
   }
 
   async #parts(): Promise<Pick<HealthFacts, "hosts" | "devices" | "volumes">> {
-    const { plane } = this.#world;
-    const [peers, devices, volumes] = await Promise.all([
+    const { plane, listServices } = this.#world;
+    const [peers, all, volumes, services] = await Promise.all([
       plane.call("listHosts", undefined),
       known(plane.call("listDevices", undefined), () => this.#devices),
       known(plane.call("listVolumes", undefined), () => this.#volumes),
+      known(listServices(), () => this.#services),
     ]);
+    this.#services = services;
+    const isLeaving = (id: string): boolean => services.some((service) => service.id === id);
+    const devices = all.map((device) =>
+      isLeaving(device.deviceId) ? { ...device, isLeaving: true } : device,
+    );
     this.#devices = devices;
     this.#volumes = volumes;
     return { hosts: peers.map((peer) => this.#viewOf(peer, devices, volumes)), devices, volumes };
@@ -147,6 +157,7 @@ export class ClusterStatus {
     const attached = volumes.filter(({ attachment }) => {
       return attachment?.host === name && attachment.state === "online";
     });
+    const mode = this.#services.find(({ id }) => id === hostId)?.mode;
     return {
       name,
       hostId,
@@ -157,6 +168,7 @@ export class ClusterStatus {
       ...(hostId === this.#world.hostId ? { version } : {}),
       ...(peer.isUp ? { deviceCount: devices.filter(({ host }) => host === name).length } : {}),
       attachedCount: attached.length,
+      ...(mode === undefined ? {} : { maintenance: mode }),
     };
   }
 }

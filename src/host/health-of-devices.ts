@@ -116,6 +116,16 @@ export const deviceChecks: readonly HealthCheck[] = [
     ({ damagedBlocks }) => damagedBlocks > 0,
     ({ damagedBlocks }) => `has ${damagedBlocks} damaged blocks; reading them fails`,
   ),
+  onDevices(
+    {
+      id: "device-leaving",
+      severity: "note",
+      meaning: "A device was told to be removed: what is on it moves to others",
+      action: "drystone resync list tells how far it is; drystone device keep takes it back",
+    },
+    ({ isLeaving }) => isLeaving === true,
+    ({ componentCount }) => `is being removed; ${componentCount} components are left on it`,
+  ),
   ...FAULT_KINDS.map(faultCheck),
   onDevices(
     {

@@ -122,6 +122,22 @@ export const hostChecks: readonly HealthCheck[] = [
         : [],
   },
   {
+    id: "host-in-maintenance",
+    severity: "note",
+    meaning: "A host was taken out of service: nothing new is placed on it",
+    action: "when the work is done: drystone host maintenance off",
+    find: ({ hosts }) =>
+      each(
+        hosts,
+        ({ maintenance }) => maintenance !== undefined,
+        ({ name }) => ({
+          subject: name,
+          message: `host ${name} is in maintenance`,
+          action: `when the work is done: drystone host maintenance off ${name}`,
+        }),
+      ),
+  },
+  {
     id: "one-network",
     severity: "note",
     meaning: "There is no second network: a cut storage network cannot be told from a dead host",

@@ -142,6 +142,10 @@ const troubles: readonly (readonly [Partial<HealthFacts>, readonly string[]])[] 
     ["directory-unavailable"],
   ],
   [{ hosts: [host("h1", { lease: "lost" }), ...well.hosts.slice(1)] }, ["own-lease-lost"]],
+  [
+    { hosts: [...well.hosts.slice(0, 3), host("h4", { maintenance: "evacuate" })] },
+    ["host-in-maintenance"],
+  ],
   [{ hosts: well.hosts.map(({ management: _management, ...rest }) => rest) }, ["one-network"]],
   [
     { hosts: well.hosts.slice(0, 2), devices: well.devices.slice(0, 2), volumes: [] },
@@ -183,6 +187,7 @@ const troubles: readonly (readonly [Partial<HealthFacts>, readonly string[]])[] 
     { devices: ["h1", "h2", "h3", "h4"].map((on) => device(on, { freeBytes: 21 * GIB })) },
     ["no-spare-room"],
   ],
+  [{ devices: [device("h1", { isLeaving: true }), ...well.devices.slice(1)] }, ["device-leaving"]],
   [{ faults: [event("block-damaged")] }, ["block-damaged"]],
   [{ faults: [event("metadata-damaged")] }, ["metadata-damaged"]],
   [{ faults: [event("journal-repaired")] }, ["journal-repaired"]],

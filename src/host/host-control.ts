@@ -7,6 +7,7 @@ import type { Clock, Directory } from "../ports/index.ts";
 import type { AccessDesk } from "./access-desk.ts";
 import type { AuditLog } from "./audit-log.ts";
 import type { CertificateHandlers } from "./certificate-control.ts";
+import { listServices } from "../cluster/index.ts";
 import { ClusterStatus } from "./cluster-status.ts";
 import type { DataPlaneMethods } from "./data-plane-port.ts";
 import type { DirectoryView } from "./directory-views.ts";
@@ -87,6 +88,7 @@ export class HostControl {
     this.#status = new ClusterStatus({
       ...{ hostId, clusterId, managementPeer, machine, plane, events, clock, directoryView },
       listVms: async () => (await this.handlers["vm.list"]({})).vms,
+      listServices: () => listServices(directory, clusterId),
     });
     const look = (): Promise<readonly RaisedCheck[]> => this.#status.raised();
     this.#watch = new HealthWatch({ events, clock, look, onBug });

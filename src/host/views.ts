@@ -5,6 +5,7 @@
  */
 
 export type * from "./vm-views.ts";
+import type { ServiceMode } from "../cluster/index.ts";
 import type { DirectoryView } from "./directory-views.ts";
 import type { ResyncView } from "./repair-views.ts";
 
@@ -114,6 +115,8 @@ export interface HostView {
   /** While it answers. */
   readonly deviceCount?: number;
   readonly attachedCount: number;
+  /** While it is in maintenance: what has to leave it first. */
+  readonly maintenance?: ServiceMode;
 }
 
 /** What one host sees of another one. */
@@ -160,6 +163,8 @@ export interface DeviceView {
   /** Stored blocks that are known to be damaged; a write of the same content repairs them. */
   readonly damagedBlocks: number;
   readonly componentCount: number;
+  /** It was told to be removed: everything moves off it. */
+  readonly isLeaving?: boolean;
 }
 
 /** A unix socket for one virtual machine. */

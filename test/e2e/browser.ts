@@ -6,6 +6,7 @@ import type { TestContext } from "node:test";
 import { fileURLToPath } from "node:url";
 import { chromium } from "playwright-core";
 import type { Browser, BrowserContextOptions, Page } from "playwright-core";
+import { smallPicture } from "./small-picture.ts";
 
 const TIMEOUT_MS = 10_000;
 const CHROMIUM = "/usr/bin/chromium";
@@ -67,7 +68,8 @@ export class WatchedPage {
 
   async takePicture(name: string): Promise<void> {
     if (PICTURES === undefined) return;
-    await this.page.screenshot({ path: path.join(PICTURES, `${name}.png`) });
+    const picture = smallPicture(await this.page.screenshot());
+    fs.writeFileSync(path.join(PICTURES, `${name}.png`), picture);
   }
 
   /** No violation of what axe-core knows, in what is shown now. */

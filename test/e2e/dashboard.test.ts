@@ -5,6 +5,8 @@ import { test } from "node:test";
 import type { Locator } from "playwright-core";
 import type { NetworkView } from "../../src/host/index.ts";
 import { browserMissing, startBrowser, WatchedPage } from "./browser.ts";
+import { changeSettings, dropSnapshot, maintain, useSnapshots } from "./dashboard-actions.ts";
+import { useTokens } from "./dashboard-actions.ts";
 import { ClusterRun } from "./cluster-run.ts";
 import { temporaryFolder } from "./harness.ts";
 
@@ -12,12 +14,17 @@ const PLACES = [
   "overview",
   "volumes",
   "volumes/web1",
+  "snapshots",
   "vms",
   "hosts",
+  "hosts/h1",
   "devices",
   "health",
   "simulator",
   "events",
+  "audit",
+  "access",
+  "settings",
 ];
 const RECOVERED_MS_MAX = 60_000;
 const DESKTOP = { width: 1280, height: 860 };
@@ -31,6 +38,16 @@ test("the dashboard shows a cluster live and changes it", { skip: browserMissing
   await t.test("it says that all is well", () => checkHealthy(watched));
   await t.test("a volume is made and attached with the keyboard alone", () => makeVolume(watched));
   await t.test("a refusal is told, and nothing is done", () => showRefusal(watched));
+  await t.test("a snapshot is taken, cloned and rolled back to", () =>
+    useSnapshots(watched, cluster),
+  );
+  await t.test("a host is put into maintenance once it was seen what that does", () =>
+    maintain(watched, cluster),
+  );
+  await t.test("settings are changed", () => changeSettings(watched, cluster));
+  await t.test("a token is made and taken back, and the log tells", () =>
+    useTokens(watched, cluster),
+  );
   await t.test("everybody can use every page, in light and dark, on a phone", async () => {
     await checkPages(watched);
     const options = { viewport: PHONE, colorScheme: "dark" } as const;
@@ -38,6 +55,7 @@ test("the dashboard shows a cluster live and changes it", { skip: browserMissing
     await checkPhone(phone);
     phone.checkFaults();
   });
+  await t.test("a snapshot is deleted", () => dropSnapshot(watched));
   await t.test("a host that is killed and comes back is seen without a reload", () =>
     watchKill(watched, cluster),
   );
@@ -94,6 +112,8 @@ async function showRefusal(watched: WatchedPage): Promise<void> {
 }
 
 async function checkPages(watched: WatchedPage): Promise<void> {
+  const dismiss = watched.page.getByRole("button", { name: "Dismiss" });
+  while ((await dismiss.count()) > 0) await dismiss.first().click();
   for (const place of PLACES) {
     await watched.show(place);
     await watched.checkAccess(place);

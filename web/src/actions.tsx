@@ -31,6 +31,8 @@ interface Actions {
 
 const Context = createContext<Actions>({ ask: () => {}, tell: () => {} });
 const NOTICE_MS = 6000;
+/** More of them would hide the page. */
+const NOTICES_MAX = 3;
 
 export function useActions(): Actions {
   return useContext(Context);
@@ -52,7 +54,7 @@ export function ActionsProvider({ children }: { children: ReactNode }): ReactNod
   const tell = useCallback(
     (text: string, isBad = false) => {
       const id = ++noticeCount;
-      setNotices((all) => [...all, { id, isBad, text }]);
+      setNotices((all) => [...all.slice(1 - NOTICES_MAX), { id, isBad, text }]);
       // A refusal stays until it was read.
       if (!isBad) window.setTimeout(() => drop(id), NOTICE_MS);
     },

@@ -6,12 +6,16 @@ import { hasToken, setToken, wantsToken } from "./api.ts";
 import { Login } from "./login.tsx";
 import { snapshot, subscribe, watchCluster } from "./cluster-store.ts";
 import type { ClusterState } from "./cluster-store.ts";
+import { AccessPage } from "./pages/access.tsx";
+import { AuditPage } from "./pages/audit.tsx";
 import { DevicesPage } from "./pages/devices.tsx";
 import { EventsPage } from "./pages/events.tsx";
 import { HealthPage } from "./pages/health.tsx";
 import { HostsPage } from "./pages/hosts.tsx";
 import { OverviewPage } from "./pages/overview.tsx";
+import { SettingsPage } from "./pages/settings.tsx";
 import { SimulatorPage } from "./pages/simulator.tsx";
+import { SnapshotsPage } from "./pages/snapshots.tsx";
 import { VmsPage } from "./pages/vms.tsx";
 import { VolumesPage } from "./pages/volumes.tsx";
 import { Icon } from "./icon.tsx";
@@ -32,12 +36,16 @@ interface PageEntry {
 const pages: Readonly<Record<string, PageEntry>> = {
   overview: { title: "Overview", page: OverviewPage },
   volumes: { title: "Volumes", page: VolumesPage },
+  snapshots: { title: "Snapshots", page: SnapshotsPage },
   vms: { title: "Machines", page: VmsPage },
   hosts: { title: "Hosts", page: HostsPage },
   devices: { title: "Devices", page: DevicesPage },
   health: { title: "Health", page: HealthPage },
   simulator: { title: "Simulator", page: SimulatorPage },
   events: { title: "Events", page: EventsPage },
+  audit: { title: "Audit log", page: AuditPage },
+  access: { title: "Access", page: AccessPage },
+  settings: { title: "Settings", page: SettingsPage },
 };
 
 export function App(): ReactNode {
@@ -98,13 +106,19 @@ function skip(event: { preventDefault: () => void }, heading: HTMLElement | null
 
 function Side({ current, cluster }: { current: string; cluster: ClusterState }): ReactNode {
   const { status, isLive } = cluster;
+  const links = useRef<HTMLElement>(null);
+  useEffect(() => {
+    // On a phone not all pages fit side by side.
+    const link = links.current?.querySelector("[aria-current]");
+    link?.scrollIntoView({ inline: "center", block: "nearest" });
+  }, [current]);
   return (
     <div className="side">
       <header className="brand">
         <img src="/icon.svg" alt="" width="28" height="28" />
         <span>Drystone</span>
       </header>
-      <nav aria-label="Pages">
+      <nav aria-label="Pages" ref={links}>
         {Object.entries(pages).map(([name, { title }]) => (
           <a key={name} href={href(name)} aria-current={name === current ? "page" : undefined}>
             <Icon name={name} />

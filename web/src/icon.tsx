@@ -9,7 +9,11 @@ const paths: Readonly<Record<string, string>> = {
   devices: "M4 3h12v14H4zM10 7a3 3 0 1 0 .01 0M7 15h1",
   health: "M2 10h4l2-5 4 10 2-5h4",
   simulator: "M7 3h6M8 3v5l-5 8h14l-5-8V3M6 12h8",
+  snapshots: "M3 6h4l1-2h4l1 2h4v10H3zM10 8a3 3 0 1 0 .01 0",
   events: "M4 5h12M4 10h12M4 15h8",
+  audit: "M5 3h10v14H5zM8 7h4M8 10h4M8 13h2",
+  access: "M7 6a4 4 0 1 0 .01 0M11 10h7M15 10v3M18 10v2",
+  settings: "M3 6h7M14 6h3M12 4v4M3 14h3M10 14h7M8 12v4",
 };
 
 export function Icon({ name }: { name: string }): ReactNode {

@@ -1,9 +1,13 @@
 /** The disks of all hosts that answer. */
+import { useState } from "react";
 import type { ReactNode } from "react";
 import type { DeviceView } from "../../../src/host/index.ts";
+import { useActions } from "../actions.tsx";
+import { call, Refusal } from "../api.ts";
 import type { PageProps } from "../app.tsx";
 import { bytes, shortId } from "../format.ts";
 import { Card, Chip, Facts, Gauge } from "../parts.tsx";
+import { RemoveDeviceDialog } from "../service-plan.tsx";
 
 export function DevicesPage({ cluster }: PageProps): ReactNode {
   const devices = cluster.status?.devices;
@@ -31,7 +35,12 @@ function Device({ device }: { device: DeviceView }): ReactNode {
   return (
     <Card
       title={`${shortId(device.deviceId)} on ${device.host}`}
-      aside={<Chip tone={isOnline ? "good" : "bad"}>{device.state}</Chip>}
+      aside={
+        <>
+          {device.isLeaving === true && <Chip tone="busy">being removed</Chip>}
+          <Chip tone={isOnline ? "good" : "bad"}>{device.state}</Chip>
+        </>
+      }
     >
       {device.reason !== undefined && <p className="fault">{device.reason}</p>}
       <p className="path">{device.path}</p>
@@ -51,7 +60,56 @@ function Device({ device }: { device: DeviceView }): ReactNode {
           ["I/O through", device.adapter],
         ]}
       />
+      <DeviceButtons device={device} />
     </Card>
+  );
+}
+
+function DeviceButtons({ device }: { device: DeviceView }): ReactNode {
+  const { deviceId } = device;
+  const name = shortId(deviceId);
+  const { ask } = useActions();
+  const [isRemoving, setRemoving] = useState(false);
+  const scrub = (): void =>
+    ask({
+      title: `Read device ${name} through?`,
+      text: <p>Every block and record on it is checked. It serves meanwhile, more slowly.</p>,
+      verb: "Scrub",
+      act: async () => {
+        const { problemCount, problems } = await call("device.scrub", { device: deviceId });
+        if (problemCount > 0) throw new Refusal("scrub", `It found: ${problems.join(", ")}.`);
+      },
+      done: `The scrub of device ${name} found nothing wrong.`,
+    });
+  const keep = (): void =>
+    ask({
+      title: `Keep device ${name}?`,
+      text: <p>It takes part again. What has left it stays where it is.</p>,
+      verb: "Keep",
+      act: () => call("device.keep", { device: deviceId }),
+      done: `Device ${name} is kept.`,
+    });
+  return (
+    <div className="buttons left">
+      <button type="button" className="small" aria-label={`Scrub ${name}`} onClick={scrub}>
+        Scrub
+      </button>
+      {device.isLeaving === true ? (
+        <button type="button" className="small" aria-label={`Keep ${name}`} onClick={keep}>
+          Keep
+        </button>
+      ) : (
+        <button
+          type="button"
+          className="small danger"
+          aria-label={`Remove ${name}`}
+          onClick={() => setRemoving(true)}
+        >
+          Remove
+        </button>
+      )}
+      {isRemoving && <RemoveDeviceDialog device={deviceId} onClose={() => setRemoving(false)} />}
+    </div>
   );
 }
 

@@ -1,5 +1,4 @@
 /** Every check of health: what it finds, what it means, what to do, and what it found before. */
-import { useEffect, useState } from "react";
 import type { ReactNode } from "react";
 import type {
   HealthCheckView,
@@ -7,12 +6,14 @@ import type {
   HealthSeverity,
   HealthShowView,
 } from "../../../src/host/index.ts";
-import { call, Refusal } from "../api.ts";
+import { call } from "../api.ts";
 import type { PageProps } from "../app.tsx";
 import { ago, clockTime } from "../format.ts";
 import { Card, Chip, Facts, Table } from "../parts.tsx";
 import type { Tone } from "../parts.tsx";
 import { href } from "../route.ts";
+import { useAnswer } from "../use-answer.ts";
+import { Waiting } from "../waiting.tsx";
 
 const tones: Readonly<Record<HealthSeverity, Tone>> = {
   failed: "bad",
@@ -29,33 +30,11 @@ export function HealthPage({ cluster, name }: PageProps): ReactNode {
     name,
   );
   if (name !== undefined) {
-    if (shown === undefined) return <p className="empty">Asking the host…</p>;
-    return <Check shown={shown} nowMs={cluster.nowMs} />;
+    if (shown.value === undefined) return <Waiting refusal={shown.refusal} />;
+    return <Check shown={shown.value} nowMs={cluster.nowMs} />;
   }
-  if (list === undefined) return <p className="empty">Asking the host…</p>;
-  return <Checks list={list} nowMs={cluster.nowMs} />;
-}
-
-/** The answer to the newest question; undefined before the first. */
-function useAnswer<T>(ask: () => Promise<T>, version: number, subject = ""): T | undefined {
-  const [answer, setAnswer] = useState<{ readonly subject: string; readonly value: T }>();
-  useEffect(() => {
-    let isGone = false;
-    ask().then(
-      (value) => {
-        if (!isGone) setAnswer({ subject, value });
-      },
-      (error: unknown) => {
-        // That the host does not answer is told at the top of the page.
-        if (!(error instanceof Refusal)) throw error;
-      },
-    );
-    return () => {
-      isGone = true;
-    };
-    // `ask` is another function each time; what it asks changes with these.
-  }, [version, subject]);
-  return answer?.subject === subject ? answer.value : undefined;
+  if (list.value === undefined) return <Waiting refusal={list.refusal} />;
+  return <Checks list={list.value} nowMs={cluster.nowMs} />;
 }
 
 function Checks({ list, nowMs }: { list: HealthListView; nowMs: number }): ReactNode {

@@ -1,20 +1,23 @@
 /** Virtual machines: where they run, and what was decided about them. */
 import type { ReactNode } from "react";
-import type { VmView } from "../../../src/host/index.ts";
-import { useActions } from "../actions.tsx";
+import type { HostView, VmView } from "../../../src/host/index.ts";
 import { call } from "../api.ts";
 import type { PageProps } from "../app.tsx";
 import { ago, bytes, clockTime } from "../format.ts";
 import { Card, Chip, CommandLine, Facts, Table } from "../parts.tsx";
 import { href } from "../route.ts";
 import { vmTones } from "../tones.ts";
+import { useAnswer } from "../use-answer.ts";
+import { AllVmButtons, VmButtons } from "../vm-buttons.tsx";
 
 export function VmsPage({ cluster, name }: PageProps): ReactNode {
   const { vms } = cluster;
+  const hosts = cluster.status?.hosts ?? [];
   if (name !== undefined) {
     const vm = vms.find((one) => one.name === name);
     if (vm === undefined) return <p className="empty">There is no machine of this name.</p>;
-    return <Machine vm={vm} nowMs={cluster.nowMs} />;
+    const version = cluster.samples.at(-1)?.timeMs ?? 0;
+    return <Machine vm={vm} hosts={hosts} nowMs={cluster.nowMs} version={version} />;
   }
   return (
     <Card title="Virtual machines">
@@ -26,11 +29,11 @@ export function VmsPage({ cluster, name }: PageProps): ReactNode {
         columns={[
           { head: "Name", cell: (vm) => <a href={href("vms", vm.name)}>{vm.name}</a> },
           { head: "State", cell: (vm) => <Chip tone={vmTones[vm.state]}>{vm.state}</Chip> },
-          { head: "Host", cell: (vm) => vm.host ?? "none" },
-          { head: "Protected", cell: (vm) => (vm.isProtected ? "yes" : "no") },
+          { head: "Host", cell: (vm) => <Where vm={vm} /> },
+          { head: "Protected", cell: ({ protection }) => protectionWords[protection] },
           { head: "Processors", cell: (vm) => vm.cpuCount, isNumber: true },
           { head: "Memory", cell: (vm) => bytes(vm.memoryBytes), isNumber: true },
-          { head: "Action", cell: (vm) => <VmButtons vm={vm} /> },
+          { head: "Action", cell: (vm) => <VmButtons vm={vm} hosts={hosts} /> },
         ]}
       />
     </Card>
@@ -46,59 +49,40 @@ function NoMachines(): ReactNode {
   );
 }
 
-function VmButtons({ vm }: { vm: VmView }): ReactNode {
-  const { ask } = useActions();
-  const { name, state } = vm;
-  if (state === "stopped")
-    return (
-      <button
-        type="button"
-        className="small"
-        aria-label={`Start ${name}`}
-        onClick={() =>
-          ask({
-            title: `Start ${name}?`,
-            text: <p>A host with room is chosen for it.</p>,
-            verb: "Start",
-            act: () => call("vm.start", { name }),
-            done: `${name} is being started.`,
-          })
-        }
-      >
-        Start
-      </button>
-    );
+const protectionWords: Readonly<Record<VmView["protection"], string>> = {
+  protected: "yes",
+  pending: "not yet in force",
+  unprotected: "no",
+};
+
+function Where({ vm }: { vm: VmView }): ReactNode {
+  const { host = "none", movesTo } = vm;
+  if (movesTo === undefined) return host;
   return (
-    <button
-      type="button"
-      className="small"
-      aria-label={`Stop ${name}`}
-      disabled={state === "stopping"}
-      onClick={() =>
-        ask({
-          title: `Stop ${name}?`,
-          text: <p>The guest is asked to shut down, and ended after a minute if it does not.</p>,
-          verb: "Stop",
-          isDanger: true,
-          act: () => call("vm.stop", { name }),
-          done: `${name} is being stopped.`,
-        })
-      }
-    >
-      Stop
-    </button>
+    <>
+      {host} <Chip tone="busy">moves to {movesTo}</Chip>
+    </>
   );
 }
 
-function Machine({ vm, nowMs }: { vm: VmView; nowMs: number }): ReactNode {
+function Machine(props: {
+  vm: VmView;
+  hosts: readonly HostView[];
+  nowMs: number;
+  version: number;
+}): ReactNode {
+  const { vm, nowMs } = props;
   return (
     <>
-      <Card title="State" aside={<VmButtons vm={vm} />}>
+      <Card title="State" aside={<AllVmButtons vm={vm} hosts={props.hosts} />}>
+        {vm.waitsBecause !== undefined && <p className="fault">{vm.waitsBecause}</p>}
         <Facts
           rows={[
             ["State", <Chip tone={vmTones[vm.state]}>{vm.state}</Chip>],
-            ["Host", vm.host ?? "none"],
-            ["Started elsewhere when its host fails", vm.isProtected ? "yes" : "no"],
+            ["Host", <Where vm={vm} />],
+            ["Started elsewhere when its host fails", protectionWords[vm.protection]],
+            ["Priority", vm.priority],
+            ["Kept apart from the others of", vm.antiAffinity ?? "no group"],
             ["Processors", vm.cpuCount],
             ["Memory", bytes(vm.memoryBytes)],
             ["Placements so far", vm.epoch],
@@ -114,6 +98,7 @@ function Machine({ vm, nowMs }: { vm: VmView; nowMs: number }): ReactNode {
           ))}
         </ul>
       </Card>
+      <Places name={vm.name} version={props.version} />
       <Card title="What was decided, and why">
         {vm.history.length === 0 && <p className="empty">Nothing yet.</p>}
         <ol className="history">
@@ -130,5 +115,39 @@ function Machine({ vm, nowMs }: { vm: VmView; nowMs: number }): ReactNode {
         </ol>
       </Card>
     </>
+  );
+}
+
+/** Where it could run, as each host says. */
+function Places({ name, version }: { name: string; version: number }): ReactNode {
+  const { value } = useAnswer(() => call("vm.why", { name }), version, name);
+  if (value === undefined) return null;
+  return (
+    <Card title="Where it could run">
+      <Table
+        label="Where it could run"
+        rows={value.places}
+        rowKey={({ host }) => host}
+        empty="No host has said anything about it yet."
+        columns={[
+          { head: "Host", cell: ({ host }) => host },
+          {
+            head: "Looks after machines",
+            cell: ({ isAlive }) => (
+              <Chip tone={isAlive ? "good" : "bad"}>{isAlive ? "yes" : "no"}</Chip>
+            ),
+          },
+          {
+            head: "Reaches all its disks",
+            cell: ({ isAccessible, reason }) => (
+              <>
+                <Chip tone={isAccessible ? "good" : "bad"}>{isAccessible ? "yes" : "no"}</Chip>
+                {reason !== undefined && <small className="reason">{reason}</small>}
+              </>
+            ),
+          },
+        ]}
+      />
+    </Card>
   );
 }

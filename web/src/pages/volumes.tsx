@@ -5,12 +5,15 @@ import type { VolumeView } from "../../../src/host/index.ts";
 import { useActions } from "../actions.tsx";
 import { call } from "../api.ts";
 import type { PageProps } from "../app.tsx";
+import { ChangeDialog } from "../change-volume.tsx";
 import { NewVolume } from "../new-volume.tsx";
 import { bytes, shortId } from "../format.ts";
 import { IoCharts } from "../io-charts.tsx";
 import { Card, Chip, CommandLine, Facts, Table } from "../parts.tsx";
 import { href } from "../route.ts";
+import { CloneDialog } from "../snapshots.tsx";
 import { attachmentTones } from "../tones.ts";
+import { SnapshotCard } from "./snapshots.tsx";
 import { VolumeTree } from "../volume-tree.tsx";
 
 export function VolumesPage({ cluster, name }: PageProps): ReactNode {
@@ -23,6 +26,13 @@ export function VolumesPage({ cluster, name }: PageProps): ReactNode {
     return (
       <>
         <Volume volume={volume} />
+        <SnapshotCard
+          title="Snapshots"
+          volumes={[name]}
+          volume={name}
+          nowMs={cluster.nowMs}
+          version={samples.at(-1)?.timeMs ?? 0}
+        />
         <Card title="What its clients do">
           <IoCharts samples={samples} volume={name} />
         </Card>
@@ -155,63 +165,77 @@ function Attachment({ volume: { name, attachment } }: { volume: VolumeView }): R
   );
 }
 
-function VolumeButtons({ volume: { name, attachment } }: { volume: VolumeView }): ReactNode {
-  const { ask } = useActions();
-  if (attachment !== undefined)
-    return (
-      <button
-        type="button"
-        onClick={() =>
-          ask({
-            title: `Detach ${name}?`,
-            text: <p>Its clients on {attachment.host} are disconnected; what is written stays.</p>,
-            verb: "Detach",
-            isDanger: true,
-            act: () => call("volume.detach", { name }),
-            done: `${name} is detached.`,
-          })
-        }
-      >
-        Detach
-      </button>
-    );
+function VolumeButtons({ volume }: { volume: VolumeView }): ReactNode {
+  const [open, setOpen] = useState<"clone" | "change">();
+  const close = (): void => setOpen(undefined);
   return (
     <div className="buttons">
-      <button
-        type="button"
-        className="primary"
-        onClick={() =>
-          ask({
-            title: `Attach ${name}?`,
-            text: <p>This host offers it over NBD on a socket in its state directory.</p>,
-            verb: "Attach",
-            act: () => call("volume.attach", { name }),
-            done: `${name} is attached.`,
-          })
-        }
-      >
+      {volume.attachment === undefined ? (
+        <IdleButtons name={volume.name} />
+      ) : (
+        <DetachButton name={volume.name} host={volume.attachment.host} />
+      )}
+      <button type="button" onClick={() => setOpen("change")}>
+        Change
+      </button>
+      <button type="button" onClick={() => setOpen("clone")}>
+        Clone
+      </button>
+      {open === "clone" && <CloneDialog name={volume.name} onClose={close} />}
+      {open === "change" && <ChangeDialog volume={volume} onClose={close} />}
+    </div>
+  );
+}
+
+function DetachButton({ name, host }: { name: string; host: string }): ReactNode {
+  const { ask } = useActions();
+  const detach = (): void =>
+    ask({
+      title: `Detach ${name}?`,
+      text: <p>Its clients on {host} are disconnected; what is written stays.</p>,
+      verb: "Detach",
+      isDanger: true,
+      act: () => call("volume.detach", { name }),
+      done: `${name} is detached.`,
+    });
+  return (
+    <button type="button" onClick={detach}>
+      Detach
+    </button>
+  );
+}
+
+function IdleButtons({ name }: { name: string }): ReactNode {
+  const { ask } = useActions();
+  const attach = (): void =>
+    ask({
+      title: `Attach ${name}?`,
+      text: <p>This host offers it over NBD on a socket in its state directory.</p>,
+      verb: "Attach",
+      act: () => call("volume.attach", { name }),
+      done: `${name} is attached.`,
+    });
+  const drop = (): void =>
+    ask({
+      title: `Delete ${name}?`,
+      text: <p>All its data is gone for ever.</p>,
+      verb: "Delete",
+      isDanger: true,
+      typed: name,
+      act: async () => {
+        await call("volume.delete", { name });
+        window.location.hash = href("volumes");
+      },
+      done: `${name} is deleted.`,
+    });
+  return (
+    <>
+      <button type="button" className="primary" onClick={attach}>
         Attach
       </button>
-      <button
-        type="button"
-        className="danger"
-        onClick={() =>
-          ask({
-            title: `Delete ${name}?`,
-            text: <p>All its data is gone for ever.</p>,
-            verb: "Delete",
-            isDanger: true,
-            typed: name,
-            act: async () => {
-              await call("volume.delete", { name });
-              window.location.hash = href("volumes");
-            },
-            done: `${name} is deleted.`,
-          })
-        }
-      >
+      <button type="button" className="danger" onClick={drop}>
         Delete
       </button>
-    </div>
+    </>
   );
 }

@@ -1,0 +1,66 @@
+/** Who changed what, also what was refused. */
+import { useState } from "react";
+import type { ReactNode } from "react";
+import { call } from "../api.ts";
+import type { PageProps } from "../app.tsx";
+import { ago, clockTime } from "../format.ts";
+import { Card, Chip, Table } from "../parts.tsx";
+import { useAnswer } from "../use-answer.ts";
+import { Waiting } from "../waiting.tsx";
+
+const ENTRIES_MAX = 500;
+
+export function AuditPage({ cluster }: PageProps): ReactNode {
+  const [text, setText] = useState("");
+  const version = cluster.samples.at(-1)?.timeMs ?? 0;
+  const { value, refusal } = useAnswer(() => call("audit.list", { limit: ENTRIES_MAX }), version);
+  const wanted = text.toLowerCase();
+  const entries = (value?.entries ?? []).filter((one) =>
+    `${one.who} ${one.operation} ${one.target} ${one.outcome}`.toLowerCase().includes(wanted),
+  );
+  return (
+    <Card title="Who changed what through the host that you ask">
+      {value === undefined ? (
+        <Waiting refusal={refusal} />
+      ) : (
+        <>
+          <div className="filters">
+            <label className="field">
+              <span>Contains</span>
+              <input type="search" value={text} onChange={(event) => setText(event.target.value)} />
+            </label>
+          </div>
+          <Table
+            label="Changes"
+            rows={entries.toReversed()}
+            rowKey={({ sequence }) => String(sequence)}
+            empty={
+              wanted === ""
+                ? "Nothing was changed through this host yet."
+                : "No entry contains that."
+            }
+            columns={[
+              {
+                head: "When",
+                cell: ({ timeMs }) => (
+                  <time dateTime={new Date(timeMs).toISOString()} title={clockTime(timeMs)}>
+                    {ago(timeMs, cluster.nowMs)}
+                  </time>
+                ),
+              },
+              { head: "Who", cell: ({ who, remote }) => <span title={remote}>{who}</span> },
+              { head: "What", cell: ({ operation }) => operation },
+              { head: "Of what", cell: ({ target }) => (target === "" ? "–" : target) },
+              {
+                head: "Outcome",
+                cell: ({ outcome }) => (
+                  <Chip tone={outcome === "done" ? "good" : "warn"}>{outcome}</Chip>
+                ),
+              },
+            ]}
+          />
+        </>
+      )}
+    </Card>
+  );
+}
