@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { BLOCK_SIZE_BYTES } from "../base/index.ts";
+import { BLOCK_SIZE_BYTES, CodedError } from "../base/index.ts";
 import { createVolumeRecord, listIntents } from "../cluster/index.ts";
 import type { ObjectPolicy, ObjectRecord } from "../cluster/index.ts";
 import type { ObjectOwner } from "../object/index.ts";
@@ -160,6 +160,29 @@ test("a copy that was away gets the snapshots that it missed", async () => {
       await owner.close();
       await world.assertClean();
     });
+});
+
+test("no snapshot is taken that nobody could use: more than half of its votes are made at once", async () => {
+  await cluster(3, MIRROR, async (world, volume) => {
+    const [near, far, witness] = volume.components.map(({ hostId }) => world.hostOf(hostId));
+    const owner = await world.take(near!, volume.objectId);
+    const client = new VolumeClient(world.prng, SIZE_BYTES, requestsOf(owner));
+    far!.crash();
+    await client.work(10);
+    assert.equal((await world.states(volume.objectId))[far!.letter], "stale");
+    witness!.crash();
+    await assert.rejects(fork(world, near!, owner, "v@1"), (error) => {
+      return error instanceof CodedError && error.code === "object-inaccessible";
+    });
+    await far!.start();
+    await witness!.start();
+    await world.untilActive(volume.objectId);
+    const { objectId } = await fork(world, near!, owner, "v@1");
+    await world.untilActive(objectId);
+    await owner.close();
+    assert.equal((await listIntents(world.directory, CLUSTER)).length, 0);
+    await world.assertClean();
+  });
 });
 
 test("snapshots on a disk that is emptied are made anew, and are sent what differs between them once", async () => {

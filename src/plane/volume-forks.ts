@@ -5,7 +5,7 @@
  */
 import { assertDefined, CodedError } from "../base/index.ts";
 import { component, isLeaf, leavesOf, mirror, putIntent } from "../cluster/index.ts";
-import { stripe, witness } from "../cluster/index.ts";
+import { stripe, votesOf, witness } from "../cluster/index.ts";
 import type {
   ComponentRecord,
   LegNode,
@@ -105,6 +105,10 @@ export class VolumeForks {
         return isMade ? placed : { ...placed, state: { kind: "stale", since: 0 } };
       }),
     );
+    requireMajority(record, (componentId) => {
+      const id = ids.get(componentId);
+      return placement.some((one) => one.componentId === id && one.state === undefined);
+    });
     const { sizeBytes, policy, objectId: of } = record;
     const { name, isFrozen } = request;
     const createdMs = Math.floor(this.#world.clock.wallMs());
@@ -144,6 +148,20 @@ export class VolumeForks {
       await new Promise<void>((resolve) => void clock.after(SETTLE_DELAY_MS, resolve));
     }
   }
+}
+
+/** What is not made has no vote yet: without more than half of them nobody could ever use it. */
+function requireMajority(record: ObjectRecord, isMade: (componentId: string) => boolean): void {
+  const votes = leavesOf(record.tree)
+    .filter(({ componentId }) => isMade(componentId))
+    .reduce((sum, leaf) => sum + leaf.votes, 0);
+  const all = votesOf(record.tree);
+  if (2 * votes > all) return;
+  throw new CodedError({
+    code: "object-inaccessible",
+    message: `only ${votes} of ${all} votes of ${record.name} are in reach and up to date`,
+    hint: "try again when more of its hosts are back, or its copies are complete",
+  });
 }
 
 function renamed(tree: TreeNode, idOf: (componentId: string) => string): TreeNode {

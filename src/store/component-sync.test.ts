@@ -305,3 +305,35 @@ test("batches from elsewhere are checked, and old epochs refused", async () => {
     });
   });
 });
+
+test("an old copy of a device drops what nobody will decide, so that it holds nothing else up", async () => {
+  const simulation = new Simulation({ seed: 3 });
+  const store = new Store(simulation);
+  const deviceId = "d1".repeat(16);
+  const [componentId, objectId] = ["c7".repeat(16), "07".repeat(16)];
+  await simulation.run(async () => {
+    await store.open(deviceId);
+    await store.write(1, 0, [1, 2]);
+    await store.device.createComponent({ componentId, objectId, sizeBytes: BLOCK_SIZE_BYTES });
+    await store.device.close();
+    await store.open(deviceId);
+    assert.equal(store.device.undecided().length, 1);
+    const { incarnation } = store.device.age;
+    await store.device.distrust(incarnation + 3);
+    assert.equal(store.device.age.incarnation, incarnation + 4);
+    assert.equal(store.device.undecided().length, 0);
+    assert.equal(store.component.info.catchUpFrom, 0);
+    const other = assertDefined(store.device.component(componentId), "just made");
+    await other.open(1);
+    await new Promise<void>((resolve) => {
+      const write = { epoch: 1, sequence: 1, kind: "data", blockIndex: 0, blockCount: 1 } as const;
+      const source = StoreWorld.content(5);
+      other.prepare({ ...write, source, sourceAt: 0 }, () => resolve(), 0);
+      other.submit();
+    });
+    other.commit(1, 1);
+    await other.digests(1, 0, 1);
+    assert.ok(isClean(await store.device.scrub()));
+    await store.device.close();
+  });
+});

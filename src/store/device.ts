@@ -229,14 +229,13 @@ export class Device implements ComponentHost {
 
   /**
    * It turned out to be an old copy of itself: durably, no component counts as complete before it
-   * has caught up from the beginning. Its incarnation is above `incarnation` afterwards.
+   * has caught up from the beginning. Its incarnation is above `incarnation` afterwards. What
+   * nobody has decided here was decided long ago: it is dropped, since the object may be gone, and
+   * nobody would ever come to decide it.
    */
   async distrust(incarnation: number): Promise<void> {
-    for (const info of this.components()) {
-      if (info.blockCount === 0) continue;
-      info.catchUpFrom = 0;
-      await this.persist(info);
-    }
+    for (const { componentId, blockCount, epoch } of this.components())
+      if (blockCount > 0) await this.component(componentId)?.beginCatchUp(epoch, 0);
     const higher = Math.max(this.#checkpoint.incarnation, incarnation) + 1;
     this.#checkpoint = { ...this.#checkpoint, incarnation: higher };
     await this.#destager.exclusive(() => commitCheckpoint(this.state.metadata, this.#checkpoint));

@@ -46,7 +46,7 @@ function down(
 
 function ownerHost(world: TrialWorld, prng: Prng): TrialHost | undefined {
   const owners = world.hosts.filter((host) =>
-    world.plan.volumes.some(({ objectId }) => host.owns(objectId)),
+    world.volumes.some(({ objectId }) => host.owns(objectId)),
   );
   if (owners.length === 0) return undefined;
   const host = prng.pick(owners);
@@ -133,7 +133,7 @@ export const HOST_FAULTS: readonly FaultKind[] = [
     name: "hand-over",
     needs: "any-host",
     begin: (world, prng) => {
-      const { objectId } = prng.pick(world.plan.volumes);
+      const { objectId } = prng.pick(world.volumes);
       const host = world.hosts.find((one) => one.owns(objectId));
       host?.handOver(objectId);
       const what = `${host?.name ?? "nobody"} gives ${objectId.slice(-4)} up`;

@@ -67,7 +67,7 @@ export const NETWORK_FAULTS: readonly FaultKind[] = [
   }),
   anyNetwork("owner-isolated", (world, prng) => {
     const owner = world.hosts.find((host) =>
-      world.plan.volumes.some(({ objectId }) => host.owns(objectId)),
+      world.volumes.some(({ objectId }) => host.owns(objectId)),
     );
     if (owner === undefined) return undefined;
     const paths = isolate(world, owner, ["storage", "management"]);

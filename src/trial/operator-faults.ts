@@ -2,23 +2,42 @@
 import { dropService, putService } from "../cluster/index.ts";
 import type { ServiceMode } from "../cluster/index.ts";
 import type { FaultKind } from "./fault.ts";
-import { CLUSTER_ID } from "./names.ts";
+import { CLUSTER_ID, deviceIdOf } from "./names.ts";
 import type { TrialWorld } from "./trial-world.ts";
 
 const RETRY_MS = 500;
 
 /** Tried again while the directory is down: it ends, whatever happens. */
-function backInService(world: TrialWorld, hostId: string, claim: string): void {
+function backInService(world: TrialWorld, id: string, claim: string): void {
   const { inner } = world.directory;
-  const dropped = inner === undefined ? Promise.reject() : dropService(inner, CLUSTER_ID, hostId);
+  const dropped = inner === undefined ? Promise.reject() : dropService(inner, CLUSTER_ID, id);
   dropped
     .then(() => world.release(claim))
     .catch(() => {
-      world.simulation.clock.after(RETRY_MS, () => backInService(world, hostId, claim));
+      world.simulation.clock.after(RETRY_MS, () => backInService(world, id, claim));
     });
 }
 
 export const OPERATOR_FAULTS: readonly FaultKind[] = [
+  {
+    name: "device-evacuated",
+    needs: "either",
+    begin: (world, prng) => {
+      const { inner } = world.directory;
+      const host = prng.pick(world.hosts);
+      const claim = `service of the device of ${host.name}`;
+      if (inner === undefined || !world.claim(claim)) return undefined;
+      const id = deviceIdOf(host.number);
+      putService(inner, CLUSTER_ID, { id, kind: "device", mode: "evacuate" }).catch(() => {
+        world.trace.add("fault", `the device of ${host.name} stays in service`);
+      });
+      return {
+        what: `the device of ${host.name} is to be removed`,
+        durationMs: prng.between(2000, 30_000),
+        end: () => backInService(world, id, claim),
+      };
+    },
+  },
   {
     name: "host-evacuated",
     needs: "either",

@@ -9,10 +9,10 @@ import type { IoFault, ObjectOwner } from "../object/index.ts";
 import { BLOCK_SECTORS } from "./linearizability.ts";
 import { stackOf } from "./trial-host.ts";
 import type { TrialHost } from "./trial-host.ts";
-import type { VolumePlan } from "./trial-plan.ts";
+import type { TrialVolume } from "./trial-volume.ts";
 import type { TrialWorld } from "./trial-world.ts";
 import { fillContent, readContents } from "./volume-history.ts";
-import type { Request } from "./volume-history.ts";
+import type { Request, VolumeHistory } from "./volume-history.ts";
 
 /** Contents that several writes share have numbers below this. */
 const COMMON_CONTENTS = 16;
@@ -30,25 +30,25 @@ type Outcome =
 
 export class TrialClient {
   readonly #world: TrialWorld;
-  readonly #volume: VolumePlan;
+  readonly #volume: TrialVolume;
   readonly #prng: Prng;
   readonly #name: string;
   readonly #isPatient: boolean;
   #host: TrialHost;
 
-  constructor(world: TrialWorld, volume: VolumePlan, number: number) {
+  constructor(world: TrialWorld, volume: TrialVolume, number: number) {
     this.#world = world;
     this.#volume = volume;
     this.#prng = world.prng.fork();
     this.#name = `${volume.name}.c${number}`;
-    this.#isPatient = this.#prng.chance(volume.workload.patientShare);
+    this.#isPatient = this.#prng.chance(volume.plan.workload.patientShare);
     this.#host = this.#anyHost();
   }
 
   async run(): Promise<void> {
-    const { thinkMsMax } = this.#volume.workload;
+    const { thinkMsMax } = this.#volume.plan.workload;
     while (!this.#world.isOver) {
-      await this.ask(this.#draw());
+      if (!this.#volume.isHeld) await this.ask(this.#draw());
       await this.#world.pass(this.#prng.below(thinkMsMax * 10) / 10);
     }
   }
@@ -68,7 +68,7 @@ export class TrialClient {
   }
 
   #draw(): Ask {
-    const { workload, sizeBytes } = this.#volume;
+    const { workload, sizeBytes } = this.#volume.plan;
     const prng = this.#prng;
     const sectors = sizeBytes / SECTOR_SIZE_BYTES;
     const isHot = prng.chance(0.9);
@@ -105,9 +105,11 @@ export class TrialClient {
       const timer = simulation.clock.after(patienceMs, () => settle({ kind: "silent" }));
       // Within the host: if that stands still or has no power, so does the request.
       host.machine.schedule(0, () => {
-        host.serve(this.#volume.objectId).then(
+        const { objectId, history } = this.#volume;
+        host.serve(objectId).then(
           (owner) => {
-            if (isWaiting) this.#issue(host, owner, ask, settle);
+            // Who has just died has nothing to answer with.
+            if (isWaiting && host.isUp) this.#issue({ host, owner, history }, ask, settle);
           },
           (error: unknown) => {
             if (error instanceof CodedError) settle({ kind: "refused", code: error.code });
@@ -118,9 +120,17 @@ export class TrialClient {
     });
   }
 
-  #issue(host: TrialHost, owner: ObjectOwner, ask: Ask, settle: (outcome: Outcome) => void): void {
+  #issue(
+    to: {
+      readonly host: TrialHost;
+      readonly owner: ObjectOwner;
+      readonly history: VolumeHistory;
+    },
+    ask: Ask,
+    settle: (outcome: Outcome) => void,
+  ): void {
+    const { host, owner, history } = to;
     const { kind, firstSector, sectorCount } = ask;
-    const history = this.#world.history(this.#volume.objectId);
     const content = kind === "data" ? this.#newContent() : 0;
     const isRead = kind === "read";
     const request = history.call(isRead ? "read" : "write", firstSector, sectorCount, content);
@@ -130,7 +140,7 @@ export class TrialClient {
     const done = (_token: number, fault: IoFault | undefined): void => {
       if (fault === undefined) {
         const bytes = memory?.bytes.subarray(0, sectorCount * SECTOR_SIZE_BYTES);
-        this.#answered(request, what, bytes);
+        this.#answered(history, request, what, bytes);
       } else this.#refused(what, fault);
       if (memory !== undefined) host.giveMemory(memory);
       settle(fault === undefined ? { kind: "done" } : { kind: "refused", code: fault });
@@ -148,24 +158,28 @@ export class TrialClient {
     volume.submit();
   }
 
-  #answered(request: Request, what: string, bytes: Uint8Array | undefined): void {
+  #answered(
+    history: VolumeHistory,
+    request: Request,
+    what: string,
+    bytes: Uint8Array | undefined,
+  ): void {
     const seen = bytes === undefined ? [] : readContents(bytes);
-    this.#world.history(this.#volume.objectId).answer(request, seen);
+    history.answer(request, seen);
     this.#trace(`${what}: done${bytes === undefined ? "" : `, saw ${summary(seen)}`}`);
   }
 
   #refused(what: string, fault: IoFault): void {
     this.#trace(`${what}: ${fault}`);
-    const { hosts, plan } = this.#world;
-    const isExplained =
-      plan.faults.sickHost !== undefined || hosts.some((host) => host.isDiskFaulty);
-    if (fault === "io-error" && !isExplained)
+    if (fault === "io-error" && !this.#world.isDamageExplained)
       this.#world.fail("read-error", `${what}: all disks are in order`);
   }
 
   async #move(outcome: Outcome): Promise<void> {
     const before = this.#host;
     if (outcome.kind === "refused") await this.#world.pass(this.#prng.between(20, 400));
+    if (outcome.kind === "refused" && outcome.code === "volume-not-found")
+      await this.#world.refresh(this.#volume);
     if (outcome.kind === "refused" && outcome.code === "volume-in-use") {
       const record = await this.#world.record(this.#volume.objectId);
       this.#host = this.#world.hosts.find((host) => host.hostId === record?.owner) ?? before;
@@ -183,7 +197,7 @@ export class TrialClient {
   }
 
   #newContent(): number {
-    if (this.#prng.chance(this.#volume.workload.commonShare))
+    if (this.#prng.chance(this.#volume.plan.workload.commonShare))
       return 1 + this.#prng.below(COMMON_CONTENTS);
     return this.#world.newContent();
   }

@@ -18,6 +18,12 @@ import { CLUSTER_ID, deviceIdOf, hostIdOf } from "./names.ts";
 import type { TrialWorld } from "./trial-world.ts";
 import { WatchedComponent } from "./watched-component.ts";
 
+export type Answer<T> =
+  | { readonly kind: "done"; readonly value: T }
+  | { readonly kind: "refused"; readonly code: string; readonly message: string }
+  /** It may go on. */
+  | { readonly kind: "silent" };
+
 const STORAGE_PORT = 7401;
 const RESTART_MS = 500;
 
@@ -118,11 +124,37 @@ export class TrialHost {
     return this.#owners.has(objectId);
   }
 
+  /** What becomes of work on this host, for somebody who waits for a while and then goes away. */
+  async ask<T>(work: (plane: HostPlane) => Promise<T>, patienceMs: number): Promise<Answer<T>> {
+    return await new Promise<Answer<T>>((resolve) => {
+      const { clock } = this.#world.simulation;
+      const timer = clock.after(patienceMs, () => resolve({ kind: "silent" }));
+      const settle = (answer: Answer<T>): void => {
+        timer.cancel();
+        resolve(answer);
+      };
+      // Within the host: if that stands still or has no power, so does the work.
+      this.machine.schedule(0, () => {
+        const plane = this.#plane;
+        const answered =
+          plane === undefined || !this.isUp ? Promise.reject(this.#notUp()) : work(plane);
+        answered.then(
+          (value) => settle({ kind: "done", value }),
+          (error: unknown) => {
+            if (error instanceof CodedError)
+              settle({ kind: "refused", code: error.code, message: error.message });
+            else this.#world.fail("crash", `${this.name} fails at work: ${stackOf(error)}`);
+          },
+        );
+      });
+    });
+  }
+
   /** The owner of an object on this host, taken if need be. Fails as `ObjectOwner.take` does. */
-  serve(objectId: string): Promise<ObjectOwner> {
+  serve(objectId: string, isReadOnly = false): Promise<ObjectOwner> {
     const known = this.#owners.get(objectId);
     if (known !== undefined) return known;
-    const taking = this.#take(objectId);
+    const taking = this.#take(objectId, isReadOnly);
     this.#owners.set(objectId, taking);
     taking.catch(() => {
       if (this.#owners.get(objectId) === taking) this.#owners.delete(objectId);
@@ -291,12 +323,15 @@ export class TrialHost {
       : world;
   }
 
-  async #take(objectId: string): Promise<ObjectOwner> {
+  #notUp(): CodedError {
+    return new CodedError({ code: "shutting-down", message: `${this.name} is not up` });
+  }
+
+  async #take(objectId: string, isReadOnly: boolean): Promise<ObjectOwner> {
     const plane = this.#plane;
-    if (plane === undefined || !this.isUp)
-      throw new CodedError({ code: "shutting-down", message: `${this.name} is not up` });
+    if (plane === undefined || !this.isUp) throw this.#notUp();
     await this.#closing.get(objectId);
-    const owner = await ObjectOwner.take(this.#ownerWorld(plane), objectId, false);
+    const owner = await ObjectOwner.take(this.#ownerWorld(plane), objectId, isReadOnly);
     this.#trace(`owns ${objectId.slice(-4)} at epoch ${owner.epoch}`);
     this.#world.owned(objectId, owner.epoch, this.number);
     owner.onStopped((reason) => {

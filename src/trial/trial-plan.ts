@@ -22,6 +22,21 @@ export interface TrialPlan {
   readonly changesMax: number;
   /** How long hosts that are away are waited for, and how much is made anew at a time. */
   readonly repairs: { readonly repairDelayMs: number; readonly rebuildsAtOnce: number };
+  /** Undefined: nobody takes snapshots or changes anything. */
+  readonly operator: OperatorPlan | undefined;
+}
+
+export type OperatorTask =
+  | "snapshot"
+  | "read-snapshot"
+  | "delete-snapshot"
+  | "clone"
+  | "roll-back"
+  | "change-policy";
+
+export interface OperatorPlan {
+  readonly everyMs: number;
+  readonly tasks: readonly OperatorTask[];
 }
 
 export interface VolumePlan {
@@ -85,6 +100,23 @@ export function planTrial(seed: number): TrialPlan {
       repairDelayMs: prng.pick([500, 500, 3000, 3_600_000]),
       rebuildsAtOnce: prng.pick([1, 2, 4]),
     },
+    operator: planOperator(prng),
+  };
+}
+
+function planOperator(prng: Prng): OperatorPlan | undefined {
+  if (prng.chance(0.4)) return undefined;
+  const share = prng.pick([0.3, 0.6, 1]);
+  const others = [
+    "read-snapshot",
+    "delete-snapshot",
+    "clone",
+    "roll-back",
+    "change-policy",
+  ] as const;
+  return {
+    everyMs: prng.pick([300, 1500, 5000]),
+    tasks: ["snapshot", ...others.filter(() => prng.chance(share))],
   };
 }
 

@@ -1,7 +1,7 @@
 /** Everything there is in one trial, and what was found wrong with it first. */
 import { assertDefined, BLOCK_SIZE_BYTES } from "../base/index.ts";
 import type { Prng } from "../base/index.ts";
-import { changeSettings, createVolumeRecord, findObject } from "../cluster/index.ts";
+import { changeSettings, createVolumeRecord, findObject, findVolume } from "../cluster/index.ts";
 import type { ObjectRecord } from "../cluster/index.ts";
 import { ObjectLayout } from "../object/index.ts";
 import { NetworkFabric, Simulation } from "../sim/index.ts";
@@ -13,7 +13,8 @@ import { Trace } from "./trace.ts";
 import { TrialDirectory } from "./trial-directory.ts";
 import { TrialHost } from "./trial-host.ts";
 import type { TrialPlan, VolumePlan } from "./trial-plan.ts";
-import { VolumeHistory } from "./volume-history.ts";
+import { TrialVolume } from "./trial-volume.ts";
+import type { TrialSnapshot } from "./trial-volume.ts";
 
 /** What kind of promise was broken. */
 export type FailureKind =
@@ -24,6 +25,7 @@ export type FailureKind =
   | "copies-differ-at-the-end"
   | "references"
   | "read-error"
+  | "snapshot"
   | "device"
   | "no-progress"
   | "unbounded"
@@ -50,7 +52,10 @@ export class TrialWorld {
   readonly trace: Trace;
   readonly directory: TrialDirectory;
   readonly hosts: TrialHost[] = [];
-  readonly histories: Map<string, VolumeHistory> = new Map();
+  readonly volumes: TrialVolume[] = [];
+  readonly snapshots: TrialSnapshot[] = [];
+  /** Nobody knows yet whether they came to be. */
+  readonly clonesAsked: TrialVolume[] = [];
   /** No fault begins any more, and all end. */
   isHealing = false;
   /** Clients issue nothing more. */
@@ -120,15 +125,30 @@ export class TrialWorld {
         return { componentId, hostId: hostIdOf(host), deviceId: deviceIdOf(host) };
       }),
     });
-    this.histories.set(objectId, new VolumeHistory());
+    this.volumes.push(new TrialVolume(volume));
   }
 
   host(number: number): TrialHost {
     return assertDefined(this.hosts[number], "no such host");
   }
 
-  history(objectId: string): VolumeHistory {
-    return assertDefined(this.histories.get(objectId), "no such volume");
+  cloneIsThere(clone: TrialVolume): void {
+    this.clonesAsked.splice(this.clonesAsked.indexOf(clone), 1);
+    this.volumes.push(clone);
+  }
+
+  /** Somebody may have rolled the volume back. Not while the directory is down. */
+  async refresh(volume: TrialVolume): Promise<void> {
+    const { inner } = this.directory;
+    if (inner === undefined) return;
+    const { record } = await findVolume(inner, CLUSTER_ID, volume.name);
+    if (volume.becomes(record.objectId))
+      this.trace.add("trial", `${volume.name} is ${record.objectId.slice(-4)} now`);
+  }
+
+  /** Whether blocks that no copy gives are no surprise. */
+  get isDamageExplained(): boolean {
+    return this.plan.faults.sickHost !== undefined || this.hosts.some((host) => host.isDiskFaulty);
   }
 
   /** As the directory has it; undefined while that is down. */

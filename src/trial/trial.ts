@@ -7,9 +7,12 @@ import type { Depot } from "./depot.ts";
 import { runFaults } from "./fault-driver.ts";
 import { finalChecks } from "./final-checks.ts";
 import type { Mutant } from "./mutants.ts";
+import { findMoment } from "./snapshot-moment.ts";
 import { TrialClient } from "./trial-client.ts";
 import { stackOf } from "./trial-host.ts";
+import { TrialOperator } from "./trial-operator.ts";
 import { planTrial } from "./trial-plan.ts";
+import type { TrialSnapshot, TrialVolume } from "./trial-volume.ts";
 import { TrialWorld } from "./trial-world.ts";
 import type { Failure } from "./trial-world.ts";
 import type { BlockOperation } from "./linearizability.ts";
@@ -50,7 +53,7 @@ export async function runTrial(seed: number, options: TrialOptions): Promise<Tri
   } finally {
     depot.takeBack();
   }
-  const histories = [...world.histories.values()];
+  const histories = world.volumes.flatMap((volume) => volume.histories);
   return {
     seed,
     failure: world.failure,
@@ -66,31 +69,70 @@ export async function runTrial(seed: number, options: TrialOptions): Promise<Tri
 async function live(world: TrialWorld): Promise<void> {
   await world.build();
   if (world.failure !== undefined) return;
-  const clients = world.plan.volumes.flatMap((volume) =>
-    Array.from({ length: volume.workload.clientCount }, (_, number) =>
-      new TrialClient(world, volume, number).run(),
-    ),
-  );
   // What a client throws ends the trial at once.
-  await Promise.race([work(world), Promise.all(clients)]);
+  await new Promise<void>((resolve, reject) => {
+    const use = (volume: TrialVolume): void => {
+      for (let number = 0; number < volume.plan.workload.clientCount; number++)
+        new TrialClient(world, volume, number).run().catch(reject);
+    };
+    for (const volume of world.volumes) use(volume);
+    work(world, new TrialOperator(world, use)).then(resolve, reject);
+  });
 }
 
-async function work(world: TrialWorld): Promise<void> {
+async function work(world: TrialWorld, operator: TrialOperator): Promise<void> {
+  const operating = operator.run();
   await runFaults(world);
+  await operating;
   world.isOver = true;
   if (world.failure === undefined) await finalChecks(world);
+  if (world.failure !== undefined) await traceUndecided(world);
+}
+
+/** For who reads the trace: what holds up what came after it. */
+async function traceUndecided(world: TrialWorld): Promise<void> {
+  for (const { name, device } of world.hosts)
+    for (const { componentId, objectId, epoch, ...info } of device?.undecided() ?? []) {
+      const record = await world.record(objectId);
+      const what =
+        record === undefined
+          ? "that is gone"
+          : `epoch ${record.epoch}, owner ${record.owner ?? "nobody"}`;
+      const tail = `${info.committedSequence} to ${info.preparedSequence}`;
+      world.trace.add(
+        name,
+        `undecided: ${componentId} of ${objectId} (${what}), ${epoch}: ${tail}`,
+      );
+    }
 }
 
 /** How many blocks could not be decided. */
 function checkHistories(world: TrialWorld): number {
   let undecided = 0;
-  for (const volume of world.plan.volumes) {
-    const checked = world.histories.get(volume.objectId)?.check();
-    undecided += checked?.undecided ?? 0;
-    if (checked?.violation !== undefined)
-      world.fail("not-linearizable", describe(volume.name, checked.violation));
-  }
+  for (const snapshot of world.snapshots) checkSnapshot(world, snapshot);
+  for (const { name, histories } of world.volumes)
+    for (const history of histories) {
+      const checked = history.check();
+      undecided += checked.undecided;
+      if (checked.violation !== undefined)
+        world.fail("not-linearizable", describe(name, checked.violation));
+    }
   return undecided;
+}
+
+/** It was its volume at one moment, and reads from before it do not contradict it. */
+function checkSnapshot(world: TrialWorld, snapshot: TrialSnapshot): void {
+  const { history, name, contents, from, until } = snapshot;
+  if (until === Infinity) return;
+  const { initial } = history;
+  const verdict = findMoment({ contents, initial, writes: history.writes(), from, until });
+  if (!verdict.isFound)
+    world.fail(
+      "snapshot",
+      `${name} is its volume at no moment: sector ${verdict.sector} holds ${verdict.content}`,
+    );
+  const seen = contents.filter((content) => content !== undefined);
+  if (seen.length === contents.length) history.observe(seen, from, until);
 }
 
 function describe(name: string, violation: Violation): string {

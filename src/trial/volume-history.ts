@@ -6,6 +6,7 @@
 import { assert, assertDefined, SECTOR_SIZE_BYTES } from "../base/index.ts";
 import { BLOCK_SECTORS, checkBlock } from "./linearizability.ts";
 import type { BlockOperation } from "./linearizability.ts";
+import type { TimedWrite } from "./snapshot-moment.ts";
 
 const FOREIGN = -1;
 const WORDS = SECTOR_SIZE_BYTES / 4;
@@ -30,9 +31,17 @@ export interface Violation {
   readonly operations: readonly BlockOperation[];
 }
 
+/** What a volume held before anything was asked of it, by sector; undefined: nobody knows. */
+export type InitialContents = (sector: number) => number | undefined;
+
 export class VolumeHistory {
+  readonly initial: InitialContents;
   readonly #requests: Request[] = [];
   #now = 0;
+
+  constructor(initial: InitialContents = () => 0) {
+    this.initial = initial;
+  }
 
   get requestCount(): number {
     return this.#requests.length;
@@ -57,16 +66,51 @@ export class VolumeHistory {
     request.answeredAt = this.#now++;
   }
 
+  /** A moment between all calls and answers so far and all that follow. */
+  moment(): number {
+    return this.#now++;
+  }
+
+  /** What a snapshot held that was taken between two moments: as a read of everything then. */
+  observe(seen: readonly number[], from: number, until: number): void {
+    const times = { calledAt: from, answeredAt: until };
+    const whole = { firstSector: 0, sectorCount: seen.length, content: 0 };
+    this.#requests.push({ kind: "read", ...whole, ...times, seen });
+  }
+
+  writes(): readonly TimedWrite[] {
+    return this.#requests.filter(({ kind }) => kind === "write");
+  }
+
   /** The first block of which the answers contradict each other, and how many were not decided. */
   check(): { readonly violation: Violation | undefined; readonly undecided: number } {
     let undecided = 0;
-    for (const [block, operations] of this.#byBlock()) {
+    for (const [block, asked] of this.#byBlock()) {
+      const before = this.#before(block);
+      if (before === undefined) continue;
+      const operations = [...before, ...asked];
       const verdict = checkBlock(operations);
       if (verdict.kind === "undecided") undecided++;
       if (verdict.kind !== "violated") continue;
       return { violation: { block, operation: verdict.operation, operations }, undecided };
     }
     return { violation: undefined, undecided };
+  }
+
+  /**
+   * A write before all others, if the block did not begin with zeroes; undefined if nobody knows.
+   */
+  #before(block: number): readonly BlockOperation[] | undefined {
+    const first = block * BLOCK_SECTORS;
+    const held: number[] = [];
+    for (let i = 0; i < BLOCK_SECTORS; i++) {
+      const content = this.initial(first + i);
+      if (content === undefined) return undefined;
+      held.push(content);
+    }
+    if (held.every((content) => content === 0)) return [];
+    const times = { calledAt: -2, answeredAt: -1 };
+    return [{ kind: "write", firstSector: 0, endSector: BLOCK_SECTORS, contents: held, ...times }];
   }
 
   #byBlock(): Map<number, BlockOperation[]> {
