@@ -21,6 +21,7 @@ import type {
 import type { Colour, Output } from "./output.ts";
 import { facts, table } from "./blocks.ts";
 import { planLines, resyncLines, resyncRows, settingsLines } from "./render-repair.ts";
+import { attachmentLines, clientRenderers } from "./render-client.ts";
 import { vmRenderers } from "./render-vm.ts";
 import { whatIfLines } from "./render-what-if.ts";
 
@@ -136,16 +137,7 @@ const renderers: Renderers = {
         ),
   "snapshot.delete": () => ["deleted"],
   "snapshot.rollback": (volume) => [`${volume.name} is as it was`],
-  "volume.attach": (attachment) => [
-    `${attachment.volume} is at ${attachment.uri}`,
-    `  try: nbdinfo '${attachment.uri}'`,
-    ...(attachment.vhostUser === undefined
-      ? []
-      : [
-          `  for a virtual machine, at ${attachment.vhostUser.socket}:`,
-          `  qemu-system-x86_64 ${attachment.vhostUser.qemu}`,
-        ]),
-  ],
+  "volume.attach": attachmentLines,
   "volume.detach": () => ["detached"],
   "resync.list": ({ resyncs }, output) =>
     resyncs.length === 0
@@ -180,6 +172,7 @@ const renderers: Renderers = {
           ]),
         ),
   "access.revoke": () => ["taken back; other hosts know within 5 seconds"],
+  ...clientRenderers,
   "audit.list": ({ entries }, output) =>
     table(
       output,

@@ -43,6 +43,8 @@ export const directoryKeys = {
     keyOf(clusterId, "revoked-host", hostId),
   accessTokens: (clusterId: string): string => `${prefix(clusterId)}/access-token/`,
   accessToken: (clusterId: string, id: string): string => keyOf(clusterId, "access-token", id),
+  nbdClients: (clusterId: string): string => `${prefix(clusterId)}/nbd-client/`,
+  nbdClient: (clusterId: string, name: string): string => keyOf(clusterId, "nbd-client", name),
   devices: (clusterId: string): string => `${prefix(clusterId)}/device/`,
   device: (clusterId: string, deviceId: string): string => keyOf(clusterId, "device", deviceId),
   objects: (clusterId: string): string => `${prefix(clusterId)}/object/`,

@@ -11,6 +11,15 @@ export { listRevoked, noteCertificate, removeHost } from "./certificate-record.t
 export type { RevokedHost } from "./certificate-record.ts";
 export { dropIntent, intentDrop, intentPut, listIntents, putIntent } from "./component-intents.ts";
 export type { ComponentIntent, StoredIntent } from "./component-intents.ts";
+export {
+  CLIENT_VOLUMES_MAX,
+  createNbdClient,
+  listNbdClients,
+  mayUseVolume,
+  nbdClientNameInvalid,
+  removeNbdClient,
+} from "./nbd-client-record.ts";
+export type { NbdClientRecord } from "./nbd-client-record.ts";
 export { directoryKeys, idInvalid } from "./directory-keys.ts";
 export { EmbeddedDirectory } from "./embedded-directory.ts";
 export { listDevices, putDevice } from "./device-record.ts";

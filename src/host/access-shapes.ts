@@ -10,6 +10,7 @@ export const ACCESS_SCOPES: readonly string[] = [
   ...["ha", "openapi", "resync", "settings", "snapshot", "stats", "status", "token", "vm"],
   "volume",
   "certificate",
+  "client",
   "whatif",
 ];
 

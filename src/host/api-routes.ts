@@ -6,6 +6,7 @@ import type { OperationName, RequestOf, ResponseOf } from "./operations.ts";
 
 export type { OperationName, RequestOf, ResponseOf } from "./operations.ts";
 export type * from "./views.ts";
+export type * from "./nbd-client-views.ts";
 export type * from "./repair-views.ts";
 export type * from "./snapshot-views.ts";
 
@@ -76,6 +77,9 @@ export const routes: Readonly<Record<OperationName, Route>> = {
   "access.list": route("GET", "/v1/access"),
   "access.revoke": route("DELETE", "/v1/access/:id"),
   "audit.list": route("GET", "/v1/audit"),
+  "client.create": route("POST", "/v1/clients"),
+  "client.list": route("GET", "/v1/clients"),
+  "client.delete": route("DELETE", "/v1/clients/:name"),
   "token.create": route("POST", "/v1/tokens"),
   stats: route("GET", "/v1/stats"),
   events: route("GET", "/v1/events"),

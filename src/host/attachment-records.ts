@@ -9,6 +9,8 @@ import { parseVhostRecord } from "./vhost-attachments.ts";
 import type { VhostUserRecord } from "./vhost-attachments.ts";
 
 const FORMAT = 1;
+/** Versions that know nothing of TLS must not offer the volume in the clear. */
+const FORMAT_TLS = 2;
 
 export interface AttachmentRecord {
   readonly objectId: string;
@@ -17,6 +19,8 @@ export interface AttachmentRecord {
   /** As `formatAddress` writes it. */
   readonly nbd: string;
   readonly readOnly: boolean;
+  /** Clients over NBD have to prove who they are. */
+  readonly tls: boolean;
   /** Tells it from every other attachment of the volume, before and after. */
   readonly attachmentId: string;
   /** Its host cannot serve the volume now: another one may take the attachment over. */
@@ -36,7 +40,7 @@ export async function createAttachment(
   record: AttachmentRecord,
 ): Promise<void> {
   const key = keyOf(clusterId, record.objectId);
-  const value = JSON.stringify({ format: FORMAT, ...record });
+  const value = valueOf(record);
   const outcome = await directory.transact([{ key, revision: 0 }], [{ kind: "put", key, value }]);
   if (!outcome.succeeded) throw attached(record.volume, "elsewhere");
 }
@@ -59,7 +63,7 @@ export async function replaceAttachment(
   { record, revision, isHolding }: StoredAttachment & { readonly isHolding: boolean },
 ): Promise<boolean> {
   const key = keyOf(clusterId, record.objectId);
-  const value = JSON.stringify({ format: FORMAT, ...record, isHolding });
+  const value = valueOf({ ...record, isHolding });
   const outcome = await directory.transact([{ key, revision }], [{ kind: "put", key, value }]);
   return outcome.succeeded;
 }
@@ -100,9 +104,14 @@ function keyOf(clusterId: string, objectId: string): string {
   return `/drystone/${clusterId}/attachment/${objectId}`;
 }
 
+function valueOf(record: AttachmentRecord): string {
+  return JSON.stringify({ format: record.tls ? FORMAT_TLS : FORMAT, ...record });
+}
+
 function parseAttachment(key: string, value: string): AttachmentRecord {
   const fields: unknown = JSON.parse(value);
-  if (!isRecord(fields) || fields["format"] !== FORMAT) {
+  const format = isRecord(fields) ? fields["format"] : undefined;
+  if (!isRecord(fields) || (format !== FORMAT && format !== FORMAT_TLS)) {
     throw new CodedError({
       code: "record-format-unknown",
       message: `the directory's record ${key} has a format that this version does not know`,
@@ -122,6 +131,7 @@ function parseAttachment(key: string, value: string): AttachmentRecord {
     hostId: text("hostId"),
     nbd: text("nbd"),
     readOnly: fields["readOnly"] === true,
+    tls: fields["tls"] === true,
     // Earlier versions wrote none.
     attachmentId: typeof attachmentId === "string" ? attachmentId : "",
     isHolding: fields["isHolding"] === true,

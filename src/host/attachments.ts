@@ -8,8 +8,7 @@ import { join } from "node:path";
 import { CodedError, errorText } from "../base/index.ts";
 import { findObject } from "../cluster/index.ts";
 import type { ObjectRecord } from "../cluster/index.ts";
-import { NbdServer, SingleExport } from "../frontend/index.ts";
-import type { VhostUserServer } from "../frontend/index.ts";
+import type { NbdServer, VhostUserServer } from "../frontend/index.ts";
 import type { ObjectOwner, VolumeIo } from "../object/index.ts";
 import type { ClusterHosts, HostPlane } from "../plane/index.ts";
 import {
@@ -23,6 +22,7 @@ import {
 import type { AttachmentRecord } from "./attachment-records.ts";
 import { LATENCY_BOUNDS_MS, MeteredVolume } from "./metered-volume.ts";
 import { formatAddress, nbdUri, parseAddress } from "./names.ts";
+import { isUnderTls, NbdOffers } from "./nbd-offers.ts";
 import { OfferedVolume } from "./offered-volume.ts";
 import type { OfferedVolumeEvents, OfferedVolumeWorld } from "./offered-volume.ts";
 import type { PlaneWorld } from "./plane-world.ts";
@@ -45,6 +45,7 @@ export class Attachments {
   readonly #world: PlaneWorld;
   readonly #plane: HostPlane;
   readonly #vhostOffers: VhostOffers;
+  readonly #nbdOffers: NbdOffers;
   readonly #offered = new Map<string, Offered>();
   /** For machines that are on their way here; the volumes are elsewhere, with them. */
   readonly #expected = new Map<string, Offered>();
@@ -58,6 +59,7 @@ export class Attachments {
     this.#world = world;
     this.#plane = plane;
     this.#vhostOffers = new VhostOffers(world);
+    this.#nbdOffers = new NbdOffers(world, () => this.#servers());
   }
 
   /** The record of an attachment, whichever host has it. */
@@ -102,6 +104,11 @@ export class Attachments {
 
   owners(): readonly ObjectOwner[] {
     return [...this.#offered.values()].flatMap(({ volume }) => volume.owner ?? []);
+  }
+
+  *#servers(): Iterable<NbdServer> {
+    for (const { server } of this.#offered.values()) yield server;
+    for (const { server } of this.#expected.values()) yield server;
   }
 
   /** Fails with `volume-attached`, those of `ObjectOwner.take` and of `Network.listen`. */
@@ -169,13 +176,14 @@ export class Attachments {
   }
 
   #newRecord(volume: ObjectRecord, request: VolumeAttachRequest): AttachmentRecord {
-    const address = request.nbd ?? this.#defaultSocket(volume.name);
+    const address = parseAddress(request.nbd ?? this.#defaultSocket(volume.name));
     const vhostUser = vhostOf(request);
     return {
       objectId: volume.objectId,
       volume: volume.name,
       hostId: this.#world.identity.hostId,
-      nbd: formatAddress(parseAddress(address)),
+      nbd: formatAddress(address),
+      tls: isUnderTls(request, address),
       readOnly: request.readOnly === true || volume.snapshot !== undefined,
       attachmentId: this.#world.newId(),
       isHolding: false,
@@ -292,6 +300,7 @@ export class Attachments {
     const all = [...this.#offered.values(), ...this.#expected.values()];
     this.#offered.clear();
     this.#expected.clear();
+    this.#nbdOffers.close();
     const closing = await Promise.allSettled(all.map(withdraw));
     for (const [index, outcome] of closing.entries()) {
       if (outcome.status === "fulfilled") continue;
@@ -353,11 +362,8 @@ export class Attachments {
   async #offer(volume: OfferedVolume): Promise<Offered> {
     const { record } = volume;
     try {
-      const address = parseAddress(record.nbd);
       const meter = new MeteredVolume(volume.io, this.#world.clock);
-      const catalog = new SingleExport(meter, `Drystone volume ${record.volume}`);
-      const { clientNetwork: network, clock, log } = this.#world;
-      const server = await NbdServer.listen({ network, clock, log }, catalog, { address });
+      const server = await this.#nbdOffers.listen(record, meter);
       const vhost = await this.#offerVhost(record, meter, server);
       return { record, volume, meter, server, vhost };
     } catch (error) {
@@ -414,7 +420,8 @@ function viewOf(record: AttachmentRecord, host: string, offered?: Offered): Atta
     host,
     kind: "nbd",
     address: record.nbd,
-    uri: nbdUri(parseAddress(record.nbd), record.volume),
+    uri: nbdUri(parseAddress(record.nbd), record.volume, record.tls),
+    tls: record.tls,
     readOnly: record.readOnly,
     ...(vhostUser === undefined
       ? {}

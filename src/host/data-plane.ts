@@ -414,12 +414,14 @@ function localDevices(devices: DeviceSet): LocalDevices {
 function attachRequest(argument: unknown): VolumeAttachRequest {
   const said: Partial<Record<keyof VolumeAttachRequest, unknown>> =
     typeof argument === "object" && argument !== null ? argument : {};
-  const { name, nbd, readOnly, vhostUser, vhostQueues, vhostOwner } = said;
+  const { name, nbd, tls, plain, readOnly, vhostUser, vhostQueues, vhostOwner } = said;
   if (typeof name !== "string")
     throw new CodedError({ code: "request-invalid", message: "an attachment has no volume" });
   return {
     name,
     ...(typeof nbd === "string" ? { nbd } : {}),
+    ...(tls === true ? { tls } : {}),
+    ...(plain === true ? { plain } : {}),
     ...(readOnly === true ? { readOnly } : {}),
     ...(typeof vhostUser === "string" ? { vhostUser } : {}),
     ...(typeof vhostQueues === "number" ? { vhostQueues } : {}),

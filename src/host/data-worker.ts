@@ -51,6 +51,7 @@ function main(): void {
     log,
     network: cuttable ?? hosts,
     clientNetwork,
+    credentials: () => trust?.credentials,
     shared: new MemfdSharedMemory(log),
     digests,
     directory,

@@ -3,15 +3,9 @@
  * under and what it means. docs/operating/errors.md is generated from here; a code that is missing
  * here answers 500.
  */
-export interface ErrorCode {
-  readonly status: number;
-  readonly meaning: string;
-  readonly action: string;
-}
-
-function row(status: number, meaning: string, action: string): ErrorCode {
-  return { status, meaning, action };
-}
+import { row } from "./error-code.ts";
+import type { ErrorCode } from "./error-code.ts";
+import { securityErrorCodes } from "./security-error-codes.ts";
 
 export const errorCodes: Readonly<Record<string, ErrorCode>> = {
   // Requests
@@ -260,39 +254,7 @@ export const errorCodes: Readonly<Record<string, ErrorCode>> = {
     "There is no way to the host, or it stopped in the middle",
     "Check --api and DRYSTONE_API, then routes, cables and firewalls",
   ),
-  "certificate-refused": row(
-    502,
-    "Whoever listens there does not prove to belong to this cluster",
-    "Check the address; a host of another cluster may listen there",
-  ),
-  "certificate-invalid": row(
-    500,
-    "The host's own certificates cannot be used",
-    "Restore the tls folder from a backup, or have the host join again",
-  ),
-  "certificate-required": row(
-    401,
-    "The API over TCP is for those who show a certificate of the cluster",
-    "On a host set DRYSTONE_TLS to its tls folder, or use --api unix:STATE/api.sock",
-  ),
-  "access-denied": row(
-    401,
-    "The token that was shown is none of this cluster's, or was taken back",
-    "An admin makes one with drystone access create",
-  ),
-  "access-expired": row(401, "The token has expired", "drystone access create makes another one"),
-  "access-unknown": row(404, "No token has this id", "drystone access list"),
-  "role-too-low": row(
-    403,
-    "The token's role may not do this",
-    "Use a token with the role that docs/operating/commands.md names",
-  ),
-  "scope-missing": row(403, "The token is for other groups of commands", "Use another token"),
-  "too-many-attempts": row(
-    429,
-    "Too many wrong tokens came from this address within a minute",
-    "Wait a minute, and check the token",
-  ),
+  ...securityErrorCodes,
   "content-type-unknown": row(
     415,
     "The body of a request is said to be something else than JSON",

@@ -97,7 +97,7 @@ function event(kind: string): HealthFacts["faults"][number] {
 
 const attachment: AttachmentView = {
   ...{ volume: "web1", host: "h1", kind: "nbd", address: "/run/web1.sock", uri: "nbd:" },
-  ...{ readOnly: false, state: "online" },
+  ...{ readOnly: false, tls: false, state: "online" },
 };
 
 function ioStats(slow: number, faults: number): HealthFacts["stats"] {

@@ -20,6 +20,7 @@ import type { Handlers } from "./http-api.ts";
 import type { JoinDesk } from "./join-desk.ts";
 import type { NetworkViews } from "./network-views.ts";
 import { nearest } from "./nearest.ts";
+import { clientHandlers } from "./nbd-client-desk.ts";
 import { serviceHandlers } from "./service-control.ts";
 import { whatIfHandlers } from "./what-if-control.ts";
 import type { ServiceControlWorld } from "./service-control.ts";
@@ -53,6 +54,8 @@ export interface HostFacts {
   readonly vmMachine: VmMachineHandlers;
   readonly machine: () => MachineFacts;
   readonly desks: AccessDesks;
+  /** Of the cluster's authority; undefined where hosts have no certificates. */
+  readonly caPem: () => string | undefined;
   readonly addDevice: ServiceControlWorld["addDevice"];
   readonly onBug: (error: unknown) => void;
 }
@@ -162,6 +165,12 @@ export class HostControl {
       ...this.#facts.vmMachine,
       ...this.#facts.certificates,
       ...accessHandlers(this.#facts.desks),
+      ...clientHandlers({
+        directory: this.#directory,
+        clock: this.#clock,
+        clusterId: this.#facts.clusterId,
+        caPem: this.#facts.caPem,
+      }),
       ...serviceHandlers({
         addDevice: this.#facts.addDevice,
         directory: this.#directory,

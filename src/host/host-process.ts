@@ -177,15 +177,14 @@ async function startParts(start: HostStart, closers: Closers): Promise<StartedPa
   const facts = {
     certificates,
     networks,
-    name: config.name,
-    hostId,
-    clusterId,
+    ...{ name: config.name, hostId, clusterId },
     apiAddress: () => apiAddress,
     managementPeer: (other: string) => management.peer(other),
     directoryView: (names: ReadonlyMap<string, string>) => member?.view(names),
     vmMachine: machineHandlers({ config, state, directory, tls, hypervisor }),
     machine: machineFacts(state.path, tls, clock),
     addDevice: deviceAdder(state, () => thread.peer),
+    caPem: () => tls?.trust.credentials.caPem,
     desks: accessDesks({ store, directory, clusterId, clock, log }),
     onBug: healthBug(log),
   };

@@ -9,7 +9,7 @@ import type { InitOptions, JoinOptions, SetUp } from "./set-up-host.ts";
 
 export type { Command, CommandOption, Example } from "./command.ts";
 export { errorCodes } from "./error-codes.ts";
-export type { ErrorCode } from "./error-codes.ts";
+export type { ErrorCode } from "./error-code.ts";
 export { hostConfigShape } from "./host-config.ts";
 export { nearest } from "./nearest.ts";
 export { operationNames, operationRow, operations } from "./operations.ts";
@@ -37,6 +37,7 @@ export type { AnyField, AnyObjectShape, AnyShape, ObjectShape } from "./shape.ts
 export { version } from "./version.ts";
 export type { SetUp, SetUpOptions } from "./set-up-host.ts";
 export type * from "./certificate-views.ts";
+export type * from "./nbd-client-views.ts";
 export type * from "./repair-views.ts";
 export type * from "./snapshot-views.ts";
 export type * from "./views.ts";

@@ -67,11 +67,11 @@ export function formatAddress(address: NetworkAddress): string {
   return `${host}:${address.port}`;
 }
 
-/** The NBD URI of an export, as libnbd, qemu and fio understand it. */
-export function nbdUri(address: NetworkAddress, exportName: string): string {
+/** The NBD URI of an export, as libnbd, qemu and fio understand it; under TLS as libnbd does. */
+export function nbdUri(address: NetworkAddress, exportName: string, tls = false): string {
   const name = encodeURIComponent(exportName);
   if (address.kind === "unix") return `nbd+unix:///${name}?socket=${encodeURI(address.path)}`;
-  return `nbd://${formatAddress(address)}/${name}`;
+  return `${tls ? "nbds" : "nbd"}://${formatAddress(address)}/${name}`;
 }
 
 /** The text without control characters and not longer than a line, for messages. */

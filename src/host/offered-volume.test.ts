@@ -21,6 +21,7 @@ const RECORD: AttachmentRecord = {
   hostId: "h1",
   nbd: "/run/v.sock",
   readOnly: false,
+  tls: false,
   attachmentId: "a1",
   isHolding: false,
 };

@@ -6,6 +6,8 @@
 import { certificateOperations } from "./certificate-operations.ts";
 import type { CertificateView } from "./certificate-views.ts";
 import { accessOperations } from "./access-operations.ts";
+import { clientOperations } from "./nbd-client-operations.ts";
+import type * as clients from "./nbd-client-views.ts";
 import type { Command } from "./command.ts";
 import { healthOperations } from "./health-operations.ts";
 import { repairOperations } from "./repair-operations.ts";
@@ -16,6 +18,7 @@ import type { ObjectShape } from "./shape.ts";
 import * as shapes from "./view-shapes.ts";
 import { haOperations } from "./ha-operations.ts";
 import { vmOperations } from "./vm-operations.ts";
+import { volumeOperations } from "./volume-operations.ts";
 import type * as views from "./views.ts";
 import { whatIfOperations } from "./what-if-operations.ts";
 import type { WhatIfView } from "./what-if-shapes.ts";
@@ -83,6 +86,9 @@ export interface OperationTypes {
   "access.create": { request: views.AccessCreateRequest; response: views.AccessCreatedView };
   "access.list": { request: views.Nothing; response: views.AccessList };
   "access.revoke": { request: views.AccessRevokeRequest; response: views.Done };
+  "client.create": { request: clients.ClientCreateRequest; response: clients.ClientCreatedView };
+  "client.list": { request: views.Nothing; response: clients.ClientList };
+  "client.delete": { request: clients.ClientDeleteRequest; response: views.Done };
   "audit.list": { request: views.AuditRequest; response: views.AuditList };
   "token.create": { request: views.TokenCreateRequest; response: views.TokenView };
   stats: { request: views.Nothing; response: views.StatsView };
@@ -204,201 +210,7 @@ export const operations: OperationTable = {
     response: shapes.scrubShape,
     errors: ["device-unknown", "device-failed"],
   },
-  "volume.create": {
-    name: "volume.create",
-    words: ["volume", "create"],
-    summary: "Create a volume: thin, takes space only for what is written",
-    examples: [
-      { line: "drystone volume create web1 --size 10G", why: "10 GiB" },
-      { line: "drystone volume create db --size 1.5T --json", why: "for scripts" },
-    ],
-    positionals: ["name"],
-    options: [
-      {
-        name: "size",
-        field: "sizeBytes",
-        kind: "size",
-        argument: "SIZE",
-        summary: "Size: 10G, 1.5T, or bytes",
-      },
-      {
-        name: "failures-to-tolerate",
-        field: "failuresToTolerate",
-        kind: "count",
-        argument: "N",
-        summary: "Host failures to survive (0 on one host)",
-      },
-      {
-        name: "stripes",
-        field: "stripes",
-        kind: "count",
-        argument: "N",
-        summary: "Devices per copy (1)",
-      },
-    ],
-    method: "POST",
-    path: "/v1/volumes",
-    scope: "cluster",
-    role: "operator",
-    request: shapes.volumeCreateShape,
-    response: shapes.volumeViewShape,
-    errors: [
-      "volume-name-invalid",
-      "volume-size-invalid",
-      "volume-exists",
-      "policy-unsatisfiable",
-      "no-device",
-    ],
-  },
-  "volume.list": {
-    name: "volume.list",
-    words: ["volume", "list"],
-    summary: "List the volumes",
-    examples: [{ line: "drystone volume list", why: "every volume on a line" }],
-    positionals: [],
-    options: [],
-    method: "GET",
-    path: "/v1/volumes",
-    scope: "cluster",
-    role: "viewer",
-    request: shapes.nothingShape,
-    response: shapes.volumeListShape,
-    errors: [],
-  },
-  "volume.show": {
-    name: "volume.show",
-    words: ["volume", "show"],
-    summary: "Show a volume: its tree, owner, components and where it is attached",
-    examples: [{ line: "drystone volume show web1", why: "the volume named web1" }],
-    positionals: ["name"],
-    options: [],
-    method: "GET",
-    path: "/v1/volumes/:name",
-    scope: "cluster",
-    role: "viewer",
-    request: shapes.nameRequestShape,
-    response: shapes.volumeViewShape,
-    errors: ["volume-not-found"],
-  },
-  "volume.resize": {
-    name: "volume.resize",
-    words: ["volume", "resize"],
-    summary: "Grow a volume; clients see the new size when they connect again",
-    examples: [{ line: "drystone volume resize web1 --size 20G", why: "to 20 GiB" }],
-    positionals: ["name"],
-    options: [
-      { name: "size", field: "sizeBytes", kind: "size", argument: "SIZE", summary: "New size" },
-    ],
-    method: "POST",
-    path: "/v1/volumes/:name/resize",
-    scope: "owner",
-    role: "operator",
-    request: shapes.volumeResizeShape,
-    response: shapes.volumeViewShape,
-    errors: ["volume-not-found", "volume-size-invalid", "volume-shrink-unsupported", "no-space"],
-  },
-  "volume.delete": {
-    name: "volume.delete",
-    words: ["volume", "delete"],
-    summary: "Delete a volume and give its space back",
-    examples: [
-      { line: "drystone volume delete web1", why: "asks for the name on a terminal" },
-      { line: "drystone volume delete web1 --yes", why: "does not ask" },
-    ],
-    positionals: ["name"],
-    options: [],
-    method: "DELETE",
-    path: "/v1/volumes/:name",
-    scope: "cluster",
-    role: "operator",
-    request: shapes.nameRequestShape,
-    response: shapes.doneShape,
-    errors: ["volume-not-found", "volume-attached"],
-    danger: "This deletes volume NAME and all its data for ever",
-  },
-  "volume.attach": {
-    name: "volume.attach",
-    words: ["volume", "attach"],
-    summary: "Offer a volume over NBD; it is offered again after a restart until it is detached",
-    examples: [
-      { line: "drystone volume attach web1", why: "on a socket in the host's state directory" },
-      { line: "drystone volume attach web1 --nbd /run/web1.sock", why: "on a unix socket" },
-      { line: "drystone volume attach web1 --nbd 127.0.0.1:10809", why: "over TCP" },
-      {
-        line: "drystone volume attach web1 --vhost-user /run/web1.vhost",
-        why: "to QEMU over shared memory, too; prints QEMU's arguments",
-      },
-    ],
-    positionals: ["name"],
-    options: [
-      {
-        name: "nbd",
-        field: "nbd",
-        kind: "address",
-        argument: "SOCKET-OR-ADDRESS",
-        summary: "A unix socket's path, or ADDRESS:PORT",
-      },
-      {
-        name: "vhost-user",
-        field: "vhostUser",
-        kind: "path",
-        argument: "SOCKET",
-        summary: "A socket for a virtual machine that uses the volume over shared memory",
-      },
-      {
-        name: "vhost-queues",
-        field: "vhostQueues",
-        kind: "count",
-        argument: "N",
-        summary: "Queues of that socket (default 4)",
-      },
-      {
-        name: "vhost-owner",
-        field: "vhostOwner",
-        kind: "text",
-        argument: "UID:GID",
-        summary: "Whom that socket belongs to",
-      },
-      { name: "read-only", field: "readOnly", kind: "flag", summary: "Refuse writes" },
-      {
-        name: "host",
-        field: "host",
-        kind: "text",
-        argument: "HOST",
-        summary: "The host that offers it",
-      },
-    ],
-    method: "POST",
-    path: "/v1/volumes/:name/attach",
-    scope: "cluster",
-    role: "operator",
-    request: shapes.volumeAttachShape,
-    response: shapes.attachmentViewShape,
-    errors: [
-      "volume-not-found",
-      "volume-attached",
-      "address-in-use",
-      "address-invalid",
-      "permission-denied",
-      "host-unknown",
-      "object-inaccessible",
-    ],
-  },
-  "volume.detach": {
-    name: "volume.detach",
-    words: ["volume", "detach"],
-    summary: "Stop offering a volume; what is in flight is answered first",
-    examples: [{ line: "drystone volume detach web1", why: "disconnects its clients" }],
-    positionals: ["name"],
-    options: [],
-    method: "POST",
-    path: "/v1/volumes/:name/detach",
-    scope: "cluster",
-    role: "operator",
-    request: shapes.nameRequestShape,
-    response: shapes.doneShape,
-    errors: ["volume-not-found", "volume-not-attached"],
-  },
+  ...volumeOperations,
   ...snapshotOperations,
   ...repairOperations,
   ...vmOperations,
@@ -406,6 +218,7 @@ export const operations: OperationTable = {
   ...certificateOperations,
   ...whatIfOperations,
   ...accessOperations,
+  ...clientOperations,
   "token.create": {
     name: "token.create",
     words: ["token", "create"],

@@ -9,7 +9,7 @@ import type {
   Network,
   SharedMemory,
 } from "../ports/index.ts";
-import type { TlsTrustState } from "../platform/index.ts";
+import type { TlsCredentials, TlsTrustState } from "../platform/index.ts";
 import type { NewEvent } from "./event-ring.ts";
 import type { SeenHostView } from "./views.ts";
 
@@ -20,6 +20,8 @@ export interface PlaneWorld {
   readonly network: Network;
   /** Where clients reach volumes. */
   readonly clientNetwork: Network;
+  /** What the host proves itself with to clients, as it is now; undefined if it has nothing. */
+  readonly credentials: () => TlsCredentials | undefined;
   readonly shared: SharedMemory;
   readonly digests: Digests;
   readonly directory: Directory;

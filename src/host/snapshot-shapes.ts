@@ -2,7 +2,7 @@
 import type * as views from "./snapshot-views.ts";
 import type { ObjectShape } from "./shape.ts";
 import { choice, count, flag, list, may, must, text, volumeName } from "./shape-words.ts";
-import { attachmentViewShape } from "./view-shapes.ts";
+import { attachmentViewShape } from "./attach-shapes.ts";
 
 export const snapshotShape: ObjectShape<views.SnapshotView> = {
   kind: "object",

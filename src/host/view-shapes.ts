@@ -1,13 +1,7 @@
 /** The shapes of `views.ts`. The compiler holds each against its interface. */
 import { SERVICE_MODES } from "../cluster/index.ts";
+import { attachmentViewShape } from "./attach-shapes.ts";
 import { directoryShape } from "./directory-views.ts";
-import {
-  ADDRESS_LENGTH_MAX,
-  nbdAddressInvalid,
-  ownerInvalid,
-  socketPathInvalid,
-  VHOST_QUEUES_MAX,
-} from "./names.ts";
 export { scrubShape, statsShape } from "./stats-shapes.ts";
 import { policyShape, resyncShape } from "./resync-shape.ts";
 import type { ObjectShape } from "./shape.ts";
@@ -73,44 +67,6 @@ export const volumeResizeShape: ObjectShape<views.VolumeResizeRequest> = {
   fields: {
     name: must(volumeName("The volume")),
     sizeBytes: must(volumeSize(VOLUME_SIZE_DESCRIPTION)),
-  },
-};
-
-export const volumeAttachShape: ObjectShape<views.VolumeAttachRequest> = {
-  kind: "object",
-  description: "Where the volume is offered",
-  fields: {
-    name: must(volumeName("The volume")),
-    nbd: may({
-      kind: "text",
-      lengthMax: ADDRESS_LENGTH_MAX,
-      invalid: nbdAddressInvalid,
-      description:
-        "A unix socket's path or ADDRESS:PORT; without it a socket in the host's state directory",
-      example: "/run/drystone/web1.sock",
-    }),
-    vhostUser: may({
-      kind: "text",
-      lengthMax: ADDRESS_LENGTH_MAX,
-      invalid: socketPathInvalid,
-      description: "A socket's path for a virtual machine that uses the volume over vhost-user",
-      example: "/run/drystone/web1.vhost",
-    }),
-    vhostQueues: may({
-      kind: "integer",
-      min: 1,
-      max: VHOST_QUEUES_MAX,
-      description: "Queues over vhost-user, one per virtual CPU at most (default 4)",
-    }),
-    vhostOwner: may({
-      kind: "text",
-      lengthMax: 32,
-      invalid: ownerInvalid,
-      description: "UID:GID of the vhost-user socket (default: the host's own)",
-      example: "107:107",
-    }),
-    readOnly: may(flag("Refuse writes")),
-    host: may(volumeName("The host that offers it (default: the one asked)")),
   },
 };
 
@@ -223,31 +179,6 @@ export const deviceViewShape: ObjectShape<views.DeviceView> = {
     damagedBlocks: must(count("Stored blocks that are known to be damaged")),
     componentCount: must(count("Components on it")),
     isLeaving: may(flag("It was told to be removed: everything moves off it")),
-  },
-};
-
-export const attachmentViewShape: ObjectShape<views.AttachmentView> = {
-  kind: "object",
-  description: "Where a volume is offered",
-  fields: {
-    volume: must(text("The volume")),
-    host: must(text("The host that offers it")),
-    kind: must(choice("The protocol", ["nbd"])),
-    address: must(text("Socket path or ADDRESS:PORT")),
-    uri: must(text("For clients that take a URI")),
-    readOnly: must(flag("Writes are refused")),
-    vhostUser: may({
-      kind: "object",
-      description: "The socket for a virtual machine",
-      fields: {
-        socket: must(text("Its path")),
-        queues: must(count("Queues")),
-        connected: must(flag("A machine is connected")),
-        qemu: must(text("Arguments of QEMU for a machine with this disk")),
-      },
-    }),
-    state: must(choice("Whether it is being offered", ["online", "holding", "failed"])),
-    reason: may(text("Why it is not")),
   },
 };
 

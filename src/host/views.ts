@@ -183,6 +183,8 @@ export interface AttachmentView {
   /** A socket's path, or `address:port`. */
   readonly address: string;
   readonly uri: string;
+  /** Clients have to prove who they are. */
+  readonly tls: boolean;
   readonly readOnly: boolean;
   readonly vhostUser?: VhostUserView;
   /**
@@ -368,6 +370,10 @@ export interface VolumeResizeRequest {
 export interface VolumeAttachRequest {
   readonly name: string;
   readonly nbd?: string;
+  /** Also on this machine. */
+  readonly tls?: boolean;
+  /** Without TLS, also for other machines. */
+  readonly plain?: boolean;
   /** The path of a socket for a virtual machine, beside the NBD address. */
   readonly vhostUser?: string;
   readonly vhostQueues?: number;

@@ -46,6 +46,20 @@ const whatIfCalls: readonly Call[] = [
   { name: "whatif.fail", request: { name: "nobody" }, status: 404 },
 ];
 
+const accessCalls: readonly Call[] = [
+  { name: "access.create", request: { name: "anna", role: "viewer" } },
+  { name: "access.create", request: { name: "anna", role: "king" }, status: 400 },
+  { name: "access.list" },
+  { name: "access.revoke", request: { id: "0123456789abcdef" }, status: 404 },
+  { name: "audit.list", request: { limit: 10 } },
+  { name: "client.create", request: { name: "web", volumes: ["web1"], proof: "key" } },
+  { name: "client.create", request: { name: "web", volumes: ["*"], proof: "key" }, status: 409 },
+  { name: "client.create", request: { name: "db", volumes: ["db1"] }, status: 501 },
+  { name: "client.list" },
+  { name: "client.delete", request: { name: "web" } },
+  { name: "client.delete", request: { name: "web" }, status: 404 },
+];
+
 function calls(device: string): readonly Call[] {
   const web1 = { name: "web1" };
   const nobody = { name: "nobody" };
@@ -107,11 +121,7 @@ function calls(device: string): readonly Call[] {
     { name: "vm.stop", request: { name: "vm1" } },
     { name: "vm.kill", request: { name: "vm1" } },
     { name: "vm.delete", request: { name: "nobody" }, status: 404 },
-    { name: "access.create", request: { name: "anna", role: "viewer" } },
-    { name: "access.create", request: { name: "anna", role: "king" }, status: 400 },
-    { name: "access.list" },
-    { name: "access.revoke", request: { id: "0123456789abcdef" }, status: 404 },
-    { name: "audit.list", request: { limit: 10 } },
+    ...accessCalls,
     { name: "token.create", request: {}, status: 501 },
     { name: "events", request: { limit: 10 } },
   ];

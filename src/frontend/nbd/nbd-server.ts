@@ -111,6 +111,16 @@ export class NbdServer implements ConnectionOwner {
     }
   }
 
+  /** At once, whoever uses an export under TLS and may not. */
+  cutOff(mustGo: (clientName: string, exportName: string) => boolean): void {
+    for (const connection of this.#connections) {
+      const { clientName, exportName } = connection;
+      if (clientName === undefined || exportName === undefined) continue;
+      if (mustGo(clientName, exportName))
+        connection.violation("it may not use the volume any more");
+    }
+  }
+
   agreed(connection: Connection): void {
     this.#negotiating.get(connection)?.cancel();
     this.#negotiating.delete(connection);

@@ -6,22 +6,31 @@ import type { ExportCatalog, ExportInfo, NbdClient } from "./export-catalog.ts";
 export class SingleExport implements ExportCatalog {
   readonly #volume: VolumeIo;
   readonly #description: string;
+  readonly #mayUse: (client: NbdClient) => boolean;
 
-  constructor(volume: VolumeIo, description: string) {
+  /** Who may not use it does not learn that it is there. */
+  constructor(
+    volume: VolumeIo,
+    description: string,
+    mayUse: (client: NbdClient) => boolean = () => true,
+  ) {
     this.#volume = volume;
     this.#description = description;
+    this.#mayUse = mayUse;
   }
 
-  list(_client: NbdClient): readonly ExportInfo[] {
-    return [this.#info()];
+  list(client: NbdClient): readonly ExportInfo[] {
+    return this.#mayUse(client) ? [this.#info()] : [];
   }
 
-  describe(name: string, _client: NbdClient): ExportInfo | CodedError {
-    return name === "" || name === this.#volume.name ? this.#info() : unknownExport(name);
+  describe(name: string, client: NbdClient): ExportInfo | CodedError {
+    const isIt = name === "" || name === this.#volume.name;
+    return isIt && this.#mayUse(client) ? this.#info() : unknownExport(name);
   }
 
-  open(name: string, _client: NbdClient): VolumeIo | CodedError {
-    return name === this.#volume.name ? this.#volume : unknownExport(name);
+  open(name: string, client: NbdClient): VolumeIo | CodedError {
+    const isIt = name === this.#volume.name;
+    return isIt && this.#mayUse(client) ? this.#volume : unknownExport(name);
   }
 
   #info(): ExportInfo {
