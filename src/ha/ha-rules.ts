@@ -4,6 +4,12 @@ export interface HaRules {
   readonly isWaitingFree: boolean;
   /** Machines are started and resumed only under the lease under which their records were read. */
   readonly isReadUnderLease: boolean;
+  /** A machine counts as protected only once its home in the object store says so. */
+  readonly isPersistedFirst: boolean;
+  /** A machine waits for what has changed since others were asked, not since it was put on hold. */
+  readonly isWaitingSinceAsked: boolean;
+  /** What the master's own storage layer does not reach is asked of other hosts'. */
+  readonly areOthersAsked: boolean;
 }
 
 export interface UnderRules {

@@ -9,6 +9,7 @@
 import { errorText } from "../base/index.ts";
 import type { VmRecord } from "../cluster/index.ts";
 import type { Clock } from "../ports/index.ts";
+import type { UnderRules } from "./ha-rules.ts";
 import type { HostViews } from "./host-views.ts";
 import type { HaPeers, ProtectionState, VmStorage } from "./vm-storage.ts";
 
@@ -21,7 +22,7 @@ const JOBS_MAX = 8;
 /** Without a change of what hosts reach: whatever was missed. */
 const RETRY_MS = 30_000;
 
-export interface ProtectionWorld {
+export interface ProtectionWorld extends UnderRules {
   readonly hostId: string;
   readonly clock: Clock;
   readonly storage: VmStorage;
@@ -44,6 +45,7 @@ export class ProtectionKeeper {
   readonly #world: ProtectionWorld;
   readonly #running = new Set<string>();
   readonly #waiting = new Map<string, Waiting>();
+  #version = 0;
 
   constructor(world: ProtectionWorld) {
     this.#world = world;
@@ -51,6 +53,7 @@ export class ProtectionKeeper {
 
   /** Begins what is to be done and is not under way. `hosts` are those that live. */
   keep(vms: readonly VmRecord[], hosts: readonly string[], views: HostViews): void {
+    this.#version = views.version;
     const names = new Set(vms.map(({ name }) => name));
     for (const name of this.#waiting.keys()) if (!names.has(name)) this.#waiting.delete(name);
     for (const vm of vms) {
@@ -94,8 +97,9 @@ export class ProtectionKeeper {
   }
 
   async #persist(vm: VmRecord, hosts: readonly string[], views: HostViews): Promise<void> {
-    const { storage, hostId, nameOf, persisted, waits, clock } = this.#world;
+    const { storage, hostId, nameOf, persisted, waits, clock, rules } = this.#world;
     const { name, protectionSequence: sequence } = vm;
+    if (rules?.isPersistedFirst === false) await persisted(name, sequence, "it will be");
     let why = views.whyNot(hostId, name);
     if (why === undefined) {
       try {
@@ -106,13 +110,16 @@ export class ProtectionKeeper {
       }
     }
     const here = `${nameOf(hostId)} cannot write it: ${why}`;
-    const through = await this.#delegate(vm, hosts, views);
+    const asked = rules?.areOthersAsked === false ? [] : hosts;
+    const through = await this.#delegate(vm, asked, views);
     if (through !== undefined) {
       await persisted(name, sequence, `${nameOf(through)} has written it into its home; ${here}`);
       return;
     }
     const untilMs = clock.nowMs() + RETRY_MS;
-    this.#waiting.set(name, { sequence, version: views.version, untilMs });
+    // What has changed while they were asked may have been too late for their answers.
+    const version = rules?.isWaitingSinceAsked === false ? this.#version : views.version;
+    this.#waiting.set(name, { sequence, version, untilMs });
     await waits(name, sequence, `no host reaches its home in the object store; ${here}`);
   }
 

@@ -42,7 +42,8 @@ export class GuestDisks {
   readonly #copies = new Map<string, readonly Copy[]>();
   readonly #homes = new Map<string, ProtectionState>();
   readonly #down = new Set<string>();
-  #side = new Set<string>();
+  /** By host, which part of the storage network it is in. */
+  readonly #parts = new Map<string, number>();
   readonly #lateMs = new Map<string, number>();
   readonly #hosts: readonly string[];
 
@@ -61,7 +62,17 @@ export class GuestDisks {
 
   /** Those hosts reach each other and nobody else. */
   split(side: readonly string[]): void {
-    this.#side = new Set(side);
+    for (const host of this.#hosts) this.#parts.set(host, side.includes(host) ? 1 : 0);
+  }
+
+  /** In as many parts as there are, each reaching nobody outside of it. */
+  setParts(parts: ReadonlyMap<string, number>): void {
+    for (const host of this.#hosts) this.#parts.set(host, parts.get(host) ?? 0);
+  }
+
+  /** What the machine's home says, wherever it lies. */
+  homeOf(vm: string): ProtectionState | undefined {
+    return this.#homes.get(vm);
   }
 
   setUp(host: string, isUp: boolean): void {
@@ -146,7 +157,11 @@ export class GuestDisks {
   }
 
   #reaches(from: string, to: string): boolean {
-    return !this.#down.has(to) && this.#side.has(from) === this.#side.has(to);
+    return !this.#down.has(to) && this.#partOf(from) === this.#partOf(to);
+  }
+
+  #partOf(host: string): number {
+    return this.#parts.get(host) ?? 0;
   }
 
   #copiesOf(disk: string): readonly Copy[] {

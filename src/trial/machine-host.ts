@@ -10,7 +10,6 @@ import { CLUSTER_ID } from "./names.ts";
 import type { MachineWorld } from "./machine-world.ts";
 
 const GUEST_MS = 150;
-const CALL_MS = 10;
 
 export class MachineHost {
   readonly id: string;
@@ -114,14 +113,16 @@ export class MachineHost {
   #peers(): HaPeers {
     const { disks } = this.#world;
     const at = async (to: string): Promise<void> => {
-      await this.#world.pass(CALL_MS);
+      await this.#world.pass(this.#world.callMs);
       if (this.#world.isCut(this.id) || this.#world.isCut(to) || !this.#world.host(to).isUp)
         throw new Error(`${to} does not answer`);
     };
     return {
       isAccessible: async (to, vm) => {
         await at(to);
-        return disks.isAccessible(to, `${vm}-disk`);
+        const isYes = disks.isAccessible(to, `${vm}-disk`);
+        await this.#world.pass(this.#world.callMs);
+        return isYes;
       },
       persist: async (to, vm) => {
         await at(to);

@@ -7,6 +7,9 @@ export interface MachineMutant {
   readonly runsWithoutLease?: boolean;
   readonly isWaitingAnAttempt?: boolean;
   readonly actsOnOldRecords?: boolean;
+  readonly isProtectedAtOnce?: boolean;
+  readonly waitsSinceInsert?: boolean;
+  readonly asksNobodyElse?: boolean;
 }
 
 export const MACHINE_MUTANTS: readonly MachineMutant[] = [
@@ -29,5 +32,20 @@ export const MACHINE_MUTANTS: readonly MachineMutant[] = [
     name: "acts-on-old-records",
     rule: "machines are started and resumed only under the lease their records were read under",
     actsOnOldRecords: true,
+  },
+  {
+    name: "protected-before-persisted",
+    rule: "a machine counts as protected only once its home says so",
+    isProtectedAtOnce: true,
+  },
+  {
+    name: "query-after-insert",
+    rule: "a machine waits for what has changed since hosts were asked about it",
+    waitsSinceInsert: true,
+  },
+  {
+    name: "no-requery-across-partitions",
+    rule: "hosts on other sides of the storage network are asked, too",
+    asksNobodyElse: true,
   },
 ];

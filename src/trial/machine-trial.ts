@@ -4,11 +4,11 @@
  * Then all is put right, every machine must run within a bound and go on from what it was told, and
  * of the machines of a host that loses its power those with the highest priority come first.
  */
-import { findVm, isProtected, swapVm } from "../cluster/index.ts";
+import { isProtected } from "../cluster/index.ts";
 import type { VmRecord } from "../cluster/index.ts";
 import type { MachineMutant } from "./machine-mutants.ts";
-import { MachineWorld } from "./machine-world.ts";
-import { CLUSTER_ID } from "./names.ts";
+import { changeProtection, checkProtection } from "./machine-protection.ts";
+import { CALL_MS, MachineWorld } from "./machine-world.ts";
 import { stackOf } from "./trial-host.ts";
 import type { TrialReport } from "./trial.ts";
 
@@ -32,6 +32,7 @@ export async function runMachineTrial(
       await misfortunes(world);
       await putRight(world);
       if (world.failure === undefined) await checkRunning(world);
+      if (world.failure === undefined) await checkProtection(world);
       if (world.failure === undefined) await checkPriorities(world);
       world.isOver = true;
     });
@@ -78,6 +79,11 @@ const MISFORTUNES: Readonly<Record<string, (world: MachineWorld) => void | Promi
   "starts fail": (world) => world.prng.pick(world.hosts).failStarts(1 + world.prng.below(3)),
   "told to end": (world) => order(world, { desired: "killed" }),
   "told to run": (world) => order(world, { desired: "running" }),
+  "storage in parts": ({ disks, hosts, prng }) =>
+    disks.setParts(new Map(hosts.map(({ id }) => [id, prng.below(hosts.length)]))),
+  "slow calls": (world) => void (world.callMs = CALL_MS + world.prng.below(470)),
+  "fast calls": (world) => void (world.callMs = CALL_MS),
+  "protection changes": (world) => changeProtection(world, world.prng.pick(world.names)),
 };
 
 function someOf({ hosts, prng }: MachineWorld): MachineWorld["hosts"] {
@@ -87,18 +93,7 @@ function someOf({ hosts, prng }: MachineWorld): MachineWorld["hosts"] {
 }
 
 async function order(world: MachineWorld, what: Partial<VmRecord>): Promise<void> {
-  await change(world, world.prng.pick(world.names), what);
-}
-
-async function change(
-  { directory }: MachineWorld,
-  name: string,
-  fields: Partial<VmRecord>,
-): Promise<void> {
-  for (;;) {
-    const stored = await findVm(directory, CLUSTER_ID, name);
-    if (await swapVm(directory, CLUSTER_ID, stored, { ...stored.record, ...fields })) return;
-  }
+  await world.change(world.prng.pick(world.names), () => what);
 }
 
 async function misfortunes(world: MachineWorld): Promise<void> {
@@ -117,6 +112,7 @@ async function putRight(world: MachineWorld): Promise<void> {
   world.trace.add("trial", "all is put right");
   world.cut([]);
   world.disks.split([]);
+  world.callMs = CALL_MS;
   for (const host of world.hosts) {
     if (!host.isUp) host.start();
     world.disks.setLate(host.id, 0);
@@ -124,7 +120,12 @@ async function putRight(world: MachineWorld): Promise<void> {
   }
   for (const name of world.names) {
     const isPutOff = world.failuresOf(name) >= FAILURES_PUT_OFF;
-    await change(world, name, { desired: "running", ...(isPutOff ? { failureCount: 0 } : {}) });
+    await world.change(name, ({ isProtected: isWanted, protectionSequence: sequence }) => ({
+      desired: "running",
+      isProtected: true,
+      protectionSequence: isWanted ? sequence : sequence + 1,
+      ...(isPutOff ? { failureCount: 0 } : {}),
+    }));
   }
 }
 
@@ -133,7 +134,7 @@ async function checkRunning(world: MachineWorld): Promise<void> {
   await world.until(() => world.names.every(isRunning), RUNNING_MS_MAX);
   for (const name of world.names) if (!isRunning(name)) await stands(world, name);
   const areProtected = async (): Promise<boolean> => {
-    const records = await Promise.all(world.names.map((name) => recordOf(world, name)));
+    const records = await Promise.all(world.names.map((name) => world.record(name)));
     return records.every(isProtected);
   };
   if (!(await world.until(areProtected, PROTECTED_MS_MAX)))
@@ -150,14 +151,10 @@ async function checkRunning(world: MachineWorld): Promise<void> {
 }
 
 async function stands(world: MachineWorld, name: string): Promise<void> {
-  const { history, failureCount } = await recordOf(world, name);
+  const { history, failureCount } = await world.record(name);
   const { what, because } = history.at(-1) ?? { what: "nothing", because: "" };
   const last = `${what} (${because}), ${failureCount} failed starts, really`;
   world.fail("no-progress", `${name} does not run: ${last} ${world.failuresOf(name)}`);
-}
-
-async function recordOf({ directory }: MachineWorld, name: string): Promise<VmRecord> {
-  return (await findVm(directory, CLUSTER_ID, name)).record;
 }
 
 /** The host with the most machines loses its power. */
@@ -171,7 +168,7 @@ async function checkPriorities(world: MachineWorld): Promise<void> {
   const areBack = (): boolean => names.every((name) => world.whereIs(name) !== undefined);
   if (!(await world.until(areBack, FAILOVER_MS_MAX)))
     for (const name of names) if (world.whereIs(name) === undefined) await stands(world, name);
-  const records = await Promise.all(names.map((name) => recordOf(world, name)));
+  const records = await Promise.all(names.map((name) => world.record(name)));
   for (const a of records)
     for (const b of records)
       if (a.priority < b.priority && placedMs(a) > placedMs(b))

@@ -1,7 +1,15 @@
 /** Virtual machines in a trial: what there is, and what must hold at every moment. */
 import { assertDefined } from "../base/index.ts";
 import type { Prng } from "../base/index.ts";
-import { createVm, EmbeddedDirectory, ServedDirectory } from "../cluster/index.ts";
+import {
+  createVm,
+  directoryKeys,
+  EmbeddedDirectory,
+  findVm,
+  listVms,
+  ServedDirectory,
+  swapVm,
+} from "../cluster/index.ts";
 import type { VmRecord } from "../cluster/index.ts";
 import type { HaRules } from "../ha/index.ts";
 import type { NetworkAddress } from "../ports/index.ts";
@@ -17,6 +25,7 @@ import type { Failure, FailureKind } from "./trial-world.ts";
 
 const DIRECTORY = "10.2.0.200";
 const COPIES = 3;
+export const CALL_MS: number = 10;
 
 /** What a guest has been told, and what it found at each start. */
 interface Counter {
@@ -38,6 +47,8 @@ export class MachineWorld {
   failure: Failure | undefined;
   /** Guests' writes that were acknowledged. */
   requests = 0;
+  /** What hosts ask each other takes so long each way. */
+  callMs: number = CALL_MS;
   #directory: EmbeddedDirectory | undefined;
   readonly #executing = new Map<string, string>();
   readonly #counters = new Map<string, Counter>();
@@ -49,6 +60,9 @@ export class MachineWorld {
     this.rules = {
       isWaitingFree: mutant?.isWaitingAnAttempt !== true,
       isReadUnderLease: mutant?.actsOnOldRecords !== true,
+      isPersistedFirst: mutant?.isProtectedAtOnce !== true,
+      isWaitingSinceAsked: mutant?.waitsSinceInsert !== true,
+      areOthersAsked: mutant?.asksNobodyElse !== true,
     };
     this.simulation = new Simulation({ seed });
     this.prng = this.simulation.prng.fork();
@@ -78,9 +92,27 @@ export class MachineWorld {
     const network = new SimNetwork(machine, this.fabric, [DIRECTORY]);
     const { directory, directoryAddress: address } = this;
     await ServedDirectory.listen({ directory, network, address, clock, incarnation: "1" });
+    this.#watchProtection();
     for (const host of this.hosts) host.start();
     const count = 2 + this.prng.below(5);
     for (let number = 0; number < count; number++) await this.#create(`vm${number}`);
+  }
+
+  /** What the directory calls persisted is in the machine's home, from the first moment on. */
+  #watchProtection(): void {
+    const prefix = directoryKeys.vms(CLUSTER_ID);
+    const onEvent = async (): Promise<void> => {
+      const { vms } = await listVms(this.directory, CLUSTER_ID);
+      for (const { record } of vms) this.#checkProtection(record);
+    };
+    const look = (): void => void onEvent().catch((error: unknown) => this.crashed(error));
+    this.directory.watch(prefix, 1, look, () => this.#watchProtection());
+  }
+
+  #checkProtection({ name, persistedSequence: said }: VmRecord): void {
+    const held = this.disks.homeOf(name)?.sequence ?? 0;
+    if (said > held)
+      this.fail("protection", `${name} counts as persisted at ${said}, its home says ${held}`);
   }
 
   async #create(name: string): Promise<void> {
@@ -169,6 +201,18 @@ export class MachineWorld {
     if (this.failure !== undefined) return;
     this.failure = { kind, what, atMs: this.simulation.nowMs };
     this.trace.add("trial", `FAILED (${kind}): ${what}`);
+  }
+
+  async record(name: string): Promise<VmRecord> {
+    return (await findVm(this.directory, CLUSTER_ID, name)).record;
+  }
+
+  async change(name: string, of: (record: VmRecord) => Partial<VmRecord>): Promise<void> {
+    for (;;) {
+      const stored = await findVm(this.directory, CLUSTER_ID, name);
+      const { record } = stored;
+      if (await swapVm(this.directory, CLUSTER_ID, stored, { ...record, ...of(record) })) return;
+    }
   }
 
   async pass(ms: number): Promise<void> {

@@ -33,6 +33,7 @@ export type FailureKind =
   | "two-writers"
   | "lost-write"
   | "priorities"
+  | "protection"
   | "crash";
 
 export interface Failure {
