@@ -1,6 +1,7 @@
 /**
- * The dashboard: bundled from `web` into `dist/web`, from where every host serves it. Only when a
- * source, the bundler or this file has changed, which a digest of all of them tells.
+ * The dashboard: bundled from `web` and what it uses of `src` into `dist/web`, from where every
+ * host serves it. Only when a source, the bundler or this file has changed, which a digest of all
+ * of them tells.
  */
 import { createHash } from "node:crypto";
 import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
@@ -8,6 +9,8 @@ import { join } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { REPOSITORY, say, SetupError } from "./steps.mjs";
 
+/** The pages, and the code of the product that runs in them. */
+const FOLDERS = ["web", "src"];
 const SOURCE = join(REPOSITORY, "web");
 const TARGET = join(REPOSITORY, "dist/web");
 const STAMP = join(REPOSITORY, "dist/web.digest");
@@ -15,12 +18,14 @@ const STAMP = join(REPOSITORY, "dist/web.digest");
 function digestOfSources() {
   const digest = createHash("sha256");
   const add = (name, path) => digest.update(`${name}\0`).update(readFileSync(path)).update("\0");
-  const entries = readdirSync(SOURCE, { recursive: true, withFileTypes: true });
-  const paths = entries
-    .filter((entry) => entry.isFile())
-    .map((entry) => join(entry.parentPath, entry.name))
-    .sort();
-  for (const path of paths) add(path.slice(SOURCE.length), path);
+  for (const folder of FOLDERS) {
+    const entries = readdirSync(join(REPOSITORY, folder), { recursive: true, withFileTypes: true });
+    const paths = entries
+      .filter((entry) => entry.isFile() && !entry.name.endsWith(".test.ts"))
+      .map((entry) => join(entry.parentPath, entry.name))
+      .sort();
+    for (const path of paths) add(path.slice(REPOSITORY.length), path);
+  }
   add("lock", join(REPOSITORY, "package-lock.json"));
   add("script", fileURLToPath(import.meta.url));
   return digest.digest("hex");

@@ -17,7 +17,11 @@ export function encodeAscii(text: string): Uint8Array {
 
 export function decodeAscii(bytes: Uint8Array): string {
   let text = "";
-  for (let at = 0; at < bytes.length; at += PIECE_BYTES)
-    text += String.fromCharCode(...bytes.subarray(at, at + PIECE_BYTES));
+  for (let at = 0; at < bytes.length; at += PIECE_BYTES) {
+    const piece = bytes.subarray(at, at + PIECE_BYTES);
+    // As an array of arguments it is not gone through by an iterator, which takes ten times as
+    // long.
+    text += Reflect.apply(String.fromCharCode, undefined, piece) as string;
+  }
   return text;
 }

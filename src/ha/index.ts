@@ -2,6 +2,7 @@
  * Virtual machines on the hosts of a cluster: who runs which, and what happens when a host fails.
  */
 export { admissionProblem } from "./admission.ts";
+export { attachOnceFree } from "./attach-once-free.ts";
 export type { HaRules } from "./ha-rules.ts";
 export { hostsOnDuty, HostViews } from "./host-views.ts";
 export { foreseeFailure } from "./what-if.ts";

@@ -27,12 +27,14 @@ export interface Foreseen {
 
 /**
  * In the order in which machines start; then those that do not. `unusable` are volumes that nobody
- * can use without the host: machines elsewhere that have one of them stop, too.
+ * can use without the host: machines elsewhere that have one of them stop, too. `startMs` is what
+ * one start takes, from its decision on.
  */
 export function foreseeFailure(
   now: PlanInput,
   failedHostId: string,
   unusable: ReadonlySet<string>,
+  startMs: number = START_MS,
 ): readonly Foreseen[] {
   const name = now.nameOf(failedHostId);
   const lost = new Map<string, string>();
@@ -59,7 +61,7 @@ export function foreseeFailure(
   let vms = now.vms;
   let plan = planRestarts({ ...input, vms });
   for (let round = 1; plan.starts.length > 0; round++) {
-    const afterMs = LEASE_LEFT_MS + round * START_MS;
+    const afterMs = LEASE_LEFT_MS + round * startMs;
     const placed = new Map(plan.starts.map((start) => [start.stored.record.name, start]));
     for (const [vm, { hostId, because }] of placed)
       if (affected.has(vm)) foreseen.set(vm, { vm, outcome: "restarts", hostId, afterMs, because });

@@ -13,7 +13,7 @@ import type { CloneRequest, SnapshotListRequest, SnapshotView } from "./snapshot
 import type { VolumeChangesRequest, VolumeChangesView } from "./snapshot-views.ts";
 import type { AttachmentView, DeviceView, ScrubView, SeenHostView } from "./views.ts";
 import type { StatsView, VolumeView } from "./views.ts";
-import type { VmObjects, VmPersistRequest, VmReachReport } from "./vm-homes.ts";
+import type { VmObjects, VmPersistRequest, VmReachReport } from "../plane/index.ts";
 import type { VolumeAttachRequest, VolumeCreateRequest, VolumeResizeRequest } from "./views.ts";
 
 export interface OpenDeviceRequest {

@@ -37,8 +37,8 @@ import { KeyedSerial } from "./keyed-serial.ts";
 import { formatAddress, parseAddress } from "./names.ts";
 import { nearest } from "./nearest.ts";
 import type { PlaneWorld } from "./plane-world.ts";
-import { VmHomes } from "./vm-homes.ts";
-import type { VmObjects, VmPersistRequest, VmReachReport } from "./vm-homes.ts";
+import { VmHomes } from "../plane/index.ts";
+import type { VmObjects, VmPersistRequest, VmReachReport } from "../plane/index.ts";
 import type { ResyncView, ServicePlanView, VolumeSetRequest } from "./repair-views.ts";
 import { ServiceDesk } from "./service-desk.ts";
 import type {

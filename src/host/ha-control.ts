@@ -45,6 +45,10 @@ class HaControl {
       ...settings,
       ...(master === undefined ? {} : { master: names.get(master) ?? master }),
       hosts: alive.map((hostId) => names.get(hostId) ?? hostId).toSorted(),
+      rooms: alive.map((hostId) => ({
+        host: names.get(hostId) ?? hostId,
+        ...views.capacityOf(hostId),
+      })),
       ...(problem === undefined || settings.admission === "off" ? {} : { problem }),
     };
   }

@@ -1,7 +1,7 @@
 /** What a host process has for virtual machines: its QEMUs, its part in HA, the handlers. */
 import { availableParallelism, totalmem } from "node:os";
 import { errorText } from "../base/index.ts";
-import { VmHost } from "../ha/index.ts";
+import { attachOnceFree, VmHost } from "../ha/index.ts";
 import type { VmCapacity } from "../ha/index.ts";
 import { QemuHypervisor } from "../platform/index.ts";
 import type { QemuOptions } from "../platform/index.ts";
@@ -76,7 +76,8 @@ export async function startVms(parts: {
     clusterId,
     hostId,
     incarnation: Math.round(clock.wallMs()),
-    attach: (volume) => attachForVm(plane, state.socketsPath, name, volume),
+    attach: (volume) =>
+      attachOnceFree(clock, () => attachForVm(plane, state.socketsPath, name, volume)),
     detach: (volume) => detachForVm(plane, name, volume),
     expect: (volume) => expectForVm(plane, state.socketsPath, volume),
     ways: new HostMigrationWays({

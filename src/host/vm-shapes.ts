@@ -174,6 +174,16 @@ export const haSetShape: ObjectShape<views.HaSetRequest> = {
   },
 };
 
+const haRoomShape: ObjectShape<views.HaRoomView> = {
+  kind: "object",
+  description: "What a host has for machines",
+  fields: {
+    host: must(text("The host")),
+    memoryBytes: must(count("Memory")),
+    cpuCount: must(count("Processors")),
+  },
+};
+
 export const haShape: ObjectShape<views.HaView> = {
   kind: "object",
   description: "High availability of virtual machines",
@@ -183,6 +193,7 @@ export const haShape: ObjectShape<views.HaView> = {
     admission: must(admission),
     master: may(text("The host that decides")),
     hosts: must(list("Hosts that look after machines", text("A host"))),
+    rooms: must(list("What each of them has for all machines together", haRoomShape)),
     problem: may(text("What is lacking for so many hosts to fail")),
   },
 };

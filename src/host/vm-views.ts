@@ -73,6 +73,12 @@ export interface HaSetRequest {
   readonly admission?: Admission;
 }
 
+export interface HaRoomView {
+  readonly host: string;
+  readonly memoryBytes: number;
+  readonly cpuCount: number;
+}
+
 export interface HaView {
   readonly isArmed: boolean;
   readonly toleratedHosts: number;
@@ -81,6 +87,8 @@ export interface HaView {
   readonly master?: string;
   /** Hosts that look after machines. */
   readonly hosts: readonly string[];
+  /** What each of them has for machines, for all together. */
+  readonly rooms: readonly HaRoomView[];
   /** What is lacking for so many hosts to fail. */
   readonly problem?: string;
 }

@@ -12,3 +12,5 @@ export type { ClusterHosts } from "./cluster-hosts.ts";
 export { HostLease, LEASE_TTL_MS } from "./host-lease.ts";
 export { ManagementNetwork } from "./management-network.ts";
 export type { ManagementPeer } from "./management-network.ts";
+export { VmHomes } from "./vm-homes.ts";
+export type { VmObjects, VmPersistRequest, VmReachReport } from "./vm-homes.ts";

@@ -55,12 +55,22 @@ export class TrialHost {
   constructor(world: TrialWorld, number: number, media: HostMedia) {
     this.#world = world;
     this.number = number;
-    this.name = `host${number}`;
+    this.name = world.plan.hostNames?.[number] ?? `host${number}`;
     this.hostId = hostIdOf(number);
     this.storageAddress = `10.1.0.${number}`;
     this.managementAddress = `10.2.0.${number}`;
     this.media = media;
     this.machine = new SimMachine(world.simulation);
+  }
+
+  /** The product's part of it, while its process runs. */
+  get plane(): HostPlane | undefined {
+    return this.#plane;
+  }
+
+  /** Counts the starts of its process. */
+  get starts(): number {
+    return this.#starts;
   }
 
   get isDiskFaulty(): boolean {
@@ -265,6 +275,7 @@ export class TrialHost {
     await this.#join(this.#newPlane({ machine, network, log, directory, device }));
     this.isUp = true;
     this.#trace("is up");
+    this.#world.onHostUp(this);
   }
 
   #newPlane(parts: {
@@ -282,7 +293,7 @@ export class TrialHost {
       clusterId: CLUSTER_ID,
       hostId: this.hostId,
       hostName: this.name,
-      faultDomain: this.name,
+      faultDomain: world.plan.faultDomains?.[this.number] ?? this.name,
       incarnation: ++this.#starts,
       devices: this.#localDevices(device),
       newId: () => world.newId(),

@@ -12,6 +12,10 @@ import { idOf, shuffled } from "./names.ts";
 
 export interface TrialPlan {
   readonly hostCount: number;
+  /** Where hosts have names of their own. */
+  readonly hostNames?: readonly string[];
+  /** Where several hosts fail together. */
+  readonly faultDomains?: readonly string[];
   readonly volumes: readonly VolumePlan[];
   readonly faults: FaultPlan;
   readonly network: { readonly minMs: number; readonly maxMs: number };

@@ -62,6 +62,8 @@ export class TrialWorld {
   /** Clients issue nothing more. */
   isOver = false;
   failure: Failure | undefined;
+  /** Called with each host that has come up. */
+  onHostUp: (host: TrialHost) => void = () => {};
   readonly #epochs = new Map<string, number>();
   readonly #claimed = new Set<string>();
   #ids = 0;

@@ -34,7 +34,7 @@ test("a seed is replayed, dragged through time and shared", { skip: browserMissi
   const values = await Promise.all(offered.map((option) => option.getAttribute("value")));
   assert.deepEqual(values, ["", ...MUTANTS.map(({ name }) => name)]);
 
-  await page.getByLabel("Seed").fill(String(SEED));
+  await page.getByLabel("Seed", { exact: true }).fill(String(SEED));
   await page.getByRole("button", { name: "Run" }).click();
   await page.getByText("No promise was broken").waitFor({ timeout: TRIAL_MS_MAX });
   assert.match(page.url(), new RegExp(`#/simulator/${SEED}$`));

@@ -30,6 +30,8 @@ export interface PageProps {
 
 interface PageEntry {
   readonly title: string;
+  /** What stands after its name in the address is no name of anything. */
+  readonly isWhole?: true;
   readonly page: (props: PageProps) => ReactNode;
 }
 
@@ -41,7 +43,7 @@ const pages: Readonly<Record<string, PageEntry>> = {
   hosts: { title: "Hosts", page: HostsPage },
   devices: { title: "Devices", page: DevicesPage },
   health: { title: "Health", page: HealthPage },
-  simulator: { title: "Simulator", page: SimulatorPage },
+  simulator: { title: "Simulator", page: SimulatorPage, isWhole: true },
   events: { title: "Events", page: EventsPage },
   audit: { title: "Audit log", page: AuditPage },
   access: { title: "Access", page: AccessPage },
@@ -53,12 +55,13 @@ export function App(): ReactNode {
   const place = usePlace();
   useEffect(watchCluster, []);
   const heading = useRef<HTMLHeadingElement>(null);
-  const where = `${place.page}/${place.name ?? ""}`;
-  const last = useRef(where);
   const entry = pages[place.page];
+  const subject = entry?.isWhole === true ? undefined : place.name;
+  const where = `${place.page}/${subject ?? ""}`;
+  const last = useRef(where);
   const { refusal } = cluster;
   const isUnknown = refusal !== undefined && wantsToken(refusal);
-  const title = entry === undefined ? "Nothing here" : (place.name ?? entry.title);
+  const title = entry === undefined ? "Nothing here" : (subject ?? entry.title);
   useEffect(() => {
     document.title = `${title} · Drystone`;
     // Readers of the page are told of the new one; not at the first.
@@ -76,7 +79,7 @@ export function App(): ReactNode {
           {!isUnknown && <Trouble cluster={cluster} />}
           <div className="title">
             <h1 ref={heading} tabIndex={-1}>
-              {place.name !== undefined && entry !== undefined && (
+              {subject !== undefined && entry !== undefined && (
                 <a className="crumb" href={href(place.page)}>
                   {entry.title}
                 </a>

@@ -4,9 +4,13 @@ import type { ReactNode } from "react";
 import type { PageProps } from "../app.tsx";
 import { Card, Chip, CommandLine, Facts } from "../parts.tsx";
 import { href } from "../route.ts";
+import { DrillPage } from "../simulator/drill-page.tsx";
+import { readDrill } from "../simulator/drill-link.ts";
+import { DrillStart } from "../simulator/drill-start.tsx";
+import { Log } from "../simulator/story-log.tsx";
 import { Timeline } from "../simulator/timeline.tsx";
 import { faultSpans, momentAt } from "../simulator/trial-story.ts";
-import type { HostMoment, Moment, StoryLine } from "../simulator/trial-story.ts";
+import type { HostMoment, Moment } from "../simulator/trial-story.ts";
 import { useTrial } from "../simulator/use-trial.ts";
 import type { TrialState } from "../simulator/use-trial.ts";
 import type { TrialRequest } from "../simulator/trial-run.ts";
@@ -14,7 +18,6 @@ import { clock, rules } from "../simulator/words.ts";
 
 const SEED_DEFAULT = 7;
 const SEED_MAX = 2 ** 32 - 1;
-const LINES_SHOWN = 14;
 
 /** "17" or "17 no-fencing": what a shared link says. */
 function requestOf(name: string | undefined): TrialRequest | undefined {
@@ -28,7 +31,18 @@ function linkOf({ seed, without }: TrialRequest): string {
   return href("simulator", without === "" ? `${seed}` : `${seed} ${without}`);
 }
 
-export function SimulatorPage({ name }: PageProps): ReactNode {
+export function SimulatorPage({ cluster, name }: PageProps): ReactNode {
+  const drill = useMemo(() => readDrill(name), [name]);
+  if (drill !== undefined) return <DrillPage spec={drill} />;
+  return (
+    <>
+      <DrillStart cluster={cluster} />
+      <TrialOfSeed name={name} />
+    </>
+  );
+}
+
+function TrialOfSeed({ name }: { name: string | undefined }): ReactNode {
   const [state, start, stop] = useTrial();
   const wanted = useMemo(() => requestOf(name), [name]);
   useEffect(() => {
@@ -37,13 +51,11 @@ export function SimulatorPage({ name }: PageProps): ReactNode {
   }, [wanted]);
   return (
     <>
-      <Card title="A cluster in this browser">
+      <Card title="Or let a seed decide what goes wrong">
         <p>
-          This runs the code of Drystone itself for a whole cluster in virtual time: hosts,
-          journals, mirrors, leases and the directory, with simulated disks, networks and clocks. A
-          seed decides everything, also what goes wrong; the same seed takes the same way every
-          time. At the end it is checked that no answer that clients were given was untrue. Nothing
-          of it touches your cluster.
+          As in our tests: a seed decides how many hosts there are, what clients do and what goes
+          wrong; the same seed takes the same way every time. At the end it is checked that no
+          answer that clients were given was untrue.
         </p>
         <Choice key={name} wanted={wanted} state={state} onStop={stop} />
       </Card>
@@ -204,36 +216,5 @@ function SimHost({ host }: { host: HostMoment }): ReactNode {
         <small>{owns.length === 0 ? "owns nothing" : `owns ${owns.join(", ")}`}</small>
       </span>
     </li>
-  );
-}
-
-function Log({ lines, atMs }: { lines: readonly StoryLine[]; atMs: number }): ReactNode {
-  const [hasRequests, setRequests] = useState(false);
-  const wanted = hasRequests ? lines : lines.filter(({ who }) => !/^v\d/.test(who));
-  const past = wanted.filter(({ timeMs }) => timeMs <= atMs).slice(-LINES_SHOWN);
-  return (
-    <>
-      <label className="inline">
-        <input
-          type="checkbox"
-          checked={hasRequests}
-          onChange={(event) => setRequests(event.target.checked)}
-        />{" "}
-        With the requests of clients
-      </label>
-      <div className="scroller log" role="group" aria-label="What happened until then" tabIndex={0}>
-        <table>
-          <tbody>
-            {past.toReversed().map(({ timeMs, who, what }, index) => (
-              <tr key={`${timeMs} ${who} ${what} ${index}`}>
-                <td data-head="Time">{clock(timeMs)}</td>
-                <td data-head="Who">{who}</td>
-                <td data-head="What">{what}</td>
-              </tr>
-            ))}
-          </tbody>
-        </table>
-      </div>
-    </>
   );
 }

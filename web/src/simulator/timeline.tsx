@@ -7,6 +7,8 @@ import type { FaultSpan } from "./trial-story.ts";
 const TICK_MS = 50;
 const SPEEDS = [1, 4, 16, 64] as const;
 const LANE_HEIGHT = 7;
+const LANE_PX = 16;
+const LANES_PX_MAX = 64;
 
 export function Timeline(props: {
   endMs: number;
@@ -72,6 +74,7 @@ function Faults(props: { spans: readonly FaultSpan[]; endMs: number; atMs: numbe
   return (
     <svg
       className="faults"
+      height={Math.min(LANES_PX_MAX, count * LANE_PX)}
       viewBox={`0 0 1000 ${count * LANE_HEIGHT}`}
       preserveAspectRatio="none"
       role="img"

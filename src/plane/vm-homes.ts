@@ -5,9 +5,11 @@
 import { CodedError } from "../base/index.ts";
 import { listVolumes } from "../cluster/index.ts";
 import type { ObjectPolicy, ObjectRecord } from "../cluster/index.ts";
-import { inaccessibility, namespaceName } from "../plane/index.ts";
-import type { HostPlane, NamespaceState } from "../plane/index.ts";
 import type { Clock, Directory } from "../ports/index.ts";
+import { inaccessibility } from "./accessibility.ts";
+import type { HostPlane } from "./host-plane.ts";
+import { namespaceName } from "./namespace-objects.ts";
+import type { NamespaceState } from "./namespace-objects.ts";
 
 /** How old records may be: what is reached is looked at anew each time. */
 const RECORDS_MS_MAX = 1000;
