@@ -2,8 +2,9 @@
  * Creating and deleting a volume touches devices of several hosts and the directory, which share no
  * transaction. An intent in the directory brackets both: it is written before a component is made,
  * or in the transaction that removes its volume's record, and goes when both sides agree. What a
- * crash leaves is settled by the host of the component: one that no record names is deleted. A
- * component without an intent is never touched.
+ * crash leaves is settled by the host of the component: one that no record names is deleted, when
+ * the host starts, or at any time if the intent is one to remove it. A component without an intent
+ * is never touched.
  */
 import type { Directory, DirectoryWrite } from "../ports/index.ts";
 import { directoryKeys } from "./directory-keys.ts";
@@ -16,6 +17,8 @@ export interface ComponentIntent {
   readonly objectId: string;
   /** Where the component is, or will be. */
   readonly hostId: string;
+  /** No record names it any more: it goes as soon as its host hears of it, at any time. */
+  readonly isRemoval?: boolean;
 }
 
 export interface StoredIntent extends ComponentIntent {
@@ -36,9 +39,17 @@ export async function putIntent(
 }
 
 /** As a part of a transaction. */
-export function intentPut(clusterId: string, intent: ComponentIntent): DirectoryWrite {
+function intentPut(clusterId: string, intent: ComponentIntent): DirectoryWrite {
   const key = directoryKeys.intent(clusterId, intent.componentId);
   return { kind: "put", key, value: encodeIntent(intent) };
+}
+
+/** As a part of the transaction after which no record names the component. */
+export function removalPut(
+  clusterId: string,
+  { componentId, objectId, hostId }: ComponentIntent,
+): DirectoryWrite {
+  return intentPut(clusterId, { componentId, objectId, hostId, isRemoval: true });
 }
 
 /** As a part of a transaction. */
@@ -65,6 +76,7 @@ export async function listIntents(
       componentId: fields.text("componentId"),
       objectId: fields.text("objectId"),
       hostId: fields.text("hostId"),
+      ...(fields.has("isRemoval") ? { isRemoval: fields.boolean("isRemoval") } : {}),
       revision,
     };
   });

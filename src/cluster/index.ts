@@ -9,7 +9,7 @@ export {
 export type { AccessRole, AccessToken } from "./access-token.ts";
 export { listRevoked, noteCertificate, removeHost } from "./certificate-record.ts";
 export type { RevokedHost } from "./certificate-record.ts";
-export { dropIntent, intentDrop, intentPut, listIntents, putIntent } from "./component-intents.ts";
+export { dropIntent, intentDrop, listIntents, putIntent, removalPut } from "./component-intents.ts";
 export type { ComponentIntent, StoredIntent } from "./component-intents.ts";
 export {
   CLIENT_VOLUMES_MAX,

@@ -10,7 +10,7 @@ import {
   VOLUME_SIZE_BYTES_MAX,
 } from "../base/index.ts";
 import type { Directory, DirectoryRecord, DirectoryWrite } from "../ports/index.ts";
-import { intentDrop, intentPut } from "./component-intents.ts";
+import { intentDrop, removalPut } from "./component-intents.ts";
 import type { StoredIntent } from "./component-intents.ts";
 import { directoryKeys, idInvalid } from "./directory-keys.ts";
 import { encodeObjectRecord, parseObjectRecord } from "./object-record.ts";
@@ -209,7 +209,7 @@ export async function replaceVolumeRecord(
       },
       ...intents.map(({ componentId }) => intentDrop(clusterId, componentId)),
       ...components.map(({ componentId, hostId }) =>
-        intentPut(clusterId, { componentId, hostId, objectId }),
+        removalPut(clusterId, { componentId, hostId, objectId }),
       ),
     ],
   );
@@ -332,7 +332,7 @@ export async function deleteVolumeRecord(
       { kind: "delete", key: directoryKeys.volumeName(clusterId, name) },
       // Whoever cannot be reached now deletes its components when it is back.
       ...record.components.map(({ componentId, hostId }) =>
-        intentPut(clusterId, { componentId, hostId, objectId: record.objectId }),
+        removalPut(clusterId, { componentId, hostId, objectId: record.objectId }),
       ),
     ],
   );

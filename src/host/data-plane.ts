@@ -406,6 +406,7 @@ function localDevices(devices: DeviceSet): LocalDevices {
       await opened.device.resizeComponent(componentId, blockCount * BLOCK_SIZE_BYTES);
     },
     list: () => devices.list(),
+    undecided: () => devices.undecidedObjects(),
     distrust: (deviceId, incarnation) => devices.byId(deviceId).device.distrust(incarnation),
   };
 }

@@ -6,7 +6,7 @@
  * components that are left over, only intents to remove them stay.
  */
 import { BLOCK_SIZE_BYTES, CodedError, errorText } from "../base/index.ts";
-import { intentDrop, intentPut, isLeaf, leavesOf, legsOf, replaceLeaf } from "../cluster/index.ts";
+import { intentDrop, removalPut, isLeaf, leavesOf, legsOf, replaceLeaf } from "../cluster/index.ts";
 import { componentsOf } from "../cluster/index.ts";
 import type { ComponentRecord, LegNode, ObjectChange, ObjectRecord } from "../cluster/index.ts";
 import type { Component } from "../store/index.ts";
@@ -156,7 +156,7 @@ export class PolicyChange {
       (record) => withOtherJoining(record, componentId, { ...place, state: { kind: "joining" } }),
       [
         intentDrop(clusterId, place.componentId),
-        intentPut(clusterId, { componentId, hostId: old.hostId, objectId }),
+        removalPut(clusterId, { componentId, hostId: old.hostId, objectId }),
       ],
     );
     this.#replacements.remove(old);
@@ -286,7 +286,7 @@ export class PolicyChange {
     const { clusterId } = this.#world;
     const { objectId } = this.#owner.record();
     const intents = left.map(({ componentId, hostId }) =>
-      intentPut(clusterId, { componentId, hostId, objectId }),
+      removalPut(clusterId, { componentId, hostId, objectId }),
     );
     try {
       await this.#owner.swap((record) => switched(record, change, left), intents);

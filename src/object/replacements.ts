@@ -6,7 +6,7 @@
  * intent to remove it. If the old one is equal to its mirrors again before, the new one goes.
  */
 import { assertDefined, BLOCK_SIZE_BYTES, CodedError, errorText } from "../base/index.ts";
-import { intentDrop, intentPut, leavesOf, replaceLeaf } from "../cluster/index.ts";
+import { intentDrop, removalPut, leavesOf, replaceLeaf } from "../cluster/index.ts";
 import type { ComponentRecord, ObjectRecord, TreeNode } from "../cluster/index.ts";
 import type { Component } from "../store/index.ts";
 import { LANES_MAX, Leg, LegMember, type Legs, type ObjectMember } from "./legs.ts";
@@ -208,7 +208,7 @@ export class Replacements {
     const removal = { componentId: old.componentId, hostId: old.hostId, objectId };
     await this.#owner.swap(
       (record) => withSwitched(record, componentId),
-      [intentPut(this.#world.clusterId, removal)],
+      [removalPut(this.#world.clusterId, removal)],
     );
     return old;
   }
@@ -224,7 +224,7 @@ export class Replacements {
   async #abandon(entry: ComponentRecord): Promise<void> {
     const { componentId, hostId } = entry;
     const { objectId, name } = this.#owner.record();
-    const removal = intentPut(this.#world.clusterId, { componentId, hostId, objectId });
+    const removal = removalPut(this.#world.clusterId, { componentId, hostId, objectId });
     await this.#owner.swap((record) => withoutBuilding(record, componentId), [removal]);
     this.#tell("component-abandoned", componentId, [
       `component ${componentId} of ${name}, which was being made on host ${hostId}, is not needed`,

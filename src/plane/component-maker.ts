@@ -27,6 +27,8 @@ export interface LocalDevices {
   readonly list: () => readonly LocalDevice[];
   /** How many contents with these fingerprints the device has; without it that counts as none. */
   readonly heldContents?: (deviceId: string, fingerprints: Uint8Array) => number;
+  /** Objects with transactions here that nobody has decided since the start. */
+  readonly undecided: () => readonly string[];
   /** Without it nobody looks for damage on the devices. */
   readonly readThrough?: (deviceId: string) => ReadThrough | undefined;
   /** As `Device.distrust`. */
@@ -153,7 +155,35 @@ export class ComponentMaker {
     }
   }
 
+  /**
+   * What was removed from its object while this host could not be told. Not only when it starts:
+   * what nobody will decide on such a component holds up whatever came after it.
+   */
+  async settleRemovals(): Promise<void> {
+    const { directory, clusterId, hostId, devices, log } = this.#world;
+    for (const intent of await listIntents(directory, clusterId)) {
+      if (intent.hostId !== hostId || intent.isRemoval !== true) continue;
+      const { componentId, objectId } = intent;
+      const stored = await findObject(directory, clusterId, objectId);
+      if (stored?.record.components.some((one) => one.componentId === componentId)) continue;
+      try {
+        await devices.remove(componentId);
+        await dropIntent(directory, clusterId, componentId);
+      } catch (error) {
+        if (!(error instanceof CodedError)) throw error;
+        log.write("warning", `a component stays for now: ${error.message}`, { componentId });
+      }
+    }
+  }
+
   async #call(hostId: string, method: string, argument: object): Promise<void> {
     await this.#world.links.call(hostId, method, argument, { deadlineMs: MAKE_MS });
   }
+}
+
+/**
+ * Whether what was to be written to the directory may be there. Then nothing of it may be undone.
+ */
+export function isOutcomeUnknown(error: unknown): boolean {
+  return error instanceof CodedError && error.code === "directory-outcome-unknown";
 }

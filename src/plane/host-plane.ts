@@ -30,7 +30,7 @@ import type { Component } from "../store/index.ts";
 import { VolumeForks } from "./volume-forks.ts";
 import type { ForkRequest } from "./volume-forks.ts";
 import { ClusterHosts } from "./cluster-hosts.ts";
-import { ComponentMaker } from "./component-maker.ts";
+import { ComponentMaker, isOutcomeUnknown } from "./component-maker.ts";
 import { ComponentServer } from "./component-server.ts";
 import { DeviceRegister } from "./device-register.ts";
 import { HostLease } from "./host-lease.ts";
@@ -140,6 +140,8 @@ export class HostPlane {
       ownerWorld: () => this.ownerWorld(),
       isLeaseAlive: () => this.isLeaseAlive(),
       isHostAlive: (other) => this.#isHostAlive(other),
+      isUndecided: (objectId) => devices.undecided().includes(objectId),
+      settleRemovals: () => this.#maker.settleRemovals(),
     });
     links.handle("repair.leave", async ({ argument }) => ({
       result: await this.#patrol.leave(String(argument)),
@@ -325,7 +327,7 @@ export class HostPlane {
       const record = { ...volume, objectId, tree, placement };
       return await createVolumeRecord(directory, clusterId, record, intents);
     } catch (error) {
-      await this.#undo(placement);
+      if (!isOutcomeUnknown(error)) await this.#undo(placement);
       throw error;
     }
   }

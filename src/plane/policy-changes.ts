@@ -3,7 +3,7 @@
  * whoever owns the object brings it about, and if nobody does, a host that holds a copy takes it.
  */
 import { BLOCK_SIZE_BYTES, CodedError } from "../base/index.ts";
-import { findVolume, intentDrop, intentPut, swapObject } from "../cluster/index.ts";
+import { findVolume, intentDrop, removalPut, swapObject } from "../cluster/index.ts";
 import type {
   ComponentRecord,
   DeviceRecord,
@@ -14,6 +14,7 @@ import type {
 import { ObjectLayout } from "../object/index.ts";
 import type { NewPlace, OwnerEvent } from "../object/index.ts";
 import type { Directory } from "../ports/index.ts";
+import { isOutcomeUnknown } from "./component-maker.ts";
 import type { ComponentMaker } from "./component-maker.ts";
 import { planPolicy } from "./policy-plan.ts";
 import type { PolicyPlan } from "./policy-plan.ts";
@@ -107,6 +108,7 @@ export class PolicyChanges {
     const blocks = Math.ceil(sizeBytes / BLOCK_SIZE_BYTES);
     const sizes = new ObjectLayout(plan.tree).componentSizes(blocks);
     let next: StoredObject | undefined;
+    let isKept = false;
     try {
       await Promise.all(
         plan.made.map((place) => makeComponent(place, objectId, sizes.get(place.componentId) ?? 0)),
@@ -122,9 +124,13 @@ export class PolicyChanges {
         { ...stored.record, change, components: [...components, ...joining] },
         plan.made.map(({ componentId }) => intentDrop(clusterId, componentId)),
       );
+      isKept = next !== undefined;
       return next?.record;
+    } catch (error) {
+      isKept = isOutcomeUnknown(error);
+      throw error;
     } finally {
-      if (next === undefined)
+      if (!isKept)
         for (const { componentId, hostId } of plan.made)
           await maker.removeOrLeave(componentId, hostId);
     }
@@ -147,7 +153,7 @@ export class PolicyChanges {
     const swapped = await swapObject(directory, clusterId, stored, next, [
       ...also,
       ...gone.map(({ componentId, hostId }) =>
-        intentPut(clusterId, { componentId, hostId, objectId }),
+        removalPut(clusterId, { componentId, hostId, objectId }),
       ),
     ]);
     if (swapped !== undefined)

@@ -1,7 +1,7 @@
 /**
  * Repairs volumes that nobody uses. A host that holds a good copy of such a volume takes it, as a
- * guest, for as long as something of it has to catch up, to be made anew or to leave a device, and
- * gives it back; whoever wants to use it meanwhile gets it at once.
+ * guest, for as long as something of it has to be decided, to catch up, to be made anew or to leave
+ * a device, and gives it back; whoever wants to use it meanwhile gets it at once.
  */
 import { CodedError, errorText } from "../base/index.ts";
 import type { ObjectRecord } from "../cluster/index.ts";
@@ -28,6 +28,9 @@ export interface RepairPatrolWorld {
   readonly ownerWorld: () => OwnerWorld;
   readonly isLeaseAlive: () => boolean;
   readonly isHostAlive: (hostId: string) => Promise<boolean>;
+  /** Whether this host's devices hold transactions of the object that nobody has decided. */
+  readonly isUndecided: (objectId: string) => boolean;
+  readonly settleRemovals: () => Promise<void>;
 }
 
 interface Repair {
@@ -91,6 +94,7 @@ export class RepairPatrol {
   async #look(): Promise<number> {
     const { board, isLeaseAlive } = this.#world;
     if (!isLeaseAlive()) return ROUND_MS_MAX;
+    await this.#world.settleRemovals();
     const view = await board.view();
     for (const objectId of this.#repairs.keys()) await this.#review(objectId, view);
     const volumes = (await board.volumes()).toSorted((a, b) => view.copiesOf(a) - view.copiesOf(b));
@@ -102,14 +106,18 @@ export class RepairPatrol {
     return Math.min(Math.max(view.settings.repairDelayMs / 4, ROUND_MS_MIN), ROUND_MS_MAX);
   }
 
-  /** Whether it needs repair, nobody uses it, and of its good copies the first one is here. */
+  /**
+   * Whether it needs repair, nobody uses it, and of its good copies the first one is here, or what
+   * is here of it holds up other volumes.
+   */
   async #isMine(record: ObjectRecord, view: RepairView): Promise<boolean> {
-    const { clock, hostId, isHostAlive } = this.#world;
+    const { clock, hostId, isHostAlive, isUndecided } = this.#world;
     const { objectId, owner, components } = record;
     const first = components.find(
       (entry) => entry.state.kind === "active" && view.isReachable(entry.hostId),
     );
-    if (first?.hostId !== hostId || owner === hostId || this.#repairs.has(objectId)) return false;
+    if (owner === hostId || this.#repairs.has(objectId)) return false;
+    if (first?.hostId !== hostId && !isUndecided(objectId)) return false;
     const restUntilMs = this.#restUntilMs.get(objectId) ?? 0;
     if (clock.nowMs() < restUntilMs) return false;
     this.#restUntilMs.delete(objectId);
@@ -118,7 +126,7 @@ export class RepairPatrol {
   }
 
   async #needsRepair(record: ObjectRecord, view: RepairView): Promise<boolean> {
-    if (record.change !== undefined) return true;
+    if (record.change !== undefined || this.#world.isUndecided(record.objectId)) return true;
     for (const entry of record.components) {
       const { state, hostId, componentId } = entry;
       if (view.isGone(entry) || view.isLeaving(record, entry)) return true;

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { changeSettings, dropService, putService } from "../cluster/index.ts";
+import { BLOCK_SIZE_BYTES } from "../base/index.ts";
+import { changeSettings, dropService, listIntents, putService } from "../cluster/index.ts";
 import type { ObjectPolicy, ObjectRecord } from "../cluster/index.ts";
 import { ObjectOwner } from "../object/index.ts";
 import { Simulation } from "../sim/index.ts";
@@ -338,5 +339,48 @@ test("a component is made anew where its contents are already, although others h
     const { components } = await world.record(volume.objectId);
     assert.ok(components.some(({ hostId }) => hostId === alike!.hostId));
     assert.equal(home.plane.rebuild.bytesSent, 0);
+  });
+});
+
+test("what a host out of reach still has of a deleted volume goes when it is in reach, without a restart", async () => {
+  await cluster(21, "abc", async (world) => {
+    const volume = await volumeOf(world, MIRROR);
+    const far = hostOf(world, volume, 1);
+    const near = hostOf(world, volume, 0);
+    const { owner, client } = await clientOf(world, near, volume);
+    await client.work(20);
+    const others = [...world.hosts.values()].filter((host) => host !== far);
+    world.fabric.partition(
+      [far.address],
+      others.map(({ address }) => address),
+    );
+    await client.work(5);
+    await owner.close();
+    await near.plane.deleteVolume(volume.name);
+    assert.ok(far.device.components().length > 0);
+    world.fabric.heal();
+    await world.until(() => far.device.components().length === 0);
+    assert.equal((await listIntents(world.directory, CLUSTER)).length, 0);
+  });
+});
+
+test("what nobody has decided of a volume that nobody uses is decided: it holds up others", async () => {
+  await cluster(22, "abc", async (world) => {
+    const volume = await volumeOf(world, MIRROR);
+    const near = hostOf(world, volume, 0);
+    const far = hostOf(world, volume, 1);
+    const { owner } = await clientOf(world, near, volume);
+    const bytes = new Uint8Array(BLOCK_SIZE_BYTES).fill(7);
+    void requestsOf(owner).write(bytes, 0);
+    while (far.device.undecided().length === 0) await world.pass(0.05);
+    near.crash();
+    await near.start();
+    assert.equal(far.device.undecided().length, 1);
+    await world.until(
+      () => far.device.undecided().length === 0 && near.device.undecided().length === 0,
+    );
+    await world.until(async () => (await world.record(volume.objectId)).owner === undefined);
+    await world.untilActive(volume.objectId);
+    await world.assertEqualCopies(volume.objectId);
   });
 });

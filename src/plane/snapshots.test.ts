@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { BLOCK_SIZE_BYTES, CodedError } from "../base/index.ts";
-import { createVolumeRecord, listIntents } from "../cluster/index.ts";
+import { createVolumeRecord, findVolume, listIntents } from "../cluster/index.ts";
 import type { ObjectPolicy, ObjectRecord } from "../cluster/index.ts";
 import type { ObjectOwner } from "../object/index.ts";
 import { Simulation } from "../sim/index.ts";
@@ -182,6 +182,24 @@ test("no snapshot is taken that nobody could use: more than half of its votes ar
     await owner.close();
     assert.equal((await listIntents(world.directory, CLUSTER)).length, 0);
     await world.assertClean();
+  });
+});
+
+test("a snapshot of which nobody knows whether it was taken is whole if it was", async () => {
+  await cluster(4, MIRROR, async (world, volume) => {
+    const a = world.host("a");
+    const owner = await world.take(a, volume.objectId);
+    await new VolumeClient(world.prng, SIZE_BYTES, requestsOf(owner)).work(20);
+    const held = await contentsOf(owner);
+    const commit: Parameters<typeof a.plane.forkVolume>[1]["commit"] = async (made, intents) => {
+      await createVolumeRecord(world.directory, CLUSTER, made, intents);
+      throw new CodedError({ code: "directory-outcome-unknown", message: "no answer came" });
+    };
+    await assert.rejects(a.plane.forkVolume(owner, { name: "v@1", isFrozen: true, commit }));
+    const { record } = await findVolume(world.directory, CLUSTER, "v@1");
+    same(await contentsOn(world, a, record.objectId), held, "the snapshot");
+    await world.assertEqualCopies(record.objectId);
+    await owner.close();
   });
 });
 

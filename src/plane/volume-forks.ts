@@ -17,6 +17,7 @@ import type {
 } from "../cluster/index.ts";
 import type { ObjectMoment, ObjectOwner } from "../object/index.ts";
 import type { Clock, Directory } from "../ports/index.ts";
+import { isOutcomeUnknown } from "./component-maker.ts";
 import type { ComponentMaker } from "./component-maker.ts";
 
 const SETTLE_DELAY_MS = 20;
@@ -47,7 +48,10 @@ export class VolumeForks {
     this.#world = world;
   }
 
-  /** Leaves nothing behind if it fails. */
+  /**
+   * Leaves nothing behind if it fails; if nobody knows whether it did, what it made stays until its
+   * hosts start anew and the record, or its absence, tells.
+   */
   async fork(owner: ObjectOwner, request: ForkRequest): Promise<ObjectRecord> {
     const { directory, clusterId, newId, maker } = this.#world;
     const objectId = newId();
@@ -64,6 +68,7 @@ export class VolumeForks {
       );
       return await request.commit(made, intents);
     } catch (error) {
+      if (isOutcomeUnknown(error)) throw error;
       for (const { componentId, hostId } of intents) await maker.removeOrLeave(componentId, hostId);
       throw error;
     }

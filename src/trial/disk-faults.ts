@@ -33,6 +33,7 @@ function onDisk(name: string, needs: FaultKind["needs"], play: Play): FaultKind 
           host.diskFaults--;
           end();
           world.release(`disk of ${host.name}`);
+          restartIfFailed(world, host);
         },
       };
     },
@@ -61,6 +62,14 @@ function broken(name: string, play: (disk: SimDisk) => void): FaultKind {
       };
     },
   };
+}
+
+/** A journal that could not be written is closed until its host starts anew. */
+function restartIfFailed(world: TrialWorld, host: TrialHost): void {
+  if (host.device?.state.journal.hasFailed !== true || !world.claim(`life of ${host.name}`)) return;
+  world.release(`life of ${host.name}`);
+  host.kill();
+  host.start();
 }
 
 function replaceCable(world: TrialWorld, host: TrialHost, machine: TrialHost["machine"]): void {
@@ -93,6 +102,9 @@ const OLD_DISK: FaultKind = {
       world.release(`life of ${host.name}`);
       return undefined;
     }
+    // Made while the disk was full, it has room again when it is put in its place.
+    image.disk.capacityBytes = image.disk.sizeBytes;
+    image.metadata.capacityBytes = Infinity;
     return {
       what: `a copy is made of the disk of ${host.name}`,
       durationMs: prng.between(OLD_DISK_MS_MIN, 3 * OLD_DISK_MS_MIN),

@@ -384,6 +384,7 @@ export class TrialHost {
           ...device.age,
         },
       ],
+      undecided: () => device.undecided().map(({ objectId }) => objectId),
       distrust: (_deviceId, incarnation) => device.distrust(incarnation),
     };
   }

@@ -243,6 +243,10 @@ export class ClusterHost {
           hasFailed: this.failed.has(path),
           ...device.age,
         })),
+      undecided: () =>
+        [...this.devices.values()].flatMap((device) =>
+          device.undecided().map(({ objectId }) => objectId),
+        ),
       distrust: async (deviceId, incarnation) => this.#byId(deviceId).distrust(incarnation),
     };
   }
