@@ -67,6 +67,19 @@ export class BlockReader {
     this.#release(request);
   }
 
+  /**
+   * Reads at once what the nearest copy has in this host's memory. Nobody may be changing the
+   * blocks. False: not all of it is there.
+   */
+  readNow(target: DiskMemory, targetAt: number, first: number, count: number): boolean {
+    if (this.#legs.isStriped && this.#legs.runBlocks(first) < count) return false;
+    const leg = this.#legs.readableLeg(first, 0);
+    if (leg === undefined) return false;
+    const { isHollow, component } = leg.memberAt(first);
+    if (isHollow || component?.readNow === undefined) return false;
+    return component.readNow(target, targetAt, leg.layout.componentBlockOf(first), count);
+  }
+
   /** Reads the blocks that a change covers in part. */
   readEdges(request: IoRequest): void {
     request.pendingCount++;

@@ -72,8 +72,11 @@ for (const [name, tree] of Object.entries(trees)) {
         for (const fake of bench.components) {
           fake.refusal = refusal;
           fake.completesReadsAtOnce = seed % 3 === 0;
+          fake.isInMemory = seed % 2 === 0;
         }
         await exercise(bench, prng, 300);
+        const readNowCount = bench.components.reduce((sum, fake) => sum + fake.readNowCount, 0);
+        assert.equal(readNowCount > 0, seed % 2 === 0);
         const refusedCount = bench.components.reduce((sum, fake) => sum + fake.refusedCount, 0);
         assert.equal(refusedCount > 0, refusal > 0);
         for (const fake of bench.components)

@@ -139,6 +139,16 @@ export class ObjectVolume implements VolumeIo {
     this.#isInCall = false;
   }
 
+  readNow(target: DiskMemory, targetAt: number, lengthBytes: number, offset: number): boolean {
+    if (this.#stopFault !== undefined || this.#isClosing) return false;
+    this.#checkRange(offset, lengthBytes);
+    if (((offset | lengthBytes) & (BLOCK_SIZE_BYTES - 1)) !== 0) return false;
+    const first = offset / BLOCK_SIZE_BYTES;
+    const count = lengthBytes / BLOCK_SIZE_BYTES;
+    if (this.#lock.isChanging(first, first + count) || !this.#options.isLeaseAlive()) return false;
+    return this.#reader.readNow(target, targetAt, first, count);
+  }
+
   write(
     source: Uint8Array,
     sourceAt: number,

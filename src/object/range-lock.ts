@@ -78,6 +78,15 @@ export class RangeLock {
     return blockers === 0;
   }
 
+  /** Whether a request that changes some of these blocks has entered, and not left. */
+  isChanging(first: number, end: number): boolean {
+    for (let i = this.#count - 1; i >= 0; i--) {
+      if (this.#exclusives[i] === 0) continue;
+      if (this.#firsts[i]! < end && this.#ends[i]! > first) return true;
+    }
+    return false;
+  }
+
   /** Appends the slots that may start now to `ready`, in the order in which they entered. */
   leave(slot: number, ready: number[]): void {
     const position = this.#positions[slot]!;

@@ -28,6 +28,11 @@ export interface VolumeIo {
     done: IoDone,
     token: number,
   ): void;
+  /**
+   * Reads whole blocks at once, if all of them are in this host's memory and no change of them is
+   * under way. False: nothing was answered, though the target may have changed: ask with `read`.
+   */
+  readNow(target: DiskMemory, targetAt: number, lengthBytes: number, offset: number): boolean;
   /** `source[sourceAt..)` is copied before the call returns. */
   write(
     source: Uint8Array,

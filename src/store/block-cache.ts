@@ -19,6 +19,11 @@ export class BlockCache {
     return this.#cache !== undefined;
   }
 
+  /** Whether the block is here; counts neither as a use nor as a miss. */
+  has(block: number): boolean {
+    return this.#cache !== undefined && this.#cache.peek(block) >= 0;
+  }
+
   /** Copies the block into `target` if it is here. */
   copyTo(block: number, target: Uint8Array, at: number): boolean {
     const slot = this.#cache === undefined ? -1 : this.#cache.lookup(block);

@@ -38,6 +38,11 @@ export interface ComponentIo {
     token: number,
   ): void;
   /**
+   * As `read`, at once, if everything is in memory; absent where the device is on another host.
+   * False: nothing was answered, though the target may have changed.
+   */
+  readNow?(target: DiskMemory, targetAt: number, blockIndex: number, blockCount: number): boolean;
+  /**
    * Runs of blocks of one kind, in order and merged, from the first block on: at most `runsMax`,
    * which may cover a part of the range only.
    */

@@ -263,6 +263,10 @@ export class StoreComponent implements Component, JournalWaiter {
     this.#host.reader.read(this.info, { target, targetAt, blockIndex, blockCount }, done, token);
   }
 
+  readNow(target: DiskMemory, targetAt: number, blockIndex: number, blockCount: number): boolean {
+    return this.#host.reader.readNow(this.info, target.bytes, targetAt, blockIndex, blockCount);
+  }
+
   async extents(
     blockIndex: number,
     blockCount: number,

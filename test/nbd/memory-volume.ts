@@ -45,6 +45,8 @@ export class MemoryVolume implements VolumeIo {
   allocatedBytes = 0;
   submits = 0;
   fault: (call: VolumeCall) => IoFault | undefined = () => undefined;
+  /** Which whole blocks can be read at once. */
+  isCached: (offset: number, lengthBytes: number) => boolean = () => false;
   readonly #record: boolean;
   readonly #immediate: boolean;
   readonly #kinds: Uint8Array;
@@ -89,6 +91,13 @@ export class MemoryVolume implements VolumeIo {
       copy(this.bytes, offset, offset + lengthBytes, target.bytes, targetAt);
     } else target.bytes.fill(0xee, targetAt, targetAt + lengthBytes);
     this.#finish(done, token, fault);
+  }
+
+  readNow(target: DiskMemory, targetAt: number, lengthBytes: number, offset: number): boolean {
+    this.#check(lengthBytes, offset);
+    if (!this.isCached(offset, lengthBytes)) return false;
+    copy(this.bytes, offset, offset + lengthBytes, target.bytes, targetAt);
+    return true;
   }
 
   // oxlint-disable-next-line max-params -- the contract of VolumeIo

@@ -48,6 +48,9 @@ export class FakeComponent implements Component {
   blockCount: number;
   refusal = 0;
   completesReadsAtOnce = false;
+  /** Everything is in memory: it can be read at once. */
+  isInMemory = false;
+  readNowCount = 0;
   faultOf: (transaction: Transaction) => ComponentFault | undefined = () => undefined;
   readFaultOf: (blockIndex: number, blockCount: number) => ComponentFault | undefined = () =>
     undefined;
@@ -175,6 +178,15 @@ export class FakeComponent implements Component {
     };
     if (this.completesReadsAtOnce) finish();
     else this.#called.push(finish);
+  }
+
+  readNow(target: DiskMemory, targetAt: number, blockIndex: number, blockCount: number): boolean {
+    if (!this.isInMemory) return false;
+    this.#checkQuiet(blockIndex, blockCount);
+    const end = targetAt + blockCount * BLOCK_SIZE_BYTES;
+    this.#copyTo(target.bytes.subarray(targetAt, end), blockIndex);
+    this.readNowCount++;
+    return true;
   }
 
   async extents(

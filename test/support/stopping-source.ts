@@ -29,6 +29,9 @@ export class StoppingSource implements VolumeIo {
   requestCount = 0;
   submitCount = 0;
   isFull = false;
+  /** Everything is in memory: it can be read at once. */
+  isInMemory = false;
+  readNowCount = 0;
   /** Answers every request with this. */
   fault: IoFault | undefined = undefined;
   readonly #prng: Prng;
@@ -71,6 +74,16 @@ export class StoppingSource implements VolumeIo {
       done,
       token,
     });
+  }
+
+  readNow(target: DiskMemory, targetAt: number, lengthBytes: number, offset: number): boolean {
+    if (!this.isInMemory || this.hasStopped) return false;
+    const end = offset + lengthBytes;
+    if (this.#pending.some((other) => other.kind !== "read" && overlaps(other, offset, end)))
+      return false;
+    target.bytes.set(this.content.subarray(offset, end), targetAt);
+    this.readNowCount++;
+    return true;
   }
 
   // oxlint-disable-next-line max-params -- the contract of VolumeIo
@@ -155,9 +168,7 @@ export class StoppingSource implements VolumeIo {
     const end = request.offset + request.lengthBytes;
     const conflict = this.#pending.some(
       (other) =>
-        other.offset < end &&
-        other.offset + other.lengthBytes > request.offset &&
-        (other.kind !== "read" || request.kind !== "read"),
+        overlaps(other, request.offset, end) && (other.kind !== "read" || request.kind !== "read"),
     );
     assert(!conflict, "requests under way at a source depend on each other");
     this.requestCount++;
@@ -171,6 +182,10 @@ export class StoppingSource implements VolumeIo {
     } else if (bytes === undefined) this.content.fill(0, offset, offset + lengthBytes);
     else this.content.set(bytes.subarray(0, lengthBytes), offset);
   }
+}
+
+function overlaps(request: Pending, offset: number, end: number): boolean {
+  return request.offset < end && request.offset + request.lengthBytes > offset;
 }
 
 const NO_TARGET = { target: undefined, targetAt: 0 } as const;

@@ -101,6 +101,11 @@ export class RemoteExport implements VolumeIo {
     this.#send(cookie, Command.read, 0, offset, lengthBytes);
   }
 
+  /** Nothing of it is in this host's memory. */
+  readNow(): boolean {
+    return false;
+  }
+
   /** The bytes must not change before the answer. */
   write(
     source: Uint8Array,

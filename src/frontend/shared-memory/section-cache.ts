@@ -43,7 +43,7 @@ export interface GrantedRange {
 /** Sections of one range, so that a key names range and section: 2^24 of them. */
 const SECTIONS_PER_RANGE_MAX = 2 ** 24;
 /** Shorter copies are faster byte by byte. */
-const LOOP_BYTES_MAX = 32;
+const LOOP_BYTES_MAX = 64;
 
 export class Section {
   readonly range: SharedRange;

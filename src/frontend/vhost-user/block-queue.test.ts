@@ -288,6 +288,38 @@ test("pages of the guest are read into without a copy, other buffers through mem
   assert.ok(guest.guardIsWhole);
 });
 
+test("what is in memory is read within the call, pinned by nobody, and marked as written", async () => {
+  const guest = new Guest({
+    ...{ memoryBytes: 4 << 20, sectionBytes: 4 << 20, sectionsMax: 2 },
+    volume: { record: true },
+  });
+  const page = 4096;
+  guest.volume.bytes.fill(3, 0, 64 * page);
+  guest.volume.isCached = (offset) => offset < 4 * page;
+  const at = Math.ceil(guest.place(65 * page) / page) * page;
+  const buffer: GuestBuffer = {
+    address: GUEST_ADDRESS + at,
+    lengthBytes: 3 * page,
+    deviceWrites: true,
+  };
+  const written: number[] = [];
+  guest.guest.onWritten = (_address, lengthBytes) => written.push(lengthBytes);
+  assert.equal(await guest.ask(READ, 0, [buffer]), OK);
+  assert.deepEqual(guest.volume.calls, []);
+  assert.ok(guest.bytesOf(buffer).every((byte) => byte === 3));
+  assert.equal(
+    written.reduce((sum, lengthBytes) => sum + lengthBytes, 0),
+    3 * page + 1,
+  );
+  // Its second half is elsewhere: the volume is asked for it.
+  assert.equal(await guest.ask(READ, 8 * 3, [{ ...buffer, lengthBytes: page }, buffer]), OK);
+  assert.deepEqual(
+    guest.volume.calls.map(({ offset }) => offset),
+    [4 * page],
+  );
+  assert.ok(guest.guardIsWhole);
+});
+
 test("when too many sections are pinned, reads go through memory of ours", async () => {
   const guest = new Guest({
     memoryBytes: 1 << 20,

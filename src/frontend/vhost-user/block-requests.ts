@@ -229,6 +229,14 @@ export class BlockRequests {
     const address = chain.addressAt(segment) + segmentBytes;
     demand(guest.locate(address, leftBytes), "a buffer went away while its request was under way");
     const { foundSection: section, foundAt: at, foundBytes: pieceBytes } = guest;
+    const { volume } = this.#device;
+    const offset = request.offset + request.startedBytes;
+    if (section !== undefined && volume.readNow(section.memory, at, pieceBytes, offset)) {
+      request.startedBytes += pieceBytes;
+      nextDirect(request, pieceBytes);
+      guest.wroteDirectly(address, pieceBytes);
+      return true;
+    }
     if (section === undefined || !guest.pin(section)) {
       request.way = "read";
       return false;
@@ -236,13 +244,7 @@ export class BlockRequests {
     const piece = this.#takePiece(request, NONE, pieceBytes);
     this.#sections[piece] = section;
     this.#addresses[piece] = address;
-    request.segmentBytes += pieceBytes;
-    if (request.segmentBytes === chain.lengthAt(segment)) {
-      request.segment++;
-      request.segmentBytes = 0;
-    }
-    const offset = request.offset + this.#dataAts[piece]!;
-    const { volume } = this.#device;
+    nextDirect(request, pieceBytes);
     volume.read(section.memory, at, pieceBytes, offset, this.#pieceDone, piece);
     return true;
   }
@@ -423,4 +425,12 @@ export class BlockRequests {
     const isThere = chain.writeFrom(this.#guest, to, source, sourceAt, lengthBytes);
     demand(isThere, "a buffer went away while its request was under way");
   }
+}
+
+/** Of a direct read: so much of its buffers has got its data, or will. */
+function nextDirect(request: BlockRequest, pieceBytes: number): void {
+  request.segmentBytes += pieceBytes;
+  if (request.segmentBytes < request.chain.lengthAt(request.segment)) return;
+  request.segment++;
+  request.segmentBytes = 0;
 }

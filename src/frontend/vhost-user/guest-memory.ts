@@ -153,8 +153,13 @@ export class GuestMemory {
   /** A device has put bytes there. */
   unpin(section: Section, guestAddress: number, lengthBytes: number): void {
     this.#sections.unpin(section);
+    if (lengthBytes > 0) this.wroteDirectly(guestAddress, lengthBytes);
+  }
+
+  /** Somebody else has put bytes where `locate` found them. */
+  wroteDirectly(guestAddress: number, lengthBytes: number): void {
     this.#sections.countDirect(lengthBytes);
-    if (lengthBytes > 0) this.onWritten?.(guestAddress, lengthBytes);
+    this.onWritten?.(guestAddress, lengthBytes);
   }
 
   /** Maps a piece by the address that the front end's own process has for it. */

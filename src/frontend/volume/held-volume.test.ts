@@ -27,6 +27,7 @@ class Bench {
   /** What `reopen` does next; by default it makes a new source. */
   reopen: () => Promise<VolumeIo> = () => Promise.resolve(this.makeSource());
   reopenCalls = 0;
+  isInMemory = false;
   readonly #prng: Prng;
 
   constructor(prng: Prng) {
@@ -51,6 +52,7 @@ class Bench {
 
   makeSource(): StoppingSource {
     const source = new StoppingSource(this.content, this.#prng);
+    source.isInMemory = this.isInMemory;
     this.sources.push(source);
     return source;
   }
@@ -120,6 +122,8 @@ function callSomething(run: Run): void {
 async function runWithStops(seed: number): Promise<void> {
   const prng = new Prng(seed);
   const bench = new Bench(prng.fork());
+  bench.isInMemory = seed % 2 === 0;
+  bench.source.isInMemory = bench.isInMemory;
   const model = new Uint8Array(SIZE_BYTES);
   const run: Run = { bench, prng, model, checks: [], unanswered: new Set() };
   bench.reopen = () => (prng.chance(0.3) ? refuse() : Promise.resolve(bench.makeSource()));
@@ -139,6 +143,8 @@ async function runWithStops(seed: number): Promise<void> {
   await Promise.all(run.checks);
   assert.ok(Buffer.compare(bench.content, model) === 0, `contents of seed ${seed}`);
   assert.ok(bench.volume.reopenCount > 0, `no source stopped with seed ${seed}`);
+  const isReadNow = bench.sources.some(({ readNowCount }) => readNowCount > 0);
+  assert.equal(isReadNow, bench.isInMemory, `reads at once with seed ${seed}`);
 }
 
 test("whatever moment a source stops at, nothing is lost, reordered or answered twice", async () => {

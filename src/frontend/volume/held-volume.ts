@@ -137,6 +137,14 @@ export class HeldVolume implements VolumeIo, RequestOwner<HeldRequest> {
     this.#requests.enter(request);
   }
 
+  readNow(target: DiskMemory, targetAt: number, lengthBytes: number, offset: number): boolean {
+    const volume = this.#volume;
+    if (volume === undefined || this.#isClosed) return false;
+    // A change that waits here is not known there.
+    if (this.#requests.isChanging(offset, offset + lengthBytes)) return false;
+    return volume.readNow(target, targetAt, lengthBytes, offset);
+  }
+
   write(
     source: Uint8Array,
     sourceAt: number,

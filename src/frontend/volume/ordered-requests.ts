@@ -168,6 +168,16 @@ export class OrderedRequests<R extends VolumeRequest> {
     this.#isInCall = false;
   }
 
+  /** Whether an unanswered change touches some of these bytes. */
+  isChanging(start: number, end: number): boolean {
+    if (this.#changeCount === 0) return false;
+    for (let i = 0; i < this.#count; i++) {
+      if (this.#changes[i] === 0) continue;
+      if (this.#starts[i]! < end && this.#ends[i]! > start) return true;
+    }
+    return false;
+  }
+
   /** Answers the request and starts who waited for it. The slot is taken until `release`. */
   finish(request: R, fault: IoFault | undefined): void {
     const { done, token, position, arrival } = request;
