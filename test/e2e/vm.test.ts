@@ -7,6 +7,8 @@ import * as fs from "node:fs";
 import * as path from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
 import { test } from "node:test";
+import type { TestContext } from "node:test";
+import { browserMissing, startBrowser, WatchedPage } from "./browser.ts";
 import { ClusterRun } from "./cluster-run.ts";
 import { guestFiles } from "./guest.ts";
 import { temporaryFolder } from "./harness.ts";
@@ -78,6 +80,41 @@ async function until(condition: () => boolean | Promise<boolean>, ms: number): P
   }
 }
 
+/** The dashboard foresees the same, and shows the machine. */
+async function watch(
+  t: TestContext,
+  api: string,
+  failing: string,
+  { machines }: WhatIf,
+): Promise<WatchedPage | undefined> {
+  if (browserMissing !== false) return undefined;
+  const watched = await WatchedPage.open(await startBrowser(t), api);
+  const { page } = watched;
+  await watched.show("hosts");
+  await page.getByRole("button", { name: `If ${failing} failed` }).click();
+  await page.getByText(`runs on ${machines[0]?.host} after`).waitFor();
+  await page.getByRole("link", { name: "Machines", exact: true }).click();
+  await page.getByRole("button", { name: "Migrate: guest" }).waitFor();
+  await page.getByRole("link", { name: "guest", exact: true }).click();
+  await page.getByText("running", { exact: false }).first().waitFor();
+  await watched.checkAccess("a machine");
+  return watched;
+}
+
+/** Without a reload: where it runs now, and why. */
+async function seenLive(watched: WatchedPage | undefined, host: string): Promise<void> {
+  if (watched === undefined) return;
+  const { page } = watched;
+  const options = { timeout: FAILOVER_MS_MAX };
+  await page.locator(".facts dd", { hasText: new RegExp(`^${host}$`) }).waitFor(options);
+  await page
+    .getByText(/the lease of host h\d has ended/)
+    .first()
+    .waitFor(options);
+  await watched.takePicture("vms-guest");
+  watched.checkFaults();
+}
+
 test("a virtual machine outlives its host process, and is run elsewhere when its host is gone", async (t) => {
   process.env["DRYSTONE_ACCEL"] = "tcg";
   const { kernel, initramfs } = await guestFiles();
@@ -111,6 +148,7 @@ test("a virtual machine outlives its host process, and is run elsewhere when its
   const foreseen = await cluster.cli<WhatIf>(other, ["whatif", "fail", first]);
   assert.deepEqual(foreseen.unusable, []);
   assert.equal(foreseen.machines.length, 1);
+  const page = await watch(t, cluster.api(other), first, foreseen);
   const last = run.counterOn(first);
   await cluster.dev("kill", first, "--process-only");
   const begin = performance.now();
@@ -129,6 +167,7 @@ test("a virtual machine outlives its host process, and is run elsewhere when its
   const { host: second = "", history } = await run.show(other);
   assert.equal(second, foreseen.machines[0]!.host, "it runs where it was foreseen");
   assert.ok(history.some(({ because }) => /lease of host h\d has ended/.test(because)));
+  await seenLive(page, second);
   await until(() => run.counterOn(second) > last, BOOT_MS_MAX);
   assert.ok((await run.console(other)).epoch > epoch);
   await cluster.dev("start", first);

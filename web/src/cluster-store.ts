@@ -6,6 +6,8 @@ import type { EventView, StatsView, StatusView, VmView, VolumeView } from "../..
 import type { ResyncView } from "../../src/host/api-routes.ts";
 import { call, follow, Refusal, wantsToken } from "./api.ts";
 import { byName } from "./format.ts";
+import { sampleOf } from "./rates.ts";
+import type { Sample } from "./rates.ts";
 
 const ASK_MS = 2000;
 const RETRY_MS = 2000;
@@ -15,16 +17,13 @@ const EVENTS_MAX = 500;
 /** Events come in bursts: one question for all of them. */
 const BURST_MS = 150;
 
-export interface Sample {
-  readonly timeMs: number;
-  readonly stats: StatsView;
-}
-
 export interface ClusterState {
   readonly status: StatusView | undefined;
   readonly volumes: readonly VolumeView[];
   readonly vms: readonly VmView[];
   readonly resyncs: readonly ResyncView[];
+  /** The newest. */
+  readonly stats: StatsView | undefined;
   /** Oldest first. */
   readonly samples: readonly Sample[];
   /** Newest first. */
@@ -41,6 +40,7 @@ let state: ClusterState = {
   volumes: [],
   vms: [],
   resyncs: [],
+  stats: undefined,
   samples: [],
   events: [],
   isLive: false,
@@ -96,19 +96,23 @@ async function ask(): Promise<void> {
   try {
     // Alone, so that a wrong token is shown once.
     const told = await call("status", {});
+    const status = { ...told, hosts: byName(told.hosts) };
+    // Whoever looks for the first time sees how the cluster is while the rest is on its way.
+    if (state.status === undefined) change({ status, refusal: undefined });
     const [{ volumes }, { vms }, stats, { resyncs }] = await Promise.all([
       call("volume.list", {}),
       call("vm.list", {}),
       call("stats", {}),
       call("resync.list", {}),
     ]);
-    const samples = [...state.samples, { timeMs: performance.now(), stats }].slice(-SAMPLES_MAX);
-    const status = { ...told, hosts: byName(told.hosts) };
+    const sample = sampleOf(stats, performance.now());
+    const samples = [...state.samples, sample].slice(-SAMPLES_MAX);
     change({
       status,
       volumes: byName(volumes),
       vms: byName(vms),
       resyncs,
+      stats,
       samples,
       refusal: undefined,
     });

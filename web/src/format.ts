@@ -59,7 +59,10 @@ export function parseSize(text: string): number | undefined {
   return Number.isSafeInteger(value) && value > 0 ? value : undefined;
 }
 
+/** Made once: for a thousand names that is most of the time. */
+const NAMES = new Intl.Collator("en", { numeric: true });
+
 /** h2 before h10. */
 export function byName<T extends { readonly name: string }>(all: readonly T[]): readonly T[] {
-  return all.toSorted((a, b) => a.name.localeCompare(b.name, "en", { numeric: true }));
+  return all.toSorted((a, b) => NAMES.compare(a.name, b.name));
 }

@@ -1,10 +1,9 @@
 /** What clients do and how long they wait: of one volume or of all. */
 import type { ReactNode } from "react";
 import { Chart } from "./chart.tsx";
-import type { Sample } from "./cluster-store.ts";
 import { bytes, digits, milliseconds } from "./format.ts";
 import { rates } from "./rates.ts";
-import type { Rate } from "./rates.ts";
+import type { Rate, Sample } from "./rates.ts";
 
 export function IoCharts(props: { samples: readonly Sample[]; volume?: string }): ReactNode {
   const all = rates(props.samples, props.volume);

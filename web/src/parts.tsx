@@ -48,13 +48,58 @@ export interface Column<T> {
   readonly isNumber?: boolean;
 }
 
-export function Table<T>(props: {
-  label: string;
-  columns: readonly Column<T>[];
-  rows: readonly T[];
-  rowKey: (row: T) => string;
-  empty: ReactNode;
-}): ReactNode {
+/** More rows at once would make a page slow. */
+const ROWS_SHOWN = 100;
+
+interface TableProps<T> {
+  readonly label: string;
+  readonly columns: readonly Column<T>[];
+  readonly rows: readonly T[];
+  readonly rowKey: (row: T) => string;
+  readonly empty: ReactNode;
+}
+
+/** Of a long list the first rows, what is looked for, and more on demand. */
+export function Table<T>(props: TableProps<T> & { find?: (row: T) => string }): ReactNode {
+  const { rows, find, label } = props;
+  const [text, setText] = useState("");
+  const [shown, setShown] = useState(ROWS_SHOWN);
+  if (rows.length <= ROWS_SHOWN) return <Rows {...props} />;
+  const wanted = text.toLowerCase();
+  const found = wanted === "" ? rows : rows.filter((row) => find?.(row).includes(wanted));
+  const count = Math.min(shown, found.length);
+  return (
+    <>
+      {find !== undefined && (
+        <label className="field find">
+          <span>Find</span>
+          <input
+            type="search"
+            aria-label={`Find in ${label}`}
+            value={text}
+            onChange={(event) => {
+              setText(event.target.value);
+              setShown(ROWS_SHOWN);
+            }}
+          />
+        </label>
+      )}
+      <Rows {...props} rows={found.slice(0, shown)} empty="Nothing contains that." />
+      <div className="buttons left">
+        <span role="status">
+          {count.toLocaleString("en")} of {rows.length.toLocaleString("en")} are shown
+        </span>
+        {found.length > shown && (
+          <button type="button" className="small" onClick={() => setShown(shown + ROWS_SHOWN)}>
+            Show more
+          </button>
+        )}
+      </div>
+    </>
+  );
+}
+
+function Rows<T>(props: TableProps<T>): ReactNode {
   const { columns, rows, rowKey } = props;
   if (rows.length === 0) return <p className="empty">{props.empty}</p>;
   return (

@@ -27,6 +27,7 @@ export function SnapshotTable(props: {
       label="Snapshots"
       rows={props.snapshots}
       rowKey={({ objectId }) => objectId}
+      find={({ name }) => name.toLowerCase()}
       empty="There is no snapshot yet. Taking one costs no space: only what is written later does."
       columns={[
         { head: "Name", cell: ({ name }) => name },

@@ -9,7 +9,11 @@ import { bytes, shortId } from "../format.ts";
 import { Card, Chip, Facts, Gauge } from "../parts.tsx";
 import { RemoveDeviceDialog } from "../service-plan.tsx";
 
+/** More of them at once would make the page slow. */
+const CARDS_SHOWN = 48;
+
 export function DevicesPage({ cluster }: PageProps): ReactNode {
+  const [shown, setShown] = useState(CARDS_SHOWN);
   const devices = cluster.status?.devices;
   if (devices === undefined) return <p className="empty">Asking the host…</p>;
   if (devices.length === 0) {
@@ -21,11 +25,23 @@ export function DevicesPage({ cluster }: PageProps): ReactNode {
     );
   }
   return (
-    <div className="grid">
-      {devices.map((device) => (
-        <Device key={device.deviceId} device={device} />
-      ))}
-    </div>
+    <>
+      <div className="grid">
+        {devices.slice(0, shown).map((device) => (
+          <Device key={device.deviceId} device={device} />
+        ))}
+      </div>
+      {devices.length > shown && (
+        <div className="buttons left">
+          <span role="status">
+            {shown} of {devices.length} are shown
+          </span>
+          <button type="button" onClick={() => setShown(shown + CARDS_SHOWN)}>
+            Show more
+          </button>
+        </div>
+      )}
+    </>
   );
 }
 

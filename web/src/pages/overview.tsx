@@ -74,7 +74,7 @@ function Tile(props: { page: TilePage; title: string; cluster: ClusterState }): 
   return (
     <a className="tile" href={href(props.page)}>
       <span>{props.title}</span>
-      <strong>{count}</strong>
+      <strong>{count.toLocaleString("en")}</strong>
       <small className={isBad ? "bad" : undefined}>{note}</small>
     </a>
   );
@@ -105,8 +105,7 @@ function tileOf(page: TilePage, { status, volumes, vms }: ClusterState): [number
 }
 
 function Capacity({ cluster }: { cluster: ClusterState }): ReactNode {
-  const { status, samples } = cluster;
-  const stats = samples.at(-1)?.stats;
+  const { status, stats } = cluster;
   if (status === undefined || stats === undefined) return null;
   const { capacityBytes, freeBytes } = stats;
   const taken = capacityBytes - freeBytes;

@@ -26,6 +26,7 @@ export function VmsPage({ cluster, name }: PageProps): ReactNode {
         rows={vms}
         rowKey={(vm) => vm.name}
         empty={<NoMachines />}
+        find={({ name, host, state }) => `${name} ${host ?? ""} ${state}`}
         columns={[
           { head: "Name", cell: (vm) => <a href={href("vms", vm.name)}>{vm.name}</a> },
           { head: "State", cell: (vm) => <Chip tone={vmTones[vm.state]}>{vm.state}</Chip> },

@@ -61,6 +61,7 @@ function VolumeTable({ volumes }: { volumes: readonly VolumeView[] }): ReactNode
       rows={volumes}
       rowKey={(volume) => volume.objectId}
       empty="There is no volume yet."
+      find={({ name, owner, attachment }) => `${name} ${owner ?? ""} ${attachment?.host ?? ""}`}
       columns={[
         { head: "Name", cell: ({ name }) => <a href={href("volumes", name)}>{name}</a> },
         { head: "State", cell: (volume) => <Whole volume={volume} /> },
