@@ -32,7 +32,7 @@ const NONE: Totals = { reads: 0, writes: 0, readBytes: 0, writeBytes: 0, readMs:
 
 export function sampleOf(stats: StatsView, timeMs: number): Sample {
   const volumes = new Map<string, Totals>();
-  const all = { ...NONE } as { -readonly [K in keyof Totals]: Totals[K] };
+  const all: { -readonly [K in keyof Totals]: Totals[K] } = { ...NONE };
   for (const { name, io } of stats.volumes) {
     if (io === undefined) continue;
     const totals = {
