@@ -31,8 +31,10 @@ export interface SweepResult {
   readonly failure: string | undefined;
 }
 
-async function workload(world: StoreWorld, transactions: number): Promise<void> {
+/** `refusals` metadata commits fail, with all that is built on them by then. */
+async function workload(world: StoreWorld, transactions: number, refusals = 0): Promise<void> {
   await world.open();
+  world.simMetadata!.refuseNextCommits(refusals);
   await randomWorkload(world, transactions);
   await world.verify();
   await world.device!.close();
@@ -98,7 +100,7 @@ export async function lives(part: LivesPart): Promise<SweepResult> {
     try {
       for (let life = 0; life < part.livesEach; life++) {
         world.machine.cutPowerAt(prng.between(1, 40), { kind: "random", seed: prng.u32() });
-        await world.run(() => workload(world, 12));
+        await world.run(() => workload(world, 12, life % 3));
         if (world.machine.isOn) world.machine.cutPower({ kind: "none" });
         if (prng.chance(0.5)) await recoverAndCheck(world);
         world.replaceMachine();

@@ -57,6 +57,7 @@ export class StoreWorld {
   device: Device | undefined;
   component: Component | undefined;
   simDisk: SimDisk | undefined;
+  simMetadata: SimMetadataStore | undefined;
   componentId: string = "a0".repeat(16);
   #sequence = 0;
   #done = new Set<number>();
@@ -92,9 +93,10 @@ export class StoreWorld {
   async open(): Promise<void> {
     const { machine } = this;
     this.simDisk = new SimDisk(machine, this.disk);
+    this.simMetadata = new SimMetadataStore(machine, this.metadata);
     const ports = {
       disk: this.simDisk,
-      metadata: new SimMetadataStore(machine, this.metadata),
+      metadata: this.simMetadata,
       digests: new SimDigests(machine, this.options.digests ?? { mode: "fast" }),
       clock: machine.clock,
       log: this.log,
@@ -114,7 +116,7 @@ export class StoreWorld {
       journalMemoryBytes: 3 * SEGMENT_BYTES,
       pageCacheBytes: 32 << 10,
       blockCacheBytes: 64 << 10,
-      destageBlocksMax: this.options.destageBlocksMax ?? 64,
+      destageBlocksMax: this.options.destageBlocksMax ?? (this.options.seed % 4 < 2 ? 64 : 4),
       placedBlocksMin: this.options.placedBlocksMin ?? (this.options.seed % 2 === 0 ? 3 : 16),
     });
     this.component =

@@ -66,11 +66,15 @@ export class MetadataMedium implements SimMedium {
       }
     }
     this.flush(kept);
+    this.takeBack();
+    this.isOpen = false;
+  }
+
+  /** Forgets the batches that are not durable. Whoever has the visible entries keeps them. */
+  takeBack(): void {
     this.#unflushed = [];
-    // A store of the dead machine may still be reading the old entries: it keeps them for itself.
     this.#visible = this.#durable.clone();
     this.#recount();
-    this.isOpen = false;
   }
 
   /** The same entries and unflushed batches, for a life of its own. Nobody has the copy open. */

@@ -3,8 +3,8 @@
  *
  * Fault model: at a power cut a batch that was not durable is lost whole or kept whole, and never
  * kept without all batches before it. On demand: a value with a bit turned over (`medium.corrupt`),
- * and no space. Batches that are committed while an earlier one is being made durable share the
- * next wait, as in a real store.
+ * no space, and a commit that fails once others build on it. Batches that are committed while an
+ * earlier one is being made durable share the next wait, as in a real store.
  *
  * Misuse is found where it happens: a value or key that is used after its time reads as 0xE7,
  * writing from within a visit and use after `close` assert.
@@ -27,15 +27,20 @@ export interface SimMetadataStoreOptions {
   readonly commitLatency?: Latency;
 }
 
+interface Waiter {
+  readonly resolve: () => void;
+  readonly reject: (error: CodedError) => void;
+}
+
 export class SimMetadataStore implements MetadataStore {
   readonly medium: MetadataMedium;
   /** May be changed while the store runs. */
   commitLatency: Latency;
   readonly #machine: SimMachine;
   readonly #prng: Prng;
-  readonly #entries: SortedEntries;
+  #entries: SortedEntries;
   /** One per batch that is not durable, in order. */
-  readonly #waiting: (() => void)[] = [];
+  readonly #waiting: Waiter[] = [];
   #lent: Uint8Array | undefined;
   #visits = 0;
   #isSyncing = false;
@@ -95,17 +100,12 @@ export class SimMetadataStore implements MetadataStore {
     assert(this.#visits === 0, "a visitor must not write to the store");
     const grown = checkedBytes(batch);
     if (!this.#machine.isOn) return await this.#commitInVain(batch);
-    if (this.#refusals > 0 || this.medium.usedBytes + grown > this.medium.capacityBytes) {
-      if (this.#refusals > 0) this.#refusals--;
-      throw new CodedError({
-        code: "no-space",
-        message: "the metadata store is full",
-        hint: "delete data or give the device more space",
-      });
-    }
+    if (this.medium.usedBytes + grown > this.medium.capacityBytes) throw fullError();
     const operation = this.#machine.nextOperation;
     this.medium.apply({ operation, operations: batch.operations.slice() });
-    const durable = new Promise<void>((resolve) => this.#waiting.push(resolve));
+    const durable = new Promise<void>((resolve, reject) => {
+      this.#waiting.push({ resolve, reject });
+    });
     this.#machine.operationRequested("commit", 0, grown);
     this.#sync();
     await durable;
@@ -122,7 +122,11 @@ export class SimMetadataStore implements MetadataStore {
     if (this.#machine.isOn) this.medium.isOpen = false;
   }
 
-  /** Fault: so many of the next commits fail with `no-space`. */
+  /**
+   * Fault: so many of the next commits fail with `no-space`, after their time. What they had made
+   * visible is taken back then, and so are the batches that were called for meanwhile: those fail
+   * with them, as in a real store.
+   */
   refuseNextCommits(count: number): void {
     this.#refusals = count;
   }
@@ -153,9 +157,16 @@ export class SimMetadataStore implements MetadataStore {
   }
 
   #synced(count: number): void {
-    this.medium.flush(count);
     this.#isSyncing = false;
-    for (const resolve of this.#waiting.splice(0, count)) resolve();
+    if (this.#refusals > 0) {
+      this.#refusals--;
+      this.medium.takeBack();
+      this.#entries = this.medium.visible;
+      for (const { reject } of this.#waiting.splice(0)) reject(fullError());
+    } else {
+      this.medium.flush(count);
+      for (const { resolve } of this.#waiting.splice(0, count)) resolve();
+    }
     this.#sync();
     if (this.#waiting.length === 0) this.#whenQuiet?.();
   }
@@ -171,4 +182,12 @@ function checkedBytes(batch: MetadataBatch): number {
     bytes += key.length + value.length;
   }
   return bytes;
+}
+
+function fullError(): CodedError {
+  return new CodedError({
+    code: "no-space",
+    message: "the metadata store is full",
+    hint: "delete data or give the device more space",
+  });
 }

@@ -6,9 +6,9 @@
  * memory up. Until the batch is durable the journal has everything; from then on the maps have. A
  * round that fails leaves no trace and is tried again.
  */
-import { assert, BLOCK_SIZE_BYTES, CodedError, errorText } from "../base/index.ts";
+import { assert, CodedError, errorText } from "../base/index.ts";
 import { FINGERPRINT_BYTES } from "../ports/index.ts";
-import type { DiskMemory, MetadataBatch, Timer } from "../ports/index.ts";
+import type { MetadataBatch, Timer } from "../ports/index.ts";
 import {
   badBlockKey,
   PAGE_BLOCKS,
@@ -22,15 +22,14 @@ import type { ComponentInfo } from "./component-table.ts";
 import type { DeviceState } from "./device-state.ts";
 import { DestageBatch } from "./destage-batch.ts";
 import type { JournalCursor } from "./destage-batch.ts";
+import { DestageWriter } from "./destage-writer.ts";
+import type { BlockWrite } from "./destage-writer.ts";
 import { knownPages, PAGES_PER_UPDATE_MAX } from "./known-pages.ts";
 import { MapUpdate } from "./map-update.ts";
 import { LOCATION_DAMAGED, LOCATION_HOLE, LOCATION_ZERO } from "./pending-blocks.ts";
 import type { PendingRange } from "./pending-blocks.ts";
 import { isPlacedLocation } from "./placed-blocks.ts";
 
-const STAGING_BLOCKS = 1024;
-/** Runs at least this long are written from journal memory, without a copy. */
-const DIRECT_RUN_BLOCKS_MIN = 8;
 /** Blocks that are mapped in one go: clients' requests run in between. */
 const MAPPED_AT_ONCE = 128;
 const RETRY_DELAY_MS = 200;
@@ -58,7 +57,7 @@ export class Destager {
   readonly #batch: DestageBatch;
   /** A look at what the round after this one will most likely take. */
   readonly #next: DestageBatch;
-  readonly #staging: DiskMemory;
+  readonly #writer: DestageWriter;
   readonly #blockFingerprints: BlockFingerprints;
   readonly #fingerprints: Uint8Array;
   /** Locations of placed blocks that the round under way has made contents of. */
@@ -76,7 +75,7 @@ export class Destager {
     this.#options = options;
     this.#batch = new DestageBatch(options.blocksMax, start);
     this.#next = new DestageBatch(options.blocksMax, start);
-    this.#staging = state.disk.allocate(STAGING_BLOCKS * BLOCK_SIZE_BYTES);
+    this.#writer = new DestageWriter(state);
     const capacity = options.blocksMax + 4096;
     const { journal, digests } = state;
     this.#blockFingerprints = new BlockFingerprints(journal, digests, capacity);
@@ -216,7 +215,7 @@ export class Destager {
     try {
       const dataKeys = await this.#fingerprint();
       const writes = await this.#mapBlocks(update, dataKeys);
-      await this.#writeBlocks(writes);
+      await this.#writer.write(writes);
       const repaired = writes.filter(({ isRepair }) => isRepair);
       for (const component of batch.touched) {
         const info = this.#state.components.at(component);
@@ -332,65 +331,6 @@ export class Destager {
   }
 
   /**
-   * Writes blocks in runs: straight from journal memory where a run is long, else through staging.
-   */
-  async #writeBlocks(writes: BlockWrite[]): Promise<void> {
-    if (writes.length === 0) return;
-    const { journal, requests, counters, superblock } = this.#state;
-    writes.sort((a, b) => a.physical - b.physical);
-    let pendingWrites: Promise<void>[] = [];
-    let staged = 0;
-    for (let start = 0; start < writes.length;) {
-      const { length, isDirect } = runAt(writes, start);
-      const physical = writes[start]!.physical;
-      if (isDirect) {
-        pendingWrites.push(this.#write(journal.memory, writes[start]!.location, physical, length));
-      } else {
-        if (staged + length > STAGING_BLOCKS) {
-          await Promise.all(pendingWrites);
-          pendingWrites = [];
-          staged = 0;
-        }
-        for (let i = 0; i < length; i++) {
-          const reading = this.#stage(writes[start + i]!, staged + i);
-          if (reading !== undefined) await reading;
-        }
-        pendingWrites.push(this.#write(this.#staging, staged, physical, length));
-        staged += length;
-      }
-      start += length;
-    }
-    await Promise.all(pendingWrites);
-    counters.writtenBlocks += writes.length;
-    await requests.flushRange(superblock.blocksOffset, superblock.blockCount * BLOCK_SIZE_BYTES);
-  }
-
-  /** Almost always done at once: only a repair may have to read. */
-  #stage({ location }: BlockWrite, into: number): Promise<void> | undefined {
-    const { journal, requests, superblock } = this.#state;
-    if (isPlacedLocation(location)) {
-      // A repair: its content is in its own place already, and damaged in another.
-      const from = superblock.blocksOffset + journal.placed.placeOf(location) * BLOCK_SIZE_BYTES;
-      return requests.read(this.#staging, into * BLOCK_SIZE_BYTES, BLOCK_SIZE_BYTES, from);
-    }
-    const from = location * BLOCK_SIZE_BYTES;
-    const block = journal.memory.bytes.subarray(from, from + BLOCK_SIZE_BYTES);
-    this.#staging.bytes.set(block, into * BLOCK_SIZE_BYTES);
-    return undefined;
-  }
-
-  async #write(
-    memory: DiskMemory,
-    fromBlock: number,
-    physical: number,
-    blocks: number,
-  ): Promise<void> {
-    const { requests, superblock } = this.#state;
-    const offset = superblock.blocksOffset + physical * BLOCK_SIZE_BYTES;
-    await requests.write(memory, fromBlock * BLOCK_SIZE_BYTES, blocks * BLOCK_SIZE_BYTES, offset);
-  }
-
-  /**
    * Applies long discards and zeroings, page by page, in batches of their own. They may be applied
    * partly when a crash comes: the journal still has them, and applying twice changes nothing.
    */
@@ -434,32 +374,6 @@ export class Destager {
 
 function dataKeysOf(batch: DestageBatch): number[] {
   return [...batch.keys].filter((key) => batch.locationOf(key) >= 0);
-}
-
-interface BlockWrite {
-  readonly physical: number;
-  readonly location: number;
-  /** The block is known to be damaged and is written over in place. */
-  readonly isRepair: boolean;
-}
-
-function runAt(
-  writes: readonly BlockWrite[],
-  start: number,
-): { length: number; isDirect: boolean } {
-  let length = 1;
-  let sameOrder = 1;
-  while (start + length < writes.length && length < STAGING_BLOCKS) {
-    const previous = writes[start + length - 1]!;
-    const next = writes[start + length]!;
-    if (next.physical !== previous.physical + 1) break;
-    if (sameOrder === length && next.location === previous.location + 1) sameOrder++;
-    // A long stretch that lies in order in the journal is worth a write of its own.
-    else if (sameOrder >= DIRECT_RUN_BLOCKS_MIN) break;
-    length++;
-  }
-  const isDirect = sameOrder === length && length >= DIRECT_RUN_BLOCKS_MIN;
-  return { length, isDirect: isDirect && !isPlacedLocation(writes[start]!.location) };
 }
 
 function markerOf(location: number): number {

@@ -229,9 +229,17 @@ export class MapUpdate {
     } catch (error) {
       space.undoFree(this.#freed);
       space.markGroupsDirty(this.#groups);
+      this.#forgetWhatWasSeen();
       throw error;
     }
     this.#publish();
+  }
+
+  /** A batch can be read before it is durable: somebody may have taken what has failed since. */
+  #forgetWhatWasSeen(): void {
+    const { logical, regions } = this.#state;
+    for (const { info, page } of this.#pages.values()) logical.forget(info.index, page);
+    for (const { info, group } of this.#regions.values()) regions.forgetGroup(info.index, group);
   }
 
   #writePages(batch: MetadataBatch): void {

@@ -147,6 +147,11 @@ export class RegionMap {
     this.#groups.set(component * 2 ** 32 + group, changed);
   }
 
+  /** Has the group loaded again. */
+  forgetGroup(component: number, group: number): void {
+    this.#groups.delete(component * 2 ** 32 + group);
+  }
+
   forget(component: number): void {
     for (const key of this.#groups.keys()) {
       if (Math.floor(key / 2 ** 32) === component) this.#groups.delete(key);
