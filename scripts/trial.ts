@@ -4,10 +4,12 @@
  *   npm run trial -- --seed 17                the one trial, with its trace
  *   npm run trial -- --seeds 1..10000         many, as many at a time as there are processors
  *   npm run trial -- --seeds 1..2000 --mutant no-fencing      without a safety rule, until found
+ *   npm run trial -- --mutants --seeds 1..2000     each safety rule taken out in turn: a table
  *   npm run trial -- --machines --seeds 1..1000    of virtual machines
  *   npm run trial -- --seeds 1..200 --seconds 60 --json       as many as fit into a minute
  *
- * Exit code 1 if a trial failed, or, with a mutant, if none did. Traces go to .cache/trial.
+ * With mutants, `--seconds` is for each. Exit code 1 if a trial failed, or, with a mutant, if none
+ * did. Traces go to .cache/trial.
  */
 import * as fs from "node:fs";
 import { availableParallelism } from "node:os";
@@ -28,6 +30,7 @@ interface Options {
   readonly first: number;
   readonly last: number;
   readonly mutant: string | undefined;
+  readonly isOfAllMutants: boolean;
   readonly isOfMachines: boolean;
   readonly seconds: number;
   readonly jobs: number;
@@ -70,6 +73,7 @@ function readOptions(): Options {
       seed: { type: "string" },
       seeds: { type: "string" },
       mutant: { type: "string" },
+      mutants: { type: "boolean", default: false },
       machines: { type: "boolean", default: false },
       seconds: { type: "string", default: "86400" },
       jobs: { type: "string", default: String(availableParallelism()) },
@@ -87,6 +91,7 @@ function readOptions(): Options {
     first,
     last: numberIn(to, "the last seed", first, SEED_MAX),
     mutant,
+    isOfAllMutants: values.mutants,
     isOfMachines,
     seconds: numberIn(values.seconds, "--seconds", 1, 86_400),
     jobs: numberIn(values.jobs, "--jobs", 1, 64),
@@ -217,18 +222,52 @@ function saveTrace(
   return path;
 }
 
-const options = readOptions();
-const totals = await new TrialRun(options).run();
-const speed = totals.virtualMs / Math.max(1, totals.cpuMs);
-if (options.isJson) {
-  console.log(JSON.stringify({ ...totals, timesRealTime: Math.round(speed) }, undefined, 2));
-} else {
-  console.log(
-    `${totals.trials} trials, ${totals.findings.length} failed; ${totals.requests} requests, ` +
-      `${totals.events} events, ${totals.undecidedBlocks} blocks undecided, ` +
-      `${Math.round(speed)} times real time on each thread`,
-  );
+/** True if all went as it should. */
+async function runSeeds(options: Options): Promise<boolean> {
+  const totals = await new TrialRun(options).run();
+  const speed = totals.virtualMs / Math.max(1, totals.cpuMs);
+  if (options.isJson) {
+    console.log(JSON.stringify({ ...totals, timesRealTime: Math.round(speed) }, undefined, 2));
+  } else {
+    console.log(
+      `${totals.trials} trials, ${totals.findings.length} failed; ${totals.requests} requests, ` +
+        `${totals.events} events, ${totals.undecidedBlocks} blocks undecided, ` +
+        `${Math.round(speed)} times real time on each thread`,
+    );
+  }
+  return options.mutant === undefined ? totals.findings.length === 0 : totals.findings.length > 0;
 }
-const isExpected =
-  options.mutant === undefined ? totals.findings.length === 0 : totals.findings.length > 0;
+
+interface MutantRow {
+  readonly mutant: string;
+  readonly rule: string;
+  /** Trials that it took, the one that noticed included. */
+  readonly trials: number;
+  /** Undefined if none of them noticed. */
+  readonly seed: number | undefined;
+  readonly noticed: string;
+}
+
+/** Each rule taken out in turn, until somebody notices. True if somebody always did. */
+async function runMutants(options: Options): Promise<boolean> {
+  const rows: MutantRow[] = [];
+  for (const { name, rule } of options.isOfMachines ? MACHINE_MUTANTS : MUTANTS) {
+    const { findings, trials } = await new TrialRun({
+      ...options,
+      mutant: name,
+      isJson: true,
+    }).run();
+    const [first] = findings.toSorted((a, b) => a.seed - b.seed);
+    const what = first?.what.split("\n")[0] ?? "nothing";
+    const noticed = first === undefined ? what : `${first.kind}: ${what}`;
+    rows.push({ mutant: name, rule, trials, seed: first?.seed, noticed });
+    if (!options.isJson)
+      console.log(`| ${name} | ${rule} | ${trials} | ${first?.seed ?? "none"} | ${noticed} |`);
+  }
+  if (options.isJson) console.log(JSON.stringify(rows, undefined, 2));
+  return rows.every(({ seed }) => seed !== undefined);
+}
+
+const options = readOptions();
+const isExpected = options.isOfAllMutants ? await runMutants(options) : await runSeeds(options);
 process.exitCode = isExpected ? 0 : 1;

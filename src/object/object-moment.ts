@@ -16,6 +16,7 @@ export interface ObjectMoment {
 export async function atOneMoment<T>(
   legs: Legs<Component>,
   volume: ObjectVolume,
+  isHeld: boolean,
   work: (moment: ObjectMoment) => Promise<T>,
 ): Promise<T> {
   const { epoch } = volume;
@@ -24,7 +25,7 @@ export async function atOneMoment<T>(
   // Most of what is in the journals goes home while writes go on.
   await Promise.all(legs.members.map((member) => destaged(member.component, epoch)));
   try {
-    await volume.pause();
+    if (isHeld) await volume.pause();
     if (volume.isStopped)
       throw new CodedError({ code: "not-owner", message: "the volume has stopped" });
     const sequence = volume.watermark;
@@ -32,7 +33,7 @@ export async function atOneMoment<T>(
     legs.submit();
     return await work({ epoch, sequence });
   } finally {
-    volume.resume();
+    if (isHeld) volume.resume();
   }
 }
 

@@ -189,7 +189,8 @@ export class ObjectOwner implements OwnedObject {
   async atOneMoment<T>(
     work: (record: ObjectRecord, moment: ObjectMoment) => Promise<T>,
   ): Promise<T> {
-    return await atOneMoment(this.#legs, this.#volume, (moment) =>
+    const { holdsForSnapshots } = this.#world.rules ?? ALL_RULES;
+    return await atOneMoment(this.#legs, this.#volume, holdsForSnapshots, (moment) =>
       work(this.#stored.record, moment),
     );
   }

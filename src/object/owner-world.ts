@@ -21,6 +21,8 @@ export interface OwnerRules {
   readonly excludesStale: boolean;
   /** An owner goes on without a copy only while it reaches more than half of the votes. */
   readonly needsMajority: boolean;
+  /** No change is under way while a snapshot is made of all components. */
+  readonly holdsForSnapshots: boolean;
 }
 
 export const ALL_RULES: OwnerRules = {
@@ -30,6 +32,7 @@ export const ALL_RULES: OwnerRules = {
   filtersByRange: true,
   excludesStale: true,
   needsMajority: true,
+  holdsForSnapshots: true,
 };
 
 export interface NewPlace {

@@ -1,7 +1,7 @@
 /**
  * Makes an object out of another one that this host owns: each of its components is a fork of that
- * one's, on the same device. A component that is not in step, or out of reach if it is a witness,
- * is made anew later, as any stale one is.
+ * one's, on the same device. A component that is not in step is made anew later, as any stale one
+ * is, and so is a witness that is out of reach.
  */
 import { assertDefined, CodedError } from "../base/index.ts";
 import { component, isLeaf, leavesOf, mirror, putIntent } from "../cluster/index.ts";
@@ -99,6 +99,7 @@ export class VolumeForks {
         hint: "try again",
       });
     };
+    const made = new Set<string>();
     const placement = await Promise.all(
       leaves.map(async (leaf): Promise<Placed> => {
         const { hostId, deviceId } = leaf;
@@ -107,13 +108,13 @@ export class VolumeForks {
         const isMade =
           leaf.state.kind === "active" &&
           (await this.#forkOne(leaf, moment, { ...placed, objectId, isWitness, request }));
-        return isMade ? placed : { ...placed, state: { kind: "stale", since: 0 } };
+        if (isMade) made.add(leaf.componentId);
+        // A witness has nothing to catch up with: it is there, or is replaced as one that is not.
+        if (isMade || isWitness) return placed;
+        return { ...placed, state: { kind: "stale", since: 0 } };
       }),
     );
-    requireMajority(record, (componentId) => {
-      const id = ids.get(componentId);
-      return placement.some((one) => one.componentId === id && one.state === undefined);
-    });
+    requireMajority(record, made);
     const { sizeBytes, policy, objectId: of } = record;
     const { name, isFrozen } = request;
     const createdMs = Math.floor(this.#world.clock.wallMs());
@@ -156,9 +157,9 @@ export class VolumeForks {
 }
 
 /** What is not made has no vote yet: without more than half of them nobody could ever use it. */
-function requireMajority(record: ObjectRecord, isMade: (componentId: string) => boolean): void {
+function requireMajority(record: ObjectRecord, made: ReadonlySet<string>): void {
   const votes = leavesOf(record.tree)
-    .filter(({ componentId }) => isMade(componentId))
+    .filter(({ componentId }) => made.has(componentId))
     .reduce((sum, leaf) => sum + leaf.votes, 0);
   const all = votesOf(record.tree);
   if (2 * votes > all) return;

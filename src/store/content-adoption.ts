@@ -61,10 +61,11 @@ export class ContentAdoption {
     const byPlace = wanted.toSorted((a, b) => a.physical - b.physical);
     const contents = byPlace.filter((one, i) => one.physical !== byPlace[i - 1]?.physical);
     await this.#host.withScratch((memory) => this.#read(contents, memory));
-    return await this.#host.exclusive(() => {
+    const refer = (): Promise<WantedBlock[]> => {
       check();
       return this.#refer(wanted);
-    });
+    };
+    return this.#host.state.rules.refersAlone ? await this.#host.exclusive(refer) : await refer();
   }
 
   async #read(contents: readonly WantedBlock[], memory: DiskMemory): Promise<void> {

@@ -1,5 +1,18 @@
 import type { DeviceEvent } from "./device-state.ts";
 
+/**
+ * What keeps data safe, one switch per rule. Production code leaves all of them on; trials take one
+ * out at a time, to see that they would find out.
+ */
+export interface DeviceRules {
+  /** References to contents that are here already are taken while nothing else changes the maps. */
+  readonly refersAlone: boolean;
+  /** Whoever changes a page that others share gives it to them first. */
+  readonly givesPages: boolean;
+}
+
+export const ALL_DEVICE_RULES: DeviceRules = { refersAlone: true, givesPages: true };
+
 export interface OpenOptions {
   readonly clusterId: string;
   /** Who must have formatted it; anybody, if absent. */
@@ -16,6 +29,8 @@ export interface OpenOptions {
   readonly changesMax?: number;
   /** Most blocks that one destage round takes. */
   readonly destageBlocksMax?: number;
+  /** All of them, except in trials that see whether somebody notices. */
+  readonly rules?: Partial<DeviceRules>;
   /** As `Device.onEvent`, and hears also what happens while the device is opened. */
   readonly onEvent?: (event: DeviceEvent) => void;
 }

@@ -5,6 +5,7 @@ import type { ArrivingContents } from "./arriving-contents.ts";
 import type { BlockCache } from "./block-cache.ts";
 import type { ChangeLog } from "./change-log.ts";
 import type { ComponentTable } from "./component-table.ts";
+import type { DeviceRules } from "./device-options.ts";
 import type { ContentReferences } from "./content-references.ts";
 import type { Journal } from "./journal.ts";
 import type { LogicalMap } from "./logical-map.ts";
@@ -40,6 +41,7 @@ export interface DeviceEvent {
 }
 
 export interface DeviceState extends DevicePorts {
+  readonly rules: DeviceRules;
   readonly requests: DiskRequests;
   readonly superblock: Superblock;
   readonly journal: Journal;

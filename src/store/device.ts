@@ -36,6 +36,7 @@ import {
 } from "./device-records.ts";
 import type { Checkpoint } from "./device-records.ts";
 import { DeviceRoom } from "./device-room.ts";
+import { ALL_DEVICE_RULES } from "./device-options.ts";
 import type { OpenOptions } from "./device-options.ts";
 import { backlogBlocksOf, geometryOf, planDevice } from "./device-plan.ts";
 import type { FormatOptions } from "./device-plan.ts";
@@ -180,6 +181,7 @@ export class Device implements ComponentHost {
     const cacheBytes = options.blockCacheBytes ?? 64 << 20;
     this.state = {
       ...ports,
+      rules: { ...ALL_DEVICE_RULES, ...options.rules },
       requests: new DiskRequests(ports.disk),
       superblock,
       journal,

@@ -17,7 +17,7 @@ export type {
 export { Device } from "./device.ts";
 export type { ComponentFork } from "./component-fork.ts";
 export type { DeviceAge, NewComponent } from "./device.ts";
-export type { OpenOptions } from "./device-options.ts";
+export type { DeviceRules, OpenOptions } from "./device-options.ts";
 export type { FormatOptions } from "./device-plan.ts";
 export type { DeviceCounters, DeviceEvent, DevicePorts } from "./device-state.ts";
 export type { DeviceStats } from "./device-stats.ts";

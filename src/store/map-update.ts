@@ -78,7 +78,8 @@ export class MapUpdate {
     let copy = this.#pages.get(key);
     if (copy === undefined) {
       copy = this.#own(info, page);
-      for (const heir of this.#state.components.heirs(info.index))
+      const { components, rules } = this.#state;
+      for (const heir of rules.givesPages ? components.heirs(info.index) : [])
         if (page < heir.basePages && !this.#hasPage(heir, page)) this.#own(heir, page);
     }
     this.#recent = copy;

@@ -20,6 +20,23 @@ export async function isComplete(world: TrialWorld, objectId: string): Promise<b
   });
 }
 
+/** For people: what is missing, and why nothing comes in its place, as far as its owner knows. */
+export async function describeMissing(world: TrialWorld, objectId: string): Promise<string> {
+  const record = await world.record(objectId);
+  if (record === undefined) return "nobody knows it";
+  const owner = await world.hosts.find((host) => host.owns(objectId))?.serve(objectId);
+  const reasons = new Map(
+    owner?.state.components.map(({ componentId, blockedReason }) => [componentId, blockedReason]),
+  );
+  return record.components
+    .filter(({ state }) => state.kind !== "active")
+    .map(({ componentId, state }) => {
+      const why = reasons.get(componentId) ?? "nothing holds it up";
+      return `${componentId} on ${hostOf(world, record, componentId).name} is ${state.kind} (${why})`;
+    })
+    .join(", ");
+}
+
 function hostOf(world: TrialWorld, record: ObjectRecord, componentId: string): TrialHost {
   const placed = record.components.find((one) => one.componentId === componentId);
   const { hostId } = assertDefined(placed, "every component has a place");

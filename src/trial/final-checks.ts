@@ -3,7 +3,7 @@
  * used, all copies are complete and equal, counts and digests of every device agree with its maps.
  */
 import { isClean } from "../store/index.ts";
-import { compareLegs, isComplete } from "./copy-checks.ts";
+import { compareLegs, describeMissing, isComplete } from "./copy-checks.ts";
 import { BLOCK_SECTORS } from "./linearizability.ts";
 import { checkSnapshotCopies, lookForAsked } from "./snapshot-checks.ts";
 import { TrialClient } from "./trial-client.ts";
@@ -45,7 +45,10 @@ async function checkVolume(world: TrialWorld, volume: TrialVolume): Promise<void
   );
   if (!isServed) world.fail("no-progress", `${name} is not served after all faults have ended`);
   const isWhole = await world.until(() => isComplete(world, volume.objectId), VOLUME_MS);
-  if (!isWhole) world.fail("no-progress", `${name} is not complete after all faults have ended`);
+  if (!isWhole) {
+    const missing = await describeMissing(world, volume.objectId);
+    world.fail("no-progress", `${name} is not complete after all faults have ended: ${missing}`);
+  }
   const step = 16 * BLOCK_SECTORS;
   for (let at = 0; at < sectors && world.failure === undefined; at += step) {
     const sectorCount = Math.min(step, sectors - at);

@@ -4,6 +4,7 @@
  */
 import { ALL_RULES } from "../object/index.ts";
 import type { OwnerRules } from "../object/index.ts";
+import type { DeviceRules } from "../store/index.ts";
 import type { ComponentRules } from "./watched-component.ts";
 
 export interface Mutant {
@@ -12,6 +13,7 @@ export interface Mutant {
   readonly rule: string;
   readonly owner?: Partial<OwnerRules>;
   readonly component?: Partial<ComponentRules>;
+  readonly device?: Partial<DeviceRules>;
   /** Reads are answered whether or not the lease lives. */
   readonly ignoresLease?: boolean;
 }
@@ -63,6 +65,21 @@ export const MUTANTS: readonly Mutant[] = [
     name: "wrong-range",
     rule: "a source hands on only what it holds of the target's range",
     owner: { filtersByRange: false },
+  },
+  {
+    name: "reference-without-lock",
+    rule: "a reference to what is here already is taken while nothing else changes the maps",
+    device: { refersAlone: false },
+  },
+  {
+    name: "torn-snapshot",
+    rule: "no change is under way while a snapshot is made of all components",
+    owner: { holdsForSnapshots: false },
+  },
+  {
+    name: "shared-page-overwritten",
+    rule: "whoever changes what a snapshot shares gives it to the snapshot first",
+    device: { givesPages: false },
   },
 ];
 

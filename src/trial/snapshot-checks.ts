@@ -1,5 +1,5 @@
 /** What must be true of snapshots and clones once nothing goes wrong any more. */
-import { compareLegs, isComplete } from "./copy-checks.ts";
+import { compareLegs, describeMissing, isComplete } from "./copy-checks.ts";
 import { READ_SECTORS, readSnapshot } from "./snapshot-reader.ts";
 import type { TrialHost } from "./trial-host.ts";
 import type { TrialSnapshot } from "./trial-volume.ts";
@@ -37,7 +37,10 @@ export async function checkSnapshotCopies(
     if (world.failure !== undefined) return;
   }
   const isWhole = await world.until(() => isComplete(world, objectId), SNAPSHOT_MS);
-  if (!isWhole) world.fail("no-progress", `${name} is not complete after all faults have ended`);
+  if (!isWhole) {
+    const missing = await describeMissing(world, objectId);
+    world.fail("no-progress", `${name} is not complete after all faults have ended: ${missing}`);
+  }
   if (world.failure !== undefined) return;
   const host = await hostOf(world, objectId);
   const answer = await host.ask(() => host.serve(objectId, true), SNAPSHOT_MS);

@@ -263,6 +263,7 @@ export class TrialHost {
         destageBlocksMax: simulation.prng.pick([64, 512]),
         // Almost every write, or none, goes straight to the block store.
         placedBlocksMin: simulation.prng.pick([2, 16]),
+        rules: this.#world.mutant?.device ?? {},
       },
     );
     this.device = device;

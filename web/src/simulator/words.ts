@@ -16,4 +16,7 @@ export const rules: readonly (readonly [name: string, rule: string])[] = [
   ["unchecked-offer", "a copy has what it says that it has when it is offered fingerprints"],
   ["no-lease-on-read", "nothing is read once the lease may have ended"],
   ["wrong-range", "a source hands on only what it holds of the target's range"],
+  ["reference-without-lock", "a reference is taken while nothing else changes the maps"],
+  ["torn-snapshot", "no change is under way while a snapshot is made of all components"],
+  ["shared-page-overwritten", "what a snapshot shares is given to it before it changes"],
 ];
