@@ -94,6 +94,18 @@ function renderWhy({ vm, master, places }: VmWhyView, output: Output): string[] 
   ];
 }
 
+const ISOLATION: Readonly<Record<VmView["isolation"], string>> = {
+  "stand-still": "stands still, and ends where it is another host's",
+  "shut-down": "is shut down",
+  "power-off": "is ended",
+  leave: "runs on",
+};
+
+const STORAGE_LOSS: Readonly<Record<VmView["storageLoss"], string>> = {
+  move: "starts where they are",
+  leave: "waits for them",
+};
+
 function renderVm(vm: VmView): string[] {
   const time = (timeMs: number): string =>
     new Date(timeMs).toISOString().replace("T", " ").slice(0, 19);
@@ -109,6 +121,8 @@ function renderVm(vm: VmView): string[] {
       ["protected", PROTECTION[vm.protection]],
       ["priority", vm.priority],
       ...(vm.antiAffinity === undefined ? [] : [["kept apart from", vm.antiAffinity] as const]),
+      ["if its host is cut off", ISOLATION[vm.isolation]],
+      ["if its disks are lost there", STORAGE_LOSS[vm.storageLoss]],
       ...(vm.failureCount === 0 ? [] : [["failed starts", String(vm.failureCount)] as const]),
       ...(vm.waitsBecause === undefined ? [] : [["waits", vm.waitsBecause] as const]),
       ["placements", String(vm.epoch)],

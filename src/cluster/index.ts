@@ -86,10 +86,18 @@ export type { SnapshotOrigin } from "./object-record.ts";
 export type { NewVolume, StoredObject } from "./volumes.ts";
 export { vmNetworks } from "./vm-network.ts";
 export { checkVm, createVm, decided, findVm, isProtected, listVms } from "./vm-record.ts";
-export { PRIORITY_DEFAULT, removeVm, swapVm, VM_PRIORITIES } from "./vm-record.ts";
+export { PRIORITY_DEFAULT, removeVm, swapVm } from "./vm-record.ts";
+export { VM_ISOLATIONS, VM_PRIORITIES, VM_STORAGE_LOSSES } from "./vm-record.ts";
 export { readHaSettings, swapHaSettings, TOLERATED_HOSTS_MAX } from "./ha-settings.ts";
 export type { HaSettings } from "./ha-settings.ts";
-export type { StoredVm, VmDecision, VmMigration, VmRecord } from "./vm-record.ts";
+export type {
+  StoredVm,
+  VmDecision,
+  VmIsolation,
+  VmMigration,
+  VmRecord,
+  VmStorageLoss,
+} from "./vm-record.ts";
 export { changeSettings, readSettings } from "./cluster-settings.ts";
 export type { ClusterSettings } from "./cluster-settings.ts";
 export { dropService, listServices, putService, SERVICE_MODES } from "./service-record.ts";

@@ -11,6 +11,12 @@ import { isVmNetwork } from "./vm-network.ts";
 
 const FORMAT = 1;
 const NAME_PATTERN = /^[a-z0-9][a-z0-9-]{0,62}$/;
+/** What becomes of it when its host is cut off from the directory. */
+export const VM_ISOLATIONS = ["stand-still", "shut-down", "power-off", "leave"] as const;
+export type VmIsolation = (typeof VM_ISOLATIONS)[number];
+/** What becomes of it when its host reaches its objects no more, and another one does. */
+export const VM_STORAGE_LOSSES = ["move", "leave"] as const;
+export type VmStorageLoss = (typeof VM_STORAGE_LOSSES)[number];
 const HISTORY_MAX = 30;
 const DISKS_MAX = 16;
 /** From first to last. */
@@ -54,6 +60,10 @@ export interface VmRecord {
   /** The newest epoch at which a host has started it. */
   readonly startedEpoch: number;
   readonly migration?: VmMigration | undefined;
+  /** Default: "stand-still". */
+  readonly isolation?: VmIsolation | undefined;
+  /** Default: "move". */
+  readonly storageLoss?: VmStorageLoss | undefined;
   /** Newest last. */
   readonly history: readonly VmDecision[];
 }
@@ -107,6 +117,8 @@ function invalidity(vm: VmRecord): string | undefined {
   if (VM_PRIORITIES[vm.priority] === undefined) return "its priority is none of the five";
   if (vm.antiAffinity !== undefined && !GROUP_PATTERN.test(vm.antiAffinity))
     return "the name of its group is not 1 to 63 lower-case letters, digits and hyphens";
+  if (vm.isolation === "leave" && vm.isProtected)
+    return "one that runs on while its host is cut off must not be protected: it would run twice";
   if (vm.cpuCount < 1 || vm.cpuCount > CPUS_MAX) return `it has 1 to ${CPUS_MAX} processors`;
   if (vm.memoryBytes < MEMORY_BYTES_MIN || vm.memoryBytes > MEMORY_BYTES_MAX)
     return "it has 16 MiB to 4 TiB of memory";
@@ -231,6 +243,10 @@ function parse({ key, value, revision }: DirectoryRecord): StoredVm {
       hostId: fields.has("hostId") ? fields.text("hostId") : undefined,
       epoch: fields.integer("epoch", 0, Number.MAX_SAFE_INTEGER),
       startedEpoch: fields.integer("startedEpoch", 0, Number.MAX_SAFE_INTEGER),
+      isolation: fields.has("isolation") ? fields.oneOf("isolation", VM_ISOLATIONS) : undefined,
+      storageLoss: fields.has("storageLoss")
+        ? fields.oneOf("storageLoss", VM_STORAGE_LOSSES)
+        : undefined,
       migration: fields.has("migration") ? parseMigration(fields.child("migration")) : undefined,
       history: fields.children("history", HISTORY_MAX).map((one) => ({
         timeMs: one.amount("timeMs"),

@@ -21,6 +21,7 @@ import type { StoredVm, VmRecord } from "../cluster/index.ts";
 import { HostLease } from "../plane/index.ts";
 import type { DirectoryWatch, LeaseId, RunningVm, Timer } from "../ports/index.ts";
 import { DOES_NOT_START } from "./restart-plan.ts";
+import { VmIsolationKeeper } from "./vm-isolation.ts";
 import { VmMover } from "./vm-migration.ts";
 import { VmMaster } from "./vm-master.ts";
 import type { VmEvent, VmWorld } from "./vm-world.ts";
@@ -56,8 +57,7 @@ export class VmHost {
   readonly #starting = new Map<string, Promise<void>>();
   /** Machines that were seen to run here, at which placement, and since when. */
   readonly #seen = new Map<string, { readonly epoch: number; readonly sinceMs: number }>();
-  /** Machines of which it was told that they stand still. */
-  readonly #standing = new Set<string>();
+  readonly #isolation: VmIsolationKeeper;
   readonly #watches: DirectoryWatch[] = [];
   #followTurn = 0;
   #tickTimer: Timer | undefined;
@@ -77,6 +77,10 @@ export class VmHost {
       wake: () => this.wake(),
       note: (error) => this.#note(error),
       resume: async (name) => void (await this.#whileAlive(() => world.hypervisor.resume(name))),
+    });
+    this.#isolation = new VmIsolationKeeper(world, {
+      ends: (name) => void this.#seen.delete(name),
+      event: (level, kind, name, what) => this.#event(kind, level, name, what),
     });
   }
 
@@ -152,8 +156,13 @@ export class VmHost {
     this.#leaseTimer = this.#world.clock.after(LEASE_CHECK_MS, () => this.#checkLease());
     // Not in turn with other work: that may be waiting for a directory that does not answer.
     if (!this.#isArmed) this.#world.hypervisor.allow(DISARMED_MS);
-    else if (duty.lease.isAlive()) this.#world.hypervisor.allow(duty.lease.restMs);
-    else this.#standStill().catch((error: unknown) => this.#note(error));
+    else this.#allow(duty.lease.restMs).catch((error: unknown) => this.#note(error));
+  }
+
+  async #allow(restMs: number): Promise<void> {
+    if (restMs <= 0) return await this.#standStill();
+    this.#isolation.allow(restMs);
+    await this.#isolation.watch(restMs);
   }
 
   async #work(): Promise<void> {
@@ -230,16 +239,8 @@ export class VmHost {
 
   /** Others may start what runs here. */
   async #standStill(): Promise<void> {
-    const { hypervisor } = this.#world;
     // Nobody starts them elsewhere either.
-    if (!this.#isArmed) return;
-    for (const vm of await hypervisor.list()) {
-      if (vm.state === "running") await hypervisor.pause(vm.vmId);
-      if (vm.state === "ended" || vm.state === "arriving") continue;
-      if (this.#standing.has(vm.vmId)) continue;
-      this.#standing.add(vm.vmId);
-      this.#event("vm-paused", "warning", vm.vmId, "stands still: the directory is out of reach");
-    }
+    if (this.#isArmed) await this.#isolation.end();
   }
 
   async #reconcile(duty: Duty, vms: readonly StoredVm[]): Promise<void> {
@@ -252,6 +253,7 @@ export class VmHost {
     const wanted = new Map(
       vms.filter(({ record }) => record.hostId === hostId).map((vm) => [vm.record.name, vm]),
     );
+    this.#isolation.note([...wanted.values()].map(({ record }) => record));
     const running = new Map((await hypervisor.list()).map((vm) => [vm.vmId, vm]));
     for (const vm of running.values()) {
       // Whatever has become of its record is dealt with when the start is over.
@@ -297,7 +299,7 @@ export class VmHost {
     const { hypervisor, detach } = this.#world;
     this.#seen.delete(vm.vmId);
     await hypervisor.kill(vm.vmId);
-    this.#standing.delete(vm.vmId);
+    this.#isolation.forget(vm.vmId);
     this.#event("vm-ended", "warning", vm.vmId, "was ended: it runs elsewhere, or nowhere");
     const stored = vms.find(({ record }) => record.name === vm.vmId);
     for (const volume of stored?.record.volumes ?? []) await detach(volume);
@@ -315,6 +317,7 @@ export class VmHost {
       await this.#letGo(stored, "ended here", "it was sent away, and is free to be placed anew");
       return;
     }
+    if (desired === "running" && (await this.#isolation.hasShutDown(vm))) return this.wake();
     if (vm.state === "ended") {
       this.#seen.delete(name);
       await hypervisor.kill(name);
@@ -325,7 +328,7 @@ export class VmHost {
     if (vm.state === "paused" && desired !== "killed") {
       if (!(await this.#mover.mayResume(stored))) return;
       if (!(await this.#whileAlive(() => hypervisor.resume(name)))) return;
-      this.#standing.delete(name);
+      this.#isolation.forget(name);
       this.#event("vm-resumed", "info", name, "goes on: the lease is back, and it is still here");
     }
     if (desired !== "running") await this.#shutDown(name, desired === "killed");
@@ -446,12 +449,11 @@ export class VmHost {
    * now. False if it was not done.
    */
   async #whileAlive(work: () => Promise<void>, readUnder = this.#readUnder): Promise<boolean> {
-    const { hypervisor } = this.#world;
     const lease = this.#duty?.lease;
     const isStillRead = !this.#isReadUnderLease || lease?.id === readUnder;
     const isDone = isStillRead && lease?.isAlive() === true;
     if (isDone) {
-      hypervisor.allow(lease.restMs);
+      this.#isolation.allow(lease.restMs);
       await work();
     }
     if (!this.#isAlive()) await this.#standStill();

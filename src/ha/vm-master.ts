@@ -119,7 +119,8 @@ export class VmMaster {
     const { record } = stored;
     const { name, hostId, epoch } = record;
     const { clock, nameOf } = this.#world;
-    const mayMove = record.desired === "running" && isProtected(record) && !record.isLeaving;
+    const isToMove = record.storageLoss !== "leave" && !record.isLeaving;
+    const mayMove = record.desired === "running" && isProtected(record) && isToMove;
     const reason = hostId === undefined ? undefined : views.whyNot(hostId, name);
     const isThere = hostId !== undefined && alive.includes(hostId);
     if (!mayMove || reason === undefined || !isThere) {

@@ -48,6 +48,8 @@ function vm(extra: Partial<VmView>): VmView {
     protection: "protected",
     failureCount: 0,
     priority: "medium",
+    isolation: "stand-still",
+    storageLoss: "move",
     networks: [],
     history: [],
     ...extra,

@@ -92,7 +92,7 @@ class VmControl {
   async create(request: VmCreateRequest): Promise<VmView> {
     const { directory, clusterId, checkVolume } = this.#world;
     const { name, volumes, cpuCount, memoryBytes, kernel, initrd, append } = request;
-    const { unprotected, priority, antiAffinity, networks } = request;
+    const { unprotected, priority, antiAffinity, networks, isolation, storageLoss } = request;
     if (kernel === undefined && (initrd ?? append) !== undefined)
       throw new CodedError({
         code: "vm-invalid",
@@ -120,6 +120,8 @@ class VmControl {
       isLeaving: false,
       priority: priority === undefined ? PRIORITY_DEFAULT : VM_PRIORITIES.indexOf(priority),
       antiAffinity,
+      isolation,
+      storageLoss,
       failureCount: 0,
       lastFailureMs: 0,
       desired: "stopped",
@@ -153,16 +155,21 @@ class VmControl {
     return await this.change(name, { desired: "running", failureCount: 0 }, "started");
   }
 
-  async set({ name, priority, antiAffinity: group }: VmSetRequest): Promise<VmView> {
-    const { record } = await findVm(this.#world.directory, this.#world.clusterId, name);
+  async set(request: VmSetRequest): Promise<VmView> {
+    const { name, priority, antiAffinity: group, isolation, storageLoss } = request;
     const change = {
+      ...(isolation === undefined ? {} : { isolation }),
+      ...(storageLoss === undefined ? {} : { storageLoss }),
       ...(priority === undefined ? {} : { priority: VM_PRIORITIES.indexOf(priority) }),
       ...(group === undefined ? {} : { antiAffinity: group === "none" ? undefined : group }),
     };
-    checkVm({ ...record, ...change });
-    const level = priority === undefined ? [] : [`priority ${priority}`];
-    const apart = group === undefined ? [] : [`group ${group}`];
-    return await this.change(name, change, `set to ${[...level, ...apart].join(", ")}`);
+    const parts = [
+      ...(priority === undefined ? [] : [`priority ${priority}`]),
+      ...(group === undefined ? [] : [`group ${group}`]),
+      ...(isolation === undefined ? [] : [`${isolation} when its host is cut off`]),
+      ...(storageLoss === undefined ? [] : [`${storageLoss} when its host loses its storage`]),
+    ];
+    return await this.change(name, change, `set to ${parts.join(", ")}`);
   }
 
   /** Resolves when the hosts are told. */
@@ -219,6 +226,7 @@ class VmControl {
   async change(name: string, change: Partial<VmRecord>, what: string): Promise<VmView> {
     await this.#swap(name, async (stored) => {
       const { directory, clusterId, clock, hostId } = this.#world;
+      checkChange(stored.record, change);
       const decision = {
         timeMs: Math.round(clock.wallMs()),
         hostId,
@@ -261,6 +269,19 @@ class VmControl {
   }
 }
 
+/** A host that is cut off goes by what it has read last: whoever is left running stays so. */
+function checkChange(record: VmRecord, change: Partial<VmRecord>): void {
+  const next = { ...record, ...change };
+  checkVm(next);
+  const isOther = (next.isolation === "leave") !== (record.isolation === "leave");
+  if (!isOther || record.hostId === undefined) return;
+  throw new CodedError({
+    code: "vm-running",
+    message: `virtual machine ${record.name} is not stopped: its host may be cut off already`,
+    hint: `drystone vm stop ${record.name}`,
+  });
+}
+
 function viewOf(record: VmRecord, names: ReadonlyMap<string, string>): VmView {
   const { hostId, cpuCount, memoryBytes, volumes, epoch, history } = record;
   const isInForce = isProtected(record);
@@ -282,6 +303,8 @@ function viewOf(record: VmRecord, names: ReadonlyMap<string, string>): VmView {
     protection: isSettled ? wanted : "pending",
     priority: VM_PRIORITIES[record.priority] ?? "medium",
     ...(record.antiAffinity === undefined ? {} : { antiAffinity: record.antiAffinity }),
+    isolation: record.isolation ?? "stand-still",
+    storageLoss: record.storageLoss ?? "move",
     failureCount: record.failureCount,
     ...(because === undefined ? {} : { waitsBecause: because }),
     ...(to === undefined ? {} : { movesTo: names.get(to) ?? to }),

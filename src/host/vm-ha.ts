@@ -35,7 +35,18 @@ export function vmStorage(plane: Plane): VmStorage {
 /** What the machine is; where it runs is the directory's to say. */
 function definitionOf(vm: VmRecord): string {
   const { name, volumes, cpuCount, memoryBytes, boot, networks, history } = vm;
-  return JSON.stringify({ name, volumes, cpuCount, memoryBytes, boot, networks, history });
+  const { priority, antiAffinity, isolation, storageLoss } = vm;
+  const choices = { priority, antiAffinity, isolation, storageLoss };
+  return JSON.stringify({
+    name,
+    volumes,
+    cpuCount,
+    memoryBytes,
+    boot,
+    networks,
+    history,
+    ...choices,
+  });
 }
 
 export function haPeers(management: HostManagement): HaPeers {

@@ -45,6 +45,21 @@ const PLACEMENT_OPTIONS: readonly CommandOption[] = [
     argument: "GROUP",
     summary: "Keep it on another host than the others of this group, as far as there are enough",
   },
+  {
+    name: "isolation",
+    field: "isolation",
+    kind: "text",
+    argument: "WHAT",
+    summary: "When its host is cut off: stand-still (default), shut-down, power-off or leave",
+  },
+  {
+    name: "storage-loss",
+    field: "storageLoss",
+    kind: "text",
+    argument: "WHAT",
+    summary:
+      "When its host reaches its disks no more and another one does: move (default) or leave",
+  },
 ];
 
 type OnOne = "vm.start" | "vm.stop" | "vm.kill" | "vm.protect" | "vm.unprotect";
@@ -82,7 +97,7 @@ function onOne<N extends OnOne>(
     role: "operator",
     request: shapes.nameRequestShape,
     response: vmViewShape,
-    errors: ["vm-not-found", "vm-contended", "admission-refused"],
+    errors: ["vm-not-found", "vm-invalid", "vm-contended", "admission-refused"],
   };
 }
 
@@ -211,10 +226,11 @@ export const vmOperations: Pick<OperationTable, VmOperation> = {
   "vm.set": {
     name: "vm.set",
     words: ["vm", "set"],
-    summary: "Change how a virtual machine is placed, from its next start on",
+    summary: "Change how a virtual machine is placed, and what becomes of it when something fails",
     examples: [
       { line: "drystone vm set db1 --priority high --anti-affinity db", why: "before most others" },
       { line: "drystone vm set db1 --anti-affinity none", why: "anywhere again" },
+      { line: "drystone vm set db1 --isolation shut-down", why: "if its host is cut off" },
     ],
     positionals: ["name"],
     options: PLACEMENT_OPTIONS,
@@ -224,7 +240,7 @@ export const vmOperations: Pick<OperationTable, VmOperation> = {
     role: "operator",
     request: vmSetShape,
     response: vmViewShape,
-    errors: ["vm-not-found", "vm-invalid", "vm-contended"],
+    errors: ["vm-not-found", "vm-invalid", "vm-running", "vm-contended"],
   },
   "vm.migrate": {
     name: "vm.migrate",

@@ -1,5 +1,5 @@
 /** The shapes of what is asked and answered about virtual machines. */
-import { TOLERATED_HOSTS_MAX } from "../cluster/index.ts";
+import { TOLERATED_HOSTS_MAX, VM_ISOLATIONS, VM_STORAGE_LOSSES } from "../cluster/index.ts";
 import type { ObjectShape } from "./shape.ts";
 import { choice, count, flag, list, may, must, text, volumeName } from "./shape-words.ts";
 import type * as views from "./views.ts";
@@ -23,6 +23,17 @@ const vmPriority = choice("Which machines are started first", [
   "lowest",
 ]);
 
+const vmIsolation = choice(
+  "What becomes of it when its host is cut off from the directory: it stands still until that is " +
+    "back or it is another host's, is shut down, ended, or runs on (if it is not protected)",
+  VM_ISOLATIONS,
+);
+
+const vmStorageLoss = choice(
+  "What becomes of it when its host does not reach its objects and another one does",
+  VM_STORAGE_LOSSES,
+);
+
 export const vmViewShape: ObjectShape<views.VmView> = {
   kind: "object",
   description: "A virtual machine",
@@ -44,6 +55,8 @@ export const vmViewShape: ObjectShape<views.VmView> = {
     ),
     priority: must(vmPriority),
     antiAffinity: may(text("A group whose machines are kept on different hosts")),
+    isolation: must(vmIsolation),
+    storageLoss: must(vmStorageLoss),
     failureCount: must(count("Starts in a row that failed")),
     waitsBecause: may(text("Why it does not run although it should")),
     movesTo: may(text("The host that it moves to at the moment")),
@@ -100,6 +113,8 @@ export const vmCreateShape: ObjectShape<views.VmCreateRequest> = {
     unprotected: may(flag("Do not start it elsewhere when its host has failed")),
     priority: may(vmPriority),
     antiAffinity: may(text("A group whose machines are kept on different hosts")),
+    isolation: may(vmIsolation),
+    storageLoss: may(vmStorageLoss),
   },
 };
 
@@ -142,6 +157,8 @@ export const vmSetShape: ObjectShape<views.VmSetRequest> = {
     name: must(volumeName("Its name")),
     priority: may(vmPriority),
     antiAffinity: may(text("A group whose machines are kept on different hosts, or none")),
+    isolation: may(vmIsolation),
+    storageLoss: may(vmStorageLoss),
   },
 };
 

@@ -18,6 +18,8 @@ export interface VmView {
   readonly priority: VmPriority;
   /** Machines of one group are kept on different hosts. */
   readonly antiAffinity?: string;
+  readonly isolation: VmIsolationView;
+  readonly storageLoss: VmStorageLossView;
   /** Starts in a row that failed. */
   readonly failureCount: number;
   /** Why it does not run although it should, and what would help. */
@@ -29,6 +31,12 @@ export interface VmView {
   /** What was decided about it and why, oldest first. */
   readonly history: readonly VmDecisionView[];
 }
+
+/** What becomes of it when its host is cut off from the directory. */
+export type VmIsolationView = "stand-still" | "shut-down" | "power-off" | "leave";
+
+/** What becomes of it when its host reaches its objects no more, and another one does. */
+export type VmStorageLossView = "move" | "leave";
 
 export type VmPriority = "highest" | "high" | "medium" | "low" | "lowest";
 
@@ -51,6 +59,8 @@ export interface VmCreateRequest {
   readonly unprotected?: boolean;
   readonly priority?: VmPriority;
   readonly antiAffinity?: string;
+  readonly isolation?: VmIsolationView;
+  readonly storageLoss?: VmStorageLossView;
 }
 
 export interface VmSetRequest {
@@ -58,6 +68,8 @@ export interface VmSetRequest {
   readonly priority?: VmPriority;
   /** "none": it belongs to no group any more. */
   readonly antiAffinity?: string;
+  readonly isolation?: VmIsolationView;
+  readonly storageLoss?: VmStorageLossView;
 }
 
 export interface VmMigrateRequest {

@@ -45,6 +45,8 @@ export class QemuHypervisor implements Hypervisor {
   readonly #options: QemuOptions;
   readonly #clients = new Map<string, QmpClient>();
   readonly #guard: MachineGuard;
+  /** Machines that the guard leaves alone. */
+  #left: ReadonlySet<string> = new Set();
   #useKvm: Promise<boolean> | undefined;
 
   constructor(options: QemuOptions) {
@@ -132,7 +134,11 @@ export class QemuHypervisor implements Hypervisor {
     }
   }
 
-  allow(ms: number): void {
+  allow(ms: number, left: ReadonlySet<string> = new Set()): void {
+    if (left.size !== this.#left.size || [...left].some((vmId) => !this.#left.has(vmId))) {
+      this.#left = left;
+      this.#tellGuard();
+    }
     this.#guard.allow(ms);
   }
 
@@ -227,7 +233,8 @@ export class QemuHypervisor implements Hypervisor {
     const names = fs.readdirSync(this.#options.folder);
     const machines = names
       .map((vmId) => this.#stored(vmId))
-      .filter((stored) => stored !== undefined);
+      .filter((stored) => stored !== undefined)
+      .filter(({ vmId }) => !this.#left.has(vmId));
     this.#guard.watch(machines.filter(isSameProcess));
   }
 

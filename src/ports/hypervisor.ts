@@ -11,9 +11,10 @@ export interface Hypervisor {
   start(vm: VmStart): Promise<void>;
   /**
    * Machines may execute for so long from now on, whatever becomes of this process, unless this is
-   * called again. Afterwards they are listed as paused until `resume`.
+   * called again; those of `left` for as long as they like. Afterwards they are listed as paused
+   * until `resume`.
    */
-  allow(ms: number): void;
+  allow(ms: number, left?: ReadonlySet<string>): void;
   /** Asks the machine to shut down. It ends by itself, or it does not. */
   shutDown(vmId: string): Promise<void>;
   /** Ends the machine at once. Does nothing if it does not run. */

@@ -38,11 +38,11 @@ export class SimHypervisor implements Hypervisor {
     this.#arrivals = arrivals;
   }
 
-  allow(ms: number): void {
+  allow(ms: number, left?: ReadonlySet<string>): void {
     this.#guard?.cancel();
     this.#guard = this.#clock.after(Math.max(0, ms), () => {
       for (const vm of this.#vms.values())
-        if (vm.state === "running") this.#change(vm.vmId, "paused");
+        if (vm.state === "running" && left?.has(vm.vmId) !== true) this.#change(vm.vmId, "paused");
     });
   }
 

@@ -163,8 +163,8 @@ class GuestHypervisor extends SimHypervisor {
     this.#host = host;
   }
 
-  override allow(ms: number): void {
-    if (this.#world.mutant?.runsWithoutLease !== true) super.allow(ms);
+  override allow(ms: number, left?: ReadonlySet<string>): void {
+    if (this.#world.mutant?.runsWithoutLease !== true) super.allow(ms, left);
   }
 
   override async pause(vmId: string): Promise<void> {

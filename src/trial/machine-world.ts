@@ -121,7 +121,10 @@ export class MachineWorld {
     const places = Array.from({ length: COPIES }, (_, i) => ids[(first + i) % ids.length]!);
     this.disks.create(`${name}-disk`, places);
     this.#counters.set(name, { value: 0, begun: [] });
-    await createVm(this.directory, CLUSTER_ID, newVm(name, this.prng.below(5)));
+    await createVm(this.directory, CLUSTER_ID, {
+      ...newVm(name, this.prng.below(5)),
+      isolation: this.prng.pick(["stand-still", "shut-down", "power-off"]),
+    });
   }
 
   host(id: string): MachineHost {

@@ -70,6 +70,7 @@ function machineOf(number: number): VmView {
     ...{ name: `vm-${number}`, state: "running", host: nameOf(number), cpuCount: 4, epoch: 1 },
     ...{ memoryBytes: 2 ** 33, volumes: [`volume-${number}`], networks: [], failureCount: 0 },
     ...{ isProtected: true, protection: "protected", priority: "medium", history: [] },
+    ...{ isolation: "stand-still", storageLoss: "move" },
   };
 }
 

@@ -109,6 +109,8 @@ function calls(device: string): readonly Call[] {
     { name: "vm.reset", request: { name: "vm1" }, status: 409 },
     { name: "vm.migrate", request: { name: "vm1" }, status: 409 },
     { name: "vm.set", request: { name: "vm1", priority: "high", antiAffinity: "db" } },
+    { name: "vm.set", request: { name: "vm1", isolation: "leave" }, status: 400 },
+    { name: "vm.set", request: { name: "vm1", isolation: "shut-down", storageLoss: "leave" } },
     { name: "ha.show" },
     { name: "ha.set", request: { toleratedHosts: 0, admission: "refuse" } },
     { name: "ha.disarm", request: {} },
