@@ -5,7 +5,7 @@
  * Workloads: `hit` looks up keys that are there; `get-or-set` sets what a look-up missed; `memory`
  * counts bytes of heap and buffers for each of 500,000 entries, key and value included; `pages` is
  * the private page cache beside the shared one on one worker; `workers` is the shared one on one
- * worker and on two, nearly all hits.
+ * worker, on two, and on two that have one each, nearly all hits.
  */
 import { execFile } from "node:child_process";
 import { fileURLToPath } from "node:url";
@@ -24,7 +24,7 @@ const WORKLOADS: ReadonlyMap<string, readonly string[]> = new Map([
   ["get-or-set", [...SPEED_TARGETS.keys()]],
   ["memory", [...SPEED_TARGETS.keys()]],
   ["pages", ["private", "shared"]],
-  ["workers", ["1", "2"]],
+  ["workers", ["1", "2", "2-apart"]],
 ]);
 
 /** What ratios are taken of: the second target's figure is the divisor. */
@@ -33,6 +33,8 @@ const RATIOS: readonly (readonly [workload: string, target: string, base: string
   ...[...SPEED_TARGETS.keys()].map((name) => ["get-or-set", name, "lru-cache"] as const),
   ["pages", "shared", "private"],
   ["workers", "2", "1"],
+  ["workers", "2", "2-apart"],
+  ["workers", "2-apart", "1"],
 ];
 
 async function measure(order: SpeedOrder): Promise<SpeedSample> {

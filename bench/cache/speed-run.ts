@@ -128,13 +128,15 @@ function sharedPages(seconds: number): SpeedSample {
 
 /**
  * Several workers on one cache, nearly all hits: what they do together in the same wall-clock time,
- * and per second of the CPU time of each.
+ * and per second of the CPU time of each. `apart` gives each a cache of its own: more than they do
+ * then, the machine does not allow.
  */
-async function scaling(workerCount: number, seconds: number): Promise<SpeedSample> {
-  const shared = makeShared();
+async function scaling(workerCount: number, apart: boolean, seconds: number): Promise<SpeedSample> {
+  const common = makeShared();
   const start = new SharedArrayBuffer(8);
   const prng = new Prng(5);
   const replies = Array.from({ length: workerCount }, () => {
+    const shared = apart ? makeShared() : common;
     const order: WorkerOrder = { shared, start, workerCount, seconds, seed: prng.u32() };
     const worker = new Worker(new URL("./speed-worker.js", import.meta.url), { workerData: order });
     return new Promise<SpeedSample>((resolve, reject) => {
@@ -152,7 +154,9 @@ async function scaling(workerCount: number, seconds: number): Promise<SpeedSampl
 }
 
 async function measure({ workload, target, seconds }: SpeedOrder): Promise<SpeedSample> {
-  if (workload === "workers") return scaling(Number(target), seconds);
+  if (workload === "workers") {
+    return scaling(target === "1" ? 1 : 2, target === "2-apart", seconds);
+  }
   if (workload === "pages") {
     return target === "shared" ? sharedPages(seconds) : privatePages(seconds);
   }
