@@ -7,6 +7,7 @@ export { HeldVolume } from "./volume/held-volume.ts";
 export type { HeldState, HeldVolumeOptions, HeldVolumePorts } from "./volume/held-volume.ts";
 export { SectionCache } from "./shared-memory/section-cache.ts";
 export type { SectionStats } from "./shared-memory/section-cache.ts";
+export { ShortPoll } from "./vhost-user/short-poll.ts";
 export { VhostUserServer } from "./vhost-user/vhost-user-server.ts";
 export type {
   VhostUserOptions,

@@ -2,7 +2,7 @@
  * Volumes offered to virtual machines over vhost-user, beside their NBD listener: the request of a
  * user, the part of the attachment's record, the server, and the command line that fits it.
  */
-import { SectionCache, VhostUserServer } from "../frontend/index.ts";
+import { SectionCache, ShortPoll, VhostUserServer } from "../frontend/index.ts";
 import type { VolumeIo } from "../object/index.ts";
 import type { SocketOwner } from "../ports/index.ts";
 import { OWNER_PATTERN, VHOST_QUEUES_MAX } from "./names.ts";
@@ -30,8 +30,11 @@ export class VhostOffers {
     sectionsMax: SECTIONS_MAX,
   });
 
+  readonly #shortPoll: ShortPoll;
+
   constructor(world: PlaneWorld) {
     this.#world = world;
+    this.#shortPoll = new ShortPoll(world.clock);
   }
 
   get counters(): Readonly<Record<string, number>> {
@@ -46,6 +49,7 @@ export class VhostOffers {
       path: record.path,
       queueCount: record.queueCount,
       sections: this.#sections,
+      shortPoll: this.#shortPoll,
       onViolation: (reason) => this.#cutOff(volume.name, record.path, reason),
       ...(owner === undefined ? {} : { owner }),
     });

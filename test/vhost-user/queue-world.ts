@@ -4,6 +4,7 @@ import { BlockDevice } from "../../src/frontend/vhost-user/block-device.ts";
 import { BlockQueue } from "../../src/frontend/vhost-user/block-queue.ts";
 import { GuestMemory } from "../../src/frontend/vhost-user/guest-memory.ts";
 import { SplitQueue } from "../../src/frontend/vhost-user/split-queue.ts";
+import type { ShortPoll } from "../../src/frontend/vhost-user/short-poll.ts";
 import type { VhostViolation } from "../../src/frontend/vhost-user/violation.ts";
 import { READ_MEMORY_BYTES, ReadMemory } from "../../src/frontend/nbd/read-memory.ts";
 import { MemoryVolume } from "../nbd/memory-volume.ts";
@@ -26,6 +27,7 @@ export interface WorldOptions {
   readonly sectionBytes?: number;
   readonly sectionsMax?: number;
   readonly base?: number;
+  readonly shortPoll?: ShortPoll;
   readonly volume?: Partial<MemoryVolumeOptions>;
 }
 
@@ -86,6 +88,7 @@ export class QueueWorld {
       memory: new ReadMemory(this.volume.allocate(READ_MEMORY_BYTES)),
       staging: new Uint8Array(STAGING_BYTES),
       kick: this.kick,
+      shortPoll: options.shortPoll,
       violated: (error) => this.#end(error),
       volumeGone: () => this.#end(undefined),
     });

@@ -87,6 +87,7 @@ export class SessionWorld {
       device: new BlockDevice(this.volume, { queueCount: 2, serial: "v1" }),
       sections: new SectionCache({ sectionBytes: 4 * PAGE_BYTES, sectionsMax: 64 }),
       shared: this.shared,
+      shortPoll: undefined,
       mayRun: () => this.mayRun,
       takeMemory: () => {
         this.memories++;

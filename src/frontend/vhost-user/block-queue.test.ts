@@ -3,6 +3,7 @@ import { describe, test } from "node:test";
 import { GUEST_ADDRESS, QueueWorld } from "../../../test/vhost-user/queue-world.ts";
 import type { WorldOptions } from "../../../test/vhost-user/queue-world.ts";
 import type { GuestBuffer } from "../../../test/vhost-user/model-driver.ts";
+import { ShortPoll } from "./short-poll.ts";
 
 const READ = 0;
 const WRITE = 1;
@@ -387,4 +388,36 @@ test("answers of one turn wake the driver once", async () => {
   await guest.run();
   assert.equal(guest.driver.collect().length, 4);
   assert.equal(guest.call.signals, 1);
+});
+
+test("a driver that asks again while it is looked for is answered without a kick", async () => {
+  const glances = { count: 0 };
+  let askAgain = (): void => undefined;
+  const clock = {
+    nowMs: () => {
+      if (++glances.count % 4 === 0) askAgain();
+      return glances.count * 0.001;
+    },
+  };
+  const guest = new Guest({
+    shortPoll: new ShortPoll(clock),
+    eventIndex: true,
+    memoryBytes: 1 << 20,
+  });
+  guest.volume.isCached = () => true;
+  const page = Math.ceil(guest.place(64 * 4096) / 4096) * 4096;
+  const data = { address: GUEST_ADDRESS + page, lengthBytes: 4096, deviceWrites: true };
+  // Looked for in vain once: the next turn does not look.
+  for (let i = 0; i < 2; i++) assert.equal(await guest.ask(READ, 0, [data]), OK);
+  const statuses: GuestBuffer[] = [];
+  askAgain = () => {
+    if (statuses.length === 5) return;
+    guest.driver.collect();
+    const status = guest.buffer(1, true, UNTOUCHED);
+    statuses.push(status);
+    guest.driver.offer(guest.driver.describe([guest.head(READ, 8), data, status]));
+  };
+  assert.equal(await guest.ask(READ, 0, [data]), OK);
+  assert.equal(statuses.length, 5);
+  for (const status of statuses) assert.equal(guest.bytesOf(status)[0], OK);
 });

@@ -10,6 +10,7 @@ import { BlockRequests } from "./block-requests.ts";
 import type { RequestOwner } from "./block-requests.ts";
 import type { Chain } from "./chain.ts";
 import type { GuestMemory } from "./guest-memory.ts";
+import type { ShortPoll } from "./short-poll.ts";
 import type { SplitQueue } from "./split-queue.ts";
 import { VhostViolation } from "./violation.ts";
 
@@ -20,6 +21,8 @@ export interface QueueWorld {
   readonly staging: Uint8Array;
   /** How the driver says that there is something to take. */
   readonly kick: RemoteEvent;
+  /** Undefined: the queue is looked at when its driver kicks, and never by itself. */
+  readonly shortPoll: ShortPoll | undefined;
   readonly violated: (error: VhostViolation) => void;
   readonly volumeGone: (fault: IoFault) => void;
 }
@@ -126,6 +129,7 @@ export class BlockQueue implements RequestOwner {
     const requests = this.#requests;
     // A driver that refills the queue while it is emptied must not keep others from their turn.
     let left = queue.entryCount;
+    this.#world.shortPoll?.begin(queue);
     queue.refuseKicks();
     for (;;) {
       while (left > 0 && !requests.isStalled && queue.take(requests.takeChain())) {
@@ -137,8 +141,17 @@ export class BlockQueue implements RequestOwner {
         this.#world.kick.signal();
         return;
       }
+      if (this.#looksLonger()) continue;
       if (!queue.askForKicks()) return;
     }
+  }
+
+  /** Only when nothing is under way, whose answers this thread has to take. */
+  #looksLonger(): boolean {
+    const { shortPoll } = this.#world;
+    if (shortPoll === undefined || this.#requests.activeCount > 0) return false;
+    this.#publish();
+    return shortPoll.awaits(this.#queue);
   }
 
   readonly #turn = (): void => {

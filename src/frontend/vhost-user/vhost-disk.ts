@@ -18,6 +18,7 @@ import { GuestMemory } from "./guest-memory.ts";
 import type { RegionDescription } from "./guest-memory.ts";
 import { InflightRegion } from "./inflight-region.ts";
 import { QUEUE_ENTRIES_MAX } from "./split-queue.ts";
+import type { ShortPoll } from "./short-poll.ts";
 import { VhostRing } from "./vhost-ring.ts";
 import type { RingPlace } from "./vhost-ring.ts";
 import { demand } from "./violation.ts";
@@ -29,6 +30,7 @@ export interface DiskWorld {
   readonly shared: SharedMemory;
   readonly takeMemory: () => ReadMemory;
   readonly giveMemory: (memory: ReadMemory) => void;
+  readonly shortPoll: ShortPoll | undefined;
   /** Whether no other front end's rings run. */
   readonly mayRun: () => boolean;
 }
@@ -259,6 +261,7 @@ export class VhostDisk {
       memory,
       staging: this.#staging,
       kick,
+      shortPoll: this.#world.shortPoll,
       violated: (error) => this.#events.violated(error),
       volumeGone: (fault) => this.#events.volumeGone(fault),
     };

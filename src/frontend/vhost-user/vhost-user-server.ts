@@ -18,6 +18,7 @@ import type {
 import { READ_MEMORY_BYTES, ReadMemory } from "../nbd/read-memory.ts";
 import type { SectionCache } from "../shared-memory/section-cache.ts";
 import { BlockDevice } from "./block-device.ts";
+import type { ShortPoll } from "./short-poll.ts";
 import { VhostSession } from "./vhost-session.ts";
 
 export interface VhostUserPorts {
@@ -31,6 +32,8 @@ export interface VhostUserOptions {
   readonly owner?: SocketOwner;
   readonly queueCount?: number;
   readonly sections: SectionCache;
+  /** For all volumes of a thread; without it, queues are looked at when they are kicked alone. */
+  readonly shortPoll?: ShortPoll;
   /** A client was cut off for what it did. */
   readonly onViolation?: (reason: string) => void;
 }
@@ -126,6 +129,7 @@ export class VhostUserServer {
       device: this.#device,
       sections: this.#options.sections,
       shared: this.#ports.shared,
+      shortPoll: this.#options.shortPoll,
       takeMemory: () => this.#takeMemory(),
       giveMemory: (memory) => this.#idleMemory.push(memory),
       mayRun: () => [...this.#connected].every((it) => it === session || it.runningRings === 0),
