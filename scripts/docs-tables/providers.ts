@@ -10,6 +10,7 @@ import {
   requestsTable,
 } from "../../src/host/index.ts";
 import type { DocsTable } from "../../src/host/index.ts";
+import { metricsTable } from "../../src/host/metrics-table.ts";
 import { alertRules } from "./alert-rules.ts";
 import { debianPackagesTable } from "./debian-packages-table.ts";
 import { decisionsTable } from "./decisions-table.ts";
@@ -28,6 +29,7 @@ export const providers: Providers = new Map<string, () => string>([
   ["floors", floorsTable],
   ...layoutTables,
   ["host-config", () => rendered(configTable())],
+  ["metrics", () => rendered(metricsTable())],
   ["requests", () => rendered(requestsTable())],
 ]);
 

@@ -274,11 +274,17 @@ function attachmentTable(attachments: readonly AttachmentView[], output: Output)
   );
 }
 
+function deviceState({ state, isLeaving, scrubShare }: DeviceView): string {
+  const leaving = isLeaving === true ? ", leaving" : "";
+  const scrub = scrubShare === undefined ? "" : `, scrub ${Math.floor(100 * scrubShare)} %`;
+  return `${state}${leaving}${scrub}`;
+}
+
 function deviceTable(devices: readonly DeviceView[], output: Output): string[] {
   const rows = devices.map((device) => [
     device.deviceId.slice(0, 8),
     device.host,
-    device.isLeaving === true ? `${device.state}, leaving` : device.state,
+    deviceState(device),
     device.adapter,
     formatSize(device.capacityBytes),
     formatSize(device.freeBytes),

@@ -55,8 +55,10 @@ export class ClusterStatus {
     this.#world = world;
     this.#startedMs = world.clock.nowMs();
     world.events.follow((event) => {
+      const { deviceId } = event.details;
+      if (event.kind === "damage-mended") this.#faults.delete(`${String(deviceId)} block-damaged`);
       if (!FAULT_KINDS.some((kind) => kind === event.kind)) return;
-      this.#faults.set(`${String(event.details["deviceId"])} ${event.kind}`, event);
+      this.#faults.set(`${String(deviceId)} ${event.kind}`, event);
     });
   }
 

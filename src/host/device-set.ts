@@ -21,6 +21,8 @@ export class DeviceSet {
   readonly #opened: OpenedDevice[] = [];
   readonly #refused: DeviceView[] = [];
   readonly #failures = new Map<string, string>();
+  /** Devices that are being read through for somebody, and how far that has come: 0 to 1. */
+  readonly #scrubs = new Map<string, number>();
 
   /** `volumeName` tells the volume of an object, where it is known. */
   constructor(world: PlaneWorld, volumeName: (objectId: string) => string | undefined) {
@@ -197,11 +199,15 @@ export class DeviceSet {
     const found = this.#opened.filter((opened) => opened.device.deviceId.startsWith(device));
     if (found.length !== 1) throw this.#unknown(device, found.length);
     const { device: scrubbed } = found[0]!;
-    const report = await scrubbed.scrub();
+    const { deviceId } = scrubbed;
+    this.#scrubs.set(deviceId, 0);
+    const report = await scrubbed
+      .scrub({ onProgress: (done, total) => void this.#scrubs.set(deviceId, done / total) })
+      .finally(() => this.#scrubs.delete(deviceId));
     const { contents, logicalBlocks, repaired, ...findings } = report;
     const problems = Object.entries(findings).filter(([, count]) => count > 0);
     return {
-      deviceId: scrubbed.deviceId,
+      deviceId,
       problemCount: isClean(report) ? 0 : problems.reduce((sum, [, count]) => sum + count, 0),
       report: { contents, logicalBlocks, repaired, ...findings },
       problems: problems.map(([name, count]) => `${count} ${words(name)}`),
@@ -247,6 +253,7 @@ export class DeviceSet {
     const { device, disk, path } = opened;
     const stats = device.stats();
     const failure = this.#failures.get(device.deviceId);
+    const scrubShare = this.#scrubs.get(device.deviceId);
     return {
       deviceId: device.deviceId,
       host: this.#world.identity.hostName,
@@ -264,6 +271,7 @@ export class DeviceSet {
       readErrors: stats.counters.readErrors,
       damagedBlocks: stats.badBlocks,
       componentCount: stats.components.length,
+      ...(scrubShare === undefined ? {} : { scrubShare }),
     };
   }
 }

@@ -32,7 +32,9 @@ function faultCheck(kind: (typeof FAULT_KINDS)[number]): HealthCheck {
     id: kind,
     severity: "degraded",
     meaning: faultMeanings[kind],
-    action: "check the disk (dmesg, smartctl), then scrub the device; a clean scrub clears it",
+    action: `check the disk (dmesg, smartctl), then scrub the device; a clean scrub clears it${
+      kind === "block-damaged" ? ", and so does that what was written again reads well" : ""
+    }`,
     find: ({ faults }) =>
       each(
         faults,

@@ -12,6 +12,7 @@ import {
   list,
   may,
   must,
+  number,
   record,
   text,
   volumeName,
@@ -179,6 +180,7 @@ export const deviceViewShape: ObjectShape<views.DeviceView> = {
     damagedBlocks: must(count("Stored blocks that are known to be damaged")),
     componentCount: must(count("Components on it")),
     isLeaving: may(flag("It was told to be removed: everything moves off it")),
+    scrubShare: may(number("While it is scrubbed: how much was read, 0 to 1")),
   },
 };
 

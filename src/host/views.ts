@@ -165,6 +165,8 @@ export interface DeviceView {
   readonly componentCount: number;
   /** It was told to be removed: everything moves off it. */
   readonly isLeaving?: boolean;
+  /** While it is scrubbed: how much was read, 0 to 1. */
+  readonly scrubShare?: number;
 }
 
 /** A unix socket for one virtual machine. */

@@ -4,7 +4,7 @@ import { BLOCK_SIZE_BYTES } from "../base/index.ts";
 import { changeSettings } from "../cluster/index.ts";
 import type { ObjectPolicy, ObjectRecord } from "../cluster/index.ts";
 import { Simulation } from "../sim/index.ts";
-import { CHANGE_DATA, ChangeBatchBuilder } from "../store/index.ts";
+import { CHANGE_DATA, ChangeBatchBuilder, ReadThrough } from "../store/index.ts";
 import { CLUSTER, ClusterWorld, requestsOf } from "../../test/support/cluster-world.ts";
 import type { ClusterHost } from "../../test/support/cluster-world.ts";
 import { VolumeClient } from "../../test/support/volume-client.ts";
@@ -69,12 +69,39 @@ for (const isUsed of [true, false])
       await world.until(
         async () => (await sick.device.destage(), sick.device.stats().badBlocks === 0),
       );
+      assert.ok(!world.heard("damage-mended"), "nothing was read since it was written again");
+      await sick.plane.scrub.round(DAY_MS);
+      assert.ok(world.heard("damage-mended"));
       const after = await sick.device.scrub();
       assert.equal(after.damagedBlocks, 0);
       if (!isUsed) client.requests = requestsOf(await world.take(sick, volume.objectId));
       await client.verify("afterwards");
     });
   });
+
+test("damage is over only once what was written again reads well from the disk", async () => {
+  await cluster(1, async (world, volume) => {
+    const { owner } = await written(world, hostOf(world, volume, 2), volume);
+    await owner.close();
+    const sick = hostOf(world, volume, 0);
+    const isRepaired = async (): Promise<boolean> => {
+      await sick.device.destage();
+      return sick.device.stats().badBlocks === 0;
+    };
+    await damage(sick, 3);
+    await sick.plane.scrub.round(DAY_MS);
+    await world.until(isRepaired);
+    await damage(sick, 3);
+    const reader = new ReadThrough(sick.device);
+    assert.ok(reader.hurtCount >= 3);
+    assert.equal(reader.knownDamaged, 0, "nobody has seen it yet");
+    assert.equal(await reader.areMended(), false);
+    await sick.plane.scrub.round(DAY_MS);
+    await world.until(isRepaired);
+    assert.equal(await reader.areMended(), true);
+    assert.equal(reader.hurtCount, 0);
+  });
+});
 
 test("reading goes on where it was when the host starts anew", async () => {
   await cluster(2, async (world, volume) => {

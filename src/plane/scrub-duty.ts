@@ -18,6 +18,8 @@ import { numberOf, textOf, valueOf } from "./component-server.ts";
 import type { RepairBoard, RepairView } from "./repair-board.ts";
 
 const ROUND_MS = 3_600_000;
+/** What was written again is read when it has been destaged. */
+const MENDED_MS = 60_000;
 /** A host that has just started has better things to do. */
 const FIRST_MS = 300_000;
 const DAY_MS = 24 * ROUND_MS;
@@ -34,7 +36,7 @@ export interface ScrubCounters {
 }
 
 export interface ScrubEvent {
-  readonly kind: "device-read-through" | "copies-differed";
+  readonly kind: "device-read-through" | "damage-mended" | "copies-differed";
   readonly level: "info" | "error";
   readonly message: string;
   readonly details: Readonly<Record<string, string | number>>;
@@ -73,6 +75,7 @@ export class ScrubDuty {
   /** Objects, by when they were compared, or first seen. */
   readonly #comparedMs = new Map<string, number>();
   #timer: Timer | undefined;
+  #mendedTimer: Timer | undefined;
   #round: Promise<void> | undefined;
   #isClosed = false;
 
@@ -95,6 +98,7 @@ export class ScrubDuty {
   async close(): Promise<void> {
     this.#isClosed = true;
     this.#timer?.cancel();
+    this.#mendedTimer?.cancel();
     await this.#round;
   }
 
@@ -138,7 +142,42 @@ export class ScrubDuty {
     }
     await reader.save();
     this.counters.blocksDamaged += damaged;
-    if (damaged > 0) await this.#repairAll(await reader.damagedPlaces());
+    // Clients may have found some, too.
+    if (reader.knownDamaged > 0) await this.#repairAll(await reader.damagedPlaces());
+    await this.#seeMended(deviceId, reader);
+  }
+
+  /** Damage is over once what was written again reads well from the disk. */
+  async #seeMended(deviceId: string, reader: ReadThrough): Promise<void> {
+    const { hurtCount } = reader;
+    if (hurtCount === 0) return;
+    if (await reader.areMended()) {
+      this.#world.addEvent({
+        kind: "damage-mended",
+        level: "info",
+        message: `${hurtCount} blocks of device ${deviceId.slice(0, 8)} that were damaged read well again`,
+        details: { deviceId, blocks: hurtCount },
+      });
+      return;
+    }
+    if (this.#isClosed) return;
+    this.#mendedTimer?.cancel();
+    this.#mendedTimer = this.#world.clock.after(MENDED_MS, () => void this.#lookAgain());
+  }
+
+  async #lookAgain(): Promise<void> {
+    try {
+      for (const [deviceId, reader] of this.#readers) {
+        // Otherwise the next round looks, and has it written again before.
+        if (reader.hurtCount > 0 && reader.knownDamaged === 0)
+          await this.#seeMended(deviceId, reader);
+      }
+    } catch (error) {
+      this.#world.log.write(
+        "warning",
+        `whether damage is mended is not known: ${errorText(error)}`,
+      );
+    }
   }
 
   #tellEnd(deviceId: string): void {

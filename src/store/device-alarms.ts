@@ -37,6 +37,9 @@ export function reportDamagedBlock(
     message: `block ${blockIndex} of component ${componentId} is damaged: ${reason}`,
     details: { deviceId: deviceIdOf(state), componentId, blockIndex, physical },
   });
+  // Found by going through contents, it is of no component yet: see `ReadThrough.damagedPlaces`.
+  if (state.components.at(where.component) !== undefined)
+    state.hurt.add({ component: where.component, blockIndex });
   if (!isNews) return;
   state.badBlocks.add(physical);
   state.blockCache.remove(physical);

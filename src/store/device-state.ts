@@ -1,4 +1,5 @@
 /** What the parts of one open device share. Built by `Device`, handed to each part. */
+import type { HurtPlaces } from "./hurt-places.ts";
 import type { Clock, Digests, Disk, DiskRequests, Log, MetadataStore } from "../ports/index.ts";
 import type { Superblock } from "../format/index.ts";
 import type { ArrivingContents } from "./arriving-contents.ts";
@@ -59,6 +60,7 @@ export interface DeviceState extends DevicePorts {
   readonly contents: ContentReferences;
   /** Physical blocks known to be damaged: a write of the same content repairs them in place. */
   readonly badBlocks: Set<number>;
+  readonly hurt: HurtPlaces;
   readonly counters: DeviceCounters;
   emit(event: DeviceEvent): void;
   /** A stored block cannot be believed: remember it, report it. */

@@ -44,6 +44,7 @@ import { newCounters } from "./device-state.ts";
 import type { DeviceEvent, DevicePorts, DeviceState } from "./device-state.ts";
 import { deviceStats } from "./device-stats.ts";
 import type { DeviceStats } from "./device-stats.ts";
+import { HurtPlaces } from "./hurt-places.ts";
 import { Journal } from "./journal.ts";
 import type { RecoveredJournal } from "./journal-recovery.ts";
 import { LogicalMap } from "./logical-map.ts";
@@ -199,6 +200,7 @@ export class Device implements ComponentHost {
         reportMissingContent(this.state, id);
       }),
       badBlocks,
+      hurt: new HurtPlaces(),
       counters: newCounters(),
       emit: (event) => this.#emit(event),
       blockDamaged: (where) => reportDamagedBlock(this.state, where),

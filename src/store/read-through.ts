@@ -9,18 +9,31 @@ import { FINGERPRINT_BYTES, MetadataBatch } from "../ports/index.ts";
 import type { DiskMemory } from "../ports/index.ts";
 import {
   CONTENT_ID_BYTES,
+  contentKey,
   getBigEndian,
   keyAfterPrefix,
+  logicalKey,
   PAGE_BLOCKS,
   PAGE_ENTRIES_BYTES,
+  PHYSICAL_HOLE,
+  PHYSICAL_ZERO,
   readThroughKey,
   TABLE_CONTENT,
   TABLE_LOGICAL,
 } from "../format/index.ts";
 import { decodeContent } from "./content-references.ts";
+import type { StoredContent } from "./content-references.ts";
 import type { Device } from "./device.ts";
 import type { DeviceState } from "./device-state.ts";
-import { decodePage, ENTRY_BYTES, physicalOf } from "./logical-map.ts";
+import type { HurtPlace } from "./hurt-places.ts";
+import {
+  contentAt,
+  decodePage,
+  ENTRY_BYTES,
+  entryOffset,
+  pageOf,
+  physicalOf,
+} from "./logical-map.ts";
 
 export const READ_THROUGH_BLOCKS: number = 256;
 /** Pages that are looked at before others get a turn. */
@@ -41,6 +54,8 @@ export interface DamagedPlace {
   readonly objectId: string;
   readonly blockIndex: number;
 }
+
+type Stored = StoredContent & { readonly id: Uint8Array };
 
 export class ReadThrough {
   readonly #state: DeviceState;
@@ -131,6 +146,57 @@ export class ReadThrough {
     return damagedBlocks;
   }
 
+  /** Blocks that are known to be damaged and wait to be written again. */
+  get knownDamaged(): number {
+    return this.#state.badBlocks.size;
+  }
+
+  /** Blocks in which damage was found, and which were not seen to be well since. */
+  get hurtCount(): number {
+    return this.#state.hurt.count;
+  }
+
+  /** True once all of those were written again, or are gone, and were read well from the disk. */
+  async areMended(): Promise<boolean> {
+    const { badBlocks, hurt } = this.#state;
+    if (badBlocks.size > 0 || !hurt.isWhole) return false;
+    const places = hurt.all();
+    for (let at = 0; at < places.length; at += READ_THROUGH_BLOCKS) {
+      const some = places.slice(at, at + READ_THROUGH_BLOCKS).map((place) => this.#storedAt(place));
+      if (some.includes("unknown")) return false;
+      const stored = some.filter((one) => typeof one !== "string");
+      const ids = stored.map(({ id }) => id);
+      const tails = stored.map(({ fingerprintTail }) => fingerprintTail);
+      const physical = stored.map((one) => one.physical);
+      if ((await this.#check(ids, tails, physical)) > 0) return false;
+    }
+    hurt.clear();
+    return true;
+  }
+
+  /** "gone" where nothing is stored any more; "unknown" where the maps do not say what is. */
+  #storedAt({ component, blockIndex }: HurtPlace): Stored | "gone" | "unknown" {
+    const { metadata, components } = this.#state;
+    if (components.at(component) === undefined) return "gone";
+    const page = pageOf(blockIndex);
+    const ownKey = logicalKey(component, page);
+    const own = metadata.get(ownKey);
+    const pageKey =
+      own === undefined ? logicalKey(components.baseOf(component, page), page) : ownKey;
+    const value = own ?? metadata.get(pageKey);
+    const entries = new Uint8Array(PAGE_ENTRIES_BYTES);
+    if (value === undefined) return "gone";
+    if (!decodePage(pageKey, value, entries, 0)) return "unknown";
+    const at = entryOffset(blockIndex);
+    const physical = physicalOf(entries, at);
+    if (physical === PHYSICAL_HOLE || physical === PHYSICAL_ZERO) return "gone";
+    const id = entries.slice(contentAt(at), contentAt(at) + CONTENT_ID_BYTES);
+    const key = contentKey(id, 0);
+    const content = metadata.get(key);
+    const stored = content === undefined ? undefined : decodeContent(key, content);
+    return stored?.physical === physical ? { ...stored, id } : "unknown";
+  }
+
   /** Durably. */
   async save(): Promise<void> {
     const batch = new MetadataBatch();
@@ -165,6 +231,7 @@ export class ReadThrough {
           if (!badBlocks.has(physical) || count === PLACES_MAX) continue;
           counts.set(physical, count + 1);
           const { componentId, objectId } = info;
+          this.#state.hurt.add({ component: info.index, blockIndex: firstBlock + i });
           places.push({ componentId, objectId, blockIndex: firstBlock + i });
         }
         return true;

@@ -65,6 +65,14 @@ function Device({ device }: { device: DeviceView }): ReactNode {
         share={device.capacityBytes === 0 ? 0 : taken / device.capacityBytes}
         text={`${bytes(taken)} of ${bytes(device.capacityBytes)} taken`}
       />
+      {device.scrubShare !== undefined && (
+        <Gauge
+          label={`Scrub of device ${shortId(device.deviceId)}`}
+          share={device.scrubShare}
+          text={`Scrub: ${Math.floor(100 * device.scrubShare)} % read`}
+          isProgress
+        />
+      )}
       <Facts
         rows={[
           ["Stored, before deduplication", bytes(device.logicalBytes)],
