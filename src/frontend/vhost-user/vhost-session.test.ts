@@ -8,9 +8,11 @@ import {
   SessionWorld,
   USER_ADDRESS,
 } from "../../../test/vhost-user/session-world.ts";
+import { ModelDriver } from "../../../test/vhost-user/model-driver.ts";
 import { fuzzSession } from "./vhost-session.fuzz.ts";
 
 const PAGE = 4096;
+const ENTRIES = 16;
 const FUZZ_SEEDS = 500;
 
 async function running(): Promise<SessionWorld> {
@@ -92,6 +94,51 @@ test("a ring that was stopped goes on where it was", async () => {
   await world.startRing(2);
   assert.equal(world.driver.collect().length, 1, "what came meanwhile was taken");
   assert.equal(await world.readSector(), 0);
+});
+
+test("several queues are served each by itself, and one goes on when another stops", async () => {
+  const world = await running();
+  const { front, bytes } = world;
+  const driver = new ModelDriver({
+    ...{ bytes, guestAddress: GUEST_ADDRESS, ringsAt: 32 * PAGE },
+    ...{ entryCount: ENTRIES, eventIndex: false },
+  });
+  const kick = new MemoryEvent();
+  const call = new MemoryEvent();
+  front.tell(Ask.setRingSize, u32s(1, ENTRIES));
+  front.tell(Ask.setRingBase, u32s(1, 0));
+  front.tell(Ask.setRingAddresses, world.ringAddresses(driver, 1));
+  front.tell(Ask.setRingCall, u64s(1), [call]);
+  front.tell(Ask.setRingKick, u64s(1), [kick]);
+  front.tell(Ask.enableRing, u32s(1, 1));
+  await world.settle();
+  world.volume.bytes.fill(0x77, 0, 512);
+  const readSecond = async (): Promise<number> => {
+    const at = 48 * PAGE;
+    bytes.fill(0, at, at + 16);
+    bytes[at + 16] = 0xff;
+    const buffer = (from: number, lengthBytes: number, deviceWrites: boolean) => ({
+      ...{ address: GUEST_ADDRESS + at + from, lengthBytes, deviceWrites },
+    });
+    const chain = [buffer(0, 16, false), buffer(PAGE, 512, true), buffer(16, 1, true)];
+    driver.offer(driver.describe(chain));
+    kick.signal();
+    do await world.settle();
+    while (kick.deliver());
+    assert.equal(driver.collect().length, 1);
+    assert.equal(bytes[at + PAGE], 0x77);
+    return bytes[at + 16]!;
+  };
+  const { signals } = world.call;
+  assert.equal(await readSecond(), 0);
+  assert.equal(world.call.signals, signals, "the first queue's driver is not told");
+  const { signals: ofSecond } = call;
+  assert.equal(await world.readSector(), 0);
+  assert.equal(call.signals, ofSecond, "nor is the second one's");
+  const { body } = await front.ask(Ask.getRingBase, u32s(0, 0));
+  assert.equal(body.getUint32(4, true), 1);
+  assert.equal(await world.readSector(), 0xff, "a queue that was stopped takes nothing");
+  assert.equal(await readSecond(), 0);
 });
 
 test("a ring stops when what is under way is answered, and nothing is read meanwhile", async () => {
