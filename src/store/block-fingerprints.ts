@@ -10,7 +10,7 @@ import { assert, BLOCK_SIZE_BYTES } from "../base/index.ts";
 import { FINGERPRINT_BYTES } from "../ports/index.ts";
 import type { Digests } from "../ports/index.ts";
 import type { Journal } from "./journal.ts";
-import { isPlacedLocation } from "./placed-blocks.ts";
+import { copyFingerprint, isPlacedLocation } from "./placed-blocks.ts";
 
 const NO_GENERATION = -1;
 
@@ -52,13 +52,12 @@ export class BlockFingerprints {
     await this.#learn(locations);
     const { placed } = this.#journal;
     await placed.whenFingerprinted();
-    for (const [i, location] of locations.entries()) {
-      if (isPlacedLocation(location)) {
-        placed.copyFingerprint(location, target, i * FINGERPRINT_BYTES);
-        continue;
-      }
-      const from = location * FINGERPRINT_BYTES;
-      target.set(this.#known.subarray(from, from + FINGERPRINT_BYTES), i * FINGERPRINT_BYTES);
+    // By index here and below, and byte by byte: nothing is allocated per block.
+    for (let i = 0; i < locations.length; i++) {
+      const location = locations[i]!;
+      const at = i * FINGERPRINT_BYTES;
+      if (isPlacedLocation(location)) placed.copyFingerprint(location, target, at);
+      else copyFingerprint(this.#known, location * FINGERPRINT_BYTES, target, at);
     }
   }
 
@@ -69,13 +68,17 @@ export class BlockFingerprints {
     );
     if (unknown.length === 0) return;
     assert(unknown.length <= this.#offsets.length, "more blocks than there is room for");
-    for (const [i, location] of unknown.entries()) this.#offsets[i] = location * BLOCK_SIZE_BYTES;
+    for (let i = 0; i < unknown.length; i++) this.#offsets[i] = unknown[i]! * BLOCK_SIZE_BYTES;
     const { memory } = this.#journal;
     await this.#digests.fingerprint(memory, this.#offsets, unknown.length, this.#found);
-    for (const [i, location] of unknown.entries()) {
-      const from = i * FINGERPRINT_BYTES;
-      const fingerprint = this.#found.subarray(from, from + FINGERPRINT_BYTES);
-      this.#known.set(fingerprint, location * FINGERPRINT_BYTES);
+    for (let i = 0; i < unknown.length; i++) {
+      const location = unknown[i]!;
+      copyFingerprint(
+        this.#found,
+        i * FINGERPRINT_BYTES,
+        this.#known,
+        location * FINGERPRINT_BYTES,
+      );
       this.#generations[location] = this.#generationAt(location);
     }
   }

@@ -169,27 +169,20 @@ export class ContentReferences {
     const value = this.#metadata.get(key);
     if (value === undefined || !contentIsIntact(key, value)) return -1;
     const layout = ContentValueLayout.at;
-    return this.#add(id, at, {
-      tail: value,
-      tailAt: layout.fingerprintTail,
-      physical: getU40(value, layout.physical),
-      references: getU32(value, layout.references),
-    });
+    const row = this.#add(id, at, value, layout.fingerprintTail);
+    this.#physical[row] = getU40(value, layout.physical);
+    this.#references[row] = getU32(value, layout.references);
+    return row;
   }
 
-  #add(
-    id: Uint8Array,
-    at: number,
-    content: { tail: Uint8Array; tailAt: number; physical: number; references: number },
-  ): ContentRow {
+  /** Its block and its references are for the caller to fill in. */
+  #add(id: Uint8Array, at: number, tail: Uint8Array, tailAt: number): ContentRow {
     if (this.#size === this.#physical.length) this.#allocate(this.#size * 2);
     const row = this.#size++;
     for (let word = 0; word < WORDS; word++) {
       this.#ids[row * WORDS + word] = getU32(id, at + word * 4);
-      this.#tails[row * WORDS + word] = getU32(content.tail, content.tailAt + word * 4);
+      this.#tails[row * WORDS + word] = getU32(tail, tailAt + word * 4);
     }
-    this.#physical[row] = content.physical;
-    this.#references[row] = content.references;
     this.#changes[row] = 0;
     this.#origins[row] = KNOWN;
     this.#slots[this.#freeSlot(row)] = row + 1;
@@ -213,7 +206,15 @@ export class ContentReferences {
     let idAt = at;
     for (let probe = 0; probe < PROBES_MAX; probe++) {
       const row = this.#find(id, idAt);
-      if (row < 0) return this.#create(id, idAt, { tail: fingerprints, tailAt }, place);
+      if (row < 0) {
+        const physical = this.#takeBlock(place);
+        const created = this.#add(id, idAt, fingerprints, tailAt);
+        this.#physical[created] = physical;
+        this.#references[created] = 0;
+        this.#origins[created] = place === NO_PLACE ? ALLOCATED : ADOPTED;
+        this.#changes[created] = 1;
+        return created;
+      }
       if (this.#tailEquals(row, fingerprints, tailAt)) {
         this.#changes[row]!++;
         return row;
@@ -231,22 +232,14 @@ export class ContentReferences {
     });
   }
 
-  #create(
-    id: Uint8Array,
-    at: number,
-    tail: { tail: Uint8Array; tailAt: number },
-    place: number,
-  ): ContentRow {
-    const isPlaced = place !== NO_PLACE;
-    if (isPlaced) this.#space.adopt(place);
-    const physical = isPlaced ? place : this.#space.allocate();
-    if (physical === undefined) {
-      throw new CodedError({ code: "no-space", message: "the block store has no free block" });
+  #takeBlock(place: number): number {
+    if (place !== NO_PLACE) {
+      this.#space.adopt(place);
+      return place;
     }
-    const row = this.#add(id, at, { ...tail, physical, references: 0 });
-    this.#origins[row] = isPlaced ? ADOPTED : ALLOCATED;
-    this.#changes[row] = 1;
-    return row;
+    const physical = this.#space.allocate();
+    if (physical !== undefined) return physical;
+    throw new CodedError({ code: "no-space", message: "the block store has no free block" });
   }
 
   /** Adds a reference to a content that an entry of the logical map points to. */

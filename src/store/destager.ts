@@ -276,7 +276,7 @@ export class Destager {
   /** Fingerprints the batch's data blocks; returns their keys in the order of the fingerprints. */
   async #fingerprint(): Promise<number[]> {
     const dataKeys = dataKeysOf(this.#batch);
-    const locations = dataKeys.map((key) => this.#batch.locationOf(key));
+    const locations = locationsOf(this.#batch, dataKeys);
     await this.#blockFingerprints.of(locations, this.#fingerprints);
     if (this.#options.isWorthwhile()) this.#lookAhead();
     return dataKeys;
@@ -286,8 +286,7 @@ export class Destager {
     const next = this.#next;
     next.cursor = this.#batch.cursor;
     if (!next.choose(this.#state, this.#batch.lastFrame)) return;
-    const locations = dataKeysOf(next).map((key) => next.locationOf(key));
-    this.#blockFingerprints.lookAhead(locations);
+    this.#blockFingerprints.lookAhead(locationsOf(next, dataKeysOf(next)));
   }
 
   /** Points every block of the batch at its content; returns what has to be written. */
@@ -297,9 +296,10 @@ export class Destager {
     this.#taken.clear();
     const writes: BlockWrite[] = [];
     let dataIndex = 0;
-    let mapped = 0;
-    for (const key of batch.keys) {
-      if (++mapped % MAPPED_AT_ONCE === 0) await this.#pause(0);
+    // By index here and below: an iterator would make an object for each block.
+    for (let chosen = 0; chosen < batch.keys.length; chosen++) {
+      const key = batch.keys[chosen]!;
+      if ((chosen + 1) % MAPPED_AT_ONCE === 0) await this.#pause(0);
       const location = batch.locationOf(key);
       const sequence = batch.sequenceOf(key);
       const isData = location >= 0;
@@ -373,7 +373,15 @@ export class Destager {
 }
 
 function dataKeysOf(batch: DestageBatch): number[] {
-  return [...batch.keys].filter((key) => batch.locationOf(key) >= 0);
+  const keys: number[] = [];
+  for (let i = 0; i < batch.keys.length; i++) {
+    if (batch.locationOf(batch.keys[i]!) >= 0) keys.push(batch.keys[i]!);
+  }
+  return keys;
+}
+
+function locationsOf(batch: DestageBatch, keys: readonly number[]): number[] {
+  return keys.map((key) => batch.locationOf(key));
 }
 
 function markerOf(location: number): number {

@@ -320,7 +320,7 @@ export class PlacedBlocks {
   /** After `whenFingerprinted`. */
   copyFingerprint(location: number, target: Uint8Array, at: number): void {
     const from = (location - PLACED_LOCATION_FIRST) * FINGERPRINT_BYTES;
-    target.set(this.#fingerprints.subarray(from, from + FINGERPRINT_BYTES), at);
+    copyFingerprint(this.#fingerprints, from, target, at);
   }
 
   /**
@@ -346,4 +346,14 @@ export class PlacedBlocks {
   async whenIdle(): Promise<void> {
     await this.#fingerprinting?.catch(() => undefined);
   }
+}
+
+/** A view of the source would cost more than these bytes. */
+export function copyFingerprint(
+  source: Uint8Array,
+  from: number,
+  target: Uint8Array,
+  at: number,
+): void {
+  for (let i = 0; i < FINGERPRINT_BYTES; i++) target[at + i] = source[from + i]!;
 }
