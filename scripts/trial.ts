@@ -53,6 +53,8 @@ interface Totals {
   requests: number;
   events: number;
   undecidedBlocks: number;
+  /** How often rare paths were taken, by name. */
+  readonly marks: Record<string, number>;
   readonly findings: Finding[];
 }
 
@@ -108,6 +110,7 @@ class TrialRun {
     requests: 0,
     events: 0,
     undecidedBlocks: 0,
+    marks: {},
     findings: [],
   };
   readonly #begin = performance.now();
@@ -181,6 +184,8 @@ class TrialRun {
     totals.requests += report.requests;
     totals.events += report.events;
     totals.undecidedBlocks += report.undecidedBlocks;
+    for (const [name, hits] of Object.entries(report.marks))
+      totals.marks[name] = (totals.marks[name] ?? 0) + hits;
     const { failure, seed, trace } = report;
     if (failure !== undefined) this.#find(seed, failure.kind, failure.what, trace);
     this.#showProgress();
@@ -234,6 +239,8 @@ async function runSeeds(options: Options): Promise<boolean> {
         `${totals.events} events, ${totals.undecidedBlocks} blocks undecided, ` +
         `${Math.round(speed)} times real time on each thread`,
     );
+    for (const [name, hits] of Object.entries(totals.marks).toSorted(([, a], [, b]) => b - a))
+      console.log(`${String(hits).padStart(9)}  ${name}`);
   }
   return options.mutant === undefined ? totals.findings.length === 0 : totals.findings.length > 0;
 }

@@ -30,3 +30,14 @@ test("two tests cannot wait for the same mark, and one cannot verify twice", () 
   mark.verify();
   assert.throws(() => mark.verify(), /verified before/);
 });
+
+test("all marks can be counted, expected or not", () => {
+  const counting = marks.countAll();
+  marks.hit("a path");
+  marks.hit("another path");
+  marks.hit("a path");
+  assert.throws(() => marks.countAll(), AssertionError);
+  assert.deepEqual(Object.fromEntries(counting.end()), { "a path": 2, "another path": 1 });
+  assert.throws(() => counting.end(), AssertionError);
+  marks.hit("a path");
+});

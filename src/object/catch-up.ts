@@ -5,7 +5,7 @@
  * meanwhile. It counts again when, between two writes, the digests of its regions are equal to
  * those of its mirrors.
  */
-import { assert, CodedError, REGION_BLOCKS } from "../base/index.ts";
+import { assert, CodedError, marks, REGION_BLOCKS } from "../base/index.ts";
 import type { Clock } from "../ports/index.ts";
 import { CHANGE_DATA } from "../store/index.ts";
 import type { Component } from "../store/index.ts";
@@ -165,6 +165,7 @@ export class CatchUp {
     const differing = await this.#compare();
     this.#requireFollowing();
     if (differing.length === 0) return;
+    marks.hit("regions differed after a catch-up");
     this.#world.onMismatch(this.#member, differing);
     for (const region of differing) await this.#resend(region);
     this.#world.legs.commit(this.#world.epoch, this.#world.volume.watermark);

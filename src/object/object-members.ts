@@ -4,7 +4,7 @@
  * change the record by compare-and-swap, so an owner that was replaced learns it here at the
  * latest.
  */
-import { BLOCK_SIZE_BYTES, CodedError, errorText } from "../base/index.ts";
+import { BLOCK_SIZE_BYTES, CodedError, errorText, marks } from "../base/index.ts";
 import { leavesOf, votesOf } from "../cluster/index.ts";
 import type { ComponentRecord, ComponentState, LeafNode, ObjectRecord } from "../cluster/index.ts";
 import type { DirectoryWrite, Timer } from "../ports/index.ts";
@@ -141,6 +141,7 @@ export class ObjectMembers {
     }
     const minority = this.#rules.needsMajority ? await this.#minority(member) : undefined;
     if (minority !== undefined) {
+      marks.hit("an owner in the minority stopped");
       this.#owner.stop(minority);
       return;
     }
@@ -151,6 +152,7 @@ export class ObjectMembers {
     if (this.#rules.marksStaleFirst) await this.#mark(member, { kind: "stale", since });
     member.role = "absent";
     this.#legs.rolesChanged();
+    marks.hit("a copy was marked stale");
     this.#event("component-stale", "warning", member, `is stale: ${describe(fault)}`);
     this.#volume.memberDropped(member);
     if (!this.#rules.marksStaleFirst) await this.#mark(member, { kind: "stale", since });

@@ -2,7 +2,7 @@
  * One moment of an object: no change is under way, and every active component holds the same. What
  * is made of the components then is consistent, however the object is mirrored and striped.
  */
-import { CodedError } from "../base/index.ts";
+import { CodedError, marks } from "../base/index.ts";
 import type { Component } from "../store/index.ts";
 import type { Legs } from "./legs.ts";
 import type { ObjectVolume } from "./object-volume.ts";
@@ -31,6 +31,7 @@ export async function atOneMoment<T>(
     const sequence = volume.watermark;
     legs.commit(epoch, sequence);
     legs.submit();
+    marks.hit("an object was held at one moment");
     return await work({ epoch, sequence });
   } finally {
     if (isHeld) volume.resume();

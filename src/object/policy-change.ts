@@ -5,7 +5,7 @@
  * digests equal those of the object, one compare-and-swap makes their tree the object's. Of the
  * components that are left over, only intents to remove them stay.
  */
-import { BLOCK_SIZE_BYTES, CodedError, errorText } from "../base/index.ts";
+import { BLOCK_SIZE_BYTES, CodedError, errorText, marks } from "../base/index.ts";
 import { intentDrop, removalPut, isLeaf, leavesOf, legsOf, replaceLeaf } from "../cluster/index.ts";
 import { componentsOf } from "../cluster/index.ts";
 import type { ComponentRecord, LegNode, ObjectChange, ObjectRecord } from "../cluster/index.ts";
@@ -276,6 +276,7 @@ export class PolicyChange {
       const copies = this.#copiesOf(change);
       await this.#swap(change, left);
       this.#become(copies);
+      marks.hit("a policy was switched");
       return left;
     } finally {
       volume.resume();

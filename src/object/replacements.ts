@@ -5,7 +5,7 @@
  * one compare-and-swap puts it in the place of the old one, and nothing is left of that but an
  * intent to remove it. If the old one is equal to its mirrors again before, the new one goes.
  */
-import { assertDefined, BLOCK_SIZE_BYTES, CodedError, errorText } from "../base/index.ts";
+import { assertDefined, BLOCK_SIZE_BYTES, CodedError, errorText, marks } from "../base/index.ts";
 import { intentDrop, removalPut, leavesOf, replaceLeaf } from "../cluster/index.ts";
 import type { ComponentRecord, ObjectRecord, TreeNode } from "../cluster/index.ts";
 import type { Component } from "../store/index.ts";
@@ -205,6 +205,7 @@ export class Replacements {
     const { objectId, components } = this.#owner.record();
     const old = components.find((one) => one.componentId === state.replaces);
     if (old === undefined) throw notBuilding(componentId);
+    marks.hit("a component was made anew");
     const removal = { componentId: old.componentId, hostId: old.hostId, objectId };
     await this.#owner.swap(
       (record) => withSwitched(record, componentId),
@@ -222,6 +223,7 @@ export class Replacements {
   }
 
   async #abandon(entry: ComponentRecord): Promise<void> {
+    marks.hit("a component that was being made was given up");
     const { componentId, hostId } = entry;
     const { objectId, name } = this.#owner.record();
     const removal = removalPut(this.#world.clusterId, { componentId, hostId, objectId });

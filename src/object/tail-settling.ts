@@ -7,7 +7,7 @@
  * The changes of all members come as streams in the order of the object's blocks, merged here, so
  * that memory is bounded however long the tail.
  */
-import { assertDefined } from "../base/index.ts";
+import { assertDefined, marks } from "../base/index.ts";
 import { CHANGE_BLOCKS_MAX } from "../store/index.ts";
 import type { ChangeBatch, Component, ComponentOpening } from "../store/index.ts";
 import { BlockTransfer, reachable } from "./block-transfer.ts";
@@ -47,6 +47,7 @@ export async function settleTail(
       if (member.role === "active")
         streams.push(new MemberStream(leg, column, member, { epoch, since: bounds.committed }));
   if (new Set(streams.map((stream) => stream.leg)).size < 2) return 0;
+  marks.hit("a tail was settled");
   return await new TailMerge(legs, streams, new BlockTransfer(legs, epoch, memory)).run();
 }
 

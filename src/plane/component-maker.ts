@@ -2,7 +2,7 @@
  * Makes and removes components on whichever host they lie, and serves the same to the others. What
  * a crash leaves between a device and the directory is settled by intents.
  */
-import { CodedError } from "../base/index.ts";
+import { CodedError, marks } from "../base/index.ts";
 import { dropIntent, findObject, listIntents } from "../cluster/index.ts";
 import type { Links } from "../link/index.ts";
 import type { Directory, DiskMemory, Log } from "../ports/index.ts";
@@ -167,6 +167,7 @@ export class ComponentMaker {
       const stored = await findObject(directory, clusterId, objectId);
       if (stored?.record.components.some((one) => one.componentId === componentId)) continue;
       try {
+        marks.hit("what was removed elsewhere went later");
         await devices.remove(componentId);
         await dropIntent(directory, clusterId, componentId);
       } catch (error) {

@@ -3,7 +3,7 @@
  * guest, for as long as something of it has to be decided, to catch up, to be made anew or to leave
  * a device, and gives it back; whoever wants to use it meanwhile gets it at once.
  */
-import { CodedError, errorText } from "../base/index.ts";
+import { CodedError, errorText, marks } from "../base/index.ts";
 import type { ObjectRecord } from "../cluster/index.ts";
 import { ObjectOwner } from "../object/index.ts";
 import type { OwnerWorld } from "../object/index.ts";
@@ -139,6 +139,7 @@ export class RepairPatrol {
 
   async #take({ objectId, name }: ObjectRecord): Promise<void> {
     const { ownerWorld, clock, log } = this.#world;
+    if (this.#world.isUndecided(objectId)) marks.hit("an unused volume was decided");
     try {
       const owner = await ObjectOwner.take({ ...ownerWorld(), isGuest: true }, objectId, false);
       this.#repairs.set(objectId, { owner, known: "", knownMs: clock.nowMs() });

@@ -4,7 +4,7 @@
  * each entry carries the sequence that wrote it. Either way the answer is exact: it is made of what
  * each block is now.
  */
-import { assert, BLOCK_SIZE_BYTES } from "../base/index.ts";
+import { assert, BLOCK_SIZE_BYTES, marks } from "../base/index.ts";
 import { FINGERPRINT_BYTES } from "../ports/index.ts";
 import {
   CONTENT_ID_BYTES,
@@ -78,6 +78,7 @@ class ChangeCollector {
     const { fromBlock, since } = this.#request;
     const toBlock = Math.min(this.#request.toBlock, this.#info.blockCount);
     const logged = this.#state.changeLog.since(this.#info.index, since, fromBlock, toBlock);
+    if (logged === undefined) marks.hit("changes were looked for beyond the log");
     const candidates = logged ?? this.#search(toBlock);
     const horizon = logged === undefined ? this.#horizon : toBlock;
     const stoppedAt = this.#scan(candidates);

@@ -7,7 +7,7 @@
  * sequence), US20190227727A1 (fingerprints first; what this device holds for any component is not
  * sent).
  */
-import { BLOCK_SIZE_BYTES, CodedError, setU32 } from "../base/index.ts";
+import { BLOCK_SIZE_BYTES, CodedError, marks, setU32 } from "../base/index.ts";
 import { FINGERPRINT_BYTES } from "../ports/index.ts";
 import type { Timer } from "../ports/index.ts";
 import {
@@ -103,6 +103,7 @@ export class ComponentSync {
   async #dropTail(): Promise<void> {
     const info = this.#info;
     if (info.preparedSequence <= info.committedSequence) return;
+    marks.hit("an undecided tail was dropped");
     const above = info.committedSequence;
     await this.#host.exclusive(async () => {
       const { journal, voids } = this.#host.state;
@@ -286,6 +287,7 @@ export class ComponentSync {
     // Memory that a block has pointed to all along was not used for anything else meanwhile.
     if (location === undefined || locateArrived(this.#host.state, fingerprints, at) !== location)
       return undefined;
+    marks.hit("a content on its way home was copied");
     const { journal } = this.#host.state;
     return this.#append({
       epoch: this.#info.epoch,

@@ -5,7 +5,7 @@
  * reference, in the one metadata batch that maps the blocks. So a reference is never taken of what
  * is being freed.
  */
-import { BLOCK_SIZE_BYTES, CodedError } from "../base/index.ts";
+import { BLOCK_SIZE_BYTES, CodedError, marks } from "../base/index.ts";
 import { FINGERPRINT_BYTES } from "../ports/index.ts";
 import type { DiskMemory } from "../ports/index.ts";
 import { contentKey, CONTENT_ID_BYTES } from "../format/index.ts";
@@ -149,13 +149,17 @@ export class ContentAdoption {
     if (update.sequenceOf(info, blockIndex) >= sequence) return true;
     const at = dataIndex * FINGERPRINT_BYTES;
     // It may have been freed since it was looked up, and its block used for something else.
-    if (findContent(state, this.#fingerprints, at) !== physical) return false;
+    if (findContent(state, this.#fingerprints, at) !== physical) {
+      marks.hit("a content was freed while it was offered");
+      return false;
+    }
     const checksum = this.#checksums.get(physical);
     if (checksum === undefined) {
       const reason = "its content could not be read when another block wanted it";
       state.blockDamaged({ component: info.index, blockIndex, physical, reason });
       return false;
     }
+    marks.hit("a content that was here already was referred to");
     const content = update.contents.acquire(this.#fingerprints, at);
     update.map(info, blockIndex, sequence, { content, checksum });
     state.changeLog.note(info.index, sequence, blockIndex, 1);

@@ -2,7 +2,7 @@
  * One device: a disk with a superblock, a journal and a block store, and a metadata store beside
  * it. Builds the parts, recovers at start, decides what may enter, and answers for the whole.
  */
-import { assert, BLOCK_SIZE_BYTES, CodedError } from "../base/index.ts";
+import { assert, BLOCK_SIZE_BYTES, CodedError, marks } from "../base/index.ts";
 import { DiskRequests } from "../ports/index.ts";
 import type { DiskMemory, MetadataBatch } from "../ports/index.ts";
 import { checkpointKey } from "../format/index.ts";
@@ -238,6 +238,7 @@ export class Device implements ComponentHost {
    * nobody would ever come to decide it.
    */
   async distrust(incarnation: number): Promise<void> {
+    marks.hit("an old copy of a device was recognised");
     for (const { componentId, blockCount, epoch } of this.components())
       if (blockCount > 0) await this.component(componentId)?.beginCatchUp(epoch, 0);
     const higher = Math.max(this.#checkpoint.incarnation, incarnation) + 1;

@@ -12,7 +12,7 @@
  * Invariants: a frame is durable only if all frames before it are; at most two groups are under
  * way; a segment's memory is given up only when every frame in it is destaged, durably.
  */
-import { assert, BLOCK_SIZE_BYTES, isZero, setU32 } from "../base/index.ts";
+import { assert, BLOCK_SIZE_BYTES, isZero, marks, setU32 } from "../base/index.ts";
 import type { Disk, DiskFault, DiskMemory } from "../ports/index.ts";
 import {
   encodeRecord,
@@ -471,6 +471,7 @@ export class Journal {
   };
 
   #fail(): void {
+    marks.hit("a journal could not be written");
     this.#failed = true;
     this.#groups = [];
     this.#waiters.tell(this.#waiters.count, "write-error");

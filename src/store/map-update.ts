@@ -7,7 +7,7 @@
  * handed out before the batch that freed it is durable. Within a batch, counts and pointers change
  * together.
  */
-import { assert } from "../base/index.ts";
+import { assert, marks } from "../base/index.ts";
 import { MetadataBatch } from "../ports/index.ts";
 import {
   componentKey,
@@ -80,7 +80,10 @@ export class MapUpdate {
       copy = this.#own(info, page);
       const { components, rules } = this.#state;
       for (const heir of rules.givesPages ? components.heirs(info.index) : [])
-        if (page < heir.basePages && !this.#hasPage(heir, page)) this.#own(heir, page);
+        if (page < heir.basePages && !this.#hasPage(heir, page)) {
+          marks.hit("a page was given to a snapshot");
+          this.#own(heir, page);
+        }
     }
     this.#recent = copy;
     return copy;

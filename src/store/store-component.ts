@@ -1,5 +1,5 @@
 /** A component on this device, as its owner talks to it. See `Component` for the promises. */
-import { assert, CodedError } from "../base/index.ts";
+import { assert, CodedError, marks } from "../base/index.ts";
 import type { DiskMemory } from "../ports/index.ts";
 import {
   newRecordHeader,
@@ -121,6 +121,7 @@ export class StoreComponent implements Component, JournalWaiter {
   requireEpoch(epoch: number): void {
     const { info } = this;
     if (epoch >= info.epoch) return;
+    marks.hit("an owner was fenced off");
     throw new CodedError({
       code: "fenced",
       message: `component ${info.componentId} was opened with epoch ${info.epoch}, above ${epoch}`,

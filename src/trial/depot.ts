@@ -20,15 +20,17 @@ export interface HostMedia {
 }
 
 export class Depot {
-  readonly #blank = new Map<number, HostMedia>();
+  readonly #blank = new Map<string, HostMedia>();
   readonly #free = new Map<number, Uint8Array[]>();
   #lent: Uint8Array[] = [];
 
-  async media(host: number): Promise<HostMedia> {
-    let blank = this.#blank.get(host);
+  /** The first disk of a host, or one that it is given later. */
+  async media(host: number, number = 0): Promise<HostMedia> {
+    const deviceId = deviceIdOf(host, number);
+    let blank = this.#blank.get(deviceId);
     if (blank === undefined) {
-      blank = await format(host);
-      this.#blank.set(host, blank);
+      blank = await format(host, deviceId);
+      this.#blank.set(deviceId, blank);
     }
     return { disk: blank.disk.fork(), metadata: blank.metadata.fork() };
   }
@@ -52,7 +54,7 @@ export class Depot {
   }
 }
 
-async function format(host: number): Promise<HostMedia> {
+async function format(host: number, deviceId: string): Promise<HostMedia> {
   const simulation = new Simulation({ seed: 1 });
   const machine = new SimMachine(simulation);
   const media = {
@@ -69,7 +71,7 @@ async function format(host: number): Promise<HostMedia> {
       {
         clusterId: CLUSTER_ID,
         hostId: hostIdOf(host),
-        deviceId: deviceIdOf(host),
+        deviceId,
         journalBytes: JOURNAL_SEGMENTS * SEGMENT_BYTES,
         segmentBytes: SEGMENT_BYTES,
       },

@@ -7,6 +7,7 @@ import type { Prng } from "../base/index.ts";
 import type { SimDisk } from "../sim/index.ts";
 import type { Fault, FaultKind } from "./fault.ts";
 import { drawDurationMs, pickHost } from "./host-faults.ts";
+import { shuffled } from "./names.ts";
 import type { TrialHost } from "./trial-host.ts";
 import type { TrialWorld } from "./trial-world.ts";
 
@@ -119,8 +120,79 @@ const OLD_DISK: FaultKind = {
   },
 };
 
+/** Its host finds nothing on it, and makes a device of it: all that it had is to be made anew. */
+const EMPTIED_DISK: FaultKind = {
+  name: "emptied-disk",
+  needs: "sick-host",
+  begin: (world, prng) => {
+    const host = pickHost(world, prng, "life");
+    if (host === undefined) return undefined;
+    const empty = host.isLost ? undefined : world.spareDisks.pop();
+    if (empty === undefined) {
+      world.release(`life of ${host.name}`);
+      return undefined;
+    }
+    if (!host.isOff) host.kill();
+    return {
+      what: `the disk of ${host.name} is emptied`,
+      durationMs: drawDurationMs(prng),
+      end: () => {
+        world.release(`life of ${host.name}`);
+        if (host.isLost) return;
+        host.replaceDisk(empty);
+        host.start();
+      },
+    };
+  },
+};
+
+/** Each of two hosts finds the other's disk, and may do nothing with it. */
+const SWAPPED_DISKS: FaultKind = {
+  name: "swapped-disks",
+  needs: "any-host",
+  begin: (world, prng) => {
+    const hosts = shuffled(prng, world.hosts).filter((host) => world.claim(`life of ${host.name}`));
+    for (const host of hosts.slice(2)) world.release(`life of ${host.name}`);
+    const [a, b] = hosts;
+    if (a === undefined || b === undefined) {
+      if (a !== undefined) world.release(`life of ${a.name}`);
+      return undefined;
+    }
+    const swap = (): void => {
+      const { media } = a;
+      a.replaceDisk(b.media);
+      b.replaceDisk(media);
+    };
+    for (const host of [a, b]) if (!host.isOff) host.kill();
+    swap();
+    for (const host of [a, b]) {
+      host.diskFaults++;
+      host.start();
+    }
+    return {
+      what: `${a.name} and ${b.name} have each other's disk`,
+      durationMs: drawDurationMs(prng),
+      end: () => {
+        for (const host of [a, b]) {
+          if (host.device !== undefined)
+            world.fail("device", `${host.name} has opened the disk of another host`);
+          if (!host.isOff) host.kill();
+        }
+        swap();
+        for (const host of [a, b]) {
+          host.diskFaults--;
+          world.release(`life of ${host.name}`);
+          host.start();
+        }
+      },
+    };
+  },
+};
+
 export const DISK_FAULTS: readonly FaultKind[] = [
   OLD_DISK,
+  EMPTIED_DISK,
+  SWAPPED_DISKS,
   onDisk("slow-disk", "either", (disk, _host, prng) => {
     const before = [disk.readLatency, disk.writeLatency, disk.flushLatency] as const;
     const slow = { minMs: 1, maxMs: prng.between(20, 1500) };

@@ -4,6 +4,7 @@
  * Then all is put right, every machine must run within a bound and go on from what it was told, and
  * of the machines of a host that loses its power those with the highest priority come first.
  */
+import { marks } from "../base/index.ts";
 import { isProtected } from "../cluster/index.ts";
 import type { VmRecord } from "../cluster/index.ts";
 import type { MachineMutant } from "./machine-mutants.ts";
@@ -26,6 +27,7 @@ export async function runMachineTrial(
   onLine?: (line: string) => void,
 ): Promise<TrialReport> {
   const world = new MachineWorld(seed, mutant, onLine);
+  const counting = marks.countAll();
   try {
     await world.simulation.run(async () => {
       await world.build();
@@ -39,6 +41,7 @@ export async function runMachineTrial(
   } catch (error) {
     world.fail("crash", stackOf(error));
   }
+  const taken = Object.fromEntries(counting.end());
   return {
     seed,
     failure: world.failure,
@@ -48,6 +51,7 @@ export async function runMachineTrial(
     events: world.simulation.eventCount,
     requests: world.requests,
     undecidedBlocks: 0,
+    marks: taken,
   };
 }
 

@@ -8,7 +8,8 @@ export function idOf(kind: string, number: number): string {
 
 export const CLUSTER_ID: string = idOf("c1", 0);
 export const hostIdOf = (host: number): string => idOf("a", host);
-export const deviceIdOf = (host: number): string => idOf("d", host);
+/** Of the disk that a host has first, and of those that it is given later. */
+export const deviceIdOf = (host: number, disk = 0): string => idOf("d", host + 16 * disk);
 
 export function shuffled<T>(prng: Prng, items: readonly T[]): T[] {
   const result = [...items];

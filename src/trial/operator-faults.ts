@@ -2,7 +2,7 @@
 import { dropService, putService } from "../cluster/index.ts";
 import type { ServiceMode } from "../cluster/index.ts";
 import type { FaultKind } from "./fault.ts";
-import { CLUSTER_ID, deviceIdOf } from "./names.ts";
+import { CLUSTER_ID } from "./names.ts";
 import type { TrialWorld } from "./trial-world.ts";
 
 const RETRY_MS = 500;
@@ -26,8 +26,8 @@ export const OPERATOR_FAULTS: readonly FaultKind[] = [
       const { inner } = world.directory;
       const host = prng.pick(world.hosts);
       const claim = `service of the device of ${host.name}`;
-      if (inner === undefined || !world.claim(claim)) return undefined;
-      const id = deviceIdOf(host.number);
+      const id = host.device?.deviceId;
+      if (inner === undefined || id === undefined || !world.claim(claim)) return undefined;
       putService(inner, CLUSTER_ID, { id, kind: "device", mode: "evacuate" }).catch(() => {
         world.trace.add("fault", `the device of ${host.name} stays in service`);
       });

@@ -14,7 +14,7 @@ import { Device } from "../store/index.ts";
 import { SEGMENT_BYTES } from "./depot.ts";
 import type { HostMedia } from "./depot.ts";
 import { ownerRulesOf } from "./mutants.ts";
-import { CLUSTER_ID, deviceIdOf, hostIdOf } from "./names.ts";
+import { CLUSTER_ID, hostIdOf } from "./names.ts";
 import type { TrialWorld } from "./trial-world.ts";
 import { WatchedComponent } from "./watched-component.ts";
 
@@ -378,7 +378,7 @@ export class TrialHost {
       },
       list: () => [
         {
-          deviceId: deviceIdOf(this.number),
+          deviceId: device.deviceId,
           path: "/dev/sim",
           sizeBytes: this.media.disk.sizeBytes,
           freeBytes: this.media.disk.availableBytes,

@@ -5,7 +5,7 @@ import { changeSettings, createVolumeRecord, findObject, findVolume } from "../c
 import type { ObjectRecord } from "../cluster/index.ts";
 import { ObjectLayout } from "../object/index.ts";
 import { NetworkFabric, Simulation } from "../sim/index.ts";
-import type { Depot } from "./depot.ts";
+import type { Depot, HostMedia } from "./depot.ts";
 import type { Mutant } from "./mutants.ts";
 import { CLUSTER_ID, deviceIdOf, hostIdOf, idOf } from "./names.ts";
 import { NetworkCuts } from "./network-cuts.ts";
@@ -42,6 +42,9 @@ export interface Failure {
   readonly atMs: number;
 }
 
+/** Disks that a host is given in one trial, one after the other. */
+const SPARE_DISKS = 3;
+
 export class TrialWorld {
   readonly simulation: Simulation;
   readonly prng: Prng;
@@ -53,6 +56,8 @@ export class TrialWorld {
   readonly trace: Trace;
   readonly directory: TrialDirectory;
   readonly hosts: TrialHost[] = [];
+  /** Empty ones, for the host that is sick. */
+  readonly spareDisks: HostMedia[] = [];
   readonly volumes: TrialVolume[] = [];
   readonly snapshots: TrialSnapshot[] = [];
   /** Nobody knows yet whether they came to be. */
@@ -101,6 +106,10 @@ export class TrialWorld {
       this.hosts.push(host);
       host.start();
     }
+    const { sickHost } = this.plan.faults;
+    if (sickHost !== undefined)
+      for (let disk = 1; disk <= SPARE_DISKS; disk++)
+        this.spareDisks.push(await this.depot.media(sickHost, disk));
     await this.until(() => this.hosts.every((host) => host.isUp), 30_000);
     const { inner } = this.directory;
     await changeSettings(assertDefined(inner, "the directory is up"), CLUSTER_ID, repairs);

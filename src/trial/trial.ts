@@ -3,6 +3,7 @@
  * then everything is put right, and what must be true is checked. The same seed takes the same way
  * every time.
  */
+import { marks } from "../base/index.ts";
 import type { Depot } from "./depot.ts";
 import { runFaults } from "./fault-driver.ts";
 import { finalChecks } from "./final-checks.ts";
@@ -39,12 +40,15 @@ export interface TrialReport {
   readonly requests: number;
   /** Blocks whose history had too many requests without an outcome. */
   readonly undecidedBlocks: number;
+  /** Rare paths of the product that were taken, and how often. */
+  readonly marks: Readonly<Record<string, number>>;
 }
 
 export async function runTrial(seed: number, options: TrialOptions): Promise<TrialReport> {
   const { depot, mutant, onLine } = options;
   const world = new TrialWorld(seed, planTrial(seed), { depot, mutant, onLine });
   let undecidedBlocks = 0;
+  const counting = marks.countAll();
   try {
     await world.simulation.run(() => live(world));
     undecidedBlocks = checkHistories(world);
@@ -53,6 +57,7 @@ export async function runTrial(seed: number, options: TrialOptions): Promise<Tri
   } finally {
     depot.takeBack();
   }
+  const taken = Object.fromEntries(counting.end());
   const histories = world.volumes.flatMap((volume) => volume.histories);
   return {
     seed,
@@ -63,6 +68,7 @@ export async function runTrial(seed: number, options: TrialOptions): Promise<Tri
     events: world.simulation.eventCount,
     requests: histories.reduce((sum, history) => sum + history.requestCount, 0),
     undecidedBlocks,
+    marks: taken,
   };
 }
 
