@@ -1,5 +1,5 @@
 /**
- * The entry of `npm start`, `npm test` and of `npm run` with check, bench, package and trial:
+ * The entry of `npm start`, `npm test` and of `npm run` with check, bench, package, trial, fuzz:
  * brings a bare machine to where the job can run, says what it does, skips what is done, then
  * becomes the job.
  *

@@ -18,6 +18,7 @@ const JOBS = {
   bench: { entry: "dist/bench/main.js", arguments: [], defaults: [] },
   package: { entry: "dist/scripts/package.js", arguments: [], defaults: [] },
   trial: { entry: "dist/scripts/trial.js", arguments: [], defaults: [] },
+  fuzz: { entry: "dist/test/fuzz.js", arguments: [], defaults: [] },
 };
 
 function jobArguments(job, given) {

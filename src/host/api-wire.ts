@@ -18,25 +18,37 @@ export async function readBody(request: IncomingMessage): Promise<Record<string,
       message: `the body is said to be ${type.slice(0, 80)}`,
       hint: "Send JSON, with content-type: application/json",
     });
-  const chunks: Buffer[] = [];
-  let lengthBytes = 0;
-  for await (const chunk of request as AsyncIterable<Buffer>) {
-    lengthBytes += chunk.length;
-    if (lengthBytes > BODY_BYTES_MAX) {
-      const message = `the body exceeds ${BODY_BYTES_MAX} bytes`;
-      throw new CodedError({ code: "request-too-large", message, hint: "Send less" });
-    }
-    chunks.push(chunk);
-  }
-  if (lengthBytes === 0) return {};
+  const body = await bytesOf(request);
+  if (body.length === 0) return {};
   try {
-    const value: unknown = JSON.parse(Buffer.concat(chunks).toString("utf8"));
+    const value: unknown = JSON.parse(body.toString("utf8"));
     if (isRecord(value)) return value;
   } catch (error) {
     const message = `the body is not JSON: ${errorText(error)}`;
     throw new CodedError({ code: "request-invalid", message }, { cause: error });
   }
   throw new CodedError({ code: "request-invalid", message: "the body is not a JSON object" });
+}
+
+async function bytesOf(request: IncomingMessage): Promise<Buffer> {
+  const chunks: Buffer[] = [];
+  let lengthBytes = 0;
+  try {
+    for await (const chunk of request as AsyncIterable<Buffer>) {
+      lengthBytes += chunk.length;
+      if (lengthBytes > BODY_BYTES_MAX) {
+        const message = `the body exceeds ${BODY_BYTES_MAX} bytes`;
+        throw new CodedError({ code: "request-too-large", message, hint: "Send less" });
+      }
+      chunks.push(chunk);
+    }
+  } catch (error) {
+    if (error instanceof CodedError) throw error;
+    // The client has gone, or what it sent is no body.
+    const message = `the body did not arrive: ${errorText(error)}`;
+    throw new CodedError({ code: "request-invalid", message }, { cause: error });
+  }
+  return Buffer.concat(chunks);
 }
 
 /** For load balancers and the like: 503 with the reason, if there is one. */

@@ -2,7 +2,7 @@
 import { CodedError } from "../base/index.ts";
 import type { DiskMemory } from "../ports/index.ts";
 import type { HostPlane, LocalDevice } from "../plane/index.ts";
-import type { Component, DeviceEvent, DeviceStats } from "../store/index.ts";
+import type { DeviceEvent, DeviceStats, LocalComponent } from "../store/index.ts";
 import { isClean } from "../store/index.ts";
 import { addUp, numbersOf } from "./add-up.ts";
 import { cacheViews } from "./cache-views.ts";
@@ -76,7 +76,7 @@ export class DeviceSet {
     return opened.device.allocate(lengthBytes);
   }
 
-  component(componentId: string): Component | undefined {
+  component(componentId: string): LocalComponent | undefined {
     for (const { device } of this.#opened) {
       const found = device.component(componentId);
       if (found !== undefined) return found;

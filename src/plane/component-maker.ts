@@ -6,7 +6,7 @@ import { CodedError, marks } from "../base/index.ts";
 import { dropIntent, findObject, listIntents } from "../cluster/index.ts";
 import type { Links } from "../link/index.ts";
 import type { Directory, DiskMemory, Log } from "../ports/index.ts";
-import type { Component, ComponentFork, NewComponent, ReadThrough } from "../store/index.ts";
+import type { ComponentFork, LocalComponent, NewComponent, ReadThrough } from "../store/index.ts";
 import { numberOf, textOf, valueOf } from "./component-server.ts";
 import type { LocalDevice } from "./device-register.ts";
 
@@ -15,7 +15,7 @@ const ASK_MS = 2000;
 
 /** The devices of this host. */
 export interface LocalDevices {
-  readonly component: (componentId: string) => Component | undefined;
+  readonly component: (componentId: string) => LocalComponent | undefined;
   /** Memory that every device can read into. */
   readonly allocate: (lengthBytes: number) => DiskMemory;
   readonly create: (component: PlacedComponent) => Promise<void>;

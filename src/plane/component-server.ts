@@ -5,6 +5,7 @@
  * makes the room.
  */
 import { BLOCK_SIZE_BYTES, CodedError, getU32, getU40, getU48 } from "../base/index.ts";
+import { REGION_BLOCKS } from "../base/index.ts";
 import {
   LINK_COMMIT,
   LINK_PREPARE,
@@ -20,7 +21,8 @@ import type { LinkHeader } from "../format/index.ts";
 import type { CallAnswer, CallRequest, Link, Links } from "../link/index.ts";
 import type { DiskMemory } from "../ports/index.ts";
 import { CHANGE_BLOCKS_MAX } from "../store/index.ts";
-import type { Component, ComponentDone, ComponentFault, Transaction } from "../store/index.ts";
+import type { ComponentDone, ComponentFault, LocalComponent } from "../store/index.ts";
+import type { Transaction } from "../store/index.ts";
 import { decodeBatch, encodeBatch, invalid } from "./change-codec.ts";
 import { faultNumber, kindOf, RequestNumbers, WIRE_BLOCKS_MAX } from "./component-wire.ts";
 
@@ -30,14 +32,14 @@ const LARGE_READ_BYTES: number = WIRE_BLOCKS_MAX * BLOCK_SIZE_BYTES;
 
 export interface ComponentStore {
   /** A component of this host, undefined if it has none of this id. */
-  readonly find: (componentId: string) => Component | undefined;
+  readonly find: (componentId: string) => LocalComponent | undefined;
   /** Memory that the devices can read into; it is kept and used again. */
   readonly allocate: (lengthBytes: number) => DiskMemory;
 }
 
 /** Components that the other end of a link has opened. */
 interface Session {
-  readonly handles: Component[];
+  readonly handles: LocalComponent[];
   readonly byId: Map<string, number>;
 }
 
@@ -59,10 +61,10 @@ export class ComponentServer {
   readonly #sessions = new WeakMap<Link, Session>();
   readonly #served = new RequestNumbers<Served>();
   /** Transactions that wait for room, by component, in order. */
-  readonly #parked = new Map<Component, Parked[]>();
+  readonly #parked = new Map<LocalComponent, Parked[]>();
   readonly #smallMemory: DiskMemory[] = [];
   readonly #largeMemory: DiskMemory[] = [];
-  readonly #dirty = new Set<Component>();
+  readonly #dirty = new Set<LocalComponent>();
   readonly #transaction: Transaction = {
     epoch: 0,
     sequence: 0,
@@ -106,7 +108,7 @@ export class ComponentServer {
     });
   }
 
-  #handleOf(link: Link, component: Component): number {
+  #handleOf(link: Link, component: LocalComponent): number {
     let session = this.#sessions.get(link);
     if (session === undefined) {
       session = { handles: [], byId: new Map() };
@@ -122,7 +124,7 @@ export class ComponentServer {
     return session.handles.push(component) - 1;
   }
 
-  #require(argument: unknown): Component {
+  #require(argument: unknown): LocalComponent {
     const componentId = textOf(argument, "componentId");
     const component = this.#store.find(componentId);
     if (component !== undefined) return component;
@@ -156,7 +158,7 @@ export class ComponentServer {
   #prepare(
     link: Link,
     requestId: number,
-    component: Component | undefined,
+    component: LocalComponent | undefined,
     bytes: Uint8Array,
     start: number,
     end: number,
@@ -186,14 +188,24 @@ export class ComponentServer {
     this.#submitSoon(component);
   }
 
-  #start(component: Component, transaction: Transaction, link: Link, requestId: number): boolean {
+  /** False if there is no room for it now. */
+  #start(
+    component: LocalComponent,
+    transaction: Transaction,
+    link: Link,
+    requestId: number,
+  ): boolean {
+    if (!component.mayPrepare(transaction.epoch, transaction.sequence)) {
+      link.violation("a prepare out of order");
+      return true;
+    }
     const number = this.#served.take({ link, requestId, memory: undefined, lengthBytes: 0 });
     if (component.prepare(transaction, this.#prepared, number)) return true;
     this.#served.give(number);
     return false;
   }
 
-  #park(component: Component, link: Link, requestId: number): void {
+  #park(component: LocalComponent, link: Link, requestId: number): void {
     const { source, sourceAt, blockCount, kind } = this.#transaction;
     const length = kind === "data" ? blockCount * BLOCK_SIZE_BYTES : 0;
     const copy = source.slice(sourceAt, sourceAt + length);
@@ -204,7 +216,7 @@ export class ComponentServer {
     if (waiting.length === 1) component.onRoom(() => this.#unpark(component));
   }
 
-  #unpark(component: Component): void {
+  #unpark(component: LocalComponent): void {
     const waiting = this.#parked.get(component) ?? [];
     while (waiting.length > 0) {
       const { transaction, link, requestId } = waiting[0]!;
@@ -227,7 +239,7 @@ export class ComponentServer {
   #read(
     link: Link,
     requestId: number,
-    component: Component | undefined,
+    component: LocalComponent | undefined,
     bytes: Uint8Array,
     start: number,
   ): void {
@@ -270,7 +282,7 @@ export class ComponentServer {
   }
 
   /** Once per turn, whatever came in it. */
-  #submitSoon(component: Component): void {
+  #submitSoon(component: LocalComponent): void {
     this.#dirty.add(component);
     if (this.#dirty.size > 1) return;
     void Promise.resolve().then(() => {
@@ -281,12 +293,12 @@ export class ComponentServer {
   }
 }
 
-type Work = (component: Component, request: CallRequest) => Promise<CallAnswer>;
+type Work = (component: LocalComponent, request: CallRequest) => Promise<CallAnswer>;
 
 const extents: Work = async (component, { argument }) => {
   const blockIndex = numberOf(argument, "blockIndex");
   const blockCount = numberOf(argument, "blockCount");
-  if (blockIndex < 0 || blockIndex + blockCount > component.blockCount)
+  if (blockIndex < 0 || blockCount < 0 || blockIndex + blockCount > component.blockCount)
     throw invalid("extents beyond the component");
   const runs = await component.extents(blockIndex, blockCount, numberOf(argument, "runsMax"));
   return { result: runs };
@@ -336,7 +348,10 @@ const endCatchUp: Work = async (component, { argument }) => {
 const digests: Work = async (component, { argument }) => {
   const first = numberOf(argument, "firstRegion");
   const count = numberOf(argument, "regionCount");
-  if (first < 0 || count < 0 || count > 65_536) throw invalid("regions out of range");
+  // The first one of a component without blocks is asked for to have it settle.
+  const regions = Math.max(1, Math.ceil(component.blockCount / REGION_BLOCKS));
+  if (first < 0 || count < 0 || count > 65_536 || first + count > regions)
+    throw invalid("regions out of range");
   const payload = await component.digests(numberOf(argument, "epoch"), first, count);
   return { result: null, payload };
 };

@@ -91,6 +91,15 @@ export interface Component extends ComponentIo {
   digests(epoch: number, firstRegion: number, regionCount: number): Promise<Uint8Array>;
 }
 
+/** A component of this host, which others are served from. */
+export interface LocalComponent extends Component {
+  /**
+   * Whether `prepare` may be called: transactions of an epoch come in order. Those of an epoch that
+   * is over may be given to it, and are refused.
+   */
+  mayPrepare(epoch: number, sequence: number): boolean;
+}
+
 export interface ChangesRequest {
   readonly epoch: number;
   readonly since: number;

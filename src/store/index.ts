@@ -10,6 +10,7 @@ export type {
   ComponentFault,
   ComponentIo,
   ComponentOpening,
+  LocalComponent,
   OfferAnswer,
   Transaction,
   TransactionKind,

@@ -17,10 +17,10 @@ import type {
   BlockRun,
   ChangeBatch,
   ChangesRequest,
-  Component,
   ComponentDone,
   ComponentFault,
   ComponentOpening,
+  LocalComponent,
   OfferAnswer,
   Transaction,
 } from "./component.ts";
@@ -64,7 +64,7 @@ const NO_WAITER: JournalWaiter = { recordDurable: () => {} };
 
 const RECORD_KINDS = { data: RECORD_DATA, zero: RECORD_ZERO, discard: RECORD_DISCARD } as const;
 
-export class StoreComponent implements Component, JournalWaiter {
+export class StoreComponent implements LocalComponent, JournalWaiter {
   readonly info: ComponentInfo;
   /** Nothing can come between a device and its components. */
   readonly isOpen: boolean = true;
@@ -128,12 +128,13 @@ export class StoreComponent implements Component, JournalWaiter {
     });
   }
 
+  mayPrepare(epoch: number, sequence: number): boolean {
+    return epoch < this.info.epoch || sequence > this.info.preparedSequence;
+  }
+
   prepare(transaction: Transaction, done: ComponentDone, token: number): boolean {
-    const { epoch, preparedSequence } = this.info;
-    assert(
-      transaction.epoch < epoch || transaction.sequence > preparedSequence,
-      "sequences of a component only grow",
-    );
+    const mayPrepare = this.mayPrepare(transaction.epoch, transaction.sequence);
+    assert(mayPrepare, "sequences of a component only grow");
     return this.append(transaction, done, token);
   }
 

@@ -9,7 +9,7 @@ import type {
   BlockRun,
   ChangeBatch,
   ChangesRequest,
-  Component,
+  LocalComponent,
   ComponentDone,
   ComponentOpening,
   OfferAnswer,
@@ -35,8 +35,8 @@ const ALL: ComponentRules = {
   isOfferChecked: true,
 };
 
-export class WatchedComponent implements Component {
-  readonly #inner: Component;
+export class WatchedComponent implements LocalComponent {
+  readonly #inner: LocalComponent;
   readonly #rules: ComponentRules;
   readonly #onViolation: (what: string) => void;
   /** The highest epoch whose opening was answered since the device was opened. */
@@ -47,7 +47,7 @@ export class WatchedComponent implements Component {
   #lastSequence = 0;
 
   constructor(
-    inner: Component,
+    inner: LocalComponent,
     rules: Partial<ComponentRules>,
     onViolation: (what: string) => void,
   ) {
@@ -75,6 +75,10 @@ export class WatchedComponent implements Component {
       this.#onViolation(`opened at epoch ${epoch} after epoch ${this.#epoch}`);
     this.#epoch = Math.max(this.#epoch, epoch);
     return opening;
+  }
+
+  mayPrepare(epoch: number, sequence: number): boolean {
+    return this.#inner.mayPrepare(epoch, sequence);
   }
 
   prepare(transaction: Transaction, done: ComponentDone, token: number): boolean {

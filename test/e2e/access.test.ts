@@ -15,7 +15,7 @@ import { CLUSTER_PORTS, freePort, startHost, temporaryFolder } from "./harness.t
 import type { DevHost } from "./harness.ts";
 import { JoinedCluster } from "./joined-cluster.ts";
 
-const HALF_OPEN = 3000;
+const HALF_OPEN = 10_000;
 const ANSWER_MS_MAX = 2000;
 const ROLES = ["viewer", "operator", "admin"] as const;
 

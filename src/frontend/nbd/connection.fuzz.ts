@@ -1,10 +1,9 @@
 /**
  * Throws bent conversations at a connection. Whatever a client sends: nothing throws, memory stays
  * bounded, and once its input has ended and the volume has answered, the connection is closed and
- * its memory is free. `node dist/src/frontend/nbd/connection.fuzz.js SEED COUNT` runs more of it.
+ * its memory is free. `npm run fuzz -- nbd --inputs N` runs more of it.
  */
 import assert from "node:assert/strict";
-import { pathToFileURL } from "node:url";
 import {
   bend,
   negotiation,
@@ -20,14 +19,16 @@ import { READ_MEMORY_BYTES } from "./read-memory.ts";
 const VOLUME_BYTES = 1 << 20;
 const FAULTS = ["io-error", "no-space", "not-owner", "shutting-down"] as const;
 
-export async function fuzzConnection(seed: number): Promise<void> {
+/** Returns how many options and requests were sent, some of them bent. */
+export async function fuzzConnection(seed: number): Promise<number> {
   const prng = new Prng(seed);
   const volume = new MemoryVolume({ sizeBytes: VOLUME_BYTES, completions: "by-test" });
   if (prng.chance(0.3)) volume.fault = () => (prng.chance(0.2) ? prng.pick(FAULTS) : undefined);
   const session = new Session({ volume });
   if (prng.chance(0.3)) session.stream.highWaterBytes = 100;
   const requests = randomRequests(prng, prng.between(1, 30), VOLUME_BYTES);
-  const bytes = bend([...negotiation(prng), ...requestParts(requests)], prng);
+  const parts = [...negotiation(prng), ...requestParts(requests)];
+  const bytes = bend(parts, prng);
   for (const piece of split(bytes, prng)) {
     if (session.stream.isClosed) break;
     if (session.stream.isPaused) await session.settle(prng);
@@ -45,14 +46,5 @@ export async function fuzzConnection(seed: number): Promise<void> {
   assert.equal(session.closedCount, 1, "a connection outlives its client");
   if (volume.allocatedBytes > 0) session.memory.take(volume);
   assert(volume.allocatedBytes <= READ_MEMORY_BYTES, "a connection keeps its memory");
-}
-
-const program = process.argv[1];
-if (program !== undefined && import.meta.url === pathToFileURL(program).href) {
-  const [first = "1", count = "10000"] = process.argv.slice(2);
-  for (let seed = Number(first); seed < Number(first) + Number(count); seed++) {
-    await fuzzConnection(seed).catch((error: unknown) => {
-      throw new Error(`seed ${seed}`, { cause: error });
-    });
-  }
+  return parts.length;
 }

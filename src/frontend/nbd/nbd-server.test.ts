@@ -89,6 +89,25 @@ test("stopping amid half-open clients closes them and ends at once (CVE-2024-740
   assert.equal(setup.clock.timerCount, 0);
 });
 
+test("10,000 clients that never come to an agreement keep nobody out, and the end ends them", async () => {
+  const setup = await listening(64);
+  const clients = Array.from({ length: 10_000 }, (_, index) => {
+    const client = setup.network.arrive();
+    client.deliver(Buffer.concat([clientFlags(), option(5), option(8)]).subarray(0, index % 36));
+    return client;
+  });
+  assert.equal(setup.server.connections().length, 64);
+  assert.equal(clients.filter(({ isClosed }) => !isClosed).length, 64);
+  const guest = join(setup);
+  assert(!guest.isClosed, "there is room for who means it");
+  const closed = setup.server.close(5000);
+  await turn();
+  guest.drain();
+  await closed;
+  assert(clients.every((client) => client.isClosed));
+  assert.equal(setup.clock.timerCount, 0);
+});
+
 test("close answers what is under way and refuses what comes later", async () => {
   const setup = await listening();
   const client = join(setup);

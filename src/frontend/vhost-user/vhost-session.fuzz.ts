@@ -2,11 +2,10 @@
  * A hostile front end and a hostile guest at once: messages that are nearly right, descriptors that
  * point nearly into memory, rings scribbled over while requests are under way. Whatever they do:
  * nothing throws, no byte around the guest's memory changes, memory stays bounded, and at the end
- * everything is given back. `node dist/src/frontend/vhost-user/vhost-session.fuzz.js SEED COUNT`
- * runs more of it; a run is a few dozen inputs.
+ * everything is given back. `npm run fuzz -- vhost --inputs N` runs more of it; a seed is a few
+ * dozen inputs.
  */
 import assert from "node:assert/strict";
-import { pathToFileURL } from "node:url";
 import { Ask, regionBytes, u32s, u64s } from "../../../test/vhost-user/front-end.ts";
 import { MemoryEvent, MemoryFile } from "../../../test/vhost-user/memory-file.ts";
 import { MemoryStream } from "../../../test/vhost-user/memory-stream.ts";
@@ -294,16 +293,4 @@ class Attack {
     this.#events.push(event);
     return event;
   }
-}
-
-const program = process.argv[1];
-if (program !== undefined && import.meta.url === pathToFileURL(program).href) {
-  const [first = "1", count = "10000"] = process.argv.slice(2);
-  let inputs = 0;
-  for (let seed = Number(first); seed < Number(first) + Number(count); seed++) {
-    inputs += await fuzzSession(seed).catch((error: unknown) => {
-      throw new Error(`seed ${seed}`, { cause: error });
-    });
-  }
-  console.log(`${inputs} inputs`);
 }
