@@ -5,12 +5,30 @@
 import { CodedError } from "../base/index.ts";
 import { closeSync, constants, fstatSync, fsyncSync, openSync, readFileSync } from "node:fs";
 import type { Stats } from "node:fs";
+import { identityOfProcess } from "./process-identity.ts";
 import { tryLockExclusive } from "./sys.ts";
 
-/** Fails with code `device-in-use`, naming the process that has the lock. */
+/** How long the kernel may take to close the files of a process that has ended. */
+const CLOSING_MS_MAX = 10_000;
+const CLOSING_LOOK_MS = 20;
+
+/**
+ * Fails with code `device-in-use`, naming the process that has the lock. One that has ended is
+ * waited for, with the thread: the kernel closes what an io_uring had open some time after the
+ * process is gone, and whoever is started again after a kill comes sooner than that.
+ */
 export function lockExclusively(fd: number, path: string): void {
-  if (tryLockExclusive(fd)) return;
-  const pid = lockHolder(fstatSync(fd));
+  const wait = new Int32Array(new SharedArrayBuffer(4));
+  for (let waitedMs = 0; !tryLockExclusive(fd); waitedMs += CLOSING_LOOK_MS) {
+    const pid = lockHolder(fstatSync(fd));
+    const hasEnded = pid !== undefined && identityOfProcess(pid).startTicks === "";
+    if (hasEnded && waitedMs < CLOSING_MS_MAX) Atomics.wait(wait, 0, 0, CLOSING_LOOK_MS);
+    else if (tryLockExclusive(fd)) return;
+    else refuse(path, pid);
+  }
+}
+
+function refuse(path: string, pid: number | undefined): never {
   const holder = pid === undefined ? "another process" : `process ${pid}`;
   throw new CodedError({
     code: "device-in-use",
