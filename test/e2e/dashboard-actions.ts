@@ -1,6 +1,12 @@
 /** What is done through the dashboard's pages, step by step. */
 import assert from "node:assert/strict";
-import type { AccessList, HostList, SettingsView, SnapshotList } from "../../src/host/index.ts";
+import type {
+  AccessList,
+  HostList,
+  SettingsView,
+  SnapshotList,
+  VmList,
+} from "../../src/host/index.ts";
 import type { WatchedPage } from "./browser.ts";
 import type { ClusterRun } from "./cluster-run.ts";
 
@@ -89,6 +95,29 @@ export async function changeSettings(watched: WatchedPage, cluster: ClusterRun):
   await page.getByText("Saved; it holds from now on.").waitFor();
   const { repairDelaySeconds } = await cluster.cli<SettingsView>(1, ["settings", "show"]);
   assert.equal(repairDelaySeconds, 1800);
+}
+
+/** On the volume web2, which nobody has attached. */
+export async function defineMachine(watched: WatchedPage, cluster: ClusterRun): Promise<void> {
+  const { page } = watched;
+  await watched.show("vms");
+  await page.getByRole("button", { name: "Define a machine" }).click();
+  const dialog = page.getByRole("dialog");
+  await dialog.getByLabel("Name").fill("guest");
+  await dialog.getByLabel(/Its disk/).selectOption("web2");
+  await dialog.getByLabel(/Memory/).fill("512M");
+  await watched.checkAccess("the dialog of a machine");
+  await page.keyboard.press("Enter");
+  await page.getByRole("button", { name: "Start: guest" }).waitFor();
+  const { vms } = await cluster.cli<VmList>(1, ["vm", "list"]);
+  assert.deepEqual(
+    vms.map(({ name, volumes, memoryBytes }) => [name, volumes, memoryBytes]),
+    [["guest", ["web2"], 2 ** 29]],
+  );
+  await page.getByRole("button", { name: "Delete: guest" }).click();
+  await dialog.getByLabel(/Type guest/).fill("guest");
+  await page.keyboard.press("Enter");
+  await page.getByText(/No machine is defined yet/).waitFor();
 }
 
 /** The token is shown once, and what was done stands in the audit log. */

@@ -6,7 +6,7 @@ import type { Locator } from "playwright-core";
 import type { NetworkView } from "../../src/host/index.ts";
 import { browserMissing, startBrowser, WatchedPage } from "./browser.ts";
 import { changeSettings, dropSnapshot, maintain, useSnapshots } from "./dashboard-actions.ts";
-import { useTokens } from "./dashboard-actions.ts";
+import { defineMachine, useTokens } from "./dashboard-actions.ts";
 import { ClusterRun } from "./cluster-run.ts";
 import { temporaryFolder } from "./harness.ts";
 
@@ -44,6 +44,7 @@ test("the dashboard shows a cluster live and changes it", { skip: browserMissing
   await t.test("a host is put into maintenance once it was seen what that does", () =>
     maintain(watched, cluster),
   );
+  await t.test("a machine is defined and deleted", () => defineMachine(watched, cluster));
   await t.test("settings are changed", () => changeSettings(watched, cluster));
   await t.test("a token is made and taken back, and the log tells", () =>
     useTokens(watched, cluster),

@@ -55,7 +55,7 @@ test("a seed is replayed, dragged through time and shared", { skip: browserMissi
   await page.getByRole("button", { name: "Pause" }).waitFor();
   await page.getByLabel("Moment of the trial").fill("20000");
   await watched.checkAccess("the simulator");
-  await watched.takePicture("simulator");
+  await watched.takePicture("trial");
 
   const seed = await failingSeed();
   await page.goto(`${api}/#/simulator/${encodeURIComponent(`${seed} ${RULE}`)}`);

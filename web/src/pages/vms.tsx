@@ -1,9 +1,11 @@
 /** Virtual machines: where they run, and what was decided about them. */
+import { useState } from "react";
 import type { ReactNode } from "react";
 import type { HostView, VmView } from "../../../src/host/index.ts";
 import { call } from "../api.ts";
 import type { PageProps } from "../app.tsx";
 import { ago, bytes, clockTime } from "../format.ts";
+import { NewVm } from "../new-vm.tsx";
 import { Card, Chip, CommandLine, Facts, Table } from "../parts.tsx";
 import { href } from "../route.ts";
 import { vmTones } from "../tones.ts";
@@ -11,6 +13,7 @@ import { useAnswer } from "../use-answer.ts";
 import { AllVmButtons, VmButtons } from "../vm-buttons.tsx";
 
 export function VmsPage({ cluster, name }: PageProps): ReactNode {
+  const [isMaking, setMaking] = useState(false);
   const { vms } = cluster;
   const hosts = cluster.status?.hosts ?? [];
   if (name !== undefined) {
@@ -20,7 +23,15 @@ export function VmsPage({ cluster, name }: PageProps): ReactNode {
     return <Machine vm={vm} hosts={hosts} nowMs={cluster.nowMs} version={version} />;
   }
   return (
-    <Card title="Virtual machines">
+    <Card
+      title="Virtual machines"
+      aside={
+        <button type="button" className="primary" onClick={() => setMaking(true)}>
+          Define a machine
+        </button>
+      }
+    >
+      {isMaking && <NewVm volumes={cluster.volumes} onClose={() => setMaking(false)} />}
       <Table
         label="Virtual machines"
         rows={vms}
