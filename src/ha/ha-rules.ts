@@ -4,6 +4,8 @@ export interface HaRules {
   readonly isWaitingFree: boolean;
   /** Machines are started and resumed only under the lease under which their records were read. */
   readonly isReadUnderLease: boolean;
+  /** A machine is started by records that were read after its last start here had ended. */
+  readonly isReadAfterStarts: boolean;
   /** A machine counts as protected only once its home in the object store says so. */
   readonly isPersistedFirst: boolean;
   /** A machine waits for what has changed since others were asked, not since it was put on hold. */

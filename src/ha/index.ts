@@ -7,7 +7,7 @@ export type { HaRules } from "./ha-rules.ts";
 export { hostsOnDuty, HostViews } from "./host-views.ts";
 export { foreseeFailure } from "./what-if.ts";
 export type { Foreseen } from "./what-if.ts";
-export { isUnderWay } from "./vm-migration.ts";
+export { DOES_NOT_MOVE, isUnderWay } from "./vm-migration.ts";
 export type { MigrationWays } from "./vm-migration.ts";
 export { VmHost } from "./vm-host.ts";
 export type { HaPeers, ProtectionState, VmCapacity, VmReach, VmStorage } from "./vm-storage.ts";

@@ -55,6 +55,9 @@ export class VmHost {
   readonly #stopping = new Map<string, number>();
   readonly #mover: VmMover;
   readonly #starting = new Map<string, Promise<void>>();
+  /** Counts starts that have ended, and by machine which of them was its last. */
+  #endedCount = 0;
+  readonly #lastEnded = new Map<string, number>();
   /** Machines that were seen to run here, at which placement, and since when. */
   readonly #seen = new Map<string, { readonly epoch: number; readonly sinceMs: number }>();
   readonly #isolation: VmIsolationKeeper;
@@ -183,6 +186,7 @@ export class VmHost {
     // What a host finds running when it starts stands still if the directory cannot be asked.
     if ((await hypervisor.list()).length > 0) await this.#takeUp();
     const before = this.#duty?.lease.id;
+    const endedCount = this.#endedCount;
     let { vms } = await listVms(directory, clusterId);
     if (vms.length === 0) return await this.#endAll();
     const duty = await this.#takeUp();
@@ -190,7 +194,7 @@ export class VmHost {
     // Before the lease was there, any of them may have been given to another host.
     if (before !== this.#readUnder && this.#isReadUnderLease)
       ({ vms } = await listVms(directory, clusterId));
-    await this.#reconcile(duty, vms);
+    await this.#reconcile(duty, vms, endedCount);
   }
 
   get #isReadUnderLease(): boolean {
@@ -243,7 +247,7 @@ export class VmHost {
     if (this.#isArmed) await this.#isolation.end();
   }
 
-  async #reconcile(duty: Duty, vms: readonly StoredVm[]): Promise<void> {
+  async #reconcile(duty: Duty, vms: readonly StoredVm[], endedCount: number): Promise<void> {
     const { lease, master, sinceMs } = duty;
     if (!lease.isAlive()) return;
     await this.#tellReach(duty, vms);
@@ -271,7 +275,7 @@ export class VmHost {
     for (const stored of wanted.values()) {
       const { name, epoch, desired } = stored.record;
       if (running.get(name)?.epoch === epoch || this.#starting.has(name)) continue;
-      if (this.#mover.isReceiving(name)) continue;
+      if (this.#mover.isReceiving(name) || this.#hasEndedSince(name, endedCount)) continue;
       if (stored.record.isLeaving) await this.#letGo(stored, "let go", "it was sent away");
       else if (desired !== "running") await this.#releaseUnless(running.has(name), stored);
       else if (this.#seen.get(name)?.epoch === epoch) await this.#crashed(stored);
@@ -400,6 +404,12 @@ export class VmHost {
     await this.#decide(stored, { hostId: undefined, isLeaving: false }, what, because);
   }
 
+  /** A start that ended after the records were read may have given the machine back. */
+  #hasEndedSince(name: string, count: number): boolean {
+    if (this.#world.rules?.isReadAfterStarts === false) return false;
+    return (this.#lastEnded.get(name) ?? 0) > count;
+  }
+
   /** Others are looked after meanwhile. */
   #startSoon(stored: StoredVm): void {
     const { name } = stored.record;
@@ -407,6 +417,7 @@ export class VmHost {
       .catch((error: unknown) => this.#note(error))
       .finally(() => {
         this.#starting.delete(name);
+        this.#lastEnded.set(name, ++this.#endedCount);
         this.wake();
       });
     this.#starting.set(name, start);

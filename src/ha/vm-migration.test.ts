@@ -215,6 +215,39 @@ test("a machine that is stopped while it moves is stopped", async () => {
   });
 });
 
+test("a machine whose move is called off goes on where it is, and moves when asked again", async () => {
+  await cluster(12, async (world) => {
+    const from = await running(world, "a");
+    const to = await ask(world, from);
+    await reaches(world, "ready");
+    // While its memory is on its way.
+    await world.pass(100);
+    await world.change("a", ({ migration }) => ({ migration: { ...migration!, phase: "over" } }));
+    await isBack(world, from);
+    await world.pass(2000);
+    assert.equal(world.whereIs("a"), from.id);
+    assert.ok(!to.hypervisor.has("a"));
+    const next = await ask(world, from);
+    await world.until(() => world.whereIs("a") === next.id, MOVE_MS_MAX);
+    assert.deepEqual(world.sharedVolumes, []);
+  });
+});
+
+test("a machine is waited for also when its record changes while room is made for it", async () => {
+  await cluster(13, async (world) => {
+    const from = await running(world, "a");
+    const to = await ask(world, from);
+    // As somebody who sets its priority at that moment.
+    while ((await record(world)).migration?.phase === "asked") {
+      await world.change("a", ({ priority }) => ({ priority: (priority + 1) % 5 }));
+      await world.pass(2);
+      if (to.hypervisor.has("a")) break;
+    }
+    await world.change("a", () => ({ priority: 0 }));
+    await world.until(() => world.whereIs("a") === to.id, MOVE_MS_MAX);
+  });
+});
+
 test("whatever fails while machines move, none runs twice", async () => {
   for (let seed = 200; seed < 212; seed++)
     await cluster(seed, async (world) => {

@@ -202,8 +202,9 @@ export class VmMover {
         migration: { ...migration, phase: "ready", address },
       } as const;
       const said = this.#decided(next, "is ready for it", "it was asked for");
-      // If the record has changed, the next look at it ends what stands ready.
-      await swapVm(directory, clusterId, stored, said);
+      // If the record has changed, the next look at it shows whether the machine is still to come.
+      if (!(await swapVm(directory, clusterId, stored, said)))
+        await this.#endArrival(name, volumes);
     } catch (error) {
       if (!(error instanceof CodedError)) throw error;
       await this.#endArrival(name, volumes);

@@ -15,11 +15,11 @@ import {
   VM_PRIORITIES,
 } from "../cluster/index.ts";
 import type { StoredVm, VmRecord } from "../cluster/index.ts";
-import { hostsOnDuty, HostViews, isUnderWay } from "../ha/index.ts";
+import { hostsOnDuty, HostViews, DOES_NOT_MOVE, isUnderWay } from "../ha/index.ts";
 import type { Clock, Directory } from "../ports/index.ts";
 import type { Handlers } from "./http-api.ts";
 import { admit, machinesOf } from "./ha-control.ts";
-import { migrationOf } from "./vm-migrate.ts";
+import { calledOff, migrationOf } from "./vm-migrate.ts";
 import type {
   VmCreateRequest,
   VmMigrateRequest,
@@ -173,7 +173,8 @@ class VmControl {
   }
 
   /** Resolves when the hosts are told. */
-  async migrate({ name, host }: VmMigrateRequest): Promise<VmView> {
+  async migrate({ name, host, cancel }: VmMigrateRequest): Promise<VmView> {
+    if (cancel === true) return await this.#callOff(name);
     const { directory, clusterId, hostId: by, clock, hostNames } = this.#world;
     const names = await hostNames();
     await this.#swap(name, async (stored) => {
@@ -184,6 +185,19 @@ class VmControl {
       const what = `to move to ${names.get(migration.to) ?? migration.to}`;
       const timeMs = Math.round(clock.wallMs());
       const decision = { timeMs, hostId: by, what, because: "it was asked for" };
+      const next = decided({ ...stored.record, migration }, decision);
+      return await swapVm(directory, clusterId, stored, next);
+    });
+    return await this.show(name);
+  }
+
+  /** Of calling it off and giving the machine away one comes first: both are swaps. */
+  async #callOff(name: string): Promise<VmView> {
+    const { directory, clusterId, hostId, clock } = this.#world;
+    await this.#swap(name, async (stored) => {
+      const migration = calledOff(stored);
+      const timeMs = Math.round(clock.wallMs());
+      const decision = { timeMs, hostId, what: DOES_NOT_MOVE, because: "it was called off" };
       const next = decided({ ...stored.record, migration }, decision);
       return await swapVm(directory, clusterId, stored, next);
     });

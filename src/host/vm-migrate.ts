@@ -37,6 +37,13 @@ export function migrationOf(
   return { id: (migration?.id ?? 0) + 1, to, epoch, phase: "asked", address: "" };
 }
 
+/** It stays where it is. Fails with `vm-migration-refused`. */
+export function calledOff({ record }: StoredVm): VmMigration {
+  const { migration, name } = record;
+  if (migration !== undefined && isUnderWay(record)) return { ...migration, phase: "over" };
+  throw refused(`${name} is not moving`, `drystone vm show ${name}`);
+}
+
 function named(record: VmRecord, host: string, { names, alive, views, closed }: Cluster): string {
   const [id] = [...names].find(([, name]) => name === host) ?? [];
   if (id === undefined)

@@ -249,6 +249,7 @@ export const vmOperations: Pick<OperationTable, VmOperation> = {
     examples: [
       { line: "drystone vm migrate web1", why: "to the host with the most room" },
       { line: "drystone vm migrate web1 --host h2", why: "to a certain one" },
+      { line: "drystone vm migrate web1 --cancel", why: "not after all" },
     ],
     positionals: ["name"],
     options: [
@@ -258,6 +259,12 @@ export const vmOperations: Pick<OperationTable, VmOperation> = {
         kind: "text",
         argument: "HOST",
         summary: "Where it is to run (the host with the most room)",
+      },
+      {
+        name: "cancel",
+        field: "cancel",
+        kind: "flag",
+        summary: "Call off the move that is under way: the machine stays where it is",
       },
     ],
     method: "POST",

@@ -168,6 +168,7 @@ export const vmMigrateShape: ObjectShape<views.VmMigrateRequest> = {
   fields: {
     name: must(volumeName("Its name")),
     host: may(text("A host (the one with the most room)")),
+    cancel: may(flag("Call off the move that is under way: the machine stays where it is")),
   },
 };
 

@@ -76,6 +76,8 @@ export interface VmMigrateRequest {
   readonly name: string;
   /** Default: the one with the most room. */
   readonly host?: string;
+  /** It stays where it is, if it has not moved yet. */
+  readonly cancel?: boolean;
 }
 
 export type Admission = "refuse" | "warn" | "off";

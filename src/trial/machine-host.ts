@@ -57,8 +57,16 @@ export class MachineHost {
       detach: async (disk) => {
         if (machine.isOn) this.#owned.delete(disk);
       },
-      expect: notTried,
-      ways: { offer: notTried, reach: notTried, close: () => {} },
+      expect: async (disk) => `/run/${disk}`,
+      ways: {
+        offer: async (_vm, socket) => socket,
+        reach: async (vm, to, address) => {
+          if (this.#world.isCut(this.id) || this.#world.isCut(to) || !this.#world.host(to).isUp)
+            throw new CodedError({ code: "vm-migration-failed", message: `no way for ${vm}` });
+          return address;
+        },
+        close: () => {},
+      },
       storage: disks.storageOf(this.id),
       capacity: { memoryBytes: 2 ** 36, cpuCount: 64 },
       peers: this.#peers(),
@@ -89,6 +97,15 @@ export class MachineHost {
 
   failStarts(count: number): void {
     this.#hypervisor.startsToFail = count;
+  }
+
+  failSends(count: number): void {
+    this.#hypervisor.sendsToFail = count;
+  }
+
+  /** As long as the process lives that asks. */
+  async whileUp<T>(asked: Promise<T>): Promise<T> {
+    return await askedBy(this.#machine, asked);
   }
 
   /** As a host does with requests that it holds while a volume of its own has been lost. */
@@ -145,20 +162,21 @@ async function askedBy<T>(machine: SimMachine, asked: Promise<T>): Promise<T> {
   return outcome.value;
 }
 
-async function notTried(): Promise<never> {
-  throw new Error("nobody moves machines in these trials");
-}
-
 /** Each machine counts on its disk for as long as it executes. */
 class GuestHypervisor extends SimHypervisor {
   readonly #world: MachineWorld;
   readonly #host: MachineHost;
+  readonly #arriving = new Map<string, VmStart>();
   /** By machine, the guest that was started last: a machine may be started twice at one epoch. */
   readonly #guests = new Map<string, symbol>();
 
   constructor(world: MachineWorld, host: MachineHost) {
     // The guard's clock is the machine's, which goes on when the host process dies.
-    super(world.simulation.clock, (vm, isExecuting) => world.executes(host.id, vm, isExecuting));
+    super(
+      world.simulation.clock,
+      (vm, isExecuting) => world.executes(host.id, vm, isExecuting),
+      world.arrivals,
+    );
     this.#world = world;
     this.#host = host;
   }
@@ -173,6 +191,26 @@ class GuestHypervisor extends SimHypervisor {
 
   override async start(vm: VmStart): Promise<void> {
     await super.start(vm);
+    this.#world.started(vm.vmId);
+    this.#begin(vm);
+  }
+
+  override async receive(vm: VmStart, migration: number): Promise<string> {
+    this.#arriving.set(vm.vmId, vm);
+    return await super.receive(vm, migration);
+  }
+
+  /** What it has counted comes with its memory, and its disk holds no less. */
+  override async accept(vmId: string): Promise<void> {
+    await super.accept(vmId);
+    this.#begin(assertDefined(this.#arriving.get(vmId), "it was waited for"));
+  }
+
+  override async send(vmId: string, socket: string): Promise<void> {
+    await this.#host.whileUp(super.send(vmId, socket));
+  }
+
+  #begin(vm: VmStart): void {
     this.#count(vm).catch((error: unknown) => this.#world.crashed(error));
   }
 

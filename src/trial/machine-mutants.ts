@@ -7,6 +7,7 @@ export interface MachineMutant {
   readonly runsWithoutLease?: boolean;
   readonly isWaitingAnAttempt?: boolean;
   readonly actsOnOldRecords?: boolean;
+  readonly startsAgainByOldRecords?: boolean;
   readonly isProtectedAtOnce?: boolean;
   readonly waitsSinceInsert?: boolean;
   readonly asksNobodyElse?: boolean;
@@ -32,6 +33,11 @@ export const MACHINE_MUTANTS: readonly MachineMutant[] = [
     name: "acts-on-old-records",
     rule: "machines are started and resumed only under the lease their records were read under",
     actsOnOldRecords: true,
+  },
+  {
+    name: "starts-again-by-old-records",
+    rule: "a machine is started by records that were read after its last start there had ended",
+    startsAgainByOldRecords: true,
   },
   {
     name: "protected-before-persisted",

@@ -8,6 +8,8 @@ import { marks } from "../base/index.ts";
 import { isProtected } from "../cluster/index.ts";
 import type { VmRecord } from "../cluster/index.ts";
 import type { MachineMutant } from "./machine-mutants.ts";
+import { beginMaintenance, callOff, checkMaintenance, endMaintenance } from "./machine-moves.ts";
+import { move } from "./machine-moves.ts";
 import { changeProtection, checkProtection } from "./machine-protection.ts";
 import { CALL_MS, MachineWorld } from "./machine-world.ts";
 import { stackOf } from "./trial-host.ts";
@@ -35,6 +37,7 @@ export async function runMachineTrial(
       await putRight(world);
       if (world.failure === undefined) await checkRunning(world);
       if (world.failure === undefined) await checkProtection(world);
+      if (world.failure === undefined) await checkMaintenance(world);
       if (world.failure === undefined) await checkPriorities(world);
       world.isOver = true;
     });
@@ -83,6 +86,12 @@ const MISFORTUNES: Readonly<Record<string, (world: MachineWorld) => void | Promi
   "starts fail": (world) => world.prng.pick(world.hosts).failStarts(1 + world.prng.below(3)),
   "told to end": (world) => order(world, { desired: "killed" }),
   "told to run": (world) => order(world, { desired: "running" }),
+  "told to move": move,
+  "told to move again": move,
+  "move called off": callOff,
+  "maintenance begins": beginMaintenance,
+  "maintenance ends": endMaintenance,
+  "sends fail": (world) => world.prng.pick(world.hosts).failSends(1 + world.prng.below(2)),
   "storage in parts": ({ disks, hosts, prng }) =>
     disks.setParts(new Map(hosts.map(({ id }) => [id, prng.below(hosts.length)]))),
   "slow calls": (world) => void (world.callMs = CALL_MS + world.prng.below(470)),
@@ -121,7 +130,9 @@ async function putRight(world: MachineWorld): Promise<void> {
     if (!host.isUp) host.start();
     world.disks.setLate(host.id, 0);
     host.failStarts(0);
+    host.failSends(0);
   }
+  await endMaintenance(world);
   for (const name of world.names) {
     const isPutOff = world.failuresOf(name) >= FAILURES_PUT_OFF;
     await world.change(name, ({ isProtected: isWanted, protectionSequence: sequence }) => ({

@@ -14,6 +14,7 @@ import type { VmRecord } from "../cluster/index.ts";
 import type { HaRules } from "../ha/index.ts";
 import type { NetworkAddress } from "../ports/index.ts";
 import { MetadataMedium, NetworkFabric, SimMachine, Simulation } from "../sim/index.ts";
+import type { SimHypervisor } from "../sim/index.ts";
 import { SimMetadataStore, SimNetwork } from "../sim/index.ts";
 import { GuestDisks } from "./guest-disks.ts";
 import { MachineHost } from "./machine-host.ts";
@@ -53,6 +54,9 @@ export class MachineWorld {
   readonly #executing = new Map<string, string>();
   readonly #counters = new Map<string, Counter>();
   readonly #failures = new Map<string, number>();
+  readonly #starts = new Map<string, number>();
+  /** Where machines that move are waited for. */
+  readonly arrivals: Map<string, SimHypervisor> = new Map();
   #cut: readonly string[] = [];
 
   constructor(seed: number, mutant?: MachineMutant, onLine?: (line: string) => void) {
@@ -60,6 +64,7 @@ export class MachineWorld {
     this.rules = {
       isWaitingFree: mutant?.isWaitingAnAttempt !== true,
       isReadUnderLease: mutant?.actsOnOldRecords !== true,
+      isReadAfterStarts: mutant?.startsAgainByOldRecords !== true,
       isPersistedFirst: mutant?.isProtectedAtOnce !== true,
       isWaitingSinceAsked: mutant?.waitsSinceInsert !== true,
       areOthersAsked: mutant?.asksNobodyElse !== true,
@@ -157,6 +162,15 @@ export class MachineWorld {
   /** Starts of it that have failed. */
   failuresOf(vm: string): number {
     return this.#failures.get(vm) ?? 0;
+  }
+
+  /** From its disks, with nothing in its memory. */
+  startsOf(vm: string): number {
+    return this.#starts.get(vm) ?? 0;
+  }
+
+  started(vm: string): void {
+    this.#starts.set(vm, this.startsOf(vm) + 1);
   }
 
   failed(vm: string): void {

@@ -108,6 +108,7 @@ function calls(device: string): readonly Call[] {
     { name: "vm.console", request: { name: "vm1" }, status: 409 },
     { name: "vm.reset", request: { name: "vm1" }, status: 409 },
     { name: "vm.migrate", request: { name: "vm1" }, status: 409 },
+    { name: "vm.migrate", request: { name: "vm1", cancel: true }, status: 409 },
     { name: "vm.set", request: { name: "vm1", priority: "high", antiAffinity: "db" } },
     { name: "vm.set", request: { name: "vm1", isolation: "leave" }, status: 400 },
     { name: "vm.set", request: { name: "vm1", isolation: "shut-down", storageLoss: "leave" } },

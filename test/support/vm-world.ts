@@ -185,10 +185,14 @@ export class World {
     for (const host of this.hosts) host.start();
   }
 
-  async change(name: string, change: Partial<VmRecord>): Promise<void> {
+  async change(
+    name: string,
+    change: Partial<VmRecord> | ((record: VmRecord) => Partial<VmRecord>),
+  ): Promise<void> {
     for (;;) {
       const stored = await findVm(this.directory, CLUSTER, name);
-      if (await swapVm(this.directory, CLUSTER, stored, { ...stored.record, ...change })) return;
+      const next = typeof change === "function" ? change(stored.record) : change;
+      if (await swapVm(this.directory, CLUSTER, stored, { ...stored.record, ...next })) return;
     }
   }
 
