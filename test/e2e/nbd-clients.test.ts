@@ -1,6 +1,7 @@
 /** Volumes over TCP as an operator gives them to clients: under TLS, by name, until taken back. */
 import assert from "node:assert/strict";
-import { mkdirSync, writeFileSync } from "node:fs";
+import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import * as https from "node:https";
 import * as path from "node:path";
 import { test } from "node:test";
 import type { AttachmentView, ClientCreatedView } from "../../src/host/index.ts";
@@ -29,6 +30,22 @@ function save(folder: string, { name, files }: ClientCreatedView): string {
   for (const file of files)
     writeFileSync(path.join(made, file.name), file.content, { mode: 0o600 });
   return made;
+}
+
+/** Asks a port of the host for its status, with the certificate of a client. */
+function statusAs(folder: string, port: number): Promise<void> {
+  const read = (name: string): Buffer => readFileSync(path.join(folder, name));
+  const proof = { cert: read("client-cert.pem"), key: read("client-key.pem") };
+  return new Promise((resolve, reject) => {
+    const where = { host: "127.0.0.1", port, path: "/v1/status", agent: false };
+    const request = https.get({ ...where, ...proof, rejectUnauthorized: false }, (response) => {
+      response.resume();
+      if (response.statusCode === 200) resolve();
+      else reject(new Error(`${response.statusCode}`));
+    });
+    request.setTimeout(10_000, () => request.destroy(new Error("no answer")));
+    request.on("error", reject);
+  });
 }
 
 test("each client uses the volumes that it may, under TLS, until it is deleted", async (t) => {
@@ -69,6 +86,10 @@ test("each client uses the volumes that it may, under TLS, until it is deleted",
   assert.match(other.stderr, /No such file or directory for export: db1/);
   const listed = await runTool("nbdinfo", ["--list", "--json", asWeb("db1")]);
   assert.doesNotMatch(listed.stdout, /export-name/, "what it may not use it does not see");
+
+  // Its certificate is good for its volumes alone (CVE-2018-10841).
+  for (const port of [0, 1, 2].map((one) => cluster.portOf("h1") + one))
+    await assert.rejects(statusAs(web, port), /401|ECONNRESET|certificate|alert|hang up/);
 
   const reader = new Program("reader", PYTHON, ["-c", READER, asBackup("db1")]);
   t.after(() => reader.kill());

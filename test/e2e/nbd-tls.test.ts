@@ -233,9 +233,14 @@ test("plain options after STARTTLS was answered are no handshake", async (t) => 
   assert.equal(served.refusals.length, 1);
 });
 
-async function upgraded(served: TlsServed, options: ConnectionOptions): Promise<string> {
+async function upgraded(
+  served: TlsServed,
+  options: ConnectionOptions,
+  onSession: (session: Buffer) => void = () => undefined,
+): Promise<string> {
   const socket = await startTls(served);
   const tls = connectTls({ socket, rejectUnauthorized: false, ...options });
+  tls.on("session", onSession);
   return await new Promise((resolve) => {
     tls.once("error", () => resolve("refused"));
     tls.once("close", () => resolve("refused"));
@@ -265,4 +270,18 @@ test("a shared key counts only if its holder has proven it", async (t) => {
     assert.equal(await upgraded(served, claim(ciphers, randomBytes(32))), "refused", ciphers);
   assert.equal(await upgraded(served, {}), "refused", "no proof at all");
   assert.equal(await upgraded(served, { maxVersion: "TLSv1.2" }), "refused", "an old version");
+});
+
+test("sessions are not resumed: who has lost its place is not let in by an old one", async (t) => {
+  const served = await serveTls(t);
+  const { certificatePem, keyPem } = certified(served, "anna");
+  const sessions: Buffer[] = [];
+  const proof = { cert: certificatePem, key: keyPem };
+  const take = (session: Buffer): void => void sessions.push(session);
+  assert.equal(await upgraded(served, proof, take), "served");
+  served.certificates.clear();
+  for (const session of sessions) {
+    assert.equal(await upgraded(served, { session }), "refused");
+    assert.equal(await upgraded(served, { ...proof, session }), "refused");
+  }
 });

@@ -12,10 +12,12 @@ import { buildDebianPackage } from "../../scripts/package/debian-package.ts";
 import { CLUSTER_PORTS, freePort, temporaryFolder } from "./harness.ts";
 import { HostRun } from "./host-run.ts";
 import { JoinedCluster } from "./joined-cluster.ts";
-import { runTool } from "./process.ts";
+import { Namespaces, namespacesMissing } from "./namespaces.ts";
+import { Program, runTool } from "./process.ts";
 
 const COMMANDS_MAX = 6;
 const FIRST_VOLUME_MS_MAX = 180_000;
+const READY_MS_MAX = 60_000;
 const NOTIFIED_MS_MAX = 30_000;
 
 /** Returns where it is unpacked. */
@@ -72,27 +74,87 @@ test("the Debian package", async (t) => {
     }
   });
 
-  await t.test("brings three hosts to a first mirrored volume", async () => {
-    const from = performance.now();
-    const cluster = new JoinedCluster(t, temporaryFolder(t), await freePort(CLUSTER_PORTS), {
-      cli: at("usr/bin/drystone"),
-    });
-    await cluster.init("h1");
-    await cluster.start("h1");
-    for (const host of ["h2", "h3"]) {
-      await cluster.join(host, "h1", await cluster.token("h1"));
-      await cluster.start(host);
-    }
-    const size = ["--size", "1G", "--failures-to-tolerate", "1"];
-    await cluster.cli("h1", ["volume", "create", "web1", ...size]);
-    const ms = performance.now() - from;
-    t.diagnostic(`${cluster.commandCount} commands, ${(ms / 1000).toFixed(1)} s`);
-    assert.ok(cluster.commandCount <= COMMANDS_MAX, `${cluster.commandCount} commands`);
-    assert.ok(ms < FIRST_VOLUME_MS_MAX);
+  await t.test("brings three machines to a first mirrored volume", async (context) => {
+    const missing = namespacesMissing();
+    if (missing === undefined) await bringUpMachines(context, at("usr/bin/drystone"));
+    else await bringUpHosts(context, at("usr/bin/drystone"));
   });
 
   await t.test("completes commands and names of objects", () => checkCompletion(root));
 });
+
+/** As an operator would on three new machines with two networks each, from the package on. */
+async function bringUpMachines(t: TestContext, cli: string): Promise<void> {
+  const machines = await Namespaces.create(3);
+  t.after(() => machines.dispose());
+  const folder = temporaryFolder(t);
+  const from = performance.now();
+  let commandCount = 0;
+  const command = async (machine: number, ...line: readonly string[]): Promise<string> => {
+    commandCount++;
+    const whole = machines.command(machine, process.execPath, [cli, ...line, "--json"]);
+    return (await runTool("ip", whole)).stdout;
+  };
+  const setUp = (machine: number): string[] => {
+    const device = path.join(folder, `device${machine}`);
+    fs.mkdirSync(device);
+    return [
+      // Namespaces have the name of the machine that they are on.
+      ...["--name", `host${machine}`],
+      ...["--address", machines.address(machine, "management")],
+      ...["--storage-address", machines.address(machine, "storage")],
+      ...["--device", device, "--dir", path.join(folder, `${machine}`)],
+    ];
+  };
+  const api = ["--api", `unix:${path.join(folder, "1", "state", "api.sock")}`];
+  // What systemd does on a machine where the package is installed.
+  const start = async (machine: number): Promise<void> => {
+    const line = [
+      "host",
+      "run",
+      "--config",
+      path.join(folder, `${machine}`, "host.json"),
+      "--json",
+    ];
+    const whole = machines.command(machine, process.execPath, [cli, ...line]);
+    const program = new Program(`machine ${machine}`, "ip", whole);
+    t.after(() => program.kill());
+    await program.waitForLine(/"ready"/, READY_MS_MAX);
+  };
+  await command(1, "init", ...setUp(1));
+  await start(1);
+  for (const machine of [2, 3]) {
+    const made = JSON.parse(await command(1, "token", "create", ...api)) as { token: string };
+    const to = `${machines.address(1, "management")}:7400`;
+    await command(machine, "join", to, "--token", made.token, ...setUp(machine));
+    await start(machine);
+  }
+  const size = ["--size", "1G", "--failures-to-tolerate", "1"];
+  const volume = await command(1, "volume", "create", "web1", ...size, ...api);
+  assert.match(volume, /"accessible":true/);
+  checkEffort(t, commandCount, performance.now() - from);
+}
+
+/** Where machines cannot be made: on this one, each host with ports of its own. */
+async function bringUpHosts(t: TestContext, cli: string): Promise<void> {
+  const from = performance.now();
+  const cluster = new JoinedCluster(t, temporaryFolder(t), await freePort(CLUSTER_PORTS), { cli });
+  await cluster.init("h1");
+  await cluster.start("h1");
+  for (const host of ["h2", "h3"]) {
+    await cluster.join(host, "h1", await cluster.token("h1"));
+    await cluster.start(host);
+  }
+  const size = ["--size", "1G", "--failures-to-tolerate", "1"];
+  await cluster.cli("h1", ["volume", "create", "web1", ...size]);
+  checkEffort(t, cluster.commandCount, performance.now() - from);
+}
+
+function checkEffort(t: TestContext, commandCount: number, ms: number): void {
+  t.diagnostic(`${commandCount} commands, ${(ms / 1000).toFixed(1)} s`);
+  assert.ok(commandCount <= COMMANDS_MAX, `${commandCount} commands`);
+  assert.ok(ms < FIRST_VOLUME_MS_MAX);
+}
 
 async function checkCompletion(root: string): Promise<void> {
   const folder = path.join(root, "fake");
