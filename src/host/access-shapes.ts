@@ -123,7 +123,7 @@ const auditEntryShape: ObjectShape<views.AuditEntryView> = {
     remote: must(text("From where")),
     operation: must(text("What was asked for")),
     target: must(text("Of what")),
-    outcome: must(text("done, or the code of the refusal")),
+    outcome: must(text("done, dry-run, or the code of the refusal")),
   },
 };
 

@@ -222,7 +222,8 @@ export class HttpApi {
         return;
       }
       const answer = await this.#run(name, checked);
-      audit(target, "done");
+      // Who asks only what would happen has changed nothing.
+      audit(target, value["dryRun"] === true ? "dry-run" : "done");
       sendJson(response, 200, answer);
     } catch (error) {
       audit(target, error instanceof CodedError ? error.code : "bug");

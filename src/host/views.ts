@@ -443,7 +443,7 @@ export interface AuditEntryView {
   readonly remote: string;
   readonly operation: string;
   readonly target: string;
-  /** "done", or the code of the refusal. */
+  /** "done", "dry-run" where it was only asked what would happen, or the code of the refusal. */
   readonly outcome: string;
 }
 

@@ -141,7 +141,10 @@ export async function useTokens(watched: WatchedPage, cluster: ClusterRun): Prom
   await page.getByText("The token of anna is taken back.").waitFor();
   await watched.show("audit");
   await page.getByRole("cell", { name: "access.revoke" }).waitFor();
+  await page.getByLabel("Contains").fill("host.maintenance-on");
+  await page.getByRole("cell", { name: "access.revoke" }).waitFor({ state: "detached" });
+  assert.equal(await page.getByRole("cell", { name: "done" }).count(), 1, "questions are none");
+  assert.equal(await page.getByRole("cell", { name: "dry-run" }).count(), 3);
   await page.getByLabel("Contains").fill("snapshot.rollback");
   await page.getByRole("cell", { name: "volume-attached" }).waitFor();
-  await page.getByRole("cell", { name: "access.revoke" }).waitFor({ state: "detached" });
 }

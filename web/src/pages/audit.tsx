@@ -5,10 +5,16 @@ import { call } from "../api.ts";
 import type { PageProps } from "../app.tsx";
 import { ago, clockTime } from "../format.ts";
 import { Card, Chip, Table } from "../parts.tsx";
+import type { Tone } from "../parts.tsx";
 import { useAnswer } from "../use-answer.ts";
 import { Waiting } from "../waiting.tsx";
 
 const ENTRIES_MAX = 500;
+
+function toneOf(outcome: string): Tone {
+  if (outcome === "dry-run") return "quiet";
+  return outcome === "done" ? "good" : "warn";
+}
 
 export function AuditPage({ cluster }: PageProps): ReactNode {
   const [text, setText] = useState("");
@@ -53,9 +59,7 @@ export function AuditPage({ cluster }: PageProps): ReactNode {
               { head: "Of what", cell: ({ target }) => (target === "" ? "–" : target) },
               {
                 head: "Outcome",
-                cell: ({ outcome }) => (
-                  <Chip tone={outcome === "done" ? "good" : "warn"}>{outcome}</Chip>
-                ),
+                cell: ({ outcome }) => <Chip tone={toneOf(outcome)}>{outcome}</Chip>,
               },
             ]}
           />
