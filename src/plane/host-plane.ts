@@ -140,7 +140,7 @@ export class HostPlane {
       ownerWorld: () => this.ownerWorld(),
       isLeaseAlive: () => this.isLeaseAlive(),
       isHostAlive: (other) => this.#isHostAlive(other),
-      isUndecided: (objectId) => devices.undecided().includes(objectId),
+      undecided: () => devices.undecided(),
       settleRemovals: () => this.#maker.settleRemovals(),
     });
     links.handle("repair.leave", async ({ argument }) => ({

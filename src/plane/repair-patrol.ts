@@ -28,8 +28,8 @@ export interface RepairPatrolWorld {
   readonly ownerWorld: () => OwnerWorld;
   readonly isLeaseAlive: () => boolean;
   readonly isHostAlive: (hostId: string) => Promise<boolean>;
-  /** Whether this host's devices hold transactions of the object that nobody has decided. */
-  readonly isUndecided: (objectId: string) => boolean;
+  /** Objects of which this host's devices hold transactions that nobody has decided. */
+  readonly undecided: () => readonly string[];
   readonly settleRemovals: () => Promise<void>;
 }
 
@@ -45,6 +45,8 @@ export class RepairPatrol {
   readonly #repairs = new Map<string, Repair>();
   /** Objects that are left alone until then. */
   readonly #restUntilMs = new Map<string, number>();
+  /** As of this round. */
+  #undecided: ReadonlySet<string> = new Set();
   #timer: Timer | undefined;
   #round: Promise<void> | undefined;
   #isClosed = false;
@@ -95,6 +97,7 @@ export class RepairPatrol {
     const { board, isLeaseAlive } = this.#world;
     if (!isLeaseAlive()) return ROUND_MS_MAX;
     await this.#world.settleRemovals();
+    this.#undecided = new Set(this.#world.undecided());
     const view = await board.view();
     for (const objectId of this.#repairs.keys()) await this.#review(objectId, view);
     const volumes = (await board.volumes()).toSorted((a, b) => view.copiesOf(a) - view.copiesOf(b));
@@ -111,13 +114,13 @@ export class RepairPatrol {
    * is here of it holds up other volumes.
    */
   async #isMine(record: ObjectRecord, view: RepairView): Promise<boolean> {
-    const { clock, hostId, isHostAlive, isUndecided } = this.#world;
+    const { clock, hostId, isHostAlive } = this.#world;
     const { objectId, owner, components } = record;
     const first = components.find(
       (entry) => entry.state.kind === "active" && view.isReachable(entry.hostId),
     );
     if (owner === hostId || this.#repairs.has(objectId)) return false;
-    if (first?.hostId !== hostId && !isUndecided(objectId)) return false;
+    if (first?.hostId !== hostId && !this.#undecided.has(objectId)) return false;
     const restUntilMs = this.#restUntilMs.get(objectId) ?? 0;
     if (clock.nowMs() < restUntilMs) return false;
     this.#restUntilMs.delete(objectId);
@@ -126,7 +129,7 @@ export class RepairPatrol {
   }
 
   async #needsRepair(record: ObjectRecord, view: RepairView): Promise<boolean> {
-    if (record.change !== undefined || this.#world.isUndecided(record.objectId)) return true;
+    if (record.change !== undefined || this.#undecided.has(record.objectId)) return true;
     for (const entry of record.components) {
       const { state, hostId, componentId } = entry;
       if (view.isGone(entry) || view.isLeaving(record, entry)) return true;
@@ -139,7 +142,7 @@ export class RepairPatrol {
 
   async #take({ objectId, name }: ObjectRecord): Promise<void> {
     const { ownerWorld, clock, log } = this.#world;
-    if (this.#world.isUndecided(objectId)) marks.hit("an unused volume was decided");
+    if (this.#undecided.has(objectId)) marks.hit("an unused volume was decided");
     try {
       const owner = await ObjectOwner.take({ ...ownerWorld(), isGuest: true }, objectId, false);
       this.#repairs.set(objectId, { owner, known: "", knownMs: clock.nowMs() });

@@ -337,3 +337,27 @@ test("an old copy of a device drops what nobody will decide, so that it holds no
     await store.device.close();
   });
 });
+
+test("that a component lacks something is known after a power cut, before anything else was written", async () => {
+  const simulation = new Simulation({ seed: 4 });
+  const store = new Store(simulation);
+  const deviceId = "d1".repeat(16);
+  await simulation.run(async () => {
+    await store.open(deviceId);
+    await store.write(1, 0, [1, 2]);
+    store.component.commit(1, 1);
+    await store.device.destage();
+    assert.ok((await store.component.open(2)).isComplete);
+    await store.component.beginCatchUp(2, 1);
+    store.crash();
+    await store.open(deviceId);
+    assert.equal(store.component.info.catchUpFrom, 1);
+    assert.ok(!(await store.component.open(3)).isComplete);
+    await store.component.beginCatchUp(3, 1);
+    await store.component.endCatchUp(3);
+    store.crash();
+    await store.open(deviceId);
+    assert.ok((await store.component.open(4)).isComplete);
+    await store.device.close();
+  });
+});
