@@ -114,7 +114,7 @@ function parseAttachment(key: string, value: string): AttachmentRecord {
   if (!isRecord(fields) || (format !== FORMAT && format !== FORMAT_TLS)) {
     throw new CodedError({
       code: "record-format-unknown",
-      message: `the directory's record ${key} has a format that this version does not know`,
+      message: `the directory's record ${key} has format ${String(format)}, this program understands formats ${FORMAT} and ${FORMAT_TLS}`,
       hint: "Install the version that wrote it",
     });
   }

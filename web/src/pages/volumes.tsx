@@ -152,7 +152,11 @@ function Attachment({ volume: { name, attachment } }: { volume: VolumeView }): R
       {attachment.reason !== undefined && <p className="fault">{attachment.reason}</p>}
       <p>Give this to clients on {attachment.host}:</p>
       <CommandLine line={attachment.uri} />
-      <CommandLine line={`qemu-img info '${attachment.uri}'`} />
+      {attachment.tls ? (
+        <CommandLine line={`drystone client create NAME --volume ${name}`} />
+      ) : (
+        <CommandLine line={`qemu-img info '${attachment.uri}'`} />
+      )}
       {attachment.vhostUser !== undefined && (
         <>
           <p>
