@@ -76,6 +76,36 @@ for (const [name, tree] of Object.entries(TREES)) {
   });
 }
 
+test("what another host has answered is read at once, until it is written or opened anew", async () => {
+  await cluster(31, MIRROR, "abc", async (world, { requests }) => {
+    const lengthBytes = 4 * 4096;
+    const host = world.host("a");
+    const isReadNow = (expected: Uint8Array): boolean => {
+      const { volume } = host.owner!;
+      const target = volume.allocate(lengthBytes);
+      if (!volume.readNow(target, 0, lengthBytes, 8192)) return false;
+      assert.equal(Buffer.compare(target.bytes.subarray(0, lengthBytes), expected), 0);
+      return true;
+    };
+    for (let round = 0; round < 3; round++) {
+      const bytes = randomBytes(world.prng, lengthBytes);
+      const writing = requests.write(bytes, 8192);
+      assert.ok(!isReadNow(bytes), "a change is under way");
+      assert.equal(await writing, undefined);
+      assert.ok(!isReadNow(bytes), "nobody has read it");
+      assert.equal((await requests.read(8192, lengthBytes)).fault, undefined);
+      assert.ok(isReadNow(bytes));
+      assert.equal(await requests.write(randomBytes(world.prng, 512), 1 << 20), undefined);
+      assert.ok(isReadNow(bytes), "a change elsewhere does no harm");
+    }
+    const far = world.host("a").remote!.far;
+    assert.ok(far.contentCount >= 4);
+    await host.owner!.close();
+    await host.take();
+    assert.ok(!isReadNow(new Uint8Array()), "others may have written meanwhile");
+  });
+});
+
 test("another host takes over when the owner's host has lost power, and nothing is lost", async () => {
   for (let seed = 21; seed <= 26; seed++) {
     await cluster(seed, TREES["one copy here"]!, "abc", async (world, client) => {

@@ -9,7 +9,7 @@ import { LINK_PREPARED, LINK_READ_DONE, LinkDoneLayout } from "../format/index.t
 import type { LinkHeader } from "../format/index.ts";
 import type { Link, Links } from "../link/index.ts";
 import type { Clock, DiskMemory } from "../ports/index.ts";
-import { dataBlocksOf } from "../store/index.ts";
+import { dataBlocksOf, FarBlocks } from "../store/index.ts";
 import type {
   BlockRun,
   ChangeBatch,
@@ -22,6 +22,7 @@ import type {
   Transaction,
 } from "../store/index.ts";
 import { decodeBatch, encodeBatch, invalid } from "./change-codec.ts";
+import { FarReads } from "./far-reads.ts";
 import { FAULTS, RequestNumbers, sendCommit, sendPrepare, sendRead } from "./component-wire.ts";
 
 /** Payload of prepares under way to one host; more is refused until answers come. */
@@ -29,6 +30,8 @@ const WINDOW_BYTES = 16 << 20;
 /** A watermark that nothing carries goes by itself after this time. */
 const COMMIT_MS = 10;
 const OPEN_MS = 20_000;
+/** What is kept of reads from all other hosts: 32 MiB. */
+const FAR_BLOCKS = 8192;
 const CONTROL_MS = 120_000;
 
 interface Request {
@@ -40,12 +43,17 @@ interface Request {
   target: DiskMemory | undefined;
   targetAt: number;
   lengthBytes: number;
+  /** Of a read. */
+  blockIndex: number;
+  mark: number;
 }
 
 /** All components of other hosts, as this host reaches them. */
 export class RemoteComponents {
   readonly links: Links;
   readonly clock: Clock;
+  /** Blocks that were read from other hosts. */
+  readonly far: FarBlocks = new FarBlocks(FAR_BLOCKS);
   readonly #components = new Map<string, RemoteComponent>();
   readonly #requests = new RequestNumbers<Request>();
   readonly #refused: { readonly done: ComponentDone; readonly token: number }[] = [];
@@ -126,8 +134,11 @@ export class RemoteComponents {
       link.violation(`an answer of ${end - dataAt} bytes, not ${request.lengthBytes}`);
       return;
     }
-    if (number === 0 && request.target !== undefined)
+    if (number === 0 && request.target !== undefined) {
       request.target.bytes.set(bytes.subarray(dataAt, end), request.targetAt);
+      // From here and not from the target, which another process may write to.
+      request.component.far.keep(request.blockIndex, request.mark, bytes, dataAt, end);
+    }
     this.#finish(header.requestId, FAULTS[number]);
   }
 
@@ -152,6 +163,7 @@ export class RemoteComponents {
 export class RemoteComponent implements Component {
   readonly componentId: string;
   readonly hostId: string;
+  readonly far: FarReads;
   readonly #all: RemoteComponents;
   /** What the other host calls it, over the link it was opened on. */
   #handle = 0;
@@ -166,6 +178,7 @@ export class RemoteComponent implements Component {
     this.#all = all;
     this.componentId = componentId;
     this.hostId = hostId;
+    this.far = new FarReads(all.far);
   }
 
   get blockCount(): number {
@@ -177,6 +190,7 @@ export class RemoteComponent implements Component {
   }
 
   async open(epoch: number): Promise<ComponentOpening> {
+    this.far.forget();
     const link = this.#all.links.linkTo(this.hostId);
     const { result } = await this.#call("component.open", { epoch }, OPEN_MS);
     const said: Partial<Record<string, unknown>> = objectOf(result);
@@ -190,6 +204,8 @@ export class RemoteComponent implements Component {
     this.#blockCount = number("blockCount");
     this.#commitSent = 0;
     this.#commitSequence = 0;
+    // Somebody else may have owned it meanwhile.
+    this.far.forget();
     return {
       epoch: number("epoch"),
       isComplete: said["isComplete"] === true,
@@ -204,6 +220,7 @@ export class RemoteComponent implements Component {
       this.#all.refuse(done, token);
       return true;
     }
+    this.far.changes(transaction.blockIndex, transaction.blockCount);
     const isData = transaction.kind === "data";
     const payloadBytes = isData ? transaction.blockCount * BLOCK_SIZE_BYTES : 0;
     const requestId = this.#all.begin({
@@ -215,6 +232,8 @@ export class RemoteComponent implements Component {
       target: undefined,
       targetAt: 0,
       lengthBytes: 0,
+      blockIndex: 0,
+      mark: 0,
     });
     if (requestId === undefined) return false;
     this.#sendCommit(link);
@@ -263,9 +282,16 @@ export class RemoteComponent implements Component {
       target,
       targetAt,
       lengthBytes,
+      blockIndex,
+      mark: this.far.mark(blockIndex, blockCount),
     });
     assert(requestId !== undefined, "reads need no room");
     sendRead(link, requestId, this.#handle, blockIndex, blockCount);
+  }
+
+  readNow(target: DiskMemory, targetAt: number, blockIndex: number, blockCount: number): boolean {
+    if (this.#usable() === undefined) return false;
+    return this.far.readNow(blockIndex, blockCount, target.bytes, targetAt);
   }
 
   async extents(
@@ -294,7 +320,7 @@ export class RemoteComponent implements Component {
 
   async beginCatchUp(epoch: number, since: number): Promise<number> {
     const argument = { epoch, since };
-    const { result } = await this.#call("component.begin-catch-up", argument, CONTROL_MS);
+    const { result } = await this.#change("component.begin-catch-up", argument, CONTROL_MS);
     if (typeof result !== "number") throw invalid("the answer is no sequence");
     return result;
   }
@@ -305,7 +331,7 @@ export class RemoteComponent implements Component {
     if (link !== undefined) this.#sendCommit(link);
     const { shape, bytes } = encodeBatch(batch);
     const argument = { epoch, shape, isSecond };
-    const answer = await this.#call("component.offer", argument, CONTROL_MS, bytes);
+    const answer = await this.#change("component.offer", argument, CONTROL_MS, bytes);
     const { result: blocksNext, payload: bitmaps } = answer;
     if (typeof blocksNext !== "number" || !(blocksNext >= 1)) throw invalid("no number of blocks");
     const half = Math.ceil(dataBlocksOf(batch) / 8);
@@ -318,11 +344,11 @@ export class RemoteComponent implements Component {
     const payload = new Uint8Array(bytes.length + data.length);
     payload.set(bytes);
     payload.set(data, bytes.length);
-    await this.#call("component.apply", { epoch, shape }, CONTROL_MS, payload);
+    await this.#change("component.apply", { epoch, shape }, CONTROL_MS, payload);
   }
 
   async endCatchUp(epoch: number): Promise<void> {
-    await this.#call("component.end-catch-up", { epoch }, CONTROL_MS);
+    await this.#change("component.end-catch-up", { epoch }, CONTROL_MS);
   }
 
   async digests(epoch: number, firstRegion: number, regionCount: number): Promise<Uint8Array> {
@@ -337,6 +363,21 @@ export class RemoteComponent implements Component {
   /** The link on which the handle is good. */
   #usable(): Link | undefined {
     return this.#link?.isUp === true ? this.#link : undefined;
+  }
+
+  /** A call that changes contents: what is read meanwhile is not kept either. */
+  async #change(
+    method: string,
+    argument: object,
+    deadlineMs: number,
+    payload?: Uint8Array,
+  ): Promise<{ readonly result: unknown; readonly payload: Uint8Array }> {
+    this.far.forget();
+    try {
+      return await this.#call(method, argument, deadlineMs, payload);
+    } finally {
+      this.far.forget();
+    }
   }
 
   async #call(

@@ -1,3 +1,4 @@
+export { FarBlocks } from "./far-blocks.ts";
 export { ChangeBatchBuilder, changeBatchInvalid, dataBlocksOf } from "./change-batch.ts";
 export { CHANGE_BLOCKS_MAX, CHANGE_DATA, CHANGE_HOLE, CHANGE_RUNS_MAX } from "./component.ts";
 export { CHANGE_ZERO } from "./component.ts";

@@ -115,6 +115,10 @@ export class WatchedComponent implements LocalComponent {
     this.#inner.read(target, targetAt, blockIndex, blockCount, done, token);
   }
 
+  readNow(target: DiskMemory, targetAt: number, blockIndex: number, blockCount: number): boolean {
+    return this.#inner.readNow?.(target, targetAt, blockIndex, blockCount) ?? false;
+  }
+
   extents(blockIndex: number, blockCount: number, runsMax: number): Promise<readonly BlockRun[]> {
     return this.#inner.extents(blockIndex, blockCount, runsMax);
   }

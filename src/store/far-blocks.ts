@@ -1,0 +1,171 @@
+/**
+ * Blocks that were read from other hosts, in memory, by content: what many components hold alike is
+ * kept once. A name is a component as it was opened; whoever has taken it removes what changes.
+ *
+ * Equal contents are found by checksum and compared byte by byte, so nothing depends on the sum.
+ * No memory is taken before the first block.
+ */
+import { assert, BLOCK_SIZE_BYTES, crc32c } from "../base/index.ts";
+import { PageCache } from "../cache/index.ts";
+
+/** Blocks of one name: 64 TiB. */
+const NAME_STRIDE = 2 ** 34;
+/** Keys stay below 2^53. When all names were used, nothing is kept any more. */
+const NAMES_MAX = 2 ** 19;
+const NONE = -1;
+
+export class FarBlocks {
+  readonly #blocksMax: number;
+  #namesTaken = 0;
+  #kept: KeptContents | undefined;
+
+  constructor(blocksMax: number) {
+    this.#blocksMax = blocksMax;
+  }
+
+  /** A name that nobody has had, or -1. */
+  takeName(): number {
+    return this.#namesTaken < NAMES_MAX ? this.#namesTaken++ : NONE;
+  }
+
+  /** Contents in memory, however many blocks have them. */
+  get contentCount(): number {
+    return this.#kept?.contentCount ?? 0;
+  }
+
+  /** Copies the blocks into `target` if all of them are here. */
+  copyTo(
+    name: number,
+    firstBlock: number,
+    blockCount: number,
+    target: Uint8Array,
+    targetAt: number,
+  ): boolean {
+    const kept = this.#kept;
+    if (kept === undefined || name === NONE) return false;
+    const key = name * NAME_STRIDE + firstBlock;
+    for (let i = 0; i < blockCount; i++) if (!kept.has(key + i)) return false;
+    for (let i = 0; i < blockCount; i++)
+      kept.copyTo(key + i, target, targetAt + i * BLOCK_SIZE_BYTES);
+    return true;
+  }
+
+  put(name: number, block: number, source: Uint8Array, at: number): void {
+    if (name === NONE) return;
+    assert(block < NAME_STRIDE, "a component has fewer blocks");
+    this.#kept ??= new KeptContents(this.#blocksMax);
+    this.#kept.put(name * NAME_STRIDE + block, source, at);
+  }
+
+  remove(name: number, block: number): void {
+    if (name !== NONE) this.#kept?.remove(name * NAME_STRIDE + block);
+  }
+}
+
+class KeptContents {
+  readonly #cache: PageCache;
+  readonly #bytes: Uint8Array;
+  /** By slot of the cache: its content. */
+  readonly #contents: Int32Array;
+  /** By content. Those with equal low bits of their sums are chained. */
+  readonly #uses: Int32Array;
+  readonly #sums: Uint32Array;
+  readonly #nexts: Int32Array;
+  readonly #heads: Int32Array;
+  readonly #free: number[] = [];
+  readonly #mask: number;
+
+  constructor(blocksMax: number) {
+    this.#cache = new PageCache({ capacity: blocksMax });
+    this.#bytes = new Uint8Array(blocksMax * BLOCK_SIZE_BYTES);
+    this.#contents = new Int32Array(blocksMax).fill(NONE);
+    this.#uses = new Int32Array(blocksMax);
+    this.#sums = new Uint32Array(blocksMax);
+    this.#nexts = new Int32Array(blocksMax).fill(NONE);
+    const headCount = 2 ** Math.ceil(Math.log2(blocksMax));
+    this.#heads = new Int32Array(headCount).fill(NONE);
+    this.#mask = headCount - 1;
+    for (let content = blocksMax - 1; content >= 0; content--) this.#free.push(content);
+  }
+
+  get contentCount(): number {
+    return this.#uses.length - this.#free.length;
+  }
+
+  has(key: number): boolean {
+    return this.#cache.peek(key) >= 0;
+  }
+
+  /** The key is here. */
+  copyTo(key: number, target: Uint8Array, at: number): void {
+    const slot = this.#cache.lookup(key);
+    assert(slot >= 0, "whoever copies has looked for it");
+    target.set(this.#block(this.#contents[slot]!), at);
+  }
+
+  put(key: number, source: Uint8Array, at: number): void {
+    if (this.#cache.peek(key) >= 0) return;
+    // Nobody has looked it up: the miss counts now.
+    this.#cache.lookup(key);
+    const slot = this.#cache.insert(key);
+    if (slot < 0) return;
+    this.#release(slot);
+    const bytes = source.subarray(at, at + BLOCK_SIZE_BYTES);
+    const sum = crc32c(bytes);
+    const known = this.#find(bytes, sum);
+    const content = known === NONE ? this.#add(bytes, sum) : known;
+    this.#uses[content]!++;
+    this.#contents[slot] = content;
+  }
+
+  remove(key: number): void {
+    const slot = this.#cache.peek(key);
+    this.#cache.remove(key);
+    if (slot >= 0) this.#release(slot);
+  }
+
+  #block(content: number): Uint8Array {
+    const start = content * BLOCK_SIZE_BYTES;
+    return this.#bytes.subarray(start, start + BLOCK_SIZE_BYTES);
+  }
+
+  #find(bytes: Uint8Array, sum: number): number {
+    let content = this.#heads[sum & this.#mask]!;
+    while (content !== NONE) {
+      if (this.#sums[content] === sum && isEqual(this.#block(content), bytes)) return content;
+      content = this.#nexts[content]!;
+    }
+    return NONE;
+  }
+
+  #add(bytes: Uint8Array, sum: number): number {
+    const content = this.#free.pop();
+    assert(content !== undefined, "there are no more contents than slots");
+    this.#block(content).set(bytes);
+    const head = sum & this.#mask;
+    this.#sums[content] = sum;
+    this.#nexts[content] = this.#heads[head]!;
+    this.#heads[head] = content;
+    return content;
+  }
+
+  #release(slot: number): void {
+    const content = this.#contents[slot]!;
+    if (content === NONE) return;
+    this.#contents[slot] = NONE;
+    if (--this.#uses[content]! > 0) return;
+    const head = this.#sums[content]! & this.#mask;
+    if (this.#heads[head] === content) this.#heads[head] = this.#nexts[content]!;
+    else {
+      let before = this.#heads[head]!;
+      while (this.#nexts[before] !== content) before = this.#nexts[before]!;
+      this.#nexts[before] = this.#nexts[content]!;
+    }
+    this.#free.push(content);
+  }
+}
+
+function isEqual(a: Uint8Array, b: Uint8Array): boolean {
+  for (let i = 0; i < a.length; i++) if (a[i] !== b[i]) return false;
+  return true;
+}
