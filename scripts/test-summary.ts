@@ -4,11 +4,17 @@
  */
 const COUNTS = ["tests", "suites", "pass", "fail", "cancelled", "skipped", "todo"] as const;
 
+/** Of files that take this long, so many are named at the end. */
+const SLOW_MS = 2000;
+const SLOWEST_FILES = 20;
+
 type CountName = (typeof COUNTS)[number];
 
 export class TestSummary {
   readonly #counts: Map<CountName, number> = new Map(COUNTS.map((name) => [name, 0]));
   readonly #emptyFiles: string[] = [];
+  /** Milliseconds of the tests of each file. */
+  readonly #files = new Map<string, number>();
 
   /**
    * Takes a line such as "pass 12". False if it is not a count, so somebody else should show it.
@@ -28,6 +34,11 @@ export class TestSummary {
     this.#emptyFiles.push(file);
   }
 
+  /** A test of the file, not within another one, is over. */
+  addTime(file: string, durationMs: number): void {
+    this.#files.set(file, (this.#files.get(file) ?? 0) + durationMs);
+  }
+
   count(name: CountName): number {
     return this.#counts.get(name) ?? 0;
   }
@@ -44,6 +55,15 @@ export class TestSummary {
   lines(durationMs: number): string[] {
     const lines = COUNTS.map((name) => `ℹ ${name} ${this.count(name)}`);
     lines.push(`ℹ duration_ms ${durationMs.toFixed(1)}`);
-    return lines;
+    return [...this.#slowest(), ...lines];
+  }
+
+  /** Where the time goes. */
+  #slowest(): string[] {
+    const files = [...this.#files].filter(([, durationMs]) => durationMs >= SLOW_MS);
+    files.sort(([, a], [, b]) => b - a);
+    return files
+      .slice(0, SLOWEST_FILES)
+      .map(([file, durationMs]) => `${(durationMs / 1000).toFixed(1).padStart(7)} s  ${file}`);
   }
 }

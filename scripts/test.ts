@@ -31,12 +31,17 @@ interface EventData {
   readonly name?: string;
   readonly file?: string;
   readonly message?: string;
+  readonly nesting?: number;
+  readonly details?: { readonly duration_ms?: number };
 }
 
 /** Looks at each event as it passes; false if the reporter should not see it. */
 function inspect(event: TestEvent, summary: TestSummary, unfinished: UnfinishedTests): boolean {
-  const { name = "", file = "", message = "" } = (event.data ?? {}) as EventData;
+  const { name = "", file = "", message = "", nesting, details } = (event.data ?? {}) as EventData;
   const isFile = name !== "" && name === file;
+  const isOver = event.type === "test:pass" || event.type === "test:fail";
+  if (isOver && !isFile && nesting === 0)
+    summary.addTime(relative(REPOSITORY, file), details?.duration_ms ?? 0);
   switch (event.type) {
     case "test:diagnostic":
       return !summary.takeDiagnostic(message);
