@@ -121,6 +121,7 @@ function renderVm(vm: VmView): string[] {
       ["protected", PROTECTION[vm.protection]],
       ["priority", vm.priority],
       ...(vm.antiAffinity === undefined ? [] : [["kept apart from", vm.antiAffinity] as const]),
+      ["watchdog", vm.hasWatchdog === true ? "a guest that hangs is reset" : "none"],
       ["if its host is cut off", ISOLATION[vm.isolation]],
       ["if its disks are lost there", STORAGE_LOSS[vm.storageLoss]],
       ...(vm.failureCount === 0 ? [] : [["failed starts", String(vm.failureCount)] as const]),

@@ -60,6 +60,8 @@ export interface VmRecord {
   /** The newest epoch at which a host has started it. */
   readonly startedEpoch: number;
   readonly migration?: VmMigration | undefined;
+  /** A guest that hangs is noticed, and reset. */
+  readonly hasWatchdog?: boolean | undefined;
   /** Default: "stand-still". */
   readonly isolation?: VmIsolation | undefined;
   /** Default: "move". */
@@ -243,6 +245,7 @@ function parse({ key, value, revision }: DirectoryRecord): StoredVm {
       hostId: fields.has("hostId") ? fields.text("hostId") : undefined,
       epoch: fields.integer("epoch", 0, Number.MAX_SAFE_INTEGER),
       startedEpoch: fields.integer("startedEpoch", 0, Number.MAX_SAFE_INTEGER),
+      hasWatchdog: fields.has("hasWatchdog") && fields.boolean("hasWatchdog"),
       isolation: fields.has("isolation") ? fields.oneOf("isolation", VM_ISOLATIONS) : undefined,
       storageLoss: fields.has("storageLoss")
         ? fields.oneOf("storageLoss", VM_STORAGE_LOSSES)

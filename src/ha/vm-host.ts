@@ -9,19 +9,16 @@
  * runs on where it should not reads and writes nothing.
  */
 import { CodedError, errorText } from "../base/index.ts";
-import {
-  decided,
-  directoryKeys,
-  listVms,
-  readHaSettings,
-  swapVm,
-  vmNetworks,
-} from "../cluster/index.ts";
+import { decided, directoryKeys, listVms, readHaSettings, swapVm } from "../cluster/index.ts";
 import type { StoredVm, VmRecord } from "../cluster/index.ts";
 import { HostLease } from "../plane/index.ts";
 import type { DirectoryWatch, LeaseId, RunningVm, Timer } from "../ports/index.ts";
 import { DOES_NOT_START } from "./restart-plan.ts";
+import { GuestHealth } from "./guest-health.ts";
+import type { HealthHooks } from "./guest-health.ts";
+import type { IsolationHooks } from "./vm-isolation.ts";
 import { VmIsolationKeeper } from "./vm-isolation.ts";
+import { oneMoreFailure, vmStart } from "./vm-start.ts";
 import { VmMover } from "./vm-migration.ts";
 import { VmMaster } from "./vm-master.ts";
 import type { VmEvent, VmWorld } from "./vm-world.ts";
@@ -61,6 +58,7 @@ export class VmHost {
   /** Machines that were seen to run here, at which placement, and since when. */
   readonly #seen = new Map<string, { readonly epoch: number; readonly sinceMs: number }>();
   readonly #isolation: VmIsolationKeeper;
+  readonly #guests: GuestHealth;
   readonly #watches: DirectoryWatch[] = [];
   #followTurn = 0;
   #tickTimer: Timer | undefined;
@@ -81,10 +79,13 @@ export class VmHost {
       note: (error) => this.#note(error),
       resume: async (name) => void (await this.#whileAlive(() => world.hypervisor.resume(name))),
     });
-    this.#isolation = new VmIsolationKeeper(world, {
-      ends: (name) => void this.#seen.delete(name),
-      event: (level, kind, name, what) => this.#event(kind, level, name, what),
-    });
+    const event: IsolationHooks["event"] = (level, kind, name, what) =>
+      this.#event(kind, level, name, what);
+    const ends = (name: string): void => void this.#seen.delete(name);
+    this.#isolation = new VmIsolationKeeper(world, { ends, event });
+    const decide: HealthHooks["decide"] = (stored, what, because) =>
+      this.#decide(stored, {}, what, because);
+    this.#guests = new GuestHealth(world, { decide, event });
   }
 
   start(): void {
@@ -328,6 +329,7 @@ export class VmHost {
       await this.#decide(stored, { desired: "stopped" }, "stopped", "the guest shut itself down");
       return;
     }
+    if (vm.isHung === true && desired === "running") return await this.#guests.hangs(stored);
     // A guest that stands still cannot shut down either.
     if (vm.state === "paused" && desired !== "killed") {
       if (!(await this.#mover.mayResume(stored))) return;
@@ -348,6 +350,7 @@ export class VmHost {
   async #noteRunning(stored: StoredVm): Promise<void> {
     const { name, epoch, failureCount } = stored.record;
     const nowMs = this.#world.clock.nowMs();
+    await this.#guests.executes(stored);
     const seen = this.#seen.get(name);
     if (seen?.epoch !== epoch) this.#seen.set(name, { epoch, sinceMs: nowMs });
     else if (failureCount > 0 && nowMs - seen.sinceMs > STEADY_MS)
@@ -381,13 +384,11 @@ export class VmHost {
     this.#seen.delete(name);
     this.#event("vm-failed", "error", name, "has ended by itself: its process is gone");
     for (const volume of stored.record.volumes) await this.#world.detach(volume);
-    const change = { hostId: undefined, ...this.#oneMoreFailure(stored.record) };
+    const change = {
+      hostId: undefined,
+      ...oneMoreFailure(stored.record, this.#world.clock.wallMs()),
+    };
     await this.#decide(stored, change, DOES_NOT_START, "its process has ended by itself");
-  }
-
-  #oneMoreFailure({ failureCount }: VmRecord): Partial<VmRecord> {
-    const lastFailureMs = Math.round(this.#world.clock.wallMs());
-    return { failureCount: failureCount + 1, lastFailureMs };
   }
 
   /** A machine that is stopped has no host, and its volumes are free. */
@@ -435,7 +436,10 @@ export class VmHost {
       const because = error.message;
       this.#event("vm-failed", "error", name, `does not start here: ${because}`);
       for (const volume of volumes) await this.#world.detach(volume);
-      const change = { hostId: undefined, ...this.#oneMoreFailure(stored.record) };
+      const change = {
+        hostId: undefined,
+        ...oneMoreFailure(stored.record, this.#world.clock.wallMs()),
+      };
       await this.#decide(stored, change, DOES_NOT_START, because);
       return;
     }
@@ -446,11 +450,10 @@ export class VmHost {
 
   async #execute({ record }: StoredVm, readUnder: LeaseId | undefined): Promise<boolean> {
     const { hypervisor, attach, clusterId } = this.#world;
-    const { name, epoch, volumes, cpuCount, memoryBytes, boot } = record;
+    const { epoch, volumes } = record;
     const disks: { name: string; vhostSocket: string }[] = [];
     for (const volume of volumes) disks.push({ name: volume, vhostSocket: await attach(volume) });
-    const networks = vmNetworks(clusterId, record);
-    const start = { vmId: name, name, epoch, cpuCount, memoryBytes, boot, disks, networks };
+    const start = vmStart(clusterId, record, epoch, disks);
     return await this.#whileAlive(() => hypervisor.start(start), readUnder);
   }
 

@@ -22,7 +22,7 @@ const LITTLE_MS = 2500;
 /** A guest that has not shut down by then, although the directory was back, does not want to. */
 const SHUT_DOWN_MS_MAX = 60_000;
 
-interface Hooks {
+export interface IsolationHooks {
   /** It ends, and not by itself. */
   readonly ends: (name: string) => void;
   readonly event: (
@@ -35,7 +35,7 @@ interface Hooks {
 
 export class VmIsolationKeeper {
   readonly #world: VmWorld;
-  readonly #hooks: Hooks;
+  readonly #hooks: IsolationHooks;
   /** As the records said last; what is not here stands still. */
   #responses: ReadonlyMap<string, VmIsolation> = new Map();
   #left: ReadonlySet<string> = new Set();
@@ -44,7 +44,7 @@ export class VmIsolationKeeper {
   /** Guests that were asked to shut down because of this, and when. */
   readonly #asked = new Map<string, number>();
 
-  constructor(world: VmWorld, hooks: Hooks) {
+  constructor(world: VmWorld, hooks: IsolationHooks) {
     this.#world = world;
     this.#hooks = hooks;
   }

@@ -10,9 +10,10 @@
  * which succeeds only if it has not. So whatever fails before leaves the machine at the source.
  */
 import { CodedError, errorText } from "../base/index.ts";
-import { decided, findVm, swapVm, vmNetworks } from "../cluster/index.ts";
+import { decided, findVm, swapVm } from "../cluster/index.ts";
 import type { StoredVm, VmMigration, VmRecord } from "../cluster/index.ts";
 import type { RunningVm } from "../ports/index.ts";
+import { vmStart } from "./vm-start.ts";
 import type { VmWorld } from "./vm-world.ts";
 
 /** In the history of a machine that stays where it is. */
@@ -184,7 +185,7 @@ export class VmMover {
 
   async #receive(stored: StoredVm, migration: VmMigration): Promise<void> {
     const { hypervisor, storage, ways, clusterId, directory } = this.#world;
-    const { name, epoch, volumes, cpuCount, memoryBytes, boot } = stored.record;
+    const { name, epoch, volumes } = stored.record;
     try {
       const { inaccessible } = await storage.reach([stored.record]);
       const lacks = inaccessible[0]?.reason;
@@ -193,9 +194,8 @@ export class VmMover {
       const disks: { name: string; vhostSocket: string }[] = [];
       for (const volume of volumes)
         disks.push({ name: volume, vhostSocket: await this.#world.expect(volume) });
-      const networks = vmNetworks(clusterId, stored.record);
-      const machine = { vmId: name, name, cpuCount, memoryBytes, boot, disks, networks };
-      const socket = await hypervisor.receive({ ...machine, epoch: epoch + 1 }, migration.id);
+      const machine = vmStart(clusterId, stored.record, epoch + 1, disks);
+      const socket = await hypervisor.receive(machine, migration.id);
       const address = await ways.offer(name, socket);
       const next = {
         ...stored.record,

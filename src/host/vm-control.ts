@@ -92,7 +92,8 @@ class VmControl {
   async create(request: VmCreateRequest): Promise<VmView> {
     const { directory, clusterId, checkVolume } = this.#world;
     const { name, volumes, cpuCount, memoryBytes, kernel, initrd, append } = request;
-    const { unprotected, priority, antiAffinity, networks, isolation, storageLoss } = request;
+    const { unprotected, priority, antiAffinity, networks, isolation, storageLoss, watchdog } =
+      request;
     if (kernel === undefined && (initrd ?? append) !== undefined)
       throw new CodedError({
         code: "vm-invalid",
@@ -120,6 +121,7 @@ class VmControl {
       isLeaving: false,
       priority: priority === undefined ? PRIORITY_DEFAULT : VM_PRIORITIES.indexOf(priority),
       antiAffinity,
+      hasWatchdog: watchdog === "on",
       isolation,
       storageLoss,
       failureCount: 0,
@@ -156,8 +158,9 @@ class VmControl {
   }
 
   async set(request: VmSetRequest): Promise<VmView> {
-    const { name, priority, antiAffinity: group, isolation, storageLoss } = request;
+    const { name, priority, antiAffinity: group, isolation, storageLoss, watchdog } = request;
     const change = {
+      ...(watchdog === undefined ? {} : { hasWatchdog: watchdog === "on" }),
       ...(isolation === undefined ? {} : { isolation }),
       ...(storageLoss === undefined ? {} : { storageLoss }),
       ...(priority === undefined ? {} : { priority: VM_PRIORITIES.indexOf(priority) }),
@@ -166,6 +169,7 @@ class VmControl {
     const parts = [
       ...(priority === undefined ? [] : [`priority ${priority}`]),
       ...(group === undefined ? [] : [`group ${group}`]),
+      ...(watchdog === undefined ? [] : [`watchdog ${watchdog}`]),
       ...(isolation === undefined ? [] : [`${isolation} when its host is cut off`]),
       ...(storageLoss === undefined ? [] : [`${storageLoss} when its host loses its storage`]),
     ];
@@ -287,11 +291,14 @@ class VmControl {
 function checkChange(record: VmRecord, change: Partial<VmRecord>): void {
   const next = { ...record, ...change };
   checkVm(next);
+  if (record.hostId === undefined) return;
   const isOther = (next.isolation === "leave") !== (record.isolation === "leave");
-  if (!isOther || record.hostId === undefined) return;
+  const isMadeOtherwise = next.hasWatchdog !== record.hasWatchdog;
+  if (!isOther && !isMadeOtherwise) return;
+  const why = isOther ? "its host may be cut off already" : "a watchdog is a part of the machine";
   throw new CodedError({
     code: "vm-running",
-    message: `virtual machine ${record.name} is not stopped: its host may be cut off already`,
+    message: `virtual machine ${record.name} is not stopped: ${why}`,
     hint: `drystone vm stop ${record.name}`,
   });
 }
@@ -317,6 +324,7 @@ function viewOf(record: VmRecord, names: ReadonlyMap<string, string>): VmView {
     protection: isSettled ? wanted : "pending",
     priority: VM_PRIORITIES[record.priority] ?? "medium",
     ...(record.antiAffinity === undefined ? {} : { antiAffinity: record.antiAffinity }),
+    ...(record.hasWatchdog === true ? { hasWatchdog: true } : {}),
     isolation: record.isolation ?? "stand-still",
     storageLoss: record.storageLoss ?? "move",
     failureCount: record.failureCount,

@@ -35,8 +35,8 @@ export function vmStorage(plane: Plane): VmStorage {
 /** What the machine is; where it runs is the directory's to say. */
 function definitionOf(vm: VmRecord): string {
   const { name, volumes, cpuCount, memoryBytes, boot, networks, history } = vm;
-  const { priority, antiAffinity, isolation, storageLoss } = vm;
-  const choices = { priority, antiAffinity, isolation, storageLoss };
+  const { priority, antiAffinity, isolation, storageLoss, hasWatchdog } = vm;
+  const choices = { priority, antiAffinity, isolation, storageLoss, hasWatchdog };
   return JSON.stringify({
     name,
     volumes,

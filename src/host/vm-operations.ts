@@ -46,6 +46,14 @@ const PLACEMENT_OPTIONS: readonly CommandOption[] = [
     summary: "Keep it on another host than the others of this group, as far as there are enough",
   },
   {
+    name: "watchdog",
+    field: "watchdog",
+    kind: "text",
+    argument: "ON",
+    summary:
+      "on: a guest that feeds the watchdog (i6300esb) and then hangs is reset; off (default)",
+  },
+  {
     name: "isolation",
     field: "isolation",
     kind: "text",

@@ -34,6 +34,11 @@ const vmStorageLoss = choice(
   VM_STORAGE_LOSSES,
 );
 
+const vmWatchdog = choice(
+  "A watchdog, which a guest's driver feeds: a guest that hangs is reset, 3 times an hour",
+  ["on", "off"],
+);
+
 export const vmViewShape: ObjectShape<views.VmView> = {
   kind: "object",
   description: "A virtual machine",
@@ -55,6 +60,7 @@ export const vmViewShape: ObjectShape<views.VmView> = {
     ),
     priority: must(vmPriority),
     antiAffinity: may(text("A group whose machines are kept on different hosts")),
+    hasWatchdog: may(flag("A guest that hangs is noticed and reset")),
     isolation: must(vmIsolation),
     storageLoss: must(vmStorageLoss),
     failureCount: must(count("Starts in a row that failed")),
@@ -115,6 +121,7 @@ export const vmCreateShape: ObjectShape<views.VmCreateRequest> = {
     antiAffinity: may(text("A group whose machines are kept on different hosts")),
     isolation: may(vmIsolation),
     storageLoss: may(vmStorageLoss),
+    watchdog: may(vmWatchdog),
   },
 };
 
@@ -159,6 +166,7 @@ export const vmSetShape: ObjectShape<views.VmSetRequest> = {
     antiAffinity: may(text("A group whose machines are kept on different hosts, or none")),
     isolation: may(vmIsolation),
     storageLoss: may(vmStorageLoss),
+    watchdog: may(vmWatchdog),
   },
 };
 

@@ -18,6 +18,8 @@ export interface VmView {
   readonly priority: VmPriority;
   /** Machines of one group are kept on different hosts. */
   readonly antiAffinity?: string;
+  /** A guest that hangs is noticed and reset. */
+  readonly hasWatchdog?: boolean;
   readonly isolation: VmIsolationView;
   readonly storageLoss: VmStorageLossView;
   /** Starts in a row that failed. */
@@ -37,6 +39,8 @@ export type VmIsolationView = "stand-still" | "shut-down" | "power-off" | "leave
 
 /** What becomes of it when its host reaches its objects no more, and another one does. */
 export type VmStorageLossView = "move" | "leave";
+
+export type VmWatchdog = "on" | "off";
 
 export type VmPriority = "highest" | "high" | "medium" | "low" | "lowest";
 
@@ -61,6 +65,7 @@ export interface VmCreateRequest {
   readonly antiAffinity?: string;
   readonly isolation?: VmIsolationView;
   readonly storageLoss?: VmStorageLossView;
+  readonly watchdog?: VmWatchdog;
 }
 
 export interface VmSetRequest {
@@ -70,6 +75,7 @@ export interface VmSetRequest {
   readonly antiAffinity?: string;
   readonly isolation?: VmIsolationView;
   readonly storageLoss?: VmStorageLossView;
+  readonly watchdog?: VmWatchdog;
 }
 
 export interface VmMigrateRequest {

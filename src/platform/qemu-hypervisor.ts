@@ -23,6 +23,8 @@ const END_MS_MAX = 10_000;
 const POLL_MS = 50;
 const LOG_TAIL_CHARACTERS = 600;
 /** "postmigrate": all its memory was sent elsewhere, and it may still go on here. */
+/** Of a machine whose guest has not fed the watchdog. */
+const HUNG = "watchdog";
 const STILL: ReadonlySet<string> = new Set(["paused", "postmigrate", "finish-migrate"]);
 
 export interface QemuOptions {
@@ -65,7 +67,7 @@ export class QemuHypervisor implements Hypervisor {
       if (migration !== undefined && isSameProcess(stored))
         vms.push({ vmId, epoch, state: "arriving", migration });
       else if (isStopped(stored)) vms.push({ vmId, epoch, state: "paused" });
-      else if (isSameProcess(stored)) vms.push({ vmId, epoch, state: await this.#stateOf(vmId) });
+      else if (isSameProcess(stored)) vms.push({ vmId, epoch, ...(await this.#stateOf(vmId)) });
       else if (fs.existsSync(this.#file(vmId, "ended"))) vms.push({ vmId, epoch, state: "ended" });
     }
     return vms;
@@ -180,12 +182,16 @@ export class QemuHypervisor implements Hypervisor {
   async resume(vmId: string): Promise<void> {
     const stored = this.#stored(vmId);
     if (stored !== undefined && isStopped(stored)) process.kill(stored.pid, "SIGCONT");
+    if ((await this.#stateOf(vmId)).isHung === true) return;
     await (await this.#client(vmId)).command("cont");
   }
 
-  /** As if the machine's reset button were pressed. */
   async reset(vmId: string): Promise<void> {
-    await (await this.#client(vmId)).command("system_reset");
+    const { isHung } = await this.#stateOf(vmId);
+    const client = await this.#client(vmId);
+    await client.command("system_reset");
+    // One that stands still for another reason has no right to execute.
+    if (isHung === true) await client.command("cont");
   }
 
   /** What the machine has printed from byte `from` on; the last `bytesMax` if undefined. */
@@ -244,15 +250,16 @@ export class QemuHypervisor implements Hypervisor {
     fs.renameSync(`${file}.new`, file);
   }
 
-  async #stateOf(vmId: string): Promise<RunningVm["state"]> {
+  async #stateOf(vmId: string): Promise<Pick<RunningVm, "state" | "isHung">> {
     try {
       const answer = await (await this.#client(vmId)).command("query-status");
       const status = String((answer as { readonly status?: unknown }).status);
-      if (status === "shutdown") return "ended";
-      return STILL.has(status) ? "paused" : "running";
+      if (status === "shutdown") return { state: "ended" };
+      if (status === HUNG) return { state: "paused", isHung: true };
+      return { state: STILL.has(status) ? "paused" : "running" };
     } catch (error) {
       // It runs, and nobody knows how: the careful answer.
-      if (error instanceof CodedError) return "running";
+      if (error instanceof CodedError) return { state: "running" };
       throw error;
     }
   }
@@ -286,7 +293,7 @@ export class QemuHypervisor implements Hypervisor {
   }
 
   #arguments(vm: VmStart, useKvm: boolean): string[] {
-    const { vmId, name, cpuCount, memoryBytes, boot, disks, networks } = vm;
+    const { vmId, name, cpuCount, memoryBytes, boot, disks, networks, hasWatchdog } = vm;
     const memory = `${Math.floor(memoryBytes / 2 ** 20)}M`;
     return [
       ...["-name", name, "-machine", "q35,memory-backend=mem", "-accel", useKvm ? "kvm" : "tcg"],
@@ -301,6 +308,7 @@ export class QemuHypervisor implements Hypervisor {
             ...(boot.initrdPath === undefined ? [] : ["-initrd", boot.initrdPath]),
           ]
         : []),
+      ...(hasWatchdog ? ["-device", "i6300esb", "-action", "watchdog=pause"] : []),
       ...disks.flatMap(({ vhostSocket }, i) => [
         ...["-chardev", `socket,id=disk${i},path=${optionOf(vhostSocket)},reconnect=1`],
         ...["-device", vhostDevice(i, boot.kind)],

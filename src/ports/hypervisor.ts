@@ -21,7 +21,10 @@ export interface Hypervisor {
   kill(vmId: string): Promise<void>;
   /** The machine stands still until `resume`; its memory is kept. */
   pause(vmId: string): Promise<void>;
+  /** Does nothing to one that hangs. */
   resume(vmId: string): Promise<void>;
+  /** As if the machine's reset button were pressed: it executes from its start on. */
+  reset(vmId: string): Promise<void>;
   /**
    * Starts a machine that waits for the memory of one that runs elsewhere, and stands still
    * afterwards, until `accept`. Resolves with the socket at which it waits. Fails as `start`.
@@ -49,6 +52,8 @@ export interface RunningVm {
    * until `kill`.
    */
   readonly state: "running" | "paused" | "ended" | "arriving";
+  /** It stands still because its guest has not fed the watchdog: until `reset`. */
+  readonly isHung?: boolean;
   /** By which migration it is arriving. */
   readonly migration?: number;
 }
@@ -62,6 +67,8 @@ export interface VmStart {
   readonly boot: VmBoot;
   readonly disks: readonly VmDisk[];
   readonly networks: readonly VmNetwork[];
+  /** A guest that begins to feed it, and then does not, hangs. */
+  readonly hasWatchdog: boolean;
 }
 
 /**

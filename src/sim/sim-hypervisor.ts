@@ -120,7 +120,18 @@ export class SimHypervisor implements Hypervisor {
   }
 
   async resume(vmId: string): Promise<void> {
-    this.#change(vmId, "running");
+    if (this.#vms.get(vmId)?.isHung !== true) this.#change(vmId, "running");
+  }
+
+  /** Fault: its guest hangs. */
+  hang(vmId: string): void {
+    const vm = this.#vms.get(vmId);
+    if (vm?.state === "running") this.#set({ ...vm, state: "paused", isHung: true });
+  }
+
+  async reset(vmId: string): Promise<void> {
+    const vm = this.#vms.get(vmId);
+    if (vm !== undefined) this.#set({ ...vm, state: "running", isHung: false });
   }
 
   async close(): Promise<void> {}

@@ -2,15 +2,19 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { MACHINE_MUTANTS, runMachineTrial } from "./index.ts";
 
-const SEEDS_TO_FIND = 20;
-/** Found after dozens of trials: where to begin, so that a few are enough. */
-const FIRST_SEED: Readonly<Record<string, number>> = { "starts-again-by-old-records": 20 };
+const SEEDS_TO_FIND = 12;
+/** Found after some trials: where to begin, so that a few are enough. */
+const FIRST_SEED: Readonly<Record<string, number>> = {
+  "start-without-ownership": 13,
+  "query-after-insert": 8,
+  "starts-again-by-old-records": 21,
+};
 /** Found after hundreds of trials: there is a test of their rules in `vm-host.test.ts`. */
 const RARE: readonly string[] = ["acts-on-old-records"];
 
 test("machines keep their promises whatever goes wrong", async (context) => {
   let requests = 0;
-  for (let seed = 1; seed <= 5; seed++) {
+  for (let seed = 1; seed <= 4; seed++) {
     const report = await runMachineTrial(seed);
     const { failure, trace } = report;
     if (failure !== undefined) console.log(trace.slice(-200).join("\n"));

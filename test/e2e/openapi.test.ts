@@ -112,6 +112,7 @@ function calls(device: string): readonly Call[] {
     { name: "vm.set", request: { name: "vm1", priority: "high", antiAffinity: "db" } },
     { name: "vm.set", request: { name: "vm1", isolation: "leave" }, status: 400 },
     { name: "vm.set", request: { name: "vm1", isolation: "shut-down", storageLoss: "leave" } },
+    { name: "vm.set", request: { name: "vm1", watchdog: "on" } },
     { name: "ha.show" },
     { name: "ha.set", request: { toleratedHosts: 0, admission: "refuse" } },
     { name: "ha.disarm", request: {} },

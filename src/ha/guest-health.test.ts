@@ -1,0 +1,61 @@
+/** Guests that hang, on machines with a watchdog. */
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { findVm } from "../cluster/index.ts";
+import type { VmDecision } from "../cluster/index.ts";
+import { CLUSTER, cluster, DIRECTORY } from "../../test/support/vm-world.ts";
+import { running } from "../../test/support/vm-world.ts";
+import type { Host, World } from "../../test/support/vm-world.ts";
+
+const RESET_MS_MAX = 3000;
+const HOUR_MS = 3600_000;
+
+async function last(world: World): Promise<VmDecision | undefined> {
+  return (await findVm(world.directory, CLUSTER, "a")).record.history.at(-1);
+}
+
+function anHourEarlier(decision: VmDecision): VmDecision {
+  return { ...decision, timeMs: decision.timeMs - HOUR_MS };
+}
+
+async function isReset(world: World, host: Host): Promise<void> {
+  host.hypervisor.hang("a");
+  assert.equal(world.whereIs("a"), undefined);
+  await world.until(() => world.whereIs("a") === host.id, RESET_MS_MAX);
+}
+
+test("a guest that hangs is reset, three times within an hour, and then left as it is", async () => {
+  await cluster(1, async (world) => {
+    const host = await running(world, "a");
+    for (let i = 1; i <= 3; i++) {
+      await isReset(world, host);
+      assert.match((await last(world))?.because ?? "", new RegExp(`reset ${i} of 3 an hour`));
+      await world.pass(60_000);
+    }
+    host.hypervisor.hang("a");
+    await world.until(async () => (await last(world))?.what === "waits for help", RESET_MS_MAX);
+    await world.pass(60_000);
+    assert.equal(world.whereIs("a"), undefined, "nobody lets it go on");
+    assert.match((await last(world))?.because ?? "", /hangs again after 3 resets within an hour/);
+    // As an operator does.
+    await host.hypervisor.reset("a");
+    await world.until(async () => (await last(world))?.what === "goes on", RESET_MS_MAX);
+    await world.change("a", ({ history }) => ({ history: history.map(anHourEarlier) }));
+    await isReset(world, host);
+    assert.equal(host.hypervisor.startCount, 1, "its process is the same all the time");
+  });
+});
+
+test("a guest that hangs while its host is cut off is reset when the host may run it again", async () => {
+  await cluster(2, async (world) => {
+    const host = await running(world, "a");
+    const everybody = world.hosts.map(({ address }) => address);
+    world.fabric.partition(everybody, [DIRECTORY]);
+    await world.pass(3000);
+    host.hypervisor.hang("a");
+    await world.pass(10_000);
+    assert.equal(world.whereIs("a"), undefined, "it is reset while others may start it");
+    world.fabric.heal();
+    await world.until(() => world.whereIs("a") !== undefined, 15_000);
+  });
+});
