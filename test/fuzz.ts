@@ -6,6 +6,7 @@
  *   npm run fuzz -- nbd --inputs 1000000           conversations of NBD clients
  *   npm run fuzz -- peer --inputs 1000000          messages of a host that has gone mad
  *   npm run fuzz -- vhost --inputs 1000000         messages and rings of virtual machines
+ *   npm run fuzz -- directory --inputs 100000      what hosts say to a directory of another one
  *   npm run fuzz -- peer --seed 17 --inputs 1      the one seed that failed
  *
  * Exit code 1, with the seed, if something threw, hung, or kept memory. The first seeds run in
@@ -13,6 +14,7 @@
  */
 import { setImmediate as nextTurn } from "node:timers/promises";
 import { parseArgs } from "node:util";
+import { fuzzDirectory } from "../src/cluster/directory.fuzz.ts";
 import { fuzzConnection } from "../src/frontend/nbd/connection.fuzz.ts";
 import { fuzzSession } from "../src/frontend/vhost-user/vhost-session.fuzz.ts";
 import { fuzzHttp } from "../src/host/http-api.fuzz.ts";
@@ -20,6 +22,7 @@ import { fuzzPeer } from "../src/plane/peer.fuzz.ts";
 
 /** Each runs one seed, and tells how many inputs that were. */
 const TARGETS: Readonly<Record<string, (seed: number) => Promise<number>>> = {
+  directory: fuzzDirectory,
   http: fuzzHttp,
   nbd: fuzzConnection,
   peer: fuzzPeer,
