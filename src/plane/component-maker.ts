@@ -183,6 +183,14 @@ export class ComponentMaker {
 }
 
 /**
+ * Fails only when all of it has ended: what is undone then is not done again by what was under way.
+ */
+export async function allEnded<T>(work: readonly Promise<T>[]): Promise<T[]> {
+  await Promise.allSettled(work);
+  return await Promise.all(work);
+}
+
+/**
  * Whether what was to be written to the directory may be there. Then nothing of it may be undone.
  */
 export function isOutcomeUnknown(error: unknown): boolean {

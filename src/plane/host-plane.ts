@@ -30,7 +30,7 @@ import type { Component } from "../store/index.ts";
 import { VolumeForks } from "./volume-forks.ts";
 import type { ForkRequest } from "./volume-forks.ts";
 import { ClusterHosts } from "./cluster-hosts.ts";
-import { ComponentMaker, isOutcomeUnknown } from "./component-maker.ts";
+import { allEnded, ComponentMaker, isOutcomeUnknown } from "./component-maker.ts";
 import { ComponentServer } from "./component-server.ts";
 import { DeviceRegister } from "./device-register.ts";
 import { HostLease } from "./host-lease.ts";
@@ -318,7 +318,7 @@ export class HostPlane {
     try {
       const blocks = Math.ceil(volume.sizeBytes / BLOCK_SIZE_BYTES);
       const sizes = new ObjectLayout(tree).componentSizes(blocks);
-      await Promise.all(
+      await allEnded(
         placement.map(async (placed) => {
           const sizeBytes = (sizes.get(placed.componentId) ?? 0) * BLOCK_SIZE_BYTES;
           await this.#maker.make({ ...placed, objectId, sizeBytes }, placed.hostId);

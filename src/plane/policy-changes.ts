@@ -14,7 +14,7 @@ import type {
 import { ObjectLayout } from "../object/index.ts";
 import type { NewPlace, OwnerEvent } from "../object/index.ts";
 import type { Directory } from "../ports/index.ts";
-import { isOutcomeUnknown } from "./component-maker.ts";
+import { allEnded, isOutcomeUnknown } from "./component-maker.ts";
 import type { ComponentMaker } from "./component-maker.ts";
 import { planPolicy } from "./policy-plan.ts";
 import type { PolicyPlan } from "./policy-plan.ts";
@@ -110,7 +110,7 @@ export class PolicyChanges {
     let next: StoredObject | undefined;
     let isKept = false;
     try {
-      await Promise.all(
+      await allEnded(
         plan.made.map((place) => makeComponent(place, objectId, sizes.get(place.componentId) ?? 0)),
       );
       const { components } = withoutJoining(stored.record);

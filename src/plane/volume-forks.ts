@@ -17,7 +17,7 @@ import type {
 } from "../cluster/index.ts";
 import type { ObjectMoment, ObjectOwner } from "../object/index.ts";
 import type { Clock, Directory } from "../ports/index.ts";
-import { isOutcomeUnknown } from "./component-maker.ts";
+import { allEnded, isOutcomeUnknown } from "./component-maker.ts";
 import type { ComponentMaker } from "./component-maker.ts";
 
 const SETTLE_DELAY_MS = 20;
@@ -100,7 +100,7 @@ export class VolumeForks {
       });
     };
     const made = new Set<string>();
-    const placement = await Promise.all(
+    const placement = await allEnded(
       leaves.map(async (leaf): Promise<Placed> => {
         const { hostId, deviceId } = leaf;
         const placed = { componentId: idOf(leaf.componentId), hostId, deviceId };

@@ -2,11 +2,14 @@
  * What must be true once nothing goes wrong any more: every host serves again, every volume can be
  * used, all copies are complete and equal, counts and digests of every device agree with its maps.
  */
+import { assertDefined } from "../base/index.ts";
+import { listIntents, listVolumes } from "../cluster/index.ts";
 import { isClean } from "../store/index.ts";
 import { compareLegs, describeMissing, isComplete } from "./copy-checks.ts";
 import { BLOCK_SECTORS } from "./linearizability.ts";
 import { checkSnapshotCopies, lookForAsked } from "./snapshot-checks.ts";
 import { TrialClient } from "./trial-client.ts";
+import { CLUSTER_ID } from "./names.ts";
 import type { TrialHost } from "./trial-host.ts";
 import type { TrialVolume } from "./trial-volume.ts";
 import type { TrialWorld } from "./trial-world.ts";
@@ -31,6 +34,7 @@ export async function finalChecks(world: TrialWorld): Promise<void> {
     if (snapshot.state === "taken" && world.failure === undefined)
       await checkSnapshotCopies(world, snapshot);
   world.isOver = true;
+  if (world.failure === undefined) await checkNothingLeaks(world);
   for (const host of world.hosts) if (world.failure === undefined) await checkDevice(world, host);
   const waiting = world.simulation.countWaiting();
   if (waiting > WAITING_MAX) world.fail("unbounded", `${waiting} events wait at the end`);
@@ -60,6 +64,24 @@ async function checkVolume(world: TrialWorld, volume: TrialVolume): Promise<void
   const owner = await client.served();
   if (owner === undefined) world.fail("no-progress", `${name} loses its owner with nothing wrong`);
   else await compareLegs(world, volume.objectId, owner.epoch);
+}
+
+/** What is on a device is named by a record, or by an intent under which it goes one day. */
+async function checkNothingLeaks(world: TrialWorld): Promise<void> {
+  const directory = assertDefined(world.directory.inner, "the directory is up");
+  // Intents first: what one is dropped for is in a record before.
+  const on = new Map(world.hosts.map((host) => [host, host.device?.components() ?? []]));
+  const intents = await listIntents(directory, CLUSTER_ID);
+  const records = await listVolumes(directory, CLUSTER_ID);
+  const known = new Set([
+    ...intents.map(({ componentId }) => componentId),
+    ...records.flatMap(({ components }) => components.map(({ componentId }) => componentId)),
+  ]);
+  for (const [{ name, number }, components] of on)
+    for (const { componentId, objectId, deleting } of components)
+      // An old copy of a disk brings back what went long ago.
+      if (!known.has(componentId) && !deleting && !world.standingOf(number).isSick)
+        world.fail("leaked", `component ${componentId} of ${objectId} stays on ${name} for ever`);
 }
 
 async function checkDevice(world: TrialWorld, host: TrialHost): Promise<void> {

@@ -26,6 +26,7 @@ export type FailureKind =
   | "references"
   | "read-error"
   | "snapshot"
+  | "leaked"
   | "device"
   | "no-progress"
   | "unbounded"
