@@ -43,6 +43,8 @@ export interface DestageOptions {
    * `cursor`.
    */
   readonly checkpoint: (batch: MetadataBatch, frame: number, cursor: JournalCursor) => void;
+  /** The checkpoint of the round is durable: only from then on may others build on it. */
+  readonly onDurable: () => void;
   /** A round gave memory and perhaps space up, or it turned out that there is no space. */
   readonly onProgress: () => void;
   /** Whether another round is worth its cost now, although nobody waits for it. */
@@ -225,6 +227,7 @@ export class Destager {
         for (const { physical } of repaired) metadata.delete(badBlockKey(physical));
         this.#options.checkpoint(metadata, batch.lastFrame, batch.cursor);
       });
+      this.#options.onDurable();
       for (const { physical } of repaired) this.#repaired(physical);
     } catch (error) {
       update.abandon();

@@ -92,6 +92,8 @@ export class Device implements ComponentHost {
   readonly #live = new Map<number, StoreComponent>();
   readonly #listeners = new Set<(event: DeviceEvent) => void>();
   #checkpoint: Checkpoint;
+  /** Of the round whose metadata are on their way. Others write the checkpoint as well meanwhile. */
+  #checkpointNext: Partial<Checkpoint> = {};
   #scratch: DiskMemory | undefined = undefined;
   #scratchTurn: Promise<void> = Promise.resolve();
   #closed = false;
@@ -210,6 +212,7 @@ export class Device implements ComponentHost {
     this.#destager = new Destager(this.state, cursor, {
       blocksMax: options.destageBlocksMax ?? 4096,
       checkpoint: (batch, frame, at) => this.#putCheckpoint(batch, frame, at),
+      onDurable: () => (this.#checkpoint = { ...this.#checkpoint, ...this.#checkpointNext }),
       onProgress: () => this.#room.wake(),
       isWorthwhile: () => this.#room.wantsDestage,
       onIdle: () => this.#room.destageEnded(),
@@ -432,13 +435,10 @@ export class Device implements ComponentHost {
   }
 
   #putCheckpoint(batch: MetadataBatch, frame: number, cursor: JournalCursor): void {
-    this.#checkpoint = {
-      ...this.#checkpoint,
-      frameNumber: frame,
-      generation: cursor.generation,
-      usedBlocks: this.state.space.usedBlocks,
-    };
-    batch.put(checkpointKey(), encodeCheckpoint(this.#checkpoint));
+    const { generation } = cursor;
+    const { usedBlocks } = this.state.space;
+    this.#checkpointNext = { frameNumber: frame, generation, usedBlocks };
+    batch.put(checkpointKey(), encodeCheckpoint({ ...this.#checkpoint, ...this.#checkpointNext }));
   }
 
   // The whole.
