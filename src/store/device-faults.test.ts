@@ -455,3 +455,28 @@ test("what is destaged may be unreadable in the journal: the frames behind it ar
     assert.equal(world.device!.stats().journal.pendingBytes, 0);
   });
 });
+
+test("nobody writes the checkpoint of a round of destage that failed", async () => {
+  const world = new StoreWorld({ seed: 11 });
+  const outcome = await world.run(async () => {
+    await world.open();
+    assert.equal(await world.send("data", 0, [1, 2]), undefined);
+    world.simMetadata!.refuseNextCommits(1);
+    const failed = new Promise<void>((resolve) => {
+      world.device!.onEvent(({ kind }) => kind === "no-space" && resolve());
+    });
+    void world.device!.destage();
+    await failed;
+    const sizeBytes = 16 * BLOCK_SIZE_BYTES;
+    const ids = { componentId: "c8".repeat(16), objectId: "08".repeat(16) };
+    await world.device!.createComponent({ ...ids, sizeBytes });
+    world.machine.cutPower({ kind: "all" });
+  });
+  assert.equal(outcome.kind, "power-cut");
+  world.replaceMachine();
+  await world.run(async () => {
+    await world.open();
+    await world.verify();
+    await world.device!.close();
+  });
+});
