@@ -4,7 +4,7 @@
  * somebody can look at it, and the record says why.
  */
 import type { StoredVm, VmRecord } from "../cluster/index.ts";
-import type { VmEvent, VmWorld } from "./vm-world.ts";
+import type { TellOfVm, VmWorld } from "./vm-world.ts";
 
 const RESETS_MAX = 3;
 const WITHIN_MS = 3600_000;
@@ -14,12 +14,7 @@ const GIVEN_UP = "waits for help";
 
 export interface HealthHooks {
   readonly decide: (stored: StoredVm, what: string, because: string) => Promise<void>;
-  readonly event: (
-    level: VmEvent["level"],
-    kind: VmEvent["kind"],
-    name: string,
-    what: string,
-  ) => void;
+  readonly event: TellOfVm;
 }
 
 export class GuestHealth {

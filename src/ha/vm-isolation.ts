@@ -12,7 +12,7 @@
  */
 import type { VmIsolation, VmRecord } from "../cluster/index.ts";
 import type { RunningVm } from "../ports/index.ts";
-import type { VmEvent, VmWorld } from "./vm-world.ts";
+import type { TellOfVm, VmWorld } from "./vm-world.ts";
 
 /**
  * A lease that is renewed in time never has so little left: it is renewed after a quarter of its
@@ -25,12 +25,7 @@ const SHUT_DOWN_MS_MAX = 60_000;
 export interface IsolationHooks {
   /** It ends, and not by itself. */
   readonly ends: (name: string) => void;
-  readonly event: (
-    level: VmEvent["level"],
-    kind: VmEvent["kind"],
-    name: string,
-    what: string,
-  ) => void;
+  readonly event: TellOfVm;
 }
 
 export class VmIsolationKeeper {

@@ -39,3 +39,11 @@ export interface VmEvent {
   readonly message: string;
   readonly details: Readonly<Record<string, string | number>>;
 }
+
+/** Has it told to whoever looks after machines. */
+export type TellOfVm = (
+  level: VmEvent["level"],
+  kind: VmEvent["kind"],
+  name: string,
+  what: string,
+) => void;

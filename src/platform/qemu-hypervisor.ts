@@ -22,9 +22,9 @@ const READY_MS_MAX = 30_000;
 const END_MS_MAX = 10_000;
 const POLL_MS = 50;
 const LOG_TAIL_CHARACTERS = 600;
-/** "postmigrate": all its memory was sent elsewhere, and it may still go on here. */
 /** Of a machine whose guest has not fed the watchdog. */
 const HUNG = "watchdog";
+/** "postmigrate": all its memory was sent elsewhere, and it may still go on here. */
 const STILL: ReadonlySet<string> = new Set(["paused", "postmigrate", "finish-migrate"]);
 
 export interface QemuOptions {
