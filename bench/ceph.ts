@@ -16,6 +16,8 @@ const OSDS = 3;
 const OSD_BYTES = 4 * 2 ** 30;
 const READY_MS_MAX = 60_000;
 const POLL_MS = 300;
+/** Each question takes a third of a second of a processor, which a copy could use. */
+const SLOW_POLL_MS = 1000;
 
 /** Why it cannot be started here, or undefined. */
 export function cephMissing(): string | undefined {
@@ -29,17 +31,28 @@ export function cephMissing(): string | undefined {
   return undefined;
 }
 
+export interface CephOptions {
+  readonly imageBytes: number;
+  readonly osdBytes: number;
+  /** More of its configuration. */
+  readonly settings: Readonly<Record<string, string | number>>;
+}
+
+const DEFAULTS: CephOptions = { imageBytes: VOLUME_BYTES, osdBytes: OSD_BYTES, settings: {} };
+
 export class CephCluster {
   readonly #folder: string;
+  readonly #options: CephOptions;
   readonly #programs = new Map<string, Program>();
 
-  private constructor(folder: string) {
+  private constructor(folder: string, options: CephOptions) {
     this.#folder = folder;
+    this.#options = options;
   }
 
-  /** With an empty image of `VOLUME_BYTES`. */
-  static async create(folder: string): Promise<CephCluster> {
-    const ceph = new CephCluster(folder);
+  /** With an empty image. */
+  static async create(folder: string, options: CephOptions = DEFAULTS): Promise<CephCluster> {
+    const ceph = new CephCluster(folder, options);
     fs.mkdirSync(path.join(folder, "run"), { recursive: true });
     try {
       await ceph.#startMonitor();
@@ -70,6 +83,26 @@ export class CephCluster {
     for (const program of this.#programs.values()) await program.kill();
   }
 
+  /** Until all that is written is where it belongs, as often as it should be. */
+  async untilClean(limitMs: number = READY_MS_MAX): Promise<void> {
+    const pauseMs = limitMs > READY_MS_MAX ? SLOW_POLL_MS : POLL_MS;
+    await this.#until(() => this.#isClean(), limitMs, pauseMs);
+  }
+
+  /** Until it knows that something is not, which takes it a moment. */
+  async untilUnclean(): Promise<void> {
+    await this.#until(async () => !(await this.#isClean()));
+  }
+
+  /** As "33 pgs: 33 active+clean; ...": those of a pool of Ceph's own are among them. */
+  async #isClean(): Promise<boolean> {
+    return /^(\d+) pgs: \1 active\+clean;/.test(await this.command(["pg", "stat"]));
+  }
+
+  async command(args: readonly string[]): Promise<string> {
+    return (await runTool("ceph", ["-c", this.#conf, ...args])).stdout;
+  }
+
   get #conf(): string {
     return path.join(this.#folder, "ceph.conf");
   }
@@ -78,20 +111,22 @@ export class CephCluster {
     const folder = this.#folder;
     const fsid = randomUUID();
     const address = `[v2:127.0.0.1:${await freePort()}]`;
-    fs.writeFileSync(this.#conf, configuration(folder, fsid, address));
+    fs.writeFileSync(this.#conf, configuration(folder, fsid, address, this.#options));
     const map = path.join(folder, "monmap");
     await runTool("monmaptool", ["--create", "--addv", "a", address, "--fsid", fsid, map]);
     fs.mkdirSync(path.join(folder, "mon"));
     await runTool("ceph-mon", ["-c", this.#conf, "--mkfs", "-i", "a", "--monmap", map]);
     this.#spawn("mon", "ceph-mon", "a");
-    await this.#until(async () => (await this.#ceph(["quorum_status"])).includes("quorum_leader"));
+    await this.#until(async () =>
+      (await this.command(["quorum_status"])).includes("quorum_leader"),
+    );
     fs.mkdirSync(path.join(folder, "mgr"));
     this.#spawn("mgr", "ceph-mgr", "x");
   }
 
   async #startOsd(id: number): Promise<void> {
     const uuid = randomUUID();
-    await this.#ceph(["osd", "new", uuid]);
+    await this.command(["osd", "new", uuid]);
     fs.mkdirSync(path.join(this.#folder, `osd${id}`));
     const make = ["-c", this.#conf, "-i", String(id), "--mkfs", "--osd-uuid", uuid];
     await runTool("ceph-osd", make);
@@ -99,13 +134,10 @@ export class CephCluster {
   }
 
   async #makeImage(): Promise<void> {
-    await this.#until(async () => (await this.#ceph(["osd", "stat"])).includes(`${OSDS} up`));
-    await this.#ceph(["osd", "pool", "create", "rbd", "32", "32"]);
-    // As "33 pgs: 33 active+clean; ...": those of a pool of Ceph's own are among them.
-    await this.#until(async () =>
-      /^(\d+) pgs: \1 active\+clean;/.test(await this.#ceph(["pg", "stat"])),
-    );
-    const size = String(VOLUME_BYTES / 2 ** 20);
+    await this.#until(async () => (await this.command(["osd", "stat"])).includes(`${OSDS} up`));
+    await this.command(["osd", "pool", "create", "rbd", "32", "32"]);
+    await this.untilClean();
+    const size = String(this.#options.imageBytes / 2 ** 20);
     await runTool("rbd", ["-c", this.#conf, "create", "bench", "--size", size]);
   }
 
@@ -114,22 +146,27 @@ export class CephCluster {
     this.#programs.set(name, new Program(`ceph ${name}`, program, line));
   }
 
-  async #ceph(args: readonly string[]): Promise<string> {
-    return (await runTool("ceph", ["-c", this.#conf, ...args])).stdout;
-  }
-
-  async #until(isSo: () => Promise<boolean>): Promise<void> {
-    const limit = performance.now() + READY_MS_MAX;
+  async #until(
+    isSo: () => Promise<boolean>,
+    limitMs: number = READY_MS_MAX,
+    pauseMs: number = POLL_MS,
+  ): Promise<void> {
+    const limit = performance.now() + limitMs;
     while (!(await isSo())) {
       if (performance.now() > limit) throw new Error("Ceph does not become ready");
-      await pause(POLL_MS);
+      await pause(pauseMs);
     }
   }
 }
 
 /** `chooseleaf_type` 0: copies on different OSDs are enough, all of which are on one machine. */
-function configuration(folder: string, fsid: string, monitor: string): string {
-  const settings = {
+function configuration(
+  folder: string,
+  fsid: string,
+  monitor: string,
+  options: CephOptions,
+): string {
+  const settings: Record<string, string | number> = {
     fsid,
     mon_host: monitor,
     auth_cluster_required: "none",
@@ -147,9 +184,10 @@ function configuration(folder: string, fsid: string, monitor: string): string {
     osd_pool_default_size: 2,
     osd_pool_default_min_size: 1,
     osd_crush_chooseleaf_type: 0,
-    bluestore_block_size: OSD_BYTES,
+    bluestore_block_size: options.osdBytes,
     // A write counts when it is durable, not when the client has it in its cache.
     rbd_cache: "false",
+    ...options.settings,
   };
   const lines = Object.entries(settings).map(([name, value]) => `${name} = ${value}`);
   return ["[global]", ...lines, ""].join("\n");

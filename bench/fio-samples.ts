@@ -61,13 +61,18 @@ function workload(name: string, kind: Workload["kind"], args: readonly string[])
   return { name, kind, args: [...args, ...common] };
 }
 
+/**
+ * Without a ramp every request is counted, and processor time for each is exact; with one it is
+ * taken to be the same there.
+ */
 export async function measure(
   target: Loaded,
   address: FioTarget,
   work: Workload,
   seconds: number,
+  rampSeconds: number = RAMP_SECONDS,
 ): Promise<Sample> {
-  const timed = ["--time_based", `--runtime=${seconds}`, `--ramp_time=${RAMP_SECONDS}`];
+  const timed = ["--time_based", `--runtime=${seconds}`, `--ramp_time=${rampSeconds}`];
   const cpuBefore = usageOf(target.pids).cpuSeconds;
   const before = cpuByProcess(target);
   const job = await fio({
@@ -81,7 +86,7 @@ export async function measure(
   const byProcess = new Map(
     [...cpuByProcess(target)].map(([name, after]) => [name, after - (before.get(name) ?? 0)]),
   );
-  return sampleOf(job, work.kind, { cpu, byProcess, residentBytes, seconds });
+  return sampleOf(job, work.kind, { cpu, byProcess, residentBytes, seconds, rampSeconds });
 }
 
 function cpuByProcess({ processes = new Map() }: Loaded): ReadonlyMap<string, number> {
@@ -96,12 +101,13 @@ function sampleOf(
     readonly byProcess: ReadonlyMap<string, number>;
     readonly residentBytes: number;
     readonly seconds: number;
+    readonly rampSeconds: number;
   },
 ): Sample {
   const side = job[kind];
   if (side.total_ios === 0) throw new Error("fio did no I/O");
-  // CPU time was taken over the ramp as well; the rate of I/O there is taken to be the same.
-  const requests = side.total_ios * ((used.seconds + RAMP_SECONDS) / used.seconds);
+  // CPU time was taken over the ramp as well.
+  const requests = side.total_ios * ((used.seconds + used.rampSeconds) / used.seconds);
   return {
     iops: side.iops,
     megabytesPerSecond: side.bw_bytes / 1e6,
@@ -136,6 +142,16 @@ export async function fill(address: FioTarget, sizeBytes: number): Promise<void>
     `--size=${sizeBytes}`,
   ];
   await fio({ uri: uriOf(address), args, timeoutMs: 300_000 });
+}
+
+/** What the reads touch comes into memory, and programs become as fast as they get. */
+export async function warm(address: FioTarget): Promise<void> {
+  const size = `--size=${WORKING_SET_BYTES}`;
+  for (const args of [
+    ["--rw=read", "--bs=128k", "--iodepth=8"],
+    ["--rw=randread", "--bs=4k", "--iodepth=32", "--time_based", "--runtime=1"],
+  ])
+    await fio({ uri: uriOf(address), args: [...args, size], timeoutMs: 300_000 });
 }
 
 export function figuresOfSamples(

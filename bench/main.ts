@@ -1,7 +1,10 @@
 /**
  * The benchmark runner.
  *
- *   npm run bench -- cache ...         simulates replacement policies: see bench/cache.ts
+ *   npm run bench -- cache ...           simulates replacement policies: see bench/cache.ts
+ *   npm run bench -- peers ...           beside everybody who is installed: see bench/peers.ts
+ *   npm run bench -- rebuild-peers ...   a copy made anew beside Ceph and Gluster
+ *   npm run bench -- debian-rebuild ...  a wiped disk under Debian installations
  *   npm run bench -- NAME [--rounds N] [--seconds S] [--dir FOLDER] [--only PART] [--target PART]
  *       [--json] [--record]
  *
@@ -15,16 +18,25 @@ import * as os from "node:os";
 import * as path from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
+import { endProcessesWith, markChildren } from "../scripts/left-processes.ts";
 import type { Benchmark, BenchmarkResult, Figure } from "./benchmark.ts";
+import { budgetBenchmark } from "./budget.ts";
 import { cacheSpeedBenchmark } from "./cache-speed.ts";
 import { run as runCacheSimulator } from "./cache.ts";
+import { cipherBenchmark } from "./cipher.ts";
 import { run as runDebianRebuild } from "./debian-rebuild.ts";
 import { destageBenchmark } from "./destage.ts";
+import { failoverBenchmark } from "./failover.ts";
+import { memoryBenchmark } from "./memory.ts";
 import { mirrorBenchmark } from "./mirror.ts";
 import { nbdBenchmark } from "./nbd.ts";
 import { objectBenchmark } from "./object.ts";
+import { run as runPeers } from "./peers.ts";
 import { rebuildBenchmark } from "./rebuild.ts";
+import { run as runRebuildPeers } from "./rebuild-peers.ts";
 import { relayBenchmark } from "./relay.ts";
+import { startUpBenchmark } from "./start-up.ts";
+import { scaleBenchmark } from "./scale.ts";
 import { stallsBenchmark } from "./stalls.ts";
 import { storeBenchmark } from "./store.ts";
 import { vhostBenchmark } from "./vhost.ts";
@@ -33,21 +45,41 @@ const BENCHMARKS: readonly Benchmark[] = [
   vhostBenchmark,
   nbdBenchmark,
   mirrorBenchmark,
+  budgetBenchmark,
+  memoryBenchmark,
   rebuildBenchmark,
   relayBenchmark,
   stallsBenchmark,
+  failoverBenchmark,
+  startUpBenchmark,
+  scaleBenchmark,
   destageBenchmark,
   objectBenchmark,
   storeBenchmark,
   cacheSpeedBenchmark,
+  cipherBenchmark,
 ];
 /** Programs with options of their own. */
 const PROGRAMS: ReadonlyMap<string, (args: readonly string[]) => Promise<void>> = new Map([
   ["cache", runCacheSimulator],
   ["debian-rebuild", runDebianRebuild],
+  ["peers", runPeers],
+  ["rebuild-peers", runRebuildPeers],
 ]);
 const ROUNDS_MAX = 100;
 const SECONDS_MAX = 3600;
+
+/** A benchmark that is interrupted leaves no hosts, guests and peers to slow down the next one. */
+const mark = markChildren();
+for (const [signal, code] of [
+  ["SIGINT", 130],
+  ["SIGTERM", 143],
+] as const)
+  process.once(signal, () => {
+    for (const { pid, command } of endProcessesWith(mark))
+      console.error(`ended: ${pid} ${command}`);
+    process.exit(code);
+  });
 
 const repository = fileURLToPath(new URL("../..", import.meta.url));
 
@@ -144,6 +176,7 @@ async function main(): Promise<void> {
   const benchmark = BENCHMARKS.find((candidate) => candidate.name === wanted);
   if (benchmark === undefined || positionals.length > 1) {
     for (const { name, summary } of BENCHMARKS) console.error(`${name}  ${summary}`);
+    for (const name of PROGRAMS.keys()) console.error(`${name}  with options of its own`);
     throw new Error(`expected the name of one benchmark, got "${positionals.join(" ")}"`);
   }
   const { defaults } = benchmark;

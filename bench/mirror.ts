@@ -24,7 +24,7 @@ import type { FioTarget, Loaded, Sample } from "./fio-samples.ts";
 const OURS = "three hosts";
 const CEPH = "ceph";
 
-interface Target {
+export interface MirrorTarget {
   readonly name: string;
   readonly loaded: Loaded;
   readonly address: FioTarget;
@@ -40,7 +40,7 @@ export const mirrorBenchmark: Benchmark = {
 
 async function run(options: BenchmarkOptions): Promise<BenchmarkResult> {
   const folder = fs.mkdtempSync(path.join(options.folder, "drystone-bench-"));
-  const targets: Target[] = [];
+  const targets: MirrorTarget[] = [];
   try {
     if (isWanted(OURS, options.targets)) targets.push(await startOurs(folder));
     const missing = cephMissing();
@@ -67,7 +67,7 @@ async function run(options: BenchmarkOptions): Promise<BenchmarkResult> {
 }
 
 async function measureAll(
-  targets: readonly Target[],
+  targets: readonly MirrorTarget[],
   options: BenchmarkOptions,
 ): Promise<readonly Figure[]> {
   const figures: Figure[] = [];
@@ -114,7 +114,8 @@ function ratios(
   ];
 }
 
-async function startOurs(folder: string): Promise<Target> {
+/** A development cluster with a volume of two copies. */
+export async function startOurs(folder: string): Promise<MirrorTarget> {
   const cluster = await ClusterRun.create(path.join(folder, "c"));
   try {
     const address = await prepare(cluster, path.join(folder, "bench.sock"));
@@ -139,7 +140,7 @@ function byName(pids: readonly number[]): ReadonlyMap<string, readonly number[]>
   return names;
 }
 
-async function startCeph(folder: string): Promise<Target> {
+export async function startCeph(folder: string): Promise<MirrorTarget> {
   const ceph = await CephCluster.create(path.join(folder, "ceph"));
   const { processes } = ceph;
   const pids = [...processes.values()].flat();

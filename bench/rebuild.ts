@@ -63,6 +63,7 @@ async function run(options: BenchmarkOptions): Promise<BenchmarkResult> {
     figures,
     notes: [
       `drawn in ${SVG_PATH}`,
+      "beside Ceph's backfill and Gluster's heal: npm run bench -- rebuild-peers",
       `a component of ${SIZE_BYTES / 2 ** 20} MiB that leaves its device; nobody uses the volume`,
       "from the moment that it is being made until it was verified and counts",
       "every block is written once: nothing is a duplicate within the component",

@@ -23,6 +23,8 @@ const COMPONENT_ID = "a0".repeat(16);
 const VOLUME_BLOCKS = 65_536;
 const DEVICE_BYTES = 2 ** 31;
 const JOURNAL_BYTES = 256 << 20;
+/** As a host with default settings. */
+const RESIDENT_BYTES_MAX = 284 << 20;
 
 type Answer = (fault: ComponentFault | undefined) => void;
 
@@ -41,7 +43,9 @@ async function openBench(folder: string): Promise<{ device: Device; component: C
     directWrites: true,
     head: { path: path.join(folder, "journal"), createSizeBytes: (1 << 20) + JOURNAL_BYTES },
   });
-  const metadata = await LmdbMetadataStore.open(path.join(folder, "metadata.mdb"));
+  const metadata = await LmdbMetadataStore.open(path.join(folder, "metadata.mdb"), {
+    residentBytesMax: RESIDENT_BYTES_MAX,
+  });
   const log = new JsonLog(process.stderr, { level: "error" });
   const ports = { disk, metadata, digests: new NativeDigests(), clock: new NodeClock(), log };
   await Device.format(ports, {

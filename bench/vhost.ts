@@ -98,11 +98,21 @@ async function run(options: BenchmarkOptions): Promise<BenchmarkResult> {
 }
 
 async function measure(target: Target, work: Workload, seconds: number): Promise<Sample> {
+  const sample = await loadVhost(target.socket, target.pid, { ...work, seconds });
+  await target.settle();
+  return sample;
+}
+
+/** Loads a disk from a process of its own; `pid` is whose processor time is told. */
+export async function loadVhost(
+  socket: string,
+  pid: number,
+  wanted: Pick<Workload, "depth" | "kind"> & { readonly seconds: number },
+): Promise<Sample> {
   const program = fileURLToPath(new URL("./vhost-load.js", import.meta.url));
-  const args = [target.socket, target.pid, work.depth, seconds, work.kind].map(String);
+  const args = [socket, pid, wanted.depth, wanted.seconds, wanted.kind].map(String);
   const options = { timeoutMs: LOAD_MS_MAX };
   const { stdout } = await runTool(process.execPath, [program, ...args], options);
-  await target.settle();
   return JSON.parse(stdout) as Sample;
 }
 
@@ -122,6 +132,17 @@ async function drystone(folder: string): Promise<Target> {
   const host = await DevHost.create(path.join(folder, "drystone"));
   fs.mkdirSync(host.folder);
   await host.start();
+  const socket = await prepareVhost(host, folder);
+  const { pid } = host.program;
+  return {
+    ...{ name: "drystone", kinds: ["read", "write"], socket, pid },
+    settle: async () => void (await destagedStats(host)),
+    end: () => host.stop(),
+  };
+}
+
+/** A volume at a vhost-user socket, all of it in the block cache. */
+export async function prepareVhost(host: DevHost, folder: string): Promise<string> {
   const socket = path.join(host.folder, "volume.vhost");
   const image = path.join(folder, "image");
   writeImage(image);
@@ -130,14 +151,9 @@ async function drystone(folder: string): Promise<Target> {
     ...["volume", "attach", "v", "--vhost-user", socket, "--vhost-queues", "1"],
   ]);
   await runTool("nbdcopy", [image, uri], { timeoutMs: LOAD_MS_MAX });
-  const settle = async (): Promise<void> => void (await destagedStats(host));
-  await settle();
+  await destagedStats(host);
   await readEverything(socket);
-  const { pid } = host.program;
-  return {
-    ...{ name: "drystone", kinds: ["read", "write"], socket, pid, settle },
-    end: () => host.stop(),
-  };
+  return socket;
 }
 
 /** Block by block, so that the block cache keeps it. */

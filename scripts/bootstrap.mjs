@@ -1,6 +1,6 @@
 /**
- * The entry of `npm start`, `npm test` and of `npm run` with check, bench, package, trial, fuzz:
- * brings a bare machine to where the job can run, says what it does, skips what is done, then
+ * The entry of `npm start`, `npm test` and of `npm run` with check, bench, package, trial, fuzz,
+ * soak: brings a bare machine to where the job can run, says what it does, skips what is done, then
  * becomes the job.
  *
  * This file is read by whatever node there is. So it has no static import of our own files and no

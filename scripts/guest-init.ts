@@ -3,14 +3,16 @@
  * program of its own: a shell script for busybox, driven by `drystone.job=` on the kernel command
  * line, that tells its story on the serial console in lines a test can wait for:
  *
- * With `drystone.pause=` the counter waits for so many seconds between two steps.
+ * With `drystone.pause=` the counter waits for so many seconds between two steps. With
+ * `drystone.fsck=1` a file system that is there already is checked before it is mounted.
  *
  *   READY job             drivers loaded, /dev/vda is there
  *   MOUNTED created|found the file system was made, or was there already
  *   COUNTER-FOUND n       what the counter file held at mount (0 if there was none)
  *   COUNTER n             n is durable: written and fsynced before the line was printed
  *   LOG n ok|BAD          the log holds lines 1..n in order (job `check`)
- *   FSCK code             exit code of `e2fsck -n -f` after a clean unmount (job `check`)
+ *   FSCK code             exit code of `e2fsck -n -f`: after a clean unmount (job `check`), or of
+ *                         what was found, its journal replayed (with `drystone.fsck=1`)
  *   TRIMMED bytes         what fstrim has given back after a large file was removed (job `trim`)
  *   DISCARDED ok|BAD      the disk reads as zeroes after blkdiscard (job `trim`)
  *   DONE                  the job is over, the guest powers off
@@ -33,10 +35,12 @@ for module in $(cat /modules/order); do
 done
 job=none
 pause=0
+fsck=0
 for word in $(cat /proc/cmdline); do
   case $word in
     drystone.job=*) job=\${word#drystone.job=} ;;
     drystone.pause=*) pause=\${word#drystone.pause=} ;;
+    drystone.fsck=*) fsck=\${word#drystone.fsck=} ;;
   esac
 done
 tries=0
@@ -50,10 +54,17 @@ echo "READY $job"
 # The ext4 magic number sits at byte 1080; a blank disk reads as zeros there.
 magic() { dd if=/dev/vda bs=1 skip=1080 count=2 2>/dev/null | hexdump -v -e '1/1 "%02x"'; }
 
+# As a mount does: what the journal holds is part of the file system.
+check_disk() {
+  /e2fsprogs/e2fsck -y -E journal_only /dev/vda || fail "the journal cannot be replayed"
+  /e2fsprogs/e2fsck -n -f /dev/vda
+  echo "FSCK $?"
+}
+
 mount_disk() {
   state=found
   case $(magic) in
-    53ef) ;;
+    53ef) [ $fsck = 0 ] || check_disk ;;
     0000) state=created; /e2fsprogs/mke2fs -q -t ext4 /dev/vda || fail "mke2fs" ;;
     *) fail "/dev/vda holds neither zeros nor ext4: $(magic)" ;;
   esac

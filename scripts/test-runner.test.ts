@@ -1,18 +1,46 @@
 import assert from "node:assert/strict";
-import { test } from "node:test";
+import { test } from "../test/support/test.ts";
 import { planTests } from "./test-plan.ts";
 import { TestSummary } from "./test-summary.ts";
 import { UnfinishedTests } from "./unfinished-tests.ts";
 
 const files = ["dist/src/base/a.test.js", "dist/test/e2e/boot.test.js", "dist/test/b.test.js"];
 
-test("end-to-end tests come last and one at a time", () => {
+test("end-to-end tests go side by side, the longest first, but for those that measure", () => {
+  const [measuring, short, long] = ["tour", "boot", "cluster"].map(
+    (name) => `dist/test/e2e/${name}.test.js`,
+  ) as [string, string, string];
+  for (const processors of [1, 2, 16]) {
+    const stages = planTests([measuring, short, long], {
+      stages: ["e2e"],
+      filters: [],
+      processors,
+    });
+    assert.deepEqual(
+      stages.map((stage) => [stage.name, stage.files, stage.concurrency]),
+      [
+        ["e2e", [long, short], Math.min(3, processors + 1)],
+        ["e2e", [measuring], 1],
+      ],
+    );
+  }
+});
+
+test("tests that take long run when they are named or all are asked for", () => {
+  const all = ["dist/test/e2e/authority.test.js"];
+  const choice = { stages: ["e2e"], filters: [], processors: 2 } as const;
+  assert.deepEqual(planTests(all, choice), []);
+  assert.equal(planTests(all, { ...choice, isLong: true }).length, 1);
+  assert.equal(planTests(all, { ...choice, filters: ["authority"] }).length, 1);
+});
+
+test("end-to-end tests come last", () => {
   const stages = planTests(files, { stages: ["unit", "e2e"], filters: [], processors: 4 });
   assert.deepEqual(
     stages.map((stage) => [stage.name, stage.files, stage.concurrency]),
     [
       ["unit", ["dist/src/base/a.test.js", "dist/test/b.test.js"], 4],
-      ["e2e", ["dist/test/e2e/boot.test.js"], 1],
+      ["e2e", ["dist/test/e2e/boot.test.js"], 3],
     ],
   );
 });

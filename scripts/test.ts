@@ -14,13 +14,17 @@ import { run } from "node:test";
 import { dot, spec, tap } from "node:test/reporters";
 import { parseArgs } from "node:util";
 import { cleanDist } from "./clean-dist.ts";
+import { endProcessesWith, markChildren } from "./left-processes.ts";
 import { filesBelow, REPOSITORY } from "./repository.ts";
 import { planTests, type TestStage } from "./test-plan.ts";
 import { TestSummary } from "./test-summary.ts";
 import { UnfinishedTests } from "./unfinished-tests.ts";
 
-/** All tests together end by then, so that a hanging machine is told from a slow one. */
-const DEADLINE_MS = 18 * 60_000;
+/**
+ * All tests together end by then, so that a hanging machine is told from a slow one; not with those
+ * that take long.
+ */
+const DEADLINE_MS = 19.5 * 60_000;
 
 interface TestEvent {
   readonly type: string;
@@ -86,8 +90,8 @@ async function* runStage(
 async function* runStages(
   stages: readonly TestStage[],
   summary: TestSummary,
+  deadline: AbortSignal,
 ): AsyncGenerator<TestEvent> {
-  const deadline = AbortSignal.timeout(DEADLINE_MS);
   // One listener per file that waits, however many there are.
   setMaxListeners(0, deadline);
   for (const stage of stages) yield* runStage(stage, summary, deadline);
@@ -116,6 +120,7 @@ async function main(): Promise<void> {
   });
   for (const path of cleanDist(REPOSITORY)) console.log(`removed ${path}: its source is gone`);
   const compiled = filesBelow(join(REPOSITORY, "dist"), ".", (name) => name.endsWith(".test.js"));
+  const isLong = process.env["DRYSTONE_LONG"] === "1";
   const both = values.unit === values.e2e;
   const stages = planTests(
     compiled.map((path) => `dist/${path}`),
@@ -123,11 +128,17 @@ async function main(): Promise<void> {
       stages: both ? ["unit", "e2e"] : values.unit ? ["unit"] : ["e2e"],
       filters: positionals,
       processors: availableParallelism(),
+      isLong,
     },
   );
+  const mark = markChildren();
   const started = performance.now();
   const summary = new TestSummary();
-  await report(Readable.from(runStages(stages, summary)), values.reporter);
+  const deadline = isLong ? new AbortController().signal : AbortSignal.timeout(DEADLINE_MS);
+  await report(Readable.from(runStages(stages, summary, deadline)), values.reporter);
+  for (const { pid, command } of endProcessesWith(mark)) {
+    console.log(`left behind by a test, ended: ${pid} ${command}`);
+  }
   const failure = summary.failure;
   if (failure !== undefined) console.log(`\nnot passed: ${failure}`);
   for (const line of summary.lines(performance.now() - started)) console.log(line);

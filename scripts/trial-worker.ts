@@ -10,7 +10,7 @@ export interface TrialJob {
 }
 
 export type TrialMessage =
-  | { readonly kind: "done"; readonly report: TrialReport; readonly cpuMs: number }
+  | { readonly kind: "done"; readonly report: TrialReport }
   /** A promise was rejected and nobody was there to see it. */
   | { readonly kind: "unhandled"; readonly seed: number; readonly stack: string };
 
@@ -31,9 +31,8 @@ process.on("unhandledRejection", (reason) => {
 
 port.on("message", (seed: number) => {
   current = seed;
-  const begin = performance.now();
   const trial = isOfMachines
     ? runMachineTrial(seed, machineMutant)
     : runTrial(seed, { depot, mutant });
-  void trial.then((report) => send({ kind: "done", report, cpuMs: performance.now() - begin }));
+  void trial.then((report) => send({ kind: "done", report }));
 });

@@ -7,6 +7,7 @@ import { fileURLToPath } from "node:url";
 import { isMainThread, parentPort, Worker, workerData } from "node:worker_threads";
 import { Prng } from "../src/base/index.ts";
 import type { CrashPolicy } from "../src/sim/index.ts";
+import { Depot } from "../src/trial/depot.ts";
 import { randomWorkload, StoreWorld } from "./store-world.ts";
 
 export interface SweepPart {
@@ -39,6 +40,9 @@ async function workload(world: StoreWorld, transactions: number, refusals = 0): 
   await world.verify();
   await world.device!.close();
 }
+
+/** Devices get their memory from here: to have it cleared anew for each life would take longer. */
+const depot = new Depot();
 
 async function recoverAndCheck(world: StoreWorld): Promise<void> {
   world.replaceMachine();
@@ -74,7 +78,7 @@ export async function sweep(part: SweepPart): Promise<SweepResult> {
     const policies = policiesOf(operation);
     for (let turn = 0; turn < part.policiesEach; turn++) {
       const policy = policies[(operation + turn) % policies.length]!;
-      const world = new StoreWorld({ seed: part.seed });
+      const world = new StoreWorld({ seed: part.seed, depot });
       world.machine.cutPowerAt(operation, policy);
       try {
         const outcome = await world.run(() => workload(world, part.transactions));
@@ -85,6 +89,7 @@ export async function sweep(part: SweepPart): Promise<SweepResult> {
         const reason = error instanceof Error ? (error.stack ?? error.message) : String(error);
         return { runs, operations, failure: `${label}, ${JSON.stringify(policy)}: ${reason}` };
       }
+      depot.takeBack();
       runs++;
     }
   }
@@ -95,7 +100,7 @@ export async function sweep(part: SweepPart): Promise<SweepResult> {
 export async function lives(part: LivesPart): Promise<SweepResult> {
   let runs = 0;
   for (let seed = part.firstSeed; seed < part.firstSeed + part.seedCount; seed++) {
-    const world = new StoreWorld({ seed, blockCount: 128 });
+    const world = new StoreWorld({ seed, blockCount: 128, depot });
     const prng = new Prng(seed);
     try {
       for (let life = 0; life < part.livesEach; life++) {
@@ -111,6 +116,7 @@ export async function lives(part: LivesPart): Promise<SweepResult> {
       const reason = error instanceof Error ? (error.stack ?? error.message) : String(error);
       return { runs, operations: 0, failure: `lives of seed ${seed}: ${reason}` };
     }
+    depot.takeBack();
   }
   return { runs, operations: 0, failure: undefined };
 }

@@ -4,6 +4,7 @@
  *
  *   npm run fuzz -- http --inputs 100000           requests to the API, over raw sockets
  *   npm run fuzz -- nbd --inputs 1000000           conversations of NBD clients
+ *   npm run fuzz -- frames --inputs 1000000        bytes on links between hosts, without a host
  *   npm run fuzz -- peer --inputs 1000000          messages of a host that has gone mad
  *   npm run fuzz -- vhost --inputs 1000000         messages and rings of virtual machines
  *   npm run fuzz -- directory --inputs 100000      what hosts say to a directory of another one
@@ -18,14 +19,17 @@ import { fuzzDirectory } from "../src/cluster/directory.fuzz.ts";
 import { fuzzConnection } from "../src/frontend/nbd/connection.fuzz.ts";
 import { fuzzSession } from "../src/frontend/vhost-user/vhost-session.fuzz.ts";
 import { fuzzHttp } from "../src/host/http-api.fuzz.ts";
+import { fuzzFrames } from "../src/link/link.fuzz.ts";
 import { fuzzPeer } from "../src/plane/peer.fuzz.ts";
 
+const PEER_CONVERSATIONS = 400;
 /** Each runs one seed, and tells how many inputs that were. */
 const TARGETS: Readonly<Record<string, (seed: number) => Promise<number>>> = {
   directory: fuzzDirectory,
+  frames: fuzzFrames,
   http: fuzzHttp,
   nbd: fuzzConnection,
-  peer: fuzzPeer,
+  peer: (seed) => fuzzPeer(seed, PEER_CONVERSATIONS),
   vhost: fuzzSession,
 };
 const SEED_MAX = 2 ** 32 - 1;

@@ -10,11 +10,11 @@ import { Device } from "../src/store/device.ts";
 import { isClean } from "../src/store/scrub.ts";
 import type { StoreComponent } from "../src/store/store-component.ts";
 import { StoreWorld } from "./store-world.ts";
+import { DEVICE_GEOMETRY, DEVICE_MEMORY } from "./support/device-sizes.ts";
 
 const CLUSTER_ID = "c1".repeat(16);
 const OBJECT_ID = "0b".repeat(16);
 const COMPONENT_ID = "a0".repeat(16);
-const SEGMENT_BYTES = 2 << 20;
 export const BLOCKS: number = 600;
 const TAGS = 200;
 
@@ -51,13 +51,9 @@ export class Store {
       clock: machine.clock,
       log: new SimLog(machine.clock),
     };
-    const sizes = { journalBytes: 4 * SEGMENT_BYTES, segmentBytes: SEGMENT_BYTES };
     const ids = { clusterId: CLUSTER_ID, hostId: "40".repeat(16), deviceId };
-    if (!this.#isFormatted) await Device.format(ports, { ...ids, ...sizes });
-    this.#device = await Device.open(ports, {
-      clusterId: CLUSTER_ID,
-      journalMemoryBytes: 3 * SEGMENT_BYTES,
-    });
+    if (!this.#isFormatted) await Device.format(ports, { ...ids, ...DEVICE_GEOMETRY });
+    this.#device = await Device.open(ports, { clusterId: CLUSTER_ID, ...DEVICE_MEMORY });
     const sizeBytes = BLOCKS * BLOCK_SIZE_BYTES;
     const made = { componentId: COMPONENT_ID, objectId: OBJECT_ID, sizeBytes };
     if (!this.#isFormatted) await this.#device.createComponent(made);
@@ -198,7 +194,9 @@ export async function pair(
   seed: number,
   work: (a: Store, b: Store, prng: Prng) => Promise<void>,
 ): Promise<void> {
-  const simulation = new Simulation({ seed });
+  // No time passes while a long chain of promises settles, however long it is.
+  const turn = (): Promise<void> => new Promise((resolve) => void setImmediate(resolve));
+  const simulation = new Simulation({ seed, turn });
   const a = new Store(simulation);
   const b = new Store(simulation);
   await simulation.run(async () => {

@@ -18,6 +18,7 @@ import {
 import type { MachineOutcome, SimDigestsOptions } from "../src/sim/index.ts";
 import { Device, isClean } from "../src/store/index.ts";
 import type { Component, ComponentFault, TransactionKind } from "../src/store/index.ts";
+import type { Depot } from "../src/trial/depot.ts";
 
 const CLUSTER_ID = "c1".repeat(16);
 const OBJECT_ID = "0b".repeat(16);
@@ -36,6 +37,8 @@ export interface WorldOptions {
   readonly destageBlocksMax?: number;
   /** By default almost all or only the longest writes of half of the seeds each. */
   readonly placedBlocksMin?: number;
+  /** Where memory comes from. Default: new memory. */
+  readonly depot?: Depot;
 }
 
 /** What may be in a block: a tag of its content, 0 for zeroes. */
@@ -92,7 +95,10 @@ export class StoreWorld {
   /** Formats at first, opens, takes ownership with a higher epoch, settles the tail. */
   async open(): Promise<void> {
     const { machine } = this;
-    this.simDisk = new SimDisk(machine, this.disk);
+    const { depot } = this.options;
+    this.simDisk = new SimDisk(machine, this.disk, {
+      memory: (lengthBytes) => depot?.lend(lengthBytes) ?? new Uint8Array(lengthBytes),
+    });
     this.simMetadata = new SimMetadataStore(machine, this.metadata);
     const ports = {
       disk: this.simDisk,

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { test } from "node:test";
+import { test } from "../../test/support/test.ts";
 import { regenerate } from "./generated-sections.ts";
 import { alignTables, markdownTable } from "./markdown-table.ts";
 

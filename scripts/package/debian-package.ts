@@ -60,10 +60,8 @@ function put(root: string, path: string, content: string | Uint8Array, mode = 0o
 function copyProgram(root: string): void {
   const library = join(root, LIBRARY);
   mkdirSync(library, { recursive: true });
-  const isWanted = (path: string): boolean =>
-    !/\.(?:map|d\.ts)$|\.(?:test|fuzz|bench)\.js$/.test(path);
-  for (const part of ["dist/src", "dist/web"]) {
-    cpSync(join(REPOSITORY, part), join(library, part), { recursive: true, filter: isWanted });
+  for (const part of ["dist/run", "dist/web"]) {
+    cpSync(join(REPOSITORY, part), join(library, part), { recursive: true });
   }
   for (const path of productionPackages()) {
     cpSync(join(REPOSITORY, path), join(library, path), { recursive: true, dereference: true });
@@ -71,7 +69,8 @@ function copyProgram(root: string): void {
   const manifest = JSON.parse(readFileSync(join(REPOSITORY, "package.json"), "utf8")) as object;
   const shipped = { ...manifest, devDependencies: undefined, scripts: undefined };
   put(root, `${LIBRARY}/package.json`, `${JSON.stringify(shipped, undefined, 2)}\n`);
-  put(root, `${LIBRARY}/bin/drystone`, readFileSync(join(REPOSITORY, "bin/drystone")), 0o755);
+  for (const name of ["drystone", "entry.mjs"])
+    put(root, `${LIBRARY}/bin/${name}`, readFileSync(join(REPOSITORY, "bin", name)), 0o755);
   mkdirSync(join(root, "usr/bin"), { recursive: true });
   symlinkSync("../lib/drystone/bin/drystone", join(root, "usr/bin/drystone"));
 }

@@ -12,13 +12,14 @@ import { REPOSITORY, say, SetupError } from "./steps.mjs";
 
 /** What each name runs once the machine is ready. */
 const JOBS = {
-  start: { entry: "dist/src/cli/main.js", arguments: ["dev"], defaults: [["--hosts", "3"]] },
+  start: { entry: "dist/run/main.js", arguments: ["dev"], defaults: [["--hosts", "3"]] },
   test: { entry: "dist/scripts/test.js", arguments: [], defaults: [] },
   check: { entry: "dist/scripts/check.js", arguments: [], defaults: [] },
   bench: { entry: "dist/bench/main.js", arguments: [], defaults: [] },
   package: { entry: "dist/scripts/package.js", arguments: [], defaults: [] },
   trial: { entry: "dist/scripts/trial.js", arguments: [], defaults: [] },
   fuzz: { entry: "dist/test/fuzz.js", arguments: [], defaults: [] },
+  soak: { entry: "dist/test/soak.js", arguments: [], defaults: [] },
 };
 
 function jobArguments(job, given) {
@@ -49,10 +50,17 @@ export function prepareBuild() {
   });
 }
 
-async function prepare(name) {
+/** Which packages: peers to compare with are big, and installed only for who asks. */
+function packagesFor(name, given) {
+  if (name !== "bench" || !["peers", "rebuild-peers"].includes(given[0])) return name;
+  return given.includes("--install") ? "peers" : undefined;
+}
+
+async function prepare(name, given) {
   const started = performance.now();
   await ensureNpmPackages();
-  await ensureDebianPackages(name);
+  const packages = packagesFor(name, given);
+  if (packages !== undefined) await ensureDebianPackages(packages);
   await ensureBuilt();
   say(`ready after ${((performance.now() - started) / 1000).toFixed(1)} s`);
 }
@@ -91,7 +99,7 @@ export async function main([name, ...given]) {
   const entry = join(REPOSITORY, JOBS[name]?.entry ?? "");
   const ready = await guarded(async () => {
     const job = jobNamed(name);
-    await prepare(name);
+    await prepare(name, given);
     if (!existsSync(entry)) {
       throw new SetupError(
         `"${name}" is not part of this version: ${job.entry} does not exist`,

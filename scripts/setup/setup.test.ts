@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import { test } from "node:test";
 import { pathToFileURL } from "node:url";
+import { test } from "../../test/support/test.ts";
 import { REPOSITORY } from "../repository.ts";
 
 interface Lock {
@@ -107,6 +107,7 @@ test("every row of the package list names what it provides and a job that exists
   for (const row of list) {
     assert.match(row.package, /^[a-z0-9][a-z0-9+.-]+$/);
     assert.ok(row.provides.length > 0, row.package);
-    for (const job of row.for) assert.ok(["start", "test", "bench"].includes(job), row.package);
+    for (const job of row.for)
+      assert.ok(["start", "test", "bench", "peers"].includes(job), row.package);
   }
 });

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { test } from "node:test";
+import { test } from "../../test/support/test.ts";
 import { countAssertions } from "./assertions.ts";
 import { bannedText, fileName } from "./bans.ts";
 import { deadFiles } from "./dead-files.ts";

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
-import { test } from "node:test";
 import fc from "fast-check";
+import { test } from "../../test/support/test.ts";
 import {
   AssertionError,
   compareBytes,

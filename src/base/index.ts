@@ -25,12 +25,16 @@ export {
   setU64,
   toHex,
 } from "./bytes.ts";
-export { crc32c } from "./crc32c.ts";
+export { crc32c, hastenCrc32c, portableCrc32c } from "./crc32c.ts";
 export { CodedError, errorText } from "./errors.ts";
 export type { Fault } from "./errors.ts";
+export { LATENCY_BOUNDS_MS, LatencyHistogram } from "./latency-histogram.ts";
+export type { LatencyView } from "./latency-histogram.ts";
 export { marks } from "./marks.ts";
 export type { ExpectedMark } from "./marks.ts";
 export { Prng } from "./prng.ts";
 export { SHA256_BYTES, sha256 } from "./sha256.ts";
 export { formatSize, parseSize } from "./sizes.ts";
-export { decodeUtf8, encodeUtf8 } from "./utf8.ts";
+export { SlabPool } from "./slab-pool.ts";
+export { hasBit, setBit } from "./bitmap.ts";
+export { decodeAscii, decodeUtf8, encodeUtf8 } from "./utf8.ts";

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { test } from "node:test";
+import { test } from "../../test/support/test.ts";
 import { AssertionError, marks } from "./index.ts";
 
 test("a mark that was hit since it was expected is verified", () => {

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
-import { test } from "node:test";
 import fc from "fast-check";
+import { test } from "../../test/support/test.ts";
 import { AssertionError, Prng } from "./index.ts";
 
 const SEED = fc.integer({ min: 0, max: 2 ** 32 - 1 });

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
-import { test } from "node:test";
+import { test } from "../../test/support/test.ts";
 import { Prng, sha256, toHex } from "./index.ts";
 
 test("SHA-256 gives the digests of the standard's examples", () => {

@@ -4,11 +4,19 @@ import { assert } from "./assert.ts";
 const SURROGATES_START = 0xd800;
 const SURROGATES_END = 0xe000;
 const CODE_POINT_END = 0x110000;
+const PIECE_BYTES = 8192;
 
 /** Lone surrogates become U+FFFD, so the result is always valid UTF-8. */
 export function encodeUtf8(text: string): Uint8Array {
-  const bytes: number[] = [];
-  for (const character of text) {
+  const ascii = new Uint8Array(text.length);
+  let length = 0;
+  while (length < text.length && text.charCodeAt(length) < 0x80) {
+    ascii[length] = text.charCodeAt(length);
+    length++;
+  }
+  if (length === text.length) return ascii;
+  const bytes: number[] = [...ascii.subarray(0, length)];
+  for (const character of text.slice(length)) {
     let point = character.codePointAt(0)!;
     if (point >= SURROGATES_START && point < SURROGATES_END) point = 0xfffd;
     if (point < 0x80) bytes.push(point);
@@ -23,6 +31,18 @@ export function encodeUtf8(text: string): Uint8Array {
   return Uint8Array.from(bytes);
 }
 
+/** Of bytes below 0x80. */
+export function decodeAscii(bytes: Uint8Array): string {
+  let text = "";
+  for (let at = 0; at < bytes.length; at += PIECE_BYTES) {
+    const piece = bytes.subarray(at, at + PIECE_BYTES);
+    // As an array of arguments it is not gone through by an iterator, which takes ten times as
+    // long.
+    text += Reflect.apply(String.fromCharCode, undefined, piece) as string;
+  }
+  return text;
+}
+
 /**
  * The text, or undefined if `bytes[start..end)` is not valid UTF-8 (overlong forms, surrogates, cut
  * sequences).
@@ -33,8 +53,9 @@ export function decodeUtf8(
   end: number = bytes.length,
 ): string | undefined {
   assert(start >= 0 && start <= end && end <= bytes.length, "text range out of bounds");
-  let text = "";
   let at = start;
+  while (at < end && bytes[at]! < 0x80) at++;
+  let text = decodeAscii(bytes.subarray(start, at));
   while (at < end) {
     const lead = bytes[at]!;
     const length = sequenceBytes(lead);

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
-import { test } from "node:test";
 import fc from "fast-check";
+import { test } from "../../test/support/test.ts";
 import { CodedError, Prng } from "../base/index.ts";
 import { CACHE_CAPACITY_MAX } from "./cache-checks.ts";
 import type { CacheMode } from "./cache-parameters.ts";

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { test } from "node:test";
+import { test } from "../../test/support/test.ts";
 import { CodedError, Prng } from "../base/index.ts";
 import { findProblems } from "./shared-census.ts";
 import { formatSharedCache, sharedCacheBytes, SLOT_WORDS, STATE } from "./shared-layout.ts";

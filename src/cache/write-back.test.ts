@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { test } from "node:test";
+import { test } from "../../test/support/test.ts";
 import { CodedError } from "../base/index.ts";
 import { PageCache } from "./page-cache.ts";
 import { writeBack } from "./write-back.ts";

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { test } from "node:test";
+import { test } from "../../test/support/test.ts";
 import { CodedError } from "../base/index.ts";
 import { operationNames, operationRow, processCommands } from "../host/index.ts";
 import { parseCommandLine } from "./command-line.ts";

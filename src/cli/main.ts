@@ -19,7 +19,7 @@ import type { Invocation } from "./command-line.ts";
 import { helpText } from "./help.ts";
 import { processOutput, reportFault } from "./output.ts";
 import type { Output } from "./output.ts";
-import { followConsole } from "./follow-console.ts";
+import { followConsole, interactConsole } from "./follow-console.ts";
 import { runInit, runJoin } from "./set-up.ts";
 import { writeSupportBundle } from "./support-bundle.ts";
 import { eventLine, render } from "./render.ts";
@@ -95,6 +95,8 @@ function carryVolume(
       input: said("input"),
       base: said("base"),
       failuresToTolerate: typeof failuresToTolerate === "number" ? failuresToTolerate : undefined,
+      encrypted: request["encrypted"] === true,
+      keyDomain: said("keyDomain"),
     },
     output,
   );
@@ -146,6 +148,10 @@ async function runOperation(asked: Asked, output: Output): Promise<number> {
   }
   if (asked.name === "events" && asked.request["follow"] === true) {
     return followEvents(client, asked.request, output);
+  }
+  if (asked.name === "vm.console" && asked.request["interactive"] === true) {
+    await interactConsole(client, asked.request, output, process.stdin);
+    return 0;
   }
   if (asked.name === "vm.console" && asked.request["follow"] === true) {
     return followConsole(client, asked.request, output);

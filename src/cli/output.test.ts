@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { test } from "node:test";
+import { test } from "../../test/support/test.ts";
 import { mayColour, plain, reportFault } from "./output.ts";
 import type { Output } from "./output.ts";
 

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { test } from "node:test";
+import { test } from "../../test/support/test.ts";
 import { redacted } from "./redaction.ts";
 
 test("secrets are removed wherever they stand, and nothing else is", () => {

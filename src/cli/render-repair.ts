@@ -57,6 +57,7 @@ export function planLines(plan: ServicePlanView): string[] {
     ...stuck.map(({ volume }) => `  ${volume} has no other place to go to`),
     ...plan.unusable.map((name) => `  ${name} cannot be used while it is away`),
     ...plan.atRisk.map((name) => `  ${name} survives no further failure while it is away`),
+    ...(plan.refusal === undefined ? [] : [`  it would be refused: ${plan.refusal}`]),
     ...(isDryRun ? [] : [nextLine(plan)]),
   ];
 }

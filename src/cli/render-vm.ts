@@ -1,6 +1,13 @@
 /** Answers about virtual machines and high availability, as people read them. */
 import { formatSize } from "../base/index.ts";
-import type { HaView, OperationName, ResponseOf, VmView, VmWhyView } from "../host/index.ts";
+import type {
+  HaView,
+  OperationName,
+  ResponseOf,
+  VmList,
+  VmView,
+  VmWhyView,
+} from "../host/index.ts";
 import { facts, table } from "./blocks.ts";
 import type { Output } from "./output.ts";
 
@@ -12,22 +19,7 @@ type VmRenderers = {
 
 export const vmRenderers: VmRenderers = {
   "vm.create": (vm) => [`defined ${vm.name}`, `  next: drystone vm start ${vm.name}`],
-  "vm.list": ({ vms }, output) =>
-    vms.length === 0
-      ? ["no virtual machines yet", "  next: drystone vm create NAME --volume VOLUME"]
-      : table(
-          output,
-          ["NAME", "STATE", "HOST", "CPUS>", "MEMORY>", "PROTECTED", "VOLUMES"],
-          vms.map((vm) => [
-            vm.name,
-            vm.state,
-            vm.host ?? "",
-            String(vm.cpuCount),
-            formatSize(vm.memoryBytes),
-            vm.isProtected ? "yes" : "no",
-            vm.volumes.join(", "),
-          ]),
-        ),
+  "vm.list": renderVms,
   "vm.show": renderVm,
   "vm.start": (vm) => [`${vm.name} is to run`, `  see: drystone vm show ${vm.name}`],
   "vm.stop": (vm) => [`${vm.name} is asked to shut down`],
@@ -49,6 +41,7 @@ export const vmRenderers: VmRenderers = {
   "vm.unprotect": (vm) => [`${vm.name} stays down with its host from now on`],
   "vm.why": renderWhy,
   "vm.console": ({ text }) => (text === "" ? [] : [text.replace(/\r?\n$/, "")]),
+  "vm.type": () => ["typed"],
   "vm.reset": () => ["reset"],
   "vm.delete": () => ["deleted; its volumes are still there"],
 };
@@ -106,6 +99,23 @@ const STORAGE_LOSS: Readonly<Record<VmView["storageLoss"], string>> = {
   leave: "waits for them",
 };
 
+function renderVms({ vms, unreadable = [] }: VmList, output: Output): string[] {
+  if (vms.length + unreadable.length === 0)
+    return ["no virtual machines yet", "  next: drystone vm create NAME --volume VOLUME"];
+  const rows = vms.map((vm) => [
+    vm.name,
+    vm.state,
+    vm.host ?? "",
+    String(vm.cpuCount),
+    formatSize(vm.memoryBytes),
+    vm.isProtected ? "yes" : "no",
+    vm.volumes.join(", "),
+  ]);
+  const headings = ["NAME", "STATE", "HOST", "CPUS>", "MEMORY>", "PROTECTED", "VOLUMES"];
+  const lines = unreadable.map(({ name, reason }) => `${name} is not looked after: ${reason}`);
+  return [...table(output, headings, rows), ...lines];
+}
+
 function renderVm(vm: VmView): string[] {
   const time = (timeMs: number): string =>
     new Date(timeMs).toISOString().replace("T", " ").slice(0, 19);
@@ -122,6 +132,8 @@ function renderVm(vm: VmView): string[] {
       ["priority", vm.priority],
       ...(vm.antiAffinity === undefined ? [] : [["kept apart from", vm.antiAffinity] as const]),
       ["watchdog", vm.hasWatchdog === true ? "a guest that hangs is reset" : "none"],
+      ["agent", vm.hasAgent === true ? "a guest whose agent falls silent is reset" : "not asked"],
+      ...(vm.firmware === undefined ? [] : [["firmware", vm.firmware] as const]),
       ["if its host is cut off", ISOLATION[vm.isolation]],
       ["if its disks are lost there", STORAGE_LOSS[vm.storageLoss]],
       ...(vm.failureCount === 0 ? [] : [["failed starts", String(vm.failureCount)] as const]),

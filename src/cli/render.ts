@@ -1,42 +1,40 @@
 /** Answers as people read them: one function per operation. With `--json` none of this is used. */
 import { formatSize } from "../base/index.ts";
 import type {
-  AttachmentView,
-  CertificateView,
   ComponentView,
   DeviceView,
   EventView,
   HealthCheckView,
   HealthListView,
   HealthShowView,
-  HealthWord,
   OperationName,
   ResponseOf,
-  SeenHostView,
   StatsView,
-  StatusView,
   TreeView,
   VolumeView,
 } from "../host/index.ts";
 import type { Colour, Output } from "./output.ts";
 import { facts, table } from "./blocks.ts";
 import { planLines, resyncLines, resyncRows, settingsLines } from "./render-repair.ts";
+import { upgradeLines } from "./render-upgrade.ts";
+import { certificateLines } from "./render-certificate.ts";
 import { attachmentLines, clientRenderers } from "./render-client.ts";
+import { seenTable } from "./render-networks.ts";
+import { keyRenderers } from "./render-key.ts";
 import { vmRenderers } from "./render-vm.ts";
+import { formatDuration, HEALTH_COLOURS, statusLines } from "./render-status.ts";
 import { whatIfLines } from "./render-what-if.ts";
+
+const AUDIT_TITLES = ["WHO", "FROM", "OPERATION", "TARGET", "OUTCOME"] as const;
 
 type Renderers = {
   readonly [N in OperationName]: (answer: ResponseOf<N>, output: Output) => string[];
 };
 
-const HEALTH_COLOURS: Readonly<Record<HealthWord, Colour>> = {
-  healthy: "green",
-  degraded: "yellow",
-  failed: "red",
-};
+const AWAY = "the directory does not answer";
 
 const renderers: Renderers = {
-  status: renderStatus,
+  status: statusLines,
   "health.list": renderHealth,
   "health.show": renderCheck,
   "host.list": ({ hosts }, output) =>
@@ -68,15 +66,7 @@ const renderers: Renderers = {
       ["devices", host.deviceCount === undefined ? "unknown" : String(host.deviceCount)],
       ["attached volumes", String(host.attachedCount)],
     ]),
-  "network.show": ({ hosts }, output) =>
-    table(
-      output,
-      ["SEEN FROM", ...hosts.map(({ name }) => name)],
-      hosts.map(({ name, sees }) => [
-        name,
-        ...hosts.map((other) => (other.name === name ? "-" : seenText(sees, other.name))),
-      ]),
-    ),
+  "network.show": ({ hosts }, output) => seenTable(hosts, output),
   "device.list": ({ devices }, output) => deviceTable(devices, output),
   "device.scrub": (scrub, output) => [
     scrub.problemCount === 0
@@ -89,10 +79,12 @@ const renderers: Renderers = {
     `created ${volume.name}, ${formatSize(volume.sizeBytes)}`,
     `  next: drystone volume attach ${volume.name}`,
   ],
-  "volume.list": ({ volumes }, output) =>
-    volumes.length === 0
+  "volume.list": ({ volumes, ageMs }, output) => [
+    ...(ageMs === undefined ? [] : [`as it was ${formatDuration(ageMs)} ago: ${AWAY}`]),
+    ...(volumes.length === 0
       ? ["no volumes yet", "  next: drystone volume create NAME --size 10G"]
-      : volumeTable(volumes, output),
+      : volumeTable(volumes, output)),
+  ],
   "volume.show": renderVolume,
   "volume.resize": (volume) => [`${volume.name} has ${formatSize(volume.sizeBytes)} now`],
   "volume.set": ({ name, change, failuresToTolerate, stripes }) => [
@@ -150,6 +142,9 @@ const renderers: Renderers = {
   "host.remove": () => ["removed; its certificate is refused from now on"],
   "certificate.show": certificateLines,
   "certificate.renew": certificateLines,
+  "certificate.rotate-authority": certificateLines,
+  "upgrade.show": upgradeLines,
+  "upgrade.finalize": upgradeLines,
   "device.remove": planLines,
   "device.add": ({ deviceId, path }) => [`added ${path} as device ${deviceId.slice(0, 8)}`],
   "device.keep": () => ["it stays"],
@@ -173,22 +168,29 @@ const renderers: Renderers = {
         ),
   "access.revoke": () => ["taken back; other hosts know within 5 seconds"],
   ...clientRenderers,
-  "audit.list": ({ entries }, output) =>
-    table(
+  ...keyRenderers,
+  "audit.list": ({ entries, silentHosts }, output) => [
+    ...table(
       output,
-      ["TIME", "WHO", "FROM", "OPERATION", "TARGET", "OUTCOME"],
-      entries.map(({ timeMs, who, remote, operation, target, outcome }) => [
+      ["TIME", ...(silentHosts === undefined ? [] : ["HOST"]), ...AUDIT_TITLES],
+      entries.map(({ timeMs, host, who, remote, operation, target, outcome }) => [
         new Date(timeMs).toISOString(),
+        ...(host === undefined ? [] : [host]),
         ...[who, remote, operation, target, outcome],
       ]),
     ),
+    ...silentLines(silentHosts, output),
+  ],
   "token.create": ({ token, expiresMs }) => [
     token,
     `  good once, until ${new Date(expiresMs).toISOString()}; on the new host:`,
     "  drystone join ADDRESS:PORT --address ITS-OWN --device PATH --token TOKEN",
   ],
   stats: renderStats,
-  events: ({ events }, output) => events.map((event) => eventLine(event, output)),
+  events: ({ events, silentHosts }, output) => [
+    ...events.map((event) => eventLine(event, output)),
+    ...silentLines(silentHosts, output),
+  ],
 };
 
 export function render<N extends OperationName>(
@@ -209,69 +211,17 @@ export function eventLine(event: EventView, output: Output): string {
   const colour = colours[event.level];
   const level = event.level.padEnd(7);
   const time = new Date(event.timeMs).toISOString().replace("T", " ").slice(0, 19);
-  return `${time}  ${colour === undefined ? level : output.style(colour, level)}  ${event.message}`;
+  const from = event.host === undefined ? "" : `${event.host}: `;
+  return `${time}  ${colour === undefined ? level : output.style(colour, level)}  ${from}${event.message}`;
 }
 
-function renderStatus(status: StatusView, output: Output): string[] {
-  const { capacity } = status;
-  const reasons = status.reasons.flatMap(({ message, action }) => [
-    `  ${message}`,
-    `    do: ${action}`,
-  ]);
-  const share =
-    capacity.capacityBytes === 0 ? 0 : (100 * capacity.usedBytes) / capacity.capacityBytes;
-  return [
-    `${output.style(HEALTH_COLOURS[status.health], status.health)}   drystone ${status.version}, up ${formatDuration(status.uptimeMs)}`,
-    ...reasons,
-    "",
-    ...renderers["host.list"]({ hosts: status.hosts }, output),
-    "",
-    ...deviceTable(status.devices, output),
-    "",
-    `capacity  ${formatSize(capacity.usedBytes)} used of ${formatSize(capacity.capacityBytes)} (${share.toFixed(1)} %), ${formatSize(capacity.freeBytes)} free`,
-    `volumes   ${status.volumeCount}, ${status.attachments.length} attached`,
-    ...(status.directory === undefined
-      ? []
-      : [
-          `directory ${status.directory.members.map(({ host, state }) => `${host} ${state}`).join(", ")}`,
-        ]),
-    ...(status.attachments.length === 0
-      ? []
-      : ["", ...attachmentTable(status.attachments, output)]),
-    ...(status.resyncs.length === 0 ? [] : ["", ...table(output, ...resyncRows(status.resyncs))]),
-  ];
-}
-
-function certificateLines(shown: CertificateView): string[] {
-  const day = (ms: number): string => new Date(ms).toISOString().slice(0, 10);
-  return [
-    `host       ${shown.host} (${shown.hostId})`,
-    `good from  ${day(shown.startsMs)} to ${day(shown.endsMs)}, renewed by itself from ${day(shown.renewsMs)} on`,
-    `for        ${shown.addresses.join(", ")}`,
-    `serial     ${shown.serial}`,
-    `authority  good to ${day(shown.authorityEndsMs)}`,
-    ...shown.removed.map(
-      ({ name, hostId, removedMs }) => `refused    ${name} (${hostId}), removed ${day(removedMs)}`,
-    ),
-  ];
+function silentLines(hosts: readonly string[] | undefined, output: Output): string[] {
+  if (hosts === undefined || hosts.length === 0) return [];
+  return [output.style("yellow", `no answer, so nothing of what they know: ${hosts.join(", ")}`)];
 }
 
 function networkText(state: string | undefined, address: string | undefined): string {
   return state === undefined || address === undefined ? "alone" : `${state}, ${address}`;
-}
-
-function attachmentTable(attachments: readonly AttachmentView[], output: Output): string[] {
-  return table(
-    output,
-    ["VOLUME", "HOST", "STATE", "ACCESS", "NBD ADDRESS"],
-    attachments.map((attachment) => [
-      attachment.volume,
-      attachment.host,
-      attachment.state,
-      attachment.readOnly ? "read-only" : "read-write",
-      attachment.address,
-    ]),
-  );
 }
 
 function deviceState({ state, isLeaving, scrubShare }: DeviceView): string {
@@ -338,30 +288,30 @@ function renderCheck({ check, history }: HealthShowView): string[] {
 }
 
 /** What a host sees of another one, in a word. */
-function seenText(sees: readonly SeenHostView[] | undefined, name: string): string {
-  const seen = sees?.find(({ host }) => host === name);
-  if (seen === undefined) return sees === undefined ? "no answer" : "unknown";
-  const { storage, management = storage } = seen;
-  if (storage === management) return storage;
-  return storage === "up" ? "storage only" : "management only";
-}
-
 function volumeTable(volumes: readonly VolumeView[], output: Output): string[] {
   const rows = volumes.map((volume) => [
     volume.name,
     formatSize(volume.sizeBytes),
     volume.logicalBytes === undefined ? "" : formatSize(volume.logicalBytes),
     volume.accessible ? "accessible" : "inaccessible",
+    volume.encryption?.domain ?? "-",
     volume.attachment?.host ?? "",
     volume.attachment?.address ?? "not attached",
   ]);
-  return table(output, ["NAME", "SIZE>", "DATA>", "STATE", "HOST", "ATTACHED AT"], rows);
+  return table(
+    output,
+    ["NAME", "SIZE>", "DATA>", "STATE", "KEY DOMAIN", "HOST", "ATTACHED AT"],
+    rows,
+  );
 }
 
 function renderVolume(volume: VolumeView, output: Output): string[] {
   const { attachment } = volume;
   return [
     ...facts([
+      ...(volume.ageMs === undefined
+        ? []
+        : [["as it was", `${formatDuration(volume.ageMs)} ago: ${AWAY}`] as const]),
       ["name", volume.name],
       ["size", `${formatSize(volume.sizeBytes)} (${volume.sizeBytes} bytes)`],
       ...(volume.logicalBytes === undefined
@@ -376,6 +326,12 @@ function renderVolume(volume: VolumeView, output: Output): string[] {
       ],
       ["owner", volume.owner === undefined ? "none" : `${volume.owner}, epoch ${volume.epoch}`],
       ["policy", policyText(volume)],
+      [
+        "encrypted",
+        volume.encryption === undefined
+          ? "no"
+          : `with the key of domain ${volume.encryption.domain}`,
+      ],
       ...(volume.change === undefined ? [] : [["is to have", policyText(volume.change)] as const]),
       ["attached", attachment === undefined ? "no" : attachment.uri],
       ...(attachment?.vhostUser === undefined
@@ -432,12 +388,14 @@ function renderStats(stats: StatsView, output: Output): string[] {
       ["journal", counters(stats.journal)],
       ["destage", counters(stats.destage)],
       ["shared memory", counters(stats.sharedMemory)],
+      ["far cache", counters(stats.farCache)],
       ["rebuild", counters({ ...stats.rebuild })],
       ["catch-up", counters({ ...stats.catchUp })],
       ["scrub", counters(stats.scrub)],
     ]),
     "",
     ...cacheTable(stats.caches, output),
+    ...networkTable(stats, output),
     "",
     ...table(
       output,
@@ -466,15 +424,32 @@ function cacheTable(caches: StatsView["caches"], output: Output): string[] {
   );
 }
 
+function networkTable({ networks, latencyBoundsMs }: StatsView, output: Output): string[] {
+  if (networks === undefined || networks.length === 0) return [];
+  /** The bound below which that share of the pings came back. */
+  const within = (buckets: readonly number[], count: number, share: number): string => {
+    let left = count * share;
+    const found = buckets.findIndex((one) => (left -= one) <= 0);
+    if (count === 0) return "";
+    return found < latencyBoundsMs.length
+      ? `<= ${latencyBoundsMs[found]} ms`
+      : `> ${latencyBoundsMs.at(-1)} ms`;
+  };
+  const rows = networks.map(({ host, network, buckets, totalMs }) => {
+    const count = buckets.reduce((sum, one) => sum + one, 0);
+    const mean = count === 0 ? "" : `${(totalMs / count).toFixed(2)} ms`;
+    return [
+      host,
+      network,
+      String(count),
+      mean,
+      ...[0.5, 0.99].map((share) => within(buckets, count, share)),
+    ];
+  });
+  return ["", ...table(output, ["TO HOST", "NETWORK", "PINGS>", "MEAN>", "P50>", "P99>"], rows)];
+}
+
 /** `bytesNeeded` as `bytes needed`. */
 function spaced(name: string): string {
   return name.replace(/[A-Z]/g, (letter) => ` ${letter.toLowerCase()}`);
-}
-
-export function formatDuration(durationMs: number): string {
-  const seconds = Math.floor(durationMs / 1000);
-  if (seconds < 60) return `${seconds} s`;
-  if (seconds < 3600) return `${Math.floor(seconds / 60)} min`;
-  if (seconds < 2 * 86_400) return `${Math.floor(seconds / 3600)} h`;
-  return `${Math.floor(seconds / 86_400)} days`;
 }

@@ -25,6 +25,7 @@ export async function runInit(request: Request, output: Output): Promise<number>
   report(output, made, [
     `made the cluster ${made.clusterId}, and host ${made.name} as its first one\n${warning}`,
     "  keep a copy of tls/ca.key in a safe place: with it hosts are let in\n",
+    `  keep a copy of ${made.keyFile}, too: without it encrypted volumes are lost\n`,
     `  next: drystone host run --config ${made.config}\n`,
     `  then, for each other host: drystone --api unix:${made.socket} token create\n`,
   ]);
@@ -45,8 +46,8 @@ export async function runJoin(request: Request, output: Output): Promise<number>
 }
 
 function optionsOf(command: string, request: Request, example: string): SetUpOptions {
-  const { address, devices, name, dir, port, storageAddress, faultDomain, deviceSizeBytes } =
-    request;
+  const { address, devices, name, dir, port, storageAddress, faultDomain } = request;
+  const { deviceSizeBytes, keyFile } = request;
   if (typeof address !== "string") throw usageError(`drystone ${command} needs --address`, example);
   if (!Array.isArray(devices)) throw usageError(`drystone ${command} needs --device`, example);
   return {
@@ -58,6 +59,7 @@ function optionsOf(command: string, request: Request, example: string): SetUpOpt
     ...(typeof storageAddress === "string" ? { storageAddress } : {}),
     ...(typeof faultDomain === "string" ? { faultDomain } : {}),
     ...(typeof deviceSizeBytes === "number" ? { deviceSizeBytes } : {}),
+    ...(typeof keyFile === "string" ? { keyFile } : {}),
   };
 }
 

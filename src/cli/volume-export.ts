@@ -81,18 +81,20 @@ async function headFor(
   snapshot: string,
   since: string | undefined,
 ): Promise<StreamHead> {
-  const { sizeBytes, digest } = await digestOf(client, `${volume}@${snapshot}`);
-  if (since === undefined) return { volume, snapshot, sizeBytes, digest };
-  const base = await digestOf(client, `${volume}@${since}`);
-  return { volume, snapshot, sizeBytes, digest, base: { snapshot: since, digest: base.digest } };
+  const head = { volume, snapshot, ...(await digestOf(client, `${volume}@${snapshot}`)) };
+  if (since === undefined) return head;
+  const { digest } = await digestOf(client, `${volume}@${since}`);
+  return { ...head, base: { snapshot: since, digest } };
 }
 
 export async function digestOf(
   client: ApiClient,
   name: string,
-): Promise<{ readonly sizeBytes: number; readonly digest: string }> {
-  const { sizeBytes, digest } = await client.call("volume.changes", { name, digest: true });
-  return { sizeBytes, digest: assertDefined(digest, "it was asked for") };
+): Promise<Pick<StreamHead, "sizeBytes" | "digest" | "domainId">> {
+  const said = await client.call("volume.changes", { name, digest: true });
+  const { sizeBytes, domainId } = said;
+  const digest = assertDefined(said.digest, "it was asked for");
+  return { sizeBytes, digest, ...(domainId === undefined ? {} : { domainId }) };
 }
 
 /** Attached for as long as it is read, unless it is anyway. */

@@ -20,6 +20,8 @@ export interface StreamHead {
   readonly sizeBytes: number;
   /** Of all that the importer will hold. */
   readonly digest: string;
+  /** Set if digests are of encrypted blocks: those of one key domain alone compare. */
+  readonly domainId?: string;
   /** What has to be there before; everything is in the stream if absent. */
   readonly base?: { readonly snapshot: string; readonly digest: string };
 }
@@ -138,7 +140,7 @@ export class StreamReader {
 function headOf(value: unknown): StreamHead {
   const said: Partial<Record<keyof StreamHead, unknown>> =
     typeof value === "object" && value !== null ? value : {};
-  const { volume, snapshot, sizeBytes, digest, base } = said;
+  const { volume, snapshot, sizeBytes, digest, base, domainId } = said;
   const isWhole =
     typeof volume === "string" &&
     typeof snapshot === "string" &&
@@ -150,6 +152,7 @@ function headOf(value: unknown): StreamHead {
     snapshot,
     sizeBytes,
     digest,
+    ...(typeof domainId === "string" ? { domainId } : {}),
     ...(base === undefined ? {} : { base: baseOf(base) }),
   };
 }

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { readdirSync } from "node:fs";
-import { test } from "node:test";
+import { test } from "../../test/support/test.ts";
 import { QuietServer } from "../../test/vhost-user/quiet-server.ts";
 import { CodedError, Prng } from "../base/index.ts";
 import { VolumeClient } from "./volume-client.ts";

@@ -1,27 +1,30 @@
 /** JSON in ASCII, everything else escaped: any text comes back as it was, lone surrogates too. */
-const PIECE_BYTES = 8192;
+import { assertDefined } from "../base/index.ts";
 
-export function encodeAsciiJson(value: object): Uint8Array {
-  const text = JSON.stringify(value).replaceAll(
+/** `headBytes` are left free in front of it. */
+export function encodeAsciiJson(value: object, headBytes = 0): Uint8Array {
+  const text = JSON.stringify(value);
+  const bytes = asciiOf(text, headBytes);
+  if (bytes !== undefined) return bytes;
+  const escaped = text.replaceAll(
     /[^\0-\x7f]/g,
     (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, "0")}`,
   );
-  return encodeAscii(text);
+  return assertDefined(asciiOf(escaped, headBytes), "all else is escaped");
 }
 
 export function encodeAscii(text: string): Uint8Array {
-  const bytes = new Uint8Array(text.length);
-  for (let i = 0; i < text.length; i++) bytes[i] = text.charCodeAt(i);
-  return bytes;
+  return assertDefined(asciiOf(text, 0), "the text is ASCII");
 }
 
-export function decodeAscii(bytes: Uint8Array): string {
-  let text = "";
-  for (let at = 0; at < bytes.length; at += PIECE_BYTES) {
-    const piece = bytes.subarray(at, at + PIECE_BYTES);
-    // As an array of arguments it is not gone through by an iterator, which takes ten times as
-    // long.
-    text += Reflect.apply(String.fromCharCode, undefined, piece) as string;
+/** Undefined if not all of it is ASCII. */
+function asciiOf(text: string, headBytes: number): Uint8Array | undefined {
+  const bytes = new Uint8Array(headBytes + text.length);
+  let all = 0;
+  for (let i = 0; i < text.length; i++) {
+    const unit = text.charCodeAt(i);
+    all |= unit;
+    bytes[headBytes + i] = unit;
   }
-  return text;
+  return all < 0x80 ? bytes : undefined;
 }

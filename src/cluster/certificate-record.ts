@@ -68,6 +68,7 @@ export async function removeHost(
   const keys = [
     key,
     certificateKey,
+    directoryKeys.rotationAt(clusterId, hostId),
     directoryKeys.service(clusterId, hostId),
     directoryKeys.vmView(clusterId, hostId),
     ...devices.map(({ record }) => directoryKeys.device(clusterId, record.deviceId)),

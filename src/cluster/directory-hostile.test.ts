@@ -1,4 +1,4 @@
-import { test } from "node:test";
+import { test } from "../../test/support/test.ts";
 import { fuzzDirectory } from "./directory.fuzz.ts";
 
 const SEEDS = 12;

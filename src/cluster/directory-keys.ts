@@ -41,10 +41,20 @@ export const directoryKeys = {
   /** A host that was removed: its certificates are refused. */
   revokedHost: (clusterId: string, hostId: string): string =>
     keyOf(clusterId, "revoked-host", hostId),
+  authorities: (clusterId: string): string => `${prefix(clusterId)}/authority/`,
+  /** How far the replacement of the cluster's authority is. */
+  rotation: (clusterId: string): string => `${prefix(clusterId)}/authority/rotation`,
+  /** How far one host is with it. */
+  rotationAt: (clusterId: string, hostId: string): string =>
+    `${prefix(clusterId)}/authority/at/${hostId}`,
   accessTokens: (clusterId: string): string => `${prefix(clusterId)}/access-token/`,
   accessToken: (clusterId: string, id: string): string => keyOf(clusterId, "access-token", id),
   nbdClients: (clusterId: string): string => `${prefix(clusterId)}/nbd-client/`,
   nbdClient: (clusterId: string, name: string): string => keyOf(clusterId, "nbd-client", name),
+  keyDomains: (clusterId: string): string => `${prefix(clusterId)}/key-domain/`,
+  /** A key that volumes are encrypted with, sealed. */
+  keyDomain: (clusterId: string, name: string): string => keyOf(clusterId, "key-domain", name),
+  clusterKey: (clusterId: string): string => `${prefix(clusterId)}/cluster-key`,
   devices: (clusterId: string): string => `${prefix(clusterId)}/device/`,
   device: (clusterId: string, deviceId: string): string => keyOf(clusterId, "device", deviceId),
   objects: (clusterId: string): string => `${prefix(clusterId)}/object/`,

@@ -26,7 +26,8 @@ const ITEMS_MAX = 100_000;
 
 export type Call =
   | { readonly method: "get"; readonly key: string }
-  | { readonly method: "list"; readonly prefix: string }
+  /** A server that does not know `isStampOnly` answers with the records, which tell the stamp. */
+  | { readonly method: "list"; readonly prefix: string; readonly isStampOnly?: boolean }
   | {
       readonly method: "transact";
       readonly conditions: readonly DirectoryCondition[];
@@ -56,6 +57,8 @@ export interface Answer {
   readonly succeeded?: boolean;
   readonly lease?: LeaseId;
   readonly leftMs?: number;
+  /** Of a stamp, whose newest revision is `revision`. */
+  readonly count?: number;
   /** Of `get`; a listing's come before its answer. */
   readonly records?: readonly DirectoryRecord[];
   readonly fault?: Fault;
@@ -150,7 +153,11 @@ function parseCall(fields: RecordFields): Call {
     case "get":
       return { method, key: fields.text("key") };
     case "list":
-      return { method, prefix: fields.anyText("prefix") };
+      return {
+        method,
+        prefix: fields.anyText("prefix"),
+        ...(fields.has("isStampOnly") && { isStampOnly: fields.boolean("isStampOnly") }),
+      };
     case "transact":
       return {
         method,
@@ -200,6 +207,7 @@ function parseAnswer(fields: RecordFields): Answer {
     ...(fields.has("revision") && { revision: number(fields, "revision") }),
     ...(fields.has("succeeded") && { succeeded: fields.boolean("succeeded") }),
     ...(fields.has("lease") && { lease: fields.text("lease") }),
+    ...(fields.has("count") && { count: number(fields, "count") }),
     ...(fields.has("leftMs") && { leftMs: fields.amount("leftMs") }),
     ...(fields.has("records") && { records: parseRecords(fields) }),
     ...(fields.has("fault") && { fault: parseFault(fields.child("fault")) }),

@@ -8,10 +8,10 @@
  *
  * Rows are JSON in ASCII (everything else escaped), so they read back the same everywhere.
  */
-import { assert, CodedError, setU32 } from "../base/index.ts";
+import { assert, CodedError, decodeAscii, setU32 } from "../base/index.ts";
 import { METADATA_VALUE_BYTES_MAX } from "../ports/index.ts";
 import type { MetadataBatch, MetadataStore } from "../ports/index.ts";
-import { decodeAscii, encodeAscii, encodeAsciiJson } from "./ascii-json.ts";
+import { encodeAscii, encodeAsciiJson } from "./ascii-json.ts";
 import { RecordFields } from "./record-fields.ts";
 
 const FORMAT = 1;

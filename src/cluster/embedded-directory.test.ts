@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { test } from "node:test";
+import { test } from "../../test/support/test.ts";
 import { CodedError, Prng } from "../base/index.ts";
 import type { DirectoryEvent, DirectoryWrite } from "../ports/index.ts";
 import { MetadataMedium, SimMachine, SimMetadataStore, Simulation } from "../sim/index.ts";

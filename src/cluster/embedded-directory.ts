@@ -12,6 +12,7 @@ import type {
   DirectoryEvent,
   DirectoryOutcome,
   DirectoryRecord,
+  DirectoryStamp,
   DirectoryWatch,
   DirectoryWrite,
   LeaseId,
@@ -25,6 +26,7 @@ import {
   LEASE_TTL_MS_MIN,
   MetadataBatch,
 } from "../ports/index.ts";
+import { stampOf } from "./directory-stamp.ts";
 import { DirectoryRows } from "./directory-rows.ts";
 import type { DirectoryRow, LeaseRow } from "./directory-rows.ts";
 import { LeaseTable } from "./lease-table.ts";
@@ -74,11 +76,28 @@ export class EmbeddedDirectory implements Directory {
     readonly revision: number;
   }> {
     this.#checkOpen();
+    return { records: this.#rowsOf(prefix).map(toRecord), revision: this.#revision };
+  }
+
+  async stamp(prefix: string): Promise<DirectoryStamp> {
+    this.#checkOpen();
+    return stampOf(this.#rowsOf(prefix));
+  }
+
+  /** In key order. */
+  #rowsOf(prefix: string): readonly DirectoryRow[] {
     this.#sortedKeys ??= [...this.#records.keys()].sort(compareKeys);
-    const records = this.#sortedKeys
-      .filter((key) => key.startsWith(prefix))
-      .map((key) => toRecord(this.#records.get(key)!));
-    return { records, revision: this.#revision };
+    const keys = this.#sortedKeys;
+    let from = 0;
+    for (let end = keys.length; from < end;) {
+      const middle = (from + end) >>> 1;
+      if (keys[middle]! < prefix) from = middle + 1;
+      else end = middle;
+    }
+    const rows: DirectoryRow[] = [];
+    for (let at = from; at < keys.length && keys[at]!.startsWith(prefix); at++)
+      rows.push(this.#records.get(keys[at]!)!);
+    return rows;
   }
 
   async transact(

@@ -2,9 +2,9 @@
  * JSON messages over a byte stream: the length in four bytes, little-endian, then the message in
  * ASCII. What breaks a limit ends the connection.
  */
-import { assert, getU32, setU32 } from "../base/index.ts";
+import { assert, decodeAscii, getU32, setU32 } from "../base/index.ts";
 import type { ByteStream, ByteStreamHandler } from "../ports/index.ts";
-import { decodeAscii, encodeAsciiJson } from "./ascii-json.ts";
+import { encodeAsciiJson } from "./ascii-json.ts";
 
 const HEAD_BYTES = 4;
 /** A transaction with as many writes of as long values as the embedded directory takes fits. */
@@ -23,10 +23,8 @@ export interface FrameHandler {
 
 /** The bytes of a frame. Too long ones are the caller's to refuse. */
 export function encodeFrame(message: object): Uint8Array {
-  const body = encodeAsciiJson(message);
-  const bytes = new Uint8Array(HEAD_BYTES + body.length);
-  setU32(bytes, 0, body.length);
-  bytes.set(body, HEAD_BYTES);
+  const bytes = encodeAsciiJson(message, HEAD_BYTES);
+  setU32(bytes, 0, bytes.length - HEAD_BYTES);
   return bytes;
 }
 
@@ -88,21 +86,44 @@ export class FrameStream implements ByteStreamHandler {
 
   data(bytes: Uint8Array): void {
     if (this.#isClosed) return;
-    this.#pieces.push(bytes.slice());
-    this.#gatheredBytes += bytes.length;
+    // Most frames come whole, and alone: only what waits for more is copied.
+    const rest = this.#gatheredBytes === 0 ? this.#takeWhole(bytes) : bytes;
+    if (this.#isClosed || rest.length === 0) return;
+    this.#pieces.push(rest.slice());
+    this.#gatheredBytes += rest.length;
     for (;;) {
       const lengthBytes = this.#frameBytes();
-      if (lengthBytes === undefined) return;
-      if (lengthBytes > FRAME_BYTES_MAX)
-        return this.destroy(`a frame of ${lengthBytes} bytes, the limit is ${FRAME_BYTES_MAX}`);
+      if (lengthBytes === undefined || this.#isTooLong(lengthBytes)) return;
       if (this.#gatheredBytes < HEAD_BYTES + lengthBytes) return;
-      const body = this.#take(HEAD_BYTES + lengthBytes).subarray(HEAD_BYTES);
-      try {
-        this.#handler.frame(JSON.parse(decodeAscii(body)));
-      } catch (error) {
-        this.destroy(error instanceof Error ? error.message : String(error));
-      }
+      this.#frame(this.#take(HEAD_BYTES + lengthBytes).subarray(HEAD_BYTES));
       if (this.#isClosed) return;
+    }
+  }
+
+  /** Handles the whole frames that the bytes begin with; returns what is behind them. */
+  #takeWhole(bytes: Uint8Array): Uint8Array {
+    let at = 0;
+    while (!this.#isClosed && bytes.length - at >= HEAD_BYTES) {
+      const end = at + HEAD_BYTES + getU32(bytes, at);
+      if (end > bytes.length) break;
+      if (this.#isTooLong(end - at - HEAD_BYTES)) break;
+      this.#frame(bytes.subarray(at + HEAD_BYTES, end));
+      at = end;
+    }
+    return bytes.subarray(at);
+  }
+
+  #isTooLong(lengthBytes: number): boolean {
+    if (lengthBytes <= FRAME_BYTES_MAX) return false;
+    this.destroy(`a frame of ${lengthBytes} bytes, the limit is ${FRAME_BYTES_MAX}`);
+    return true;
+  }
+
+  #frame(body: Uint8Array): void {
+    try {
+      this.#handler.frame(JSON.parse(decodeAscii(body)));
+    } catch (error) {
+      this.destroy(error instanceof Error ? error.message : String(error));
     }
   }
 

@@ -4,7 +4,10 @@ import { CodedError } from "../base/index.ts";
 import { directoryKeys } from "./directory-keys.ts";
 import { RecordFields } from "./record-fields.ts";
 
-const CLUSTER_FORMAT = 1;
+/** Versions of a cluster, see `cluster-version.ts`. */
+export const CLUSTER_VERSION_FIRST = 1;
+export const CLUSTER_VERSION_NEWEST = 2;
+
 const HOST_FORMAT = 1;
 
 export interface ClusterRecord {
@@ -25,12 +28,20 @@ export interface HostRecord {
   readonly managementLinkAddress: string;
   /** What fails together: a rack, a room. Usually the host itself. */
   readonly faultDomain: string;
+  /** The newest version of a cluster that the host knows; hosts of the first one do not tell. */
+  readonly clusterVersion?: number;
+  /** Of its program. */
+  readonly programVersion?: string;
 }
 
-/** Creates the cluster's record. Fails with code `cluster-exists`. */
-export async function createCluster(directory: Directory, record: ClusterRecord): Promise<void> {
+/** Creates the cluster's record, with a version. Fails with code `cluster-exists`. */
+export async function createCluster(
+  directory: Directory,
+  record: ClusterRecord,
+  version: number = CLUSTER_VERSION_NEWEST,
+): Promise<void> {
   const key = directoryKeys.cluster(record.clusterId);
-  const value = JSON.stringify({ format: CLUSTER_FORMAT, ...record });
+  const value = JSON.stringify({ format: version, ...record });
   const outcome = await directory.transact([{ key, revision: 0 }], [{ kind: "put", key, value }]);
   if (outcome.succeeded) return;
   throw new CodedError({
@@ -39,14 +50,17 @@ export async function createCluster(directory: Directory, record: ClusterRecord)
   });
 }
 
+/** Fails with `record-format-unknown` if the cluster has a newer version than `versionKnown`. */
 export async function findCluster(
   directory: Directory,
   clusterId: string,
+  versionKnown: number = CLUSTER_VERSION_NEWEST,
 ): Promise<ClusterRecord | undefined> {
   const key = directoryKeys.cluster(clusterId);
   const found = await directory.get(key);
   if (found === undefined) return undefined;
-  const fields = RecordFields.parse(key, found.value, CLUSTER_FORMAT);
+  const versions = Array.from({ length: versionKnown }, (_, index) => index + 1);
+  const fields = RecordFields.parse(key, found.value, ...versions);
   return {
     clusterId: fields.text("clusterId"),
     name: fields.text("name"),
@@ -78,7 +92,7 @@ export async function listHosts(
   return records.map(({ key, value }) => readHost(key, value));
 }
 
-function readHost(key: string, value: string): HostRecord {
+export function readHost(key: string, value: string): HostRecord {
   const fields = RecordFields.parse(key, value, HOST_FORMAT);
   return {
     hostId: fields.text("hostId"),
@@ -90,5 +104,9 @@ function readHost(key: string, value: string): HostRecord {
       ? fields.anyText("managementLinkAddress")
       : "",
     faultDomain: fields.text("faultDomain"),
+    ...(fields.has("clusterVersion")
+      ? { clusterVersion: fields.integer("clusterVersion", 1, Number.MAX_SAFE_INTEGER) }
+      : {}),
+    ...(fields.has("programVersion") ? { programVersion: fields.text("programVersion") } : {}),
   };
 }

@@ -7,6 +7,16 @@ export {
   SCOPES_MAX,
 } from "./access-token.ts";
 export type { AccessRole, AccessToken } from "./access-token.ts";
+export {
+  hasTaken,
+  nextStep,
+  putRotation,
+  putRotationProgress,
+  readRotation,
+  ROTATION_STEPS,
+  rotationWaitsFor,
+} from "./authority-rotation.ts";
+export type { AuthorityRotation, RotationState, RotationStep } from "./authority-rotation.ts";
 export { listRevoked, noteCertificate, removeHost } from "./certificate-record.ts";
 export type { RevokedHost } from "./certificate-record.ts";
 export { dropIntent, intentDrop, listIntents, putIntent, removalPut } from "./component-intents.ts";
@@ -20,11 +30,42 @@ export {
   removeNbdClient,
 } from "./nbd-client-record.ts";
 export type { NbdClientRecord } from "./nbd-client-record.ts";
+export {
+  createKeyDomain,
+  findClusterKey,
+  findKeyDomain,
+  keyDomainGone,
+  keyDomainNameInvalid,
+  listKeyDomains,
+  removeKeyDomain,
+  swapClusterKey,
+} from "./key-domain-record.ts";
+export type {
+  ClusterKeyRecord,
+  KeyDomain,
+  SealedKey,
+  StoredClusterKey,
+  StoredDomain,
+  VolumeEncryption,
+} from "./key-domain-record.ts";
 export { directoryKeys, idInvalid } from "./directory-keys.ts";
 export { EmbeddedDirectory } from "./embedded-directory.ts";
 export { listDevices, putDevice } from "./device-record.ts";
 export type { DeviceRecord, StoredDevice } from "./device-record.ts";
-export { createCluster, findCluster, listHosts, putHost } from "./host-record.ts";
+export {
+  CLUSTER_VERSION_FIRST,
+  CLUSTER_VERSION_NEWEST,
+  createCluster,
+  findCluster,
+  listHosts,
+  putHost,
+} from "./host-record.ts";
+export {
+  finalizeVersion,
+  readClusterVersion,
+  requireVersion,
+  versionKnownBy,
+} from "./cluster-version.ts";
 export type { ClusterRecord, HostRecord } from "./host-record.ts";
 export { RemoteDirectoryClient } from "./remote-directory-client.ts";
 export type { RemoteDirectoryOptions } from "./remote-directory-client.ts";
@@ -71,6 +112,7 @@ export {
   createVolumeRecord,
   deleteVolumeRecord,
   findObject,
+  freshObjects,
   checkUserName,
   findVolume,
   growVolumeRecord,
@@ -81,13 +123,19 @@ export {
   parseStored,
   releaseOwnerships,
   swapObject,
+  volumeMirror,
 } from "./volumes.ts";
+export { DirectoryFollower } from "./directory-follower.ts";
+export type { DirectoryMirror } from "./directory-mirror.ts";
 export type { SnapshotOrigin } from "./object-record.ts";
 export type { NewVolume, StoredObject } from "./volumes.ts";
 export { vmNetworks } from "./vm-network.ts";
-export { checkVm, createVm, decided, findVm, isProtected, listVms } from "./vm-record.ts";
+export type { FreshList } from "./fresh-list.ts";
+export { checkVm, createVm, decided, findVm, freshVms, isProtected } from "./vm-record.ts";
+export { listVms, vmListOf } from "./vm-record.ts";
 export { PRIORITY_DEFAULT, removeVm, swapVm } from "./vm-record.ts";
 export { VM_ISOLATIONS, VM_PRIORITIES, VM_STORAGE_LOSSES } from "./vm-record.ts";
+export { RecordFields } from "./record-fields.ts";
 export { readHaSettings, swapHaSettings, TOLERATED_HOSTS_MAX } from "./ha-settings.ts";
 export type { HaSettings } from "./ha-settings.ts";
 export type {
@@ -97,6 +145,7 @@ export type {
   VmMigration,
   VmRecord,
   VmStorageLoss,
+  UnreadableVm,
 } from "./vm-record.ts";
 export { changeSettings, readSettings } from "./cluster-settings.ts";
 export type { ClusterSettings } from "./cluster-settings.ts";

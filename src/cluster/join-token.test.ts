@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { test } from "node:test";
+import { test } from "../../test/support/test.ts";
 import { MetadataMedium, SimMachine, SimMetadataStore, Simulation } from "../sim/index.ts";
 import { EmbeddedDirectory } from "./embedded-directory.ts";
 import { createJoinToken, useJoinToken } from "./join-token.ts";

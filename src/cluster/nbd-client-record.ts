@@ -61,13 +61,11 @@ export async function createNbdClient(
   });
 }
 
-/** With the revision they were read at. */
 export async function listNbdClients(
   directory: Directory,
   clusterId: string,
-): Promise<{ readonly clients: readonly NbdClientRecord[]; readonly revision: number }> {
-  const { records, revision } = await directory.list(directoryKeys.nbdClients(clusterId));
-  return { clients: records.map(parse), revision };
+): Promise<readonly NbdClientRecord[]> {
+  return (await directory.list(directoryKeys.nbdClients(clusterId))).records.map(parse);
 }
 
 /** False if there is none. */

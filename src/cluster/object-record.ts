@@ -3,11 +3,14 @@
  * only by compare-and-swap on its revision, so of two hosts that want to own it one wins.
  */
 import { assert, SECTOR_SIZE_BYTES, VOLUME_SIZE_BYTES_MAX } from "../base/index.ts";
+import type { VolumeEncryption } from "./key-domain-record.ts";
 import { RecordFields } from "./record-fields.ts";
 import { leavesOf, parseTree, STRIPES_MAX } from "./tree-node.ts";
 import type { TreeNode } from "./tree-node.ts";
 
 const FORMAT = 1;
+/** Versions that know nothing of encryption must not serve the volume, nor change its record. */
+const FORMAT_ENCRYPTED = 2;
 export const FAILURES_MAX = 3;
 const COMPONENTS_MAX = 256;
 
@@ -30,6 +33,8 @@ export interface ObjectRecord {
   readonly change?: ObjectChange;
   /** Set if the object is a snapshot: it is never written to. */
   readonly snapshot?: SnapshotOrigin;
+  /** Set if its blocks are encrypted; it never changes. */
+  readonly encryption?: VolumeEncryption;
 }
 
 export interface SnapshotOrigin {
@@ -74,11 +79,13 @@ export type ComponentState =
 
 export function encodeObjectRecord(record: ObjectRecord): string {
   assert(componentsMatchTree(record), `components of ${record.objectId} do not match its tree`);
-  return JSON.stringify({ format: FORMAT, ...record });
+  const format = record.encryption === undefined ? FORMAT : FORMAT_ENCRYPTED;
+  return JSON.stringify({ format, ...record });
 }
 
 export function parseObjectRecord(key: string, text: string): ObjectRecord {
-  const fields = RecordFields.parse(key, text, FORMAT);
+  const fields = RecordFields.parse(key, text, FORMAT, FORMAT_ENCRYPTED);
+  const isEncrypted = fields.integer("format", FORMAT, FORMAT_ENCRYPTED) === FORMAT_ENCRYPTED;
   const record: ObjectRecord = Object.freeze({
     objectId: fields.text("objectId"),
     name: fields.text("name"),
@@ -90,6 +97,7 @@ export function parseObjectRecord(key: string, text: string): ObjectRecord {
     components: Object.freeze(fields.children("components", COMPONENTS_MAX).map(parseComponent)),
     ...(fields.has("change") ? { change: parseChange(fields.child("change")) } : {}),
     ...(fields.has("snapshot") ? { snapshot: parseOrigin(fields.child("snapshot")) } : {}),
+    ...(isEncrypted ? { encryption: parseEncryption(fields.child("encryption")) } : {}),
   });
   if (!componentsMatchTree(record))
     throw fields.invalid("components", "do not match the leaves of the tree");
@@ -120,6 +128,13 @@ function parseOrigin(fields: RecordFields): SnapshotOrigin {
     objectId: fields.text("objectId"),
     sequence: fields.integer("sequence", 0, Number.MAX_SAFE_INTEGER),
     createdMs: fields.integer("createdMs", 0, Number.MAX_SAFE_INTEGER),
+  });
+}
+
+function parseEncryption(fields: RecordFields): VolumeEncryption {
+  return Object.freeze({
+    domain: fields.text("domain", 63),
+    domainId: fields.text("domainId", 64),
   });
 }
 

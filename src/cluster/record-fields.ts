@@ -15,8 +15,8 @@ export class RecordFields {
     this.#fields = value;
   }
 
-  /** Parses a directory value. `format` is the only version that this program understands. */
-  static parse(what: string, text: string, format: number): RecordFields {
+  /** Parses a directory value. `formats` are the only versions that this program understands. */
+  static parse(what: string, text: string, ...formats: readonly number[]): RecordFields {
     let value: unknown;
     try {
       value = JSON.parse(text);
@@ -25,12 +25,14 @@ export class RecordFields {
     }
     const fields = new RecordFields(what, value);
     const found = fields.integer("format", 1, Number.MAX_SAFE_INTEGER);
-    if (found === format) return fields;
+    if (formats.includes(found)) return fields;
+    const understood = Math.max(...formats);
     throw new CodedError({
       code: "record-format-unknown",
-      message: `${what} has format ${found}, this program understands format ${format}`,
-      hint: found > format ? "run a newer version of Drystone" : "update the cluster step by step",
-      details: { found, understood: format },
+      message: `${what} has format ${found}, this program understands format ${formats.join(" and ")}`,
+      hint:
+        found > understood ? "run a newer version of Drystone" : "update the cluster step by step",
+      details: { found, understood },
     });
   }
 
@@ -86,15 +88,28 @@ export class RecordFields {
     return value;
   }
 
+  texts(name: string, countMax: number): string[] {
+    const list = this.#list(name, countMax);
+    if (!list.every((item) => typeof item === "string"))
+      throw this.invalid(name, "must be a list of texts");
+    return list;
+  }
+
   child(name: string): RecordFields {
     return new RecordFields(`${this.what}.${name}`, this.#fields[name]);
   }
 
   children(name: string, countMax: number): RecordFields[] {
+    return this.#list(name, countMax).map(
+      (item, i) => new RecordFields(`${this.what}.${name}[${i}]`, item),
+    );
+  }
+
+  #list(name: string, countMax: number): unknown[] {
     const value = this.#fields[name];
     if (!Array.isArray(value) || value.length > countMax)
       throw this.invalid(name, `must be a list of at most ${countMax}`);
-    return value.map((item: unknown, i) => new RecordFields(`${this.what}.${name}[${i}]`, item));
+    return value;
   }
 
   invalid(name: string, why: string): CodedError {

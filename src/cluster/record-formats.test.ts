@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { test } from "node:test";
+import { test } from "../../test/support/test.ts";
 import type { Directory } from "../ports/index.ts";
 import { MetadataMedium, SimMachine, SimMetadataStore, Simulation } from "../sim/index.ts";
 import { listAccessTokens } from "./access-token.ts";
@@ -11,10 +11,11 @@ import { directoryKeys } from "./directory-keys.ts";
 import { EmbeddedDirectory } from "./embedded-directory.ts";
 import { readHaSettings } from "./ha-settings.ts";
 import { findCluster, listHosts } from "./host-record.ts";
+import { findClusterKey, listKeyDomains } from "./key-domain-record.ts";
 import type { NbdClientRecord } from "./nbd-client-record.ts";
 import { createNbdClient, listNbdClients, removeNbdClient } from "./nbd-client-record.ts";
 import { listServices } from "./service-record.ts";
-import { listVms } from "./vm-record.ts";
+import { findVm } from "./vm-record.ts";
 import { findObject } from "./volumes.ts";
 
 const CLUSTER = "c1";
@@ -46,9 +47,11 @@ const KINDS: readonly (readonly [string, Reader])[] = [
   [directoryKeys.accessToken(CLUSTER, "a1"), (one) => listAccessTokens(one, CLUSTER)],
   [directoryKeys.nbdClient(CLUSTER, "web"), (one) => listNbdClients(one, CLUSTER)],
   [directoryKeys.service(CLUSTER, "s1"), (one) => listServices(one, CLUSTER)],
+  [directoryKeys.keyDomain(CLUSTER, "default"), (one) => listKeyDomains(one, CLUSTER)],
+  [directoryKeys.clusterKey(CLUSTER), (one) => findClusterKey(one, CLUSTER)],
   [directoryKeys.settings(CLUSTER), (one) => readSettings(one, CLUSTER)],
   [directoryKeys.haSettings(CLUSTER), (one) => readHaSettings(one, CLUSTER)],
-  [directoryKeys.vm(CLUSTER, "vm1"), (one) => listVms(one, CLUSTER)],
+  [directoryKeys.vm(CLUSTER, "vm1"), (one) => findVm(one, CLUSTER, "vm1")],
 ];
 
 test("a record of a newer version is refused, with both formats named", async () => {
@@ -73,9 +76,9 @@ test("a client of volumes is made once, found as it was made, and gone for good"
   };
   await run(createNbdClient(directory, CLUSTER, client));
   await assert.rejects(run(createNbdClient(directory, CLUSTER, client)), { code: "client-exists" });
-  assert.deepEqual((await run(listNbdClients(directory, CLUSTER))).clients, [client]);
+  assert.deepEqual(await run(listNbdClients(directory, CLUSTER)), [client]);
   assert.equal(await run(removeNbdClient(directory, CLUSTER, "../host/h1")), false);
   assert.equal(await run(removeNbdClient(directory, CLUSTER, "web")), true);
   assert.equal(await run(removeNbdClient(directory, CLUSTER, "web")), false);
-  assert.deepEqual((await run(listNbdClients(directory, CLUSTER))).clients, []);
+  assert.deepEqual(await run(listNbdClients(directory, CLUSTER)), []);
 });

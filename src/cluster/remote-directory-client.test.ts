@@ -1,6 +1,6 @@
 /** A served directory and its clients while connections, servers and time are lost. */
 import assert from "node:assert/strict";
-import { test } from "node:test";
+import { test } from "../../test/support/test.ts";
 import { CodedError, encodeUtf8, setU32 } from "../base/index.ts";
 import type {
   ByteStream,
@@ -18,6 +18,8 @@ import {
   SimNetwork,
   Simulation,
 } from "../sim/index.ts";
+import { parseClientMessage } from "./directory-messages.ts";
+import { FrameStream } from "./frame-stream.ts";
 import { EmbeddedDirectory, RemoteDirectoryClient, ServedDirectory } from "./index.ts";
 
 const SERVER = "10.0.0.1";
@@ -310,6 +312,31 @@ test("a large listing and a revision of many events arrive whole", async () => {
       writes.map(({ key }) => ({ key, value, revision })),
     );
     await seen.until(({ values }) => values.length === 120);
+    await directory.close();
+  });
+});
+
+test("the stamp of a server that knows no stamps is told by the records that it answers with", async () => {
+  const scene = new Scene(7);
+  const { directory } = scene.client();
+  const records = [4, 9, 2].map((revision) => ({ key: `a/${revision}`, value: "", revision }));
+  await scene.run(async () => {
+    const network = new SimNetwork(scene.machine, scene.fabric, [SERVER]);
+    await network.listen(ADDRESS, (stream) => {
+      const frames = new FrameStream(stream, {
+        frame: (value) => {
+          const message = parseClientMessage(value);
+          if (message.kind === "hello")
+            frames.send({ kind: "welcome", session: "s", isResumed: false });
+          if (message.kind !== "call") return;
+          assert.equal(message.call.method, "list");
+          frames.send({ kind: "records", id: message.id, records });
+          frames.send({ kind: "answer", id: message.id, answer: { revision: 12 } });
+        },
+        closed: () => {},
+      });
+    });
+    assert.deepEqual(await directory.stamp("a/"), { count: 3, newestRevision: 9 });
     await directory.close();
   });
 });

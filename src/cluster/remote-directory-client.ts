@@ -18,6 +18,7 @@ import type {
   DirectoryEvent,
   DirectoryOutcome,
   DirectoryRecord,
+  DirectoryStamp,
   DirectoryWatch,
   DirectoryWrite,
   LeaseId,
@@ -27,6 +28,7 @@ import type {
   Timer,
 } from "../ports/index.ts";
 import { parseServerMessage, PROTOCOL } from "./directory-messages.ts";
+import { stampOf } from "./directory-stamp.ts";
 import type { Answer, Call, ClientMessage, ServerMessage } from "./directory-messages.ts";
 import { encodeFrame, FRAME_BYTES_MAX, FrameStream } from "./frame-stream.ts";
 
@@ -108,6 +110,12 @@ export class RemoteDirectoryClient implements Directory {
   }> {
     const { records = [], revision } = await this.#call({ method: "list", prefix });
     return { records, revision: given(revision) };
+  }
+
+  async stamp(prefix: string): Promise<DirectoryStamp> {
+    const call = { method: "list", prefix, isStampOnly: true } as const;
+    const { count, revision, records = [] } = await this.#call(call);
+    return count === undefined ? stampOf(records) : { count, newestRevision: given(revision) };
   }
 
   async transact(
@@ -280,7 +288,8 @@ export class RemoteDirectoryClient implements Directory {
         return this.#frames?.destroy(`the server was silent for ${Math.round(silentMs)} ms`);
       // Only a connection that lasts speaks for the server.
       if (this.#isWelcome) this.#reconnectMs = RECONNECT_MS_MIN;
-      if (this.#isWelcome) this.#send({ kind: "ping" });
+      // What answers calls need not be asked whether it is there.
+      if (this.#isWelcome && silentMs >= intervalMs) this.#send({ kind: "ping" });
       this.#pingLater();
     });
   }

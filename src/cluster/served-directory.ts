@@ -232,8 +232,11 @@ class Connection implements FrameHandler {
           const record = await directory.get(call.key);
           return { records: record === undefined ? [] : [record] };
         }
-        case "list":
-          return await this.#list(id, call.prefix);
+        case "list": {
+          if (call.isStampOnly !== true) return await this.#list(id, call.prefix);
+          const { count, newestRevision } = await directory.stamp(call.prefix);
+          return { count, revision: newestRevision };
+        }
         case "transact":
           return await directory.transact(call.conditions, call.writes);
         case "grant-lease":

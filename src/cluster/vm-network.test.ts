@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { test } from "node:test";
+import { test } from "../../test/support/test.ts";
 import { isVmNetwork, vmNetworks } from "./vm-network.ts";
 
 test("a network is user, a tap or a bridge, and its name nothing else to QEMU", () => {

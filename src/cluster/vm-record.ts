@@ -6,6 +6,7 @@
 import { CodedError } from "../base/index.ts";
 import type { Directory, DirectoryCondition, DirectoryRecord, VmBoot } from "../ports/index.ts";
 import { directoryKeys } from "./directory-keys.ts";
+import { FreshList } from "./fresh-list.ts";
 import { RecordFields } from "./record-fields.ts";
 import { isVmNetwork } from "./vm-network.ts";
 
@@ -62,6 +63,10 @@ export interface VmRecord {
   readonly migration?: VmMigration | undefined;
   /** A guest that hangs is noticed, and reset. */
   readonly hasWatchdog?: boolean | undefined;
+  /** So is one whose agent has answered, and answers no more. */
+  readonly hasAgent?: boolean | undefined;
+  /** A file of each host that is executed instead of the usual firmware; undefined: none. */
+  readonly firmwarePath?: string | undefined;
   /** Default: "stand-still". */
   readonly isolation?: VmIsolation | undefined;
   /** Default: "move". */
@@ -94,6 +99,17 @@ export interface VmDecision {
 export interface StoredVm {
   readonly record: VmRecord;
   readonly revision: number;
+}
+
+/** A record that is damaged, or was written by a newer version: nothing is done about it. */
+export interface UnreadableVm {
+  readonly name: string;
+  readonly why: string;
+}
+
+export interface VmList {
+  readonly vms: readonly StoredVm[];
+  readonly unreadable: readonly UnreadableVm[];
 }
 
 /** Fails with `vm-name-invalid` or `vm-invalid`. */
@@ -161,12 +177,38 @@ export async function findVm(
   });
 }
 
+/** One that cannot be read is no reason to forget the others. */
 export async function listVms(
   directory: Directory,
   clusterId: string,
-): Promise<{ readonly vms: readonly StoredVm[]; readonly revision: number }> {
+): Promise<VmList & { readonly revision: number }> {
   const { records, revision } = await directory.list(directoryKeys.vms(clusterId));
-  return { vms: records.map(parse), revision };
+  return { ...vmListOf(records.map(parseOrTell)), revision };
+}
+
+/** As `listVms`, for who looks again and again: `vmListOf` what it reads. */
+export function freshVms(
+  directory: Directory,
+  clusterId: string,
+): FreshList<StoredVm | UnreadableVm> {
+  return new FreshList(directory, directoryKeys.vms(clusterId), parseOrTell);
+}
+
+export function vmListOf(all: readonly (StoredVm | UnreadableVm)[]): VmList {
+  return {
+    vms: all.filter((one) => "record" in one),
+    unreadable: all.filter((one) => "why" in one),
+  };
+}
+
+function parseOrTell(record: DirectoryRecord): StoredVm | UnreadableVm {
+  try {
+    return parse(record);
+  } catch (error) {
+    if (!(error instanceof CodedError)) throw error;
+    const name = record.key.slice(record.key.lastIndexOf("/") + 1);
+    return { name, why: error.message };
+  }
 }
 
 /** False if the record has changed since it was read, or something else does not hold. */
@@ -246,6 +288,8 @@ function parse({ key, value, revision }: DirectoryRecord): StoredVm {
       epoch: fields.integer("epoch", 0, Number.MAX_SAFE_INTEGER),
       startedEpoch: fields.integer("startedEpoch", 0, Number.MAX_SAFE_INTEGER),
       hasWatchdog: fields.has("hasWatchdog") && fields.boolean("hasWatchdog"),
+      hasAgent: fields.has("hasAgent") && fields.boolean("hasAgent"),
+      firmwarePath: fields.has("firmwarePath") ? fields.text("firmwarePath") : undefined,
       isolation: fields.has("isolation") ? fields.oneOf("isolation", VM_ISOLATIONS) : undefined,
       storageLoss: fields.has("storageLoss")
         ? fields.oneOf("storageLoss", VM_STORAGE_LOSSES)

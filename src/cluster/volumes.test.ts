@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { test } from "node:test";
+import { test } from "../../test/support/test.ts";
 import { CodedError, VOLUME_SIZE_BYTES_MAX } from "../base/index.ts";
 import { MetadataMedium, SimMachine, SimMetadataStore, Simulation } from "../sim/index.ts";
 import { directoryKeys } from "./directory-keys.ts";
@@ -152,14 +152,23 @@ test("a record with any field missing or wrong is refused, with the field's name
 });
 
 test("a record of another format version is refused, and says which is understood", () => {
-  const newer = encodeObjectRecord(record).replace('"format":1', '"format":2');
+  const newer = encodeObjectRecord(record).replace('"format":1', '"format":3');
   assert.throws(
     () => parseObjectRecord("/key", newer),
     (error) =>
       error instanceof CodedError &&
       error.code === "record-format-unknown" &&
-      /format 2.*understands format 1/.test(error.message),
+      /format 3.*understands format 1 and 2/.test(error.message),
   );
+});
+
+test("a volume that is encrypted has a record that older versions refuse, and says with what", () => {
+  const encryption = { domain: "default", domainId: "d1" };
+  const text = encodeObjectRecord({ ...record, encryption });
+  assert.equal((JSON.parse(text) as { format: number }).format, 2);
+  assert.deepEqual(parseObjectRecord("/key", text).encryption, encryption);
+  const without = text.replace('"encryption":', '"ignored":');
+  assert.throws(() => parseObjectRecord("/key", without), hasCode("record-invalid"));
 });
 
 test("trees that cannot be served are refused with the reason", () => {

@@ -9,16 +9,28 @@ import {
   SECTOR_SIZE_BYTES,
   VOLUME_SIZE_BYTES_MAX,
 } from "../base/index.ts";
-import type { Directory, DirectoryRecord, DirectoryWrite } from "../ports/index.ts";
+import type {
+  Clock,
+  Directory,
+  DirectoryCondition,
+  DirectoryRecord,
+  DirectoryWrite,
+} from "../ports/index.ts";
 import { intentDrop, removalPut } from "./component-intents.ts";
 import type { StoredIntent } from "./component-intents.ts";
+import { DirectoryMirror } from "./directory-mirror.ts";
+import { FreshList } from "./fresh-list.ts";
 import { directoryKeys, idInvalid } from "./directory-keys.ts";
+import { domainUse } from "./key-domain-record.ts";
+import type { VolumeEncryption } from "./key-domain-record.ts";
 import { encodeObjectRecord, parseObjectRecord } from "./object-record.ts";
 import type { ComponentState, ObjectPolicy, ObjectRecord } from "./object-record.ts";
 import type { SnapshotOrigin } from "./object-record.ts";
 import { treeInvalid } from "./tree-node.ts";
 import type { TreeNode } from "./tree-node.ts";
 
+/** Others may change the key domain of a volume that is being made. */
+const DOMAIN_ATTEMPTS_MAX = 20;
 const NAME_PATTERN = /^[a-z0-9][a-z0-9._-]{0,62}$/;
 
 export interface NewVolume {
@@ -36,6 +48,7 @@ export interface NewVolume {
     readonly state?: ComponentState;
   }[];
   readonly snapshot?: SnapshotOrigin;
+  readonly encryption?: VolumeEncryption;
 }
 
 /** A record and the revision that a compare-and-swap of it must name. */
@@ -113,8 +126,8 @@ function sizeInvalid(sizeBytes: number): string | undefined {
 /**
  * Writes the records of a new volume, all components active and nobody's yet, and drops the intents
  * under which its components were made, all at once. Its components must exist on their devices.
- * Fails with `volume-name-invalid`, `volume-size-invalid`, `volume-exists`, or with
- * `creation-undone` if somebody has settled an intent meanwhile.
+ * Fails with `volume-name-invalid`, `volume-size-invalid`, `volume-exists`, `key-domain-gone`, or
+ * with `creation-undone` if somebody has settled an intent meanwhile.
  */
 export async function createVolumeRecord(
   directory: Directory,
@@ -129,37 +142,56 @@ export async function createVolumeRecord(
   const record = recordOf(volume);
   const key = directoryKeys.object(clusterId, volume.objectId);
   const nameKey = directoryKeys.volumeName(clusterId, volume.name);
-  const outcome = await directory.transact(
-    [
-      { key, revision: 0 },
-      { key: nameKey, revision: 0 },
-      ...intents.map((intent) => ({
-        key: directoryKeys.intent(clusterId, intent.componentId),
-        revision: intent.revision,
-      })),
-    ],
-    [
-      { kind: "put", key, value: encodeObjectRecord(record) },
-      { kind: "put", key: nameKey, value: volume.objectId },
-      ...intents.map(({ componentId }) => intentDrop(clusterId, componentId)),
-    ],
-  );
-  if (outcome.succeeded) return record;
-  if ((await directory.get(nameKey)) === undefined)
+  for (let attempt = 1; ; attempt++) {
+    const use = record.encryption && (await domainUse(directory, clusterId, record.encryption));
+    const outcome = await directory.transact(
+      [
+        { key, revision: 0 },
+        { key: nameKey, revision: 0 },
+        ...intentConditions(clusterId, intents),
+        ...(use === undefined ? [] : [use.condition]),
+      ],
+      [
+        { kind: "put", key, value: encodeObjectRecord(record) },
+        { kind: "put", key: nameKey, value: volume.objectId },
+        ...intents.map(({ componentId }) => intentDrop(clusterId, componentId)),
+        ...(use === undefined ? [] : [use.write]),
+      ],
+    );
+    if (outcome.succeeded) return record;
+    if ((await directory.get(nameKey)) !== undefined) throw nameTaken(volume.name);
+    if (use !== undefined && attempt < DOMAIN_ATTEMPTS_MAX) {
+      const domain = await directory.get(use.condition.key);
+      if (domain?.revision !== use.condition.revision) continue;
+    }
     throw new CodedError({
       code: "creation-undone",
       message: `a host restarted while ${volume.name} was being created`,
       hint: "try again",
     });
-  throw new CodedError({
+  }
+}
+
+function intentConditions(
+  clusterId: string,
+  intents: readonly StoredIntent[],
+): readonly DirectoryCondition[] {
+  return intents.map((intent) => ({
+    key: directoryKeys.intent(clusterId, intent.componentId),
+    revision: intent.revision,
+  }));
+}
+
+function nameTaken(name: string): CodedError {
+  return new CodedError({
     code: "volume-exists",
-    message: `a volume named ${volume.name} exists already`,
+    message: `a volume named ${name} exists already`,
     hint: "choose another name, or delete that volume first",
   });
 }
 
 function recordOf(volume: NewVolume): ObjectRecord {
-  const { objectId, name, sizeBytes, policy, tree, placement, snapshot } = volume;
+  const { objectId, name, sizeBytes, policy, tree, placement, snapshot, encryption } = volume;
   return {
     objectId,
     name,
@@ -170,6 +202,7 @@ function recordOf(volume: NewVolume): ObjectRecord {
     tree,
     components: placement.map((leaf) => ({ ...leaf, state: leaf.state ?? { kind: "active" } })),
     ...(snapshot === undefined ? {} : { snapshot }),
+    ...(encryption === undefined ? {} : { encryption }),
   };
 }
 
@@ -192,13 +225,7 @@ export async function replaceVolumeRecord(
   const key = directoryKeys.object(clusterId, record.objectId);
   const oldKey = directoryKeys.object(clusterId, objectId);
   const outcome = await directory.transact(
-    [
-      { key: oldKey, revision: old.revision },
-      ...intents.map((intent) => ({
-        key: directoryKeys.intent(clusterId, intent.componentId),
-        revision: intent.revision,
-      })),
-    ],
+    [{ key: oldKey, revision: old.revision }, ...intentConditions(clusterId, intents)],
     [
       { kind: "delete", key: oldKey },
       { kind: "put", key, value: encodeObjectRecord(record) },
@@ -223,9 +250,28 @@ export async function listVolumes(
   clusterId: string,
 ): Promise<readonly ObjectRecord[]> {
   const { records } = await directory.list(directoryKeys.objects(clusterId));
-  return records
-    .map(({ key, value }) => parseObjectRecord(key, value))
-    .toSorted((a, b) => (a.name < b.name ? -1 : a.name > b.name ? 1 : 0));
+  return records.map(({ key, value }) => parseObjectRecord(key, value)).toSorted(byName);
+}
+
+/** All objects of the cluster, for who looks again and again. */
+export function freshObjects(directory: Directory, clusterId: string): FreshList<StoredObject> {
+  return new FreshList(directory, directoryKeys.objects(clusterId), parseStored);
+}
+
+/** As `listVolumes` lists them, for whoever looks often. */
+export function volumeMirror(
+  directory: Directory,
+  clusterId: string,
+  clock: Clock,
+): DirectoryMirror<ObjectRecord> {
+  const prefix = directoryKeys.objects(clusterId);
+  return new DirectoryMirror({
+    ...{ directory, clock, prefix, parse: parseObjectRecord, compare: byName },
+  });
+}
+
+function byName(a: ObjectRecord, b: ObjectRecord): number {
+  return a.name < b.name ? -1 : a.name > b.name ? 1 : 0;
 }
 
 /** Fails with `volume-name-invalid` or `volume-not-found`. */

@@ -3,7 +3,7 @@
  * version.
  */
 import assert from "node:assert/strict";
-import { test } from "node:test";
+import { test } from "../../test/support/test.ts";
 import { crc32c, toHex } from "../base/index.ts";
 import {
   badBlockKey,

@@ -9,13 +9,17 @@ import { layout, u16, u32, u40, u48, u8, zeroes } from "./layout.ts";
 import type { Layout } from "./layout.ts";
 
 export const LINK_MAGIC = 0x4b4c5344; // "DSLK"
+/** Of the header, and of hello, welcome and refusal: the same for ever. */
 export const LINK_VERSION = 1;
+/** What is spoken once both hosts know each other: the newest that both know. */
+export const LINK_SPOKEN_NEWEST = 1;
+export const LINK_SPOKEN_OLDEST = 1;
 
 export const LinkHeaderLayout: Layout<
   "magic" | "version" | "type" | "reserved" | "bodyBytes" | "requestId" | "checksum"
 > = layout("link-header", "Message header", 20, {
   magic: u32("`DSLK`"),
-  version: u16("version of the message"),
+  version: u16("version of the header; what is spoken is agreed at connect"),
   type: u8("what the body is, see below"),
   reserved: zeroes(1),
   bodyBytes: u32("bytes that follow"),

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { test } from "node:test";
+import { test } from "../../test/support/test.ts";
 import type { VmRecord } from "../cluster/index.ts";
 import { vm } from "../../test/support/vm-world.ts";
 import { admissionProblem } from "./admission.ts";

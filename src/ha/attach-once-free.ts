@@ -4,7 +4,7 @@
  * not free yet is no failed start.
  */
 import { CodedError } from "../base/index.ts";
-import { LEASE_TTL_MS } from "../plane/index.ts";
+import { LEASE_TTL_LONG_MS } from "../plane/index.ts";
 import type { Clock } from "../ports/index.ts";
 
 const AGAIN_MS = 100;
@@ -12,7 +12,7 @@ const HELD: readonly string[] = ["volume-in-use", "volume-attached"];
 
 /** Fails as `attach` does, with what says that it is held only once no lease can hold it. */
 export async function attachOnceFree<T>(clock: Clock, attach: () => Promise<T>): Promise<T> {
-  const endMs = clock.nowMs() + LEASE_TTL_MS;
+  const endMs = clock.nowMs() + LEASE_TTL_LONG_MS;
   for (;;) {
     try {
       return await attach();

@@ -1,6 +1,6 @@
 /** Guests that hang, on machines with a watchdog. */
 import assert from "node:assert/strict";
-import { test } from "node:test";
+import { test } from "../../test/support/test.ts";
 import { findVm } from "../cluster/index.ts";
 import type { VmDecision } from "../cluster/index.ts";
 import { CLUSTER, cluster, DIRECTORY } from "../../test/support/vm-world.ts";
@@ -57,5 +57,25 @@ test("a guest that hangs while its host is cut off is reset when the host may ru
     assert.equal(world.whereIs("a"), undefined, "it is reset while others may start it");
     world.fabric.heal();
     await world.until(() => world.whereIs("a") !== undefined, 15_000);
+  });
+});
+
+test("a guest whose agent answers no more is reset, and left as it is after the third time", async () => {
+  await cluster(3, async (world) => {
+    const host = await running(world, "a");
+    const { hypervisor } = host;
+    for (let i = 1; i <= 3; i++) {
+      hypervisor.silence("a");
+      await world.until(() => hypervisor.resetCount === i, RESET_MS_MAX);
+      assert.match((await last(world))?.because ?? "", /has an agent that answers no more; reset/);
+    }
+    hypervisor.silence("a");
+    await world.until(async () => (await last(world))?.what === "waits for help", RESET_MS_MAX);
+    await world.pass(60_000);
+    assert.equal(hypervisor.resetCount, 3);
+    assert.equal(world.whereIs("a"), host.id, "it executes all the time");
+    assert.equal((await last(world))?.what, "waits for help");
+    await hypervisor.reset("a");
+    await world.until(async () => (await last(world))?.what === "goes on", RESET_MS_MAX);
   });
 });

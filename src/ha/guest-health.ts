@@ -1,9 +1,11 @@
 /**
- * Machines with a watchdog whose guests do not feed it any more: they stand still from then on, and
- * are reset, a few times within an hour. One that hangs again and again is left as it is, so that
- * somebody can look at it, and the record says why.
+ * Machines whose guests hang: those that do not feed their watchdog any more, and stand still from
+ * then on, and those whose agents do not answer any more. They are reset, a few times within an
+ * hour. One that hangs again and again is left as it is, so that somebody can look at it, and the
+ * record says why.
  */
 import type { StoredVm, VmRecord } from "../cluster/index.ts";
+import type { RunningVm } from "../ports/index.ts";
 import type { TellOfVm, VmWorld } from "./vm-world.ts";
 
 const RESETS_MAX = 3;
@@ -26,8 +28,15 @@ export class GuestHealth {
     this.#hooks = hooks;
   }
 
-  /** Its guest hangs, and it stands still. */
-  async hangs(stored: StoredVm): Promise<void> {
+  /** True if its guest hangs, and was dealt with. */
+  async hasHung(vm: RunningVm, stored: StoredVm): Promise<boolean> {
+    if (vm.isHung === true) await this.#hangs(stored, "has not fed the watchdog");
+    else if (vm.isSilent === true) await this.#hangs(stored, "has an agent that answers no more");
+    else return false;
+    return true;
+  }
+
+  async #hangs(stored: StoredVm, how: string): Promise<void> {
     const { name } = stored.record;
     if (isGivenUp(stored.record)) return;
     const count = resetsOf(stored.record, Math.round(this.#world.clock.wallMs()));
@@ -39,15 +48,16 @@ export class GuestHealth {
     }
     // Said first: a reset that nobody knows of would not be counted.
     const which = `reset ${count + 1} of ${RESETS_MAX} an hour`;
-    const because = `its guest has not fed the watchdog; ${which}`;
+    const because = `its guest ${how}; ${which}`;
     await this.#hooks.decide(stored, RESET, because);
     this.#hooks.event("error", "vm-failed", name, "hangs and is reset");
     await this.#world.hypervisor.reset(name);
   }
 
-  /** It executes: somebody may have reset it. */
+  /** It executes and is not silent: somebody may have reset it. */
   async executes(stored: StoredVm): Promise<void> {
-    if (isGivenUp(stored.record)) await this.#hooks.decide(stored, "goes on", "it was reset");
+    if (!isGivenUp(stored.record)) return;
+    await this.#hooks.decide(stored, "goes on", "it was reset, or goes on by itself");
   }
 }
 

@@ -12,6 +12,14 @@ export interface HaRules {
   readonly isWaitingSinceAsked: boolean;
   /** What the master's own storage layer does not reach is asked of other hosts'. */
   readonly areOthersAsked: boolean;
+  /** What the master has decided is written only if the record is the one that it has read. */
+  readonly isComparedFirst: boolean;
+  /** A machine is taken from a host only if that one's lease is gone at that moment. */
+  readonly isLeaseGoneFirst: boolean;
+  /** A machine whose host loses its storage is placed anew only once that host has ended it. */
+  readonly isEndedFirst: boolean;
+  /** Whether a host that has failed was still heard in storage counts for the reason. */
+  readonly areHeartbeatsHeard: boolean;
 }
 
 export interface UnderRules {

@@ -3,10 +3,14 @@
  * directory, under its lease: written when it changes, so whoever reads and then watches misses
  * nothing, and the record's revision is the version.
  */
-import { directoryKeys } from "../cluster/index.ts";
+import { CodedError } from "../base/index.ts";
+import { directoryKeys, RecordFields } from "../cluster/index.ts";
+import { leaseTtlOf } from "../plane/index.ts";
 import type { Directory } from "../ports/index.ts";
 import type { VmCapacity, VmReach } from "./vm-storage.ts";
 
+/** Far more than a cluster has, of hosts and of machines. */
+const LIST_MAX = 100_000;
 const NOTHING: VmCapacity = { memoryBytes: 0, cpuCount: 0 };
 
 export interface HostView extends VmReach {
@@ -24,32 +28,83 @@ export async function hostsOnDuty(
   return records.map(({ key }) => key.slice(prefix.length));
 }
 
+/** The longest of the leases by which the host's volumes and machines are taken to be alive. */
+export async function longestLeaseMs(
+  directory: Directory,
+  clusterId: string,
+  hostId: string,
+): Promise<number> {
+  const keys = [directoryKeys.alive(clusterId, hostId), directoryKeys.vmHost(clusterId, hostId)];
+  const leases = await Promise.all(keys.map((key) => directory.get(key)));
+  return Math.max(...leases.map((lease) => leaseTtlOf(lease?.value)));
+}
+
+/** Fails with a CodedError if another version wrote it, or it is damaged. */
+function parseView(hostId: string, value: string): HostView {
+  const fields = RecordFields.parse(`what ${hostId} says it reaches`, value, 1);
+  const capacity = fields.child("capacity");
+  return {
+    hostId,
+    reaches: fields.texts("reaches", LIST_MAX),
+    inaccessible: fields
+      .children("inaccessible", LIST_MAX)
+      .map((one) => ({ vm: one.text("vm"), reason: one.anyText("reason") })),
+    capacity: {
+      memoryBytes: capacity.amount("memoryBytes"),
+      cpuCount: capacity.amount("cpuCount"),
+    },
+  };
+}
+
 export class HostViews {
   readonly #views: ReadonlyMap<string, HostView>;
+  /** Of hosts whose views cannot be read: they count as having said nothing. */
+  readonly #unreadable: ReadonlyMap<string, string>;
   /** Grows with every change of any of them. */
   readonly version: number;
+  readonly #isDeaf: boolean;
 
-  constructor(views: readonly HostView[], version: number) {
+  /** `isDeaf`: without what is heard in storage, for trials. */
+  constructor(
+    views: readonly HostView[],
+    version: number,
+    isDeaf = false,
+    unreadable: ReadonlyMap<string, string> = new Map(),
+  ) {
+    this.#unreadable = unreadable;
+    this.#isDeaf = isDeaf;
     this.#views = new Map(views.map((view) => [view.hostId, view]));
     this.version = version;
   }
 
-  static async read(directory: Directory, clusterId: string): Promise<HostViews> {
+  static async read(directory: Directory, clusterId: string, isDeaf = false): Promise<HostViews> {
     const prefix = directoryKeys.vmViews(clusterId);
     const { records } = await directory.list(prefix);
-    const views = records.map(({ key, value }) => ({
-      // What a host of the same version has written.
-      ...(JSON.parse(value) as Omit<HostView, "hostId">),
-      hostId: key.slice(prefix.length),
-    }));
-    return new HostViews(views, Math.max(0, ...records.map(({ revision }) => revision)));
+    const views: HostView[] = [];
+    const unreadable = new Map<string, string>();
+    for (const { key, value } of records) {
+      const hostId = key.slice(prefix.length);
+      try {
+        views.push(parseView(hostId, value));
+      } catch (error) {
+        if (!(error instanceof CodedError)) throw error;
+        unreadable.set(hostId, error.message);
+      }
+    }
+    const version = Math.max(0, ...records.map(({ revision }) => revision));
+    return new HostViews(views, version, isDeaf, unreadable);
   }
 
   /** Why the machine cannot run on that host, or undefined if it can. */
   whyNot(hostId: string, vm: string): string | undefined {
-    const view = this.#views.get(hostId);
-    if (view === undefined) return "it has not said yet what it reaches";
-    return view.inaccessible.find((one) => one.vm === vm)?.reason;
+    if (!this.#views.has(hostId))
+      return this.#unreadable.get(hostId) ?? "it has not said yet what it reaches";
+    return this.lossOf(hostId, vm);
+  }
+
+  /** Why the host itself says that it does not reach the machine's objects, if it says so. */
+  lossOf(hostId: string, vm: string): string | undefined {
+    return this.#views.get(hostId)?.inaccessible.find((one) => one.vm === vm)?.reason;
   }
 
   /** For all machines together; nothing, if it says nothing. */
@@ -60,6 +115,13 @@ export class HostViews {
   /** Hosts that it reaches over the storage network, as it says; none if it says nothing. */
   reachedFrom(hostId: string): readonly string[] {
     return this.#views.get(hostId)?.reaches ?? [];
+  }
+
+  /** Hosts that still hear it over the storage network, as they say themselves. */
+  heardBy(hostId: string): readonly string[] {
+    if (this.#isDeaf) return [];
+    const others = [...this.#views.values()].filter((view) => view.hostId !== hostId);
+    return others.filter(({ reaches }) => reaches.includes(hostId)).map((view) => view.hostId);
   }
 
   /** Hosts of one storage partition say the same here. Undefined: not known. */

@@ -4,7 +4,9 @@
 export { admissionProblem } from "./admission.ts";
 export { attachOnceFree } from "./attach-once-free.ts";
 export type { HaRules } from "./ha-rules.ts";
-export { hostsOnDuty, HostViews } from "./host-views.ts";
+export { hostsOnDuty, HostViews, longestLeaseMs } from "./host-views.ts";
+export { judgeHosts } from "./host-conditions.ts";
+export type { HostCondition, HostSight } from "./host-conditions.ts";
 export { foreseeFailure } from "./what-if.ts";
 export type { Foreseen } from "./what-if.ts";
 export { DOES_NOT_MOVE, isUnderWay } from "./vm-migration.ts";

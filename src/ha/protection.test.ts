@@ -1,6 +1,6 @@
 /** Machines while the storage network is split and the management network is not. */
 import assert from "node:assert/strict";
-import { test } from "node:test";
+import { test } from "../../test/support/test.ts";
 import { createVm, directoryKeys, findVm, isProtected, swapVm } from "../cluster/index.ts";
 import type { VmRecord } from "../cluster/index.ts";
 import { CLUSTER, cluster, running, vm } from "../../test/support/vm-world.ts";
@@ -167,6 +167,19 @@ test("a machine whose host loses its storage is ended there and runs on the side
       },
       5,
     );
+});
+
+test("a host that has not said what it reaches has not lost it, and keeps its machines", async () => {
+  await cluster(17, async (world) => {
+    const host = await running(world, "a");
+    const key = directoryKeys.vmView(CLUSTER, host.id);
+    // As it is between a lease that has ended and what is said under the next one.
+    await world.directory.transact([], [{ kind: "delete", key }]);
+    await world.pass(10_000);
+    const { history } = await record(world, "a");
+    assert.ok(!history.some(({ what }) => what.startsWith("sent away")));
+    assert.equal(world.whereIs("a"), host.id);
+  });
 });
 
 test("a machine that nobody reaches stays where it is, and waits when its host fails", async () => {

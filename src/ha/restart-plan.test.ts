@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { test } from "node:test";
+import { test } from "../../test/support/test.ts";
 import type { StoredVm, VmRecord } from "../cluster/index.ts";
 import { vm } from "../../test/support/vm-world.ts";
 import { HostViews } from "./host-views.ts";
@@ -190,4 +190,17 @@ test("machines leave a host in maintenance while they run, two at a time, to whe
   assert.deepEqual(movesOf([stored("a", { ...on("h1"), history: [decision] })]), []);
   const long = { ...decision, timeMs: NOW_MS - 100_000 };
   assert.deepEqual(movesOf([stored("a", { ...on("h1"), history: [long] })]), ["a@h2"]);
+});
+
+test("the reason tells a host that has failed from one that is heard in storage", () => {
+  const [failed] = plan([stored("a", on("h9"))], { h1: {}, h2: {} }).starts;
+  assert.match(failed?.because ?? "", /lease of host h9 has ended, and nobody hears it in storage/);
+  const hears = { reaches: ["h1", "h2", "h9"], inaccessible: [] };
+  const capacity = { memoryBytes: 8 * GIB, cpuCount: 8 };
+  const views = new HostViews(
+    ["h1", "h2"].map((hostId) => ({ hostId, ...hears, capacity })),
+    1,
+  );
+  const [isolated] = plan([stored("a", on("h9"))], { h1: {}, h2: {} }, { views }).starts;
+  assert.match(isolated?.because ?? "", /h1, h2 heard it in storage last: it is isolated/);
 });

@@ -32,7 +32,7 @@ export interface PlanInput {
   readonly vms: readonly StoredVm[];
   /** Hosts that look after machines. */
   readonly alive: readonly string[];
-  readonly views: Pick<HostViews, "whyNot" | "capacityOf">;
+  readonly views: Pick<HostViews, "whyNot" | "capacityOf" | "heardBy">;
   /** Hosts that are being taken out of service: nothing is started there. */
   readonly closed: ReadonlySet<string>;
   /** By the wall clock, as records have it. */
@@ -125,11 +125,22 @@ function byPriority(a: VmRecord, b: VmRecord): number {
   return a.priority - b.priority || (a.name < b.name ? -1 : 1);
 }
 
-function whyToPlace(record: VmRecord, { alive, nameOf, isArmed }: PlanInput): string | undefined {
+function whyToPlace(record: VmRecord, input: PlanInput): string | undefined {
+  const { alive, nameOf, isArmed } = input;
   if (record.desired !== "running") return undefined;
   if (record.hostId === undefined) return "it should run and has no host";
   if (!isArmed || alive.includes(record.hostId) || !isProtected(record)) return undefined;
-  return `the lease of host ${nameOf(record.hostId)} has ended`;
+  const heartbeat = heartbeatOf(record.hostId, input);
+  return `the lease of host ${nameOf(record.hostId)} has ended, ${heartbeat}`;
+}
+
+/** What tells a host that has failed from one that is only isolated. */
+function heartbeatOf(hostId: string, { views, alive, nameOf }: PlanInput): string {
+  const hearing = views.heardBy(hostId).filter((other) => alive.includes(other));
+  const by = hearing.map(nameOf).join(", ");
+  return hearing.length === 0
+    ? "and nobody hears it in storage: it has failed, or is cut off on both networks"
+    : `and ${by} heard it in storage last: it is isolated from the directory`;
 }
 
 /** What is left on each host, with what runs there and what is on its way there. */

@@ -1,6 +1,7 @@
 /** What becomes of virtual machines when hosts, processes and networks fail. */
 import assert from "node:assert/strict";
-import { test } from "node:test";
+import { test } from "../../test/support/test.ts";
+import { CodedError } from "../base/index.ts";
 import { createVm, directoryKeys, findVm, isProtected, listVms } from "../cluster/index.ts";
 import { readHaSettings, removeVm, swapHaSettings } from "../cluster/index.ts";
 import { CLUSTER, cluster, DIRECTORY, FAILOVER_MS_MAX } from "../../test/support/vm-world.ts";
@@ -79,6 +80,8 @@ test("when nobody reaches the directory machines stand still, and go on where th
     const { vms } = await listVms(world.directory, CLUSTER);
     assert.equal(vms[0]?.record.hostId, world.whereIs("a"));
     assert.ok(world.events.includes(`${host.id} vm-paused`));
+    const starts = world.events.filter((event) => event.endsWith("vm-started"));
+    assert.equal(starts.length, 1, "it has kept its memory");
   });
 });
 
@@ -139,6 +142,37 @@ test("a machine that does not start is tried elsewhere, and the reasons are kept
     assert.ok(record.history.some(({ because }) => because === "no copy of b-disk"));
     world.lostVolumes.clear();
     await world.until(() => world.whereIs("b") !== undefined, 25_000);
+  });
+});
+
+test("a machine is not started again by what was read before its last start there had ended", async () => {
+  await cluster(31, async (world) => {
+    const host = world.host("h1");
+    let startCount = 0;
+    let mayFail = false;
+    host.hypervisor.start = async () => {
+      startCount++;
+      await world.until(() => mayFail, 10_000);
+      throw new CodedError({ code: "vm-start-failed", message: "it does not" });
+    };
+    await createVm(world.directory, CLUSTER, { ...vm("a"), hostId: "h1", epoch: 1 });
+    await world.until(() => startCount === 1, 5000);
+    let isHeld = false;
+    let mayBeKnown = false;
+    host.beforeKnown = async () => {
+      isHeld = true;
+      await world.until(() => mayBeKnown, 10_000);
+    };
+    host.host?.wake();
+    await world.until(() => isHeld, 5000);
+    mayFail = true;
+    await world.until(async () => {
+      return (await findVm(world.directory, CLUSTER, "a")).record.hostId !== "h1";
+    }, 5000);
+    host.beforeKnown = undefined;
+    mayBeKnown = true;
+    await world.pass(20);
+    assert.equal(startCount, 1);
   });
 });
 

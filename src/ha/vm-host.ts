@@ -9,18 +9,26 @@
  * runs on where it should not reads and writes nothing.
  */
 import { CodedError, errorText } from "../base/index.ts";
-import { decided, directoryKeys, listVms, readHaSettings, swapVm } from "../cluster/index.ts";
-import type { StoredVm, VmRecord } from "../cluster/index.ts";
-import { HostLease } from "../plane/index.ts";
-import type { DirectoryWatch, LeaseId, RunningVm, Timer } from "../ports/index.ts";
+import {
+  decided,
+  directoryKeys,
+  freshVms,
+  listVms,
+  readHaSettings,
+  swapVm,
+  vmListOf,
+} from "../cluster/index.ts";
+import type { FreshList, StoredVm, UnreadableVm, VmRecord } from "../cluster/index.ts";
+import type { DirectoryEvent, DirectoryWatch, LeaseId } from "../ports/index.ts";
+import type { RunningVm, Timer, VmDisk } from "../ports/index.ts";
 import { DOES_NOT_START } from "./restart-plan.ts";
 import { GuestHealth } from "./guest-health.ts";
 import type { HealthHooks } from "./guest-health.ts";
 import type { IsolationHooks } from "./vm-isolation.ts";
 import { VmIsolationKeeper } from "./vm-isolation.ts";
+import { VmDuty } from "./vm-duty.ts";
 import { oneMoreFailure, vmStart } from "./vm-start.ts";
 import { VmMover } from "./vm-migration.ts";
-import { VmMaster } from "./vm-master.ts";
 import type { VmEvent, VmWorld } from "./vm-world.ts";
 
 const TICK_MS = 1000;
@@ -35,19 +43,10 @@ const STEADY_MS = 60_000;
 /** A guest that has not shut down by then is ended. */
 const SHUT_DOWN_MS_MAX = 60_000;
 
-interface Duty {
-  readonly lease: HostLease;
-  readonly master: VmMaster;
-  readonly sinceMs: number;
-  isLeaseStarted: boolean;
-  /** What the directory says that this host reaches, and under which lease. */
-  told: string;
-}
-
 export class VmHost {
   readonly #world: VmWorld;
   /** While there are machines in the cluster: without any, a host costs nothing for them. */
-  #duty: Duty | undefined;
+  #duty: VmDuty | undefined;
   /** Machines that were asked to shut down, and since when. */
   readonly #stopping = new Map<string, number>();
   readonly #mover: VmMover;
@@ -69,11 +68,15 @@ export class VmHost {
   #isWanted = false;
   /** The lease that lived when the records were read that are being dealt with. */
   #readUnder: LeaseId | undefined;
+  readonly #vms: FreshList<StoredVm | UnreadableVm>;
+  /** Machines whose records cannot be read, and why: what runs of them is left as it is. */
+  #unreadable: ReadonlyMap<string, string> = new Map();
   #isClosed = false;
   #trouble: string | undefined;
 
   constructor(world: VmWorld) {
     this.#world = world;
+    this.#vms = freshVms(world.directory, world.clusterId);
     this.#mover = new VmMover(world, {
       wake: () => this.wake(),
       note: (error) => this.#note(error),
@@ -121,15 +124,20 @@ export class VmHost {
   #follow(): void {
     const { directory, clusterId } = this.#world;
     for (const watch of this.#watches.splice(0)) watch.cancel();
+    this.#vms.unfollow();
     // Several watches may be lost at once: the last of them begins anew.
     const turn = ++this.#followTurn;
     listVms(directory, clusterId).then(
       ({ revision }) => {
         if (this.#isClosed || turn !== this.#followTurn) return;
         const again = (): void => this.#follow();
-        const watch = (prefix: string, onEvent: () => void): void =>
+        const watch = (prefix: string, onEvent: (event: DirectoryEvent) => void): void =>
           void this.#watches.push(directory.watch(prefix, revision + 1, onEvent, again));
-        watch(directoryKeys.vms(clusterId), () => this.wake());
+        this.#vms.follow(revision + 1);
+        watch(directoryKeys.vms(clusterId), (event) => {
+          this.#vms.take(event);
+          this.wake();
+        });
         // Hosts that come and go, and what they reach, are the master's to deal with, and at once.
         const wakeMaster = (): void => {
           if (this.#duty?.master.isMaster === true) this.wake();
@@ -160,13 +168,15 @@ export class VmHost {
     this.#leaseTimer = this.#world.clock.after(LEASE_CHECK_MS, () => this.#checkLease());
     // Not in turn with other work: that may be waiting for a directory that does not answer.
     if (!this.#isArmed) this.#world.hypervisor.allow(DISARMED_MS);
-    else this.#allow(duty.lease.restMs).catch((error: unknown) => this.#note(error));
+    else this.#allow(duty).catch((error: unknown) => this.#note(error));
   }
 
-  async #allow(restMs: number): Promise<void> {
+  async #allow({ lease, isShort }: VmDuty): Promise<void> {
+    const { restMs } = lease;
     if (restMs <= 0) return await this.#standStill();
     this.#isolation.allow(restMs);
-    await this.#isolation.watch(restMs);
+    // A short lease has no time for guests to shut down: it is not for hosts that have such ones.
+    if (!isShort) await this.#isolation.watch(restMs);
   }
 
   async #work(): Promise<void> {
@@ -183,19 +193,28 @@ export class VmHost {
   }
 
   async #look(): Promise<void> {
-    const { directory, clusterId, hypervisor } = this.#world;
+    const { hypervisor } = this.#world;
     // What a host finds running when it starts stands still if the directory cannot be asked.
     if ((await hypervisor.list()).length > 0) await this.#takeUp();
     const before = this.#duty?.lease.id;
     const endedCount = this.#endedCount;
-    let { vms } = await listVms(directory, clusterId);
-    if (vms.length === 0) return await this.#endAll();
+    let all = await this.#vms.read();
+    if (all.length === 0) return await this.#endAll();
     const duty = await this.#takeUp();
     this.#readUnder = duty.lease.id;
     // Before the lease was there, any of them may have been given to another host.
-    if (before !== this.#readUnder && this.#isReadUnderLease)
-      ({ vms } = await listVms(directory, clusterId));
+    if (before !== this.#readUnder && this.#isReadUnderLease) all = await this.#vms.read();
+    const { vms, unreadable } = vmListOf(all);
+    this.#noteUnreadable(unreadable);
     await this.#reconcile(duty, vms, endedCount);
+  }
+
+  /** It may be another host's by now, or not: while nobody can tell, nothing is done about it. */
+  #noteUnreadable(unreadable: readonly UnreadableVm[]): void {
+    for (const { name, why } of unreadable)
+      if (this.#unreadable.get(name) !== why)
+        this.#event("vm-failed", "error", name, `is not looked after: ${why}`);
+    this.#unreadable = new Map(unreadable.map(({ name, why }) => [name, why]));
   }
 
   get #isReadUnderLease(): boolean {
@@ -203,26 +222,15 @@ export class VmHost {
   }
 
   /** Resolves when the host counts as one that runs machines. Fails as the directory does. */
-  async #takeUp(): Promise<Duty> {
+  async #takeUp(): Promise<VmDuty> {
     if (this.#duty === undefined) {
       this.#world.hypervisor.prepare().catch((error: unknown) => this.#note(error));
-      this.#duty = this.#newDuty();
+      this.#duty = new VmDuty(this.#world, () => this.wake());
       this.#leaseTimer = this.#world.clock.after(LEASE_CHECK_MS, () => this.#checkLease());
     }
     const duty = this.#duty;
-    if (!duty.isLeaseStarted) await duty.lease.start();
-    duty.isLeaseStarted = true;
+    await duty.start();
     return duty;
-  }
-
-  #newDuty(): Duty {
-    const { directory, clock, log, clusterId, hostId, incarnation } = this.#world;
-    const key = directoryKeys.vmHost(clusterId, hostId);
-    const onChange = (): void => this.wake();
-    const world = { directory, clock, log, hostId, incarnation, key, onChange };
-    const lease = new HostLease(world);
-    const master = new VmMaster(this.#world, lease);
-    return { lease, master, sinceMs: clock.nowMs(), isLeaseStarted: false, told: "" };
   }
 
   /** No machine is left in the cluster. */
@@ -248,21 +256,23 @@ export class VmHost {
     if (this.#isArmed) await this.#isolation.end();
   }
 
-  async #reconcile(duty: Duty, vms: readonly StoredVm[], endedCount: number): Promise<void> {
+  async #reconcile(duty: VmDuty, vms: readonly StoredVm[], endedCount: number): Promise<void> {
     const { lease, master, sinceMs } = duty;
     if (!lease.isAlive()) return;
-    await this.#tellReach(duty, vms);
+    await duty.tellReach(vms);
     const { settings } = await readHaSettings(this.#world.directory, this.#world.clusterId);
     this.#isArmed = settings.isArmed;
     const { hypervisor, hostId, clock } = this.#world;
     const wanted = new Map(
       vms.filter(({ record }) => record.hostId === hostId).map((vm) => [vm.record.name, vm]),
     );
-    this.#isolation.note([...wanted.values()].map(({ record }) => record));
+    const own = [...wanted.values()].map(({ record }) => record);
+    this.#isolation.note(own);
+    duty.noteOwn(own);
     const running = new Map((await hypervisor.list()).map((vm) => [vm.vmId, vm]));
     for (const vm of running.values()) {
       // Whatever has become of its record is dealt with when the start is over.
-      if (this.#starting.has(vm.vmId)) continue;
+      if (this.#starting.has(vm.vmId) || this.#unreadable.has(vm.vmId)) continue;
       if (vm.state === "arriving") {
         const its = vms.find(({ record }) => record.name === vm.vmId);
         await this.#mover.arriving(vm, its);
@@ -283,20 +293,6 @@ export class VmHost {
       else this.#startSoon(stored);
     }
     if (clock.nowMs() - sinceMs >= GATHER_MS) await master.decide(vms);
-  }
-
-  /** For the master: it places machines where all their objects are in reach. */
-  async #tellReach(duty: Duty, vms: readonly StoredVm[]): Promise<void> {
-    const { directory, clusterId, hostId, storage, capacity } = this.#world;
-    const { id: lease } = duty.lease;
-    if (lease === undefined) return;
-    const reach = await storage.reach(vms.map(({ record }) => record));
-    const value = JSON.stringify({ format: 1, ...reach, capacity });
-    const told = `${lease} ${value}`;
-    if (told === duty.told) return;
-    const key = directoryKeys.vmView(clusterId, hostId);
-    await directory.transact([], [{ kind: "put", key, value, lease }]);
-    duty.told = told;
   }
 
   /** It runs here and should not. */
@@ -329,13 +325,13 @@ export class VmHost {
       await this.#decide(stored, { desired: "stopped" }, "stopped", "the guest shut itself down");
       return;
     }
-    if (vm.isHung === true && desired === "running") return await this.#guests.hangs(stored);
+    if (desired === "running" && (await this.#guests.hasHung(vm, stored))) return;
     // A guest that stands still cannot shut down either.
     if (vm.state === "paused" && desired !== "killed") {
       if (!(await this.#mover.mayResume(stored))) return;
       if (!(await this.#whileAlive(() => hypervisor.resume(name)))) return;
       this.#isolation.forget(name);
-      this.#event("vm-resumed", "info", name, "goes on: the lease is back, and it is still here");
+      this.#event("vm-resumed", "info", name, "goes on: it is still here, and the lease lives");
     }
     if (desired !== "running") await this.#shutDown(name, desired === "killed");
     else this.#stopping.delete(name);
@@ -451,8 +447,8 @@ export class VmHost {
   async #execute({ record }: StoredVm, readUnder: LeaseId | undefined): Promise<boolean> {
     const { hypervisor, attach, clusterId } = this.#world;
     const { epoch, volumes } = record;
-    const disks: { name: string; vhostSocket: string }[] = [];
-    for (const volume of volumes) disks.push({ name: volume, vhostSocket: await attach(volume) });
+    const disks: VmDisk[] = [];
+    for (const volume of volumes) disks.push({ name: volume, ...(await attach(volume)) });
     const start = vmStart(clusterId, record, epoch, disks);
     return await this.#whileAlive(() => hypervisor.start(start), readUnder);
   }

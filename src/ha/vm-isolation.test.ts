@@ -1,6 +1,6 @@
 /** What becomes of machines when their host is cut off, as each of them has it. */
 import assert from "node:assert/strict";
-import { test } from "node:test";
+import { test } from "../../test/support/test.ts";
 import { createVm, findVm, isProtected } from "../cluster/index.ts";
 import type { VmRecord } from "../cluster/index.ts";
 import { CLUSTER, cluster, DIRECTORY, FAILOVER_MS_MAX } from "../../test/support/vm-world.ts";
@@ -120,4 +120,19 @@ test("one that is to wait for its disks is not sent away when its host loses the
     },
     5,
   );
+});
+
+test("one that was shut down for a cut starts again, also by a host process that was not there", async () => {
+  await cluster(9, async (world) => {
+    const host = await runningWith(world, { isolation: "shut-down", isProtected: false });
+    world.fabric.partition([host.address], [DIRECTORY]);
+    await world.until(() => world.whereIs("a") === undefined, 5000);
+    const [vm_] = await host.hypervisor.list();
+    assert.equal(vm_?.state, "ended");
+    host.kill();
+    world.fabric.heal();
+    host.start();
+    await world.until(() => world.whereIs("a") === host.id, FAILOVER_MS_MAX);
+    assert.equal((await record(world)).desired, "running");
+  });
 });

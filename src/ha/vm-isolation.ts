@@ -38,6 +38,8 @@ export class VmIsolationKeeper {
   readonly #standing = new Set<string>();
   /** Guests that were asked to shut down because of this, and when. */
   readonly #asked = new Map<string, number>();
+  /** All of them that run on, since this process began. */
+  readonly #askedHere = new Set<string>();
 
   constructor(world: VmWorld, hooks: IsolationHooks) {
     this.#world = world;
@@ -67,8 +69,9 @@ export class VmIsolationKeeper {
       if (state !== "running" || this.#responses.get(vmId) !== "shut-down") continue;
       if (this.#asked.has(vmId)) continue;
       this.#asked.set(vmId, clock.nowMs());
+      this.#askedHere.add(vmId);
       this.#hooks.event("warning", "vm-paused", vmId, "is shut down: its host seems cut off");
-      await hypervisor.shutDown(vmId);
+      await hypervisor.shutDown(vmId, true);
     }
   }
 
@@ -93,7 +96,10 @@ export class VmIsolationKeeper {
    * The directory is there. True if the guest has shut down for this reason alone and was ended: it
    * is to run.
    */
-  async hasShutDown({ vmId, state }: RunningVm): Promise<boolean> {
+  async hasShutDown({ vmId, state, isCutOff }: RunningVm): Promise<boolean> {
+    // The host process that has asked it may not have lived to see it.
+    const isAnothers = isCutOff === true && !this.#askedHere.has(vmId);
+    if (isAnothers && state === "ended") this.#asked.set(vmId, this.#world.clock.nowMs());
     const sinceMs = this.#asked.get(vmId);
     if (sinceMs === undefined) return false;
     if (state !== "ended") {
@@ -117,6 +123,7 @@ export class VmIsolationKeeper {
   async #kill(name: string): Promise<void> {
     this.#hooks.ends(name);
     this.#asked.delete(name);
+    this.#askedHere.delete(name);
     this.#standing.delete(name);
     await this.#world.hypervisor.kill(name);
     this.#hooks.event("warning", "vm-ended", name, "was ended: its host was cut off");

@@ -18,7 +18,7 @@ import {
 } from "../cluster/index.ts";
 import type { StoredVm, VmRecord } from "../cluster/index.ts";
 import type { HostLease } from "../plane/index.ts";
-import type { DirectoryCondition } from "../ports/index.ts";
+import type { DirectoryCondition, LeaseId } from "../ports/index.ts";
 import { hostsOnDuty, HostViews } from "./host-views.ts";
 import { ProtectionKeeper } from "./protection.ts";
 import { planRestarts } from "./restart-plan.ts";
@@ -43,6 +43,8 @@ export class VmMaster {
   /** Machines whose hosts do not reach all their objects. */
   readonly #losses = new Map<string, Loss>();
   #isMaster = false;
+  /** Under which the office was taken; it ends with that one. */
+  #officeLease: LeaseId | undefined;
 
   constructor(world: VmWorld, lease: HostLease) {
     this.#world = world;
@@ -70,7 +72,8 @@ export class VmMaster {
     if (!this.#isMaster) return;
     const { directory, clusterId } = this.#world;
     const alive = await hostsOnDuty(directory, clusterId);
-    const views = await HostViews.read(directory, clusterId);
+    const isDeaf = this.#world.rules?.areHeartbeatsHeard === false;
+    const views = await HostViews.read(directory, clusterId, isDeaf);
     if (!wasMaster) await this.#retrieve(vms, alive);
     const { settings } = await readHaSettings(directory, clusterId);
     const { clock, nameOf } = this.#world;
@@ -95,12 +98,17 @@ export class VmMaster {
     const key = directoryKeys.vmMaster(clusterId);
     const lease = this.#lease.id;
     const found = await directory.get(key);
-    if (found !== undefined) return found.value === hostId && this.#lease.isAlive();
-    if (lease === undefined || !this.#lease.isAlive()) return false;
+    const isOwn = found?.value === hostId;
+    if (!this.#lease.isAlive() || (found !== undefined && !isOwn)) return false;
+    if (isOwn && (lease === undefined || lease === this.#officeLease)) return true;
+    if (lease === undefined) return false;
     const put = { kind: "put", key, value: hostId, lease } as const;
-    const { succeeded } = await directory.transact([{ key, revision: 0 }], [put]);
-    if (succeeded) this.#world.log.write("info", "this host decides where virtual machines run");
-    return succeeded;
+    const revision = found?.revision ?? 0;
+    const { succeeded } = await directory.transact([{ key, revision }], [put]);
+    if (!succeeded) return false;
+    this.#officeLease = lease;
+    if (!isOwn) this.#world.log.write("info", "this host decides where virtual machines run");
+    return true;
   }
 
   /** The master before may have had something persisted, and not lived to say so. */
@@ -121,7 +129,8 @@ export class VmMaster {
     const { clock, nameOf } = this.#world;
     const isToMove = record.storageLoss !== "leave" && !record.isLeaving;
     const mayMove = record.desired === "running" && isProtected(record) && isToMove;
-    const reason = hostId === undefined ? undefined : views.whyNot(hostId, name);
+    // A host whose lease is back may not have said yet what it reaches, and loses nothing by that.
+    const reason = hostId === undefined ? undefined : views.lossOf(hostId, name);
     const isThere = hostId !== undefined && alive.includes(hostId);
     if (!mayMove || reason === undefined || !isThere) {
       this.#losses.delete(name);
@@ -137,7 +146,9 @@ export class VmMaster {
     if (better === undefined) return;
     const what = `sent away from ${nameOf(hostId)}`;
     const because = `${reason}, as ${nameOf(hostId)} sees it; ${nameOf(better)} reaches all of it`;
-    if (await this.#decide(stored, { isLeaving: true }, what, because))
+    const isEndedFirst = this.#world.rules?.isEndedFirst !== false;
+    const change = isEndedFirst ? { isLeaving: true } : { hostId: undefined };
+    if (await this.#decide(stored, change, what, because))
       this.#tell(record, hostId, `is ${what}: ${because}`);
   }
 
@@ -156,7 +167,7 @@ export class VmMaster {
    * still its own.
    */
   #isGone(hostId: string | undefined): readonly DirectoryCondition[] {
-    if (hostId === undefined) return [];
+    if (hostId === undefined || this.#world.rules?.isLeaseGoneFirst === false) return [];
     return [{ key: directoryKeys.vmHost(this.#world.clusterId, hostId), revision: 0 }];
   }
 
@@ -228,7 +239,9 @@ export class VmMaster {
     const { directory, clusterId, hostId, clock } = this.#world;
     const decision = { timeMs: Math.round(clock.wallMs()), hostId, what, because };
     const next = decided({ ...stored.record, ...change }, decision);
-    return await swapVm(directory, clusterId, stored, next, also);
+    const isCompared = this.#world.rules?.isComparedFirst !== false;
+    const known = isCompared ? stored : await findVm(directory, clusterId, stored.record.name);
+    return await swapVm(directory, clusterId, known, next, also);
   }
 
   #tell({ name }: VmRecord, host: string, what: string): void {

@@ -2,7 +2,7 @@
  * Running machines move to other hosts, and what becomes of them when something fails meanwhile.
  */
 import assert from "node:assert/strict";
-import { test } from "node:test";
+import { test } from "../../test/support/test.ts";
 import { createVm, findVm, putService } from "../cluster/index.ts";
 import type { VmRecord } from "../cluster/index.ts";
 import { CLUSTER, cluster, DIRECTORY, FAILOVER_MS_MAX } from "../../test/support/vm-world.ts";

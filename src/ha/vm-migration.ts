@@ -12,7 +12,7 @@
 import { CodedError, errorText } from "../base/index.ts";
 import { decided, findVm, swapVm } from "../cluster/index.ts";
 import type { StoredVm, VmMigration, VmRecord } from "../cluster/index.ts";
-import type { RunningVm } from "../ports/index.ts";
+import type { RunningVm, VmDisk } from "../ports/index.ts";
 import { vmStart } from "./vm-start.ts";
 import type { VmWorld } from "./vm-world.ts";
 
@@ -191,9 +191,9 @@ export class VmMover {
       const lacks = inaccessible[0]?.reason;
       if (lacks !== undefined)
         throw new CodedError({ code: "vm-migration-failed", message: `it lacks ${lacks}` });
-      const disks: { name: string; vhostSocket: string }[] = [];
+      const disks: VmDisk[] = [];
       for (const volume of volumes)
-        disks.push({ name: volume, vhostSocket: await this.#world.expect(volume) });
+        disks.push({ name: volume, ...(await this.#world.expect(volume)) });
       const machine = vmStart(clusterId, stored.record, epoch + 1, disks);
       const socket = await hypervisor.receive(machine, migration.id);
       const address = await ways.offer(name, socket);
@@ -248,7 +248,7 @@ export class VmMover {
       // From here on it stands still, until it is given away or taken back.
       for (const volume of volumes) await detach(volume);
       if (await this.#giveAway(name, migration))
-        this.#tell("vm-moved", "info", name, `has moved to ${target} without a break`);
+        this.#tell("vm-moved", "info", name, `has moved to ${target} with all its memory`);
       else await this.#giveUp(name, id, "something else was decided meanwhile");
     } catch (error) {
       if (!(error instanceof CodedError)) throw error;

@@ -9,10 +9,11 @@ export function vmStart(
   epoch: number,
   disks: readonly VmDisk[],
 ): VmStart {
-  const { name, cpuCount, memoryBytes, boot, hasWatchdog } = record;
+  const { name, cpuCount, memoryBytes, boot, firmwarePath } = record;
   const networks = vmNetworks(clusterId, record);
   const machine = { vmId: name, name, epoch, cpuCount, memoryBytes, boot, disks, networks };
-  return { ...machine, hasWatchdog: hasWatchdog === true };
+  const hasWatchdog = record.hasWatchdog === true;
+  return { ...machine, hasWatchdog, hasAgent: record.hasAgent === true, firmwarePath };
 }
 
 /** What its record says after a start that failed. */

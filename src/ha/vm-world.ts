@@ -1,5 +1,5 @@
 /** What a host's part in running virtual machines needs of the rest of the host. */
-import type { Clock, Directory, Hypervisor, Log } from "../ports/index.ts";
+import type { Clock, Directory, DiskSockets, Hypervisor, Log } from "../ports/index.ts";
 import type { UnderRules } from "./ha-rules.ts";
 import type { MigrationWays } from "./vm-migration.ts";
 import type { HaPeers, VmCapacity, VmStorage } from "./vm-storage.ts";
@@ -14,14 +14,14 @@ export interface VmWorld extends UnderRules {
   /** Counts the starts of the host. */
   readonly incarnation: number;
   /**
-   * Offers a volume to a machine of this host; resolves with the socket. Doing it twice is fine.
+   * Offers a volume to a machine of this host; resolves with the sockets. Doing it twice is fine.
    */
-  readonly attach: (volume: string) => Promise<string>;
+  readonly attach: (volume: string) => Promise<DiskSockets>;
   /**
    * As `attach`, for a machine that has not arrived: its requests wait for `attach`, and the volume
    * stays with whoever has it.
    */
-  readonly expect: (volume: string) => Promise<string>;
+  readonly expect: (volume: string) => Promise<DiskSockets>;
   readonly ways: MigrationWays;
   /** Does nothing if this host neither offers nor expects it. */
   readonly detach: (volume: string) => Promise<void>;

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { test } from "node:test";
+import { test } from "../../test/support/test.ts";
 import type { StoredVm, VmRecord } from "../cluster/index.ts";
 import { vm } from "../../test/support/vm-world.ts";
 import type { PlanInput } from "./restart-plan.ts";
@@ -19,6 +19,7 @@ function input(vms: readonly StoredVm[], change: Partial<PlanInput> = {}): PlanI
     alive: ["h1", "h2", "h3"],
     views: {
       whyNot: () => undefined,
+      heardBy: () => [],
       capacityOf: () => ({ memoryBytes: 4 * GIB, cpuCount: 8 }),
     },
     closed: new Set(),

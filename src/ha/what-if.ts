@@ -11,9 +11,16 @@ import { planRestarts } from "./restart-plan.ts";
 import type { PlanInput } from "./restart-plan.ts";
 
 /** A lease is renewed four times in its life: on average so much of it is left at a failure. */
-const LEASE_LEFT_MS = (LEASE_TTL_MS * 7) / 8;
+const LEASE_LEFT = 7 / 8;
 /** From a decision until the machines that it was about are running. */
 const START_MS = 1000;
+
+export interface Pace {
+  /** What one start takes, from its decision on. */
+  readonly startMs?: number;
+  /** Of the host that fails: the longest of its leases. */
+  readonly leaseMs?: number;
+}
 
 export interface Foreseen {
   readonly vm: string;
@@ -27,14 +34,13 @@ export interface Foreseen {
 
 /**
  * In the order in which machines start; then those that do not. `unusable` are volumes that nobody
- * can use without the host: machines elsewhere that have one of them stop, too. `startMs` is what
- * one start takes, from its decision on.
+ * can use without the host: machines elsewhere that have one of them stop, too.
  */
 export function foreseeFailure(
   now: PlanInput,
   failedHostId: string,
   unusable: ReadonlySet<string>,
-  startMs: number = START_MS,
+  { startMs = START_MS, leaseMs = LEASE_TTL_MS }: Pace = {},
 ): readonly Foreseen[] {
   const name = now.nameOf(failedHostId);
   const lost = new Map<string, string>();
@@ -49,6 +55,7 @@ export function foreseeFailure(
     views: {
       whyNot: (hostId: string, vm: string) => lost.get(vm) ?? now.views.whyNot(hostId, vm),
       capacityOf: (hostId: string) => now.views.capacityOf(hostId),
+      heardBy: (hostId: string) => (hostId === failedHostId ? [] : now.views.heardBy(hostId)),
     },
   };
   const affected = new Set(
@@ -61,7 +68,7 @@ export function foreseeFailure(
   let vms = now.vms;
   let plan = planRestarts({ ...input, vms });
   for (let round = 1; plan.starts.length > 0; round++) {
-    const afterMs = LEASE_LEFT_MS + round * startMs;
+    const afterMs = leaseMs * LEASE_LEFT + round * startMs;
     const placed = new Map(plan.starts.map((start) => [start.stored.record.name, start]));
     for (const [vm, { hostId, because }] of placed)
       if (affected.has(vm)) foreseen.set(vm, { vm, outcome: "restarts", hostId, afterMs, because });

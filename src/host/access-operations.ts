@@ -86,7 +86,10 @@ export const accessOperations: Pick<OperationTable, AccessOperation> = {
     name: "audit.list",
     words: ["audit", "list"],
     summary: "Show who changed what through the host that answers, refused attempts too",
-    examples: [{ line: "drystone audit list", why: "the newest 100 entries" }],
+    examples: [
+      { line: "drystone audit list", why: "the newest 100 entries" },
+      { line: "drystone audit list --all-hosts", why: "whichever host was asked to" },
+    ],
     positionals: [],
     options: [
       {
@@ -102,6 +105,12 @@ export const accessOperations: Pick<OperationTable, AccessOperation> = {
         kind: "count",
         argument: "N",
         summary: "At most so many (100)",
+      },
+      {
+        name: "all-hosts",
+        field: "allHosts",
+        kind: "flag",
+        summary: "Of every host that answers, by time",
       },
     ],
     method: "GET",

@@ -1,7 +1,7 @@
 /** The shapes of what is asked and answered about tokens of the API and the audit log. */
 import { ACCESS_ROLES, SCOPES_MAX } from "../cluster/index.ts";
 import type { ObjectShape } from "./shape.ts";
-import { choice, count, list, may, must, text } from "./shape-words.ts";
+import { choice, count, flag, list, may, must, text } from "./shape-words.ts";
 import type * as views from "./views.ts";
 
 /** What operations' names begin with, and what stands beside the operations. */
@@ -10,8 +10,11 @@ export const ACCESS_SCOPES: readonly string[] = [
   ...["ha", "openapi", "resync", "settings", "snapshot", "stats", "status", "token", "vm"],
   "volume",
   "certificate",
+  "upgrade",
   "client",
   "whatif",
+  "key",
+  "key-domain",
 ];
 
 const DAYS_MAX = 3650;
@@ -110,6 +113,7 @@ export const auditRequestShape: ObjectShape<views.AuditRequest> = {
       max: 1000,
       description: "At most so many, the newest (100)",
     }),
+    allHosts: may(flag("Of every host that answers, oldest first; with `host` in each")),
   },
 };
 
@@ -124,11 +128,15 @@ const auditEntryShape: ObjectShape<views.AuditEntryView> = {
     operation: must(text("What was asked for")),
     target: must(text("Of what")),
     outcome: must(text("done, dry-run, or the code of the refusal")),
+    host: may(text("Whose entry it is, where all hosts were asked")),
   },
 };
 
 export const auditListShape: ObjectShape<views.AuditList> = {
   kind: "object",
-  description: "The audit log of the host that answers, oldest first",
-  fields: { entries: must(list("The entries", auditEntryShape)) },
+  description: "Entries of the audit log, oldest first",
+  fields: {
+    entries: must(list("The entries", auditEntryShape)),
+    silentHosts: may(list("Hosts that did not answer, where all were asked", text("A host"))),
+  },
 };

@@ -44,7 +44,7 @@ function secretsOf({ trust }: HostTls): {
 } {
   const { caPem, certificatePem, keyPem } = trust.credentials;
   // With the authority's, which a joining host knows by its fingerprint.
-  const cert = `${certificatePem}\n${caPem}`;
+  const cert = `${certificatePem}\n${trust.authority.toString()}`;
   return { ca: caPem, cert, key: keyPem, minVersion: "TLSv1.3" };
 }
 
@@ -81,6 +81,8 @@ function reasonToRefuse(socket: TLSSocket, { clusterId, trust }: HostTls): strin
   if (certificate === undefined) return "none was shown";
   const verdict: unknown = socket.authorizationError;
   if (!socket.authorized) return `this one is refused (${verdict})`;
+  // On a connection that is older than that.
+  if (!trust.isSigned(certificate)) return "the authority that signed this one was replaced";
   const identity = identityOf(certificate);
   if (identity?.clusterId !== clusterId) return "this one is of another cluster";
   return trust.isRevoked(identity.name) ? "this host was removed from the cluster" : undefined;

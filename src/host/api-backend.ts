@@ -11,6 +11,7 @@ import type { AccessDesks, HostControl } from "./host-control.ts";
 import type { ApiBackend } from "./http-api.ts";
 import type { JoinDesk } from "./join-desk.ts";
 import { metricsText } from "./metrics-text.ts";
+import { keyReasonAgainst } from "./cluster-key-file.ts";
 import type { HostTls } from "./tls-folder.ts";
 
 export function apiBackend(
@@ -72,6 +73,7 @@ function bugFields(error: unknown): { readonly stack: string | undefined } {
 /** What is asked of the machine for each look at health. */
 export function machineFacts(
   statePath: string,
+  keyFile: string,
   tls: HostTls | undefined,
   clock: Clock,
 ): () => MachineFacts {
@@ -85,6 +87,7 @@ export function machineFacts(
     return {
       ...{ nowMs, stateFreeBytes: bavail * bsize, stateSizeBytes: blocks * bsize },
       certificateEndsMs,
+      keyReason: keyReasonAgainst(keyFile),
     };
   };
 }

@@ -10,12 +10,22 @@ export interface Match {
   readonly pathFields: Readonly<Record<string, string>>;
 }
 
+interface Route {
+  readonly operation: Operation;
+  readonly wanted: readonly string[];
+}
+
+const ROUTES: readonly Route[] = operationNames.map((name) => {
+  const operation = operationRow(name);
+  return { operation, wanted: operation.path.split("/") };
+});
+
 /** Fails with `path-unknown` or `method-unknown`. */
 export function matchOperation(method: string, pathname: string): Match {
   const matches: Match[] = [];
-  for (const name of operationNames) {
-    const operation = operationRow(name);
-    const pathFields = matchPath(operation.path, pathname);
+  const given = pathname.split("/");
+  for (const { operation, wanted } of ROUTES) {
+    const pathFields = matchPath(wanted, given);
     if (pathFields !== undefined) matches.push({ operation, pathFields });
   }
   const found = matches.find(({ operation }) => operation.method === method);
@@ -38,9 +48,10 @@ export function matchOperation(method: string, pathname: string): Match {
 }
 
 /** The values of the path's ":" segments, or undefined if the path is another one. */
-function matchPath(pattern: string, pathname: string): Record<string, string> | undefined {
-  const wanted = pattern.split("/");
-  const given = pathname.split("/");
+function matchPath(
+  wanted: readonly string[],
+  given: readonly string[],
+): Record<string, string> | undefined {
   if (wanted.length !== given.length) return undefined;
   const fields: Record<string, string> = {};
   for (const [index, segment] of wanted.entries()) {

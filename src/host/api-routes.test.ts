@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
-import { test } from "node:test";
 import { Validator } from "@seriousme/openapi-schema-validator";
+import { test } from "../../test/support/test.ts";
 import { pathOf, routes } from "./api-routes.ts";
 import { openApi } from "./openapi.ts";
 import { operationNames, operationRow } from "./operations.ts";

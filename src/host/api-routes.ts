@@ -7,6 +7,12 @@ import type { OperationName, RequestOf, ResponseOf } from "./operations.ts";
 export type { OperationName, RequestOf, ResponseOf } from "./operations.ts";
 export type * from "./views.ts";
 export type * from "./nbd-client-views.ts";
+export type {
+  ClusterKeyView,
+  KeyDomainList,
+  KeyDomainView,
+  VolumeEncryptionView,
+} from "./key-views.ts";
 export type * from "./repair-views.ts";
 export type * from "./snapshot-views.ts";
 
@@ -64,6 +70,7 @@ export const routes: Readonly<Record<OperationName, Route>> = {
   "vm.unprotect": route("POST", "/v1/vms/:name/unprotect"),
   "vm.why": route("GET", "/v1/vms/:name/why"),
   "vm.console": route("GET", "/v1/vms/:name/console"),
+  "vm.type": route("POST", "/v1/vms/:name/type"),
   "vm.reset": route("POST", "/v1/vms/:name/reset"),
   "ha.show": route("GET", "/v1/ha"),
   "ha.set": route("POST", "/v1/ha/set"),
@@ -71,8 +78,11 @@ export const routes: Readonly<Record<OperationName, Route>> = {
   "ha.disarm": route("POST", "/v1/ha/disarm"),
   "certificate.show": route("GET", "/v1/certificate"),
   "certificate.renew": route("POST", "/v1/certificate/renew"),
+  "certificate.rotate-authority": route("POST", "/v1/certificate/rotate-authority"),
   "host.remove": route("POST", "/v1/hosts/:name/remove"),
   "whatif.fail": route("GET", "/v1/whatif/fail/:name"),
+  "upgrade.show": route("GET", "/v1/upgrade"),
+  "upgrade.finalize": route("POST", "/v1/upgrade/finalize"),
   "access.create": route("POST", "/v1/access"),
   "access.list": route("GET", "/v1/access"),
   "access.revoke": route("DELETE", "/v1/access/:id"),
@@ -80,6 +90,10 @@ export const routes: Readonly<Record<OperationName, Route>> = {
   "client.create": route("POST", "/v1/clients"),
   "client.list": route("GET", "/v1/clients"),
   "client.delete": route("DELETE", "/v1/clients/:name"),
+  "key.show": route("GET", "/v1/cluster-key"),
+  "key.rotate": route("POST", "/v1/cluster-key/rotate"),
+  "key-domain.list": route("GET", "/v1/key-domains"),
+  "key-domain.destroy": route("DELETE", "/v1/key-domains/:name"),
   "token.create": route("POST", "/v1/tokens"),
   stats: route("GET", "/v1/stats"),
   events: route("GET", "/v1/events"),

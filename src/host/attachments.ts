@@ -5,9 +5,12 @@
  */
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
-import { CodedError, errorText } from "../base/index.ts";
+import type { BlockCipher } from "../ports/index.ts";
+import type { KeyKeeper } from "./key-keeper.ts";
+import { LATENCY_BOUNDS_MS, CodedError, errorText } from "../base/index.ts";
 import { findObject } from "../cluster/index.ts";
 import type { ObjectRecord } from "../cluster/index.ts";
+import { ReadMemoryPool, ScratchMemory } from "../frontend/index.ts";
 import type { NbdServer, VhostUserServer } from "../frontend/index.ts";
 import type { ObjectOwner, VolumeIo } from "../object/index.ts";
 import type { ClusterHosts, HostPlane } from "../plane/index.ts";
@@ -20,7 +23,7 @@ import {
   removeAttachment,
 } from "./attachment-records.ts";
 import type { AttachmentRecord } from "./attachment-records.ts";
-import { LATENCY_BOUNDS_MS, MeteredVolume } from "./metered-volume.ts";
+import { MeteredVolume } from "./metered-volume.ts";
 import { formatAddress, nbdUri, parseAddress } from "./names.ts";
 import { isUnderTls, NbdOffers } from "./nbd-offers.ts";
 import { OfferedVolume } from "./offered-volume.ts";
@@ -55,11 +58,17 @@ export class Attachments {
     { readonly record: AttachmentRecord; readonly reason: string }
   >();
 
-  constructor(world: PlaneWorld, plane: HostPlane) {
+  readonly #keeper: KeyKeeper;
+  readonly #memory: ScratchMemory;
+
+  constructor(world: PlaneWorld, plane: HostPlane, keeper: KeyKeeper) {
+    this.#keeper = keeper;
+    this.#memory = new ScratchMemory((lengthBytes) => plane.ownerWorld().allocate(lengthBytes));
     this.#world = world;
     this.#plane = plane;
-    this.#vhostOffers = new VhostOffers(world);
-    this.#nbdOffers = new NbdOffers(world, () => this.#servers());
+    const memory = new ReadMemoryPool();
+    this.#vhostOffers = new VhostOffers(world, memory);
+    this.#nbdOffers = new NbdOffers(world, memory, () => this.#servers());
   }
 
   /** The record of an attachment, whichever host has it. */
@@ -120,7 +129,11 @@ export class Attachments {
     const expected = this.#expected.get(volume.objectId);
     if (expected !== undefined) return await this.#arrive(expected);
     const wanted = this.#newRecord(volume, request);
-    const taken = await OfferedVolume.take(this.#volumeWorld(), wanted, this.#eventsOf(wanted));
+    const taken = await OfferedVolume.take(
+      this.#volumeWorld(volume),
+      wanted,
+      this.#eventsOf(wanted),
+    );
     const offered = await this.#offer(taken);
     try {
       return await this.#record(offered);
@@ -153,7 +166,8 @@ export class Attachments {
     if (current !== undefined) throw attached(volume.name, current.address);
     const wanted = this.#newRecord(volume, request);
     const events = this.#eventsOf(wanted);
-    const waiting = OfferedVolume.expect(this.#volumeWorld(), wanted, volume.sizeBytes, events);
+    const world = this.#volumeWorld(volume);
+    const waiting = OfferedVolume.expect(world, wanted, volume.sizeBytes, events);
     this.#expected.set(objectId, await this.#offer(waiting));
   }
 
@@ -312,17 +326,21 @@ export class Attachments {
     }
   }
 
-  #volumeWorld(): OfferedVolumeWorld {
+  #volumeWorld(volume: Pick<ObjectRecord, "encryption"> | undefined): OfferedVolumeWorld {
     const { directory, clock, log, identity } = this.#world;
     const { clusterId, holdMs } = identity;
-    return { directory, clock, log, clusterId, plane: this.#plane, holdMs };
+    const openCipher = async (): Promise<BlockCipher | undefined> =>
+      volume?.encryption && (await this.#keeper.cipherOf(volume.encryption));
+    const shared = { directory, clock, log, clusterId, plane: this.#plane };
+    return { ...shared, holdMs, openCipher, memory: this.#memory };
   }
 
   async #resume(record: AttachmentRecord): Promise<OfferedVolume> {
     const { directory, identity } = this.#world;
     const stored = await findObject(directory, identity.clusterId, record.objectId);
     const size = stored?.record.sizeBytes ?? 0;
-    return await OfferedVolume.resume(this.#volumeWorld(), record, size, this.#eventsOf(record));
+    const world = this.#volumeWorld(stored?.record);
+    return await OfferedVolume.resume(world, record, size, this.#eventsOf(record));
   }
 
   #eventsOf(record: AttachmentRecord): OfferedVolumeEvents {

@@ -3,9 +3,8 @@
  * them, so that no flood of events drives it out. The newest 5000 entries.
  */
 import type { EventRing } from "./event-ring.ts";
-import type { AuditEntryView, AuditRequest } from "./views.ts";
+import type { AuditEntryView } from "./views.ts";
 
-const LIMIT_DEFAULT = 100;
 const TARGET_LENGTH_MAX = 200;
 
 export type NewAuditEntry = Omit<AuditEntryView, "sequence" | "timeMs">;
@@ -28,7 +27,7 @@ export class AuditLog {
     });
   }
 
-  list({ after = 0, limit = LIMIT_DEFAULT }: AuditRequest): readonly AuditEntryView[] {
+  list(after: number, limit: number): readonly AuditEntryView[] {
     return this.#ring.list(after, limit).map(({ sequence, timeMs, details }) => ({
       ...{ sequence, timeMs, who: String(details["who"]), remote: String(details["remote"]) },
       operation: String(details["operation"]),

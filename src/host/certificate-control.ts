@@ -1,7 +1,9 @@
 /** The handlers that are about certificates, and hosts that go for good. */
 import { CodedError } from "../base/index.ts";
-import { listVolumes, removeHost } from "../cluster/index.ts";
+import { listVolumes, removeHost, requireVersion } from "../cluster/index.ts";
 import type { Clock, Directory } from "../ports/index.ts";
+import type { AuthorityKeeper } from "./authority-keeper.ts";
+import type { CertificateView } from "./certificate-views.ts";
 import type { CertificateKeeper } from "./certificate-keeper.ts";
 import type { DataPlaneMethods } from "./data-plane-port.ts";
 import { findPeer } from "./find-peer.ts";
@@ -18,13 +20,15 @@ export interface CertificateControlWorld {
   readonly events: { add(event: NewEvent): unknown };
   /** Undefined on a host without certificates. */
   readonly keeper: CertificateKeeper | undefined;
+  /** Undefined where the authority cannot be replaced. */
+  readonly authority: AuthorityKeeper | undefined;
   /** Takes the host's member out of the directory, where hosts run it. */
   readonly removeMember: (hostId: string) => Promise<void>;
 }
 
 export type CertificateHandlers = Pick<
   Handlers,
-  "certificate.show" | "certificate.renew" | "host.remove"
+  "certificate.show" | "certificate.renew" | "certificate.rotate-authority" | "host.remove"
 >;
 
 export function certificateHandlers(world: CertificateControlWorld): CertificateHandlers {
@@ -36,17 +40,36 @@ export function certificateHandlers(world: CertificateControlWorld): Certificate
       hint: "drystone init and drystone join make hosts with certificates",
     });
   };
+  const view = (): CertificateView => {
+    const rotation = world.authority?.view();
+    return { ...keeper().view(), ...(rotation === undefined ? {} : { rotation }) };
+  };
   return {
-    "certificate.show": async () => keeper().view(),
+    "certificate.show": async () => view(),
     "certificate.renew": async () => {
       await keeper().renew();
-      return keeper().view();
+      return view();
+    },
+    "certificate.rotate-authority": async ({ hold = false }) => {
+      keeper();
+      const authority = world.authority ?? notReplaced();
+      await requireVersion(world.directory, world.clusterId, "anotherAuthority");
+      await authority.rotate(hold);
+      return view();
     },
     "host.remove": async ({ name }) => {
       await remove(world, name);
       return { done: true };
     },
   };
+}
+
+function notReplaced(): never {
+  throw new CodedError({
+    code: "not-supported",
+    message: "the directory of a development cluster is no host, and keeps the first authority",
+    hint: "drystone init and drystone join make clusters whose authority can be replaced",
+  });
 }
 
 async function remove(world: CertificateControlWorld, name: string): Promise<void> {

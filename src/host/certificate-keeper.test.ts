@@ -3,8 +3,8 @@ import { X509Certificate } from "node:crypto";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { test } from "node:test";
 import type { TestContext } from "node:test";
+import { test } from "../../test/support/test.ts";
 import { CodedError } from "../base/index.ts";
 import { EmbeddedDirectory, putHost, removeHost } from "../cluster/index.ts";
 import { CERTIFICATE_LIFETIME_MS, makeAuthority } from "../platform/index.ts";
@@ -66,8 +66,10 @@ class World {
     const events = { add: (event: NewEvent) => void this.events.push(event) };
     const deskOf = (key: CertifiedKey | undefined): JoinDesk =>
       new JoinDesk({
-        ...{ directory, clusterId: CLUSTER, authority: key, clock, events },
+        ...{ directory, clusterId: CLUSTER, authorities: () => (key ? [key] : []) },
+        ...{ clock, events, tls: this.tls },
         directoryText: () => "",
+        clusterKeyText: () => undefined,
       });
     const far = deskOf(authority);
     this.keeper = new CertificateKeeper({

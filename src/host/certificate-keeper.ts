@@ -9,9 +9,12 @@
 import { X509Certificate } from "node:crypto";
 import { CodedError, errorText } from "../base/index.ts";
 import { directoryKeys, listHosts, listRevoked, noteCertificate } from "../cluster/index.ts";
+import { DirectoryFollower } from "../cluster/index.ts";
 import type { RevokedHost } from "../cluster/index.ts";
-import { addressesOf, identityOf, publicKeyOf } from "../platform/index.ts";
-import type { Clock, Directory, DirectoryWatch, Log, Timer } from "../ports/index.ts";
+import { addressesOf, certificatesIn, fingerprintOf, identityOf } from "../platform/index.ts";
+import { issuerOf, publicKeyOf } from "../platform/index.ts";
+import type { TlsCredentials } from "../platform/index.ts";
+import type { Clock, Directory, Log, Timer } from "../ports/index.ts";
 import type { CertificateView } from "./certificate-views.ts";
 import type { NewEvent } from "./event-ring.ts";
 import type { JoinDesk } from "./join-desk.ts";
@@ -40,32 +43,37 @@ export interface CertificateKeeperWorld {
 
 export class CertificateKeeper {
   readonly #world: CertificateKeeperWorld;
+  readonly #removedHosts: DirectoryFollower;
   #removed: readonly RevokedHost[] = [];
-  #watch: DirectoryWatch | undefined;
   #renewTimer: Timer | undefined;
-  #readTimer: Timer | undefined;
   #isClosed = false;
 
   constructor(world: CertificateKeeperWorld) {
+    const { directory, clock, clusterId, log } = world;
     this.#world = world;
+    this.#removedHosts = new DirectoryFollower({
+      ...{ directory, clock, prefix: directoryKeys.revokedHosts(clusterId), retryMs: REREAD_MS },
+      read: () => this.#read(),
+      failed: (error) =>
+        log.write("debug", "removed hosts were not read", { cause: errorText(error) }),
+    });
   }
 
   start(): void {
-    void this.#follow();
+    this.#removedHosts.start();
     void this.#keepGood();
   }
 
   close(): void {
     this.#isClosed = true;
-    this.#watch?.cancel();
+    this.#removedHosts.close();
     this.#renewTimer?.cancel();
-    this.#readTimer?.cancel();
   }
 
   view(): CertificateView {
     const { hostName, tls } = this.#world;
     const certificate = this.#certificate();
-    const authority = new X509Certificate(tls.trust.credentials.caPem);
+    const { authority } = tls.trust;
     return {
       host: hostName,
       hostId: tls.hostId,
@@ -75,20 +83,33 @@ export class CertificateKeeper {
       serial: certificate.serialNumber,
       addresses: addressesOf(certificate),
       authorityEndsMs: Date.parse(authority.validTo),
+      authority: fingerprintOf(authority),
       removed: this.#removed.map(({ name, hostId, removedMs }) => ({ name, hostId, removedMs })),
     };
   }
 
-  /** Fails with `authority-away` if no host with the authority's key can be asked. */
-  async renew(): Promise<void> {
+  /**
+   * Fails with `authority-away` if no host with the authority's key can be asked. `by` is the
+   * fingerprint of the authority that is to sign; `mayUse` fails if what it has signed cannot be
+   * used yet.
+   */
+  async renew(
+    by?: string,
+    mayUse: (credentials: TlsCredentials) => Promise<void> = async () => {},
+  ): Promise<void> {
     const { tls, folder, directory, clusterId, events, hostName } = this.#world;
     const { caPem, keyPem } = tls.trust.credentials;
     const before = this.#certificate();
-    const request = { publicKeyPem: publicKeyOf(keyPem), addresses: addressesOf(before) };
+    const request = {
+      ...{ publicKeyPem: publicKeyOf(keyPem), addresses: addressesOf(before) },
+      ...(by === undefined ? {} : { authority: by }),
+    };
     const certificatePem = await this.#issued(request);
     const certificate = new X509Certificate(certificatePem);
+    const issuer = issuerOf(certificate, certificatesIn(caPem));
     const isOurs =
-      certificate.verify(new X509Certificate(caPem).publicKey) &&
+      issuer !== undefined &&
+      (by === undefined || fingerprintOf(issuer) === by) &&
       certificate.publicKey.equals(before.publicKey) &&
       identityOf(certificate)?.name === tls.hostId;
     if (!isOurs) throw authorityAway("what was answered is not a certificate of this host");
@@ -96,6 +117,7 @@ export class CertificateKeeper {
       hostId: tls.hostId,
       serial: certificate.serialNumber,
     });
+    await mayUse({ caPem, keyPem, certificatePem });
     writeCertificate(folder, certificatePem);
     tls.trust.change({ credentials: { caPem, keyPem, certificatePem } });
     const message = `the certificate of host ${hostName} was renewed, until ${certificate.validTo}`;
@@ -107,9 +129,13 @@ export class CertificateKeeper {
     return new X509Certificate(this.#world.tls.trust.credentials.certificatePem);
   }
 
-  async #issued(request: { readonly publicKeyPem: string }): Promise<string> {
+  async #issued(request: {
+    readonly publicKeyPem: string;
+    readonly authority?: string;
+  }): Promise<string> {
     const { tls, desk, others, directory, clusterId } = this.#world;
-    if (desk?.hasAuthority === true) return (await desk.renew(request, tls.hostId)).certificatePem;
+    if (desk?.hasAuthority(request.authority) === true)
+      return (await desk.renew(request, tls.hostId)).certificatePem;
     const reasons: string[] = [];
     for (const { hostId, name } of await listHosts(directory, clusterId)) {
       if (hostId === tls.hostId) continue;
@@ -146,30 +172,6 @@ export class CertificateKeeper {
       }
     }
     if (!this.#isClosed) this.#renewTimer = clock.after(nextMs, () => void this.#keepGood());
-  }
-
-  /** Reads who was removed, and follows that. */
-  async #follow(): Promise<void> {
-    const { directory, clusterId, clock, log } = this.#world;
-    try {
-      const prefix = directoryKeys.revokedHosts(clusterId);
-      const { revision } = await directory.list(prefix);
-      await this.#read();
-      if (this.#isClosed) return;
-      const again = (): void => void this.#follow();
-      const read = (): void => void this.#read().catch(() => this.#followSoon());
-      this.#watch = directory.watch(prefix, revision + 1, read, again);
-    } catch (error) {
-      if (this.#isClosed) return;
-      log.write("debug", "removed hosts were not read", { cause: errorText(error) });
-      this.#readTimer = clock.after(REREAD_MS, () => void this.#follow());
-    }
-  }
-
-  #followSoon(): void {
-    this.#watch?.cancel();
-    if (!this.#isClosed)
-      this.#readTimer = this.#world.clock.after(REREAD_MS, () => void this.#follow());
   }
 
   async #read(): Promise<void> {

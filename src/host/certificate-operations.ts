@@ -1,9 +1,13 @@
 /** The rows of the operation table that are about certificates, and hosts that go for good. */
-import { certificateShape } from "./certificate-views.ts";
+import { certificateShape, rotateRequestShape } from "./certificate-views.ts";
 import type { OperationTable } from "./operations.ts";
 import { doneShape, nameRequestShape, nothingShape } from "./view-shapes.ts";
 
-type CertificateOperation = "certificate.show" | "certificate.renew" | "host.remove";
+type CertificateOperation =
+  | "certificate.show"
+  | "certificate.renew"
+  | "certificate.rotate-authority"
+  | "host.remove";
 
 export const certificateOperations: Pick<OperationTable, CertificateOperation> = {
   "certificate.show": {
@@ -40,6 +44,32 @@ export const certificateOperations: Pick<OperationTable, CertificateOperation> =
     request: nothingShape,
     response: certificateShape,
     errors: ["not-supported", "authority-away"],
+  },
+  "certificate.rotate-authority": {
+    name: "certificate.rotate-authority",
+    words: ["certificate", "rotate-authority"],
+    summary: "Replace the cluster's authority while all hosts run, or go on with what has begun",
+    examples: [
+      {
+        line: "drystone certificate rotate-authority --hold",
+        why: "hosts believe both; give tls/ca.crt to clients now",
+      },
+      {
+        line: "drystone certificate rotate-authority",
+        why: "new certificates, then the old one goes",
+      },
+    ],
+    positionals: [],
+    options: [
+      { name: "hold", field: "hold", kind: "flag", summary: "Stay where both are believed" },
+    ],
+    method: "POST",
+    path: "/v1/certificate/rotate-authority",
+    scope: "host",
+    role: "admin",
+    request: rotateRequestShape,
+    response: certificateShape,
+    errors: ["not-supported", "rotation-contended", "upgrade-not-finalized"],
   },
   "host.remove": {
     name: "host.remove",

@@ -1,10 +1,14 @@
 /** The cluster as one host sees it: its parts together, and what its health is judged by. */
 import { CodedError } from "../base/index.ts";
+import { versionKnownBy } from "../cluster/index.ts";
 import type { ServiceRecord } from "../cluster/index.ts";
+import { judgeHosts } from "../ha/index.ts";
 import type { ManagementPeer } from "../plane/index.ts";
 import type { Clock } from "../ports/index.ts";
+import type { RotationView } from "./certificate-views.ts";
 import type { DataPlaneMethods, PeerView } from "./data-plane-port.ts";
 import type { ResyncView } from "./repair-views.ts";
+import type { KnownVolumes } from "./known-volumes.ts";
 import type { EventRing } from "./event-ring.ts";
 import type { HealthFacts, MachineFacts } from "./health-check.ts";
 import { FAULT_KINDS } from "./health-of-devices.ts";
@@ -12,15 +16,17 @@ import { judgeHealth, raisedChecks } from "./health.ts";
 import type { RaisedCheck } from "./health.ts";
 import type { HostFacts } from "./host-control.ts";
 import { seenOf } from "./host-networks.ts";
+import type { NetworkViews } from "./network-views.ts";
 import type { RpcPeer } from "./rpc.ts";
 import { version } from "./version.ts";
 import type {
   DeviceView,
   EventView,
   HostView,
+  NetworkView,
   StatsView,
   StatusView,
-  VmView,
+  VmList,
   VolumeView,
 } from "./views.ts";
 
@@ -28,6 +34,8 @@ export interface ClusterStatusWorld {
   readonly hostId: string;
   readonly clusterId: string;
   readonly plane: Pick<RpcPeer<object, DataPlaneMethods>, "call">;
+  readonly volumes: KnownVolumes;
+  readonly networks: Pick<NetworkViews, "view">;
   readonly events: EventRing;
   readonly clock: Clock;
   /** As `ManagementNetwork.peer`. */
@@ -35,7 +43,10 @@ export interface ClusterStatusWorld {
   readonly machine: () => MachineFacts;
   readonly directoryView: HostFacts["directoryView"];
   /** Fails while the directory cannot be asked. */
-  readonly listVms: () => Promise<readonly VmView[]>;
+  readonly readClusterVersion: () => Promise<number>;
+  readonly rotation: () => RotationView | undefined;
+  /** Fails while the directory cannot be asked. */
+  readonly listVms: () => Promise<VmList>;
   /** What is being taken out of service. Fails while the directory cannot be asked. */
   readonly listServices: () => Promise<readonly ServiceRecord[]>;
 }
@@ -46,9 +57,9 @@ export class ClusterStatus {
   readonly #faults = new Map<string, EventView>();
   /** As they were when the directory could be asked last. */
   #devices: readonly DeviceView[] = [];
-  #volumes: readonly VolumeView[] = [];
   #resyncs: readonly ResyncView[] = [];
   #services: readonly ServiceRecord[] = [];
+  #clusterVersion: number | undefined;
   #stats: StatsView | undefined;
 
   constructor(world: ClusterStatusWorld) {
@@ -75,8 +86,9 @@ export class ClusterStatus {
 
   async status(): Promise<StatusView> {
     const { clusterId, clock } = this.#world;
-    const facts = await this.#facts();
-    const { hosts, devices, volumes, attachments, resyncs, directory } = facts;
+    const [facts, networks] = await Promise.all([this.#facts(), this.#world.networks.view()]);
+    const { hosts, devices, volumes, attachments, resyncs, directory, rotation, clusterVersion } =
+      facts;
     const { health, reasons } = judgeHealth(raisedChecks(facts));
     const sum = (pick: (device: DeviceView) => number): number =>
       devices.reduce((total, device) => total + pick(device), 0);
@@ -97,7 +109,26 @@ export class ClusterStatus {
       attachments,
       resyncs,
       ...(directory === undefined ? {} : { directory }),
+      ...this.#judged(hosts, networks),
+      ...(rotation === undefined ? {} : { rotation }),
+      ...(clusterVersion === undefined ? {} : { clusterVersion }),
     };
+  }
+
+  /** What every host that answers says, over whichever network. */
+  #judged(
+    hosts: readonly HostView[],
+    { hosts: views }: NetworkView,
+  ): Pick<StatusView, "conditions" | "views"> {
+    const leases = new Map(hosts.map(({ name, lease = "unknown" }) => [name, lease] as const));
+    const sights = views.map(({ name, sees }) => ({
+      host: name,
+      lease: leases.get(name) ?? "unknown",
+      ...(sees === undefined ? {} : { hears: sees }),
+    }));
+    const judge = hosts.find(({ hostId }) => hostId === this.#world.hostId)?.name ?? "";
+    const conditions = judgeHosts(sights, judge);
+    return conditions.length === 0 ? { conditions } : { conditions, views };
   }
 
   async raised(): Promise<readonly RaisedCheck[]> {
@@ -106,28 +137,40 @@ export class ClusterStatus {
 
   async #facts(): Promise<HealthFacts> {
     const { hostId, plane, machine } = this.#world;
-    const [parts, stats, vms, resyncs] = await Promise.all([
-      this.#parts(),
-      known(plane.call("stats", undefined), () => this.#stats),
-      this.#vms(),
-      known(plane.call("listResyncs", undefined), () => this.#resyncs),
-    ]);
+    const [parts, stats, { vms, unreadable: unreadableVms }, resyncs, clusterVersion] =
+      await Promise.all([
+        this.#parts(),
+        known(plane.call("stats", undefined), () => this.#stats),
+        this.#vms(),
+        known(plane.call("listResyncs", undefined), () => this.#resyncs),
+        known(this.#world.readClusterVersion(), () => this.#clusterVersion),
+      ]);
+    this.#clusterVersion = clusterVersion;
     this.#resyncs = resyncs;
     this.#stats = stats;
     const attachments = parts.volumes.flatMap(({ attachment }) => attachment ?? []);
     const faults = [...this.#faults.values()];
     const names = new Map(parts.hosts.map((host) => [host.hostId, host.name]));
     const directory = this.#world.directoryView(names);
-    const rest = { attachments, faults, vms, stats, resyncs, directory, machine: machine() };
-    return { hostId, ...parts, ...rest };
+    const rest = {
+      attachments,
+      faults,
+      vms,
+      unreadableVms,
+      stats,
+      resyncs,
+      directory,
+      machine: machine(),
+    };
+    return { hostId, ...parts, ...rest, rotation: this.#world.rotation(), clusterVersion };
   }
 
   async #parts(): Promise<Pick<HealthFacts, "hosts" | "devices" | "volumes">> {
-    const { plane, listServices } = this.#world;
-    const [peers, all, volumes, services] = await Promise.all([
+    const { plane, listServices, volumes: knownVolumes } = this.#world;
+    const [peers, all, { volumes }, services] = await Promise.all([
       plane.call("listHosts", undefined),
       known(plane.call("listDevices", undefined), () => this.#devices),
-      known(plane.call("listVolumes", undefined), () => this.#volumes),
+      known(knownVolumes.list(), () => ({ volumes: [] })),
       known(listServices(), () => this.#services),
     ]);
     this.#services = services;
@@ -136,16 +179,15 @@ export class ClusterStatus {
       isLeaving(device.deviceId) ? { ...device, isLeaving: true } : device,
     );
     this.#devices = devices;
-    this.#volumes = volumes;
     return { hosts: peers.map((peer) => this.#viewOf(peer, devices, volumes)), devices, volumes };
   }
 
   /** Without a directory there is nothing to tell of them, which is told by itself. */
-  async #vms(): Promise<readonly VmView[]> {
+  async #vms(): Promise<VmList> {
     try {
       return await this.#world.listVms();
     } catch (error) {
-      if (error instanceof CodedError) return [];
+      if (error instanceof CodedError) return { vms: [] };
       throw error;
     }
   }
@@ -156,6 +198,7 @@ export class ClusterStatus {
     volumes: readonly VolumeView[],
   ): HostView {
     const { name, hostId, managementAddress, storageAddress, faultDomain } = peer;
+    const told = hostId === this.#world.hostId ? version : peer.programVersion;
     const attached = volumes.filter(({ attachment }) => {
       return attachment?.host === name && attachment.state === "online";
     });
@@ -167,7 +210,8 @@ export class ClusterStatus {
       apiAddress: managementAddress,
       ...(storageAddress === "" ? {} : { storageAddress }),
       faultDomain,
-      ...(hostId === this.#world.hostId ? { version } : {}),
+      ...(told === undefined ? {} : { version: told }),
+      clusterVersion: versionKnownBy(peer),
       ...(peer.isUp ? { deviceCount: devices.filter(({ host }) => host === name).length } : {}),
       attachedCount: attached.length,
       ...(mode === undefined ? {} : { maintenance: mode }),

@@ -2,7 +2,7 @@
  * What the API shows of the whole cluster: records from the directory, what owners and devices on
  * other hosts know by asking them. A host that does not answer costs its part of the picture only.
  */
-import { CodedError } from "../base/index.ts";
+import { LATENCY_BOUNDS_MS, CodedError } from "../base/index.ts";
 import { isNamespaceName } from "../cluster/index.ts";
 import type { ObjectRecord } from "../cluster/index.ts";
 import type { OwnerState } from "../object/index.ts";
@@ -10,7 +10,7 @@ import type { HostPlane } from "../plane/index.ts";
 import type { Attachments } from "./attachments.ts";
 import type { PeerView } from "./data-plane-port.ts";
 import type { DeviceSet } from "./device-set.ts";
-import { LATENCY_BOUNDS_MS } from "./metered-volume.ts";
+import { completed } from "./older-answers.ts";
 import type { PlaneWorld } from "./plane-world.ts";
 import type { DeviceView, ScrubView, SeenHostView } from "./views.ts";
 import type { StatsView, TrafficView, VolumeIoView, VolumeView } from "./views.ts";
@@ -57,9 +57,14 @@ export class ClusterViews {
     const leases = await this.#leases();
     return this.#plane.hosts.records.map((record) => {
       const isUp = this.#plane.hosts.isReachable(record.hostId);
-      const reason = isUp ? undefined : this.#plane.links.peer(record.hostId)?.reason;
+      const peer = this.#plane.links.peer(record.hostId);
+      const reason = isUp ? undefined : peer?.reason;
       const lease = leases === undefined ? "unknown" : leases.has(record.hostId) ? "held" : "lost";
-      return { ...record, isUp, lease, ...(reason === undefined ? {} : { reason }) };
+      return {
+        ...{ ...record, isUp, lease },
+        ...(reason === undefined ? {} : { reason }),
+        ...(peer === undefined ? {} : { roundTrips: peer.roundTrips.view() }),
+      };
     });
   }
 
@@ -177,7 +182,8 @@ export class ClusterViews {
       try {
         const options = { deadlineMs: ASK_MS };
         const { result } = await this.#plane.links.call(record.hostId, "host.part", null, options);
-        return result as HostPart; // What a host of the same version has made.
+        // It may be of an older version, which does not know all of it.
+        return completed(result, this.#part());
       } catch (error) {
         if (error instanceof CodedError) return undefined;
         throw error;
@@ -226,6 +232,7 @@ function addStats(all: readonly StatsView[]): StatsView {
     bytesNeeded: sum((stats) => pick(stats).bytesNeeded),
     bytesSent: sum((stats) => pick(stats).bytesSent),
     bytesSkipped: sum((stats) => pick(stats).bytesSkipped),
+    metadataBytes: sum((stats) => pick(stats).metadataBytes ?? 0),
   });
   const logicalBytes = sum((stats) => stats.logicalBytes);
   const uniqueBytes = sum((stats) => stats.uniqueBytes);
@@ -242,6 +249,7 @@ function addStats(all: readonly StatsView[]): StatsView {
     journal: counts((stats) => stats.journal),
     destage: counts((stats) => stats.destage),
     sharedMemory: counts((stats) => stats.sharedMemory),
+    farCache: counts((stats) => stats.farCache),
     rebuild: traffic((stats) => stats.rebuild),
     catchUp: traffic((stats) => stats.catchUp),
     scrub: counts((stats) => stats.scrub),

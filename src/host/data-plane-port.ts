@@ -2,12 +2,20 @@
  * What the main thread and the data worker ask of each other. Every argument and answer can be
  * copied between threads; nothing here knows that there are any.
  */
+import type { LatencyView } from "../base/index.ts";
 import type { DirectoryCondition, DirectoryOutcome, DirectoryRecord } from "../ports/index.ts";
+import type { DirectoryStamp } from "../ports/index.ts";
 import type { DirectoryEvent, DirectoryWrite, LogFields, LogLevel } from "../ports/index.ts";
 import type { TlsTrustState } from "../platform/index.ts";
 import type { NamespaceState } from "../plane/index.ts";
 import type { ServiceMode } from "../cluster/index.ts";
 import type { NewEvent } from "./event-ring.ts";
+import type {
+  ClusterKeyView,
+  KeyDomainRequest,
+  KeyDomainView,
+  KeyRotateRequest,
+} from "./key-views.ts";
 import type { ResyncView, ServicePlanView, VolumeSetRequest } from "./repair-views.ts";
 import type { CloneRequest, SnapshotListRequest, SnapshotView } from "./snapshot-views.ts";
 import type { VolumeChangesRequest, VolumeChangesView } from "./snapshot-views.ts";
@@ -40,9 +48,14 @@ export interface PeerView {
   readonly storageAddress: string;
   readonly managementLinkAddress: string;
   readonly faultDomain: string;
+  /** As in `HostRecord`. */
+  readonly clusterVersion?: number;
+  readonly programVersion?: string;
   /** Over the storage network, from here. */
   readonly isUp: boolean;
   readonly reason?: string;
+  /** Of pings there; absent for this host itself. */
+  readonly roundTrips?: LatencyView;
   /** Whether the host keeps its lease in the directory. */
   readonly lease: "held" | "lost" | "unknown";
 }
@@ -96,6 +109,8 @@ export interface DataPlaneMethods {
   deleteVolume(name: string): Promise<void>;
   attach(request: VolumeAttachRequest): Promise<AttachmentView>;
   detach(name: string): Promise<void>;
+  /** Of this host alone: one that offers it by now keeps it. Fails with `volume-not-attached`. */
+  detachHere(name: string): Promise<void>;
   /** As the methods of `Attachments`. */
   expect(request: VolumeAttachRequest): Promise<void>;
   expectNoMore(name: string): Promise<void>;
@@ -104,6 +119,10 @@ export interface DataPlaneMethods {
   vmPersist(request: VmPersistRequest): Promise<void>;
   vmRetrieve(vms: readonly string[]): Promise<readonly NamespaceState[]>;
   vmForget(vm: string): Promise<void>;
+  clusterKey(argument: undefined): Promise<ClusterKeyView>;
+  rotateClusterKey(request: KeyRotateRequest): Promise<ClusterKeyView>;
+  listKeyDomains(argument: undefined): Promise<readonly KeyDomainView[]>;
+  destroyKeyDomain(request: KeyDomainRequest): Promise<void>;
   stats(argument: undefined): Promise<StatsView>;
   /** No new connections; answers what is in flight, closes volumes and devices. */
   close(argument: undefined): Promise<void>;
@@ -125,6 +144,7 @@ export interface ControlMethods {
   log(line: LogLine): Promise<void>;
   directoryGet(key: string): Promise<DirectoryRecord | undefined>;
   directoryList(prefix: string): Promise<DirectoryListing>;
+  directoryStamp(prefix: string): Promise<DirectoryStamp>;
   directoryTransact(request: TransactRequest): Promise<DirectoryOutcome>;
   directoryWatch(request: WatchRequest): Promise<void>;
   directoryUnwatch(watchId: number): Promise<void>;

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { test } from "node:test";
+import { test } from "../../test/support/test.ts";
 import type { CodedError } from "../base/index.ts";
 import type { ControlMethods } from "./data-plane-port.ts";
 import { DataPlaneThread } from "./data-plane-thread.ts";
@@ -12,11 +12,13 @@ const identity: PlaneIdentity = {
   devicesPath: "/nowhere",
   socketsPath: "/nowhere",
   memoryBytesPerDevice: 0,
+  residentBytesMax: 0,
   incarnation: 1,
   faultDomain: "h1",
   storageAddress: undefined,
   holdMs: undefined,
   trust: undefined,
+  keyFile: "/nowhere/cluster.key",
   cut: undefined,
 };
 
@@ -28,6 +30,7 @@ const control: ControlMethods = {
   log: refuse,
   directoryGet: refuse,
   directoryList: refuse,
+  directoryStamp: refuse,
   directoryTransact: refuse,
   directoryWatch: refuse,
   directoryUnwatch: refuse,

@@ -17,6 +17,11 @@ import { RpcPeer } from "./rpc.ts";
 
 /** The data path leaves next to no garbage, and a larger nursery would only be memory. */
 const YOUNG_GENERATION_MB = 16;
+/**
+ * Far more than a host needs. V8 lets a heap that may be larger grow to several times what lives
+ * in it before it looks for garbage, and what that garbage holds outside the heap with it.
+ */
+const OLD_GENERATION_MB = 1024;
 
 const DATA_WORKER = new URL("./data-worker.js", import.meta.url);
 
@@ -36,7 +41,10 @@ export class DataPlaneThread {
   ) {
     this.#worker = new Worker(entry, {
       workerData: identity,
-      resourceLimits: { maxYoungGenerationSizeMb: YOUNG_GENERATION_MB },
+      resourceLimits: {
+        maxOldGenerationSizeMb: OLD_GENERATION_MB,
+        maxYoungGenerationSizeMb: YOUNG_GENERATION_MB,
+      },
     });
     this.peer = new RpcPeer(this.#worker, control);
     let cause: unknown;

@@ -3,7 +3,7 @@
  * ports only. Operations on one volume run one after the other; each leaves directory and devices
  * in agreement, or an intent from which the next start restores it.
  */
-import { BLOCK_SIZE_BYTES, CodedError } from "../base/index.ts";
+import { BLOCK_SIZE_BYTES, CodedError, formatSize } from "../base/index.ts";
 import {
   checkVolumeGrowth,
   checkUserName,
@@ -13,9 +13,10 @@ import {
   growVolumeRecord,
   listVolumes,
   releaseOwnerships,
+  requireVersion,
 } from "../cluster/index.ts";
 import type { ObjectPolicy, StoredObject } from "../cluster/index.ts";
-import { ObjectOwner } from "../object/index.ts";
+import { decideUnused } from "../object/index.ts";
 import { HostPlane } from "../plane/index.ts";
 import type { LocalDevices, NamespaceState } from "../plane/index.ts";
 import { attached } from "./attachment-records.ts";
@@ -33,6 +34,9 @@ import type {
 } from "./data-plane-port.ts";
 import { DeviceSet } from "./device-set.ts";
 import { SnapshotDesk } from "./snapshot-desk.ts";
+import { checkEncryptionKept, checkWholeBlocks, encryptionOf } from "./volume-encryption.ts";
+import { KeyDesk } from "./key-desk.ts";
+import { KeyKeeper } from "./key-keeper.ts";
 import { KeyedSerial } from "./keyed-serial.ts";
 import { formatAddress, parseAddress } from "./names.ts";
 import { nearest } from "./nearest.ts";
@@ -66,7 +70,11 @@ type Others =
   | "deleteSnapshot"
   | "rollBack"
   | "cloneVolume"
-  | "volumeChanges";
+  | "volumeChanges"
+  | "clusterKey"
+  | "rotateClusterKey"
+  | "listKeyDomains"
+  | "destroyKeyDomain";
 
 export class DataPlane implements Omit<DataPlaneMethods, Others> {
   readonly #world: PlaneWorld;
@@ -75,6 +83,8 @@ export class DataPlane implements Omit<DataPlaneMethods, Others> {
   readonly #attachments: Attachments;
   readonly #views: ClusterViews;
   readonly snapshots: SnapshotDesk;
+  readonly keys: KeyDesk;
+  readonly #keeper: KeyKeeper;
   readonly #homes: VmHomes;
   readonly #desk: ServiceDesk;
   readonly #serial = new KeyedSerial();
@@ -92,9 +102,11 @@ export class DataPlane implements Omit<DataPlaneMethods, Others> {
       parseAddress,
       formatAddress,
     });
-    const { clusterId } = identity;
-    this.#homes = new VmHomes({ ...world, plane: this.#plane, clusterId });
-    this.#attachments = new Attachments(world, this.#plane);
+    this.#keeper = new KeyKeeper({ ...world, ...identity });
+    this.keys = new KeyDesk(world, this.#plane, this.#keeper);
+    const reasonAgainst = (): string | undefined => this.#keeper.reasonAgainst();
+    this.#homes = new VmHomes(this.#plane, reasonAgainst);
+    this.#attachments = new Attachments(world, this.#plane, this.#keeper);
     this.#views = new ClusterViews(world, this.#plane, this.#devices, this.#attachments);
     this.snapshots = new SnapshotDesk({
       world,
@@ -147,20 +159,20 @@ export class DataPlane implements Omit<DataPlaneMethods, Others> {
     const { directory, identity } = this.#world;
     await releaseOwnerships(directory, identity.clusterId, identity.hostId);
     await this.#plane.settleIntents();
+    await this.keys.catchUp();
     const report = await this.#attachments.restore();
     await this.#settle();
     return report;
   }
 
   /**
-   * Owns every object that still has an undecided tail for a moment, because nobody is attached to
-   * it: what the journal holds of it would keep everybody else's writes from leaving the journal.
+   * Decides the tail of every object that nobody is attached to: what the journal holds of it would
+   * keep everybody else's writes from leaving the journal.
    */
   async #settle(): Promise<void> {
     for (const objectId of this.#devices.undecidedObjects()) {
       try {
-        const owner = await ObjectOwner.take(this.#plane.ownerWorld(), objectId, false);
-        await owner.close();
+        await decideUnused(this.#plane.ownerWorld(), objectId);
       } catch (error) {
         if (!(error instanceof CodedError)) throw error;
         this.#world.addEvent({
@@ -201,7 +213,11 @@ export class DataPlane implements Omit<DataPlaneMethods, Others> {
     return await this.#exclusive(request.name, async () => {
       await this.#requireVacant(request.name);
       const { name, sizeBytes } = request;
-      const record = await this.#plane.createVolume({ name, sizeBytes, policy });
+      const { directory, identity } = this.#world;
+      if (request.encrypted === true)
+        await requireVersion(directory, identity.clusterId, "encryption");
+      const encryption = await encryptionOf(request, this.#keeper);
+      const record = await this.#plane.createVolume({ name, sizeBytes, policy, ...encryption });
       this.#event("volume-created", `volume ${request.name} was created`, request.name);
       return await this.#views.volume(record);
     });
@@ -220,6 +236,7 @@ export class DataPlane implements Omit<DataPlaneMethods, Others> {
       const { record } = await this.#find(name);
       checkVolumeName(name);
       checkVolumeGrowth(record, sizeBytes);
+      if (record.encryption !== undefined) checkWholeBlocks(sizeBytes);
       const owner = this.#attachments.owner(record.objectId);
       if (owner !== undefined) {
         await owner.resize(sizeBytes);
@@ -229,7 +246,7 @@ export class DataPlane implements Omit<DataPlaneMethods, Others> {
         await this.#plane.growComponents(record, sizeBytes);
         await growVolumeRecord(directory, identity.clusterId, name, sizeBytes);
       }
-      this.#event("volume-resized", `volume ${name} has ${sizeBytes} bytes now`, name);
+      this.#event("volume-resized", `volume ${name} has ${formatSize(sizeBytes)} now`, name);
       return await this.#views.volume((await this.#find(name)).record);
     });
   }
@@ -239,6 +256,7 @@ export class DataPlane implements Omit<DataPlaneMethods, Others> {
     const { name } = request;
     return await this.#exclusive(name, async () => {
       const { record } = await this.#find(name);
+      checkEncryptionKept(record, request);
       const before = record.change?.policy ?? record.policy;
       const policy = policyOf({ ...before, ...request });
       return await this.#views.volume(await this.#plane.policies.begin(name, policy));
@@ -281,6 +299,11 @@ export class DataPlane implements Omit<DataPlaneMethods, Others> {
         return;
       }
     }
+    await this.detachHere(name);
+  }
+
+  /** Leaves it to another host that offers it by now. */
+  async detachHere(name: string): Promise<void> {
     await this.#exclusive(name, async () => {
       const { record } = await this.#find(name);
       await this.#attachments.detach(record);
@@ -392,9 +415,7 @@ function localDevices(devices: DeviceSet): LocalDevices {
     create: async ({ deviceId, ...component }) => {
       await devices.byId(deviceId).device.createComponent(component);
     },
-    remove: async (componentId) => {
-      await devices.deviceOf(componentId)?.device.deleteComponent(componentId);
-    },
+    remove: (componentId) => devices.remove(componentId),
     fork: async (fork) => {
       const opened = devices.deviceOf(fork.sourceId);
       if (opened === undefined) throw missingComponent(fork.sourceId);

@@ -58,7 +58,8 @@ function main(): void {
     identity,
     newId,
     openDisk,
-    openMetadata: (path, mustExist) => LmdbMetadataStore.open(path, { mustExist }),
+    openMetadata: (path, mustExist) =>
+      LmdbMetadataStore.open(path, { mustExist, residentBytesMax: identity.residentBytesMax }),
     confirmDead: (hostId) => peer.call("confirmDead", hostId),
     seenHosts: () => peer.call("seenHosts", undefined),
     addEvent: (event) => void peer.call("addEvent", event).catch(() => undefined),
@@ -112,8 +113,13 @@ function methodsOf(
     deleteVolume: (name) => plane.deleteVolume(name),
     attach: (request) => plane.attach(request),
     detach: (name) => plane.detach(name),
+    detachHere: (name) => plane.detachHere(name),
     expect: (request) => plane.expect(request),
     expectNoMore: (name) => plane.expectNoMore(name),
+    clusterKey: () => plane.keys.show(),
+    rotateClusterKey: (request) => plane.keys.rotate(request),
+    listKeyDomains: () => plane.keys.domains(),
+    destroyKeyDomain: (request) => plane.keys.destroyDomain(request),
     stats: () => plane.stats(),
     cutOff: async (addresses) => {
       assert(cuttable !== undefined, "only hosts of a development cluster are cut off");

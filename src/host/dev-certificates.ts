@@ -5,7 +5,7 @@ import { makeAuthority } from "../platform/index.ts";
 import type { Clock } from "../ports/index.ts";
 import { isRecord } from "./shape.ts";
 import { newId } from "./state-dir.ts";
-import { readAuthority, readTlsFolder, tlsPaths, writeAuthority } from "./tls-folder.ts";
+import { readAuthorities, readTlsFolder, tlsPaths, writeAuthority } from "./tls-folder.ts";
 import { writeTlsFolder } from "./tls-folder.ts";
 import type { HostTls, TlsPaths } from "./tls-folder.ts";
 
@@ -21,7 +21,7 @@ export class DevCertificates {
     this.#clock = clock;
     this.#clusterId = clusterId;
     this.#folder = join(folder, "tls");
-    if (readAuthority(this.#folder) === undefined)
+    if (readAuthorities(this.#folder).length === 0)
       writeAuthority(this.#folder, makeAuthority(clusterId, this.#clock.wallMs()));
   }
 
@@ -45,7 +45,7 @@ export class DevCertificates {
 
   #make(folder: string, hostId: string): void {
     if (existsSync(tlsPaths(folder).certificatePath)) return;
-    const authority = readAuthority(this.#folder);
+    const [authority] = readAuthorities(this.#folder);
     if (authority === undefined) throw new Error("the authority was made by the constructor");
     const host = { clusterId: this.#clusterId, hostId, addresses: ADDRESSES };
     writeTlsFolder(folder, authority, host, this.#clock.wallMs());

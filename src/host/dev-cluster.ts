@@ -20,6 +20,7 @@ import type { CutMessage } from "./dev-control.ts";
 import { DevCuts, isDevNetwork } from "./dev-cuts.ts";
 import { locateDemo } from "./dev-demo.ts";
 import { DevCertificates } from "./dev-certificates.ts";
+import { devKeyFile } from "./dev-keys.ts";
 import { endMachines, guestFilesIn, makeGuest } from "./dev-guest.ts";
 import type { GuestFiles } from "./dev-guest.ts";
 import { DirectoryGate, startDevDirectory } from "./dev-directory.ts";
@@ -199,6 +200,7 @@ export class DevCluster {
       apiPlain: true,
       devices: [{ path: "device", size: `${this.#deviceMegabytes()}M` }],
       memory: MEMORY,
+      keyFile: devKeyFile(this.folder, host.folder),
       cluster,
     };
     writeFileSync(join(host.folder, "host.json"), `${JSON.stringify(config, undefined, 2)}\n`);

@@ -8,6 +8,7 @@ import { statSync, statfsSync, writeFileSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
 import { CodedError, errorText } from "../base/index.ts";
 import { JsonLog } from "../platform/index.ts";
+import { devKeyFile } from "./dev-keys.ts";
 import { runForeground } from "./foreground.ts";
 import { MEMORY_BYTES_DEFAULT } from "./host-config.ts";
 import type { HostConfig } from "./host-config.ts";
@@ -75,6 +76,7 @@ function devConfig(folder: string, options: DevHostOptions): HostConfig {
     isApiPlain: true,
     devices: [{ path: device, sizeBytes: options.deviceSizeBytes ?? defaultDeviceSize(folder) }],
     memoryBytes: MEMORY_BYTES_DEFAULT,
+    keyFile: devKeyFile(folder, join(folder, "h1")),
     cluster: undefined,
   };
 }

@@ -1,5 +1,5 @@
 /** The devices of this host: opening them, finding components on them, adding up their numbers. */
-import { CodedError } from "../base/index.ts";
+import { LATENCY_BOUNDS_MS, CodedError } from "../base/index.ts";
 import type { DiskMemory } from "../ports/index.ts";
 import type { HostPlane, LocalDevice } from "../plane/index.ts";
 import type { DeviceEvent, DeviceStats, LocalComponent } from "../store/index.ts";
@@ -9,7 +9,6 @@ import { cacheViews } from "./cache-views.ts";
 import type { OpenDeviceRequest } from "./data-plane-port.ts";
 import { openDeviceAt } from "./device-opener.ts";
 import type { OpenedDevice } from "./device-opener.ts";
-import { LATENCY_BOUNDS_MS } from "./metered-volume.ts";
 import { nearest } from "./nearest.ts";
 import { refusedDevice } from "./refused-device.ts";
 import type { PlaneWorld } from "./plane-world.ts";
@@ -92,6 +91,11 @@ export class DeviceSet {
     return [...new Set(objects)];
   }
 
+  /** From whichever device has it, or is just making it. */
+  async remove(componentId: string): Promise<void> {
+    for (const { device } of this.#opened) await device.deleteComponent(componentId);
+  }
+
   deviceOf(componentId: string): OpenedDevice | undefined {
     return this.#opened.find(({ device }) => device.component(componentId) !== undefined);
   }
@@ -167,7 +171,7 @@ export class DeviceSet {
 
   stats(
     volumes: readonly VolumeStatsView[],
-    plane: Pick<HostPlane, "catchUp" | "rebuild" | "scrub">,
+    plane: Pick<HostPlane, "catchUp" | "farCache" | "rebuild" | "scrub">,
   ): StatsView {
     const all = this.#opened.map((opened) => ({ opened, stats: opened.device.stats() }));
     const sum = (pick: (stats: DeviceStats) => number): number =>
@@ -186,6 +190,7 @@ export class DeviceSet {
       journal: addUp(all.map(({ stats }) => numbersOf(stats.journal))),
       destage: addUp(all.map(({ stats }) => numbersOf(stats.counters))),
       sharedMemory: {},
+      farCache: plane.farCache,
       rebuild: { ...plane.rebuild },
       catchUp: { ...plane.catchUp },
       scrub: { ...plane.scrub.counters },

@@ -8,6 +8,7 @@ import type {
   DirectoryEvent,
   DirectoryOutcome,
   DirectoryRecord,
+  DirectoryStamp,
   DirectoryWatch,
   DirectoryWrite,
   LeaseId,
@@ -19,6 +20,7 @@ type DirectoryCalls = Pick<
   ControlMethods,
   | "directoryGet"
   | "directoryList"
+  | "directoryStamp"
   | "directoryTransact"
   | "directoryWatch"
   | "directoryUnwatch"
@@ -60,6 +62,10 @@ export class RemoteDirectory implements Directory {
 
   list(prefix: string): Promise<DirectoryListing> {
     return this.#peer().call("directoryList", prefix);
+  }
+
+  stamp(prefix: string): Promise<DirectoryStamp> {
+    return this.#peer().call("directoryStamp", prefix);
   }
 
   transact(
@@ -120,6 +126,7 @@ export function directoryMethods(
   return {
     directoryGet: (key) => directory.get(key),
     directoryList: (prefix) => directory.list(prefix),
+    directoryStamp: (prefix) => directory.stamp(prefix),
     directoryTransact: ({ conditions, writes }) => directory.transact(conditions, writes),
     directoryWatch: async ({ watchId, prefix, fromRevision }) => {
       const watch = directory.watch(

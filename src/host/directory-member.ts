@@ -32,6 +32,7 @@ const LOOK_MS = 10_000;
 const LOOK_SOON_MS = 1500;
 /** How often in a row the others must have said that this host's member is none of theirs. */
 const MISSED_MAX = 3;
+const RESTART_MS_MAX = 30_000;
 const BEGIN_NEW = "begin-new";
 const KNOWN = "members.json";
 
@@ -70,6 +71,8 @@ export class DirectoryMember {
   #trouble: string | undefined;
   #view: readonly DirectoryMemberView[] = [];
   #endpoints: readonly string[];
+  /** The authorities that the member believes, which it has read when it was started. */
+  #startedPem: string | undefined;
 
   private constructor(world: DirectoryMemberWorld) {
     this.#world = world;
@@ -127,6 +130,29 @@ export class DirectoryMember {
     return this.#endpoints;
   }
 
+  /**
+   * Has this host's member believe the authorities that its file names now. It is started again for
+   * that, which fails with `directory-members-away` while the others would be no majority without
+   * it.
+   */
+  async reread(): Promise<void> {
+    const caPem = this.#believedPem();
+    if (this.#server === undefined || caPem === this.#startedPem) return;
+    const all = await this.directory.members.list();
+    await this.#seeAll(all);
+    const away = this.#view.filter(({ host, state }) => {
+      return host !== this.#world.hostId && state !== "well";
+    });
+    if (away.length > 0) throw membersAway(away.map(({ address }) => address));
+    await this.#server.restart(RESTART_MS_MAX);
+    this.#startedPem = caPem;
+  }
+
+  #believedPem(): string | undefined {
+    const { tls } = this.#world;
+    return tls && readFileSync(tls.server.caPath, "utf8");
+  }
+
   /** Takes a host's member out for good. Fails with `directory-unavailable`. */
   async remove(hostId: string): Promise<void> {
     const { members } = this.directory;
@@ -160,6 +186,7 @@ export class DirectoryMember {
     readonly others?: readonly EtcdMember[];
   }): Promise<EtcdServer> {
     const { config, clusterId, hostId, tls, log, program } = this.#world;
+    this.#startedPem = this.#believedPem();
     const named = others.filter(({ name }) => name !== "" && name !== hostId);
     const initial = named.map(({ name, peerUrls }) => [name, peerUrls[0] ?? ""] as const);
     return await EtcdServer.start({
@@ -328,6 +355,14 @@ function memberLost(folder: string): CodedError {
     code: "directory-member-lost",
     message: `the data of this host's directory member is not in ${folder} any more`,
     hint: "Name other hosts of the cluster in cluster.directory, as https://ADDRESS:7402",
+  });
+}
+
+function membersAway(addresses: readonly string[]): CodedError {
+  return new CodedError({
+    code: "directory-members-away",
+    message: `members of the directory do not answer well: ${addresses.join(", ")}`,
+    hint: "drystone status tells why; this host's member goes on as it is until they do",
   });
 }
 

@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { readFileSync, readdirSync } from "node:fs";
 import { join } from "node:path";
-import { test } from "node:test";
 import { fileURLToPath } from "node:url";
+import { test } from "../../test/support/test.ts";
 import { errorCodes } from "./error-codes.ts";
 
 const SOURCES = fileURLToPath(new URL("../../../src", import.meta.url));

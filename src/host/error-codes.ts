@@ -197,6 +197,26 @@ export const errorCodes: Readonly<Record<string, ErrorCode>> = {
     "No host with the key of the cluster's authority could be asked for a certificate",
     "Start a host that has tls/ca.key, or copy that file to one that runs",
   ),
+  "directory-members-away": row(
+    503,
+    "This host's member of the directory is to be started again, and the others do not answer well",
+    "Look at the members in drystone status; it goes on by itself once they are well",
+  ),
+  "upgrade-not-finalized": row(
+    409,
+    "What is asked for came with a newer version of Drystone than the cluster's formats have",
+    "When all hosts run the new version: drystone upgrade finalize",
+  ),
+  "hosts-outdated": row(
+    409,
+    "An upgrade is not at its end: hosts know no newer version than the cluster has",
+    "Upgrade and start the hosts that are named, or take them out with drystone host remove",
+  ),
+  "rotation-contended": row(
+    409,
+    "The replacement of the cluster's authority was begun or moved on elsewhere at the same moment",
+    "Look at it with drystone certificate show, and ask again",
+  ),
   "host-up": row(
     409,
     "A host that runs is not removed from the cluster",
@@ -417,7 +437,7 @@ export const errorCodes: Readonly<Record<string, ErrorCode>> = {
   ),
   "creation-undone": row(
     409,
-    "A host restarted while the volume was being created; nothing was made",
+    "A host restarted while the volume was being created, or it was given up; nothing was made",
     "Create it again",
   ),
   "state-in-use": row(

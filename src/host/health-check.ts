@@ -1,4 +1,5 @@
 /** What a check of the cluster's health is, and what it looks at. */
+import type { RotationView } from "./certificate-views.ts";
 import type { DirectoryView } from "./directory-views.ts";
 import type { ResyncView } from "./repair-views.ts";
 import type {
@@ -8,6 +9,7 @@ import type {
   HealthSeverity,
   HostView,
   StatsView,
+  UnreadableVmView,
   VmView,
   VolumeView,
 } from "./views.ts";
@@ -25,11 +27,17 @@ export interface HealthFacts {
   readonly faults: readonly EventView[];
   readonly resyncs: readonly ResyncView[];
   readonly vms: readonly VmView[];
+  /** Of those their records say nothing that this program understands. */
+  readonly unreadableVms?: readonly UnreadableVmView[] | undefined;
   /** Undefined where nobody asked for it. */
   readonly stats: StatsView | undefined;
   readonly machine: MachineFacts | undefined;
   /** Undefined where no host of the cluster runs it. */
   readonly directory: DirectoryView | undefined;
+  /** Which formats the cluster uses; undefined until the directory has told. */
+  readonly clusterVersion?: number | undefined;
+  /** Undefined while the cluster's authority is not replaced. */
+  readonly rotation?: RotationView | undefined;
 }
 
 /** Of the machine and the process of the host that judges. */
@@ -39,6 +47,8 @@ export interface MachineFacts {
   readonly stateSizeBytes: number;
   /** When the host's certificate ends; undefined without one. */
   readonly certificateEndsMs: number | undefined;
+  /** Why the host cannot serve encrypted volumes; undefined if it has a cluster key. */
+  readonly keyReason: string | undefined;
 }
 
 export interface HealthFinding {

@@ -177,6 +177,61 @@ export const hostChecks: readonly HealthCheck[] = [
     action: "start a host that has tls/ca.key, then: drystone certificate renew",
     find: ({ machine }) => certificateFindings(machine?.certificateEndsMs, machine?.nowMs ?? 0),
   },
+  {
+    id: "versions-mixed",
+    severity: "note",
+    meaning: "Hosts run different versions of Drystone: all use what the older ones know",
+    action: "upgrade the older hosts, one after the other, each when all volumes are protected",
+    find: ({ hosts, clusterVersion }) => {
+      const newest = Math.max(...hosts.map(({ clusterVersion: knows = 0 }) => knows));
+      if (clusterVersion === undefined) return [];
+      return each(
+        hosts,
+        ({ clusterVersion: knows = 0 }) => knows < newest,
+        ({ name }) => ({ subject: name, message: `host ${name} runs an older version` }),
+      );
+    },
+  },
+  {
+    id: "upgrade-not-finalized",
+    severity: "note",
+    meaning: "All hosts run a newer version of Drystone, and use the formats of the one before",
+    action: "when the upgrade is not to be taken back any more: drystone upgrade finalize",
+    find: ({ hosts, clusterVersion }) => {
+      if (clusterVersion === undefined || hosts.length === 0) return [];
+      const isDone = hosts.some(({ clusterVersion: knows = 0 }) => knows <= clusterVersion);
+      const message = `the cluster uses formats of version ${clusterVersion}, all know newer ones`;
+      return isDone ? [] : [{ subject: "cluster", message }];
+    },
+  },
+  {
+    id: "authority-waits",
+    severity: "degraded",
+    meaning: "The replacement of the cluster's authority waits for a host that does not go on",
+    action: "start that host: drystone certificate show tells how far each one is",
+    find: ({ rotation, hosts }) =>
+      (rotation?.waitsFor ?? []).flatMap(({ host, reason }) => {
+        const isUp = hosts.some(({ name, state }) => name === host && state === "up");
+        if (isUp && reason === undefined) return [];
+        return [
+          {
+            subject: host,
+            message: `the authority is not replaced yet: host ${host} ${reason ?? "does not run"}`,
+            action: `start ${host}; if it does not come back: drystone host remove ${host}`,
+          },
+        ];
+      }),
+  },
+  {
+    id: "cluster-key-away",
+    severity: "degraded",
+    meaning: "The host has no cluster key that it can use, and so cannot serve encrypted volumes",
+    action: "copy the key file from a host that has it: drystone key show tells which ones do",
+    find: ({ machine, volumes }) =>
+      machine?.keyReason !== undefined && volumes.some(({ encryption }) => encryption !== undefined)
+        ? [{ subject: "self", message: machine.keyReason }]
+        : [],
+  },
 ];
 
 function certificateFindings(endsMs: number | undefined, nowMs: number): readonly HealthFinding[] {

@@ -239,6 +239,17 @@ const vmChecks: readonly HealthCheck[] = [
       ),
   },
   {
+    id: "vm-unreadable",
+    severity: "degraded",
+    meaning: "The record of a virtual machine is damaged, or was written by a newer version",
+    action: "upgrade this host, or restore the directory; until then the machine is left as it is",
+    find: ({ unreadableVms = [] }) =>
+      unreadableVms.map(({ name, reason }) => ({
+        subject: name,
+        message: `virtual machine ${name} is not looked after: ${reason}`,
+      })),
+  },
+  {
     id: "vm-restarted-often",
     severity: "note",
     meaning: "A virtual machine was started three times or more within a quarter of an hour",

@@ -1,8 +1,9 @@
 import assert from "node:assert/strict";
-import { test } from "node:test";
+import { test } from "../../test/support/test.ts";
 import type { Clock, MetadataStore } from "../ports/index.ts";
 import { EventRing } from "./event-ring.ts";
 import { healthChecks, judgeHealth, raisedChecks } from "./health.ts";
+import type { RotationView } from "./certificate-views.ts";
 import type { RaisedCheck } from "./health.ts";
 import type { HealthFacts } from "./health-check.ts";
 import { HealthWatch } from "./health-watch.ts";
@@ -17,6 +18,11 @@ function host(name: string, extra: Partial<HostView> = {}): HostView {
   const facts = { apiAddress: "10.0.0.1:7400", faultDomain: name, attachedCount: 0 };
   return { name, hostId: name, state: "up", ...networks, ...facts, ...extra };
 }
+
+const rotation: RotationView = {
+  ...{ step: "trust", isHeld: false, startedMs: NOW_MS, keyHost: "h1", fingerprint: "a" },
+  waitsFor: [{ host: "h1" }],
+};
 
 function device(on: string, extra: Partial<DeviceView> = {}): DeviceView {
   return {
@@ -85,6 +91,7 @@ const well: HealthFacts = {
   machine: {
     ...{ nowMs: NOW_MS, stateFreeBytes: 50 * GIB, stateSizeBytes: 100 * GIB },
     certificateEndsMs: NOW_MS + 400 * 24 * 3600 * 1000,
+    keyReason: undefined,
   },
 };
 
@@ -167,6 +174,29 @@ const troubles: readonly (readonly [Partial<HealthFacts>, readonly string[]])[] 
   [{ directory: { members: well.directory!.members.slice(1) } }, ["directory-members-few"]],
   [{ machine: { ...well.machine!, stateFreeBytes: 1 << 20 } }, ["state-almost-full"]],
   [{ machine: { ...well.machine!, certificateEndsMs: NOW_MS + 1000 } }, ["certificate-ending"]],
+  [
+    {
+      hosts: well.hosts.map((one, index) => ({ ...one, clusterVersion: index === 0 ? 1 : 2 })),
+      clusterVersion: 1,
+    },
+    ["versions-mixed"],
+  ],
+  [
+    { hosts: well.hosts.map((one) => ({ ...one, clusterVersion: 2 })), clusterVersion: 1 },
+    ["upgrade-not-finalized"],
+  ],
+  [{ rotation: { ...rotation, waitsFor: [{ host: "h1", reason: "no" }] } }, ["authority-waits"]],
+  [{ machine: { ...well.machine!, keyReason: "there is no key" } }, []],
+  [
+    {
+      machine: { ...well.machine!, keyReason: "there is no key" },
+      volumes: well.volumes.map((one) => ({
+        ...one,
+        encryption: { domain: "default", domainId: "k1" },
+      })),
+    },
+    ["cluster-key-away"],
+  ],
   [{ devices: well.devices.slice(1) }, ["no-device", "devices-uneven"]],
   [{ devices: [device("h1", { state: "failed" }), ...well.devices.slice(1)] }, ["device-failed"]],
   [{ devices: [device("h1", { damagedBlocks: 2 }), ...well.devices.slice(1)] }, ["damaged-blocks"]],
@@ -205,6 +235,7 @@ const troubles: readonly (readonly [Partial<HealthFacts>, readonly string[]])[] 
   [{ stats: ioStats(20, 0) }, ["requests-slow"]],
   [{ resyncs: [{ ...resync, state: "blocked" }] }, ["repair-blocked"]],
   [{ vms: [vm({ state: "waiting" })] }, ["vm-waiting"]],
+  [{ unreadableVms: [{ name: "vm1", reason: "it is not JSON" }] }, ["vm-unreadable"]],
   [{ vms: [vm({ isProtected: false })] }, ["vm-unprotected"]],
   [
     {

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { test } from "node:test";
+import { test } from "../../test/support/test.ts";
 import { CodedError } from "../base/index.ts";
 import { parseHostConfig } from "./host-config.ts";
 
@@ -28,6 +28,7 @@ test("a configuration is read, with defaults, and relative paths count from the 
     apiAddress: { host: "127.0.0.1", port: 7400 },
     isApiPlain: true,
     devices: [{ path: "/dev/sdb" }, { path: "/etc/drystone/d2", sizeBytes: 10 * 2 ** 30 }],
+    keyFile: "/etc/drystone/state/cluster.key",
     memoryBytes: 192 * 2 ** 20,
     cluster: undefined,
   });

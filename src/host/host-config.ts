@@ -4,7 +4,7 @@
  */
 import { readFileSync } from "node:fs";
 import { hostname } from "node:os";
-import { dirname, isAbsolute, resolve } from "node:path";
+import { dirname, isAbsolute, join, resolve } from "node:path";
 import { CodedError, errorText, parseSize } from "../base/index.ts";
 import type { NetworkAddress } from "../ports/index.ts";
 import { hostNameInvalid, parseAddress } from "./names.ts";
@@ -14,6 +14,11 @@ import type { ObjectShape, TextShape } from "./shape.ts";
 export const API_ADDRESS_DEFAULT = "127.0.0.1:7400";
 export const MEMORY_BYTES_DEFAULT: number = 192 * 2 ** 20;
 const MEMORY_BYTES_MIN = 32 * 2 ** 20;
+/**
+ * Of a host beside its caches and blocks on their way: the program and its heaps, what a round of
+ * destage changes in the maps, and the most used pages of the maps.
+ */
+const BESIDE_BYTES = 92 * 2 ** 20;
 const DEVICE_SIZE_BYTES_MIN = 256 * 2 ** 20;
 const CONFIG_BYTES_MAX = 1 << 20;
 const PATH_LENGTH_MAX = 4096;
@@ -30,6 +35,8 @@ export interface HostConfig {
   readonly devices: readonly DeviceConfig[];
   /** For journals' unsettled blocks and caches of all devices together. */
   readonly memoryBytes: number;
+  /** The cluster key, for encrypted volumes. */
+  readonly keyFile: string;
   /** Undefined on a host that is alone: it keeps its own directory. */
   readonly cluster: ClusterConfig | undefined;
 }
@@ -81,6 +88,7 @@ interface HostConfigFile {
   readonly apiPlain?: boolean;
   readonly devices: readonly DeviceConfigFile[];
   readonly memory?: string;
+  readonly keyFile?: string;
   readonly cluster?: ClusterConfigFile;
 }
 
@@ -269,6 +277,13 @@ export const hostConfigShape: ObjectShape<HostConfigFile> = {
         },
       },
     },
+    keyFile: {
+      optional: true,
+      shape: path(
+        "The cluster key, for encrypted volumes (default: cluster.key in stateDir)",
+        "/run/credentials/drystone.service/cluster.key",
+      ),
+    },
     memory: {
       optional: true,
       shape: size(
@@ -279,6 +294,11 @@ export const hostConfigShape: ObjectShape<HostConfigFile> = {
     },
   },
 };
+
+/** What the host process plans to have resident, mapped files included. */
+export function residentBytesOf({ memoryBytes }: Pick<HostConfig, "memoryBytes">): number {
+  return memoryBytes + BESIDE_BYTES;
+}
 
 export function readHostConfig(file: string): HostConfig {
   let text: string;
@@ -323,9 +343,10 @@ export function parseHostConfig(text: string, file: string): HostConfig {
 function fromFile(file: HostConfigFile, base: string): HostConfig {
   const address = parseAddress(file.apiAddress ?? API_ADDRESS_DEFAULT);
   if (address.kind !== "tcp") throw new Error("the shape lets TCP addresses pass only");
+  const stateDir = absolute(base, file.stateDir);
   return {
     name: file.name ?? hostname(),
-    stateDir: absolute(base, file.stateDir),
+    stateDir,
     apiAddress: { host: address.host, port: address.port },
     isApiPlain: file.apiPlain === true || file.cluster?.tls === undefined,
     devices: file.devices.map((device) => ({
@@ -333,6 +354,8 @@ function fromFile(file: HostConfigFile, base: string): HostConfig {
       ...(device.size === undefined ? {} : { sizeBytes: sizeOf(device.size) }),
     })),
     memoryBytes: file.memory === undefined ? MEMORY_BYTES_DEFAULT : sizeOf(file.memory),
+    keyFile:
+      file.keyFile === undefined ? join(stateDir, "cluster.key") : absolute(base, file.keyFile),
     cluster: file.cluster === undefined ? undefined : clusterOf(file.cluster, base),
   };
 }

@@ -6,10 +6,11 @@ import { CodedError } from "../base/index.ts";
 import type { Clock, Directory } from "../ports/index.ts";
 import type { AccessDesk } from "./access-desk.ts";
 import type { AuditLog } from "./audit-log.ts";
+import type { RotationView } from "./certificate-views.ts";
 import type { CertificateHandlers } from "./certificate-control.ts";
-import { listServices } from "../cluster/index.ts";
+import { listServices, readClusterVersion } from "../cluster/index.ts";
 import { ClusterStatus } from "./cluster-status.ts";
-import type { DataPlaneMethods } from "./data-plane-port.ts";
+import type { DataPlaneMethods, PeerView } from "./data-plane-port.ts";
 import type { DirectoryView } from "./directory-views.ts";
 import type { EventRing } from "./event-ring.ts";
 import type { ManagementPeer } from "../plane/index.ts";
@@ -20,19 +21,22 @@ import type { Handlers } from "./http-api.ts";
 import type { JoinDesk } from "./join-desk.ts";
 import type { NetworkViews } from "./network-views.ts";
 import { nearest } from "./nearest.ts";
+import { KnownVolumes } from "./known-volumes.ts";
 import { clientHandlers } from "./nbd-client-desk.ts";
+import { upgradeHandlers } from "./upgrade-control.ts";
 import { serviceHandlers } from "./service-control.ts";
 import { whatIfHandlers } from "./what-if-control.ts";
 import type { ServiceControlWorld } from "./service-control.ts";
 import type { RpcPeer } from "./rpc.ts";
-import type { HostView, TokenView } from "./views.ts";
+import type { HostView, NetworkLatencyView, StatsView, TokenView, VolumeView } from "./views.ts";
 import { snapshotHandlers } from "./snapshot-control.ts";
+import { ClusterLedgers } from "./cluster-ledgers.ts";
+import type { OtherHosts } from "./other-hosts.ts";
 import { haHandlers } from "./ha-control.ts";
 import { vmHandlers } from "./vm-control.ts";
 import type { VmControlWorld } from "./vm-control.ts";
 import type { VmMachineHandlers } from "./vm-machine.ts";
 
-const EVENTS_LIMIT_DEFAULT = 100;
 /** Who may use the API, and who has changed what. */
 export interface AccessDesks {
   readonly access: AccessDesk;
@@ -51,14 +55,22 @@ export interface HostFacts {
   /** Undefined where no host runs a member; the names are those of hosts by their ids. */
   readonly directoryView: (names: ReadonlyMap<string, string>) => DirectoryView | undefined;
   readonly certificates: CertificateHandlers;
+  /** Undefined while the cluster's authority is not replaced. */
+  readonly rotation: () => RotationView | undefined;
   readonly vmMachine: VmMachineHandlers;
   readonly machine: () => MachineFacts;
   readonly desks: AccessDesks;
+  readonly others: Pick<OtherHosts, "callAt">;
   /** Of the cluster's authority; undefined where hosts have no certificates. */
   readonly caPem: () => string | undefined;
   readonly addDevice: ServiceControlWorld["addDevice"];
   readonly onBug: (error: unknown) => void;
 }
+
+type VolumeHandlers = Pick<
+  Handlers,
+  "volume.list" | "volume.show" | "volume.create" | "volume.resize" | "volume.set" | "volume.delete"
+>;
 
 type Plane = Pick<RpcPeer<object, DataPlaneMethods>, "call">;
 
@@ -72,6 +84,7 @@ export class HostControl {
   readonly #directory: Directory;
   readonly #status: ClusterStatus;
   readonly #watch: HealthWatch;
+  readonly #volumes: KnownVolumes;
 
   constructor(
     facts: HostFacts,
@@ -87,10 +100,26 @@ export class HostControl {
     this.#plane = plane;
     this.#events = events;
     this.#clock = clock;
-    const { hostId, clusterId, managementPeer, machine, directoryView, onBug } = facts;
+    const { hostId, clusterId, managementPeer, machine, directoryView, onBug, networks } = facts;
+    const { rotation } = facts;
+    const volumes = new KnownVolumes(plane, clock);
+    this.#volumes = volumes;
     this.#status = new ClusterStatus({
-      ...{ hostId, clusterId, managementPeer, machine, plane, events, clock, directoryView },
-      listVms: async () => (await this.handlers["vm.list"]({})).vms,
+      ...{
+        networks,
+        hostId,
+        clusterId,
+        managementPeer,
+        machine,
+        rotation,
+        plane,
+        volumes,
+        events,
+        clock,
+        directoryView,
+      },
+      listVms: async () => await this.handlers["vm.list"]({}),
+      readClusterVersion: () => readClusterVersion(directory, clusterId),
       listServices: () => listServices(directory, clusterId),
     });
     const look = (): Promise<readonly RaisedCheck[]> => this.#status.raised();
@@ -132,6 +161,11 @@ export class HostControl {
   #makeHandlers(): Handlers {
     const plane = this.#plane;
     const done = { done: true } as const;
+    const { hostId, others, desks } = this.#facts;
+    const hosts = (): Promise<readonly PeerView[]> => plane.call("listHosts", undefined);
+    const ledgers = new ClusterLedgers({
+      ...{ hostId, others, hosts, events: this.#events, audit: desks.audit },
+    });
     return {
       status: () => this.#status.status(),
       "health.list": async () => this.#watch.list(await this.#status.raised()),
@@ -141,15 +175,7 @@ export class HostControl {
       "network.show": () => this.#facts.networks.view(),
       "device.list": async () => ({ devices: await plane.call("listDevices", undefined) }),
       "device.scrub": ({ device }) => this.#scrub(device),
-      "volume.create": (request) => plane.call("createVolume", request),
-      "volume.list": async () => ({ volumes: await plane.call("listVolumes", undefined) }),
-      "volume.show": ({ name }) => plane.call("showVolume", name),
-      "volume.resize": (request) => plane.call("resizeVolume", request),
-      "volume.set": (request) => plane.call("setPolicy", request),
-      "volume.delete": async ({ name }) => {
-        await plane.call("deleteVolume", name);
-        return done;
-      },
+      ...volumeHandlers(plane, this.#volumes),
       "volume.attach": async (request) => {
         if (request.host !== undefined) await this.#showHost(request.host);
         return await plane.call("attach", request);
@@ -171,18 +197,28 @@ export class HostControl {
         clusterId: this.#facts.clusterId,
         caPem: this.#facts.caPem,
       }),
+      ...upgradeHandlers({
+        directory: this.#directory,
+        clusterId: this.#facts.clusterId,
+        events: this.#events,
+      }),
       ...serviceHandlers({
         addDevice: this.#facts.addDevice,
         directory: this.#directory,
         clusterId: this.#facts.clusterId,
         plane,
       }),
+      "key.show": () => plane.call("clusterKey", undefined),
+      "key.rotate": (request) => plane.call("rotateClusterKey", request),
+      "key-domain.list": async () => ({ domains: await plane.call("listKeyDomains", undefined) }),
+      "key-domain.destroy": async (request) => {
+        await plane.call("destroyKeyDomain", request);
+        return done;
+      },
       "token.create": ({ ttlMinutes }) => this.#createToken(ttlMinutes),
-      stats: () => plane.call("stats", undefined),
-      events: async ({ after, limit }) => ({
-        events: this.#events.list(after ?? 0, limit ?? EVENTS_LIMIT_DEFAULT),
-        lastSequence: this.#events.lastSequence,
-      }),
+      stats: () => this.#stats(),
+      events: (request) => ledgers.events(request),
+      "audit.list": (request) => ledgers.audit(request),
     };
   }
 
@@ -200,6 +236,23 @@ export class HostControl {
       forget: (name) => plane.call("vmForget", name),
       checkVolume: async (name) => void (await plane.call("showVolume", name)),
     };
+  }
+
+  async #stats(): Promise<StatsView> {
+    const [stats, peers] = await Promise.all([
+      this.#plane.call("stats", undefined),
+      this.#plane.call("listHosts", undefined),
+    ]);
+    const networks = peers.flatMap(({ hostId, name: host, roundTrips }): NetworkLatencyView[] => {
+      const management = this.#facts.managementPeer(hostId)?.roundTrips;
+      return [
+        ...(roundTrips === undefined ? [] : [{ host, network: "storage" as const, ...roundTrips }]),
+        ...(management === undefined
+          ? []
+          : [{ host, network: "management" as const, ...management }]),
+      ];
+    });
+    return { ...stats, networks };
   }
 
   async #createToken(ttlMinutes: number | undefined): Promise<TokenView> {
@@ -234,10 +287,28 @@ export class HostControl {
   }
 }
 
+function volumeHandlers(plane: Plane, volumes: KnownVolumes): VolumeHandlers {
+  const changed = (volume: VolumeView): VolumeView => {
+    volumes.changed(volume);
+    return volume;
+  };
+  return {
+    "volume.list": () => volumes.list(),
+    "volume.show": ({ name }) => volumes.show(name),
+    "volume.create": async (request) => changed(await plane.call("createVolume", request)),
+    "volume.resize": async (request) => changed(await plane.call("resizeVolume", request)),
+    "volume.set": async (request) => changed(await plane.call("setPolicy", request)),
+    "volume.delete": async ({ name }) => {
+      await plane.call("deleteVolume", name);
+      volumes.deleted(name);
+      return { done: true };
+    },
+  };
+}
+
 function accessHandlers({
   access,
-  audit,
-}: AccessDesks): Pick<Handlers, "access.create" | "access.list" | "access.revoke" | "audit.list"> {
+}: AccessDesks): Pick<Handlers, "access.create" | "access.list" | "access.revoke"> {
   return {
     "access.create": (request) => access.create(request),
     "access.list": async () => ({ tokens: await access.list() }),
@@ -245,6 +316,5 @@ function accessHandlers({
       await access.revoke(id);
       return { done: true };
     },
-    "audit.list": async (request) => ({ entries: audit.list(request) }),
   };
 }

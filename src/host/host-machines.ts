@@ -12,7 +12,7 @@ import type { HostConfig } from "./host-config.ts";
 import { hostNetwork } from "./host-management.ts";
 import { HostMigrationWays } from "./migration-ways.ts";
 import type { HostManagement } from "./host-management.ts";
-import { OtherHosts } from "./other-hosts.ts";
+import type { OtherHosts } from "./other-hosts.ts";
 import type { StateDir } from "./state-dir.ts";
 import type { HostTls } from "./tls-folder.ts";
 import { haPeers, offerHa, vmStorage } from "./vm-ha.ts";
@@ -22,8 +22,11 @@ import { attachForVm, detachForVm, expectForVm } from "./vm-volumes.ts";
 
 const SYSTEM_BYTES: number = 2 ** 30;
 
+/** `DRYSTONE_QEMU` is the program, where it is not found by the name that Debian has for it. */
 export function openHypervisor(state: StateDir): QemuHypervisor {
-  return new QemuHypervisor({ folder: state.vmsPath, accelerator: accelerator() });
+  const program = process.env["DRYSTONE_QEMU"];
+  const chosen = program === undefined ? {} : { program };
+  return new QemuHypervisor({ folder: state.vmsPath, accelerator: accelerator(), ...chosen });
 }
 
 /** `DRYSTONE_ACCEL=tcg` and `kvm` decide what is otherwise found out. */
@@ -36,13 +39,11 @@ export function machineHandlers(parts: {
   readonly config: HostConfig;
   readonly state: StateDir;
   readonly directory: Directory;
-  readonly tls: HostTls | undefined;
+  readonly others: OtherHosts;
   readonly hypervisor: QemuHypervisor;
 }): VmMachineHandlers {
-  const { config, state, directory, tls, hypervisor } = parts;
+  const { config, state, directory, others, hypervisor } = parts;
   const { clusterId, hostId } = state.identity;
-  const shown = config.isApiPlain ? undefined : tls;
-  const others = new OtherHosts({ directory, clusterId, tls: shown });
   const hostName = config.name;
   return vmMachineHandlers({ directory, clusterId, hostId, hostName, hypervisor, others });
 }
@@ -78,7 +79,7 @@ export async function startVms(parts: {
     incarnation: Math.round(clock.wallMs()),
     attach: (volume) =>
       attachOnceFree(clock, () => attachForVm(plane, state.socketsPath, name, volume)),
-    detach: (volume) => detachForVm(plane, name, volume),
+    detach: (volume) => detachForVm(plane, volume),
     expect: (volume) => expectForVm(plane, state.socketsPath, volume),
     ways: new HostMigrationWays({
       network: hostNetwork(parts.tls, log),

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { test } from "node:test";
+import { test } from "../../test/support/test.ts";
 import { judgeHealth, raisedChecks } from "./health.ts";
 import { seenOf } from "./host-networks.ts";
 import type { HostView } from "./views.ts";

@@ -15,27 +15,24 @@ import { DataPlaneThread } from "./data-plane-thread.ts";
 import type { ControlMethods } from "./data-plane-port.ts";
 import { directoryMethods } from "./directory-link.ts";
 import { accessDesks, apiBackend, healthBug, Gate, machineFacts } from "./api-backend.ts";
-import { CertificateKeeper } from "./certificate-keeper.ts";
-import type { CertificateKeeperWorld } from "./certificate-keeper.ts";
 import { certificateHandlers } from "./certificate-control.ts";
 import { Closers } from "./closers.ts";
 import { EventRing } from "./event-ring.ts";
+import { residentBytesOf } from "./host-config.ts";
 import type { HostConfig } from "./host-config.ts";
 import { HostManagement } from "./host-management.ts";
 import { HostControl } from "./host-control.ts";
 import type { HostFacts } from "./host-control.ts";
 import { HttpApi } from "./http-api.ts";
 import type { ApiBackend, Handlers } from "./http-api.ts";
-import { JoinDesk } from "./join-desk.ts";
-import type { JoinDeskWorld } from "./join-desk.ts";
 import { formatAddress } from "./names.ts";
+import { toldVersions } from "./known-version.ts";
 import { AddedDevices } from "./added-devices.ts";
 import { NetworkViews } from "./network-views.ts";
-import { directoryTextOf, ensureCluster, openDirectory } from "./open-directory.ts";
+import { ensureCluster, openDirectory } from "./open-directory.ts";
 import type { OpenedDirectory } from "./open-directory.ts";
 import type { PlaneIdentity } from "./plane-world.ts";
-import { OtherHosts } from "./other-hosts.ts";
-import { readAuthority, readTlsFolder } from "./tls-folder.ts";
+import { openCertificates, openTls } from "./host-certificates.ts";
 import type { HostTls } from "./tls-folder.ts";
 import { StateDir } from "./state-dir.ts";
 import type { SeenHostView } from "./views.ts";
@@ -137,7 +134,7 @@ async function openGround(start: HostStart, closers: Closers): Promise<Ground> {
   const state = StateDir.open(config.stateDir, config.cluster?.id, tls?.hostId);
   closers.add("state directory", () => state.close());
   const { hostId } = state.identity;
-  const store = await openStore(state);
+  const store = await openStore(state, residentBytesOf(config));
   closers.add("metadata", () => store.close());
   const opened = await openDirectory({ start, tls, hostId, store, clock }, closers);
   return { clock, tls, state, store, opened, events: eventRing(store, clock, log) };
@@ -154,12 +151,8 @@ async function startParts(start: HostStart, closers: Closers): Promise<StartedPa
   const thread: DataPlaneThread = new DataPlaneThread(
     identity,
     controlMethods({
-      directory,
-      events,
-      log,
-      management,
-      thread: () => thread,
-      seen: () => networks.seen(),
+      ...{ directory, events, log, management },
+      ...{ thread: () => thread, seen: () => networks.seen() },
     }),
     start.onDeath,
   );
@@ -168,21 +161,22 @@ async function startParts(start: HostStart, closers: Closers): Promise<StartedPa
   const networks: NetworkViews = networkViews(hostId, thread.peer, management);
   const hypervisor = openHypervisor(state);
   let apiAddress = "";
-  const desk = openDesk(config, { directory, clusterId, clock, events }, opened);
-  const keeper = openKeeper({ config, tls, desk, directory, clock, log, events }, thread, closers);
+  const { desk, keeper, authority, others } = openCertificates(
+    { start, tls, directory, clusterId, clock, log, events, opened, thread },
+    closers,
+  );
   const certificates = certificateHandlers({
-    ...{ directory, clusterId, hostId, clock, plane: thread.peer, events, keeper },
+    ...{ directory, clusterId, hostId, clock, plane: thread.peer, events, keeper, authority },
     removeMember: async (other) => await member?.remove(other),
   });
   const facts = {
-    certificates,
-    networks,
-    ...{ name: config.name, hostId, clusterId },
+    ...{ name: config.name, hostId, clusterId, certificates, others, networks },
+    rotation: () => authority?.view(),
     apiAddress: () => apiAddress,
     managementPeer: (other: string) => management.peer(other),
     directoryView: (names: ReadonlyMap<string, string>) => member?.view(names),
-    vmMachine: machineHandlers({ config, state, directory, tls, hypervisor }),
-    machine: machineFacts(state.path, tls, clock),
+    vmMachine: machineHandlers({ config, state, directory, others, hypervisor }),
+    machine: machineFacts(state.path, config.keyFile, tls, clock),
     addDevice: deviceAdder(state, () => thread.peer),
     caPem: () => tls?.trust.credentials.caPem,
     desks: accessDesks({ store, directory, clusterId, clock, log }),
@@ -201,6 +195,7 @@ async function startParts(start: HostStart, closers: Closers): Promise<StartedPa
   const vms = await startVms({ ...world, hypervisor, plane, management });
   closers.add("virtual machines", () => vms.close());
   keeper?.start();
+  authority?.start();
   announce(config.name, events, control, closers);
   gate.open();
   return {
@@ -295,19 +290,22 @@ function identityOf(
     storageAddress: config.cluster?.storageAddress,
     holdMs: config.cluster?.holdMs,
     trust: tls?.trust.state,
+    ...toldVersions(),
+    keyFile: config.keyFile,
     cut,
     memoryBytesPerDevice: Math.floor(config.memoryBytes / Math.max(1, config.devices.length)),
+    residentBytesMax: residentBytesOf(config),
   };
 }
 
 /** An empty file is a new store to the adapter; but not where there has been one. */
-async function openStore(state: StateDir): Promise<MetadataStore> {
+async function openStore(state: StateDir, residentBytesMax: number): Promise<MetadataStore> {
   const path = state.metadataPath;
   const { isComplete } = state.identity;
   try {
     if (isComplete && statSync(path).size === 0) throw new Error("it is empty");
     mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
-    const store = await LmdbMetadataStore.open(path, { mustExist: isComplete });
+    const store = await LmdbMetadataStore.open(path, { mustExist: isComplete, residentBytesMax });
     state.markComplete();
     return store;
   } catch (error) {
@@ -320,11 +318,6 @@ async function openStore(state: StateDir): Promise<MetadataStore> {
       { cause: error },
     );
   }
-}
-
-function openTls({ cluster }: HostConfig, clock: Clock): HostTls | undefined {
-  if (cluster?.tls === undefined) return undefined;
-  return readTlsFolder(cluster.tls, cluster.id, clock.wallMs());
 }
 
 function controlMethods(parts: {
@@ -343,43 +336,6 @@ function controlMethods(parts: {
     seenHosts: seen,
     log: async ({ level, message, fields }) => log.write(level, message, fields),
   };
-}
-
-function openDesk(
-  { cluster }: HostConfig,
-  world: Omit<JoinDeskWorld, "authority" | "directoryText">,
-  opened: OpenedDirectory,
-): JoinDesk | undefined {
-  if (cluster?.tls === undefined) return undefined;
-  const directoryText = (): string => directoryTextOf(cluster, opened);
-  return new JoinDesk({ ...world, authority: readAuthority(cluster.tls), directoryText });
-}
-
-function openKeeper(
-  world: {
-    readonly config: HostConfig;
-    readonly tls: HostTls | undefined;
-  } & Omit<CertificateKeeperWorld, "tls" | "folder" | "others" | "hostName" | "clusterId">,
-  thread: DataPlaneThread,
-  closers: Closers,
-): CertificateKeeper | undefined {
-  const { config, tls, ...rest } = world;
-  const { cluster, isApiPlain, name } = config;
-  if (tls === undefined || cluster?.tls === undefined) return undefined;
-  const { clusterId } = tls;
-  const { directory } = world;
-  const others = new OtherHosts({ directory, clusterId, tls: isApiPlain ? undefined : tls });
-  const folder = cluster.tls;
-  const keeper = new CertificateKeeper({ ...rest, hostName: name, clusterId, tls, folder, others });
-  const stop = tls.trust.onChange(() => {
-    // A thread that has ended shows nothing to anybody.
-    thread.peer.call("setTrust", tls.trust.state).catch(() => undefined);
-  });
-  closers.add("certificates", async () => {
-    stop();
-    keeper.close();
-  });
-  return keeper;
 }
 
 /** Resolves with its address. */

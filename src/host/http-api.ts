@@ -23,6 +23,7 @@ import { limitConnections } from "./connection-limits.ts";
 import { DashboardFiles, GUARD_HEADERS } from "./dashboard-files.ts";
 import { openApi } from "./openapi.ts";
 import type { OperationName, RequestOf, ResponseOf } from "./operations.ts";
+import { SeldomTold } from "./seldom-told.ts";
 import type { HostTls } from "./tls-folder.ts";
 import type { EventView, EventsRequest } from "./views.ts";
 
@@ -72,17 +73,25 @@ export interface ApiBackend {
   reportBug(operation: string, error: unknown): void;
 }
 
+const TYPING_MS = 60_000;
+
 export class HttpApi {
   readonly #backend: ApiBackend;
   readonly #tls: HostTls | undefined;
   readonly #servers: Server[] = [];
   readonly #followers = new Set<ServerResponse>();
-  readonly #dashboard = new DashboardFiles();
+  readonly #dashboard: DashboardFiles;
+  readonly #typing = new SeldomTold({ nowMs: () => performance.now() }, TYPING_MS);
 
   /** With `tls` TCP is for those who show a certificate of the cluster. */
-  constructor(backend: ApiBackend, tls?: HostTls) {
+  constructor(
+    backend: ApiBackend,
+    tls?: HostTls,
+    dashboard: DashboardFiles = new DashboardFiles(),
+  ) {
     this.#backend = backend;
     this.#tls = tls;
+    this.#dashboard = dashboard;
   }
 
   /**
@@ -208,7 +217,10 @@ export class HttpApi {
     const remote = request.socket.remoteAddress ?? "a socket";
     const audit = (target: string, outcome: string): void => {
       if (method === "GET") return;
-      this.#backend.audit({ who: principal.who, remote, operation: name, target, outcome });
+      // Of what somebody types on one machine an entry a minute, not one for each key.
+      const { who } = principal;
+      if (name === "vm.type" && this.#typing.due(`${who} ${target}`) === undefined) return;
+      this.#backend.audit({ who, remote, operation: name, target, outcome });
     };
     let target = Object.values(pathFields).join(" ");
     try {
@@ -287,7 +299,7 @@ export class HttpApi {
       if (response.writableLength > 1 << 20) response.destroy();
       else response.write(`id: ${event.sequence}\ndata: ${JSON.stringify(event)}\n\n`);
     };
-    const past = await this.#backend.handlers.events({ ...request, follow: false });
+    const past = await this.#backend.handlers.events(request);
     response.writeHead(200, { "content-type": "text/event-stream", "cache-control": "no-store" });
     response.write(": events\n\n");
     for (const event of past.events) send(event);

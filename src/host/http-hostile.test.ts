@@ -1,4 +1,4 @@
-import { test } from "node:test";
+import { test } from "../../test/support/test.ts";
 import { fuzzHttp } from "./http-api.fuzz.ts";
 
 /** Those that found something once, and some that did not. */

@@ -37,6 +37,8 @@ export type { AnyField, AnyObjectShape, AnyShape, ObjectShape } from "./shape.ts
 export { version } from "./version.ts";
 export type { SetUp, SetUpOptions } from "./set-up-host.ts";
 export type * from "./certificate-views.ts";
+export type * from "./upgrade-views.ts";
+export type * from "./key-views.ts";
 export type * from "./nbd-client-views.ts";
 export type * from "./repair-views.ts";
 export type * from "./snapshot-views.ts";

@@ -8,7 +8,7 @@ import { request as httpsRequest } from "node:https";
 import { connect } from "node:tls";
 import type { ConnectionOptions } from "node:tls";
 import { CodedError, errorText } from "../base/index.ts";
-import { fingerprintOf, identityOf } from "../platform/index.ts";
+import { certificatesIn, fingerprintOf, identityOf } from "../platform/index.ts";
 import type { NetworkAddress } from "../ports/index.ts";
 import type { JoinAnswer, JoinRequest } from "./join-desk.ts";
 import { formatAddress } from "./names.ts";
@@ -46,7 +46,15 @@ export async function askToJoin(
     certificate.publicKey.equals(createPublicKey(request.publicKeyPem));
   if (answer === undefined || !isMine || identity?.clusterId !== answer.clusterId)
     throw failed(address, "it has answered with a certificate that is not for this host");
-  return { answer, caPem, hostId: identity.name };
+  return { answer, caPem: believed(answer, caPem), hostId: identity.name };
+}
+
+/** More than one while the cluster replaces its authority: what proved to be of it says so. */
+function believed(answer: JoinAnswer, shownPem: string): string {
+  const all = certificatesIn(answer.caPem ?? "");
+  const shown = new X509Certificate(shownPem);
+  const isKnown = all.some((one) => fingerprintOf(one) === fingerprintOf(shown));
+  return isKnown ? all.map(String).join("") : shownPem;
 }
 
 /** The certificate of the authority that the other end shows, if it is the one we look for. */
@@ -119,9 +127,12 @@ function parse(text: string): unknown {
 
 function answerOf(said: unknown): JoinAnswer | undefined {
   if (!isRecord(said)) return undefined;
-  const { clusterId, certificatePem, directory } = said;
+  const { clusterId, certificatePem, directory, caPem, clusterKey } = said;
   if (typeof clusterId !== "string" || typeof directory !== "string") return undefined;
-  return typeof certificatePem === "string" ? { clusterId, certificatePem, directory } : undefined;
+  if (typeof certificatePem !== "string") return undefined;
+  const believed = typeof caPem === "string" ? { caPem } : {};
+  const answer = { clusterId, certificatePem, directory, ...believed };
+  return typeof clusterKey === "string" ? { ...answer, clusterKey } : answer;
 }
 
 function refusedBy(address: NetworkAddress, said: unknown): CodedError {

@@ -1,16 +1,19 @@
 import assert from "node:assert/strict";
 import { X509Certificate } from "node:crypto";
-import { test } from "node:test";
 import { EmbeddedDirectory, putHost } from "../cluster/index.ts";
 import { identityOf, makeAuthority, makePrivateKey, publicKeyOf } from "../platform/index.ts";
+import { TlsTrust } from "../platform/index.ts";
 import type { CertifiedKey } from "../platform/index.ts";
 import { MetadataMedium, SimMachine, SimMetadataStore, Simulation } from "../sim/index.ts";
 import type { Clock } from "../ports/index.ts";
+import { hostCredentials } from "../../test/support/credentials.ts";
+import { test } from "../../test/support/test.ts";
 import type { NewEvent } from "./event-ring.ts";
 import { JoinDesk, joinProof, parseToken } from "./join-desk.ts";
 import type { JoinRequest } from "./join-desk.ts";
 
 const CLUSTER = "c".repeat(32);
+const CLUSTER_KEY = `${"a5".repeat(32)}\n`;
 const MINUTE_MS = 60_000;
 
 class World {
@@ -40,8 +43,10 @@ class World {
     this.desk = new JoinDesk({
       directory,
       clusterId: CLUSTER,
-      authority: hasAuthority ? this.authority : undefined,
+      authorities: () => (hasAuthority ? [this.authority] : []),
+      tls: { trust: new TlsTrust(hostCredentials("1", { authority: this.authority })) },
       directoryText: () => "served:10.0.0.1:7402",
+      clusterKeyText: () => CLUSTER_KEY,
       clock: {
         nowMs: () => clock.nowMs(),
         wallMs: () => this.nowMs,
@@ -86,6 +91,7 @@ test("who brings a token gets a certificate of the cluster, once", async () => {
   assert.equal(identityOf(certificate)?.clusterId, CLUSTER);
   assert.equal(certificate.checkIP("10.0.0.2"), "10.0.0.2");
   assert.equal(answer.directory, "served:10.0.0.1:7402");
+  assert.equal(answer.clusterKey, CLUSTER_KEY);
   assert.equal(world.events.at(-1)?.kind, "host-joined");
   await world.refused(request, "token-used");
   await world.refused(world.request(token, "h3"), "token-used");

@@ -30,6 +30,7 @@ import { hostNameInvalid } from "./names.ts";
 import { checkShape } from "./shape.ts";
 import type { ObjectShape } from "./shape.ts";
 import { newId } from "./state-dir.ts";
+import type { HostTls } from "./tls-folder.ts";
 
 const TTL_MINUTES_DEFAULT = 30;
 const SECRET_BYTES = 16;
@@ -54,6 +55,10 @@ export interface JoinAnswer {
   readonly certificatePem: string;
   /** As `cluster.directory` in a configuration, after `MEMBERS_PREFIX` where hosts run etcd. */
   readonly directory: string;
+  /** The content of the file with the cluster key, if the host that answers has one. */
+  readonly clusterKey?: string;
+  /** All authorities that are believed, where there are several for a while. */
+  readonly caPem?: string;
 }
 
 const text = (lengthMax: number, description: string, example: string) =>
@@ -96,10 +101,22 @@ const joinRequestShape: ObjectShape<JoinRequest> = {
   },
 };
 
-const renewRequestShape: ObjectShape<Pick<JoinRequest, "publicKeyPem" | "addresses">> = {
+interface RenewRequest extends Pick<JoinRequest, "publicKeyPem" | "addresses"> {
+  /** By its fingerprint, where it matters which one signs. */
+  readonly authority?: string;
+}
+
+const renewRequestShape: ObjectShape<RenewRequest> = {
   kind: "object",
   description: "A host whose certificate is to be made anew",
-  fields: { publicKeyPem: keyField, addresses: addressesField },
+  fields: {
+    publicKeyPem: keyField,
+    addresses: addressesField,
+    authority: {
+      optional: true,
+      shape: text(64, "The authority that is to sign, by its fingerprint", "0a1b2c"),
+    },
+  },
 };
 
 export interface TokenParts {
@@ -132,10 +149,13 @@ export function joinProof(token: string, keyPem: string): string {
 export interface JoinDeskWorld {
   readonly directory: Directory;
   readonly clusterId: string;
-  /** Undefined on hosts where nobody joins. */
-  readonly authority: CertifiedKey | undefined;
+  /** Whose keys are here, in no order; none on hosts where nobody joins. */
+  readonly authorities: () => readonly CertifiedKey[];
+  readonly tls: Pick<HostTls, "trust">;
   /** As joining hosts are to write it into their configuration. */
   readonly directoryText: () => string;
+  /** What joining hosts get of the cluster key. */
+  readonly clusterKeyText: () => string | undefined;
   readonly clock: Clock;
   readonly events: { add(event: NewEvent): unknown };
 }
@@ -184,8 +204,8 @@ export class JoinDesk {
   }
 
   /** Whether hosts can join and have certificates renewed here. */
-  get hasAuthority(): boolean {
-    return this.#world.authority !== undefined;
+  hasAuthority(fingerprint?: string): boolean {
+    return this.#found(fingerprint) !== undefined;
   }
 
   /**
@@ -193,16 +213,12 @@ export class JoinDesk {
    */
   async renew(value: unknown, hostId: string): Promise<{ readonly certificatePem: string }> {
     const { directory, clusterId, clock } = this.#world;
-    const authority = this.#authority();
-    const { publicKeyPem, addresses } = checkShape(
-      renewRequestShape,
-      value,
-      "request-invalid",
-      "See docs/security.md",
-    );
+    const wanted = checkShape(renewRequestShape, value, "request-invalid", "See docs/security.md");
+    const { publicKeyPem, addresses } = wanted;
+    const authority = this.#authority(wanted.authority);
     const identity = { clusterId, role: "host", name: hostId } as const;
-    const wanted = { identity, publicKeyPem, addresses };
-    const certificatePem = issueCertificate(authority, wanted, Math.round(clock.wallMs()));
+    const subject = { identity, publicKeyPem, addresses };
+    const certificatePem = issueCertificate(authority, subject, Math.round(clock.wallMs()));
     const serial = new X509Certificate(certificatePem).serialNumber;
     await noteCertificate(directory, clusterId, { hostId, serial });
     return { certificatePem };
@@ -214,7 +230,10 @@ export class JoinDesk {
     const { token, name, publicKeyPem, addresses } = request;
     const { secret, fingerprint } = parseToken(token);
     if (fingerprint !== fingerprintOf(new X509Certificate(authority.certificatePem)))
-      throw refusal("token-unknown", "the token is of another cluster");
+      throw refusal(
+        "token-unknown",
+        "the token is of another cluster, or of an authority that was replaced",
+      );
     const proof = Buffer.from(request.proof, "base64");
     if (!verify("sha256", proven(token), createPublicKey(publicKeyPem), proof))
       throw refusal("request-invalid", "the host has not shown that it has the key");
@@ -238,11 +257,23 @@ export class JoinDesk {
     await noteCertificate(directory, clusterId, { hostId, serial });
     const message = `host ${name} was let into the cluster`;
     events.add({ level: "info", kind: "host-joined", message, details: { name, hostId } });
-    return { clusterId, certificatePem, directory: directoryText() };
+    const clusterKey = this.#world.clusterKeyText();
+    const { caPem } = this.#world.tls.trust.credentials;
+    const answer = { clusterId, certificatePem, directory: directoryText(), caPem };
+    return clusterKey === undefined ? answer : { ...answer, clusterKey };
   }
 
-  #authority(): CertifiedKey {
-    const { authority } = this.#world;
+  /** The authority by which this host is known itself, which a joining host is shown. */
+  #found(fingerprint?: string): CertifiedKey | undefined {
+    const { authorities, tls } = this.#world;
+    const wanted = fingerprint ?? fingerprintOf(tls.trust.authority);
+    return authorities().find((one) => {
+      return fingerprintOf(new X509Certificate(one.certificatePem)) === wanted;
+    });
+  }
+
+  #authority(fingerprint?: string): CertifiedKey {
+    const authority = this.#found(fingerprint);
     if (authority !== undefined) return authority;
     throw new CodedError({
       code: "authority-elsewhere",

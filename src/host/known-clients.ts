@@ -4,10 +4,11 @@
  * were known stay known; a host that has never read them knows nobody.
  */
 import { errorText } from "../base/index.ts";
-import { directoryKeys, listNbdClients, mayUseVolume } from "../cluster/index.ts";
+import { DirectoryFollower, directoryKeys, listNbdClients } from "../cluster/index.ts";
+import { mayUseVolume } from "../cluster/index.ts";
 import type { NbdClientRecord } from "../cluster/index.ts";
 import type { ClientProofs } from "../platform/index.ts";
-import type { Clock, Directory, DirectoryWatch, Log, Timer } from "../ports/index.ts";
+import type { Clock, Directory, Log } from "../ports/index.ts";
 
 const REREAD_MS = 5000;
 
@@ -22,20 +23,24 @@ export class KnownClients implements ClientProofs {
   readonly #world: KnownClientsWorld;
   readonly #changed: () => void;
   #clients: readonly NbdClientRecord[] = [];
+  readonly #follower: DirectoryFollower;
   #reading: Promise<void> | undefined;
-  #watch: DirectoryWatch | undefined;
-  #rereadTimer: Timer | undefined;
-  #isClosed = false;
 
   /** `changed` is called when somebody may do less or more than before. */
   constructor(world: KnownClientsWorld, changed: () => void) {
+    const { directory, clock, clusterId, log } = world;
     this.#world = world;
     this.#changed = changed;
+    this.#follower = new DirectoryFollower({
+      ...{ directory, clock, prefix: directoryKeys.nbdClients(clusterId), retryMs: REREAD_MS },
+      read: () => this.#read(),
+      failed: (error) => log.write("debug", "clients were not read", { cause: errorText(error) }),
+    });
   }
 
   /** Fails, as the directory does, as long as they could not be read. */
   async ready(): Promise<this> {
-    this.#reading ??= this.#follow();
+    this.#reading ??= this.#follower.open();
     try {
       await this.#reading;
       return this;
@@ -61,9 +66,7 @@ export class KnownClients implements ClientProofs {
   }
 
   close(): void {
-    this.#isClosed = true;
-    this.#watch?.cancel();
-    this.#rereadTimer?.cancel();
+    this.#follower.close();
   }
 
   #find(isMeant: (client: NbdClientRecord) => boolean): NbdClientRecord | undefined {
@@ -71,34 +74,9 @@ export class KnownClients implements ClientProofs {
     return this.#clients.find((one) => one.expiresMs > nowMs && isMeant(one));
   }
 
-  async #follow(): Promise<void> {
+  async #read(): Promise<void> {
     const { directory, clusterId } = this.#world;
-    const revision = await this.#read();
-    if (this.#isClosed) return;
-    this.#watch = directory.watch(
-      directoryKeys.nbdClients(clusterId),
-      revision + 1,
-      () => void this.#read().catch((error: unknown) => this.#followLater(error)),
-      () => this.#followLater("the directory has lost the thread"),
-    );
-  }
-
-  async #read(): Promise<number> {
-    const { directory, clusterId } = this.#world;
-    const { clients, revision } = await listNbdClients(directory, clusterId);
-    this.#clients = clients;
+    this.#clients = await listNbdClients(directory, clusterId);
     this.#changed();
-    return revision;
-  }
-
-  #followLater(cause: unknown): void {
-    this.#watch?.cancel();
-    if (this.#isClosed) return;
-    const { clock, log } = this.#world;
-    log.write("debug", "clients were not read", { cause: errorText(cause) });
-    this.#rereadTimer?.cancel();
-    this.#rereadTimer = clock.after(REREAD_MS, () => {
-      void this.#follow().catch((error: unknown) => this.#followLater(error));
-    });
   }
 }

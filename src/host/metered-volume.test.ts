@@ -1,8 +1,9 @@
+import { test } from "../../test/support/test.ts";
+import { LATENCY_BOUNDS_MS } from "../base/index.ts";
 import assert from "node:assert/strict";
-import { test } from "node:test";
 import type { IoDone, VolumeIo } from "../object/index.ts";
 import type { Clock } from "../ports/index.ts";
-import { LATENCY_BOUNDS_MS, MeteredVolume } from "./metered-volume.ts";
+import { MeteredVolume } from "./metered-volume.ts";
 
 interface Call {
   readonly done: IoDone;

@@ -4,36 +4,26 @@
  *
  * On the way of every request: slots in growing arrays, nothing allocated once they are there.
  */
-import { assert } from "../base/index.ts";
+import { assert, LatencyHistogram } from "../base/index.ts";
 import type { Extent, IoDone, IoFault, VolumeIo } from "../object/index.ts";
 import type { Clock, DiskMemory } from "../ports/index.ts";
 import type { IoCountView, VolumeIoView } from "./views.ts";
 
-/** Upper bounds of the buckets of latencies, in milliseconds. */
-export const LATENCY_BOUNDS_MS = [
-  0.1, 0.25, 0.5, 1, 2.5, 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 10_000,
-] as const;
-
 class IoCount {
-  readonly buckets = new Float64Array(LATENCY_BOUNDS_MS.length + 1);
+  readonly latencies = new LatencyHistogram();
   bytes = 0;
-  totalMs = 0;
   faults = 0;
 
   take(lengthBytes: number, ms: number, fault: IoFault | undefined): void {
-    let bucket = 0;
-    while (bucket < LATENCY_BOUNDS_MS.length && ms > LATENCY_BOUNDS_MS[bucket]!) bucket++;
-    this.buckets[bucket]!++;
+    this.latencies.add(ms);
     this.bytes += lengthBytes;
-    this.totalMs += ms;
     if (fault !== undefined) this.faults++;
   }
 
   view(): IoCountView {
-    const buckets = [...this.buckets];
-    const count = buckets.reduce((sum, one) => sum + one, 0);
-    const { bytes, totalMs, faults } = this;
-    return { count, bytes, totalMs, faults, buckets };
+    const latencies = this.latencies.view();
+    const count = latencies.buckets.reduce((sum, one) => sum + one, 0);
+    return { count, bytes: this.bytes, faults: this.faults, ...latencies };
   }
 }
 

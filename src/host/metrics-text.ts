@@ -40,7 +40,17 @@ export function metricsText({ stats, status, health, host }: MetricsFacts): stri
     ...stats,
     volumes: stats.volumes.filter((one) => here.includes(one.name)),
   });
+  addRoundTrips(metrics, stats);
   return metrics.exposition();
+}
+
+function addRoundTrips(metrics: PrometheusMetrics, stats: StatsView): void {
+  const bounds = stats.latencyBoundsMs.map((ms) => ms / 1000);
+  const help = "Of pings from the host that answers to a host, over a network";
+  for (const { host, network, buckets, totalMs } of stats.networks ?? [])
+    metrics
+      .histogram("drystone_network_round_trip_seconds", help, bounds, { host, network })
+      .add(buckets, totalMs / 1000);
 }
 
 function addLatencies(metrics: PrometheusMetrics, stats: StatsView): void {
@@ -106,6 +116,7 @@ function hostFamilies(stats: StatsView, status: StatusView): Family[] {
     counters("journal", "Journal counters and sizes", stats.journal),
     counters("destage", "Destage counters", stats.destage),
     counters("shared_memory", "Memory shared with virtual machines", stats.sharedMemory),
+    counters("far_cache", "Blocks of other hosts kept in memory", stats.farCache),
     counters("rebuild", "Bytes of rebuilds", { ...stats.rebuild }),
     counters("catch_up", "Bytes of catch-ups", { ...stats.catchUp }),
     counters("scrub", "What was looked through for damage", stats.scrub),

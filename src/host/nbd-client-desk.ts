@@ -32,7 +32,7 @@ export function clientHandlers(world: ClientDeskWorld): ClientHandlers {
   return {
     "client.create": (request) => create(world, request),
     "client.list": async () => {
-      const { clients } = await listNbdClients(directory, clusterId);
+      const clients = await listNbdClients(directory, clusterId);
       return { clients: clients.map(viewOf) };
     },
     "client.delete": async ({ name }) => {

@@ -4,6 +4,7 @@
  */
 import { CodedError } from "../base/index.ts";
 import { NbdServer, SingleExport } from "../frontend/index.ts";
+import type { ReadMemoryPool } from "../frontend/index.ts";
 import type { VolumeIo } from "../object/index.ts";
 import { StartTlsNetwork } from "../platform/index.ts";
 import type { NetworkAddress } from "../ports/index.ts";
@@ -19,9 +20,11 @@ export class NbdOffers {
   readonly #secure: StartTlsNetwork;
   /** Those whose clients have names. */
   readonly #servers: () => Iterable<NbdServer>;
+  readonly #memory: ReadMemoryPool;
 
-  constructor(world: PlaneWorld, servers: () => Iterable<NbdServer>) {
+  constructor(world: PlaneWorld, memory: ReadMemoryPool, servers: () => Iterable<NbdServer>) {
     this.#world = world;
+    this.#memory = memory;
     this.#servers = servers;
     const { directory, clock, log, identity, credentials } = world;
     const { clusterId } = identity;
@@ -35,16 +38,17 @@ export class NbdOffers {
   listen(record: AttachmentRecord, volume: VolumeIo): Promise<NbdServer> {
     const { clientNetwork, clock, log } = this.#world;
     const address = parseAddress(record.nbd);
+    const options = { address, memory: this.#memory };
     const description = `Drystone volume ${record.volume}`;
     if (!record.tls) {
       const catalog = new SingleExport(volume, description);
-      return NbdServer.listen({ network: clientNetwork, clock, log }, catalog, { address });
+      return NbdServer.listen({ network: clientNetwork, clock, log }, catalog, options);
     }
     const catalog = new SingleExport(volume, description, (client) =>
       this.#mayUse(client.name, record.volume),
     );
     const ports = { network: this.#secure, clock, log };
-    return NbdServer.listen(ports, catalog, { address, requiresTls: true });
+    return NbdServer.listen(ports, catalog, { ...options, requiresTls: true });
   }
 
   close(): void {

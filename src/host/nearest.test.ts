@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
-import { test } from "node:test";
 import fc from "fast-check";
+import { test } from "../../test/support/test.ts";
 import { editDistance, nearest } from "./nearest.ts";
 
 test("a typing mistake finds what was meant", () => {
@@ -35,6 +35,15 @@ test("distance is zero for equal texts only, symmetric, and at most the longer l
       assert.equal(distance === 0, a === b);
       assert.equal(distance, editDistance(b, a));
       assert.ok(distance <= Math.max(a.length, b.length));
+    }),
+  );
+});
+
+test("a distance that is looked for only below a limit is the same there", () => {
+  const text = fc.string({ unit: fc.constantFrom("a", "b", "c"), maxLength: 12 });
+  fc.assert(
+    fc.property(text, text, fc.nat(12), (a, b, limit) => {
+      assert.equal(Math.min(editDistance(a, b, limit), limit), Math.min(editDistance(a, b), limit));
     }),
   );
 });

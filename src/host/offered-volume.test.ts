@@ -1,12 +1,20 @@
 import assert from "node:assert/strict";
-import { test } from "node:test";
-import { assertDefined, BLOCK_SIZE_BYTES, Prng } from "../base/index.ts";
-import { component, createVolumeRecord, EmbeddedDirectory } from "../cluster/index.ts";
-import { ObjectOwner, TransferMemory } from "../object/index.ts";
+import { assertDefined, BLOCK_SIZE_BYTES, CodedError, Prng } from "../base/index.ts";
+import {
+  component,
+  createKeyDomain,
+  createVolumeRecord,
+  EmbeddedDirectory,
+  findObject,
+} from "../cluster/index.ts";
+import { ScratchMemory } from "../frontend/index.ts";
+import { noTraffic, ObjectOwner, TransferMemory } from "../object/index.ts";
 import type { IoFault, OwnerWorld } from "../object/index.ts";
-import type { Directory } from "../ports/index.ts";
+import { WideBlockCipher } from "../platform/index.ts";
+import type { BlockCipher, Directory } from "../ports/index.ts";
 import { MetadataMedium, SimLog, SimMachine, SimMetadataStore, Simulation } from "../sim/index.ts";
 import { FakeComponent, fakeMemory } from "../../test/support/fake-component.ts";
+import { test } from "../../test/support/test.ts";
 import { createAttachment, findAttachment, removeAttachment } from "./attachment-records.ts";
 import type { AttachmentRecord } from "./attachment-records.ts";
 import { OfferedVolume } from "./offered-volume.ts";
@@ -15,6 +23,8 @@ const CLUSTER = "c1";
 const BLOCKS = 16;
 const HOLD_MS = 60_000;
 const STEP_MS = 50;
+const CIPHER = new WideBlockCipher(new Uint8Array(32).fill(4));
+const ENCRYPTION = { domain: "default", domainId: "k1" };
 const RECORD: AttachmentRecord = {
   objectId: "o1",
   volume: "v",
@@ -36,13 +46,20 @@ class World {
   isReached = true;
   /** Called before the directory is asked for a record. */
   onGet: (key: string) => Promise<void> = async () => {};
+  openCipher: () => Promise<BlockCipher | undefined> = async () => undefined;
   #directory: EmbeddedDirectory | undefined;
 
-  static async create(): Promise<World> {
+  static async create(isEncrypted = false): Promise<World> {
     const world = new World();
     const machine = new SimMachine(world.simulation);
     const store = new SimMetadataStore(machine, new MetadataMedium());
     world.#directory = await EmbeddedDirectory.open(store, machine.clock);
+    if (isEncrypted) {
+      const domain = { name: "default", domainId: "k1", cipher: "any", createdMs: 0, seals: [] };
+      const clusterKey = { record: { keyId: "any", confirmed: [] }, revision: 0 };
+      await world.until(createKeyDomain(world.plain, CLUSTER, domain, clusterKey));
+      world.openCipher = async () => CIPHER;
+    }
     const creating = createVolumeRecord(world.plain, CLUSTER, {
       objectId: "o1",
       name: "v",
@@ -50,6 +67,7 @@ class World {
       policy: { failuresToTolerate: 0, stripes: 1 },
       tree: component("a"),
       placement: [{ componentId: "a", hostId: "h1", deviceId: "d1" }],
+      ...(isEncrypted ? { encryption: ENCRYPTION } : {}),
     });
     await world.until(creating);
     return world;
@@ -68,6 +86,7 @@ class World {
         return await plain.get(key);
       },
       list: (prefix) => plain.list(prefix),
+      stamp: (prefix) => plain.stamp(prefix),
       transact: (conditions, writes) => plain.transact(conditions, writes),
       watch: (prefix, from, onEvent, onLost) => plain.watch(prefix, from, onEvent, onLost),
       grantLease: (ttlMs) => plain.grantLease(ttlMs),
@@ -85,7 +104,7 @@ class World {
       log: this.log,
       clock: this.simulation.clock,
       isNear: () => false,
-      catchUp: { bytesNeeded: 0, bytesSent: 0, bytesSkipped: 0 },
+      catchUp: noTraffic(),
       addEvent: () => {},
       allocate: fakeMemory,
       transferMemory: new TransferMemory(fakeMemory),
@@ -100,9 +119,11 @@ class World {
     const plane = { isLeaseAlive: () => true, ownerWorld: () => this.ownerWorld("h1") };
     const { directory, log } = this;
     const { clock } = this.simulation;
+    const memory = new ScratchMemory(fakeMemory);
+    const openCipher = (): Promise<BlockCipher | undefined> => this.openCipher();
     const offered = await this.until(
       OfferedVolume.take(
-        { directory, clock, log, clusterId: CLUSTER, plane, holdMs: HOLD_MS },
+        { directory, clock, log, clusterId: CLUSTER, plane, holdMs: HOLD_MS, openCipher, memory },
         RECORD,
         {
           stopped: () => void this.events.push("stopped"),
@@ -198,6 +219,38 @@ test("requests wait while the object is out of reach, and other hosts are told s
   assert.deepEqual(world.events, ["stopped", "resumed"]);
   await world.until(offered.close());
   assert.equal(await world.content(), 1);
+});
+
+test("an encrypted volume that waited goes on encrypted, once its key is there", async () => {
+  const world = await World.create(true);
+  const offered = await world.offer();
+  await loseComponent(world, offered);
+  const cause = { code: "cluster-key-missing", message: "the medium with the key is away" };
+  world.openCipher = () => Promise.reject(new CodedError(cause));
+  world.isReached = true;
+  await world.pass(3000);
+  assert.deepEqual(
+    [world.answers, offered.reason, await world.isHolding()],
+    [...[[], cause.message, true]],
+  );
+  world.openCipher = async () => CIPHER;
+  await world.pass(3000);
+  assert.deepEqual([world.answers, offered.isHolding], [["good"], false]);
+  await world.until(offered.close());
+  const block = new Uint8Array(BLOCK_SIZE_BYTES).fill(1);
+  CIPHER.encrypt(block, 0, block, 0);
+  assert.equal(await world.content(), block[0]);
+});
+
+test("a host that cannot open the key takes nothing from anybody", async () => {
+  const world = await World.create(true);
+  const epochOf = async (): Promise<number | undefined> =>
+    (await world.until(findObject(world.plain, CLUSTER, "o1")))?.record.epoch;
+  const before = await epochOf();
+  world.openCipher = () =>
+    Promise.reject(new CodedError({ code: "cluster-key-wrong", message: "another key" }));
+  await assert.rejects(world.offer(), { code: "cluster-key-wrong" });
+  assert.equal(await epochOf(), before);
 });
 
 test("what waits is dropped when another host has taken the attachment over", async () => {

@@ -9,12 +9,13 @@
  * attachment's still: whoever takes the attachment over removes the record first and takes the
  * object then, so that nothing of what waits here can follow what is written there.
  */
-import { CodedError, errorText } from "../base/index.ts";
-import { HeldVolume } from "../frontend/index.ts";
+import { assert, CodedError, errorText } from "../base/index.ts";
+import { EncryptedVolume, HeldVolume } from "../frontend/index.ts";
+import type { ScratchMemory } from "../frontend/index.ts";
 import { ObjectOwner } from "../object/index.ts";
 import type { VolumeIo } from "../object/index.ts";
 import type { HostPlane } from "../plane/index.ts";
-import type { Clock, Directory, Log } from "../ports/index.ts";
+import type { BlockCipher, Clock, Directory, Log } from "../ports/index.ts";
 import { findAttachment, isSameAttachment, replaceAttachment } from "./attachment-records.ts";
 import type { AttachmentRecord, StoredAttachment } from "./attachment-records.ts";
 
@@ -26,6 +27,10 @@ export interface OfferedVolumeWorld {
   readonly plane: Pick<HostPlane, "isLeaseAlive" | "ownerWorld">;
   /** How long requests are held before they fail. Undefined: a host that is alone holds nothing. */
   readonly holdMs: number | undefined;
+  /** What the volume is encrypted with; undefined if it is not. */
+  readonly openCipher: () => Promise<BlockCipher | undefined>;
+  /** For blocks that are being decrypted. */
+  readonly memory: ScratchMemory;
 }
 
 export interface OfferedVolumeEvents {
@@ -55,6 +60,8 @@ export class OfferedVolume {
   readonly #world: OfferedVolumeWorld;
   readonly #events: OfferedVolumeEvents;
   #owner: ObjectOwner | undefined;
+  /** The owner's, as clients are to see it. */
+  #source: VolumeIo | undefined;
   #held: HeldVolume | undefined;
   /** Why the volume is not served now. */
   #reason: string | undefined;
@@ -72,15 +79,18 @@ export class OfferedVolume {
     this.#events = events;
   }
 
-  /** For a new attachment, whose record is made afterwards. Fails as `ObjectOwner.take`. */
+  /**
+   * For a new attachment, whose record is made afterwards. Fails as `ObjectOwner.take`, and as the
+   * keys of an encrypted volume do.
+   */
   static async take(
     world: OfferedVolumeWorld,
     record: AttachmentRecord,
     events: OfferedVolumeEvents,
   ): Promise<OfferedVolume> {
     const offered = new OfferedVolume(world, record, events);
-    const owner = await offered.#takeOwner();
-    offered.#hold(owner.volume, owner.volume.sizeBytes);
+    const source = await offered.#takeOwner();
+    offered.#hold(source, source.sizeBytes);
     return offered;
   }
 
@@ -133,14 +143,14 @@ export class OfferedVolume {
 
   /** Takes the volume that was expected. Fails as `ObjectOwner.take`: then it goes on waiting. */
   async arrive(): Promise<void> {
-    const owner = await this.#takeOwner();
-    this.#arrival?.resolve(owner.volume);
+    const source = await this.#takeOwner();
+    this.#arrival?.resolve(source);
     this.#arrival = undefined;
   }
 
   /** For the servers. */
   get io(): VolumeIo {
-    const io = this.#held ?? this.#owner?.volume;
+    const io = this.#held ?? this.#source;
     if (io !== undefined) return io;
     throw new Error("an offered volume has something to offer");
   }
@@ -195,20 +205,28 @@ export class OfferedVolume {
     return this.#reopening ?? this.#reopen();
   }
 
-  async #takeOwner(): Promise<ObjectOwner> {
+  /** A host that cannot read the volume leaves it to whoever has it. */
+  async #takeOwner(): Promise<VolumeIo> {
     const { objectId, readOnly } = this.record;
+    const { openCipher, memory } = this.#world;
+    const cipher = await openCipher();
     const owner = await ObjectOwner.take(this.#world.plane.ownerWorld(), objectId, readOnly);
+    const { volume, record } = owner;
+    const isEncrypted = record.encryption !== undefined;
+    assert(isEncrypted === (cipher !== undefined), "a volume is served as its record says");
+    const source = cipher === undefined ? volume : new EncryptedVolume(volume, cipher, memory);
     this.#owner = owner;
+    this.#source = source;
     this.#reason = undefined;
-    owner.onStopped((reason) => this.#stopped(owner, reason));
-    return owner;
+    owner.onStopped((reason) => this.#stopped(owner, source, reason));
+    return source;
   }
 
-  #stopped(owner: ObjectOwner, reason: string): void {
+  #stopped(owner: ObjectOwner, source: VolumeIo, reason: string): void {
     if (owner !== this.#owner || this.#isClosed) return;
     this.#reason = reason;
     this.#events.stopped(reason);
-    this.#held?.sourceStopped(owner.volume, reason);
+    this.#held?.sourceStopped(source, reason);
   }
 
   async #reopen(): Promise<VolumeIo> {
@@ -216,12 +234,12 @@ export class OfferedVolume {
     try {
       if (!this.#world.plane.isLeaseAlive()) throw leaseless();
       await this.#requireRecord();
-      const owner = await this.#takeOwner();
+      const source = await this.#takeOwner();
       // Only now: see above.
       await this.#markHolding(false);
       if (this.#isClosed) throw leaving();
       this.#events.resumed();
-      return owner.volume;
+      return source;
     } catch (error) {
       await this.#leaveOwner();
       if (error instanceof CodedError) await this.#giveWay(error);

@@ -8,12 +8,14 @@ import {
   createCluster,
   findCluster,
 } from "../cluster/index.ts";
-import { EtcdDirectory } from "../platform/index.ts";
+import { EtcdDirectory, TlsTrust } from "../platform/index.ts";
+import type { TlsCredentials } from "../platform/index.ts";
 import type { Clock, Directory, MetadataStore } from "../ports/index.ts";
 import type { Closers } from "./closers.ts";
 import { DirectoryMember } from "./directory-member.ts";
 import type { ClusterConfig, MemberConfig } from "./host-config.ts";
 import { hostNetwork } from "./host-management.ts";
+import { versionKnown } from "./known-version.ts";
 import type { HostStart } from "./host-process.ts";
 import { MEMBERS_PREFIX } from "./join-desk.ts";
 import { formatAddress } from "./names.ts";
@@ -102,6 +104,45 @@ async function directoryOf({ start, tls, store, clock }: DirectoryWorld): Promis
   return new RemoteDirectoryClient({ network, clock, log, address: directory.address });
 }
 
+/**
+ * Fails unless the directory can be reached with these certificates: one that is kept by others may
+ * not believe an authority yet that hosts believe.
+ */
+export async function checkDirectory(
+  { start, tls, clock }: Pick<DirectoryWorld, "start" | "tls" | "clock">,
+  { member }: OpenedDirectory,
+  credentials: TlsCredentials,
+): Promise<void> {
+  const { config, log } = start;
+  const { directory, id = "" } = config.cluster ?? {};
+  // Members of the cluster go through it with the hosts.
+  if (tls === undefined || directory === undefined || directory.kind === "own") return;
+  if (member !== undefined) return;
+  const trust = new TlsTrust(credentials);
+  const other =
+    directory.kind === "etcd"
+      ? new EtcdDirectory({ endpoints: directory.endpoints, tls: etcdTls(credentials) })
+      : new RemoteDirectoryClient({
+          network: hostNetwork({ ...tls, trust }, log),
+          ...{ clock, log, address: directory.address },
+        });
+  try {
+    await findCluster(other, id);
+  } catch (error) {
+    if (!(error instanceof CodedError)) throw error;
+    throw new CodedError(
+      {
+        code: "directory-refused",
+        message: `the directory does not go along with the new authority: ${error.message}`,
+        hint: "Have its servers believe everything in tls/ca.crt, and show a certificate of it",
+      },
+      { cause: error },
+    );
+  } finally {
+    await other.close();
+  }
+}
+
 /** As joining hosts are to be told it. */
 export function directoryTextOf({ directory }: ClusterConfig, { member }: OpenedDirectory): string {
   if (member !== undefined) return `${MEMBERS_PREFIX}${member.endpoints.join(",")}`;
@@ -115,9 +156,10 @@ export async function ensureCluster(
   name: string,
   clock: Clock,
 ): Promise<void> {
-  if ((await findCluster(directory, clusterId)) !== undefined) return;
+  if ((await findCluster(directory, clusterId, versionKnown)) !== undefined) return;
+  const createdMs = Math.round(clock.wallMs());
   try {
-    await createCluster(directory, { clusterId, name, createdMs: Math.round(clock.wallMs()) });
+    await createCluster(directory, { clusterId, name, createdMs }, versionKnown);
   } catch (error) {
     // Hosts of a new cluster start at the same time: one of them makes its record.
     if (!(error instanceof CodedError) || error.code !== "cluster-exists") throw error;

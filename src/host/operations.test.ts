@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { test } from "node:test";
+import { test } from "../../test/support/test.ts";
 import { ACCESS_SCOPES } from "./access-shapes.ts";
 import { errorCodes, httpStatusOf } from "./error-codes.ts";
 import { operationNames, operationRow, operations } from "./operations.ts";

@@ -3,10 +3,14 @@
  * these rows, the command line is built from them, and docs/operating/commands.md lists them, so
  * that the three cannot disagree. Commands that start a process stand in `process-commands.ts`.
  */
+import { upgradeOperations } from "./upgrade-operations.ts";
+import type { UpgradeView } from "./upgrade-views.ts";
 import { certificateOperations } from "./certificate-operations.ts";
-import type { CertificateView } from "./certificate-views.ts";
+import type { CertificateView, RotateRequest } from "./certificate-views.ts";
 import { accessOperations } from "./access-operations.ts";
 import { clientOperations } from "./nbd-client-operations.ts";
+import { keyOperations } from "./key-operations.ts";
+import type * as keys from "./key-views.ts";
 import type * as clients from "./nbd-client-views.ts";
 import type { Command } from "./command.ts";
 import { healthOperations } from "./health-operations.ts";
@@ -79,9 +83,13 @@ export interface OperationTypes {
   "vm.unprotect": { request: views.NameRequest; response: views.VmView };
   "vm.why": { request: views.NameRequest; response: views.VmWhyView };
   "vm.console": { request: views.VmConsoleRequest; response: views.VmConsoleView };
+  "vm.type": { request: views.VmTypeRequest; response: views.Done };
   "vm.reset": { request: views.VmHereRequest; response: views.Done };
   "certificate.show": { request: views.Nothing; response: CertificateView };
   "certificate.renew": { request: views.Nothing; response: CertificateView };
+  "upgrade.show": { request: views.Nothing; response: UpgradeView };
+  "upgrade.finalize": { request: views.Nothing; response: UpgradeView };
+  "certificate.rotate-authority": { request: RotateRequest; response: CertificateView };
   "host.remove": { request: views.NameRequest; response: views.Done };
   "access.create": { request: views.AccessCreateRequest; response: views.AccessCreatedView };
   "access.list": { request: views.Nothing; response: views.AccessList };
@@ -89,6 +97,10 @@ export interface OperationTypes {
   "client.create": { request: clients.ClientCreateRequest; response: clients.ClientCreatedView };
   "client.list": { request: views.Nothing; response: clients.ClientList };
   "client.delete": { request: clients.ClientDeleteRequest; response: views.Done };
+  "key.show": { request: views.Nothing; response: keys.ClusterKeyView };
+  "key.rotate": { request: keys.KeyRotateRequest; response: keys.ClusterKeyView };
+  "key-domain.list": { request: views.Nothing; response: keys.KeyDomainList };
+  "key-domain.destroy": { request: keys.KeyDomainRequest; response: views.Done };
   "audit.list": { request: views.AuditRequest; response: views.AuditList };
   "token.create": { request: views.TokenCreateRequest; response: views.TokenView };
   stats: { request: views.Nothing; response: views.StatsView };
@@ -217,8 +229,10 @@ export const operations: OperationTable = {
   ...haOperations,
   ...certificateOperations,
   ...whatIfOperations,
+  ...upgradeOperations,
   ...accessOperations,
   ...clientOperations,
+  ...keyOperations,
   "token.create": {
     name: "token.create",
     words: ["token", "create"],
@@ -269,6 +283,7 @@ export const operations: OperationTable = {
     summary: "What happened, oldest first",
     examples: [
       { line: "drystone events", why: "the newest 100" },
+      { line: "drystone events --all-hosts", why: "what happened anywhere" },
       { line: "drystone events --follow", why: "and what happens from now on" },
       { line: "drystone events --follow --json", why: "one JSON object a line" },
     ],
@@ -293,6 +308,12 @@ export const operations: OperationTable = {
         kind: "count",
         argument: "N",
         summary: "At most so many (100)",
+      },
+      {
+        name: "all-hosts",
+        field: "allHosts",
+        kind: "flag",
+        summary: "Of every host that answers, by time",
       },
     ],
     method: "GET",

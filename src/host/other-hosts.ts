@@ -28,7 +28,7 @@ export class OtherHosts {
     path: string,
     body?: object,
   ): Promise<unknown> {
-    const { directory, clusterId, tls } = this.#world;
+    const { directory, clusterId } = this.#world;
     const host = (await listHosts(directory, clusterId)).find((one) => one.hostId === hostId);
     if (host === undefined)
       throw new CodedError({
@@ -36,9 +36,23 @@ export class OtherHosts {
         message: `the cluster has no host ${hostId.slice(0, 8)} any more`,
         hint: "drystone host list",
       });
+    return await this.callAt(host, method, path, body);
+  }
+
+  /** Without a look into the directory. Fails as that host refuses, or with `connection-failed`. */
+  async callAt(
+    { hostId, managementAddress }: { readonly hostId: string; readonly managementAddress: string },
+    method: "GET" | "POST" | "DELETE",
+    path: string,
+    body?: object,
+    limitMs?: number,
+  ): Promise<unknown> {
+    const { tls } = this.#world;
     const protocol = tls === undefined ? "http" : "https";
-    const api = `${protocol}://${host.managementAddress}`;
-    return await callApi(api, method, path, body, tls === undefined ? {} : optionsOf(tls, hostId));
+    return await callApi(`${protocol}://${managementAddress}`, method, path, body, {
+      ...(tls === undefined ? {} : optionsOf(tls, hostId)),
+      ...(limitMs === undefined ? {} : { limitMs }),
+    });
   }
 }
 

@@ -49,16 +49,23 @@ export interface PlaneIdentity {
   /** Counts the starts of the host. */
   readonly incarnation: number;
   readonly faultDomain: string;
+  /** As in `HostRecord`. */
+  readonly clusterVersion?: number;
+  readonly programVersion?: string;
   /** `host:port` where components are served to other hosts; undefined on a host that is alone. */
   readonly storageAddress: string | undefined;
   /** How long requests of attached volumes are held; undefined on a host that is alone. */
   readonly holdMs: number | undefined;
   /** What the host proves itself with to other hosts; undefined where all is on one machine. */
   readonly trust: TlsTrustState | undefined;
+  /** Where the cluster key is, if this host may serve encrypted volumes. */
+  readonly keyFile: string;
   /** As `HostStart.cut`. */
   readonly cut: readonly string[] | undefined;
   /** For the caches and journals of one device. */
   readonly memoryBytesPerDevice: number;
+  /** For the whole process; mapped metadata take no more than what is left of it. */
+  readonly residentBytesMax: number;
 }
 
 export interface DiskOpening {

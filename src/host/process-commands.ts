@@ -78,6 +78,13 @@ const HOST_OPTIONS: readonly CommandOption[] = [
     argument: "SIZE",
     summary: "Size of new devices in directories (free space)",
   },
+  {
+    name: "key-file",
+    field: "keyFile",
+    kind: "path",
+    argument: "FILE",
+    summary: "The cluster key, for encrypted volumes; better on other media (DIR/cluster.key)",
+  },
 ];
 
 const DIR_OPTION: CommandOption = {
@@ -333,6 +340,19 @@ export const processCommands: Readonly<Record<ProcessCommandName, Command>> = {
         kind: "count",
         argument: "N",
         summary: "Host failures to survive (0); of changes, as their base",
+      },
+      {
+        name: "encrypted",
+        field: "encrypted",
+        kind: "flag",
+        summary: "Encrypt it at rest; changes are encrypted as their base is",
+      },
+      {
+        name: "key-domain",
+        field: "keyDomain",
+        kind: "text",
+        argument: "DOMAIN",
+        summary: "Whose key encrypts it (default)",
       },
     ],
   },

@@ -53,6 +53,12 @@ export const repairOperations: Pick<OperationTable, RepairOperation> = {
         argument: "N",
         summary: "Devices that each copy is to be spread over",
       },
+      {
+        name: "encrypted",
+        field: "encrypted",
+        kind: "flag",
+        summary: "Refused unless it is encrypted already; the answer says what to do instead",
+      },
     ],
     method: "POST",
     path: "/v1/volumes/:name/policy",
@@ -60,7 +66,12 @@ export const repairOperations: Pick<OperationTable, RepairOperation> = {
     role: "operator",
     request: shapes.volumeSetShape,
     response: volumeViewShape,
-    errors: ["volume-not-found", "policy-unsatisfiable", "snapshot-policy-fixed"],
+    errors: [
+      "volume-not-found",
+      "policy-unsatisfiable",
+      "snapshot-policy-fixed",
+      "encryption-fixed",
+    ],
   },
   "resync.list": {
     name: "resync.list",

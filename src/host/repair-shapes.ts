@@ -36,6 +36,7 @@ export const volumeSetShape: ObjectShape<views.VolumeSetRequest> = {
       max: 12,
       description: "Devices that each copy is to be spread over",
     }),
+    encrypted: may(flag("Refused unless it is so already: encryption cannot be added later")),
   },
 };
 
@@ -157,5 +158,6 @@ export const servicePlanShape: ObjectShape<views.ServicePlanView> = {
     secondsAtMost: may(number("How long that takes at the speed of the last rebuilds")),
     unusable: must(list("Cannot be used while it is away", text("A volume"))),
     atRisk: must(list("Survive no further failure while it is away", text("A volume"))),
+    refusal: may(text("Of a dry run: why it would be refused, and what would help")),
   },
 };

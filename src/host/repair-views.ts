@@ -34,6 +34,8 @@ export interface VolumeSetRequest {
   readonly name: string;
   readonly failuresToTolerate?: number;
   readonly stripes?: number;
+  /** Refused, unless the volume is encrypted already. */
+  readonly encrypted?: boolean;
 }
 
 export interface SettingsView {
@@ -108,4 +110,6 @@ export interface ServicePlanView {
   readonly unusable: readonly string[];
   /** Volumes that survive no further failure while it is away. */
   readonly atRisk: readonly string[];
+  /** Of a dry run: why it would be refused, and what would help. */
+  readonly refusal?: string;
 }

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
-import { test } from "node:test";
 import { MessageChannel } from "node:worker_threads";
+import { test } from "../../test/support/test.ts";
 import { CodedError } from "../base/index.ts";
 import { RpcPeer } from "./rpc.ts";
 

@@ -10,6 +10,7 @@ import type { HostPlane, ServicePlan } from "../plane/index.ts";
 import type { ClusterViews } from "./cluster-views.ts";
 import type { TakeOutRequest } from "./data-plane-port.ts";
 import type { PlaneWorld } from "./plane-world.ts";
+import { inOneLine, refusalOf } from "./service-refusals.ts";
 import type { LeavingView, ResyncView, ServicePlanView } from "./repair-views.ts";
 import type { DeviceView } from "./views.ts";
 
@@ -100,18 +101,21 @@ export class ServiceDesk {
     const plan = await this.#plane.planService(service);
     const bytes = new Map(await this.#views.componentBytes());
     const view = await this.#viewOf(request, target, plan, bytes);
-    if (request.isDryRun) return view;
-    refuseStuck(view);
-    refuseTooLarge(view, devices);
+    const refusal = refusalOf(view, devices);
+    if (request.isDryRun)
+      return { ...view, ...(refusal === undefined ? {} : { refusal: inOneLine(refusal) }) };
+    if (refusal !== undefined) throw refusal;
+    const moving = view.components.filter(({ what }) => what === "moves").length;
     const { directory, identity } = this.#world;
     await putService(directory, identity.clusterId, service);
     this.#world.addEvent({
       level: "info",
       kind: "service-left",
       message:
-        `${request.kind} ${target.label} is taken out of service (${request.mode}): ` +
-        `${view.components.filter(({ what }) => what === "moves").length} components leave it, ` +
-        `with at most ${formatSize(view.bytesAtMost)}`,
+        `${request.kind} ${target.label} is taken out of service: ` +
+        (moving === 0
+          ? "nothing has to leave it"
+          : `${moving} components leave it, with at most ${formatSize(view.bytesAtMost)}`),
       details: { id: target.id, mode: request.mode },
     });
     return view;
@@ -175,39 +179,5 @@ export class ServiceDesk {
       unusable: plan.unusable,
       atRisk: plan.atRisk,
     };
-  }
-}
-
-function refuseStuck({ components, mode }: ServicePlanView): void {
-  const stuck = components.filter(({ what }) => what === "stuck");
-  if (stuck.length === 0) return;
-  const names = [...new Set(stuck.map(({ volume }) => volume))].join(", ");
-  throw new CodedError({
-    code: "evacuation-impossible",
-    message: `${stuck.length} components have no other place to go to, of ${names}`,
-    hint:
-      mode === "evacuate"
-        ? "add a host, or use --mode ensure-accessibility: then redundancy suffers while it is away"
-        : "add a host or a device, or use --mode none: then these volumes cannot be used meanwhile",
-  });
-}
-
-/** What is there already takes no room; but nobody knows that beforehand. */
-function refuseTooLarge({ components }: ServicePlanView, devices: readonly DeviceView[]): void {
-  const wanted = new Map<string, number>();
-  for (const { device, bytes, what } of components)
-    if (device !== undefined && what === "moves")
-      wanted.set(device, (wanted.get(device) ?? 0) + bytes);
-  for (const [deviceId, bytes] of wanted) {
-    const device = devices.find((one) => one.deviceId === deviceId);
-    if (device === undefined || bytes <= device.freeBytes) continue;
-    throw new CodedError({
-      code: "evacuation-too-large",
-      message:
-        `${formatSize(bytes)} would go to ${device.path} on ${device.host}, ` +
-        `which has room for ${formatSize(device.freeBytes)}`,
-      hint: "add a device, or delete or discard data",
-      details: { deviceId, wantedBytes: bytes, freeBytes: device.freeBytes },
-    });
   }
 }

@@ -4,11 +4,17 @@
  * is used; the configuration is written last, so that where it is, all is.
  */
 import { spawnSync } from "node:child_process";
-import { existsSync, mkdirSync, statSync } from "node:fs";
+import { accessSync, constants, existsSync, mkdirSync, statSync } from "node:fs";
 import { hostname } from "node:os";
-import { join } from "node:path";
+import { dirname, join, resolve } from "node:path";
 import { CodedError, errorText } from "../base/index.ts";
 import { isCertifiable, makeAuthority, makePrivateKey, NodeClock } from "../platform/index.ts";
+import {
+  makeClusterKey,
+  parseClusterKeys,
+  readClusterKeys,
+  writeClusterKeys,
+} from "./cluster-key-file.ts";
 import { markFirstMember } from "./directory-member.ts";
 import { writeDurably } from "./durable-file.ts";
 import { parseHostConfig } from "./host-config.ts";
@@ -32,6 +38,8 @@ export interface SetUpOptions {
   readonly storageAddress?: string;
   readonly faultDomain?: string;
   readonly deviceSizeBytes?: number;
+  /** Where the cluster key is kept; one that is there is used. */
+  readonly keyFile?: string;
 }
 
 export interface InitOptions extends SetUpOptions {
@@ -53,6 +61,8 @@ export interface SetUp {
   readonly config: string;
   /** The API on this machine. */
   readonly socket: string;
+  /** Where the cluster key is, or belongs. */
+  readonly keyFile: string;
 }
 
 /** Fails with `config-invalid`, `folder-in-use` or `state-unwritable`. */
@@ -72,6 +82,7 @@ export function initCluster(options: InitOptions): SetUp {
   const authority = makeAuthority(clusterId, nowMs);
   const hostId = newId();
   writeAuthority(plan.tls, authority);
+  plan.makeClusterKey();
   writeTlsFolder(plan.tls, authority, { clusterId, hostId, addresses: plan.addresses }, nowMs);
   return plan.finish(clusterId, hostId, directory);
 }
@@ -94,6 +105,7 @@ export async function joinCluster(options: JoinOptions): Promise<SetUp> {
   };
   const { answer, caPem, hostId } = await askToJoin(cluster, fingerprint, request);
   const { clusterId, certificatePem, directory } = answer;
+  plan.keepClusterKey(answer.clusterKey);
   writeCredentials(plan.tls, { caPem, certificatePem, keyPem });
   return plan.finish(clusterId, hostId, directory);
 }
@@ -157,12 +169,26 @@ class HostPlan {
     try {
       mkdirSync(this.tls, { recursive: true, mode: 0o700 });
       writeDurably(this.tls, "writable", "");
+      if (existsSync(this.#keyFile)) readClusterKeys(this.#keyFile);
+      else accessSync(dirname(this.#keyFile), constants.W_OK);
     } catch (error) {
       if (error instanceof CodedError) throw error;
-      const message = `${this.#folder} cannot be made: ${errorText(error)}`;
-      const hint = "Give another folder with --dir, or run as root";
+      const message = `${this.#folder} cannot be made, with its keys: ${errorText(error)}`;
+      const hint = "Give another folder with --dir or another --key-file, or run as root";
       throw new CodedError({ code: "state-unwritable", message, hint }, { cause: error });
     }
+  }
+
+  /** Unless one is there already. */
+  makeClusterKey(): void {
+    if (!existsSync(this.#keyFile)) makeClusterKey(this.#keyFile);
+  }
+
+  /** What the cluster has told, which may be nothing; a key that is there already stays. */
+  keepClusterKey(text: string | undefined): void {
+    const path = this.#keyFile;
+    if (text !== undefined && !existsSync(path))
+      writeClusterKeys(path, parseClusterKeys(text, path));
   }
 
   /** This host is the first one of those that run the directory. */
@@ -174,7 +200,12 @@ class HostPlan {
     writeDurably(this.#folder, "host.json", this.#configText(clusterId, directory));
     const config = this.#configPath;
     const socket = join(this.#folder, "state", "api.sock");
-    return { clusterId, hostId, name: this.name, config, socket };
+    return { clusterId, hostId, name: this.name, config, socket, keyFile: this.#keyFile };
+  }
+
+  /** Beside the state, so that it can be moved to other media. */
+  get #keyFile(): string {
+    return resolve(this.#options.keyFile ?? join(this.#folder, "cluster.key"));
   }
 
   #configText(clusterId: string, directory: string): string {
@@ -190,6 +221,7 @@ class HostPlan {
       stateDir: "state",
       apiAddress: this.addressWith(address, 0),
       devices: devices.map((path) => ({ path, ...this.#sizeOf(path) })),
+      keyFile: this.#keyFile,
       cluster: {
         id: clusterId,
         directory: isMember ? directory.slice(MEMBERS_PREFIX.length) : directory,

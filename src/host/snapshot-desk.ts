@@ -73,7 +73,7 @@ export class SnapshotDesk {
     return await this.#desk.exclusive(clone, async () => {
       await this.#requireVacant(clone);
       await this.#fork(await this.#find(source), clone, false, true);
-      this.#event("volume-cloned", `volume ${clone} was made of ${source}`, clone);
+      this.#event("volume-cloned", `volume ${clone} was cloned from ${source}`, clone);
       return await this.#desk.views.volume((await this.#find(clone)).record);
     });
   }
@@ -119,7 +119,7 @@ export class SnapshotDesk {
         this.#desk.plane.forkVolume(owner, { name: volume, isFrozen: false, commit }),
       );
       await this.#desk.plane.removeComponents(old.record);
-      this.#event("volume-rolled-back", `volume ${volume} is what ${name} holds`, volume);
+      this.#event("volume-rolled-back", `volume ${volume} was rolled back to ${name}`, volume);
       return await this.#desk.views.volume((await this.#find(volume)).record);
     });
   }
@@ -152,6 +152,7 @@ export class SnapshotDesk {
         })),
         ...(nextOffset === undefined ? {} : { nextOffset }),
         ...(request.digest === true ? { digest: await owner.digest() } : {}),
+        ...(record.encryption === undefined ? {} : { domainId: record.encryption.domainId }),
       };
     });
   }

@@ -69,6 +69,7 @@ export const volumeChangesShape: ObjectShape<views.VolumeChangesView> = {
     ranges: must(list("In order; of 64 MiB at a time", changedRangeShape)),
     nextOffset: may(count("Where the next answer begins; absent at the end")),
     digest: may(text("Of all that it holds; equal wherever the same is held")),
+    domainId: may(text("The key domain if the digest is of encrypted blocks; others differ")),
   },
 };
 

@@ -52,6 +52,8 @@ export interface VolumeChangesView {
   readonly nextOffset?: number;
   /** Of all that it holds; equal wherever the same is held. */
   readonly digest?: string;
+  /** Set if the digest is of encrypted blocks: those of one key domain alone compare. */
+  readonly domainId?: string;
 }
 
 export interface CloneRequest {

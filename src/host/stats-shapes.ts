@@ -1,5 +1,5 @@
 /** The shapes of counters, and of what a scrub finds. */
-import type { ObjectShape } from "./shape.ts";
+import type { ListShape, ObjectShape } from "./shape.ts";
 import { choice, count, list, may, must, number, record, text } from "./shape-words.ts";
 import type * as views from "./views.ts";
 
@@ -10,8 +10,14 @@ const trafficShape: ObjectShape<views.TrafficView> = {
     bytesNeeded: must(count("Bytes that were missing")),
     bytesSent: must(count("Bytes that went over the network")),
     bytesSkipped: must(count("Bytes that the destination had already")),
+    metadataBytes: may(count("Bytes of fingerprints that went over the network")),
   },
 };
+
+const bucketsShape: ListShape<number> = list(
+  "How many took at most as long as the bound in latencyBoundsMs; the last one: longer",
+  count("Of them"),
+);
 
 const ioCountShape: ObjectShape<views.IoCountView> = {
   kind: "object",
@@ -21,12 +27,7 @@ const ioCountShape: ObjectShape<views.IoCountView> = {
     bytes: must(count("Their bytes")),
     totalMs: must(number("Milliseconds from call to answer, added up")),
     faults: must(count("Answered with an error")),
-    buckets: must(
-      list(
-        "How many took at most as long as the bound in latencyBoundsMs; the last one: longer",
-        count("Requests"),
-      ),
-    ),
+    buckets: must(bucketsShape),
   },
 };
 
@@ -63,6 +64,17 @@ const cacheStatsShape: ObjectShape<views.CacheStatsView> = {
   },
 };
 
+const networkLatencyShape: ObjectShape<views.NetworkLatencyView> = {
+  kind: "object",
+  description: "Pings of the host that answers to another one",
+  fields: {
+    host: must(text("The host at the other end")),
+    network: must(choice("Over which network", ["storage", "management"])),
+    buckets: must(bucketsShape),
+    totalMs: must(number("Milliseconds there and back, added up")),
+  },
+};
+
 export const statsShape: ObjectShape<views.StatsView> = {
   kind: "object",
   description: "Bytes and counters",
@@ -79,10 +91,12 @@ export const statsShape: ObjectShape<views.StatsView> = {
     journal: must(record("Journal counters")),
     destage: must(record("Destage counters")),
     sharedMemory: must(record("Counters of memory shared with virtual machines")),
+    farCache: must(record("Counters of blocks of other hosts that are kept in memory")),
     rebuild: must(trafficShape),
     catchUp: must(trafficShape),
     scrub: must(record("What was looked through for damage since the hosts started")),
     volumes: must(list("By volume", volumeStatsShape)),
+    networks: may(list("Round trips to other hosts", networkLatencyShape)),
     latencyBoundsMs: must(list("Upper bounds of the buckets of latencies", number("Milliseconds"))),
   },
 };

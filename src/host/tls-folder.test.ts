@@ -1,11 +1,11 @@
 import assert from "node:assert/strict";
 import { chmodSync, copyFileSync, mkdtempSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { test } from "node:test";
 import type { TestContext } from "node:test";
+import { test } from "../../test/support/test.ts";
 import { makeAuthority } from "../platform/index.ts";
 import { StateDir } from "./state-dir.ts";
-import { readAuthority, readTlsFolder, tlsPaths, writeAuthority } from "./tls-folder.ts";
+import { readAuthorities, readTlsFolder, tlsPaths, writeAuthority } from "./tls-folder.ts";
 import { writeTlsFolder } from "./tls-folder.ts";
 
 const CLUSTER = "c".repeat(32);
@@ -32,11 +32,11 @@ test("what was written is read, and only its owner may read the keys", (context)
   const folder = folderOf(context);
   const { hostId, clusterId } = readTlsFolder(folder, CLUSTER, NOW_MS);
   assert.deepEqual({ hostId, clusterId }, { hostId: HOST, clusterId: CLUSTER });
-  assert.ok(readAuthority(folder) !== undefined);
+  assert.equal(readAuthorities(folder).length, 1);
   const { keyPath, authorityKeyPath } = tlsPaths(folder);
   for (const path of [keyPath, authorityKeyPath]) assert.equal(statSync(path).mode & 0o777, 0o600);
   rmSync(authorityKeyPath);
-  assert.equal(readAuthority(folder), undefined);
+  assert.deepEqual(readAuthorities(folder), []);
 });
 
 test("what cannot be used is refused with the file and the reason", (context) => {

@@ -2,17 +2,24 @@
  * A host's folder of certificates, `tls` in its state directory unless its configuration says
  * otherwise:
  *
- *   ca.crt     the authority of the cluster, whom the host believes
+ *   ca.crt     the authority of the cluster, whom the host believes; two while it is replaced
  *   host.crt   the host's own certificate
  *   host.key   its key, for the host alone
  *   ca.key     the authority's key, only where hosts may join
+ *   next-ca.crt, next-ca.key   the authority that is to take its place, only where it was made
  *   revoked.json, revoked.crl   hosts that were removed, once there is one
  */
-import { X509Certificate } from "node:crypto";
-import { existsSync, mkdirSync, readFileSync, statSync } from "node:fs";
+import { createPublicKey, X509Certificate } from "node:crypto";
+import { existsSync, mkdirSync, readFileSync, rmSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { CodedError, errorText } from "../base/index.ts";
-import { identityOf, issueCertificate, publicKeyOf } from "../platform/index.ts";
+import {
+  certificatesIn,
+  identityOf,
+  issueCertificate,
+  issuerOf,
+  publicKeyOf,
+} from "../platform/index.ts";
 import { makePrivateKey, revocationList, TlsTrust } from "../platform/index.ts";
 import type { CertifiedKey, EtcdTls, TlsCredentials } from "../platform/index.ts";
 import { writeDurably } from "./durable-file.ts";
@@ -26,6 +33,8 @@ export interface HostTls {
   readonly hostId: string;
 }
 
+const NEXT_CERTIFICATE = "next-ca.crt";
+const NEXT_KEY = "next-ca.key";
 const REVOKED = "revoked.json";
 const REVOKED_CRL = "revoked.crl";
 
@@ -58,14 +67,14 @@ export function readTlsFolder(folder: string, clusterId: string, nowMs: number):
   };
   if ((statSync(keyPath).mode & 0o007) !== 0)
     throw invalid(keyPath, "everybody may read it", `chmod 600 ${keyPath}`);
-  const authority = parse(caPath, credentials.caPem);
+  const authorities = parseAll(caPath, credentials.caPem);
   const certificate = parse(certificatePath, credentials.certificatePem);
   const identity = identityOf(certificate);
   if (identity === undefined || identity.role !== "host")
     throw invalid(certificatePath, "it is not the certificate of a host");
   if (identity.clusterId !== clusterId)
     throw invalid(certificatePath, `it is of cluster ${identity.clusterId}, not of ${clusterId}`);
-  if (!certificate.checkIssued(authority) || !certificate.verify(authority.publicKey))
+  if (issuerOf(certificate, authorities) === undefined)
     throw invalid(certificatePath, `the authority in ${caPath} has not signed it`);
   if (Date.parse(certificate.validTo) < nowMs)
     throw invalid(certificatePath, `it has expired on ${certificate.validTo}`);
@@ -102,11 +111,42 @@ export function writeCertificate(folder: string, certificatePem: string): void {
   writeDurably(folder, "host.crt", certificatePem);
 }
 
-/** The authority that hosts join by, if its key is here. */
-export function readAuthority(folder: string): CertifiedKey | undefined {
+export function writeAuthorities(folder: string, caPem: string): void {
+  writeDurably(folder, "ca.crt", caPem);
+}
+
+/** The authorities that are believed here and whose key is here: those that hosts may join by. */
+export function readAuthorities(folder: string): readonly CertifiedKey[] {
   const { caPath, authorityKeyPath } = tlsPaths(folder);
-  if (statSync(authorityKeyPath, { throwIfNoEntry: false }) === undefined) return undefined;
-  return { certificatePem: read(caPath), keyPem: read(authorityKeyPath) };
+  const believed = existsSync(caPath) ? parseAll(caPath, read(caPath)) : [];
+  return [join(folder, NEXT_KEY), authorityKeyPath].filter(existsSync).flatMap((path) => {
+    const keyPem = read(path);
+    const key = createPublicKey(keyPem);
+    const own = believed.find(({ publicKey }) => publicKey.equals(key));
+    return own === undefined ? [] : [{ certificatePem: own.toString(), keyPem }];
+  });
+}
+
+/** The authority that is to take the place of the present one, once it was made here. */
+export function readNextAuthority(folder: string): CertifiedKey | undefined {
+  const path = join(folder, NEXT_CERTIFICATE);
+  if (!existsSync(path)) return undefined;
+  return { certificatePem: read(path), keyPem: read(join(folder, NEXT_KEY)) };
+}
+
+export function writeNextAuthority(folder: string, authority: CertifiedKey): void {
+  writeDurably(folder, NEXT_KEY, authority.keyPem);
+  // Last: where it is, the key is.
+  writeDurably(folder, NEXT_CERTIFICATE, authority.certificatePem);
+}
+
+/** The next authority is the authority from now on; does nothing where it was not made. */
+export function adoptNextAuthority(folder: string): void {
+  const next = readNextAuthority(folder);
+  if (next === undefined) return;
+  writeDurably(folder, "ca.key", next.keyPem);
+  rmSync(join(folder, NEXT_CERTIFICATE));
+  rmSync(join(folder, NEXT_KEY));
 }
 
 export interface NewHost {
@@ -163,6 +203,16 @@ function parse(path: string, pem: string): X509Certificate {
   } catch (error) {
     throw invalid(path, `it is not a certificate: ${errorText(error)}`);
   }
+}
+
+function parseAll(path: string, pem: string): readonly X509Certificate[] {
+  try {
+    const found = certificatesIn(pem);
+    if (found.length > 0) return found;
+  } catch (error) {
+    throw invalid(path, `it is not a certificate: ${errorText(error)}`);
+  }
+  throw invalid(path, "it has no certificate in it");
 }
 
 function invalid(path: string, reason: string, hint: string = HINT): CodedError {

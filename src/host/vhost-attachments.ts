@@ -3,10 +3,12 @@
  * user, the part of the attachment's record, the server, and the command line that fits it.
  */
 import { SectionCache, ShortPoll, VhostUserServer } from "../frontend/index.ts";
+import type { ReadMemoryPool } from "../frontend/index.ts";
 import type { VolumeIo } from "../object/index.ts";
 import type { SocketOwner } from "../ports/index.ts";
 import { OWNER_PATTERN, VHOST_QUEUES_MAX } from "./names.ts";
 import type { PlaneWorld } from "./plane-world.ts";
+import { SeldomTold } from "./seldom-told.ts";
 import { isRecord } from "./shape.ts";
 import type { VhostUserView, VolumeAttachRequest } from "./views.ts";
 
@@ -14,6 +16,7 @@ const QUEUES_DEFAULT = 4;
 /** The sections of all machines' memory that are mapped at once: 16 GiB of address space. */
 const SECTION_BYTES = 2 << 20;
 const SECTIONS_MAX = 8192;
+const CUT_OFF_TOLD_MS = 60_000;
 
 /** As in the directory. */
 export interface VhostUserRecord {
@@ -31,10 +34,14 @@ export class VhostOffers {
   });
 
   readonly #shortPoll: ShortPoll;
+  readonly #cutOffs: SeldomTold;
+  readonly #memory: ReadMemoryPool;
 
-  constructor(world: PlaneWorld) {
+  constructor(world: PlaneWorld, memory: ReadMemoryPool) {
     this.#world = world;
+    this.#memory = memory;
     this.#shortPoll = new ShortPoll(world.clock);
+    this.#cutOffs = new SeldomTold(world.clock, CUT_OFF_TOLD_MS);
   }
 
   get counters(): Readonly<Record<string, number>> {
@@ -50,16 +57,21 @@ export class VhostOffers {
       queueCount: record.queueCount,
       sections: this.#sections,
       shortPoll: this.#shortPoll,
+      memory: this.#memory,
       onViolation: (reason) => this.#cutOff(volume.name, record.path, reason),
       ...(owner === undefined ? {} : { owner }),
     });
   }
 
+  /** A machine that connects again at once would drive everything else out of the events. */
   #cutOff(volume: string, socket: string, reason: string): void {
+    const moreCount = this.#cutOffs.due(`${volume} ${reason}`);
+    if (moreCount === undefined) return;
+    const more = moreCount === 0 ? "" : ` (and ${moreCount} times since that was told last)`;
     this.#world.addEvent({
       level: "warning",
       kind: "vhost-client-cut-off",
-      message: `the machine at volume ${volume} was cut off: ${reason}`,
+      message: `the machine at volume ${volume} was cut off: ${reason}${more}`,
       details: { volume, socket },
     });
   }

@@ -1,6 +1,8 @@
 /** The shapes of `views.ts`. The compiler holds each against its interface. */
+import { volumeEncryptionShape } from "./key-views.ts";
 import { SERVICE_MODES } from "../cluster/index.ts";
 import { attachmentViewShape } from "./attach-shapes.ts";
+import { rotationShape } from "./certificate-views.ts";
 import { directoryShape } from "./directory-views.ts";
 export { scrubShape, statsShape } from "./stats-shapes.ts";
 import { policyShape, resyncShape } from "./resync-shape.ts";
@@ -59,6 +61,13 @@ export const volumeCreateShape: ObjectShape<views.VolumeCreateRequest> = {
       max: 12,
       description: "Devices that each copy is spread over (1 for now)",
     }),
+    encrypted: may(flag("Encrypt its blocks at rest; this never changes afterwards")),
+    keyDomain: may({
+      kind: "text",
+      lengthMax: 63,
+      description: "The key domain of an encrypted volume (default)",
+      example: "default",
+    }),
   },
 };
 
@@ -88,6 +97,7 @@ export const eventsShape: ObjectShape<views.EventsRequest> = {
       max: 1000,
       description: "At most so many, the newest (100)",
     }),
+    allHosts: may(flag("Of every host that answers, oldest first; with `host` in each")),
     follow: may(
       flag("Keep the connection and send new events as they happen (server-sent events)"),
     ),
@@ -120,7 +130,8 @@ export const hostViewShape: ObjectShape<views.HostView> = {
     ),
     lease: may(choice("Whether it holds its lease in the directory", ["held", "lost", "unknown"])),
     faultDomain: must(text("What fails together with it")),
-    version: may(text("The version it runs, of the host that answers")),
+    version: may(text("The version of its program, if it has told when it started last")),
+    clusterVersion: may(count("The newest version of a cluster that it knows")),
     deviceCount: may(count("Its devices, while it answers")),
     attachedCount: must(count("Volumes attached there")),
     maintenance: may(
@@ -231,6 +242,8 @@ export const volumeViewShape: ObjectShape<views.VolumeView> = {
     tree: must(treeViewShape),
     components: must(list("Its parts", componentViewShape)),
     attachment: may(attachmentViewShape),
+    ageMs: may(count("While the directory cannot be asked: how long ago it was so")),
+    encryption: may(volumeEncryptionShape),
   },
 };
 
@@ -240,6 +253,23 @@ const reasonShape: ObjectShape<views.HealthReason> = {
   fields: {
     code: must(text("A word for machines")),
     message: must(text("What is wrong")),
+    action: must(text("What to do")),
+  },
+};
+
+const CONDITION_WORDS = [
+  ...(["host-failed", "host-silent", "host-isolated"] as const),
+  ...(["management-partition", "storage-partition"] as const),
+];
+
+const conditionShape: ObjectShape<views.HostConditionView> = {
+  kind: "object",
+  description: "What is the matter with hosts and networks",
+  fields: {
+    kind: must(choice("What it is", CONDITION_WORDS)),
+    hosts: must(list("The hosts it is about", text("A host"))),
+    message: must(text("What was found")),
+    meaning: must(text("What it means for machines and volumes")),
     action: must(text("What to do")),
   },
 };
@@ -270,6 +300,12 @@ export const statusShape: ObjectShape<views.StatusView> = {
     attachments: must(list("Volumes that are attached", attachmentViewShape)),
     resyncs: must(list("What is being repaired, moved or caught up", resyncShape)),
     directory: may(directoryShape),
+    conditions: must(list("What is the matter with hosts and networks", conditionShape)),
+    views: may(
+      list("What each host sees of the others; absent while nothing is", networkHostShape),
+    ),
+    clusterVersion: may(count("Which formats and messages the cluster uses")),
+    rotation: may(rotationShape),
   },
 };
 
@@ -283,6 +319,7 @@ const eventShape: ObjectShape<views.EventView> = {
     kind: must(text("A word for machines")),
     message: must(text("What happened")),
     details: must(record("Facts for machines")),
+    host: may(text("Whose event it is, where all hosts were asked")),
   },
 };
 
@@ -295,7 +332,10 @@ export const hostListShape: ObjectShape<views.HostList> = {
 export const volumeListShape: ObjectShape<views.VolumeList> = {
   kind: "object",
   description: "All volumes",
-  fields: { volumes: must(list("The volumes, by name", volumeViewShape)) },
+  fields: {
+    volumes: must(list("The volumes, by name", volumeViewShape)),
+    ageMs: may(count("While the directory cannot be asked: how long ago they were so")),
+  },
 };
 
 export const deviceListShape: ObjectShape<views.DeviceList> = {
@@ -309,7 +349,8 @@ export const eventListShape: ObjectShape<views.EventList> = {
   description: "Events, oldest first",
   fields: {
     events: must(list("The events", eventShape)),
-    lastSequence: must(count("The newest sequence there is")),
+    lastSequence: must(count("The newest sequence there is on the host that answers")),
+    silentHosts: may(list("Hosts that did not answer, where all were asked", text("A host"))),
   },
 };
 

@@ -4,10 +4,15 @@
  * 1970.
  */
 
+export type * from "./sight-views.ts";
 export type * from "./vm-views.ts";
+import type { EncryptionRequest, VolumeEncryptionView } from "./key-views.ts";
+import type { RotationView } from "./certificate-views.ts";
+import type { LatencyView } from "../base/index.ts";
 import type { ServiceMode } from "../cluster/index.ts";
 import type { DirectoryView } from "./directory-views.ts";
 import type { ResyncView } from "./repair-views.ts";
+import type { HostConditionView, NetworkHostView } from "./sight-views.ts";
 
 export type HealthWord = "healthy" | "degraded" | "failed";
 
@@ -82,6 +87,14 @@ export interface StatusView {
   readonly resyncs: readonly ResyncView[];
   /** Where hosts of the cluster run the directory's members. */
   readonly directory?: DirectoryView;
+  /** What is the matter with hosts and networks, by all that answer. */
+  readonly conditions: readonly HostConditionView[];
+  /** What each host sees of the others; absent while nothing is the matter. */
+  readonly views?: readonly NetworkHostView[];
+  /** Which formats and messages the cluster uses; absent until the directory has told. */
+  readonly clusterVersion?: number;
+  /** While the cluster's authority is replaced. */
+  readonly rotation?: RotationView;
 }
 
 export type HostState = "up" | "storage-unreachable" | "management-unreachable" | "down";
@@ -110,35 +123,15 @@ export interface HostView {
   readonly lease?: "held" | "lost" | "unknown";
   /** What fails together with it. */
   readonly faultDomain: string;
-  /** Of the host that answers. */
+  /** Of its program, if it has told when it started last. */
   readonly version?: string;
+  /** The newest version of a cluster that it knows. */
+  readonly clusterVersion?: number;
   /** While it answers. */
   readonly deviceCount?: number;
   readonly attachedCount: number;
   /** While it is in maintenance: what has to leave it first. */
   readonly maintenance?: ServiceMode;
-}
-
-/** What one host sees of another one. */
-export interface SeenHostView {
-  readonly host: string;
-  readonly storage: "up" | "down";
-  /** Why it is not reached over the storage network. */
-  readonly reason?: string;
-  /** Absent where the management network is not a second one. */
-  readonly management?: "up" | "down";
-}
-
-export interface NetworkHostView {
-  readonly name: string;
-  readonly storageAddress?: string;
-  readonly managementAddress?: string;
-  /** What it sees of the others; absent if it does not answer on any network. */
-  readonly sees?: readonly SeenHostView[];
-}
-
-export interface NetworkView {
-  readonly hosts: readonly NetworkHostView[];
 }
 
 export type DeviceState = "online" | "failed";
@@ -236,12 +229,18 @@ export interface VolumeView {
   readonly tree: TreeView;
   readonly components: readonly ComponentView[];
   readonly attachment?: AttachmentView;
+  /** Set while the directory cannot be asked: it was so that long ago. */
+  readonly ageMs?: number;
+  /** Absent if it is not encrypted at rest. */
+  readonly encryption?: VolumeEncryptionView;
 }
 
 export interface TrafficView {
   readonly bytesNeeded: number;
   readonly bytesSent: number;
   readonly bytesSkipped: number;
+  /** Fingerprints and what they are of, as they went between hosts; older hosts do not say it. */
+  readonly metadataBytes?: number;
 }
 
 /** Requests of one kind since the volume was attached where it is. */
@@ -301,13 +300,23 @@ export interface StatsView {
   readonly destage: Readonly<Record<string, number>>;
   /** Machines' memory: sections mapped, maps, hits, bytes copied and bytes put there by devices. */
   readonly sharedMemory: Readonly<Record<string, number>>;
+  /** Blocks of other hosts that are kept in memory for reads: hits, misses, what was removed. */
+  readonly farCache: Readonly<Record<string, number>>;
   readonly rebuild: TrafficView;
   readonly catchUp: TrafficView;
   /** What was looked through for damage since the hosts started. */
   readonly scrub: Readonly<Record<string, number>>;
   readonly volumes: readonly VolumeStatsView[];
+  /** Of the host that answers: how long its pings to the others and back take. */
+  readonly networks?: readonly NetworkLatencyView[];
   /** Upper bounds of the buckets of latencies, in milliseconds. */
   readonly latencyBoundsMs: readonly number[];
+}
+
+export interface NetworkLatencyView extends LatencyView {
+  /** The host at the other end. */
+  readonly host: string;
+  readonly network: "storage" | "management";
 }
 
 export interface ScrubView {
@@ -320,6 +329,8 @@ export interface ScrubView {
 export type EventLevel = "info" | "warning" | "error";
 
 export interface EventView {
+  /** Whose event it is, where all hosts were asked. */
+  readonly host?: string;
   readonly sequence: number;
   readonly timeMs: number;
   readonly level: EventLevel;
@@ -335,6 +346,8 @@ export interface HostList {
 
 export interface VolumeList {
   readonly volumes: readonly VolumeView[];
+  /** Set while the directory cannot be asked: they were so that long ago. */
+  readonly ageMs?: number;
 }
 
 export interface DeviceList {
@@ -342,6 +355,8 @@ export interface DeviceList {
 }
 
 export interface EventList {
+  /** Names of hosts that did not answer, where all were asked. */
+  readonly silentHosts?: readonly string[];
   readonly events: readonly EventView[];
   /** The newest sequence there is: ask for what comes after it. */
   readonly lastSequence: number;
@@ -357,7 +372,7 @@ export interface NameRequest {
   readonly name: string;
 }
 
-export interface VolumeCreateRequest {
+export interface VolumeCreateRequest extends EncryptionRequest {
   readonly name: string;
   readonly sizeBytes: number;
   readonly failuresToTolerate?: number;
@@ -434,9 +449,12 @@ export interface AccessRevokeRequest {
 export interface AuditRequest {
   readonly after?: number;
   readonly limit?: number;
+  readonly allHosts?: boolean;
 }
 
 export interface AuditEntryView {
+  /** Whose entry it is, where all hosts were asked. */
+  readonly host?: string;
   readonly sequence: number;
   readonly timeMs: number;
   readonly who: string;
@@ -448,6 +466,8 @@ export interface AuditEntryView {
 }
 
 export interface AuditList {
+  /** Names of hosts that did not answer, where all were asked. */
+  readonly silentHosts?: readonly string[];
   readonly entries: readonly AuditEntryView[];
 }
 
@@ -455,4 +475,5 @@ export interface EventsRequest {
   readonly after?: number;
   readonly limit?: number;
   readonly follow?: boolean;
+  readonly allHosts?: boolean;
 }

@@ -22,6 +22,7 @@ import { admit, machinesOf } from "./ha-control.ts";
 import { calledOff, migrationOf } from "./vm-migrate.ts";
 import type {
   VmCreateRequest,
+  VmList,
   VmMigrateRequest,
   VmSetRequest,
   VmState,
@@ -65,7 +66,7 @@ export function vmHandlers(world: VmControlWorld): VmHandlers {
   const control = new VmControl(world);
   return {
     "vm.create": (request) => control.create(request),
-    "vm.list": async () => ({ vms: await control.list() }),
+    "vm.list": () => control.list(),
     "vm.show": ({ name }) => control.show(name),
     "vm.start": ({ name }) => control.start(name),
     "vm.set": (request) => control.set(request),
@@ -92,8 +93,7 @@ class VmControl {
   async create(request: VmCreateRequest): Promise<VmView> {
     const { directory, clusterId, checkVolume } = this.#world;
     const { name, volumes, cpuCount, memoryBytes, kernel, initrd, append } = request;
-    const { unprotected, priority, antiAffinity, networks, isolation, storageLoss, watchdog } =
-      request;
+    const { unprotected, priority, antiAffinity, networks, isolation, storageLoss } = request;
     if (kernel === undefined && (initrd ?? append) !== undefined)
       throw new CodedError({
         code: "vm-invalid",
@@ -121,7 +121,7 @@ class VmControl {
       isLeaving: false,
       priority: priority === undefined ? PRIORITY_DEFAULT : VM_PRIORITIES.indexOf(priority),
       antiAffinity,
-      hasWatchdog: watchdog === "on",
+      ...partsOf(request),
       isolation,
       storageLoss,
       failureCount: 0,
@@ -137,11 +137,16 @@ class VmControl {
     return await this.show(name);
   }
 
-  async list(): Promise<readonly VmView[]> {
+  async list(): Promise<VmList> {
     const { directory, clusterId, hostNames } = this.#world;
     const names = await hostNames();
-    const { vms } = await listVms(directory, clusterId);
-    return vms.map(({ record }) => viewOf(record, names));
+    const { vms, unreadable } = await listVms(directory, clusterId);
+    const views = vms.map(({ record }) => viewOf(record, names));
+    if (unreadable.length === 0) return { vms: views };
+    return {
+      vms: views,
+      unreadable: unreadable.map(({ name, why: reason }) => ({ name, reason })),
+    };
   }
 
   async show(name: string): Promise<VmView> {
@@ -158,9 +163,10 @@ class VmControl {
   }
 
   async set(request: VmSetRequest): Promise<VmView> {
-    const { name, priority, antiAffinity: group, isolation, storageLoss, watchdog } = request;
+    const { name, priority, antiAffinity: group, isolation, storageLoss } = request;
+    const { watchdog, agent, firmware } = request;
     const change = {
-      ...(watchdog === undefined ? {} : { hasWatchdog: watchdog === "on" }),
+      ...partsOf(request),
       ...(isolation === undefined ? {} : { isolation }),
       ...(storageLoss === undefined ? {} : { storageLoss }),
       ...(priority === undefined ? {} : { priority: VM_PRIORITIES.indexOf(priority) }),
@@ -170,6 +176,8 @@ class VmControl {
       ...(priority === undefined ? [] : [`priority ${priority}`]),
       ...(group === undefined ? [] : [`group ${group}`]),
       ...(watchdog === undefined ? [] : [`watchdog ${watchdog}`]),
+      ...(agent === undefined ? [] : [`agent ${agent}`]),
+      ...(firmware === undefined ? [] : [`firmware ${firmware}`]),
       ...(isolation === undefined ? [] : [`${isolation} when its host is cut off`]),
       ...(storageLoss === undefined ? [] : [`${storageLoss} when its host loses its storage`]),
     ];
@@ -293,14 +301,32 @@ function checkChange(record: VmRecord, change: Partial<VmRecord>): void {
   checkVm(next);
   if (record.hostId === undefined) return;
   const isOther = (next.isolation === "leave") !== (record.isolation === "leave");
-  const isMadeOtherwise = next.hasWatchdog !== record.hasWatchdog;
+  const isMadeOtherwise =
+    (next.hasWatchdog === true) !== (record.hasWatchdog === true) ||
+    (next.hasAgent === true) !== (record.hasAgent === true) ||
+    next.firmwarePath !== record.firmwarePath;
   if (!isOther && !isMadeOtherwise) return;
-  const why = isOther ? "its host may be cut off already" : "a watchdog is a part of the machine";
+  const why = isOther
+    ? "its host may be cut off already"
+    : "what it is made of cannot be changed now";
   throw new CodedError({
     code: "vm-running",
     message: `virtual machine ${record.name} is not stopped: ${why}`,
     hint: `drystone vm stop ${record.name}`,
   });
+}
+
+/** Of the machine itself, which has them from its start on. */
+function partsOf({
+  watchdog,
+  agent,
+  firmware,
+}: Pick<VmSetRequest, "watchdog" | "agent" | "firmware">): Partial<VmRecord> {
+  return {
+    ...(watchdog === undefined ? {} : { hasWatchdog: watchdog === "on" }),
+    ...(agent === undefined ? {} : { hasAgent: agent === "on" }),
+    ...(firmware === undefined ? {} : { firmwarePath: firmware === "none" ? undefined : firmware }),
+  };
 }
 
 function viewOf(record: VmRecord, names: ReadonlyMap<string, string>): VmView {
@@ -325,6 +351,8 @@ function viewOf(record: VmRecord, names: ReadonlyMap<string, string>): VmView {
     priority: VM_PRIORITIES[record.priority] ?? "medium",
     ...(record.antiAffinity === undefined ? {} : { antiAffinity: record.antiAffinity }),
     ...(record.hasWatchdog === true ? { hasWatchdog: true } : {}),
+    ...(record.hasAgent === true ? { hasAgent: true } : {}),
+    ...(record.firmwarePath === undefined ? {} : { firmware: record.firmwarePath }),
     isolation: record.isolation ?? "stand-still",
     storageLoss: record.storageLoss ?? "move",
     failureCount: record.failureCount,

@@ -35,8 +35,10 @@ export function vmStorage(plane: Plane): VmStorage {
 /** What the machine is; where it runs is the directory's to say. */
 function definitionOf(vm: VmRecord): string {
   const { name, volumes, cpuCount, memoryBytes, boot, networks, history } = vm;
-  const { priority, antiAffinity, isolation, storageLoss, hasWatchdog } = vm;
-  const choices = { priority, antiAffinity, isolation, storageLoss, hasWatchdog };
+  const { priority, antiAffinity, isolation, storageLoss } = vm;
+  const { hasWatchdog, hasAgent, firmwarePath } = vm;
+  const choices = { priority, antiAffinity, isolation, storageLoss };
+  const parts = { hasWatchdog, hasAgent, firmwarePath };
   return JSON.stringify({
     name,
     volumes,
@@ -46,6 +48,7 @@ function definitionOf(vm: VmRecord): string {
     networks,
     history,
     ...choices,
+    ...parts,
   });
 }
 

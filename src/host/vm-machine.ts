@@ -8,7 +8,13 @@ import type { QemuHypervisor } from "../platform/index.ts";
 import type { Directory } from "../ports/index.ts";
 import type { Handlers } from "./http-api.ts";
 import type { OtherHosts } from "./other-hosts.ts";
-import type { Done, VmConsoleRequest, VmConsoleView, VmHereRequest } from "./views.ts";
+import type {
+  Done,
+  VmConsoleRequest,
+  VmConsoleView,
+  VmHereRequest,
+  VmTypeRequest,
+} from "./views.ts";
 
 /** Of one answer; who wants more asks again. */
 export const CONSOLE_BYTES_MAX: number = 64 * 1024;
@@ -18,11 +24,11 @@ export interface VmMachineWorld {
   readonly clusterId: string;
   readonly hostId: string;
   readonly hostName: string;
-  readonly hypervisor: Pick<QemuHypervisor, "readConsole" | "reset">;
+  readonly hypervisor: Pick<QemuHypervisor, "readConsole" | "type" | "reset">;
   readonly others: OtherHosts;
 }
 
-export type VmMachineHandlers = Pick<Handlers, "vm.console" | "vm.reset">;
+export type VmMachineHandlers = Pick<Handlers, "vm.console" | "vm.type" | "vm.reset">;
 
 export function vmMachineHandlers(world: VmMachineWorld): VmMachineHandlers {
   const { hypervisor, hostName, hostId, others } = world;
@@ -38,6 +44,14 @@ export function vmMachineHandlers(world: VmMachineWorld): VmMachineHandlers {
       if (from !== undefined) query.set("from", String(from));
       const path = `/v1/vms/${encodeURIComponent(name)}/console?${query}`;
       return (await others.call(place, "GET", path)) as VmConsoleView; // A host's own answer.
+    },
+    "vm.type": async (request: VmTypeRequest): Promise<Done> => {
+      const { name, text, enter } = request;
+      const { hostId: place } = await placed(world, request);
+      const path = `/v1/vms/${encodeURIComponent(name)}/type`;
+      if (place === hostId) await hypervisor.type(name, enter === true ? `${text}\r` : text);
+      else await others.call(place, "POST", path, { text, enter: enter === true, here: true });
+      return { done: true };
     },
     "vm.reset": async (request: VmHereRequest): Promise<Done> => {
       const { name } = request;

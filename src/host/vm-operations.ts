@@ -10,6 +10,7 @@ import {
   vmSetShape,
   vmListShape,
   vmMigrateShape,
+  vmTypeShape,
   vmViewShape,
   vmWhyShape,
 } from "./vm-shapes.ts";
@@ -28,6 +29,7 @@ type VmOperation =
   | "vm.unprotect"
   | "vm.why"
   | "vm.console"
+  | "vm.type"
   | "vm.reset";
 
 const PLACEMENT_OPTIONS: readonly CommandOption[] = [
@@ -52,6 +54,21 @@ const PLACEMENT_OPTIONS: readonly CommandOption[] = [
     argument: "ON",
     summary:
       "on: a guest that feeds the watchdog (i6300esb) and then hangs is reset; off (default)",
+  },
+  {
+    name: "agent",
+    field: "agent",
+    kind: "text",
+    argument: "ON",
+    summary:
+      "on: a guest whose agent (qemu-guest-agent) has answered and does not for 30 s is reset; off",
+  },
+  {
+    name: "firmware",
+    field: "firmware",
+    kind: "text",
+    argument: "FILE",
+    summary: "Its firmware, such as OVMF.fd for UEFI, the same path on every host; none: SeaBIOS",
   },
   {
     name: "isolation",
@@ -317,10 +334,17 @@ export const vmOperations: Pick<OperationTable, VmOperation> = {
     examples: [
       { line: "drystone vm console web1", why: "the last of it, from whichever host runs it" },
       { line: "drystone vm console web1 --follow", why: "and on, wherever it is started next" },
+      { line: "drystone vm console web1 --interactive", why: "and type; Ctrl-] leaves it" },
     ],
     positionals: ["name"],
     options: [
       { name: "follow", field: "follow", kind: "flag", summary: "Keep printing until Ctrl-C" },
+      {
+        name: "interactive",
+        field: "interactive",
+        kind: "flag",
+        summary: "Keep printing, and type what is typed, until Ctrl-]; needs the right to operate",
+      },
       {
         name: "from",
         field: "from",
@@ -336,6 +360,24 @@ export const vmOperations: Pick<OperationTable, VmOperation> = {
     request: vmConsoleRequestShape,
     response: vmConsoleShape,
     errors: ["vm-not-found", "vm-runs-not", "host-unknown", "connection-failed"],
+  },
+  "vm.type": {
+    name: "vm.type",
+    words: ["vm", "type"],
+    summary: "Type on a virtual machine's serial console",
+    examples: [
+      { line: "drystone vm type web1 root --enter", why: "a name to log in with" },
+      { line: "drystone vm type web1 ls --enter", why: "see vm console for what comes of it" },
+    ],
+    positionals: ["name", "text"],
+    options: [{ name: "enter", field: "enter", kind: "flag", summary: "And press Enter" }],
+    method: "POST",
+    path: "/v1/vms/:name/type",
+    scope: "cluster",
+    role: "operator",
+    request: vmTypeShape,
+    response: shapes.doneShape,
+    errors: ["vm-not-found", "vm-runs-not", "vm-unreachable", "host-unknown", "connection-failed"],
   },
   "vm.reset": {
     name: "vm.reset",

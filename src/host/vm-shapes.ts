@@ -4,6 +4,8 @@ import type { ObjectShape } from "./shape.ts";
 import { choice, count, flag, list, may, must, text, volumeName } from "./shape-words.ts";
 import type * as views from "./views.ts";
 
+const VM_TYPE_LENGTH_MAX = 4096;
+
 const vmDecisionShape: ObjectShape<views.VmDecisionView> = {
   kind: "object",
   description: "Something that was decided about the machine",
@@ -39,6 +41,15 @@ const vmWatchdog = choice(
   ["on", "off"],
 );
 
+const vmAgent = choice(
+  "A port for QEMU's guest agent: a guest whose agent has answered and does not any more is reset",
+  ["on", "off"],
+);
+
+const vmFirmware = text(
+  "The path of a firmware on every host, such as OVMF.fd; none: that of the hypervisor",
+);
+
 export const vmViewShape: ObjectShape<views.VmView> = {
   kind: "object",
   description: "A virtual machine",
@@ -61,6 +72,8 @@ export const vmViewShape: ObjectShape<views.VmView> = {
     priority: must(vmPriority),
     antiAffinity: may(text("A group whose machines are kept on different hosts")),
     hasWatchdog: may(flag("A guest that hangs is noticed and reset")),
+    hasAgent: may(flag("A guest whose agent answers no more is reset")),
+    firmware: may(text("The path of its firmware on every host")),
     isolation: must(vmIsolation),
     storageLoss: must(vmStorageLoss),
     failureCount: must(count("Starts in a row that failed")),
@@ -71,10 +84,19 @@ export const vmViewShape: ObjectShape<views.VmView> = {
   },
 };
 
+const unreadableVmShape: ObjectShape<views.UnreadableVmView> = {
+  kind: "object",
+  description: "A machine whose record is damaged, or was written by a newer version",
+  fields: { name: must(text("Its name")), reason: must(text("Why it cannot be read")) },
+};
+
 export const vmListShape: ObjectShape<views.VmList> = {
   kind: "object",
   description: "All virtual machines",
-  fields: { vms: must(list("The machines, by name", vmViewShape)) },
+  fields: {
+    vms: must(list("The machines, by name", vmViewShape)),
+    unreadable: may(list("Those that nobody looks after, if there are any", unreadableVmShape)),
+  },
 };
 
 const vmPlaceShape: ObjectShape<views.VmPlaceView> = {
@@ -122,6 +144,8 @@ export const vmCreateShape: ObjectShape<views.VmCreateRequest> = {
     isolation: may(vmIsolation),
     storageLoss: may(vmStorageLoss),
     watchdog: may(vmWatchdog),
+    agent: may(vmAgent),
+    firmware: may(vmFirmware),
   },
 };
 
@@ -140,6 +164,21 @@ export const vmConsoleRequestShape: ObjectShape<views.VmConsoleRequest> = {
     name: must(volumeName("The machine's name")),
     from: may(count("Bytes of output to leave out; without it the last 64 KiB are answered")),
     follow: may(flag("For the command line, which asks again and again")),
+    interactive: may(flag("For the command line, which types what is typed")),
+    here,
+  },
+};
+
+export const vmTypeShape: ObjectShape<views.VmTypeRequest> = {
+  kind: "object",
+  description: "What is typed on a machine's serial console",
+  fields: {
+    name: must(volumeName("The machine's name")),
+    text: must({
+      ...{ kind: "text", lengthMax: VM_TYPE_LENGTH_MAX, example: "ls" },
+      description: "Characters, control characters among them",
+    }),
+    enter: may(flag("As if Enter were pressed afterwards")),
     here,
   },
 };
@@ -167,6 +206,8 @@ export const vmSetShape: ObjectShape<views.VmSetRequest> = {
     isolation: may(vmIsolation),
     storageLoss: may(vmStorageLoss),
     watchdog: may(vmWatchdog),
+    agent: may(vmAgent),
+    firmware: may(vmFirmware),
   },
 };
 

@@ -20,6 +20,10 @@ export interface VmView {
   readonly antiAffinity?: string;
   /** A guest that hangs is noticed and reset. */
   readonly hasWatchdog?: boolean;
+  /** A guest whose agent answers no more is reset. */
+  readonly hasAgent?: boolean;
+  /** A file of each host. */
+  readonly firmware?: string;
   readonly isolation: VmIsolationView;
   readonly storageLoss: VmStorageLossView;
   /** Starts in a row that failed. */
@@ -40,7 +44,7 @@ export type VmIsolationView = "stand-still" | "shut-down" | "power-off" | "leave
 /** What becomes of it when its host reaches its objects no more, and another one does. */
 export type VmStorageLossView = "move" | "leave";
 
-export type VmWatchdog = "on" | "off";
+export type VmSwitch = "on" | "off";
 
 export type VmPriority = "highest" | "high" | "medium" | "low" | "lowest";
 
@@ -65,7 +69,10 @@ export interface VmCreateRequest {
   readonly antiAffinity?: string;
   readonly isolation?: VmIsolationView;
   readonly storageLoss?: VmStorageLossView;
-  readonly watchdog?: VmWatchdog;
+  readonly watchdog?: VmSwitch;
+  readonly agent?: VmSwitch;
+  /** "none": what the hypervisor comes with. */
+  readonly firmware?: string;
 }
 
 export interface VmSetRequest {
@@ -75,7 +82,10 @@ export interface VmSetRequest {
   readonly antiAffinity?: string;
   readonly isolation?: VmIsolationView;
   readonly storageLoss?: VmStorageLossView;
-  readonly watchdog?: VmWatchdog;
+  readonly watchdog?: VmSwitch;
+  readonly agent?: VmSwitch;
+  /** "none": what the hypervisor comes with. */
+  readonly firmware?: string;
 }
 
 export interface VmMigrateRequest {
@@ -124,6 +134,14 @@ export interface VmConsoleRequest extends VmHereRequest {
   readonly from?: number;
   /** For the command line: keep printing. */
   readonly follow?: boolean;
+  /** For the command line: and type what is typed. */
+  readonly interactive?: boolean;
+}
+
+export interface VmTypeRequest extends VmHereRequest {
+  readonly text: string;
+  /** As if Enter were pressed afterwards. */
+  readonly enter?: boolean;
 }
 
 export interface VmConsoleView {
@@ -157,6 +175,13 @@ export interface VmWhyView {
   readonly places: readonly VmPlaceView[];
 }
 
+export interface UnreadableVmView {
+  readonly name: string;
+  readonly reason: string;
+}
+
 export interface VmList {
   readonly vms: readonly VmView[];
+  /** Absent if all records can be read. */
+  readonly unreadable?: readonly UnreadableVmView[];
 }

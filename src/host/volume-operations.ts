@@ -12,6 +12,13 @@ type VolumeOperation =
   | "volume.attach"
   | "volume.detach";
 
+const KEY_ERRORS = [
+  "cluster-key-missing",
+  "cluster-key-invalid",
+  "cluster-key-wrong",
+  "key-domain-gone",
+] as const;
+
 export const volumeOperations: Pick<OperationTable, VolumeOperation> = {
   "volume.create": {
     name: "volume.create",
@@ -20,6 +27,10 @@ export const volumeOperations: Pick<OperationTable, VolumeOperation> = {
     examples: [
       { line: "drystone volume create web1 --size 10G", why: "10 GiB" },
       { line: "drystone volume create db --size 1.5T --json", why: "for scripts" },
+      {
+        line: "drystone volume create db --size 1T --encrypted --key-domain tenant1",
+        why: "encrypted at rest, with a key of its own",
+      },
     ],
     positionals: ["name"],
     options: [
@@ -44,6 +55,19 @@ export const volumeOperations: Pick<OperationTable, VolumeOperation> = {
         argument: "N",
         summary: "Devices per copy (1)",
       },
+      {
+        name: "encrypted",
+        field: "encrypted",
+        kind: "flag",
+        summary: "Encrypt its blocks at rest",
+      },
+      {
+        name: "key-domain",
+        field: "keyDomain",
+        kind: "text",
+        argument: "DOMAIN",
+        summary: "Whose key encrypts it, and with whose volumes it shares equal blocks (default)",
+      },
     ],
     method: "POST",
     path: "/v1/volumes",
@@ -57,6 +81,7 @@ export const volumeOperations: Pick<OperationTable, VolumeOperation> = {
       "volume-exists",
       "policy-unsatisfiable",
       "no-device",
+      ...KEY_ERRORS,
     ],
   },
   "volume.list": {
@@ -201,6 +226,7 @@ export const volumeOperations: Pick<OperationTable, VolumeOperation> = {
       "permission-denied",
       "host-unknown",
       "object-inaccessible",
+      ...KEY_ERRORS,
     ],
   },
   "volume.detach": {

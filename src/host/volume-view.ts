@@ -43,6 +43,7 @@ export function volumeView(record: ObjectRecord, facts: VolumeFacts): VolumeView
     tree: treeView(record.tree),
     components,
     ...(attachment === undefined ? {} : { attachment }),
+    ...(record.encryption === undefined ? {} : { encryption: record.encryption }),
   };
 }
 

@@ -1,6 +1,6 @@
 /** The handler of `whatif fail`: asks the rules that would decide. */
 import { listServices, listVms, readHaSettings, readSettings } from "../cluster/index.ts";
-import { foreseeFailure, hostsOnDuty, HostViews } from "../ha/index.ts";
+import { foreseeFailure, hostsOnDuty, HostViews, longestLeaseMs } from "../ha/index.ts";
 import type { Foreseen } from "../ha/index.ts";
 import type { DataPlaneMethods } from "./data-plane-port.ts";
 import type { Handlers } from "./http-api.ts";
@@ -60,7 +60,8 @@ async function machinesOf(
     nameOf,
     isArmed: settings.isArmed,
   };
-  return foreseeFailure(input, failed, unusable).map((one) => viewOf(one, nameOf));
+  const leaseMs = await longestLeaseMs(directory, clusterId, failed);
+  return foreseeFailure(input, failed, unusable, { leaseMs }).map((one) => viewOf(one, nameOf));
 }
 
 function viewOf(

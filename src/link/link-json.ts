@@ -1,4 +1,5 @@
 /** JSON from another host: undefined or a plain fault instead of an exception. */
+import { decodeUtf8, getU32 } from "../base/index.ts";
 import type { Fault } from "../base/index.ts";
 
 export function parseJson(text: string): unknown {
@@ -19,4 +20,18 @@ export function parseFault(text: string): Fault {
       return { code, message, ...(typeof hint === "string" ? { hint } : {}) };
   }
   return { code: "internal", message: "the other host answered with an error that cannot be read" };
+}
+
+/** JSON with its length before it, and bytes behind it. */
+export function splitBody(
+  bytes: Uint8Array,
+  start: number,
+  end: number,
+): { readonly text: string; readonly payload: Uint8Array } | undefined {
+  if (end - start < 4) return undefined;
+  const length = getU32(bytes, start);
+  if (length > end - start - 4) return undefined;
+  const text = decodeUtf8(bytes, start + 4, start + 4 + length);
+  if (text === undefined) return undefined;
+  return { text, payload: bytes.subarray(start + 4 + length, end) };
 }

@@ -6,11 +6,11 @@
 import {
   assert,
   CodedError,
+  LatencyHistogram,
   decodeUtf8,
   encodeUtf8,
   errorText,
   setU32,
-  getU32,
 } from "../base/index.ts";
 import type { ByteStream, Clock, Log, Timer } from "../ports/index.ts";
 import {
@@ -24,29 +24,28 @@ import {
   LINK_PONG,
   LINK_REFUSAL,
   LINK_RESULT,
-  LINK_VERSION,
   LINK_WELCOME,
 } from "../format/index.ts";
 import type { LinkHeader } from "../format/index.ts";
 import { FrameReader } from "./frame-reader.ts";
-import { parseFault, parseJson } from "./link-json.ts";
+import { parseHello } from "./link-hello.ts";
+import type { Hello, LinkIdentity } from "./link-hello.ts";
+import { parseFault, parseJson, splitBody } from "./link-json.ts";
 import { Outgoing } from "./outgoing.ts";
 import { Patience, PING_MS } from "./patience.ts";
+import { commonVersion, describeVersions } from "./spoken-versions.ts";
 
 const HELLO_MS = 5000;
 const REFUSAL_LINGER_MS = 1000;
 const CALLS_MAX = 4096;
+/** Calls of the other end that are not answered yet: some it has given up already. */
+const ANSWERING_MAX: number = 2 * CALLS_MAX;
+/** What waits to leave when more is asked for: far above what all limits together add up to. */
+const QUEUED_BYTES_MAX = 256 << 20;
+/** How often the end that was dialed asks for a pong, which it does not need to hear the other. */
+const MEASURED_MS = 20 * PING_MS;
 /** A timer this late says that we stood still, not the other end. */
 const LATE_MS = 400;
-
-export interface LinkIdentity {
-  readonly clusterId: string;
-  readonly hostId: string;
-  /** Counts the starts of the host. */
-  readonly incarnation: number;
-  /** Which of the networks this is. */
-  readonly network: "management" | "storage";
-}
 
 export interface CallRequest {
   readonly method: string;
@@ -85,7 +84,7 @@ interface Waiting {
 export class Link {
   readonly #stream: ByteStream;
   readonly #ports: LinkPorts;
-  readonly #own: LinkIdentity;
+  readonly #own: Hello;
   readonly #events: LinkEvents;
   readonly #outgoing: Outgoing;
   readonly #reader: FrameReader;
@@ -96,20 +95,28 @@ export class Link {
   /** It ended because nothing was heard any more. */
   wasSilent = false;
   #other: LinkIdentity | undefined;
+  #spoken: number | undefined;
   #nextCall = 1;
   #lastHeardMs: number;
   #timer: Timer | undefined;
   #expectedMs = 0;
+  #pingDueMs = Infinity;
   #isDown = false;
   #flushScheduled = false;
-  roundTripMs = 0;
-  #pingSentMs = 0;
+  #answering = 0;
+  #onceSent: (() => void)[] = [];
+  /** Of pings. Replaced by the host's own once that is known. */
+  roundTrips: LatencyHistogram = new LatencyHistogram();
+  /**
+   * When the pings that have no pong yet were sent; a silence ends the link before they are many.
+   */
+  readonly #pingsSentMs: number[] = [];
   readonly counters = { bytesIn: 0, bytesOut: 0, messagesIn: 0, messagesOut: 0 };
 
   constructor(
     stream: ByteStream,
     ports: LinkPorts,
-    own: LinkIdentity,
+    own: Hello,
     events: LinkEvents,
     isDialer: boolean,
   ) {
@@ -133,6 +140,11 @@ export class Link {
     return this.#other;
   }
 
+  /** The version of the messages that both ends speak; undefined until the hello. */
+  get spokenVersion(): number | undefined {
+    return this.#spoken;
+  }
+
   get isUp(): boolean {
     return this.#other !== undefined && !this.#isDown;
   }
@@ -149,13 +161,26 @@ export class Link {
   start(): void {
     this.#stream.start({
       data: (bytes) => this.#data(bytes),
-      written: (token) => this.#outgoing.written(token, this.#isDown),
+      written: (token) => this.#written(token),
       drained: () => {},
       ended: () => this.close("the other end closed it"),
       closed: (reason) => this.close(reason ?? "it was closed"),
     });
-    if (this.isDialer) this.#sendJson(LINK_HELLO, 0, { ...this.#own, version: LINK_VERSION });
-    this.#arm(HELLO_MS);
+    if (this.isDialer) this.#sendHello(LINK_HELLO);
+    this.#arm(this.#ports.clock.nowMs() + HELLO_MS);
+  }
+
+  /** Calls `listener` once, when something has left; not if the link ends before. */
+  onceSent(listener: () => void): void {
+    this.#onceSent.push(listener);
+  }
+
+  #written(token: number): void {
+    this.#outgoing.written(token, this.#isDown);
+    if (this.#onceSent.length === 0 || this.#isDown) return;
+    const listeners = this.#onceSent;
+    this.#onceSent = [];
+    for (const listener of listeners) listener();
   }
 
   /** Ends it; everything under way fails. Doing it twice changes nothing. */
@@ -184,7 +209,7 @@ export class Link {
     method: string,
     argument: unknown,
     deadlineMs: number,
-    payload: Uint8Array = new Uint8Array(0),
+    ...payload: readonly Uint8Array[]
   ): Promise<CallAnswer> {
     const host = this.#other?.hostId ?? this.remote;
     if (this.#isDown) return Promise.reject(unreachable(host, "the link is down"));
@@ -239,9 +264,16 @@ export class Link {
     this.flush();
   };
 
-  #arm(delayMs: number): void {
-    this.#expectedMs = this.#ports.clock.nowMs() + delayMs;
+  #arm(dueMs: number): void {
+    this.#expectedMs = dueMs;
+    const delayMs = Math.max(0, dueMs - this.#ports.clock.nowMs());
     this.#timer = this.#ports.clock.after(delayMs, () => this.#tick());
+  }
+
+  /** For the next ping, or for when the other end would have been silent too long. */
+  #armNext(nowMs: number): void {
+    const silentMs = this.#lastHeardMs + this.patience.silenceMs(nowMs);
+    this.#arm(Math.min(this.#pingDueMs, Math.max(nowMs, silentMs) + 1));
   }
 
   #tick(): void {
@@ -259,9 +291,25 @@ export class Link {
       this.close(`silent for ${Math.round(nowMs - this.#lastHeardMs)} ms`);
       return;
     }
-    this.#pingSentMs = nowMs;
+    if (nowMs >= this.#pingDueMs) this.#ping(nowMs);
+    this.#armNext(nowMs);
+  }
+
+  #ping(nowMs: number): void {
+    this.#pingsSentMs.push(nowMs);
     this.message(LINK_PING, 0, 0);
-    this.#arm(PING_MS);
+    this.#pingDueMs = this.#nextPingMs(nowMs);
+  }
+
+  /**
+   * One end asks for both: the other one hears the ping, and asks by itself only so often that it
+   * knows how long round trips take. All links ping at the same moments, those of other threads
+   * and hosts, too, as far as clocks agree: a host wakes up once for all of them.
+   */
+  #nextPingMs(nowMs: number): number {
+    const periodMs = this.isDialer ? PING_MS : MEASURED_MS;
+    const restMs = periodMs - (this.#ports.clock.wallMs() % periodMs);
+    return nowMs + (restMs < periodMs / 8 ? restMs + periodMs : restMs);
   }
 
   #data(bytes: Uint8Array): void {
@@ -280,9 +328,9 @@ export class Link {
     if (this.#other === undefined) {
       this.#hello(type, bytes, start, end);
     } else if (type === LINK_PING) {
-      this.message(LINK_PONG, 0, 0);
+      if (this.#takesAnswers()) this.message(LINK_PONG, 0, 0);
     } else if (type === LINK_PONG) {
-      this.roundTripMs = this.#ports.clock.nowMs() - this.#pingSentMs;
+      this.#ponged();
     } else if (type === LINK_CALL) {
       this.#called(requestId, bytes, start, end);
     } else if (type === LINK_RESULT || type === LINK_FAULT) {
@@ -292,6 +340,12 @@ export class Link {
     } else {
       this.#events.message(this, header, bytes, start, end);
     }
+  }
+
+  #ponged(): void {
+    // A pong does not say of which ping it is; they come in order.
+    const sentMs = this.#pingsSentMs.shift();
+    if (sentMs !== undefined) this.roundTrips.add(this.#ports.clock.nowMs() - sentMs);
   }
 
   #hello(type: number, bytes: Uint8Array, start: number, end: number): void {
@@ -318,12 +372,20 @@ export class Link {
     }
     this.#other = hello;
     this.#timer?.cancel();
-    if (!this.isDialer) this.#sendJson(LINK_WELCOME, 0, { ...this.#own, version: LINK_VERSION });
-    this.#arm(PING_MS);
+    if (!this.isDialer) this.#sendHello(LINK_WELCOME);
+    const nowMs = this.#ports.clock.nowMs();
+    this.#pingDueMs = this.#nextPingMs(nowMs);
+    this.#armNext(nowMs);
     this.#events.welcome(this, hello);
   }
 
-  #checkHello(hello: LinkIdentity): void {
+  #sendHello(type: number): void {
+    const { versions, ...identity } = this.#own;
+    const { oldest, newest } = versions;
+    this.#sendJson(type, 0, { ...identity, version: newest, oldestVersion: oldest });
+  }
+
+  #checkHello(hello: Hello): void {
     const own = this.#own;
     const refuse = (message: string): never => {
       throw new CodedError({ code: "link-refused", message });
@@ -334,13 +396,26 @@ export class Link {
       refuse(`this is the ${own.network} network, not the ${hello.network} network`);
     if (hello.hostId === own.hostId) refuse("the host is this one");
     const { peer } = this.#stream;
-    if (peer === undefined) return;
     // On a network that asks for proof a host speaks for itself alone.
-    if (peer.clusterId !== hello.clusterId || peer.hostId !== hello.hostId)
+    const isProven = peer?.clusterId === hello.clusterId && peer.hostId === hello.hostId;
+    if (peer !== undefined && !isProven)
       refuse(`it says that it is host ${hello.hostId}, its certificate is of ${peer.hostId}`);
+    this.#spoken = commonVersion(own.versions, hello.versions);
+    if (this.#spoken !== undefined) return;
+    const others = `host ${hello.hostId} speaks ${describeVersions(hello.versions)}`;
+    const ours = `host ${own.hostId} ${describeVersions(own.versions)}`;
+    refuse(`${others} of the messages between hosts, ${ours}: upgrade the older one`);
+  }
+
+  /** False, and the link is down, if the other end asks for more than it takes. */
+  #takesAnswers(): boolean {
+    const isTooMuch = this.queuedBytes > QUEUED_BYTES_MAX || this.#answering >= ANSWERING_MAX;
+    if (isTooMuch) this.violation("it asks for more than it takes");
+    return !isTooMuch;
   }
 
   #called(requestId: number, bytes: Uint8Array, start: number, end: number): void {
+    if (!this.#takesAnswers()) return;
     const parts = splitBody(bytes, start, end);
     const said = parts && parseJson(parts.text);
     if (parts === undefined || typeof said !== "object" || said === null || !("method" in said)) {
@@ -353,13 +428,17 @@ export class Link {
       this.violation("a call without a method");
       return;
     }
+    this.#answering++;
     this.#events
       .call(this, { method, argument, payload: parts.payload })
       .then(
         ({ result, payload }) => {
-          if (!this.#isDown) this.#sendJson(LINK_RESULT, requestId, result ?? null, payload);
+          this.#answering--;
+          const parts = payload === undefined ? [] : [payload];
+          if (!this.#isDown) this.#sendJson(LINK_RESULT, requestId, result ?? null, parts);
         },
         (error: unknown) => {
+          this.#answering--;
           if (!this.#isDown) this.#sendJson(LINK_FAULT, requestId, this.#faultOf(method, error));
         },
       )
@@ -393,41 +472,21 @@ export class Link {
     type: number,
     requestId: number,
     value: unknown,
-    payload: Uint8Array = new Uint8Array(0),
+    payload: readonly Uint8Array[] = [],
   ): void {
     const text = encodeUtf8(JSON.stringify(value));
+    const payloadBytes = payload.reduce((sum, { length }) => sum + length, 0);
     const isPlain = type === LINK_HELLO || type === LINK_WELCOME || type === LINK_REFUSAL;
     const prefix = isPlain ? 0 : 4;
-    const room = this.message(type, requestId, prefix + text.length + payload.length);
+    const room = this.message(type, requestId, prefix + text.length + payloadBytes);
     if (!isPlain) setU32(room.bytes, room.at, text.length);
     room.bytes.set(text, room.at + prefix);
-    room.bytes.set(payload, room.at + prefix + text.length);
+    let at = room.at + prefix + text.length;
+    for (const part of payload) {
+      room.bytes.set(part, at);
+      at += part.length;
+    }
   }
-}
-
-/** JSON with its length before it, and bytes behind it. */
-function splitBody(
-  bytes: Uint8Array,
-  start: number,
-  end: number,
-): { readonly text: string; readonly payload: Uint8Array } | undefined {
-  if (end - start < 4) return undefined;
-  const length = getU32(bytes, start);
-  if (length > end - start - 4) return undefined;
-  const text = decodeUtf8(bytes, start + 4, start + 4 + length);
-  if (text === undefined) return undefined;
-  return { text, payload: bytes.subarray(start + 4 + length, end) };
-}
-
-function parseHello(text: string | undefined): LinkIdentity | undefined {
-  const said = text === undefined ? undefined : parseJson(text);
-  if (typeof said !== "object" || said === null) return undefined;
-  const { clusterId, hostId, incarnation, network }: Partial<Record<keyof LinkIdentity, unknown>> =
-    said;
-  if (typeof clusterId !== "string" || typeof hostId !== "string") return undefined;
-  if (typeof incarnation !== "number" || !Number.isSafeInteger(incarnation)) return undefined;
-  if (network !== "management" && network !== "storage") return undefined;
-  return { clusterId, hostId, incarnation, network };
 }
 
 export function unreachable(host: string, reason: string): CodedError {

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { test } from "node:test";
+import { test } from "../../test/support/test.ts";
 import { CodedError, Prng } from "../base/index.ts";
 import { decodeLinkHeader, encodeLinkHeader, LINK_HEADER_BYTES } from "../format/index.ts";
 import type { ByteStream, Network, StreamPeer } from "../ports/index.ts";
@@ -7,6 +7,8 @@ import { NetworkFabric, SimLog, SimMachine, SimNetwork, Simulation } from "../si
 import { FrameReader } from "./frame-reader.ts";
 import { Patience } from "./patience.ts";
 import { Links } from "./links.ts";
+import { readVersions } from "./spoken-versions.ts";
+import type { SpokenVersions } from "./spoken-versions.ts";
 
 const PORT = 7401;
 
@@ -28,6 +30,7 @@ async function host(
     readonly peers?: string;
     /** Whose certificate everybody shows to this host. */
     readonly shown?: StreamPeer;
+    readonly speaks?: SpokenVersions;
   } = {},
 ): Promise<Host> {
   const machine = new SimMachine(fabric.simulation);
@@ -41,6 +44,7 @@ async function host(
       incarnation: 1,
       network: "storage",
     },
+    options.speaks,
   );
   const changes: string[] = [];
   links.onChange((hostId, isUp) => changes.push(`${hostId} ${isUp ? "up" : "down"}`));
@@ -101,7 +105,7 @@ const hasCode =
 test("calls go both ways over one link, with bytes, and faults cross word for word", async () => {
   await twoHosts(async (a, b) => {
     const payload = new Uint8Array(300_000).fill(7);
-    const answer = await a.links.call("b", "echo", { text: "käse", n: 1 }, { payload });
+    const answer = await a.links.call("b", "echo", { text: "käse", n: 1 }, { payload: [payload] });
     assert.deepEqual(answer.result, { text: "käse", n: 1 });
     assert.deepEqual(answer.payload, payload);
     const many = Array.from({ length: 200 }, (_, i) => b.links.call("a", "echo", i));
@@ -204,13 +208,32 @@ test("lost packets and jitter are no reason to call anybody dead", async (contex
 
 test("a rough network gets more time, and a quiet one none", () => {
   const patience = new Patience();
-  patience.heard(1000, 900);
-  patience.heard(2000, 900);
-  assert.equal(patience.silenceMs(2000), 1800);
-  patience.heard(3000, 900);
+  patience.heard(1000, 1100);
+  patience.heard(2000, 1100);
+  assert.equal(patience.silenceMs(2000), 2000);
+  patience.heard(3000, 1100);
   assert.equal(patience.silenceMs(3000), 6000);
   for (let ms = 4000; ms < 400_000; ms += 400) patience.heard(ms, 400);
-  assert.equal(patience.silenceMs(400_000), 1800);
+  assert.equal(patience.silenceMs(400_000), 2000);
+});
+
+test("one end of a quiet link asks, the other one hears that, and neither is called silent", async () => {
+  await twoHosts(async (a, b, { simulation }) => {
+    const before = { a: a.links.counters.messagesOut, b: b.links.counters.messagesOut };
+    const changes = a.changes.length + b.changes.length;
+    await new Promise<void>((resolve) => void simulation.clock.after(60_000, resolve));
+    const sent = (of: "a" | "b", { links }: Host): number =>
+      links.counters.messagesOut - before[of];
+    // A ping or a pong each half second, and few that only measure.
+    const [byA, byB] = [sent("a", a), sent("b", b)];
+    assert.ok(byA >= 110 && byA <= 130 && byB >= 110 && byB <= 130, `${byA} and ${byB} messages`);
+    const seenByB = b.links
+      .peer("a")!
+      .roundTrips.view()
+      .buckets.reduce((sum, one) => sum + one, 0);
+    assert.ok(seenByB >= 4, `${seenByB} round trips`);
+    assert.equal(a.changes.length + b.changes.length, changes);
+  });
 });
 
 test("a cable that is pulled again and again is noticed as soon each time", async () => {
@@ -275,6 +298,70 @@ test("a host of another cluster is refused, and both sides say so", async () => 
     await a.links.close();
     await b.links.close();
   });
+});
+
+async function withVersions(
+  a: SpokenVersions,
+  b: SpokenVersions,
+  work: (a: Host, b: Host, fabric: NetworkFabric) => Promise<void>,
+): Promise<void> {
+  const simulation = new Simulation({ seed: 3 });
+  const fabric = new NetworkFabric(simulation);
+  await simulation.run(async () => {
+    const older = await host(fabric, "a", { speaks: a });
+    const newer = await host(fabric, "b", { speaks: b });
+    await work(older, newer, fabric);
+    await older.links.close();
+    await newer.links.close();
+  });
+}
+
+test("hosts of different versions speak the newest that both know", async () => {
+  const versions = [
+    [{ oldest: 1, newest: 1 }, { oldest: 1, newest: 2 }, 1],
+    [{ oldest: 3, newest: 4 }, { oldest: 1, newest: 3 }, 3],
+    [{ oldest: 2, newest: 5 }, { oldest: 1, newest: 9 }, 5],
+  ] as const;
+  for (const [ofA, ofB, spoken] of versions)
+    await withVersions(ofA, ofB, async (a, b, { simulation }) => {
+      await until(simulation, () => a.links.peer("b")?.isUp === true);
+      await until(simulation, () => b.links.peer("a")?.isUp === true);
+      assert.equal(a.links.peer("b")?.spokenVersion, spoken);
+      assert.equal(b.links.peer("a")?.spokenVersion, spoken);
+      assert.equal((await a.links.call("b", "echo", 7)).result, 7);
+    });
+});
+
+test("hosts without a version in common refuse each other, and say which is to be upgraded", async () => {
+  const [older, newer] = [
+    { oldest: 1, newest: 2 },
+    { oldest: 3, newest: 3 },
+  ];
+  for (const [ofA, ofB] of [
+    [older, newer],
+    [newer, older],
+  ] as const)
+    await withVersions(ofA, ofB, async (a, b, { simulation }) => {
+      const isTold = /speaks? version.* of the messages between hosts.*: upgrade the older one/;
+      await until(simulation, () => isTold.test(a.links.peer("b")?.reason ?? ""));
+      assert.ok(b.log.lines.some(({ message }) => isTold.test(message)));
+      assert.deepEqual([a.changes, b.changes], [[], []]);
+    });
+});
+
+test("what a hello says of versions is checked, and may be missing", () => {
+  assert.deepEqual(readVersions(undefined, undefined), { oldest: 1, newest: 1 });
+  assert.deepEqual(readVersions(4, undefined), { oldest: 4, newest: 4 });
+  assert.deepEqual(readVersions(4, 2), { oldest: 2, newest: 4 });
+  for (const [version, oldest] of [
+    ["1", 1],
+    [1.5, 1],
+    [1, 2],
+    [0, 0],
+    [-1, -2],
+    [2, {}],
+  ])
+    assert.equal(readVersions(version, oldest), undefined);
 });
 
 test("a stranger is refused, and a host that is no peer any more is cut off", async () => {
@@ -371,5 +458,20 @@ test("a host that is back before its old link was found dead is told as down in 
     const again = await host(fabric, "a");
     await until(simulation, () => again.links.peer("b")?.isUp === true);
     assert.deepEqual(b.changes, ["a up", "a down", "a up"]);
+  });
+});
+
+test("round trips are those of each ping, also where they take longer than pings are apart", async () => {
+  await twoHosts(async (a, _b, fabric) => {
+    fabric.latency = { minMs: 300, maxMs: 300 };
+    const { roundTrips } = a.links.peer("b")!;
+    const pings = (): number => roundTrips.view().buckets.reduce((sum, one) => sum + one, 0);
+    // Pings under way when the network became slow.
+    const begin = pings() + 3;
+    await until(fabric.simulation, () => pings() >= begin);
+    const from = { count: pings(), totalMs: roundTrips.view().totalMs };
+    await until(fabric.simulation, () => pings() >= from.count + 10);
+    const meanMs = (roundTrips.view().totalMs - from.totalMs) / (pings() - from.count);
+    assert.ok(meanMs >= 600 && meanMs < 650, `${meanMs} ms`);
   });
 });

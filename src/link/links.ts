@@ -2,12 +2,15 @@
  * The links of one host on one network: one to each other host, kept up for as long as that host is
  * a peer. Of two hosts the one with the lower id dials, so there is one link and not two.
  */
-import { assertDefined, CodedError, errorText } from "../base/index.ts";
+import { assertDefined, CodedError, errorText, LatencyHistogram } from "../base/index.ts";
 import type { Clock, Listener, Log, Network, NetworkAddress, Timer } from "../ports/index.ts";
 import type { LinkHeader } from "../format/index.ts";
 import { Link, unreachable } from "./link.ts";
-import type { CallAnswer, CallRequest, LinkIdentity } from "./link.ts";
+import type { CallAnswer, CallRequest } from "./link.ts";
+import type { LinkIdentity } from "./link-hello.ts";
 import { Patience } from "./patience.ts";
+import { SPOKEN_VERSIONS } from "./spoken-versions.ts";
+import type { SpokenVersions } from "./spoken-versions.ts";
 
 const CALL_MS = 5000;
 const DIAL_MS_MIN = 50;
@@ -37,9 +40,12 @@ export interface PeerAddress {
 export interface Peer {
   readonly hostId: string;
   readonly isUp: boolean;
-  readonly roundTripMs: number;
+  /** Of pings, on all links with it. */
+  readonly roundTrips: LatencyHistogram;
   /** The number of starts of the host at the other end, while the link is up. */
   readonly incarnation: number | undefined;
+  /** The version of the messages that is spoken with it, while the link is up. */
+  readonly spokenVersion: number | undefined;
   /** Why the link is down, if it is. */
   readonly reason: string | undefined;
 }
@@ -65,13 +71,14 @@ interface PeerState {
   isDialing: boolean;
   isProvenDead: boolean;
   readonly patience: Patience;
+  readonly roundTrips: LatencyHistogram;
   /** When its last link ended in silence. */
   silentSinceMs: number | undefined;
 }
 
 export class Links {
   readonly #ports: LinksPorts;
-  readonly #own: LinkIdentity;
+  readonly #own: LinkIdentity & { readonly versions: SpokenVersions };
   readonly #peers = new Map<string, PeerState>();
   readonly #handlers = new Map<string, CallHandler>();
   readonly #messages = new Map<number, MessageHandler>();
@@ -81,9 +88,9 @@ export class Links {
   #listener: Listener | undefined;
   #isClosed = false;
 
-  constructor(ports: LinksPorts, own: LinkIdentity) {
+  constructor(ports: LinksPorts, own: LinkIdentity, versions: SpokenVersions = SPOKEN_VERSIONS) {
     this.#ports = ports;
-    this.#own = own;
+    this.#own = { ...own, versions };
   }
 
   /** Fails as `Network.listen`. Resolves with the port that was chosen. */
@@ -124,6 +131,7 @@ export class Links {
       isDialing: false,
       isProvenDead: false,
       patience: new Patience(),
+      roundTrips: new LatencyHistogram(),
       silentSinceMs: undefined,
     };
     this.#peers.set(hostId, state);
@@ -191,17 +199,21 @@ export class Links {
     return isDead && state.link === undefined;
   }
 
-  /** Fails with `host-unreachable`, or as the method does there. */
+  /**
+   * Fails with `host-unreachable`, or as the method does there. The payload leaves in one piece and
+   * is copied before this returns.
+   */
   async call(
     hostId: string,
     method: string,
     argument: unknown,
-    options: { readonly deadlineMs?: number; readonly payload?: Uint8Array } = {},
+    options: { readonly deadlineMs?: number; readonly payload?: readonly Uint8Array[] } = {},
   ): Promise<CallAnswer> {
     const state = this.#peers.get(hostId);
     const link = this.linkTo(hostId);
     if (link === undefined) throw unreachable(hostId, state?.reason ?? "it is not a peer");
-    return await link.call(method, argument, options.deadlineMs ?? CALL_MS, options.payload);
+    const { deadlineMs = CALL_MS, payload = [] } = options;
+    return await link.call(method, argument, deadlineMs, ...payload);
   }
 
   handle(method: string, handler: CallHandler): void {
@@ -315,6 +327,7 @@ export class Links {
     if (before !== undefined && before !== link) before.close("a new link has taken its place");
     state.link = link;
     link.patience = state.patience;
+    link.roundTrips = state.roundTrips;
     state.reason = undefined;
     state.isProvenDead = false;
     const nowMs = this.#ports.clock.nowMs();
@@ -355,14 +368,18 @@ export class Links {
   async #call(link: Link, request: CallRequest): Promise<CallAnswer> {
     const handler = this.#handlers.get(request.method);
     const from = link.other?.hostId;
-    if (handler === undefined || from === undefined)
-      throw new CodedError({
-        code: "method-unknown",
-        message: `this host knows no call named ${request.method}`,
-        hint: "The hosts run different versions: upgrade the older one",
-      });
+    if (handler === undefined || from === undefined) throw unknownCall(request.method);
     return await handler(request, from);
   }
+}
+
+/** What a host answers that is older than the call: whoever asked may do it in the older way. */
+export function unknownCall(method: string): CodedError {
+  return new CodedError({
+    code: "method-unknown",
+    message: `this host knows no call named ${method}`,
+    hint: "The hosts run different versions: upgrade the older one",
+  });
 }
 
 function viewOf(state: PeerState): Peer {
@@ -370,8 +387,9 @@ function viewOf(state: PeerState): Peer {
   return {
     hostId: state.hostId,
     isUp,
-    roundTripMs: state.link?.roundTripMs ?? 0,
+    roundTrips: state.roundTrips,
     incarnation: isUp ? state.link?.other?.incarnation : undefined,
+    spokenVersion: isUp ? state.link?.spokenVersion : undefined,
     reason: isUp ? undefined : state.reason,
   };
 }

@@ -7,6 +7,10 @@ import { assert } from "../base/index.ts";
 
 const CHUNK_BYTES = 256 * 1024;
 const CHUNKS_KEPT_MAX = 16;
+/** For what moves a megabyte of blocks. Memory of that size is dear to make anew each time. */
+const LARGE_CHUNK_BYTES = 1024 * 1024 + 64 * 1024;
+/** Batches of a copy that are under way at once. */
+const LARGE_CHUNKS_KEPT_MAX = 4;
 
 interface Chunk {
   readonly bytes: Uint8Array;
@@ -21,6 +25,7 @@ export class Outgoing {
   readonly #chunks: (Chunk | undefined)[] = [];
   readonly #freeTokens: number[] = [];
   readonly #idle: Chunk[] = [];
+  readonly #idleLarge: Chunk[] = [];
   #current = -1;
   #queuedBytes = 0;
 
@@ -49,13 +54,11 @@ export class Outgoing {
 
   #open(lengthBytes: number): Chunk {
     const before = this.#current < 0 ? undefined : this.#chunks[this.#current];
-    const isLarge = lengthBytes > CHUNK_BYTES;
-    const chunk = (isLarge ? undefined : this.#idle.pop()) ?? {
-      bytes: new Uint8Array(Math.max(CHUNK_BYTES, lengthBytes)),
-      used: 0,
-      sent: 0,
-      piecesOut: 0,
-    };
+    const idle = lengthBytes > CHUNK_BYTES ? this.#idleLarge : this.#idle;
+    const size = lengthBytes > CHUNK_BYTES ? LARGE_CHUNK_BYTES : CHUNK_BYTES;
+    const kept = lengthBytes > LARGE_CHUNK_BYTES ? undefined : idle.pop();
+    const bytes = kept?.bytes ?? new Uint8Array(Math.max(size, lengthBytes));
+    const chunk = kept ?? { bytes, used: 0, sent: 0, piecesOut: 0 };
     const token = this.#freeTokens.pop() ?? this.#chunks.length;
     this.#chunks[token] = chunk;
     const old = this.#current;
@@ -96,7 +99,9 @@ export class Outgoing {
     this.#freeTokens.push(token);
     chunk.used = 0;
     chunk.sent = 0;
-    if (chunk.bytes.length === CHUNK_BYTES && this.#idle.length < CHUNKS_KEPT_MAX)
-      this.#idle.push(chunk);
+    const { length } = chunk.bytes;
+    if (length === CHUNK_BYTES && this.#idle.length < CHUNKS_KEPT_MAX) this.#idle.push(chunk);
+    else if (length === LARGE_CHUNK_BYTES && this.#idleLarge.length < LARGE_CHUNKS_KEPT_MAX)
+      this.#idleLarge.push(chunk);
   }
 }

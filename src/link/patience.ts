@@ -7,16 +7,17 @@
  */
 import { assert } from "../base/index.ts";
 
-/** Pings come at least this often. */
-export const PING_MS = 400;
-const SILENCE_MS = 1800;
+/** How often something is heard on a link at least: a ping at one end, its pong at the other. */
+export const PING_MS = 500;
+const SILENCE_MS = 2000;
 const SILENCE_ROUGH_MS = 6000;
 /** More than a ping that is late by the half second that networks may take. */
-const GAP_MS = 850;
+const GAP_MS = 1050;
 const GAPS = 3;
 const GAPS_WITHIN_MS = 300_000;
 
 assert(GAP_MS > 2 * PING_MS && GAP_MS < SILENCE_MS, "a gap is short of silence");
+assert(SILENCE_MS >= 4 * PING_MS, "one ping that is lost is no silence");
 
 export class Patience {
   /** When the last gaps ended, oldest first. */

@@ -1,10 +1,10 @@
 import assert from "node:assert/strict";
-import { test } from "node:test";
 import { assertDefined, BLOCK_SIZE_BYTES, Prng } from "../base/index.ts";
 import { component, mirror, stripe } from "../cluster/index.ts";
 import type { TreeNode } from "../cluster/index.ts";
 import type { ComponentDone, ComponentIo } from "../store/index.ts";
 import { fakeMemory } from "../../test/support/fake-component.ts";
+import { test } from "../../test/support/test.ts";
 import { BlockReader } from "./block-reader.ts";
 import { RequestTable } from "./io-request.ts";
 import { Leg, LegMember, Legs } from "./legs.ts";

@@ -11,14 +11,19 @@ import type { TransferMemory } from "./transfer-memory.ts";
 const READ_BLOCKS_MAX = 256;
 assert(TRANSFER_BLOCKS_MAX <= CHANGE_BLOCKS_MAX, "a transfer is one batch");
 
-/** One block's version, wanted by a member. */
+/** Versions of neighbouring blocks of one transaction, wanted by a member. */
 export interface BlockCopy {
   readonly objectBlock: number;
   readonly targetBlock: number;
+  readonly blockCount: number;
   readonly sequence: number;
   readonly kind: number;
-  /** Who has this version. Otherwise any active member but the target has it. */
+  /** Who has these versions. Otherwise any active member but the target has them. */
   readonly source?: ObjectMember;
+}
+
+export function blocksOf(copies: readonly BlockCopy[]): number {
+  return copies.reduce((sum, { blockCount }) => sum + blockCount, 0);
 }
 
 /** Any number of copies may be under way at once. */
@@ -38,7 +43,7 @@ export class BlockTransfer {
    * durable. Fails with the fault of a component.
    */
   send(target: ObjectMember, copies: readonly BlockCopy[]): Promise<number> {
-    assert(copies.length <= TRANSFER_BLOCKS_MAX, "too many blocks at once");
+    assert(blocksOf(copies) <= TRANSFER_BLOCKS_MAX, "too many blocks at once");
     return this.#memory.use((memory) => this.#copy(target, copies, memory));
   }
 
@@ -48,53 +53,60 @@ export class BlockTransfer {
     memory: DiskMemory,
   ): Promise<number> {
     const builder = new ChangeBatchBuilder();
+    for (const { targetBlock, blockCount, sequence, kind } of copies)
+      builder.add(targetBlock, blockCount, sequence, kind);
+    const data = copies.filter(({ kind }) => kind === CHANGE_DATA);
+    const reads: Promise<void>[] = [];
     let at = 0;
-    for (let i = 0; i < copies.length;) {
-      const length = this.#runAt(copies, i);
-      const { targetBlock, sequence, kind } = copies[i]!;
-      builder.add(targetBlock, length, sequence, kind);
-      if (kind === CHANGE_DATA) {
-        await this.#read(target, copies[i]!, length, { memory, at });
-        at += length * BLOCK_SIZE_BYTES;
-      }
-      i += length;
+    for (let first = 0, end = 0; first < data.length; first = end) {
+      let count = data[first]!.blockCount;
+      for (end = first + 1; end < data.length && continues(data, end); end++)
+        count += data[end]!.blockCount;
+      reads.push(...this.#readRange(target, data[first]!, count, { memory, at }));
+      at += count * BLOCK_SIZE_BYTES;
     }
+    // The memory is somebody else's afterwards: none may be under way then.
+    const outcomes = await Promise.allSettled(reads);
+    for (const outcome of outcomes) if (outcome.status === "rejected") throw outcome.reason;
     const payload = memory.bytes.subarray(0, at);
     await reachable(target).apply(this.#epoch, builder.finish(-1, true), payload);
     return at;
   }
 
-  /** Copies from `start` on that are neighbours everywhere and of one transaction. */
-  #runAt(copies: readonly BlockCopy[], start: number): number {
-    const first = copies[start]!;
-    const run = this.#legs.runBlocks(first.objectBlock);
-    const limit = Math.min(copies.length - start, READ_BLOCKS_MAX, run);
-    let length = 1;
-    while (length < limit) {
-      const next = copies[start + length]!;
-      if (next.objectBlock !== first.objectBlock + length) break;
-      if (next.targetBlock !== first.targetBlock + length) break;
-      if (next.sequence !== first.sequence || next.kind !== first.kind) break;
-      if (next.source !== first.source) break;
-      length++;
+  /**
+   * Blocks from that of `copy` on, whichever transactions they are of, in as few reads as can be.
+   */
+  #readRange(
+    target: ObjectMember,
+    { objectBlock, source }: BlockCopy,
+    count: number,
+    { memory, at }: { readonly memory: DiskMemory; readonly at: number },
+  ): Promise<void>[] {
+    const reads: Promise<void>[] = [];
+    for (let done = 0; done < count;) {
+      const block = objectBlock + done;
+      const part = Math.min(count - done, READ_BLOCKS_MAX, this.#legs.runBlocks(block));
+      const into = { memory, at: at + done * BLOCK_SIZE_BYTES };
+      reads.push(this.#read(target, { block, source }, part, into));
+      done += part;
     }
-    return length;
+    return reads;
   }
 
   async #read(
     target: ObjectMember,
-    copy: BlockCopy,
+    from: { readonly block: number; readonly source: ObjectMember | undefined },
     count: number,
     into: { readonly memory: DiskMemory; readonly at: number },
   ): Promise<void> {
     let last: CodedError | undefined;
     for (let leg = 0; leg < this.#legs.count; leg++) {
       const { layout } = this.#legs.legs[leg]!;
-      const member = this.#legs.legs[leg]!.memberAt(copy.objectBlock);
-      const isWanted = copy.source === undefined || copy.source === member;
+      const member = this.#legs.legs[leg]!.memberAt(from.block);
+      const isWanted = from.source === undefined || from.source === member;
       if (!isWanted || member === target || member.role !== "active") continue;
       try {
-        const block = layout.componentBlockOf(copy.objectBlock);
+        const block = layout.componentBlockOf(from.block);
         await readBlocks(reachable(member), into.memory, into.at, block, count);
         return;
       } catch (error) {
@@ -104,6 +116,14 @@ export class BlockTransfer {
     }
     throw last ?? new CodedError({ code: "unreachable", message: "no copy can be reached" });
   }
+}
+
+/** Whether this one's blocks are read in one piece with those of the one before. */
+function continues(copies: readonly BlockCopy[], index: number): boolean {
+  const before = copies[index - 1]!;
+  const copy = copies[index]!;
+  const isNext = copy.objectBlock === before.objectBlock + before.blockCount;
+  return isNext && copy.source === before.source;
 }
 
 /** Fails with the component's fault as its code. */

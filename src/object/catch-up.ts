@@ -56,6 +56,8 @@ export class CatchUp {
   readonly #column: number;
   readonly #transfer: BlockTransfer;
   #progress: ResyncProgress | undefined;
+  #since: number | undefined;
+  #forgetting: Promise<void> | undefined;
 
   constructor(world: CatchUpWorld, member: ObjectMember) {
     this.#world = world;
@@ -77,6 +79,7 @@ export class CatchUp {
     assert(member.role === "absent", "who takes part need not catch up");
     const complete = await reachable(member).beginCatchUp(epoch, since);
     this.#setRole("catching-up");
+    this.#since = complete;
     try {
       // From here on new writes reach it; those before are decided first, and then looked for.
       await volume.quiet();
@@ -84,7 +87,7 @@ export class CatchUp {
       const sources = this.#sources();
       if (sources.length === 0) throw noSource();
       this.#progress = new ResyncProgress(traffic, sources.length, clock.nowMs());
-      const exchange = this.#exchange(this.#progress);
+      const exchange = this.#exchange(this.#progress, volume.watermark);
       await Promise.all(sources.map((source, i) => exchange().bring(source, complete, i)));
       // Most of what is left in the journals goes home while writes go on.
       await this.#settledDigests(member, 0, 1);
@@ -99,8 +102,34 @@ export class CatchUp {
         });
     } catch (error) {
       if (this.#member.role === "catching-up") this.#setRole("absent");
+      await this.#forgetting;
+      // More may have come meanwhile, and nobody knows when it is tried again.
+      await this.#forget();
       throw error;
     }
+  }
+
+  /**
+   * Time passes. A member that was dropped hears of no decision any more, and what is undecided
+   * there holds up everything that came after it on its device: what is still being copied to it,
+   * and writes of other components, which may be this very object's. So it is told to forget that
+   * at once, before what is under way comes to an end.
+   */
+  tick(): void {
+    const isDropped = this.#since !== undefined && this.#member.role === "absent";
+    if (!isDropped || this.#forgetting !== undefined) return;
+    marks.hit("a dropped copy was told to forget what is undecided");
+    this.#forgetting = this.#forget();
+  }
+
+  /**
+   * If it is out of reach, the next attempt does it. Not once the volume has stopped: the record
+   * may say that the member is active, without this owner having heard so.
+   */
+  async #forget(): Promise<void> {
+    const { component } = this.#member;
+    if (this.#world.volume.isStopped) return;
+    await component?.beginCatchUp(this.#world.epoch, this.#since ?? 0).catch(() => undefined);
   }
 
   /** No change is under way. The component is complete afterwards, durably. */
@@ -115,11 +144,11 @@ export class CatchUp {
     return this.#progress?.at(this.#world.clock.nowMs());
   }
 
-  #exchange(progress: ResyncProgress): () => ChangeExchange {
+  #exchange(progress: ResyncProgress, sequenceMax: number): () => ChangeExchange {
     const { epoch, exchange, rules } = this.#world;
     const { isFilteredByRange } = rules;
     const place = { member: this.#member, leg: this.#leg, column: this.#column };
-    const target = { ...place, epoch, isFilteredByRange };
+    const target = { ...place, epoch, sequenceMax, isFilteredByRange };
     return () => new ChangeExchange(target, this.#transfer, progress, exchange);
   }
 
@@ -217,6 +246,7 @@ export class CatchUp {
       copies.push({
         objectBlock: this.#leg.layout.objectBlockOf(this.#column, block),
         targetBlock: block,
+        blockCount: 1,
         sequence,
         kind: CHANGE_DATA,
       });

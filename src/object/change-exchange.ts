@@ -5,9 +5,15 @@
  * next. Where hardly anything is known there, data goes at once, and now and then it is asked
  * whether that has changed. A fingerprint that a batch has twice travels once.
  */
-import { BLOCK_SIZE_BYTES } from "../base/index.ts";
-import { CHANGE_DATA, ChangeBatchBuilder, dataBlocksOf } from "../store/index.ts";
-import type { ChangeBatch, Component } from "../store/index.ts";
+import { BLOCK_SIZE_BYTES, CodedError, getU48, hasBit, marks } from "../base/index.ts";
+import {
+  CHANGE_DATA,
+  ChangeBatchBuilder,
+  dataBlocksOf,
+  pickDataBlocks,
+  pickFingerprints,
+} from "../store/index.ts";
+import type { ChangeBatch, Component, OfferAnswer } from "../store/index.ts";
 import { reachable } from "./block-transfer.ts";
 import type { BlockCopy, BlockTransfer } from "./block-transfer.ts";
 import type { Leg, ObjectMember } from "./legs.ts";
@@ -29,6 +35,8 @@ export interface Target {
   readonly leg: Leg<Component>;
   readonly column: number;
   readonly epoch: number;
+  /** What has a higher sequence was written since: it reached the member as all writes do. */
+  readonly sequenceMax: number;
   /** Test-only: whether it gets the blocks of its own column only. */
   readonly isFilteredByRange: boolean;
 }
@@ -52,6 +60,15 @@ interface MappedBatch {
   readonly objectBlocks: readonly number[];
 }
 
+/** What became of an offer. */
+interface Offered {
+  /** Which data blocks are missing, ascending. */
+  readonly left: readonly number[];
+  /** Which of those are on their way to the member already. */
+  readonly awaited: Uint8Array;
+  readonly offer: number | undefined;
+}
+
 export interface ExchangeOptions {
   readonly pace: ResyncPace | undefined;
   /** Without, data goes at once, as in a plain copy. */
@@ -69,6 +86,8 @@ export class ChangeExchange {
   /** Of what was offered lately; at first it is worth asking. */
   #knownShare = 1;
   #unofferedBlocks = 0;
+  /** The member's host is older than offers. */
+  #isOfferUnknown = false;
 
   constructor(
     target: Target,
@@ -91,6 +110,7 @@ export class ChangeExchange {
     const { blockCount } = reachable(source.member);
     try {
       for (let fromBlock = 0; fromBlock >= 0;) {
+        this.#requireFollowing();
         const batch = await this.#read(source, since, fromBlock);
         fromBlock = batch.nextBlock;
         this.#progress.walked(number, fromBlock < 0 ? 1 : fromBlock / blockCount);
@@ -102,11 +122,17 @@ export class ChangeExchange {
     }
   }
 
+  /** Once it lacks a write it begins anew: what it is sent now would only be in the way there. */
+  #requireFollowing(): void {
+    if (this.#target.member.role !== "catching-up")
+      throw new CodedError({ code: "copies-differ", message: "it lacks a write, and begins anew" });
+  }
+
   async #read(source: Source, since: number, fromBlock: number): Promise<ChangeBatch> {
     const { pace } = this.#options;
     const blocksMax = (await pace?.turn(this.#blocksNext)) ?? this.#blocksNext;
     const component = reachable(source.member);
-    return await component.changes({
+    const batch = await component.changes({
       epoch: this.#target.epoch,
       since,
       fromBlock,
@@ -114,10 +140,12 @@ export class ChangeExchange {
       blocksMax,
       withFingerprints: this.#isOfferWorthwhile,
     });
+    this.#progress.count("metadataBytes", batch.wireBytes ?? 0);
+    return batch;
   }
 
   get #isOfferWorthwhile(): boolean {
-    if (!this.#options.offersFingerprints) return false;
+    if (!this.#options.offersFingerprints || this.#isOfferUnknown) return false;
     if (!this.#options.isAlone()) return true;
     return this.#knownShare >= KNOWN_SHARE_MIN || this.#unofferedBlocks >= UNOFFERED_BLOCKS_MAX;
   }
@@ -130,11 +158,12 @@ export class ChangeExchange {
     let dataIndex = 0;
     for (const [run, start] of batch.starts.entries()) {
       const kind = batch.kinds[run]!;
+      const isLive = batch.sequences[run]! > this.#target.sequenceMax;
       for (let done = 0; done < batch.counts[run]!;) {
         const from = source.leg.layout.objectBlockOf(source.column, start + done);
         const span = Math.min(source.leg.layout.runBlocks(from), layout.runBlocks(from));
         const count = Math.min(batch.counts[run]! - done, span);
-        if (this.#isMine(from)) {
+        if (!isLive && this.#isMine(from)) {
           builder.add(layout.componentBlockOf(from), count, batch.sequences[run]!, kind);
           const dataCount = kind === CHANGE_DATA ? count : 0;
           for (let i = 0; i < dataCount; i++) {
@@ -161,39 +190,71 @@ export class ChangeExchange {
     const blocks = dataBlocksOf(batch);
     this.#progress.count("bytesNeeded", blocks * BLOCK_SIZE_BYTES);
     const isOffered = batch.fingerprints.length > 0 || blocks === 0;
-    if (!isOffered) {
+    const offered = isOffered ? await this.#firstOffer(mapped) : undefined;
+    if (offered === undefined) {
       this.#unofferedBlocks += blocks;
       await this.#giveMarkers(batch);
       await this.#send(mapped, everyIndex(blocks));
       return;
     }
-    const { left: missing, awaited } = await this.#offer(mapped, false);
-    const { firsts, repeats } = sortByContent(batch.fingerprints, missing, awaited);
+    const { firsts, repeats } = sortByContent(batch.fingerprints, offered);
     await this.#send(mapped, firsts);
     if (repeats.length === 0) return;
     // By now the member has their contents, or gets them in a moment from somebody else.
-    const again = pick(mapped, repeats);
-    const { left } = await this.#offer(again, true);
+    const again = {
+      batch: pickDataBlocks(batch, repeats),
+      objectBlocks: repeats.map((index) => mapped.objectBlocks[index]!),
+    };
+    const { left } = (await this.#offerKept(offered, repeats)) ?? (await this.#offer(again, true));
     await this.#send(again, left);
   }
 
-  /** Returns which data blocks are missing, and which of them are on their way already. */
-  async #offer(
-    { batch }: MappedBatch,
-    isSecond: boolean,
-  ): Promise<{ readonly left: number[]; readonly awaited: Uint8Array }> {
+  /** Undefined if the member's host does not know what an offer is: it gets all of it at once. */
+  async #firstOffer(mapped: MappedBatch): Promise<Offered | undefined> {
+    if (this.#isOfferUnknown) return undefined;
+    try {
+      return await this.#offer(mapped, false);
+    } catch (error) {
+      if (!(error instanceof CodedError) || error.code !== "method-unknown") throw error;
+      marks.hit("an older host was sent everything at once");
+      this.#isOfferUnknown = true;
+      return undefined;
+    }
+  }
+
+  async #offer({ batch }: MappedBatch, isSecond: boolean): Promise<Offered> {
     const { member, epoch } = this.#target;
-    const blocks = dataBlocksOf(batch);
     const answer = await reachable(member).offer(epoch, batch, isSecond);
-    const { missing, awaited, blocksNext } = answer;
+    return this.#heard(answer, dataBlocksOf(batch));
+  }
+
+  /**
+   * A second offer of what the first one's answer said is awaited, if the member knows it still.
+   */
+  async #offerKept(
+    { offer, awaited }: Offered,
+    repeats: readonly number[],
+  ): Promise<Offered | undefined> {
+    const isAwaited = repeats.every((index) => hasBit(awaited, index));
+    if (offer === undefined || !isAwaited || countBits(awaited) !== repeats.length)
+      return undefined;
+    const { member, epoch } = this.#target;
+    const answer = await reachable(member).offerAgain(epoch, offer, repeats.length);
+    if (answer !== undefined) return this.#heard(answer, repeats.length);
+    marks.hit("an offer was forgotten before its second time");
+    return undefined;
+  }
+
+  #heard({ missing, awaited, blocksNext, wireBytes, offer }: OfferAnswer, blocks: number): Offered {
     const left = everyIndex(blocks).filter((i) => hasBit(missing, i));
+    this.#progress.count("metadataBytes", wireBytes ?? 0);
     this.#progress.count("bytesSkipped", (blocks - left.length) * BLOCK_SIZE_BYTES);
     this.#blocksNext = blocksNext;
     if (blocks > 0) {
       this.#knownShare = (this.#knownShare + (blocks - left.length) / blocks) / 2;
       this.#unofferedBlocks = 0;
     }
-    return { left, awaited };
+    return { left, awaited, offer };
   }
 
   /** Holes and zeroes need no data. */
@@ -209,9 +270,9 @@ export class ChangeExchange {
 
   async #send({ batch, objectBlocks }: MappedBatch, indexes: readonly number[]): Promise<void> {
     if (indexes.length === 0) return;
-    const copies = copiesOf(batch, objectBlocks, indexes);
-    for (let from = 0; from < copies.length; from += TRANSFER_BLOCKS_MAX) {
-      const part = copies.slice(from, from + TRANSFER_BLOCKS_MAX);
+    for (let from = 0; from < indexes.length; from += TRANSFER_BLOCKS_MAX) {
+      this.#requireFollowing();
+      const part = copiesOf(batch, objectBlocks, indexes.slice(from, from + TRANSFER_BLOCKS_MAX));
       this.#progress.count("bytesSent", await this.#transfer.send(this.#target.member, part));
     }
   }
@@ -221,50 +282,31 @@ function everyIndex(count: number): number[] {
   return Array.from({ length: count }, (_none, i) => i);
 }
 
-function pickFingerprints(from: Uint8Array, indexes: readonly number[]): Uint8Array {
-  if (from.length === 0) return from;
-  const picked = new Uint8Array(indexes.length * FINGERPRINT_BYTES);
-  for (const [i, index] of indexes.entries()) {
-    const at = index * FINGERPRINT_BYTES;
-    picked.set(from.subarray(at, at + FINGERPRINT_BYTES), i * FINGERPRINT_BYTES);
-  }
-  return picked;
-}
-
-function hasBit(bitmap: Uint8Array, index: number): boolean {
-  return (bitmap[index >>> 3]! & (1 << (index & 7))) !== 0;
+/** How many are set. */
+function countBits(bitmap: Uint8Array): number {
+  let count = 0;
+  for (let i = 0; i < 8 * bitmap.length; i++) if (hasBit(bitmap, i)) count++;
+  return count;
 }
 
 /** The first block of each content, and those that repeat one or need not be sent yet. */
 function sortByContent(
   fingerprints: Uint8Array,
-  indexes: readonly number[],
-  awaited: Uint8Array,
+  { left, awaited }: Offered,
 ): { readonly firsts: number[]; readonly repeats: number[] } {
-  const seen = new Set<string>();
+  // Few others begin with the same six bytes, and those are offered a second time, and sent then.
+  const seen = new Set<number>();
   const firsts: number[] = [];
   const repeats: number[] = [];
-  for (const index of indexes) {
-    const at = index * FINGERPRINT_BYTES;
-    const content = String.fromCharCode(...fingerprints.subarray(at, at + FINGERPRINT_BYTES));
+  for (const index of left) {
+    const content = getU48(fingerprints, index * FINGERPRINT_BYTES);
     (seen.has(content) || hasBit(awaited, index) ? repeats : firsts).push(index);
     seen.add(content);
   }
   return { firsts, repeats };
 }
 
-/** Some data blocks of a batch, as a batch. */
-function pick({ batch, objectBlocks }: MappedBatch, indexes: readonly number[]): MappedBatch {
-  const builder = new ChangeBatchBuilder();
-  for (const { targetBlock, sequence } of copiesOf(batch, objectBlocks, indexes))
-    builder.add(targetBlock, 1, sequence, CHANGE_DATA);
-  return {
-    batch: builder.finish(-1, true, pickFingerprints(batch.fingerprints, indexes)),
-    objectBlocks: indexes.map((index) => objectBlocks[index]!),
-  };
-}
-
-/** `indexes` ascend. */
+/** In runs. `indexes` ascend. */
 function copiesOf(
   batch: ChangeBatch,
   objectBlocks: readonly number[],
@@ -273,17 +315,25 @@ function copiesOf(
   const copies: BlockCopy[] = [];
   let first = 0;
   let next = 0;
-  for (const [run, start] of batch.starts.entries()) {
+  for (let run = 0; run < batch.starts.length && next < indexes.length; run++) {
     if (batch.kinds[run] !== CHANGE_DATA) continue;
-    const count = batch.counts[run]!;
-    for (; next < indexes.length && indexes[next]! < first + count; next++)
-      copies.push({
-        objectBlock: objectBlocks[indexes[next]!]!,
-        targetBlock: start + indexes[next]! - first,
-        sequence: batch.sequences[run]!,
-        kind: CHANGE_DATA,
-      });
-    first += count;
+    const end = first + batch.counts[run]!;
+    while (next < indexes.length && indexes[next]! < end) {
+      const index = indexes[next]!;
+      const objectBlock = objectBlocks[index]!;
+      let blockCount = 1;
+      while (
+        indexes[next + blockCount] === index + blockCount &&
+        index + blockCount < end &&
+        objectBlocks[index + blockCount] === objectBlock + blockCount
+      )
+        blockCount++;
+      const targetBlock = batch.starts[run]! + index - first;
+      const sequence = batch.sequences[run]!;
+      copies.push({ objectBlock, targetBlock, blockCount, sequence, kind: CHANGE_DATA });
+      next += blockCount;
+    }
+    first = end;
   }
   return copies;
 }

@@ -163,7 +163,10 @@ export class CopyCompare {
         const targetBlock = leg.layout.componentBlockOf(block);
         const { kind } = best;
         const list = missing.get(member) ?? [];
-        list.push({ objectBlock: block, targetBlock, sequence: newest, kind, source });
+        list.push({
+          ...{ objectBlock: block, targetBlock, blockCount: 1 },
+          ...{ sequence: newest, kind, source },
+        });
         missing.set(member, list);
       }
     }

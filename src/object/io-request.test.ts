@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { test } from "node:test";
+import { test } from "../../test/support/test.ts";
 import { RequestTable } from "./io-request.ts";
 
 test("who waits for what is under way waits for that, and for nothing that comes later", async () => {

@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
-import { test } from "node:test";
-import { assertDefined, BLOCK_SIZE_BYTES } from "../base/index.ts";
+import { assertDefined, BLOCK_SIZE_BYTES, CodedError, marks } from "../base/index.ts";
 import { componentsOf, legsOf } from "../cluster/index.ts";
 import type { TreeNode } from "../cluster/index.ts";
 import { componentId, MirrorWorld as World, TREES } from "../../test/support/mirror-world.ts";
+import { test } from "../../test/support/test.ts";
 import { randomBytes } from "../../test/support/volume-bench.ts";
 import { ObjectLayout } from "./object-layout.ts";
 import { ALL_RULES } from "./owner-world.ts";
@@ -87,5 +87,102 @@ test("a content that a returning copy lacks in many places travels once", async 
     assert.equal(world.catchUp.bytesSkipped, (4 << 20) - BLOCK_SIZE_BYTES);
     await assertDefined(world.owner, "no owner").close();
     await world.assertEqualLegs("repeated content");
+  });
+});
+
+test("a copy that is dropped while it catches up holds up nobody on its device, and is sent no more", async () => {
+  const expectation = marks.expect("a dropped copy was told to forget what is undecided");
+  const world = new World(TREES["three copies"]!, 7);
+  await world.simulation.run(async () => {
+    await world.build();
+    const requests = await world.take("x");
+    const { way, device } = assertDefined(world.hosts.get("b"), "no host");
+    way.cut();
+    for (let i = 0; i < 3; i++)
+      assert.equal(await requests.write(randomBytes(world.prng, 1 << 20), i << 20), undefined);
+    assert.equal(await world.state("b"), "stale");
+    // What it is offered waits, and the writes that reach it fail when they have.
+    let offered = 0;
+    let applied = 0;
+    let open = (): void => undefined;
+    const gate = new Promise<void>((resolve) => (open = resolve));
+    const sentBefore: number[] = [];
+    const whole = { offer: way.offer.bind(way), apply: way.apply.bind(way) };
+    const [prepare, begin] = [way.prepare.bind(way), way.beginCatchUp.bind(way)];
+    way.beginCatchUp = async (...call) => {
+      sentBefore.push(applied);
+      return await begin(...call);
+    };
+    way.offer = async (...call) => {
+      offered++;
+      await gate;
+      return await whole.offer(...call);
+    };
+    way.apply = async (...call) => {
+      applied++;
+      await whole.apply(...call);
+    };
+    way.prepare = (transaction, done, token) =>
+      prepare(transaction, () => done(token, "write-error"), token);
+    way.heal();
+    await world.until(async () => offered > 0);
+    assert.equal(await requests.write(randomBytes(world.prng, 4096), 4 << 20), undefined);
+    await world.until(async () => device?.undecided().length === 0);
+    way.prepare = prepare;
+    open();
+    await world.until(async () => (await world.state("b")) === "active");
+    assert.deepEqual(sentBefore, [0, 0, 0, 0], "begun, told to forget twice, and begun anew");
+    await assertDefined(world.owner, "no owner").close();
+    await world.assertEqualLegs("in the end");
+  });
+  expectation.verify();
+});
+
+test("a copy whose catch-up fails forgets what is undecided before it is tried again", async () => {
+  const world = new World(TREES["three copies"]!, 8);
+  await world.simulation.run(async () => {
+    await world.build();
+    const requests = await world.take("x");
+    const [a, b] = ["a", "b"].map((letter) => assertDefined(world.hosts.get(letter), "no host"));
+    const { way, device } = b!;
+    way.cut();
+    assert.equal(await requests.write(randomBytes(world.prng, 1 << 20), 0), undefined);
+    const calls: string[] = [];
+    const whole = { open: way.open.bind(way), begin: way.beginCatchUp.bind(way) };
+    way.open = async (...call) => {
+      calls.push("open");
+      return await whole.open(...call);
+    };
+    way.beginCatchUp = async (...call) => {
+      calls.push("begin");
+      return await whole.begin(...call);
+    };
+    let fail = (): void => undefined;
+    const failure = new Promise<never>((_resolve, reject) => {
+      fail = () => reject(new CodedError({ code: "unreachable", message: "a source has gone" }));
+    });
+    const offer = way.offer.bind(way);
+    let offered = 0;
+    way.offer = (...call) => (offered++ < 4 ? failure : offer(...call));
+    way.heal();
+    await world.until(async () => offered > 0);
+    // One copy does not answer: the write is undecided when the catch-up fails.
+    const prepare = a!.way.prepare.bind(a!.way);
+    let answer = (): void => undefined;
+    a!.way.prepare = (transaction, done, token) =>
+      prepare(transaction, (one, fault) => (answer = () => done(one, fault)), token);
+    const writing = requests.write(randomBytes(world.prng, 4096), 4 << 20);
+    await world.until(async () => device?.undecided().length === 1);
+    calls.length = 0;
+    offered = 4;
+    fail();
+    await world.until(async () => calls.length > 0);
+    a!.way.prepare = prepare;
+    answer();
+    assert.equal(await writing, undefined);
+    await world.until(async () => (await world.state("b")) === "active");
+    assert.deepEqual(calls.slice(0, 3), ["begin", "open", "begin"]);
+    await assertDefined(world.owner, "no owner").close();
+    await world.assertEqualLegs("in the end");
   });
 });

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
-import { test } from "node:test";
 import fc from "fast-check";
+import { test } from "../../test/support/test.ts";
 import { component, mirror, stripe } from "../cluster/index.ts";
 import type { LegNode } from "../cluster/index.ts";
 import { LegLayout, ObjectLayout } from "./object-layout.ts";

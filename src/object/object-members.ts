@@ -21,6 +21,8 @@ import { PolicyChange } from "./policy-change.ts";
 import { Replacements } from "./replacements.ts";
 
 const TICK_MS = 250;
+/** While every copy is there and nothing is under way. */
+const QUIET_TICK_MS = 1000;
 /** A link notices within two seconds that nobody is at its other end. */
 const WITNESS_MS_MAX = 3000;
 /** A device that answers nothing for this long, while another one does, is given up: 10 s. */
@@ -155,6 +157,8 @@ export class ObjectMembers {
     marks.hit("a copy was marked stale");
     this.#event("component-stale", "warning", member, `is stale: ${describe(fault)}`);
     this.#volume.memberDropped(member);
+    // It is tried again soon.
+    if (!this.#isStopped) this.#tickLater();
     if (!this.#rules.marksStaleFirst) await this.#mark(member, { kind: "stale", since });
   }
 
@@ -222,9 +226,17 @@ export class ObjectMembers {
 
   /** All objects tick at the same moments: a host of many idle ones wakes up once for all. */
   #tickLater(): void {
+    this.#timer?.cancel();
     const { clock } = this.#world;
-    const delayMs = TICK_MS - (clock.nowMs() % TICK_MS);
+    const periodMs = this.#isQuiet ? QUIET_TICK_MS : TICK_MS;
+    const delayMs = periodMs - (clock.nowMs() % periodMs);
     this.#timer = clock.after(delayMs, () => this.#tick());
+  }
+
+  get #isQuiet(): boolean {
+    if (!this.#volume.isIdle || this.#catchUps.size > 0) return false;
+    if (this.#owner.record().change !== undefined) return false;
+    return this.#legs.members.every(({ role }) => role === "active");
   }
 
   #tick(): void {
@@ -233,6 +245,7 @@ export class ObjectMembers {
     this.#volume.tick(HUNG_TICKS);
     this.#replacements.tick();
     this.#policyChange.tick();
+    for (const catchUp of this.#catchUps.values()) catchUp.tick();
     this.#bringBack();
   }
 
@@ -273,6 +286,7 @@ export class ObjectMembers {
         // A disk may have lost what it had said to hold.
         const held = Math.max(preparedSequence, committedSequence);
         if (!isComplete || held < member.durableSequence) this.failed(member, "missing");
+        else if (member.role === "active") this.#tellDecided(component, committedSequence);
       })
       .catch((error: unknown) => {
         if (isFenced(error)) this.#volume.stop("not-owner");
@@ -280,6 +294,18 @@ export class ObjectMembers {
         else if (isMissing(error)) this.failed(member, "missing");
       })
       .finally(() => this.#reopening.delete(member));
+  }
+
+  /**
+   * The last watermark may have been lost with the way to it. Without another write nothing would
+   * ever carry it again, and what is undecided there holds up all that came after it on its device.
+   */
+  #tellDecided(component: Component, committedSequence: number): void {
+    const { epoch, watermark } = this.#volume;
+    if (committedSequence >= watermark) return;
+    marks.hit("a copy was told again what is decided");
+    component.commit(epoch, watermark);
+    component.submit();
   }
 
   #return(member: ObjectMember, component: Component, returning: Returning): void {
@@ -303,6 +329,8 @@ export class ObjectMembers {
       throw new CodedError({ code: "not-stale", message: "the record does not call it stale" });
     const opening = await component.open(this.#volume.epoch);
     member.component = component;
+    // It may have heard of numbers as decided that no copy has: of writes that failed everywhere.
+    await this.#volume.numberAbove(Math.max(opening.preparedSequence, opening.committedSequence));
     const isNew = state.kind === "building" || state.kind === "joining";
     // A disk that went back in time holds less than the directory says.
     const since = isNew ? 0 : Math.min(state.since, sinceOf(opening, state.since));

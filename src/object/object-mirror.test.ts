@@ -1,11 +1,16 @@
 import assert from "node:assert/strict";
-import { test } from "node:test";
 import { assertDefined, BLOCK_SIZE_BYTES } from "../base/index.ts";
 import type { TreeNode } from "../cluster/index.ts";
 import { MIRROR_BYTES, MirrorWorld as World, TREES } from "../../test/support/mirror-world.ts";
+import { test } from "../../test/support/test.ts";
 import { randomBytes, randomRange } from "../../test/support/volume-bench.ts";
 import { ALL_RULES } from "./owner-world.ts";
 import type { OwnerRules } from "./owner-world.ts";
+
+const IS_LONG = process.env["DRYSTONE_LONG"] === "1";
+/** Seeds of each tree. */
+const OUTAGES = IS_LONG ? 20 : 3;
+const HAND_OVERS = IS_LONG ? 20 : 4;
 
 /** A host dies under load, misses writes, comes back, and must be equal to the others again. */
 async function outage(tree: TreeNode, seed: number, rules: OwnerRules = ALL_RULES): Promise<void> {
@@ -75,11 +80,11 @@ async function handOver(
 
 for (const [name, tree] of Object.entries(TREES)) {
   test(`${name}: a host dies, misses writes, comes back and is equal again`, async () => {
-    for (let seed = 1; seed <= 6; seed++) await outage(tree, seed);
+    for (let seed = 1; seed <= OUTAGES; seed++) await outage(tree, seed);
   });
 
   test(`${name}: the next owner settles what the last one had under way`, async () => {
-    for (let seed = 101; seed <= 108; seed++) await handOver(tree, seed);
+    for (let seed = 101; seed <= 100 + HAND_OVERS; seed++) await handOver(tree, seed);
   });
 }
 

@@ -1,5 +1,4 @@
 import assert from "node:assert/strict";
-import { test } from "node:test";
 import { assertDefined, BLOCK_SIZE_BYTES, Prng } from "../base/index.ts";
 import {
   component,
@@ -12,9 +11,14 @@ import { DiskMedium, MetadataMedium, SimDigests, SimDisk, SimLog } from "../sim/
 import { SimMachine, SimMetadataStore, Simulation } from "../sim/index.ts";
 import { Device, isClean } from "../store/index.ts";
 import { BlockHistory } from "../../test/support/block-history.ts";
+import { test } from "../../test/support/test.ts";
 import { randomBytes, randomRange, Requests } from "../../test/support/volume-bench.ts";
 import { ObjectOwner } from "./object-owner.ts";
+import type { OwnerWorld } from "./owner-world.ts";
+import { noTraffic } from "./resync-progress.ts";
+import type { IoFault } from "./volume-io.ts";
 import { TransferMemory } from "./transfer-memory.ts";
+import { decideUnused } from "./unused-object.ts";
 
 const CLUSTER = "c1".repeat(16);
 const OBJECT = "0b".repeat(16);
@@ -46,6 +50,13 @@ class OneHost {
   }
 
   async start(): Promise<Requests> {
+    const world = await this.open();
+    this.owner = await ObjectOwner.take(world, OBJECT, false);
+    return new Requests(this.owner.volume);
+  }
+
+  /** As `start`, and nobody owns the volume. */
+  async open(): Promise<OwnerWorld> {
     const { machine } = this;
     const log = new SimLog(machine.clock);
     const store = new SimMetadataStore(machine, this.#directoryMetadata);
@@ -65,14 +76,15 @@ class OneHost {
       });
     }
     await releaseOwnerships(directory, CLUSTER, "h1");
-    const world = {
+    this.device = device;
+    return {
       directory,
       clusterId: CLUSTER,
       hostId: "h1",
       log,
       clock: machine.clock,
       isNear: () => true,
-      catchUp: { bytesNeeded: 0, bytesSent: 0, bytesSkipped: 0 },
+      catchUp: noTraffic(),
       addEvent: () => {},
       allocate: (lengthBytes: number) => device.allocate(lengthBytes),
       transferMemory: new TransferMemory((lengthBytes) => device.allocate(lengthBytes)),
@@ -82,9 +94,6 @@ class OneHost {
       isLeaseAlive: () => true,
       isHostAlive: async () => false,
     };
-    this.device = device;
-    this.owner = await ObjectOwner.take(world, OBJECT, false);
-    return new Requests(this.owner.volume);
   }
 
   async #openDevice(log: SimLog): Promise<Device> {
@@ -210,4 +219,37 @@ test("a full device refuses writes, keeps the rest, and goes on after a discard"
     await owner.close();
   });
   assert.equal(outcome.kind, "done");
+});
+
+test("a host that starts decides what nobody uses, and takes nothing from whoever does", async () => {
+  const host = new OneHost(3, 64 << 20);
+  const bytes = randomBytes(new Prng(3), BLOCK_SIZE_BYTES);
+  await host.machine.run(async () => {
+    const world = await host.open();
+    const owner = await ObjectOwner.take(world, OBJECT, false);
+    const requests = new Requests(owner.volume);
+    const some = (first: number): Promise<IoFault | undefined>[] =>
+      Array.from({ length: 8 }, (_, i) => requests.write(bytes, (first + i) * BLOCK_SIZE_BYTES));
+    // A machine that writes while its host still looks for what was left.
+    let writing = some(0);
+    assert.equal(await writing[0], undefined);
+    assert.equal(host.device!.undecided().length, 1);
+    await decideUnused(world, OBJECT);
+    assert.equal(owner.isOver, false);
+    for (const fault of await Promise.all(writing)) assert.equal(fault, undefined);
+    writing = some(8);
+    assert.equal(await writing[0], undefined);
+    host.machine.cutPower({ kind: "random", seed: 3 });
+  });
+  host.powerUp();
+  await host.machine.run(async () => {
+    const world = await host.open();
+    assert.equal(host.device!.undecided().length, 1);
+    await decideUnused(world, OBJECT);
+    assert.equal(host.device!.undecided().length, 0);
+    const owner = await ObjectOwner.take(world, OBJECT, false);
+    const read = await new Requests(owner.volume).read(0, BLOCK_SIZE_BYTES);
+    assert.deepEqual(read.bytes, bytes);
+    await owner.close();
+  });
 });

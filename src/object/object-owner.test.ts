@@ -1,5 +1,4 @@
 import assert from "node:assert/strict";
-import { test } from "node:test";
 import { assertDefined, BLOCK_SIZE_BYTES, CodedError, Prng } from "../base/index.ts";
 import {
   component,
@@ -7,16 +6,20 @@ import {
   deleteVolumeRecord,
   EmbeddedDirectory,
 } from "../cluster/index.ts";
-import { findObject, growVolumeRecord, leavesOf, mirror, witness } from "../cluster/index.ts";
+import { findObject, growVolumeRecord, leavesOf, mirror, swapObject } from "../cluster/index.ts";
+import { witness } from "../cluster/index.ts";
 import type { TreeNode } from "../cluster/index.ts";
 import { MetadataMedium, SimLog, SimMachine, SimMetadataStore, Simulation } from "../sim/index.ts";
 import { BlockHistory } from "../../test/support/block-history.ts";
 import { FakeComponent, fakeMemory } from "../../test/support/fake-component.ts";
+import { test } from "../../test/support/test.ts";
 import { randomBytes, randomRange, Requests, runUntil } from "../../test/support/volume-bench.ts";
 import { ObjectLayout } from "./object-layout.ts";
 import { ObjectOwner } from "./object-owner.ts";
+import { ScratchBlocks } from "./scratch-blocks.ts";
 import { TransferMemory } from "./transfer-memory.ts";
 import type { OwnerWorld } from "./owner-world.ts";
+import { noTraffic } from "./resync-progress.ts";
 import type { VolumeIo } from "./volume-io.ts";
 
 const CLUSTER = "c1";
@@ -76,7 +79,7 @@ class World {
       log: this.log,
       clock: this.simulation.clock,
       isNear: () => false,
-      catchUp: { bytesNeeded: 0, bytesSent: 0, bytesSkipped: 0 },
+      catchUp: noTraffic(),
       addEvent: ({ kind }) => void this.events.push(kind),
       allocate: fakeMemory,
       transferMemory: new TransferMemory(fakeMemory),
@@ -332,6 +335,65 @@ test("a copy that came back without what it held is not read while the directory
   for (const resolve of held) resolve();
 });
 
+test("a copy whose way broke before it heard what is decided hears it when it is back", async () => {
+  const world = await World.of(mirror([component("a"), component("b"), witness("w")]));
+  const owner = await world.take();
+  const requests = new Requests(owner.volume);
+  const a = assertDefined(world.fakes.get("a"), "it is there");
+  const before = a.committedSequence;
+  assert.equal(await world.settle(requests.write(new Uint8Array(4096).fill(7), 0)), undefined);
+  const decided = assertDefined(world.fakes.get("b"), "it is there").committedSequence;
+  assert.ok(decided > before);
+  // Its host has started anew, and what it had heard last is not in its journal.
+  a.committedSequence = before;
+  a.isOpen = false;
+  await world.simulation.runForMs(1000);
+  assert.equal(a.isOpen, true);
+  assert.equal(a.committedSequence, decided);
+  assert.deepEqual(
+    owner.state.components.map(({ state }) => state.kind),
+    ["active", "active", "active"],
+  );
+});
+
+test("no number is used that a returning copy knows as decided, although no other copy ever had it", async () => {
+  const world = await World.of(mirror([component("a"), component("b"), witness("w")]));
+  const a = assertDefined(world.fakes.get("a"), "it is there");
+  const b = assertDefined(world.fakes.get("b"), "it is there");
+  world.fakes.delete("b");
+  const owner = await world.take();
+  assert.equal(owner.state.components[1]!.state.kind, "stale");
+  // Writes that failed for want of room everywhere were decided; only b, catching up, heard of it.
+  b.preparedSequence = 9000;
+  b.committedSequence = 9000;
+  world.fakes.set("b", b);
+  const requests = new Requests(owner.volume);
+  await world.simulation.runForMs(3000);
+  assert.deepEqual(owner.state.components[1]!.state, { kind: "active" });
+  assert.equal(await world.settle(requests.write(new Uint8Array(4096), 4096)), undefined);
+  assert.ok(a.preparedSequence > 9000 && b.preparedSequence === a.preparedSequence);
+});
+
+test("an owner whom its own change is confirmed late keeps what others have changed since", async () => {
+  const world = await World.of(component("a"));
+  const { directory, simulation } = world;
+  const owner = await world.take();
+  const transact = directory.transact.bind(directory);
+  const changed = { failuresToTolerate: 0, stripes: 2 };
+  directory.transact = async (conditions, writes) => {
+    directory.transact = transact;
+    const outcome = await transact(conditions, writes);
+    const stored = assertDefined(await findObject(directory, CLUSTER, "o1"), "it is there");
+    await swapObject(directory, CLUSTER, stored, { ...stored.record, policy: changed });
+    await new Promise<void>((resolve) => void simulation.clock.after(100, resolve));
+    return outcome;
+  };
+  const sizeBytes = 2 ** 20;
+  await simulation.run(owner.resize(sizeBytes));
+  assert.equal(owner.record.sizeBytes, sizeBytes);
+  assert.deepEqual(owner.record.policy, changed);
+});
+
 test("a volume grows while in use, components first, and new space is zeroes", async () => {
   const world = await World.of(component("a"));
   const owner = await world.take();
@@ -352,4 +414,47 @@ test("a volume grows while in use, components first, and new space is zeroes", a
   const growing = growVolumeRecord(world.directory, CLUSTER, "v", 2 * sizeBytes);
   await world.simulation.run(growing);
   await assert.rejects(world.take(), hasCode("component-too-small"));
+});
+
+test("what was owned is let go of, whichever way it ends", async () => {
+  const world = await World.of(component("a"));
+  const owned = new Set<unknown>();
+  const onTaken = (owner: unknown): (() => void) => {
+    owned.add(owner);
+    return () => void owned.delete(owner);
+  };
+  const taking = (hostId: string): Promise<ObjectOwner> =>
+    world.simulation.run(ObjectOwner.take({ ...world.asHost(hostId), onTaken }, "o1", false));
+  for (let round = 0; round < 10; round++) {
+    const owner = await taking("h1");
+    assert.equal(owned.size, 1, "an object that is owned is known");
+    await world.simulation.run(owner.close());
+    assert.equal(owned.size, 0);
+  }
+  await taking("h1");
+  world.deadHosts.add("h1");
+  await taking("h2");
+  assert.equal(owned.size, 1, "the one that was replaced is not kept");
+});
+
+test("owners that share their scratch blocks allocate them once, however often the object is taken", async () => {
+  const world = await World.of(component("a"));
+  let allocatedCount = 0;
+  const scratch = new ScratchBlocks((lengthBytes) => {
+    allocatedCount++;
+    return fakeMemory(lengthBytes);
+  });
+  for (let round = 0; round < 10; round++) {
+    const taking = ObjectOwner.take({ ...world.asHost("h1"), scratch }, "o1", false);
+    const owner = await world.simulation.run(taking);
+    const requests = new Requests(owner.volume);
+    assert.equal(
+      await world.settle(requests.write(new Uint8Array(512).fill(round), 512)),
+      undefined,
+    );
+    const { bytes } = await world.settle(requests.read(512, 512));
+    assert.ok(bytes.every((byte) => byte === round));
+    await world.simulation.run(owner.close());
+  }
+  assert.equal(allocatedCount, 1);
 });

@@ -75,6 +75,8 @@ export class ObjectOwner implements OwnedObject {
   #isClosed = false;
   #swapTurn: Promise<void> = Promise.resolve();
   #closing: Promise<void> | undefined = undefined;
+  /** Tells that the object is owned here no longer. */
+  #over: (() => void) | undefined = undefined;
 
   private constructor(
     world: OwnerWorld,
@@ -96,6 +98,7 @@ export class ObjectOwner implements OwnedObject {
       lastSequence: opened.tail.prepared + TRANSACTIONS_MAX,
       legs: opened.legs,
       allocate: world.allocate,
+      ...(world.scratch === undefined ? {} : { scratch: world.scratch }),
       nowMs: () => world.clock.nowMs(),
       isLeaseAlive: world.isLeaseAlive,
       onStopped: (_fault, reason) => this.#stopped(reason),
@@ -114,6 +117,15 @@ export class ObjectOwner implements OwnedObject {
    * `object-inaccessible` (no quorum, or no complete copy) or `not-owner` (replaced meanwhile).
    */
   static async take(world: OwnerWorld, objectId: string, readOnly: boolean): Promise<ObjectOwner> {
+    const ended = world.onTaking?.(objectId);
+    try {
+      return await ObjectOwner.#take(world, objectId, readOnly);
+    } finally {
+      ended?.();
+    }
+  }
+
+  static async #take(world: OwnerWorld, objectId: string, readOnly: boolean): Promise<ObjectOwner> {
     let stored = await swapOwner(world, objectId);
     const { record } = stored;
     try {
@@ -125,7 +137,7 @@ export class ObjectOwner implements OwnedObject {
       const owner = new ObjectOwner(world, stored, opened, readOnly);
       owner.#follow(owner.#stored.revision + 1);
       owner.#members.start();
-      world.onTaken?.(owner);
+      owner.#begin();
       world.log.write("info", "ownership taken", { objectId, epoch: record.epoch });
       return owner;
     } catch (error) {
@@ -213,6 +225,13 @@ export class ObjectOwner implements OwnedObject {
     return this.#isClosed || this.#reason !== undefined;
   }
 
+  /** From now on others may find it. */
+  #begin(): void {
+    this.#over = this.#world.onTaken?.(this);
+    // The first look at the directory may have ended it.
+    if (this.#reason !== undefined) this.#over?.();
+  }
+
   /** Compares the copies with each other, and makes those that differ equal. */
   async compareCopies(): Promise<CopyComparison> {
     const { clock, transferMemory: memory } = this.#world;
@@ -249,6 +268,7 @@ export class ObjectOwner implements OwnedObject {
   async #close(): Promise<void> {
     await this.#volume.close();
     this.#isClosed = true;
+    this.#over?.();
     await this.#members.close();
     this.#watch?.cancel();
     const { objectId } = this.#stored.record;
@@ -327,6 +347,7 @@ export class ObjectOwner implements OwnedObject {
   #stopped(reason: string): void {
     if (this.#reason !== undefined) return;
     this.#reason = reason;
+    this.#over?.();
     this.#watch?.cancel();
     this.#members.stop();
     const { objectId, name } = this.#stored.record;
@@ -354,7 +375,8 @@ export class ObjectOwner implements OwnedObject {
       try {
         const next = await swapObject(directory, clusterId, stored, change(stored.record), also);
         if (next !== undefined) {
-          this.#stored = next;
+          // The answer may come after news of what somebody else has changed since.
+          if (next.revision > this.#stored.revision) this.#stored = next;
           return;
         }
         const found = await findObject(directory, clusterId, stored.record.objectId);

@@ -1,5 +1,5 @@
 /** How an object changes hands: taken at the next epoch, and given up, by compare-and-swap. */
-import { assert, CodedError, errorText } from "../base/index.ts";
+import { assert, CodedError, errorText, marks } from "../base/index.ts";
 import { findObject, swapObject } from "../cluster/index.ts";
 import type { ObjectRecord, StoredObject } from "../cluster/index.ts";
 import type { OwnerWorld } from "./owner-world.ts";
@@ -60,6 +60,27 @@ export async function release(world: OwnerWorld, stored: StoredObject): Promise<
     if (latest === undefined) return false;
   }
   return false;
+}
+
+/**
+ * Gives up what the record says that this host owns, although nobody here does: a take that failed
+ * while the directory was away, or that it did not answer, leaves that. False if it is not so.
+ */
+export async function releaseLeftover(
+  world: OwnerWorld,
+  objectId: string,
+  isOwnedHere: () => boolean,
+): Promise<boolean> {
+  const { directory, clusterId, hostId } = world;
+  if (isOwnedHere()) return false;
+  const stored = await findObject(directory, clusterId, objectId);
+  // Whoever begins to take it from now on finds the record changed, and reads it again.
+  if (stored?.record.owner !== hostId || isOwnedHere()) return false;
+  const next = { ...stored.record, owner: undefined };
+  if ((await swapObject(directory, clusterId, stored, next)) === undefined) return false;
+  marks.hit("an ownership that nobody had was given up");
+  world.log.write("warning", `${next.name} was owned by nobody here: given up`, { objectId });
+  return true;
 }
 
 /** The failure that led here is the one to report. */

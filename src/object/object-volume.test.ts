@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { test } from "node:test";
+import { test } from "../../test/support/test.ts";
 import { Prng } from "../base/index.ts";
 import { component, mirror, stripe } from "../cluster/index.ts";
 import type { TreeNode } from "../cluster/index.ts";

@@ -67,7 +67,7 @@ export class ObjectVolume implements VolumeIo {
     this.#sizeBytes = options.sizeBytes;
     this.#legs = options.legs;
     this.#requests.grow(REQUEST_SLOTS_MIN);
-    this.#scratch = new ScratchBlocks((lengthBytes) => this.allocate(lengthBytes));
+    this.#scratch = options.scratch ?? new ScratchBlocks(options.allocate);
     this.#answers = new AnswerQueue(() => this.#endTurn());
     this.#reader = new BlockReader(this.#legs, this.#requests, this.#scratch, {
       nowMs: options.nowMs,
@@ -302,6 +302,15 @@ export class ObjectVolume implements VolumeIo {
 
   decideSequence(sequence: number): void {
     this.#sender.decideSequence(sequence);
+  }
+
+  /** Resolves when no change will have a number up to this one any more. */
+  async numberAbove(sequence: number): Promise<void> {
+    if (sequence <= this.lastSequence) return;
+    await this.pause();
+    // Others that hold changes back may have taken a number meanwhile.
+    while (!this.isStopped && !this.#sender.skipTo(sequence)) await this.quiet();
+    this.resume();
   }
 
   /** The member's role is "absent" and the directory says that it is stale. */

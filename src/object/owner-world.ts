@@ -5,6 +5,7 @@ import type { Component } from "../store/index.ts";
 import type { CopyComparison } from "./copy-compare.ts";
 import type { ResyncPace } from "./change-exchange.ts";
 import type { ResyncState, ResyncTraffic } from "./resync-progress.ts";
+import type { ScratchBlocks } from "./scratch-blocks.ts";
 import type { TransferMemory } from "./transfer-memory.ts";
 
 /**
@@ -78,6 +79,8 @@ export interface OwnerWorld {
   readonly allocate: (lengthBytes: number) => DiskMemory;
   /** One for all objects of the host. */
   readonly transferMemory: TransferMemory;
+  /** For parts of blocks, shared by all objects of a host: disks never take memory back. */
+  readonly scratch?: ScratchBlocks;
   /** The way to a component, undefined while there is none. */
   readonly components: (componentId: string, hostId: string) => Component | undefined;
   /** Whether it is on this host. */
@@ -90,8 +93,10 @@ export interface OwnerWorld {
   readonly offersFingerprints?: () => boolean;
   /** Something about the object that an operator should know. */
   readonly addEvent: (event: OwnerEvent) => void;
-  /** The object is owned here from now on. */
-  readonly onTaken?: (owned: OwnedObject) => void;
+  /** Somebody begins to take an object; what is returned is called when that has ended. */
+  readonly onTaking?: (objectId: string) => () => void;
+  /** The object is owned here from now on; what is returned is called when it is no longer. */
+  readonly onTaken?: (owned: OwnedObject) => () => void;
   readonly rules?: OwnerRules;
   /** Without it no component is made anew. */
   readonly replacing?: Replacing;
@@ -114,8 +119,6 @@ export interface OwnerWorld {
 /** An object while this host owns it, for who looks for damage. */
 export interface OwnedObject {
   readonly objectId: string;
-  /** It is owned here no longer. */
-  readonly isOver: boolean;
   compareCopies(): Promise<CopyComparison>;
   /** Writes a block of a component again. False if it is none of the object's. */
   repairComponent(componentId: string, blockIndex: number): Promise<boolean>;

@@ -126,8 +126,7 @@ export class Replacements {
     const blockCount = isWitness ? 0 : assertDefined(sizes.get(replaces), "a leaf has a size");
     await replacing.makeComponent(place, objectId, blockCount);
     const building: ComponentRecord = { ...place, state: { kind: "building", replaces } };
-    const drop = intentDrop(this.#world.clusterId, place.componentId);
-    await this.#owner.swap((record) => withBuilding(record, building), [drop]);
+    await this.#nameBuilding(building);
     this.#tell("component-building", place.componentId, [
       `component ${replaces} of ${name} on host ${hostId} is given up;`,
       `component ${place.componentId} is made in its place on host ${place.hostId}`,
@@ -135,6 +134,28 @@ export class Replacements {
     // A witness holds nothing that it would have to get first.
     if (isWitness) this.remove(await this.#switch(building));
     else this.#join(building);
+  }
+
+  /** In the record, where each leaf has one that is being made in its place at most. */
+  async #nameBuilding(building: ComponentRecord): Promise<void> {
+    const drop = intentDrop(this.#world.clusterId, building.componentId);
+    try {
+      await this.#owner.swap((record) => withBuilding(record, building), [drop]);
+    } catch (error) {
+      if (!(error instanceof CodedError) || error.code !== "not-stale") throw error;
+      marks.hit("a second rebuild of a component was refused");
+      // The record does not name it and will not. The other one goes on.
+      this.remove(building);
+      for (const entry of this.#owner.record().components)
+        if (!this.#isMember(entry.componentId)) this.#join(entry);
+      throw error;
+    }
+  }
+
+  #isMember(componentId: string): boolean {
+    return this.#legs.legs.some((leg) =>
+      leg.members.some((member) => member.componentId === componentId),
+    );
   }
 
   /** Told once for each reason that no device may take it; that others come first is not news. */
@@ -298,6 +319,13 @@ function withBuilding(record: ObjectRecord, entry: ComponentRecord): ObjectRecor
   const isReplaceable = (one: ComponentRecord): boolean =>
     state.kind === "building" && one.componentId === state.replaces;
   if (!components.some(isReplaceable)) throw notBuilding(entry.componentId);
+  const other = components.find(
+    (one) =>
+      state.kind === "building" &&
+      one.state.kind === "building" &&
+      one.state.replaces === state.replaces,
+  );
+  if (other !== undefined) throw isBuilding(other);
   return { ...record, components: [...components, entry] };
 }
 
@@ -322,6 +350,14 @@ function withSwitched(record: ObjectRecord, componentId: string): ObjectRecord {
     tree: renamed(tree),
     ...(change === undefined ? {} : { change: { ...change, tree: renamed(change.tree) } }),
   };
+}
+
+function isBuilding({ componentId, hostId, state }: ComponentRecord): CodedError {
+  const what = state.kind === "building" ? state.replaces : componentId;
+  return new CodedError({
+    code: "not-stale",
+    message: `component ${what} is being made anew already, as ${componentId} on host ${hostId}`,
+  });
 }
 
 function notBuilding(componentId: string): CodedError {

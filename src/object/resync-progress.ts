@@ -6,6 +6,8 @@ export interface ResyncTraffic {
   bytesNeeded: number;
   bytesSent: number;
   bytesSkipped: number;
+  /** Fingerprints and what they are of, as they went between hosts. */
+  metadataBytes: number;
 }
 
 export interface ResyncState extends Readonly<ResyncTraffic> {
@@ -16,12 +18,16 @@ export interface ResyncState extends Readonly<ResyncTraffic> {
   readonly msLeft: number | undefined;
 }
 
+export function noTraffic(): ResyncTraffic {
+  return { bytesNeeded: 0, bytesSent: 0, bytesSkipped: 0, metadataBytes: 0 };
+}
+
 /** Below this share nothing can be said about the rest. */
 const SHARE_MIN = 0.01;
 
 export class ResyncProgress {
   readonly #total: ResyncTraffic;
-  readonly #own: ResyncTraffic = { bytesNeeded: 0, bytesSent: 0, bytesSkipped: 0 };
+  readonly #own: ResyncTraffic = noTraffic();
   readonly #shares: number[];
   readonly #startedMs: number;
 

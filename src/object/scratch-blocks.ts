@@ -1,6 +1,8 @@
 /**
  * Single blocks of memory that components read into, for requests that cover a part of a block.
- * Slabs are allocated on demand, as many as such requests run at once, and kept.
+ * Slabs are allocated on demand, as many as such requests run at once, and kept. Whoever takes a
+ * block gives it back only when nothing is read into it any more: the next one may be another
+ * volume's.
  */
 import { assertDefined, BLOCK_SIZE_BYTES } from "../base/index.ts";
 import type { DiskMemory } from "../ports/index.ts";

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
-import { test } from "node:test";
 import fc from "fast-check";
+import { test } from "../../test/support/test.ts";
 import { SequenceWindow } from "./sequence-window.ts";
 
 test("the watermark is the highest sequence below which nothing is undecided", () => {
@@ -40,4 +40,18 @@ test("a sequence is decided once, and only while it is under way", () => {
   assert.throws(() => window.decide(2), /twice/);
   window.decide(1);
   assert.throws(() => window.decide(1), /not under way/);
+});
+
+test("numbers are skipped while none is under way", () => {
+  const window = new SequenceWindow(5, 2);
+  const taken = window.take();
+  assert.equal(window.skipTo(5000), false);
+  assert.equal(window.last, taken);
+  window.decide(taken);
+  assert.equal(window.skipTo(5000), true);
+  assert.equal(window.watermark, 5000);
+  assert.equal(window.skipTo(7), true);
+  assert.equal(window.take(), 5001);
+  window.decide(5001);
+  assert.equal(window.watermark, 5001);
 });

@@ -40,6 +40,16 @@ export class SequenceWindow {
     return ++this.#last;
   }
 
+  /**
+   * Numbers up to this one are never taken. False, and nothing has changed, if some are under way.
+   */
+  skipTo(sequence: number): boolean {
+    if (this.#last !== this.#watermark) return false;
+    this.#last = Math.max(this.#last, sequence);
+    this.#watermark = this.#last;
+    return true;
+  }
+
   /** Returns whether the watermark moved. */
   decide(sequence: number): boolean {
     assert(sequence > this.#watermark && sequence <= this.#last, "sequence is not under way");

@@ -90,6 +90,7 @@ class TailMerge {
       copies.push({
         objectBlock,
         targetBlock: leg.layout.componentBlockOf(objectBlock),
+        blockCount: 1,
         sequence: newest.sequence,
         kind: newest.kind,
         source: newest.member,

@@ -21,6 +21,13 @@ const USES = 2 ** 18;
 
 assert(USES * TRANSACTIONS_MAX * LANES_MAX <= 2 ** 31, "a token is a small integer");
 
+/** By `Array.from` this would be a good part of opening an object. */
+function emptySlots<T>(count: number): (T | undefined)[] {
+  const slots: (T | undefined)[] = [];
+  for (let slot = 0; slot < count; slot++) slots.push(undefined);
+  return slots;
+}
+
 export interface SenderEvents {
   /** Everything of the request was answered, or will never be sent; `request.fault` tells. */
   requestDone(request: IoRequest): void;
@@ -43,7 +50,7 @@ export class TransactionSender {
   /** The one object that components see; they copy what they keep. */
   readonly #transaction: Transaction;
   /** Transactions under way, by slot. */
-  readonly #requests: (IoRequest | undefined)[] = Array.from({ length: TRANSACTIONS_MAX });
+  readonly #requests: (IoRequest | undefined)[] = emptySlots(TRANSACTIONS_MAX);
   readonly #sequences = new Float64Array(TRANSACTIONS_MAX);
   /** Answers outstanding, and one while the transaction is being handed out. */
   readonly #pendingCounts = new Uint8Array(TRANSACTIONS_MAX);
@@ -54,12 +61,8 @@ export class TransactionSender {
   readonly #uses = new Int32Array(TRANSACTIONS_MAX);
   readonly #ticks = new Float64Array(TRANSACTIONS_MAX);
   /** By slot and leg: who was asked, and who has failed. */
-  readonly #waitingFor: (LegMember | undefined)[] = Array.from({
-    length: TRANSACTIONS_MAX * LANES_MAX,
-  });
-  readonly #failed: (LegMember | undefined)[] = Array.from({
-    length: TRANSACTIONS_MAX * LANES_MAX,
-  });
+  readonly #waitingFor: (LegMember | undefined)[] = emptySlots(TRANSACTIONS_MAX * LANES_MAX);
+  readonly #failed: (LegMember | undefined)[] = emptySlots(TRANSACTIONS_MAX * LANES_MAX);
   /** Slots whose answer waits until a member is known to be stale. */
   readonly #held = new Set<number>();
   readonly #free: number[] = [];
@@ -156,6 +159,12 @@ export class TransactionSender {
 
   decideSequence(sequence: number): void {
     this.#window.decide(sequence);
+    this.#tellQuiet();
+  }
+
+  /** As `SequenceWindow.skipTo`. */
+  skipTo(sequence: number): boolean {
+    return this.#window.skipTo(sequence);
   }
 
   /**
@@ -228,7 +237,7 @@ export class TransactionSender {
     this.#stopFault = fault;
     this.#abandonOpen(fault);
     for (const slot of [...this.#held]) this.#decideHeld(slot);
-    for (const callback of this.#quietCallbacks.splice(0)) callback();
+    this.#tellQuiet();
     let request = this.#head;
     this.#head = undefined;
     this.#last = undefined;
@@ -455,12 +464,16 @@ export class TransactionSender {
     for (let leg = 0; leg < this.#legs.count; leg++)
       this.#failed[slot * LANES_MAX + leg] = undefined;
     this.#free.push(slot);
-    if (this.#quietCallbacks.length > 0)
-      for (const callback of this.#quietCallbacks.splice(0)) callback();
+    this.#tellQuiet();
     this.#release(request);
     if (this.#head === undefined || this.#roomOf !== undefined) return;
     this.#sendQueue();
     this.#events.submitWanted();
+  }
+
+  #tellQuiet(): void {
+    if (this.#quietCallbacks.length > 0)
+      for (const callback of this.#quietCallbacks.splice(0)) callback();
   }
 
   #release(request: IoRequest): void {

@@ -2,6 +2,7 @@
 import type { DiskMemory } from "../ports/index.ts";
 import type { ComponentFault } from "../store/index.ts";
 import type { LegMember, Legs } from "./legs.ts";
+import type { ScratchBlocks } from "./scratch-blocks.ts";
 import type { IoFault } from "./volume-io.ts";
 
 export interface VolumeOptions {
@@ -13,6 +14,8 @@ export interface VolumeOptions {
   readonly lastSequence: number;
   readonly legs: Legs;
   readonly allocate: (lengthBytes: number) => DiskMemory;
+  /** Shared with other volumes; otherwise it has its own. */
+  readonly scratch?: ScratchBlocks;
   /** Monotonic milliseconds. */
   readonly nowMs: () => number;
   readonly isLeaseAlive: () => boolean;

@@ -4,7 +4,7 @@
  */
 import { CodedError } from "../base/index.ts";
 import { CHANGE_BLOCKS_MAX, CHANGE_RUNS_MAX } from "../store/index.ts";
-import type { ChangeBatch } from "../store/index.ts";
+import type { ChangeBatch, OfferAnswer } from "../store/index.ts";
 
 const FINGERPRINT_BYTES = 32;
 const RUN_BYTES = 25;
@@ -74,6 +74,34 @@ function parseShape(said: unknown): BatchShape {
   if (typeof nextBlock !== "number" || !Number.isSafeInteger(nextBlock))
     throw invalid("it does not say where it ends");
   return { runs, fingerprints, nextBlock, fromJournal: fromJournal === true };
+}
+
+/**
+ * Two bitmaps, behind how many blocks to offer next. An asker that knows what a kept offer is hears
+ * its number as well, where there is one.
+ */
+export function encodeOfferAnswer(
+  { missing, awaited, blocksNext, offer }: OfferAnswer,
+  isKeptKnown: boolean,
+): { readonly result: unknown; readonly bytes: Uint8Array } {
+  const bytes = new Uint8Array(missing.length + awaited.length);
+  bytes.set(missing);
+  bytes.set(awaited, missing.length);
+  return { result: isKeptKnown ? { blocksNext, offer } : blocksNext, bytes };
+}
+
+/** `blocks` were offered. */
+export function decodeOfferAnswer(said: unknown, bitmaps: Uint8Array, blocks: number): OfferAnswer {
+  const shape: { blocksNext?: unknown; offer?: unknown } =
+    typeof said === "object" && said !== null ? said : { blocksNext: said };
+  const { blocksNext, offer } = shape;
+  if (typeof blocksNext !== "number" || !(blocksNext >= 1)) throw invalid("no number of blocks");
+  const half = Math.ceil(blocks / 8);
+  if (bitmaps.length !== 2 * half) throw invalid("not a bit for each block");
+  const missing = bitmaps.subarray(0, half);
+  const awaited = bitmaps.subarray(half);
+  if (typeof offer !== "number") return { missing, awaited, blocksNext };
+  return { missing, awaited, blocksNext, offer };
 }
 
 function isCount(value: unknown, max: number): value is number {

@@ -3,10 +3,10 @@
  * directory, links from here. Links follow the records.
  */
 import { errorText } from "../base/index.ts";
-import { directoryKeys, listHosts } from "../cluster/index.ts";
+import { DirectoryFollower, directoryKeys, listHosts } from "../cluster/index.ts";
 import type { HostRecord } from "../cluster/index.ts";
 import type { Links } from "../link/index.ts";
-import type { Clock, Directory, DirectoryWatch, Log, NetworkAddress } from "../ports/index.ts";
+import type { Clock, Directory, Log, NetworkAddress } from "../ports/index.ts";
 
 const RETRY_MS = 1000;
 
@@ -24,32 +24,28 @@ export interface ClusterHostsWorld {
 
 export class ClusterHosts {
   readonly #world: ClusterHostsWorld;
+  readonly #follower: DirectoryFollower;
   #records: readonly HostRecord[] = [];
-  #watch: DirectoryWatch | undefined;
   #isClosed = false;
 
   constructor(world: ClusterHostsWorld) {
+    const { directory, clock, clusterId, log } = world;
     this.#world = world;
+    this.#follower = new DirectoryFollower({
+      ...{ directory, clock, prefix: directoryKeys.hosts(clusterId), retryMs: RETRY_MS },
+      read: () => this.#read(),
+      failed: (error) => log.write("warning", `hosts cannot be read: ${errorText(error)}`),
+    });
   }
 
   /** Resolves when the records were read once. Fails as the directory does. */
-  async start(): Promise<void> {
-    const { directory, clusterId } = this.#world;
-    const prefix = directoryKeys.hosts(clusterId);
-    const { revision } = await directory.list(prefix);
-    await this.#read();
-    if (this.#isClosed) return;
-    this.#watch = directory.watch(
-      prefix,
-      revision + 1,
-      () => this.#readSoon(),
-      () => this.#restart(),
-    );
+  start(): Promise<void> {
+    return this.#follower.open();
   }
 
   close(): void {
     this.#isClosed = true;
-    this.#watch?.cancel();
+    this.#follower.close();
   }
 
   get records(): readonly HostRecord[] {
@@ -87,21 +83,6 @@ export class ClusterHosts {
     const prefix = directoryKeys.alives(clusterId);
     const { records } = await directory.list(prefix);
     return new Set(records.map(({ key }) => key.slice(prefix.length)));
-  }
-
-  #readSoon(): void {
-    this.#read().catch((error: unknown) => {
-      this.#world.log.write("warning", `hosts cannot be read: ${errorText(error)}`);
-      if (!this.#isClosed) this.#world.clock.after(RETRY_MS, () => this.#readSoon());
-    });
-  }
-
-  #restart(): void {
-    if (this.#isClosed) return;
-    this.start().catch((error: unknown) => {
-      this.#world.log.write("warning", `hosts cannot be watched: ${errorText(error)}`);
-      this.#world.clock.after(RETRY_MS, () => this.#restart());
-    });
   }
 
   async #read(): Promise<void> {

@@ -4,8 +4,8 @@
  * bounded by what an owner may have under way, while other messages go on: a watermark may be what
  * makes the room.
  */
-import { BLOCK_SIZE_BYTES, CodedError, getU32, getU40, getU48 } from "../base/index.ts";
-import { REGION_BLOCKS } from "../base/index.ts";
+import { assertDefined, BLOCK_SIZE_BYTES, CodedError, getU32, getU40 } from "../base/index.ts";
+import { getU48, REGION_BLOCKS } from "../base/index.ts";
 import {
   LINK_COMMIT,
   LINK_PREPARE,
@@ -23,12 +23,18 @@ import type { DiskMemory } from "../ports/index.ts";
 import { CHANGE_BLOCKS_MAX } from "../store/index.ts";
 import type { ComponentDone, ComponentFault, LocalComponent } from "../store/index.ts";
 import type { Transaction } from "../store/index.ts";
-import { decodeBatch, encodeBatch, invalid } from "./change-codec.ts";
+import { decodeBatch, encodeBatch, encodeOfferAnswer, invalid } from "./change-codec.ts";
 import { faultNumber, kindOf, RequestNumbers, WIRE_BLOCKS_MAX } from "./component-wire.ts";
+import { ReadLine } from "./read-line.ts";
+import type { WantedRead } from "./read-line.ts";
 
 const HANDLES_MAX = 65_536;
 const SMALL_READ_BYTES = 64 << 10;
 const LARGE_READ_BYTES: number = WIRE_BLOCKS_MAX * BLOCK_SIZE_BYTES;
+/** Of writes over one link that wait for room: twice what an owner has under way to a host. */
+const PARKED_BYTES_MAX = 32 << 20;
+/** What a write that waits takes beside its data, at least. */
+const PARKED_BYTES = 256;
 
 export interface ComponentStore {
   /** A component of this host, undefined if it has none of this id. */
@@ -41,6 +47,8 @@ export interface ComponentStore {
 interface Session {
   readonly handles: LocalComponent[];
   readonly byId: Map<string, number>;
+  readonly reads: ReadLine;
+  parkedBytes: number;
 }
 
 interface Served {
@@ -48,9 +56,11 @@ interface Served {
   readonly requestId: number;
   readonly memory: DiskMemory | undefined;
   readonly lengthBytes: number;
+  readonly reads: ReadLine | undefined;
 }
 
 interface Parked {
+  readonly bytes: number;
   readonly transaction: Transaction;
   readonly link: Link;
   readonly requestId: number;
@@ -90,6 +100,7 @@ export class ComponentServer {
     handle("changes", changes);
     handle("begin-catch-up", beginCatchUp);
     handle("offer", offer);
+    handle("offer-again", offerAgain);
     handle("apply", apply);
     handle("end-catch-up", endCatchUp);
     handle("digests", digests);
@@ -111,8 +122,13 @@ export class ComponentServer {
   #handleOf(link: Link, component: LocalComponent): number {
     let session = this.#sessions.get(link);
     if (session === undefined) {
-      session = { handles: [], byId: new Map() };
+      const reads = new ReadLine(link, (read) => {
+        this.#startRead(link, reads, read);
+        this.#submitSoon(read.component);
+      });
+      session = { handles: [], byId: new Map(), reads, parkedBytes: 0 };
       this.#sessions.set(link, session);
+      this.#forgetParked();
     }
     const known = session.byId.get(component.componentId);
     if (known !== undefined) {
@@ -199,7 +215,12 @@ export class ComponentServer {
       link.violation("a prepare out of order");
       return true;
     }
-    const number = this.#served.take({ link, requestId, memory: undefined, lengthBytes: 0 });
+    if (this.#served.isFull) {
+      link.violation("more is under way than a host serves");
+      return true;
+    }
+    const nothing = { memory: undefined, lengthBytes: 0, reads: undefined };
+    const number = this.#served.take({ link, requestId, ...nothing });
     if (component.prepare(transaction, this.#prepared, number)) return true;
     this.#served.give(number);
     return false;
@@ -208,10 +229,17 @@ export class ComponentServer {
   #park(component: LocalComponent, link: Link, requestId: number): void {
     const { source, sourceAt, blockCount, kind } = this.#transaction;
     const length = kind === "data" ? blockCount * BLOCK_SIZE_BYTES : 0;
+    const bytes = PARKED_BYTES + length;
+    const session = assertDefined(this.#sessions.get(link), "who writes has opened a component");
+    session.parkedBytes += bytes;
+    if (session.parkedBytes > PARKED_BYTES_MAX) {
+      link.violation("more writes wait than any owner has under way");
+      return this.#forgetParked();
+    }
     const copy = source.slice(sourceAt, sourceAt + length);
     const transaction = { ...this.#transaction, source: copy, sourceAt: 0 };
     const waiting = this.#parked.get(component) ?? [];
-    waiting.push({ transaction, link, requestId });
+    waiting.push({ transaction, link, requestId, bytes });
     this.#parked.set(component, waiting);
     if (waiting.length === 1) component.onRoom(() => this.#unpark(component));
   }
@@ -219,16 +247,26 @@ export class ComponentServer {
   #unpark(component: LocalComponent): void {
     const waiting = this.#parked.get(component) ?? [];
     while (waiting.length > 0) {
-      const { transaction, link, requestId } = waiting[0]!;
+      const { transaction, link, requestId, bytes } = waiting[0]!;
       // Whoever sent it has been told that it is lost; nobody may rely on it.
       if (link.isUp && !this.#start(component, transaction, link, requestId)) {
         component.onRoom(() => this.#unpark(component));
         break;
       }
       waiting.shift();
+      const session = this.#sessions.get(link);
+      if (session !== undefined) session.parkedBytes -= bytes;
     }
     if (waiting.length === 0) this.#parked.delete(component);
     component.submit();
+  }
+
+  /** What came over links that are down. The first of a line stays: room is awaited for it. */
+  #forgetParked(): void {
+    for (const [component, [first, ...others]] of this.#parked) {
+      if (first === undefined) continue;
+      this.#parked.set(component, [first, ...others.filter(({ link }) => link.isUp)]);
+    }
   }
 
   readonly #prepared: ComponentDone = (number, fault) => {
@@ -250,18 +288,27 @@ export class ComponentServer {
     const isInside = blockCount >= 1 && blockCount <= WIRE_BLOCKS_MAX;
     if (!isInside || blockIndex + blockCount > component.blockCount)
       return link.violation("a read beyond its component");
-    const lengthBytes = blockCount * BLOCK_SIZE_BYTES;
-    const isSmall = lengthBytes <= SMALL_READ_BYTES;
-    const pool = isSmall ? this.#smallMemory : this.#largeMemory;
-    const size = isSmall ? SMALL_READ_BYTES : LARGE_READ_BYTES;
-    const memory = pool.pop() ?? this.#store.allocate(size);
-    const number = this.#served.take({ link, requestId, memory, lengthBytes });
-    component.read(memory, 0, blockIndex, blockCount, this.#readDone, number);
+    const { reads } = assertDefined(this.#sessions.get(link), "it has opened the component");
+    const isSmall = blockCount * BLOCK_SIZE_BYTES <= SMALL_READ_BYTES;
+    const memoryBytes = isSmall ? SMALL_READ_BYTES : LARGE_READ_BYTES;
+    const read = { requestId, component, blockIndex, blockCount, memoryBytes };
+    if (!reads.begin(memoryBytes)) return reads.wait(read);
+    this.#startRead(link, reads, read);
     this.#submitSoon(component);
   }
 
+  #startRead(link: Link, reads: ReadLine, read: WantedRead): void {
+    const { requestId, component, blockIndex, blockCount, memoryBytes } = read;
+    if (this.#served.isFull) return link.violation("more is under way than a host serves");
+    const lengthBytes = blockCount * BLOCK_SIZE_BYTES;
+    const pool = memoryBytes === SMALL_READ_BYTES ? this.#smallMemory : this.#largeMemory;
+    const memory = pool.pop() ?? this.#store.allocate(memoryBytes);
+    const number = this.#served.take({ link, requestId, memory, lengthBytes, reads });
+    component.read(memory, 0, blockIndex, blockCount, this.#readDone, number);
+  }
+
   readonly #readDone: ComponentDone = (number, fault) => {
-    const { link, requestId, memory, lengthBytes } = this.#served.give(number);
+    const { link, requestId, memory, lengthBytes, reads } = this.#served.give(number);
     if (link.isUp && fault === undefined && memory !== undefined) {
       const length = LinkDoneLayout.sizeBytes + lengthBytes;
       const room = link.message(LINK_READ_DONE, requestId, length);
@@ -273,6 +320,7 @@ export class ComponentServer {
     if (memory === undefined) return;
     const isSmall = memory.bytes.length === SMALL_READ_BYTES;
     (isSmall ? this.#smallMemory : this.#largeMemory).push(memory);
+    reads?.end(memory.bytes.length);
   };
 
   #answer(link: Link, type: number, requestId: number, fault: ComponentFault | undefined): void {
@@ -326,16 +374,23 @@ const offer: Work = async (component, { argument, payload }) => {
   const { batch } = decodeBatch(valueOf(argument, "shape"), payload);
   const epoch = numberOf(argument, "epoch");
   const isSecond = valueOf(argument, "isSecond") === true;
-  const { missing, awaited, blocksNext } = await component.offer(epoch, batch, isSecond);
-  const bitmaps = new Uint8Array(missing.length + awaited.length);
-  bitmaps.set(missing);
-  bitmaps.set(awaited, missing.length);
-  return { result: blocksNext, payload: bitmaps };
+  const answer = await component.offer(epoch, batch, isSecond);
+  const { result, bytes } = encodeOfferAnswer(answer, valueOf(argument, "isKept") === true);
+  return { result, payload: bytes };
+};
+
+const offerAgain: Work = async (component, { argument }) => {
+  const blocks = numberOf(argument, "blocks");
+  const epoch = numberOf(argument, "epoch");
+  const answer = await component.offerAgain(epoch, numberOf(argument, "offer"), blocks);
+  if (answer === undefined) return { result: null };
+  const { result, bytes } = encodeOfferAnswer(answer, true);
+  return { result, payload: bytes };
 };
 
 const apply: Work = async (component, { argument, payload }) => {
-  // The bytes are the link's, for the time of the call only.
-  const { batch, rest } = decodeBatch(valueOf(argument, "shape"), payload.slice());
+  // The bytes are the link's, for this turn only: the component copies what it cannot take in it.
+  const { batch, rest } = decodeBatch(valueOf(argument, "shape"), payload);
   await component.apply(numberOf(argument, "epoch"), batch, rest);
   return { result: null };
 };

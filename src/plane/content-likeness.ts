@@ -56,7 +56,7 @@ export class ContentLikeness {
   async #held({ deviceId, hostId }: DeviceRecord, payload: Uint8Array): Promise<number> {
     if (hostId === this.#world.hostId) return this.#heldHere(deviceId, payload);
     try {
-      const options = { deadlineMs: ASK_MS, payload };
+      const options = { deadlineMs: ASK_MS, payload: [payload] };
       const answer = await this.#world.links.call(hostId, "device.holds", { deviceId }, options);
       return Number(answer.result);
     } catch (error) {

@@ -1,9 +1,16 @@
 import assert from "node:assert/strict";
-import { test } from "node:test";
 import { CodedError } from "../base/index.ts";
+import { listDevices } from "../cluster/index.ts";
 import type { ObjectRecord } from "../cluster/index.ts";
 import { Simulation } from "../sim/index.ts";
-import { ClusterWorld, emptyMedia, imageOf, requestsOf } from "../../test/support/cluster-world.ts";
+import {
+  CLUSTER,
+  ClusterWorld,
+  emptyMedia,
+  imageOf,
+  requestsOf,
+} from "../../test/support/cluster-world.ts";
+import { test } from "../../test/support/test.ts";
 import { VolumeClient } from "../../test/support/volume-client.ts";
 
 const SIZE_BYTES = 4 * 2 ** 20;
@@ -193,5 +200,32 @@ test("exchanged disks are refused, and taken again when each is back in its host
     await world.untilActive(volume.objectId);
     await next.client.verify("each in its place");
     await next.owner.close();
+  });
+});
+
+test("what has not changed of a device is told again only once a minute", async () => {
+  await scene(6, async (all) => {
+    const { world, copies } = all;
+    const { owner } = await written(all);
+    await owner.close();
+    const revisionOf = async (hostId: string): Promise<number> => {
+      const devices = await listDevices(world.directory, CLUSTER);
+      return devices.find(({ record }) => record.hostId === world.host(hostId).hostId)!.revision;
+    };
+    const pass = (ms: number): Promise<void> =>
+      new Promise((resolve) => void world.simulation.clock.after(ms, resolve));
+    // Until nothing is destaged any more.
+    await pass(20_000);
+    const quiet: number[] = [];
+    for (let ms = 0; ms < 130_000; ms += 5000) {
+      quiet.push(await revisionOf(copies[0]));
+      await pass(5000);
+    }
+    const told = new Set(quiet).size;
+    assert.ok(told >= 2 && told <= 4, `${told} times in two minutes`);
+    const again = await written(all);
+    await pass(6000);
+    assert.notEqual(await revisionOf(copies[0]), quiet.at(-1), "a change is told soon");
+    await again.owner.close();
   });
 });

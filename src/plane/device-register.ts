@@ -11,6 +11,8 @@ import type { Directory } from "../ports/index.ts";
 import type { DeviceAge } from "../store/index.ts";
 
 const ATTEMPTS_MAX = 8;
+/** What has not changed is told again this seldom, which finds out whether somebody else tells. */
+const SAME_MAX = 12;
 
 export interface LocalDevice extends DeviceAge {
   readonly deviceId: string;
@@ -43,6 +45,8 @@ export class DeviceRegister {
   readonly #world: DeviceRegisterWorld;
   /** Of each record as it was last written here. */
   readonly #revisions = new Map<string, number>();
+  /** What each record said then, and how often it would have said the same since. */
+  readonly #told = new Map<string, { readonly text: string; sameCount: number }>();
 
   constructor(world: DeviceRegisterWorld) {
     this.#world = world;
@@ -64,8 +68,18 @@ export class DeviceRegister {
 
   /** Tells of the devices' room, and of how far they have come. */
   async refresh(): Promise<void> {
-    for (const { deviceId } of this.#world.devices())
+    for (const device of this.#world.devices()) {
+      const { deviceId } = device;
+      const told = this.#told.get(deviceId);
+      const isSame = told?.text === JSON.stringify(this.#recordOf(device));
+      if (isSame && ++told.sameCount < SAME_MAX) continue;
       await this.#register(deviceId, this.#revisions.get(deviceId) ?? 0);
+    }
+  }
+
+  #recordOf({ hasFailed, ...known }: LocalDevice): DeviceRecord {
+    const state = hasFailed === true ? "failed" : "online";
+    return { ...known, hostId: this.#world.hostId, state };
   }
 
   #find(deviceId: string): LocalDevice | undefined {
@@ -86,17 +100,16 @@ export class DeviceRegister {
   }
 
   async #register(deviceId: string, revision: number): Promise<void> {
-    const { directory, clusterId, hostId } = this.#world;
+    const { directory, clusterId } = this.#world;
     let last = revision;
     for (let attempt = 0; attempt < ATTEMPTS_MAX; attempt++) {
       const device = this.#find(deviceId);
       if (device === undefined) return;
-      const { hasFailed, ...known } = device;
-      const state = hasFailed === true ? "failed" : "online";
-      const record: DeviceRecord = { ...known, hostId, state };
+      const record = this.#recordOf(device);
       const written = await putDevice(directory, clusterId, record, last);
       if (written !== undefined) {
         this.#revisions.set(deviceId, written);
+        this.#told.set(deviceId, { text: JSON.stringify(record), sameCount: 0 });
         return;
       }
       // What was written without an answer looks as if somebody else had done it.

@@ -1,11 +1,12 @@
 import assert from "node:assert/strict";
-import { test } from "node:test";
+import { test } from "../../test/support/test.ts";
 import { BLOCK_SIZE_BYTES } from "../base/index.ts";
 import { FarBlocks } from "../store/index.ts";
 import { FarReads } from "./far-reads.ts";
 
 class World {
-  readonly reads = new FarReads(new FarBlocks(64));
+  readonly far = new FarBlocks(64);
+  readonly reads = new FarReads(this.far);
   readonly target = new Uint8Array(40 * BLOCK_SIZE_BYTES);
 
   answer(block: number, count: number, mark: number): void {
@@ -64,4 +65,22 @@ test("long reads are not kept", () => {
   const world = new World();
   world.read(0, 33);
   assert.ok(!world.isThere(0));
+});
+
+test("what is found, missed, kept and dropped is counted", () => {
+  const world = new World();
+  assert.ok(!world.isThere(4, 2));
+  const mark = world.reads.mark(4, 1);
+  world.reads.changes(4, 1);
+  world.answer(4, 1, mark);
+  world.read(4, 2);
+  assert.ok(world.isThere(4, 2));
+  world.reads.changes(5, 1);
+  assert.deepEqual(world.far.view, {
+    ...{ blocksHit: 2, blocksMissed: 2, blocksKept: 2, blocksRemoved: 1 },
+    ...{ answersDropped: 1, componentsForgotten: 0, bytesInMemory: BLOCK_SIZE_BYTES },
+  });
+  world.reads.forget();
+  world.reads.forget();
+  assert.equal(world.far.view["componentsForgotten"], 1);
 });

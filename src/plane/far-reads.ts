@@ -29,6 +29,7 @@ export class FarReads {
 
   forget(): void {
     this.#forgets++;
+    if (this.#name !== NONE) this.#far.counters.componentsForgotten++;
     this.#name = NONE;
   }
 
@@ -54,7 +55,11 @@ export class FarReads {
 
   keep(firstBlock: number, mark: number, bytes: Uint8Array, start: number, end: number): void {
     const blockCount = (end - start) / BLOCK_SIZE_BYTES;
-    if (blockCount > KEPT_BLOCKS_MAX || mark !== this.mark(firstBlock, blockCount)) return;
+    if (blockCount > KEPT_BLOCKS_MAX) return;
+    if (mark !== this.mark(firstBlock, blockCount)) {
+      this.#far.counters.answersDropped++;
+      return;
+    }
     if (this.#name === NONE) this.#name = this.#far.takeName();
     for (let i = 0; i < blockCount; i++)
       this.#far.put(this.#name, firstBlock + i, bytes, start + i * BLOCK_SIZE_BYTES);

@@ -1,4 +1,5 @@
 /** What a host's part in the cluster needs of the world, and what it tells of. */
+import type { SpokenVersions } from "../link/index.ts";
 import type { OwnerEvent, OwnerRules } from "../object/index.ts";
 import type { Clock, Directory, Log, Network, NetworkAddress } from "../ports/index.ts";
 import type { LocalDevices } from "./component-maker.ts";
@@ -15,6 +16,9 @@ export interface HostPlaneWorld {
   readonly hostId: string;
   readonly hostName: string;
   readonly faultDomain: string;
+  /** As in `HostRecord`. */
+  readonly clusterVersion?: number;
+  readonly programVersion?: string;
   readonly incarnation: number;
   readonly devices: LocalDevices;
   readonly newId: () => string;
@@ -24,6 +28,8 @@ export interface HostPlaneWorld {
   /** Whether a host's machine says over another network that its process is gone. */
   readonly confirmDead?: (hostId: string) => Promise<boolean>;
   readonly rules?: OwnerRules;
+  /** Versions of the messages between hosts; those of this program if absent. */
+  readonly speaks?: SpokenVersions;
   /** Of requests to the volumes that are attached here; they come before what is copied. */
   readonly latencies?: () => Latencies;
 }

@@ -13,18 +13,20 @@ import {
   listVolumes,
   putHost,
   putIntent,
+  volumeMirror,
 } from "../cluster/index.ts";
-import type { ObjectPolicy, ObjectRecord, ServiceRecord, StoredIntent } from "../cluster/index.ts";
+import type { DirectoryMirror, ObjectPolicy, ObjectRecord } from "../cluster/index.ts";
+import type { ServiceRecord, StoredIntent } from "../cluster/index.ts";
+import type { VolumeEncryption } from "../cluster/index.ts";
 import { Links } from "../link/index.ts";
-import { ObjectLayout, sizesOf, TransferMemory } from "../object/index.ts";
-import type {
-  NewPlace,
-  OwnedObject,
-  ObjectOwner,
-  OwnerWorld,
-  ResyncState,
-  ResyncTraffic,
+import {
+  noTraffic,
+  ObjectLayout,
+  ScratchBlocks,
+  sizesOf,
+  TransferMemory,
 } from "../object/index.ts";
+import type { NewPlace, ObjectOwner, OwnerWorld, ResyncTraffic } from "../object/index.ts";
 import type { NetworkAddress, Timer } from "../ports/index.ts";
 import type { Component } from "../store/index.ts";
 import { VolumeForks } from "./volume-forks.ts";
@@ -39,9 +41,12 @@ import { NamespaceObjects } from "./namespace-objects.ts";
 import { placeVolume } from "./placement.ts";
 import { ContentLikeness } from "./content-likeness.ts";
 import type { PlacedComponent, Placement } from "./placement.ts";
+import { Ownerships } from "./ownerships.ts";
 import { PolicyChanges } from "./policy-changes.ts";
 import { RepairBoard } from "./repair-board.ts";
+import { RepairOccasions } from "./repair-occasions.ts";
 import { RepairPatrol } from "./repair-patrol.ts";
+import { RebuildSpeed } from "./rebuild-speed.ts";
 import { RepairPolicy } from "./repair-policy.ts";
 import { AdaptivePace } from "./resync-pace.ts";
 import { planService } from "./service-plan.ts";
@@ -50,8 +55,6 @@ import { ScrubDuty } from "./scrub-duty.ts";
 import { RemoteComponents } from "./remote-component.ts";
 
 const REFRESH_MS = 5000;
-/** What is smaller is over before it has a speed. */
-const TIMED_BYTES_MIN = 2 ** 20;
 /** What is under way there is answered first. */
 const LEAVE_MS = 20_000;
 
@@ -59,15 +62,17 @@ export interface NewClusterVolume {
   readonly name: string;
   readonly sizeBytes: number;
   readonly policy: ObjectPolicy;
+  readonly encryption?: VolumeEncryption;
 }
 
 export class HostPlane {
   readonly links: Links;
   readonly hosts: ClusterHosts;
-  readonly catchUp: ResyncTraffic = { bytesNeeded: 0, bytesSent: 0, bytesSkipped: 0 };
-  readonly rebuild: ResyncTraffic = { bytesNeeded: 0, bytesSent: 0, bytesSkipped: 0 };
+  readonly catchUp: ResyncTraffic = noTraffic();
+  readonly rebuild: ResyncTraffic = noTraffic();
   readonly #world: HostPlaneWorld;
   readonly #transferMemory: TransferMemory;
+  readonly #scratch: ScratchBlocks;
   readonly #remote: RemoteComponents;
   readonly #lease: HostLease;
   readonly #register: DeviceRegister;
@@ -77,10 +82,12 @@ export class HostPlane {
   readonly #repairs: RepairPolicy;
   readonly #patrol: RepairPatrol;
   readonly #board: RepairBoard;
+  /** Of all volumes, for whoever looks often. */
+  readonly objects: DirectoryMirror<ObjectRecord>;
   readonly #pace: AdaptivePace | undefined;
-  #rebuildBytesPerSecond: number | undefined;
+  readonly #speed = new RebuildSpeed();
   readonly scrub: ScrubDuty;
-  readonly #taken = new Map<string, OwnedObject>();
+  readonly #ownerships = new Ownerships();
   #isInCluster = false;
   #timer: Timer | undefined;
   #isClosed = false;
@@ -88,21 +95,16 @@ export class HostPlane {
   constructor(world: HostPlaneWorld) {
     this.#world = world;
     this.#transferMemory = new TransferMemory(world.devices.allocate);
+    this.#scratch = new ScratchBlocks(world.devices.allocate);
     const { clock, log, network, directory, clusterId, hostId, incarnation, devices } = world;
     const identity = { clusterId, hostId, incarnation, network: "storage" } as const;
-    this.links = new Links({ network, clock, log }, identity);
+    this.links = new Links({ network, clock, log }, identity, world.speaks);
     this.#remote = new RemoteComponents(this.links, clock);
     new ComponentServer(this.links, { find: devices.component, allocate: devices.allocate });
     const { parseAddress } = world;
     this.hosts = new ClusterHosts({
-      directory,
-      clusterId,
-      hostId,
-      clock,
-      log,
-      links: this.links,
+      ...{ directory, clusterId, hostId, clock, log, links: this.links, parseAddress },
       addressOf: (record) => record.storageAddress,
-      parseAddress,
     });
     this.#lease = new HostLease({
       directory,
@@ -126,7 +128,9 @@ export class HostPlane {
     this.#pace = latencies && new AdaptivePace({ clock, latencies });
     const { links, hosts } = this;
     this.#maker = new ComponentMaker({ links, devices, directory, clusterId, hostId, log });
-    const board = new RepairBoard({ directory, clusterId, clock, hosts });
+    this.objects = volumeMirror(directory, clusterId, clock);
+    const { objects } = this;
+    const board = new RepairBoard({ directory, clusterId, clock, hosts, objects });
     this.#board = board;
     this.#repairs = this.#repairPolicy();
     this.policies = this.#policyChanges();
@@ -142,6 +146,9 @@ export class HostPlane {
       isHostAlive: (other) => this.#isHostAlive(other),
       undecided: () => devices.undecided(),
       settleRemovals: () => this.#maker.settleRemovals(),
+      ownerships: this.#ownerships,
+      occasions: (listener) =>
+        new RepairOccasions({ directory, clusterId, clock, log, objects }, listener),
     });
     links.handle("repair.leave", async ({ argument }) => ({
       result: await this.#patrol.leave(String(argument)),
@@ -182,17 +189,11 @@ export class HostPlane {
           .filter(({ hasFailed }) => hasFailed !== true)
           .map(({ deviceId }) => deviceId),
       readThrough: (deviceId) => devices.readThrough?.(deviceId),
-      owned: () => this.#owned(),
+      owned: () => this.#ownerships.owned(),
       ownerWorld: () => this.ownerWorld(),
       isLeaseAlive: () => this.isLeaseAlive(),
       addEvent,
     });
-  }
-
-  /** Objects that this host owns now. */
-  #owned(): readonly OwnedObject[] {
-    for (const [objectId, { isOver }] of this.#taken) if (isOver) this.#taken.delete(objectId);
-    return [...this.#taken.values()];
   }
 
   #policyChanges(): PolicyChanges {
@@ -218,6 +219,7 @@ export class HostPlane {
     managementLinkAddress = "",
   ): Promise<void> {
     const { directory, clusterId, hostId, hostName, faultDomain, formatAddress } = this.#world;
+    const { clusterVersion, programVersion } = this.#world;
     let address = "";
     // Nothing is served before it is known which devices are what they should be.
     await this.#register.admit();
@@ -233,6 +235,8 @@ export class HostPlane {
       storageAddress: address,
       managementLinkAddress,
       faultDomain,
+      ...(clusterVersion === undefined ? {} : { clusterVersion }),
+      ...(programVersion === undefined ? {} : { programVersion }),
     });
     await this.hosts.start();
     this.#refreshLater();
@@ -246,6 +250,7 @@ export class HostPlane {
     await this.scrub.close();
     await this.#patrol.close();
     this.hosts.close();
+    this.objects.close();
     await this.links.close();
     if (this.#isInCluster) await this.#lease.close();
   }
@@ -281,6 +286,7 @@ export class HostPlane {
       clock,
       allocate: devices.allocate,
       transferMemory: this.#transferMemory,
+      scratch: this.#scratch,
       components: (componentId, where) => this.component(componentId, where),
       isNear: (componentId) => devices.component(componentId) !== undefined,
       catchUp: this.catchUp,
@@ -295,9 +301,10 @@ export class HostPlane {
         makeComponent: (place, objectId, blockCount) => this.#makeNew(place, objectId, blockCount),
         removeComponent: (componentId, where) => this.#maker.remove(componentId, where),
         traffic: this.rebuild,
-        onMade: (went) => this.#made(went),
+        onMade: (went) => this.#speed.made(went, clock.nowMs()),
       },
-      onTaken: (owned) => void this.#taken.set(owned.objectId, owned),
+      onTaking: (objectId) => this.#ownerships.taking(objectId),
+      onTaken: (owned) => this.#ownerships.taken(owned),
       isLeaseAlive: () => this.isLeaseAlive(),
       isHostAlive: (other) => this.#isHostAlive(other),
       askToLeave: (other, objectId) => this.#askToLeave(other, objectId),
@@ -370,16 +377,14 @@ export class HostPlane {
     await this.removeComponents(await deleteVolumeRecord(directory, clusterId, name));
   }
 
-  /** Of the last components that owners here have made; undefined if there was none of any size. */
-  get rebuildBytesPerSecond(): number | undefined {
-    return this.#rebuildBytesPerSecond;
+  /** Of blocks that were read from other hosts, for `stats`. */
+  get farCache(): Readonly<Record<string, number>> {
+    return this.#remote.far.view;
   }
 
-  #made({ bytesNeeded, elapsedMs }: ResyncState): void {
-    if (bytesNeeded < TIMED_BYTES_MIN || elapsedMs <= 0) return;
-    const now = bytesNeeded / (elapsedMs / 1000);
-    const before = this.#rebuildBytesPerSecond ?? now;
-    this.#rebuildBytesPerSecond = (before + now) / 2;
+  /** Of the last components that owners here have made; undefined if there was none of any size. */
+  get rebuildBytesPerSecond(): number | undefined {
+    return this.#speed.bytesPerSecond;
   }
 
   /** What happens, or would, when a host or a device leaves. */
@@ -475,6 +480,7 @@ export class HostPlane {
 
   #hostChanged(hostId: string, isUp: boolean, reason: string | undefined): void {
     const name = this.hosts.nameOf(hostId);
+    this.#patrol.wake();
     this.#world.addEvent({
       kind: isUp ? "host-up" : "host-down",
       level: isUp ? "info" : "warning",

@@ -9,7 +9,7 @@ export type { LocalDevices } from "./component-maker.ts";
 export { ComponentServer } from "./component-server.ts";
 export { RemoteComponents } from "./remote-component.ts";
 export type { ClusterHosts } from "./cluster-hosts.ts";
-export { HostLease, LEASE_TTL_MS } from "./host-lease.ts";
+export { HostLease, LEASE_TTL_LONG_MS, LEASE_TTL_MS, leaseTtlOf } from "./host-lease.ts";
 export { ManagementNetwork } from "./management-network.ts";
 export type { ManagementPeer } from "./management-network.ts";
 export { VmHomes } from "./vm-homes.ts";

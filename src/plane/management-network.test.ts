@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
-import { test } from "node:test";
 import { CodedError } from "../base/index.ts";
 import { Simulation } from "../sim/index.ts";
 import { ClusterWorld } from "../../test/support/cluster-world.ts";
 import type { ClusterHost } from "../../test/support/cluster-world.ts";
+import { test } from "../../test/support/test.ts";
 
 async function threeHosts(work: (world: ClusterWorld) => Promise<void>): Promise<void> {
   const simulation = new Simulation({ seed: 1 });

@@ -3,6 +3,7 @@
  * They carry no data: they tell a host whose storage cable is pulled from one that is gone, and
  * reach it when the storage network does not.
  */
+import type { LatencyView } from "../base/index.ts";
 import type { HostRecord } from "../cluster/index.ts";
 import { Links } from "../link/index.ts";
 import type { Clock, Directory, Log, Network, NetworkAddress } from "../ports/index.ts";
@@ -32,6 +33,8 @@ export interface ManagementPeer {
   readonly isUp: boolean;
   /** Why it cannot be reached, if it cannot. */
   readonly reason?: string | undefined;
+  /** Of pings there. */
+  readonly roundTrips?: LatencyView;
 }
 
 export class ManagementNetwork {
@@ -68,7 +71,7 @@ export class ManagementNetwork {
   /** Undefined for this host itself, and for one that has no address on this network. */
   peer(hostId: string): ManagementPeer | undefined {
     const peer = this.links.peer(hostId);
-    return peer && { isUp: peer.isUp, reason: peer.reason };
+    return peer && { isUp: peer.isUp, reason: peer.reason, roundTrips: peer.roundTrips.view() };
   }
 
   #changed(hostId: string, isUp: boolean, reason: string | undefined): void {

@@ -1,10 +1,10 @@
 /** Who goes on without a copy, and who leaves the object to the other side. */
 import assert from "node:assert/strict";
-import { test } from "node:test";
 import type { ObjectRecord } from "../cluster/index.ts";
 import { Simulation } from "../sim/index.ts";
 import { ClusterWorld, requestsOf } from "../../test/support/cluster-world.ts";
 import type { ClusterHost } from "../../test/support/cluster-world.ts";
+import { test } from "../../test/support/test.ts";
 
 const BLOCK = new Uint8Array(4096).fill(7);
 const MADE = {

@@ -1,12 +1,15 @@
 import assert from "node:assert/strict";
-import { test } from "node:test";
+import { crc32c, encodeUtf8 } from "../base/index.ts";
 import { listVolumes } from "../cluster/index.ts";
 import type { ObjectPolicy } from "../cluster/index.ts";
 import { Simulation } from "../sim/index.ts";
 import { CLUSTER, ClusterWorld } from "../../test/support/cluster-world.ts";
+import { test } from "../../test/support/test.ts";
 import { inaccessibility } from "./index.ts";
 import type { NamespaceState } from "./index.ts";
 
+/** Of each of the two that a home has. */
+const SLOT_BYTES = 16 * 4096;
 const MIRROR: ObjectPolicy = { failuresToTolerate: 1, stripes: 1 };
 
 const state = (sequence: number, isProtected = true): NamespaceState => ({
@@ -87,6 +90,54 @@ test("a home survives the power of all hosts", async () => {
       const found = await world.host("b").plane.namespaces.retrieve("a");
       assert.ok(found?.sequence === 1 || found?.sequence === 2, `${found?.sequence}`);
     });
+});
+
+/** Over what a home holds there. */
+async function scribble(world: ClusterWorld, offset: number, bytes: Uint8Array): Promise<void> {
+  const [record] = await listVolumes(world.directory, CLUSTER);
+  const owner = await world.take(world.host("a"), record!.objectId);
+  const fault = await new Promise<string | undefined>((resolve) => {
+    owner.volume.write(bytes, 0, bytes.length, offset, (_token, failed) => resolve(failed), 0);
+    owner.volume.submit();
+  });
+  assert.equal(fault, undefined);
+  await owner.close();
+}
+
+test("of a home that is damaged the older state counts, and it takes a newer one", async () => {
+  await cluster(50, async (world) => {
+    const { namespaces } = world.host("a").plane;
+    for (const sequence of [1, 2]) await namespaces.persist(state(sequence), MIRROR);
+    // Behind what the second slot says.
+    await scribble(world, SLOT_BYTES + 4096, new Uint8Array(4096).fill(0x55));
+    assert.equal((await namespaces.retrieve("a"))?.sequence, 2, "nothing is kept there");
+    const slot = new Uint8Array(4096).fill(0x55);
+    slot.set([40, 0, 0, 0]);
+    await scribble(world, SLOT_BYTES, slot);
+    assert.deepEqual(await world.host("b").plane.namespaces.retrieve("a"), state(1));
+    await scribble(world, 0, new Uint8Array(4096).fill(0xff));
+    assert.equal(await namespaces.retrieve("a"), undefined);
+    await namespaces.persist(state(3), MIRROR);
+    assert.deepEqual(await world.host("b").plane.namespaces.retrieve("a"), state(3));
+  });
+});
+
+test("a home of a newer version is refused with both formats, and left as it is", async () => {
+  await cluster(51, async (world) => {
+    const { namespaces } = world.host("a").plane;
+    await namespaces.persist(state(1), MIRROR);
+    const text = encodeUtf8(JSON.stringify({ format: 9, sequence: 7 }));
+    const slot = new Uint8Array(4096);
+    const view = new DataView(slot.buffer);
+    view.setUint32(0, text.length, true);
+    view.setUint32(4, crc32c(text), true);
+    slot.set(text, 8);
+    await scribble(world, 0, slot);
+    const newer = { code: "vm-invalid", message: /kept about a has format 9, not 1/ };
+    await assert.rejects(namespaces.retrieve("a"), newer);
+    await assert.rejects(namespaces.persist(state(8), MIRROR), newer);
+    await assert.rejects(world.host("b").plane.namespaces.retrieve("a"), newer);
+  });
 });
 
 test("a copy that is stale makes no object accessible", async () => {

@@ -10,12 +10,13 @@ import { setU40, setU48 } from "../base/index.ts";
 import { encodeLinkHeader, LINK_CALL, LINK_COMMIT, LINK_HEADER_BYTES } from "../format/index.ts";
 import { LINK_HELLO, LINK_PREPARE, LINK_READ, LINK_TYPE_MAX } from "../format/index.ts";
 import { LinkCommitLayout, LinkPrepareLayout, LinkReadLayout } from "../format/index.ts";
-import { LINK_VERSION } from "../format/index.ts";
+import { LINK_SPOKEN_NEWEST } from "../format/index.ts";
 import { Links } from "../link/index.ts";
 import type { ByteStream, ByteStreamHandler } from "../ports/index.ts";
 import { DiskMedium, MetadataMedium, NetworkFabric, SimDigests, SimDisk } from "../sim/index.ts";
 import { SimLog, SimMachine, SimMetadataStore, SimNetwork, Simulation } from "../sim/index.ts";
 import { Device } from "../store/index.ts";
+import { DEVICE_GEOMETRY, DEVICE_MEMORY } from "../../test/support/device-sizes.ts";
 import { ComponentServer } from "./component-server.ts";
 
 const CLUSTER = "c1".repeat(16);
@@ -24,11 +25,11 @@ const MAD_HOST = "d".repeat(32);
 const COMPONENT = "e".repeat(32);
 const ADDRESS = { kind: "tcp", host: "10.0.0.1", port: 7401 } as const;
 const BLOCKS = 512;
-const SEGMENT_BYTES = 2 << 20;
 const CONVERSATIONS = 40;
 const MESSAGES_MAX = 80;
 const METHODS = [
   ...["open", "extents", "changes", "begin-catch-up", "offer", "apply", "end-catch-up", "digests"],
+  "offer-again",
   "nothing",
 ] as const;
 const NUMBERS = [0, 1, 2, 3, 255, BLOCKS - 1, BLOCKS, BLOCKS + 1, 65_535, 65_537, -1] as const;
@@ -42,7 +43,7 @@ const EXTREMES = [
 const ODDITIES = ["", "x", null, [], {}, true, 0.5, "1", "__proto__"] as const;
 const FIELDS = [
   ...["epoch", "since", "fromBlock", "toBlock", "blocksMax", "blockIndex", "blockCount"],
-  ...["runsMax", "firstRegion", "regionCount"],
+  ...["runsMax", "firstRegion", "regionCount", "offer", "blocks"],
 ] as const;
 
 interface Host {
@@ -51,8 +52,11 @@ interface Host {
   readonly bugs: string[];
 }
 
-/** Returns how many messages were sent. */
-export async function fuzzPeer(seed: number): Promise<number> {
+/** Returns how many messages were sent. To begin a host takes as long as 40 conversations. */
+export async function fuzzPeer(
+  seed: number,
+  conversations: number = CONVERSATIONS,
+): Promise<number> {
   const simulation = new Simulation({ seed });
   const prng = new Prng(seed);
   let sent = 0;
@@ -61,7 +65,7 @@ export async function fuzzPeer(seed: number): Promise<number> {
     const host = await startHost(simulation, fabric);
     const machine = new SimMachine(simulation);
     const network = new SimNetwork(machine, fabric, ["10.0.0.2"]);
-    for (let i = 0; i < CONVERSATIONS; i++) {
+    for (let i = 0; i < conversations; i++) {
       const mad = new MadHost(await network.connect(ADDRESS), prng);
       sent += await mad.talk((ms) => pass(simulation, ms));
       assert.deepEqual(host.bugs, [], "nothing of it is a bug of ours");
@@ -95,12 +99,13 @@ async function startHost(simulation: Simulation, fabric: NetworkFabric): Promise
     digests: new SimDigests(machine, { mode: "fast" }),
     ...{ clock, log },
   };
-  const geometry = { journalBytes: 4 * SEGMENT_BYTES, segmentBytes: SEGMENT_BYTES };
-  await Device.format(ports, { clusterId: CLUSTER, hostId: HOST, deviceId: HOST, ...geometry });
-  const device = await Device.open(ports, {
+  await Device.format(ports, {
     clusterId: CLUSTER,
-    journalMemoryBytes: 3 * SEGMENT_BYTES,
+    hostId: HOST,
+    deviceId: HOST,
+    ...DEVICE_GEOMETRY,
   });
+  const device = await Device.open(ports, { clusterId: CLUSTER, ...DEVICE_MEMORY });
   await device.createComponent({
     ...{ componentId: COMPONENT, objectId: "0b".repeat(16) },
     sizeBytes: BLOCKS * BLOCK_SIZE_BYTES,
@@ -178,7 +183,7 @@ class MadHost implements ByteStreamHandler {
 
   hello(): void {
     const own = { clusterId: CLUSTER, hostId: MAD_HOST, incarnation: 1, network: "storage" };
-    const text = encodeUtf8(JSON.stringify({ ...own, version: LINK_VERSION }));
+    const text = encodeUtf8(JSON.stringify({ ...own, version: LINK_SPOKEN_NEWEST }));
     this.#send(LINK_HELLO, text);
   }
 

@@ -1,4 +1,4 @@
-import { test } from "node:test";
+import { test } from "../../test/support/test.ts";
 import { fuzzPeer } from "./peer.fuzz.ts";
 
 /** Those that found something once, and some that did not. */

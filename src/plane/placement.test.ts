@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { test } from "node:test";
+import { test } from "../../test/support/test.ts";
 import { CodedError } from "../base/index.ts";
 import { componentsOf, leavesOf, legsOf, treeInvalid, votesOf } from "../cluster/index.ts";
 import { placeVolume } from "./placement.ts";

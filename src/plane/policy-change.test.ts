@@ -1,11 +1,11 @@
 import assert from "node:assert/strict";
-import { test } from "node:test";
 import { CodedError } from "../base/index.ts";
 import { findObject, leavesOf, legsOf, listIntents, swapObject } from "../cluster/index.ts";
 import type { ObjectPolicy, ObjectRecord } from "../cluster/index.ts";
 import { Simulation } from "../sim/index.ts";
 import { CLUSTER, ClusterWorld, emptyMedia, requestsOf } from "../../test/support/cluster-world.ts";
 import type { ClusterHost } from "../../test/support/cluster-world.ts";
+import { test } from "../../test/support/test.ts";
 import { VolumeClient } from "../../test/support/volume-client.ts";
 
 /** More of them when something here was changed. */

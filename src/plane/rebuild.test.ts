@@ -1,11 +1,14 @@
 import assert from "node:assert/strict";
-import { test } from "node:test";
 import type { ObjectPolicy, ObjectRecord } from "../cluster/index.ts";
-import { listIntents } from "../cluster/index.ts";
+import { BLOCK_SIZE_BYTES, marks } from "../base/index.ts";
+import { findObject, listIntents, swapObject } from "../cluster/index.ts";
 import { Simulation } from "../sim/index.ts";
 import { CLUSTER, ClusterWorld, emptyMedia, imageOf } from "../../test/support/cluster-world.ts";
 import { requestsOf } from "../../test/support/cluster-world.ts";
 import type { ClusterHost } from "../../test/support/cluster-world.ts";
+import { sample } from "../../test/support/sample.ts";
+import { test } from "../../test/support/test.ts";
+import { randomBytes } from "../../test/support/volume-bench.ts";
 import { VolumeClient } from "../../test/support/volume-client.ts";
 
 const SIZE_BYTES = 4 * 2 ** 20;
@@ -57,7 +60,7 @@ async function untilRebuilt(world: ClusterWorld, volume: ObjectRecord): Promise<
 for (const policy of [MIRROR, STRIPES]) {
   const what = policy.stripes > 1 ? "striped copies" : "copies";
   test(`${what} on emptied disks are made anew while clients write`, async () => {
-    for (let seed = 1; seed <= 4; seed++)
+    for (let seed = 1; seed <= sample(2, 12); seed++)
       await cluster(seed, "abc", policy, async (world, volume) => {
         const witness = hostOf(world, volume, volume.components.length - 1);
         const { owner, client } = await clientOf(world, witness, volume);
@@ -78,7 +81,7 @@ for (const policy of [MIRROR, STRIPES]) {
 }
 
 test("an owner that dies in the middle of it leaves a rebuild to the next one", async () => {
-  for (let seed = 11; seed <= 16; seed++)
+  for (let seed = 11; seed < 11 + sample(3, 18); seed++)
     await cluster(seed, "abcd", MIRROR, async (world, volume) => {
       const first = await clientOf(world, world.host("d"), volume);
       await first.client.work(60);
@@ -103,6 +106,30 @@ test("an owner that dies in the middle of it leaves a rebuild to the next one", 
     });
 });
 
+test("what is to say of contents that come twice takes less than a hundredth of them", async () => {
+  await cluster(3, "abc", MIRROR, async (world, volume) => {
+    const near = hostOf(world, volume, 0);
+    const { owner } = await clientOf(world, near, volume);
+    const requests = requestsOf(owner);
+    const once = randomBytes(world.prng, SIZE_BYTES / 4);
+    const piece = 64 * BLOCK_SIZE_BYTES;
+    for (const start of [0, once.length])
+      for (let at = 0; at < once.length; at += piece)
+        assert.equal(await requests.write(once.subarray(at, at + piece), start + at), undefined);
+    const sentBefore = near.plane.links.counters.bytesOut;
+    await wipe(hostOf(world, volume, 1));
+    await untilRebuilt(world, volume);
+    const { bytesNeeded, bytesSent, metadataBytes } = near.plane.rebuild;
+    assert.deepEqual([bytesNeeded, bytesSent], [2 * once.length, once.length]);
+    const share = metadataBytes / bytesNeeded;
+    assert.ok(share > 0.0078 && share < 0.009, `${metadataBytes} bytes of fingerprints`);
+    const beside = near.plane.links.counters.bytesOut - sentBefore - bytesSent - metadataBytes;
+    assert.ok(beside < 4 * BLOCK_SIZE_BYTES, `${beside} bytes were sent and not counted`);
+    await owner.close();
+    await world.assertEqualCopies(volume.objectId);
+  });
+});
+
 test("a witness on an emptied disk is made anew, without data", async () => {
   await cluster(21, "abc", MIRROR, async (world, volume) => {
     const { owner, client } = await clientOf(world, hostOf(world, volume, 0), volume);
@@ -112,6 +139,64 @@ test("a witness on an emptied disk is made anew, without data", async () => {
     await owner.close();
   });
 });
+
+test("a second rebuild of a component is refused, and the first one goes on", async () => {
+  const expectation = marks.expect("a second rebuild of a component was refused");
+  await cluster(41, "abcde", MIRROR, async (world, volume) => {
+    const { owner, client } = await clientOf(world, hostOf(world, volume, 1), volume);
+    await client.work(20);
+    const lost = volume.components[0]!;
+    const first = "dd".repeat(16);
+    const { directory } = world;
+    const transact = directory.transact.bind(directory);
+    directory.transact = async (conditions, writes) => {
+      const isBegun = writes.some((one) => one.kind === "put" && one.value.includes('"building"'));
+      if (!isBegun) return await transact(conditions, writes);
+      directory.transact = transact;
+      // Somebody else begins to make it in the last moment.
+      await beginRebuild(world, volume, lost.componentId, first);
+      return await transact(conditions, writes);
+    };
+    let most = 0;
+    const told = world.until(async () => {
+      const { components } = await world.record(volume.objectId);
+      const building = components.filter(({ state }) => state.kind === "building");
+      most = Math.max(most, building.length);
+      return components.some((one) => one.componentId === first && one.state.kind === "active");
+    });
+    await wipe(world.hostOf(lost.hostId));
+    await told;
+    assert.equal(most, 1);
+    await client.work(10);
+    await client.verify("afterwards");
+    await owner.close();
+    await world.until(async () => (await listIntents(directory, CLUSTER)).length === 0);
+    const there = [...world.hosts.values()].flatMap(({ device }) => device.components());
+    assert.equal(there.length, volume.components.length, "nothing is left of the second one");
+    await world.assertEqualCopies(volume.objectId);
+    await world.assertClean();
+  });
+  expectation.verify();
+});
+
+/** On a host that has nothing of the volume. */
+async function beginRebuild(
+  world: ClusterWorld,
+  { objectId, components }: ObjectRecord,
+  replaces: string,
+  componentId: string,
+): Promise<void> {
+  const host = [...world.hosts.values()].find(({ hostId }) =>
+    components.every((one) => one.hostId !== hostId),
+  )!;
+  const place = { hostId: host.hostId, deviceId: host.device.deviceId };
+  const sizeBytes = SIZE_BYTES;
+  await host.device.createComponent({ componentId, objectId, sizeBytes, lacksAll: true });
+  const stored = (await findObject(world.directory, CLUSTER, objectId))!;
+  const entry = { ...place, componentId, state: { kind: "building", replaces } as const };
+  const record = { ...stored.record, components: [...stored.record.components, entry] };
+  await swapObject(world.directory, CLUSTER, stored, record);
+}
 
 test("what is built on a disk that is emptied, too, is built elsewhere", async () => {
   await cluster(31, "abcd", MIRROR, async (world, volume) => {

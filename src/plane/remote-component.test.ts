@@ -1,9 +1,10 @@
 import assert from "node:assert/strict";
-import { test } from "node:test";
 import { component, mirror, stripe, witness } from "../cluster/index.ts";
 import type { TreeNode } from "../cluster/index.ts";
 import { Simulation } from "../sim/index.ts";
 import { idOf, PlaneWorld } from "../../test/support/plane-world.ts";
+import { sample } from "../../test/support/sample.ts";
+import { test } from "../../test/support/test.ts";
 import { randomBytes, randomRange, Requests } from "../../test/support/volume-bench.ts";
 import { VolumeClient } from "../../test/support/volume-client.ts";
 
@@ -39,7 +40,7 @@ const TREES: Readonly<Record<string, TreeNode>> = {
 for (const [name, tree] of Object.entries(TREES)) {
   const letters = name.startsWith("stripes") ? "abcd" : "abc";
   test(`${name}: a host loses power under load, comes back, and is equal again`, async () => {
-    for (let seed = 1; seed <= 4; seed++) {
+    for (let seed = 1; seed <= sample(2, 12); seed++) {
       await cluster(seed, tree, letters, async (world, client) => {
         await client.work(15);
         const host = world.host(world.prng.pick(tree === MIRROR ? ["b", "c"] : ["b"]));
@@ -58,7 +59,7 @@ for (const [name, tree] of Object.entries(TREES)) {
   });
 
   test(`${name}: a cut cable stalls writes for a bounded time, and heals`, async () => {
-    for (let seed = 11; seed <= 13; seed++) {
+    for (let seed = 11; seed < 11 + sample(1, 9); seed++) {
       await cluster(seed, tree, letters, async (world, client) => {
         await client.work(10);
         const others = Array.from(letters).filter((letter) => letter !== "b");
@@ -107,7 +108,7 @@ test("what another host has answered is read at once, until it is written or ope
 });
 
 test("another host takes over when the owner's host has lost power, and nothing is lost", async () => {
-  for (let seed = 21; seed <= 26; seed++) {
+  for (let seed = 21; seed < 21 + sample(3, 18); seed++) {
     await cluster(seed, TREES["one copy here"]!, "abc", async (world, client) => {
       await client.work(10);
       for (let i = 0; i < 8; i++) {

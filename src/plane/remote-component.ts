@@ -21,7 +21,7 @@ import type {
   OfferAnswer,
   Transaction,
 } from "../store/index.ts";
-import { decodeBatch, encodeBatch, invalid } from "./change-codec.ts";
+import { decodeBatch, decodeOfferAnswer, encodeBatch, invalid } from "./change-codec.ts";
 import { FarReads } from "./far-reads.ts";
 import { FAULTS, RequestNumbers, sendCommit, sendPrepare, sendRead } from "./component-wire.ts";
 
@@ -315,7 +315,7 @@ export class RemoteComponent implements Component {
 
   async changes(request: ChangesRequest): Promise<ChangeBatch> {
     const { result, payload } = await this.#call("component.changes", request, CONTROL_MS);
-    return decodeBatch(result, payload).batch;
+    return { ...decodeBatch(result, payload).batch, wireBytes: payload.length };
   }
 
   async beginCatchUp(epoch: number, since: number): Promise<number> {
@@ -330,21 +330,22 @@ export class RemoteComponent implements Component {
     // Contents are taken for what is known there to be decided.
     if (link !== undefined) this.#sendCommit(link);
     const { shape, bytes } = encodeBatch(batch);
-    const argument = { epoch, shape, isSecond };
-    const answer = await this.#change("component.offer", argument, CONTROL_MS, bytes);
-    const { result: blocksNext, payload: bitmaps } = answer;
-    if (typeof blocksNext !== "number" || !(blocksNext >= 1)) throw invalid("no number of blocks");
-    const half = Math.ceil(dataBlocksOf(batch) / 8);
-    if (bitmaps.length !== 2 * half) throw invalid("not a bit for each block");
-    return { missing: bitmaps.subarray(0, half), awaited: bitmaps.subarray(half), blocksNext };
+    const argument = { epoch, shape, isSecond, isKept: true };
+    const { result, payload } = await this.#change("component.offer", argument, CONTROL_MS, bytes);
+    const wireBytes = bytes.length + payload.length;
+    return { ...decodeOfferAnswer(result, payload, dataBlocksOf(batch)), wireBytes };
+  }
+
+  async offerAgain(epoch: number, offer: number, blocks: number): Promise<OfferAnswer | undefined> {
+    const argument = { epoch, offer, blocks };
+    const { result, payload } = await this.#change("component.offer-again", argument, CONTROL_MS);
+    if (result === null) return undefined;
+    return { ...decodeOfferAnswer(result, payload, blocks), wireBytes: payload.length };
   }
 
   async apply(epoch: number, batch: ChangeBatch, data: Uint8Array): Promise<void> {
     const { shape, bytes } = encodeBatch(batch);
-    const payload = new Uint8Array(bytes.length + data.length);
-    payload.set(bytes);
-    payload.set(data, bytes.length);
-    await this.#change("component.apply", { epoch, shape }, CONTROL_MS, payload);
+    await this.#change("component.apply", { epoch, shape }, CONTROL_MS, bytes, data);
   }
 
   async endCatchUp(epoch: number): Promise<void> {
@@ -370,11 +371,11 @@ export class RemoteComponent implements Component {
     method: string,
     argument: object,
     deadlineMs: number,
-    payload?: Uint8Array,
+    ...payload: readonly Uint8Array[]
   ): Promise<{ readonly result: unknown; readonly payload: Uint8Array }> {
     this.far.forget();
     try {
-      return await this.#call(method, argument, deadlineMs, payload);
+      return await this.#call(method, argument, deadlineMs, ...payload);
     } finally {
       this.far.forget();
     }
@@ -384,12 +385,11 @@ export class RemoteComponent implements Component {
     method: string,
     argument: object,
     deadlineMs: number,
-    payload?: Uint8Array,
+    ...payload: readonly Uint8Array[]
   ): Promise<{ readonly result: unknown; readonly payload: Uint8Array }> {
     const { componentId, hostId } = this;
-    const options = { deadlineMs, ...(payload === undefined ? {} : { payload }) };
     const said = { ...argument, componentId };
-    const answer = await this.#all.links.call(hostId, method, said, options);
+    const answer = await this.#all.links.call(hostId, method, said, { deadlineMs, payload });
     return { result: answer.result, payload: answer.payload ?? new Uint8Array(0) };
   }
 }

@@ -3,11 +3,12 @@
  * being taken out of service, and since when each host and device has been away as seen from here.
  * One look at the directory serves all objects of the host for a moment.
  */
-import { listDevices, listServices, listVolumes, readSettings } from "../cluster/index.ts";
+import { listDevices, listServices, readSettings } from "../cluster/index.ts";
 import type {
   ClusterSettings,
   ComponentRecord,
   DeviceRecord,
+  DirectoryMirror,
   HostRecord,
   ObjectRecord,
   ServiceRecord,
@@ -23,6 +24,7 @@ export interface RepairBoardWorld {
   readonly directory: Directory;
   readonly clusterId: string;
   readonly clock: Clock;
+  readonly objects: Pick<DirectoryMirror<ObjectRecord>, "values">;
   readonly hosts: {
     readonly records: readonly HostRecord[];
     isReachable(hostId: string): boolean;
@@ -147,8 +149,6 @@ export class RepairBoard {
   #settings: ClusterSettings | undefined;
   #view: Promise<RepairView> | undefined;
   #viewMs = 0;
-  #volumes: Promise<readonly ObjectRecord[]> | undefined;
-  #volumesMs = 0;
 
   constructor(world: RepairBoardWorld) {
     this.#world = world;
@@ -178,18 +178,9 @@ export class RepairBoard {
     return this.#settings;
   }
 
-  /** All volumes of the cluster. Fails as the directory does. */
+  /** All volumes of the cluster, as they were a moment ago. Fails as the directory does. */
   volumes(): Promise<readonly ObjectRecord[]> {
-    const { clock, directory, clusterId } = this.#world;
-    const nowMs = clock.nowMs();
-    if (this.#volumes !== undefined && nowMs - this.#volumesMs < LOOK_MS) return this.#volumes;
-    this.#volumesMs = nowMs;
-    const volumes = listVolumes(directory, clusterId);
-    this.#volumes = volumes;
-    volumes.catch(() => {
-      if (this.#volumes === volumes) this.#volumes = undefined;
-    });
-    return volumes;
+    return this.#world.objects.values();
   }
 
   async #look(): Promise<RepairView> {

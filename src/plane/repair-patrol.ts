@@ -1,13 +1,16 @@
 /**
- * Repairs volumes that nobody uses. A host that holds a good copy of such a volume takes it, as a
+ * Repairs volumes that nobody uses. It looks whenever something may call for it, and now and then
+ * anyway. A host that holds a good copy of such a volume takes it, as a
  * guest, for as long as something of it has to be decided, to catch up, to be made anew or to leave
  * a device, and gives it back; whoever wants to use it meanwhile gets it at once.
  */
 import { CodedError, errorText, marks } from "../base/index.ts";
 import type { ObjectRecord } from "../cluster/index.ts";
-import { ObjectOwner } from "../object/index.ts";
+import { ObjectOwner, releaseLeftover } from "../object/index.ts";
 import type { OwnerWorld } from "../object/index.ts";
 import type { Clock, Log, Timer } from "../ports/index.ts";
+import type { Ownerships } from "./ownerships.ts";
+import type { RepairListener, RepairOccasions } from "./repair-occasions.ts";
 import type { RepairBoard, RepairView } from "./repair-board.ts";
 import type { RepairPolicy } from "./repair-policy.ts";
 
@@ -31,6 +34,8 @@ export interface RepairPatrolWorld {
   /** Objects of which this host's devices hold transactions that nobody has decided. */
   readonly undecided: () => readonly string[];
   readonly settleRemovals: () => Promise<void>;
+  readonly ownerships: Ownerships;
+  readonly occasions: (listener: RepairListener) => RepairOccasions;
 }
 
 interface Repair {
@@ -45,22 +50,40 @@ export class RepairPatrol {
   readonly #repairs = new Map<string, Repair>();
   /** Objects that are left alone until then. */
   readonly #restUntilMs = new Map<string, number>();
+  /** Objects that somebody has asked for and is to have first: until then. */
+  readonly #yieldUntilMs = new Map<string, number>();
+  /** Objects that were given back here, which is no reason to take them again. */
+  readonly #given = new Set<string>();
+  readonly #occasions: RepairOccasions;
+  #lookedMs = -ROUND_MS_MIN;
+  /** Something has happened since the look that is under way began. */
+  #isWoken = false;
   /** As of this round. */
   #undecided: ReadonlySet<string> = new Set();
   #timer: Timer | undefined;
   #round: Promise<void> | undefined;
+  #isLooking = false;
   #isClosed = false;
 
   constructor(world: RepairPatrolWorld) {
     this.#world = world;
+    this.#occasions = world.occasions({
+      onOccasion: () => this.wake(),
+      onReleased: ({ objectId }) => {
+        // Whoever was to have it has had it.
+        if (!this.#given.delete(objectId)) this.#yieldUntilMs.delete(objectId);
+      },
+    });
   }
 
   start(): void {
+    this.#occasions.start();
     this.#later(ROUND_MS_MIN);
   }
 
   async close(): Promise<void> {
     this.#isClosed = true;
+    this.#occasions.close();
     this.#timer?.cancel();
     await this.#round;
     await Promise.all([...this.#repairs.keys()].map((objectId) => this.#give(objectId, 0)));
@@ -71,35 +94,54 @@ export class RepairPatrol {
     return [...this.#repairs.values()].map(({ owner }) => owner);
   }
 
-  /** Somebody wants to use the object. False if it is not here for its repair. */
+  /** Something has happened: looks at once, but not more often than once a second. */
+  wake(): void {
+    if (this.#isClosed || this.#timer === undefined) return;
+    this.#isWoken = true;
+    // A look that is under way may have read what is old now; another one follows.
+    if (this.#isLooking) return;
+    this.#timer.cancel();
+    this.#later(this.#lookedMs + ROUND_MS_MIN - this.#world.clock.nowMs());
+  }
+
+  /** Somebody wants to use the object. False if somebody uses it here. */
   async leave(objectId: string): Promise<boolean> {
-    this.#restUntilMs.set(objectId, this.#world.clock.nowMs() + YIELD_MS);
-    if (!this.#repairs.has(objectId)) return false;
-    await this.#give(objectId, YIELD_MS);
+    this.#yieldUntilMs.set(objectId, this.#world.clock.nowMs() + YIELD_MS);
+    if (!this.#repairs.has(objectId)) return await this.#releaseLeftover(objectId);
+    await this.#give(objectId, 0);
     return true;
   }
 
   #later(delayMs: number): void {
     if (this.#isClosed) return;
-    this.#timer = this.#world.clock.after(delayMs, () => {
-      this.#round = this.#look()
+    this.#timer = this.#world.clock.after(Math.max(0, delayMs), () => {
+      this.#isLooking = true;
+      this.#lookedMs = this.#world.clock.nowMs();
+      const isWoken = this.#isWoken;
+      this.#isWoken = false;
+      this.#round = this.#look(isWoken)
         .catch((error: unknown) => {
           // The directory is away, or this host from it: the next round will tell.
           this.#world.log.write("info", `volumes are not looked after: ${errorText(error)}`);
           return ROUND_MS_MAX;
         })
-        .then((nextMs) => this.#later(nextMs));
+        .then((nextMs) => {
+          this.#isLooking = false;
+          this.#later(this.#isWoken ? Math.min(nextMs, ROUND_MS_MIN) : nextMs);
+        });
     });
   }
 
   /** Returns when to look again. */
-  async #look(): Promise<number> {
+  async #look(isWoken: boolean): Promise<number> {
     const { board, isLeaseAlive } = this.#world;
     if (!isLeaseAlive()) return ROUND_MS_MAX;
     await this.#world.settleRemovals();
     this.#undecided = new Set(this.#world.undecided());
-    const view = await board.view();
+    const view = await (isWoken ? board.fresh() : board.view());
     for (const objectId of this.#repairs.keys()) await this.#review(objectId, view);
+    for (const { objectId, owner } of await board.volumes())
+      if (owner === this.#world.hostId) await this.#releaseLeftover(objectId);
     const volumes = (await board.volumes()).toSorted((a, b) => view.copiesOf(a) - view.copiesOf(b));
     for (const record of volumes) {
       if (this.#isClosed || this.#repairs.size >= view.settings.rebuildsAtOnce) break;
@@ -121,9 +163,10 @@ export class RepairPatrol {
     );
     if (owner === hostId || this.#repairs.has(objectId)) return false;
     if (first?.hostId !== hostId && !this.#undecided.has(objectId)) return false;
-    const restUntilMs = this.#restUntilMs.get(objectId) ?? 0;
-    if (clock.nowMs() < restUntilMs) return false;
-    this.#restUntilMs.delete(objectId);
+    for (const until of [this.#restUntilMs, this.#yieldUntilMs]) {
+      if (clock.nowMs() < (until.get(objectId) ?? 0)) return false;
+      until.delete(objectId);
+    }
     if (!(await this.#needsRepair(record, view))) return false;
     return owner === undefined || !(await isHostAlive(owner));
   }
@@ -147,7 +190,8 @@ export class RepairPatrol {
       const owner = await ObjectOwner.take({ ...ownerWorld(), isGuest: true }, objectId, false);
       this.#repairs.set(objectId, { owner, known: "", knownMs: clock.nowMs() });
       owner.onStopped(() => {
-        this.#give(objectId, YIELD_MS).catch((error: unknown) => this.#notGiven(objectId, error));
+        this.#yieldUntilMs.set(objectId, clock.nowMs() + YIELD_MS);
+        this.#give(objectId, 0).catch((error: unknown) => this.#notGiven(objectId, error));
       });
       log.write("info", `${name} is taken for its repair`, { objectId });
     } catch (error) {
@@ -155,6 +199,12 @@ export class RepairPatrol {
       this.#restUntilMs.set(objectId, clock.nowMs() + YIELD_MS);
       log.write("info", `${name} is not repaired now: ${error.message}`, { objectId });
     }
+  }
+
+  /** False if somebody here has the object, or may have it in a moment. */
+  async #releaseLeftover(objectId: string): Promise<boolean> {
+    const { ownerWorld, ownerships } = this.#world;
+    return await releaseLeftover(ownerWorld(), objectId, () => ownerships.has(objectId));
   }
 
   /** Gives back what is whole, and what does not come further. */
@@ -182,6 +232,7 @@ export class RepairPatrol {
     this.#repairs.delete(objectId);
     const { clock } = this.#world;
     if (restMs > 0) this.#restUntilMs.set(objectId, clock.nowMs() + restMs);
+    this.#given.add(objectId);
     try {
       await repair.owner.close();
     } catch (error) {

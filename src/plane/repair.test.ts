@@ -1,18 +1,22 @@
 import assert from "node:assert/strict";
-import { test } from "node:test";
 import { BLOCK_SIZE_BYTES } from "../base/index.ts";
-import { changeSettings, dropService, listIntents, putService } from "../cluster/index.ts";
+import { changeSettings, dropService, findObject, listIntents } from "../cluster/index.ts";
+import { putService, swapObject } from "../cluster/index.ts";
 import type { ObjectPolicy, ObjectRecord } from "../cluster/index.ts";
 import { ObjectOwner } from "../object/index.ts";
 import { Simulation } from "../sim/index.ts";
 import { CLUSTER, ClusterWorld, requestsOf } from "../../test/support/cluster-world.ts";
 import type { ClusterHost } from "../../test/support/cluster-world.ts";
+import { sample } from "../../test/support/sample.ts";
+import { test } from "../../test/support/test.ts";
 import { VolumeClient } from "../../test/support/volume-client.ts";
 
 const SIZE_BYTES = 4 * 2 ** 20;
 const MIRROR: ObjectPolicy = { failuresToTolerate: 1, stripes: 1 };
 const SINGLE: ObjectPolicy = { failuresToTolerate: 0, stripes: 1 };
 const DELAY_MS = 40_000;
+/** Looks that come anyway are up to ten seconds apart. */
+const SOON_MS = 2500;
 
 async function cluster(
   seed: number,
@@ -143,6 +147,35 @@ test("a volume that nobody uses is repaired, and given back", async () => {
   });
 });
 
+test("what calls for a repair of an unused volume is acted on at once", async () => {
+  for (const seed of [31, 32, 33, 34])
+    await cluster(seed, "abcd", async (world) => {
+      const { clock } = world.simulation;
+      const volume = await volumeOf(world, MIRROR);
+      await write(world, volume, hostOf(world, volume, 1));
+      const isRepaired = (): boolean =>
+        [...world.hosts.values()].some(({ plane }) => plane.repairOwners().length > 0);
+      const took = async (): Promise<number> => {
+        const beganMs = clock.nowMs();
+        await world.until(isRepaired);
+        return clock.nowMs() - beganMs;
+      };
+      // Wherever the looks that come anyway are in their period.
+      await world.pass(10_000 + (seed - 30) * 2700);
+      const leaving = hostOf(world, volume, 0);
+      const service = { id: leaving.hostId, kind: "host", mode: "evacuate" } as const;
+      await putService(world.directory, CLUSTER, service);
+      const afterOrder = await took();
+      assert.ok(afterOrder < SOON_MS, `${afterOrder} ms after a host was to be emptied`);
+      const user = await bystander(world, volume).take(volume.objectId);
+      assert.ok(!isRepaired());
+      await user.close();
+      const afterRelease = await took();
+      assert.ok(afterRelease < SOON_MS, `${afterRelease} ms after the volume was let go`);
+      await untilGivenBack(world, volume, leaving);
+    });
+});
+
 test("whoever wants a volume gets it from the host that repairs it", async () => {
   await cluster(5, "abcd", async (world) => {
     const volume = await volumeOf(world, MIRROR);
@@ -212,7 +245,7 @@ test("no more components are made at a time than the settings say", async () => 
 });
 
 test("everything leaves a host that is evacuated, the only copies too, while clients work", async () => {
-  for (let seed = 21; seed <= 22; seed++)
+  for (let seed = 21; seed < 21 + sample(1, 6); seed++)
     await cluster(seed, "abcd", async (world) => {
       const single = await volumeOf(world, SINGLE);
       const leaving = hostOf(world, single, 0);
@@ -360,7 +393,8 @@ test("what a host out of reach still has of a deleted volume goes when it is in 
     assert.ok(far.device.components().length > 0);
     world.fabric.heal();
     await world.until(() => far.device.components().length === 0);
-    assert.equal((await listIntents(world.directory, CLUSTER)).length, 0);
+    // The intent outlives what it is for.
+    await world.until(async () => (await listIntents(world.directory, CLUSTER)).length === 0);
   });
 });
 
@@ -382,5 +416,57 @@ test("what nobody has decided of a volume that nobody uses is decided: it holds 
     await world.until(async () => (await world.record(volume.objectId)).owner === undefined);
     await world.untilActive(volume.objectId);
     await world.assertEqualCopies(volume.objectId);
+  });
+});
+
+/**
+ * As a take leaves it that the directory did not answer: the record names a host that has nothing.
+ */
+async function leaveOwned(world: ClusterWorld, host: ClusterHost, objectId: string): Promise<void> {
+  const stored = await findObject(world.directory, CLUSTER, objectId);
+  assert.ok(stored !== undefined && stored.record.owner === undefined);
+  const { record } = stored;
+  const next = { ...record, epoch: record.epoch + 1, owner: host.hostId };
+  assert.ok(await swapObject(world.directory, CLUSTER, stored, next));
+}
+
+test("what nobody on a host has is given up there, although the record names the host", async () => {
+  await cluster(23, "abcd", async (world) => {
+    const volume = await volumeOf(world, MIRROR);
+    const near = hostOf(world, volume, 0);
+    const client = await write(world, volume, near);
+    await leaveOwned(world, near, volume.objectId);
+    await world.until(async () => (await world.record(volume.objectId)).owner === undefined);
+    await leaveOwned(world, near, volume.objectId);
+    // Whoever wants it need not wait until the host looks.
+    const { askToLeave } = bystander(world, volume).plane.ownerWorld();
+    assert.equal(await askToLeave?.(near.hostId, volume.objectId), true);
+    await verify(world, volume, client);
+    const owner = await world.take(near, volume.objectId);
+    await world.pass(2 * DELAY_MS);
+    assert.ok(!owner.isOver, "what is in use is left alone");
+    await owner.close();
+  });
+});
+
+test("what a host is just taking is left alone", async () => {
+  await cluster(24, "abc", async (world) => {
+    const volume = await volumeOf(world, MIRROR);
+    const near = hostOf(world, volume, 0);
+    const far = hostOf(world, volume, 1);
+    const { directory } = world;
+    const others = [...world.hosts.values()].filter((host) => host !== far);
+    world.fabric.partition(
+      [far.address],
+      others.map(({ address }) => address),
+    );
+    // It opens what it cannot reach for as long as the link is not known to be down.
+    const taking = world.take(near, volume.objectId);
+    const isNamed = async (): Promise<boolean> =>
+      (await findObject(directory, CLUSTER, volume.objectId))?.record.owner === near.hostId;
+    await world.until(isNamed);
+    assert.equal(await near.plane.ownerWorld().askToLeave?.(near.hostId, volume.objectId), false);
+    assert.ok(await isNamed());
+    await (await taking).close();
   });
 });

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { test } from "node:test";
+import { test } from "../../test/support/test.ts";
 import { Simulation } from "../sim/index.ts";
 import { AdaptivePace } from "./resync-pace.ts";
 

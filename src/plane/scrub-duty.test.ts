@@ -1,5 +1,4 @@
 import assert from "node:assert/strict";
-import { test } from "node:test";
 import { BLOCK_SIZE_BYTES } from "../base/index.ts";
 import { changeSettings } from "../cluster/index.ts";
 import type { ObjectPolicy, ObjectRecord } from "../cluster/index.ts";
@@ -7,6 +6,7 @@ import { Simulation } from "../sim/index.ts";
 import { CHANGE_DATA, ChangeBatchBuilder, ReadThrough } from "../store/index.ts";
 import { CLUSTER, ClusterWorld, requestsOf } from "../../test/support/cluster-world.ts";
 import type { ClusterHost } from "../../test/support/cluster-world.ts";
+import { test } from "../../test/support/test.ts";
 import { VolumeClient } from "../../test/support/volume-client.ts";
 
 const SIZE_BYTES = 4 * 2 ** 20;

@@ -1,5 +1,4 @@
 import assert from "node:assert/strict";
-import { test } from "node:test";
 import { BLOCK_SIZE_BYTES, CodedError } from "../base/index.ts";
 import { createVolumeRecord, findVolume, listIntents } from "../cluster/index.ts";
 import type { ObjectPolicy, ObjectRecord } from "../cluster/index.ts";
@@ -8,6 +7,8 @@ import { Simulation } from "../sim/index.ts";
 import { CLUSTER, ClusterWorld, emptyMedia } from "../../test/support/cluster-world.ts";
 import { requestsOf } from "../../test/support/cluster-world.ts";
 import type { ClusterHost } from "../../test/support/cluster-world.ts";
+import { sample } from "../../test/support/sample.ts";
+import { test } from "../../test/support/test.ts";
 import { VolumeClient } from "../../test/support/volume-client.ts";
 
 const SIZE_BYTES = 4 * 2 ** 20;
@@ -75,7 +76,7 @@ function same(a: Uint8Array, b: Uint8Array, what: string): void {
 for (const policy of [MIRROR, STRIPES]) {
   const what = policy.stripes > 1 ? "striped" : "mirrored";
   test(`snapshots and clones of a ${what} volume keep what it held, wherever they are read`, async () => {
-    for (let seed = 1; seed <= 2; seed++)
+    for (let seed = 1; seed <= sample(1, 6); seed++)
       await cluster(seed, policy, async (world, volume) => {
         const [a, b] = [world.host("a"), world.host("b")];
         const owner = await world.take(a, volume.objectId);

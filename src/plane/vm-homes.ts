@@ -3,16 +3,11 @@
  * them it reaches all objects of, and their homes in the object store.
  */
 import { CodedError } from "../base/index.ts";
-import { listVolumes } from "../cluster/index.ts";
 import type { ObjectPolicy, ObjectRecord } from "../cluster/index.ts";
-import type { Clock, Directory } from "../ports/index.ts";
 import { inaccessibility } from "./accessibility.ts";
 import type { HostPlane } from "./host-plane.ts";
 import { namespaceName } from "./namespace-objects.ts";
 import type { NamespaceState } from "./namespace-objects.ts";
-
-/** How old records may be: what is reached is looked at anew each time. */
-const RECORDS_MS_MAX = 1000;
 
 export interface VmObjects {
   readonly vm: string;
@@ -30,30 +25,29 @@ export interface VmPersistRequest {
   readonly volumes: readonly string[];
 }
 
-export interface VmHomesWorld {
-  readonly plane: HostPlane;
-  readonly directory: Directory;
-  readonly clock: Clock;
-  readonly clusterId: string;
-}
-
 export class VmHomes {
-  readonly #world: VmHomesWorld;
-  #records: ReadonlyMap<string, ObjectRecord> = new Map();
-  #readMs = -Infinity;
+  readonly #plane: HostPlane;
+  readonly #reasonAgainst: () => string | undefined;
+  #seen: readonly ObjectRecord[] | undefined;
+  #byName: ReadonlyMap<string, ObjectRecord> = new Map();
+  #reached: ReadonlySet<string> = new Set();
+  /** Whether each object is accessible with the hosts that are reached: asked every second. */
+  #reasons = new WeakMap<ObjectRecord, { readonly reason: string | undefined }>();
 
-  constructor(world: VmHomesWorld) {
-    this.#world = world;
+  /** `reasonAgainst`: why encrypted volumes cannot be served on this host. */
+  constructor(plane: HostPlane, reasonAgainst: () => string | undefined) {
+    this.#plane = plane;
+    this.#reasonAgainst = reasonAgainst;
   }
 
   async reach(vms: readonly VmObjects[]): Promise<VmReachReport> {
-    const { hosts } = this.#world.plane;
+    const { hosts } = this.#plane;
     const records = await this.#objects();
     const reaches = hosts.records.map(({ hostId }) => hostId).filter((id) => hosts.isReachable(id));
-    const reached = new Set(reaches);
+    this.#nowReached(reaches);
     const inaccessible: { readonly vm: string; readonly reason: string }[] = [];
     for (const { vm, volumes } of vms) {
-      const reason = this.#whyNot(vm, volumes, records, reached);
+      const reason = this.#whyNot(vm, volumes, records);
       if (reason !== undefined) inaccessible.push({ vm, reason });
     }
     return { reaches: reaches.toSorted(), inaccessible };
@@ -63,7 +57,6 @@ export class VmHomes {
     vm: string,
     volumes: readonly string[],
     records: ReadonlyMap<string, ObjectRecord>,
-    reached: ReadonlySet<string>,
   ): string | undefined {
     const home = namespaceName(vm);
     // A machine that was just defined has no home yet.
@@ -71,17 +64,37 @@ export class VmHomes {
     for (const name of names) {
       const record = records.get(name);
       if (record === undefined) return `there is no volume ${name}`;
-      const why = inaccessibility(record, (hostId) => reached.has(hostId));
+      const why = this.#inaccessibility(record);
       if (why !== undefined) return why;
+      const reason = record.encryption && this.#reasonAgainst();
+      if (reason !== undefined) return `${name} is encrypted: ${reason}`;
     }
     return undefined;
+  }
+
+  #nowReached(reaches: readonly string[]): void {
+    const isSame =
+      reaches.length === this.#reached.size && reaches.every((id) => this.#reached.has(id));
+    if (isSame) return;
+    this.#reached = new Set(reaches);
+    this.#reasons = new WeakMap();
+  }
+
+  #inaccessibility(record: ObjectRecord): string | undefined {
+    let known = this.#reasons.get(record);
+    if (known === undefined) {
+      known = { reason: inaccessibility(record, (hostId) => this.#reached.has(hostId)) };
+      this.#reasons.set(record, known);
+    }
+    return known.reason;
   }
 
   /** A machine without disks has no home: what the directory says of it is all there is. */
   async persist({ state, volumes }: VmPersistRequest): Promise<void> {
     if (volumes.length === 0) return;
-    await this.#world.plane.namespaces.persist(state, await this.#policyFor(volumes));
-    this.#readMs = -Infinity;
+    await this.#plane.namespaces.persist(state, await this.#policyFor(volumes));
+    // Its home may be new, and is to be reached from now on.
+    this.#plane.objects.readAnew();
   }
 
   /** Of those that are reached from here. */
@@ -89,7 +102,7 @@ export class VmHomes {
     const found: NamespaceState[] = [];
     for (const vm of vms) {
       try {
-        const state = await this.#world.plane.namespaces.retrieve(vm);
+        const state = await this.#plane.namespaces.retrieve(vm);
         if (state !== undefined) found.push(state);
       } catch (error) {
         // Another host may reach it: it is asked, too.
@@ -100,7 +113,7 @@ export class VmHomes {
   }
 
   async forget(vm: string): Promise<void> {
-    await this.#world.plane.namespaces.remove(vm);
+    await this.#plane.namespaces.remove(vm);
   }
 
   /** Its home survives what its disks survive. */
@@ -111,12 +124,11 @@ export class VmHomes {
   }
 
   async #objects(): Promise<ReadonlyMap<string, ObjectRecord>> {
-    const { directory, clusterId, clock } = this.#world;
-    if (clock.nowMs() - this.#readMs > RECORDS_MS_MAX) {
-      const records = await listVolumes(directory, clusterId);
-      this.#records = new Map(records.map((record) => [record.name, record]));
-      this.#readMs = clock.nowMs();
+    const records = await this.#plane.objects.values();
+    if (records !== this.#seen) {
+      this.#seen = records;
+      this.#byName = new Map(records.map((record) => [record.name, record]));
     }
-    return this.#records;
+    return this.#byName;
   }
 }

@@ -115,12 +115,13 @@ export class VolumeForks {
       }),
     );
     requireMajority(record, made);
-    const { sizeBytes, policy, objectId: of } = record;
+    const { sizeBytes, policy, objectId: of, encryption } = record;
     const { name, isFrozen } = request;
     const createdMs = Math.floor(this.#world.clock.wallMs());
     const snapshot = { objectId: of, sequence: moment.sequence, createdMs };
     const tree = renamed(record.tree, idOf);
-    const volume = { objectId, name, sizeBytes, policy, tree, placement };
+    const same = { sizeBytes, policy, ...(encryption === undefined ? {} : { encryption }) };
+    const volume = { objectId, name, ...same, tree, placement };
     return isFrozen ? { ...volume, snapshot } : volume;
   }
 

@@ -3,7 +3,7 @@ import { execFileSync } from "node:child_process";
 import { X509Certificate } from "node:crypto";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { test } from "node:test";
+import { test } from "../../test/support/test.ts";
 import {
   CERTIFICATE_LIFETIME_MS,
   fingerprintOf,

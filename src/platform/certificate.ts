@@ -225,6 +225,22 @@ export function revocationList(serials: readonly string[], keyPem: string, nowMs
   return `-----BEGIN X509 CRL-----\n${lines.join("\n")}\n-----END X509 CRL-----\n`;
 }
 
+/** All certificates of a text, as a file of believed authorities has them. */
+export function certificatesIn(pem: string): readonly X509Certificate[] {
+  const found = pem.match(/-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g) ?? [];
+  return found.map((one) => new X509Certificate(one));
+}
+
+/** Which of these authorities has signed it. */
+export function issuerOf(
+  certificate: X509Certificate,
+  authorities: readonly X509Certificate[],
+): X509Certificate | undefined {
+  return authorities.find(
+    (one) => certificate.checkIssued(one) && certificate.verify(one.publicKey),
+  );
+}
+
 /** SHA-256 of the certificate, in hexadecimal digits. */
 export function fingerprintOf(certificate: X509Certificate): string {
   return createHash("sha256").update(certificate.raw).digest("hex");

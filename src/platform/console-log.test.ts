@@ -2,8 +2,8 @@ import assert from "node:assert/strict";
 import * as fs from "node:fs";
 import * as os from "node:os";
 import * as path from "node:path";
-import { test } from "node:test";
 import type { TestContext } from "node:test";
+import { test } from "../../test/support/test.ts";
 import { ConsoleLog } from "./console-log.ts";
 
 function logFile(t: TestContext): string {

@@ -2,8 +2,8 @@ import { ok as assert, deepEqual, equal } from "node:assert/strict";
 import { once } from "node:events";
 import { createServer } from "node:net";
 import type { Server, Socket } from "node:net";
-import { test } from "node:test";
 import type { TestContext } from "node:test";
+import { test } from "../../test/support/test.ts";
 import type { ByteStream } from "../ports/index.ts";
 import { CuttableNetwork, StreamNetwork } from "./index.ts";
 

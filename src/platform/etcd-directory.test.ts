@@ -2,8 +2,8 @@
 import assert from "node:assert/strict";
 import { createServer } from "node:http";
 import type { Server } from "node:http";
-import { test } from "node:test";
 import type { TestContext } from "node:test";
+import { test } from "../../test/support/test.ts";
 import { CodedError } from "../base/index.ts";
 import { EtcdDirectory } from "./index.ts";
 import type { EtcdClientOptions } from "./index.ts";

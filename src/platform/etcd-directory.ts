@@ -18,6 +18,7 @@ import type {
   DirectoryEvent,
   DirectoryOutcome,
   DirectoryRecord,
+  DirectoryStamp,
   DirectoryWatch,
   DirectoryWrite,
   LeaseId,
@@ -91,6 +92,15 @@ export class EtcdDirectory implements Directory {
         if (!isCompacted) throw error;
       }
     }
+  }
+
+  async stamp(prefix: string): Promise<DirectoryStamp> {
+    this.#checkOpen();
+    const newest = { sort_order: "DESCEND", sort_target: "MOD", limit: "1", keys_only: true };
+    return await this.#client.call("kv/range", { ...prefixRange(prefix), ...newest }, (answer) => {
+      const [kv] = answer.children("kvs");
+      return { count: answer.integer("count"), newestRevision: kv?.integer("mod_revision") ?? 0 };
+    });
   }
 
   async transact(

@@ -155,11 +155,26 @@ export class EtcdServer {
     this.#enter(child === undefined ? "stopped" : "stopping");
     this.#endpoint.close();
     if (child === undefined) return;
-    const ended = new Promise<void>((resolve) => child.once("close", () => resolve()));
-    child.kill("SIGTERM");
-    const timer = setTimeout(() => child.kill("SIGKILL"), STOP_TIMEOUT_MS);
-    await ended;
-    clearTimeout(timer);
+    await endOf(child);
+  }
+
+  /**
+   * Ends the process and starts it again at once, for what it reads only then: the authorities that
+   * it believes. Resolves when it serves again. Fails as `healthy`.
+   */
+  async restart(timeoutMs: number): Promise<void> {
+    clearTimeout(this.#restartTimer);
+    clearTimeout(this.#healthTimer);
+    const child = this.#child;
+    // Its end is no failure.
+    this.#child = undefined;
+    this.#enter("waiting");
+    if (child !== undefined) await endOf(child);
+    // It was stopped meanwhile.
+    if (this.#state !== "waiting") return;
+    this.#endpoint.setTls(ownTls(this.#options.clientTls));
+    await this.#spawn();
+    await this.healthy(timeoutMs);
   }
 
   async #spawn(): Promise<void> {
@@ -261,6 +276,15 @@ export class EtcdServer {
       details: { member: name, endpoint: clientUrl },
     });
   }
+}
+
+/** SIGTERM, and SIGKILL if that does not help. */
+async function endOf(child: ChildProcess): Promise<void> {
+  const ended = new Promise<void>((resolve) => child.once("close", () => resolve()));
+  child.kill("SIGTERM");
+  const timer = setTimeout(() => child.kill("SIGKILL"), STOP_TIMEOUT_MS);
+  await ended;
+  clearTimeout(timer);
 }
 
 function argumentsOf(options: EtcdServerOptions): string[] {

@@ -4,8 +4,8 @@ import type { ChildProcess } from "node:child_process";
 import { once } from "node:events";
 import { closeSync, mkdtempSync, openSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { test } from "node:test";
 import type { TestContext } from "node:test";
+import { test } from "../../test/support/test.ts";
 import { lockExclusively } from "./file-lock.ts";
 
 async function started(
@@ -41,7 +41,7 @@ test("files that the kernel closes only after a process has ended are waited for
 
 test("a process that lives is named at once", async (t) => {
   const { path, fd } = lockedFile(t);
-  const holder = await started(t, "flock", [path, "-c", "echo locked; read -t 10"]);
+  const holder = await started(t, "flock", [path, "bash", "-c", "echo locked; read"]);
   const expected = { code: "device-in-use", message: new RegExp(`${holder.pid}`) };
   throws(() => lockExclusively(fd, path), expected);
 });

@@ -13,6 +13,7 @@ export type { StreamNetworkOptions } from "./stream-network.ts";
 export { LmdbMetadataStore } from "./lmdb-metadata-store.ts";
 export type { MetadataOptions } from "./lmdb-metadata-store.ts";
 export { NativeDigests } from "./native-digests.ts";
+export { WideBlockCipher } from "./wide-block-cipher.ts";
 export { EtcdDirectory } from "./etcd-directory.ts";
 export type { EtcdClientOptions } from "./etcd-client.ts";
 export type { EtcdTls } from "./etcd-endpoint.ts";
@@ -31,7 +32,9 @@ export type { TlsNetworkOptions } from "./tls-network.ts";
 export { TlsTrust } from "./tls-trust.ts";
 export type { TlsCredentials, TlsTrustState } from "./tls-trust.ts";
 export {
+  certificatesIn,
   fingerprintOf,
+  issuerOf,
   identityOf,
   addressesOf,
   CERTIFICATE_LIFETIME_MS,

@@ -1,5 +1,5 @@
 import { deepEqual, equal, match } from "node:assert/strict";
-import { test } from "node:test";
+import { test } from "../../test/support/test.ts";
 import { JsonLog, PrometheusMetrics } from "./index.ts";
 
 function capture(isTTY: boolean): { lines: string[]; isTTY: boolean; write(line: string): void } {

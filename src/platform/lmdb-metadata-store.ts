@@ -25,6 +25,7 @@ import { dirname } from "node:path";
 import { METADATA_KEY_BYTES_MAX, METADATA_VALUE_BYTES_MAX } from "../ports/index.ts";
 import type { MetadataBatch, MetadataStore } from "../ports/index.ts";
 import { lockExclusively, syncFolder } from "./file-lock.ts";
+import { FileReserve } from "./file-reserve.ts";
 import { LMDB_PAGE_BYTES, checkLmdbFile, damaged } from "./lmdb-file.ts";
 import { checkLmdbTrees } from "./lmdb-walk.ts";
 import { PendingEntries, mergeEntries } from "./pending-entries.ts";
@@ -34,12 +35,19 @@ import { systemErrorCode, trimNativeHeap } from "./sys.ts";
 
 /** Address space only: neither memory nor disk is taken before it is needed. */
 const MAP_BYTES_DEFAULT = 256 * 2 ** 30;
+/** A start, and the deletions that make room, have to work on a full file system. */
+const RESERVE_BYTES = 4 << 20;
 const FIRST_KEY = new Uint8Array([0]);
-/** Random reads touch a page of 4 KiB each: 8 MiB between two looks. */
-const READS_PER_CHECK = 2048;
-const LIMITING_INTERVAL_MS = 20;
-/** Smaller transactions leave too little behind. */
-const TRIM_ENTRIES_MIN = 2048;
+/** Random reads map sixteen pages of 4 KiB each: 32 MiB between two looks. */
+const READS_PER_CHECK = 512;
+const LIMITING_INTERVAL_MS = 5;
+/**
+ * What a large transaction takes before anybody looks: pages that it copies, and those that are
+ * mapped around each one that it reads.
+ */
+const TRANSACTION_BYTES = 32 * 2 ** 20;
+/** Smaller transactions take little and leave little behind. */
+const LARGE_ENTRIES_MIN = 2048;
 /** Distinct lengths of values for which a view of the read buffer is kept. */
 const VIEWS_MAX = 64;
 
@@ -48,6 +56,8 @@ export interface MetadataOptions {
   readonly mustExist?: boolean;
   /** The largest size the file may grow to. */
   readonly mapBytesMax?: number;
+  /** Of the whole process: above it the file's pages go. Default: what the kernel lets it have. */
+  readonly residentBytesMax?: number;
 }
 
 interface Waiter {
@@ -66,6 +76,7 @@ export class LmdbMetadataStore implements MetadataStore {
   readonly #lockFd: number;
   readonly #database: RootDatabase<Uint8Array, Uint8Array>;
   readonly #resident: ResidentLimit | undefined;
+  readonly #reserve: FileReserve;
   readonly #views = new Map<number, Uint8Array>();
   #gathering = new Group();
   #underWay: Group | undefined;
@@ -91,7 +102,8 @@ export class LmdbMetadataStore implements MetadataStore {
       rmSync(`${path}-lock`, { force: true });
       const database = openDatabase(path, options.mapBytesMax ?? MAP_BYTES_DEFAULT);
       if (header === undefined) syncFolder(dirname(path));
-      return new LmdbMetadataStore(path, fd, database);
+      const { residentBytesMax = Infinity } = options;
+      return new LmdbMetadataStore(path, fd, database, ResidentLimit.of(path, residentBytesMax));
     } catch (error) {
       closeSync(fd);
       throw error;
@@ -102,11 +114,13 @@ export class LmdbMetadataStore implements MetadataStore {
     path: string,
     lockFd: number,
     database: RootDatabase<Uint8Array, Uint8Array>,
+    resident: ResidentLimit | undefined,
   ) {
     this.#path = path;
     this.#lockFd = lockFd;
     this.#database = database;
-    this.#resident = ResidentLimit.of(path);
+    this.#resident = resident;
+    this.#reserve = new FileReserve(lockFd, RESERVE_BYTES);
   }
 
   get(key: Uint8Array): Uint8Array | undefined {
@@ -192,6 +206,7 @@ export class LmdbMetadataStore implements MetadataStore {
     this.#gathering = new Group();
     this.#underWay = group;
     // The writing thread reads every page that it changes.
+    if (group.pending.size >= LARGE_ENTRIES_MIN) this.#resident?.enforce(TRANSACTION_BYTES);
     this.#limiter ??= setInterval(() => this.#limitMemory(), LIMITING_INTERVAL_MS).unref();
     void this.#write(group.pending.entries).then(
       () => this.#finish(group, undefined),
@@ -214,8 +229,10 @@ export class LmdbMetadataStore implements MetadataStore {
     this.#limiter = undefined;
     if (error === undefined) {
       this.#limitMemory();
-      // LMDB makes a copy of each page that a transaction changes, and frees it afterwards.
-      if (group.pending.size >= TRIM_ENTRIES_MIN) trimNativeHeap();
+      this.#reserve.keep();
+      // LMDB keeps its copies of the pages that it changed for the next transaction, and frees what
+      // else it needed for so many entries.
+      if (group.pending.size >= LARGE_ENTRIES_MIN) trimNativeHeap();
       this.#underWay = undefined;
       for (const waiter of group.waiters) waiter.resolve();
       if (this.#gathering.waiters.length > 0) this.#start();

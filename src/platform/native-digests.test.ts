@@ -1,8 +1,9 @@
 import { deepEqual, equal, rejects } from "node:assert/strict";
 import { execFile } from "node:child_process";
-import { test } from "node:test";
 import { promisify } from "node:util";
 import { Worker } from "node:worker_threads";
+import { test } from "../../test/support/test.ts";
+import { crc32c, portableCrc32c } from "../base/index.ts";
 import { FINGERPRINT_BYTES } from "../ports/index.ts";
 import { MemoryPool, NativeDigests } from "./index.ts";
 
@@ -66,4 +67,17 @@ test("an idle thread does not keep the process alive", async () => {
 test("a worker may have a fingerprinting thread, and ends", async () => {
   const worker = new Worker(script, { eval: true });
   equal(await new Promise((resolve) => worker.once("exit", resolve)), 0);
+});
+
+test("what the native code adds to long pieces is what the portable one computes", () => {
+  const bytes = Uint8Array.from({ length: 5000 }, (_, i) => (i * 31) ^ (i >> 3));
+  for (const [start, end] of [
+    [0, 255],
+    [0, 256],
+    [1, 257],
+    [13, 4999],
+    [0, 5000],
+  ] as const)
+    for (const seed of [0, 1, 0xffff_ffff])
+      equal(crc32c(bytes, start, end, seed), portableCrc32c(bytes, start, end, seed));
 });

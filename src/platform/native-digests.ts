@@ -7,7 +7,8 @@
  * Memory without an address, and a few blocks only, are done on the calling thread: that is cheaper
  * than asking.
  */
-import { BLOCK_SIZE_BYTES, CodedError, assert, crc32c, errorText } from "../base/index.ts";
+import { BLOCK_SIZE_BYTES, CodedError, assert, errorText } from "../base/index.ts";
+import { hastenCrc32c, portableCrc32c } from "../base/index.ts";
 import { createHash } from "node:crypto";
 import { Worker } from "node:worker_threads";
 import { FINGERPRINT_BYTES } from "../ports/index.ts";
@@ -45,7 +46,7 @@ export class NativeDigests implements Digests {
   #closed = false;
 
   crc32c(bytes: Uint8Array, start: number, end: number): number {
-    if (nativeCrc32c === undefined) return crc32c(bytes, start, end);
+    if (nativeCrc32c === undefined) return portableCrc32c(bytes, start, end);
     assert(start >= 0 && start <= end && end <= bytes.length, "a range of the bytes");
     return nativeCrc32c(bytes.subarray(start, end));
   }
@@ -141,7 +142,7 @@ function fingerprintHere(
   }
 }
 
-type Checksum = (bytes: Uint8Array) => number;
+type Checksum = (bytes: Uint8Array, seed?: number) => number;
 
 /** Undefined where the native module cannot be loaded or does not compute what it should. */
 async function loadNativeCrc32c(): Promise<Checksum | undefined> {
@@ -155,9 +156,16 @@ async function loadNativeCrc32c(): Promise<Checksum | undefined> {
   const sample = Uint8Array.from({ length: 1000 }, (_, i) => i * i);
   const agrees = [0, 1, 7, 8, 9, 1000].every((length) => {
     const part = sample.subarray(0, length);
-    return native(part) === crc32c(part);
+    const seed = length * 0x9e3779b1;
+    return (
+      native(part) === portableCrc32c(part) &&
+      native(part, seed >>> 0) === portableCrc32c(part, 0, length, seed >>> 0)
+    );
   });
   return agrees ? native : undefined;
 }
 
 const nativeCrc32c = await loadNativeCrc32c();
+if (nativeCrc32c !== undefined) {
+  hastenCrc32c((bytes, start, end, seed) => nativeCrc32c(bytes.subarray(start, end), seed));
+}

@@ -1,6 +1,6 @@
 import { deepEqual } from "node:assert/strict";
-import { test } from "node:test";
 import fc from "fast-check";
+import { test } from "../../test/support/test.ts";
 import { compareBytes, toHex } from "../base/index.ts";
 import { PendingEntries, mergeEntries } from "./pending-entries.ts";
 import type { PendingEntry } from "./pending-entries.ts";

@@ -8,13 +8,17 @@ import { spawn } from "node:child_process";
 import * as fs from "node:fs";
 import * as path from "node:path";
 import { CodedError, errorText } from "../base/index.ts";
-import type { Hypervisor, RunningVm, VmNetwork, VmStart } from "../ports/index.ts";
+import type { Hypervisor, RunningVm, VmStart } from "../ports/index.ts";
 import { ConsoleLog } from "./console-log.ts";
 import type { ConsoleText } from "./console-log.ts";
+import { GuestAgent } from "./guest-agent.ts";
 import { isKvmOfUse } from "./kvm-probe.ts";
+import { boundToNbd, hasVhostDisks, requireNbd } from "./qemu-disks.ts";
 import { MachineGuard } from "./machine-guard.ts";
 import { identityOfProcess, isSameProcess, isStopped } from "./process-identity.ts";
 import type { ProcessIdentity } from "./process-identity.ts";
+import { SerialInput } from "./serial-input.ts";
+import { qemuArguments } from "./qemu-arguments.ts";
 import { requireWhole, sendMemory } from "./qemu-migration.ts";
 import { QmpClient } from "./qmp-client.ts";
 
@@ -22,6 +26,9 @@ const READY_MS_MAX = 30_000;
 const END_MS_MAX = 10_000;
 const POLL_MS = 50;
 const LOG_TAIL_CHARACTERS = 600;
+/** A file in the folder of a machine that was asked to shut down because its host was cut off. */
+const CUT_OFF = "cut-off";
+const SOCKETS = ["qmp.sock", "incoming.sock", "agent.sock", "serial.sock"];
 /** Of a machine whose guest has not fed the watchdog. */
 const HUNG = "watchdog";
 /** "postmigrate": all its memory was sent elsewhere, and it may still go on here. */
@@ -41,15 +48,22 @@ interface StoredVm extends ProcessIdentity {
   readonly epoch: number;
   /** It waits for the memory of one that runs elsewhere, by this migration. */
   readonly migration?: number;
+  readonly hasAgent?: boolean;
+  /** Its disks are, for want of vhost-user in QEMU. */
+  readonly isOverNbd?: boolean;
 }
 
 export class QemuHypervisor implements Hypervisor {
   readonly #options: QemuOptions;
-  readonly #clients = new Map<string, QmpClient>();
+  /** QEMU speaks to one at a time: another connection would wait until the first one ends. */
+  readonly #clients = new Map<string, Promise<QmpClient>>();
+  readonly #inputs = new Map<string, SerialInput>();
+  readonly #agents = new Map<string, GuestAgent>();
   readonly #guard: MachineGuard;
   /** Machines that the guard leaves alone. */
   #left: ReadonlySet<string> = new Set();
   #useKvm: Promise<boolean> | undefined;
+  #useVhost: Promise<boolean> | undefined;
 
   constructor(options: QemuOptions) {
     this.#options = options;
@@ -67,10 +81,23 @@ export class QemuHypervisor implements Hypervisor {
       if (migration !== undefined && isSameProcess(stored))
         vms.push({ vmId, epoch, state: "arriving", migration });
       else if (isStopped(stored)) vms.push({ vmId, epoch, state: "paused" });
-      else if (isSameProcess(stored)) vms.push({ vmId, epoch, ...(await this.#stateOf(vmId)) });
+      else if (isSameProcess(stored)) vms.push(await this.#look(stored));
       else if (fs.existsSync(this.#file(vmId, "ended"))) vms.push({ vmId, epoch, state: "ended" });
     }
-    return vms;
+    return vms.map((vm) =>
+      fs.existsSync(this.#file(vm.vmId, CUT_OFF)) ? { ...vm, isCutOff: true } : vm,
+    );
+  }
+
+  async #look(stored: StoredVm): Promise<RunningVm> {
+    const { vmId, epoch } = stored;
+    const vm = { vmId, epoch, ...(await this.#stateOf(vmId)) };
+    if (stored.hasAgent !== true) return vm;
+    const agent = this.#agents.get(vmId) ?? new GuestAgent(this.#file(vmId, "agent.sock"));
+    this.#agents.set(vmId, agent);
+    if (vm.state === "running") return { ...vm, isSilent: agent.isSilent() };
+    agent.stands();
+    return vm;
   }
 
   async start(vm: VmStart): Promise<void> {
@@ -93,6 +120,10 @@ export class QemuHypervisor implements Hypervisor {
   }
 
   async send(vmId: string, socket: string): Promise<void> {
+    if (this.#stored(vmId)?.isOverNbd === true) throw boundToNbd(vmId);
+    // Emulated processors lose writes of a guest that runs on while what it has written is looked
+    // for: QEMU clears its notes of them in between (kvm-unit-tests has a program that shows it).
+    if (!(await this.#mayUseKvm())) await this.pause(vmId);
     await sendMemory(await this.#client(vmId), vmId, socket);
   }
 
@@ -102,6 +133,10 @@ export class QemuHypervisor implements Hypervisor {
 
   async #launch(vm: VmStart, migration?: number): Promise<void> {
     await this.kill(vm.vmId);
+    requireFirmware(vm);
+    const useKvm = await this.#mayUseKvm();
+    const useVhost = await this.#mayUseVhost();
+    if (!useVhost) requireNbd(vm);
     fs.mkdirSync(this.#file(vm.vmId, ""), { recursive: true, mode: 0o700 });
     this.#console(vm.vmId).startAnew();
     const log = fs.openSync(this.#file(vm.vmId, "qemu.log"), "w", 0o600);
@@ -109,27 +144,28 @@ export class QemuHypervisor implements Hypervisor {
     const waits = migration === undefined ? [] : ["-S", "-incoming", incoming];
     const child = spawn(
       this.#program,
-      [...this.#arguments(vm, await this.#mayUseKvm()), ...waits],
+      [...qemuArguments(vm, { useKvm, useVhost }, (name) => this.#file(vm.vmId, name)), ...waits],
       {
         detached: true,
         stdio: ["ignore", log, log],
       },
     );
     fs.closeSync(log);
-    const failure = new Promise<never>((_resolve, reject) => {
-      child.once("error", (error) => reject(this.#notStarted(vm, errorText(error))));
-      child.once("exit", (code) => reject(this.#notStarted(vm, `QEMU ended with code ${code}`)));
+    const end = new Promise<string>((resolve) => {
+      child.once("error", (error) => resolve(errorText(error)));
+      child.once("exit", (code) => resolve(`QEMU ended with code ${code}`));
     });
-    // Once it runs, its end is no failure of the start.
-    failure.catch(() => {});
     child.unref();
     const { pid } = child;
-    if (pid === undefined) return await failure;
-    const stored = { vmId: vm.vmId, epoch: vm.epoch, ...identityOfProcess(pid) };
+    if (pid === undefined) throw this.#notStarted(vm, await end);
+    const { vmId, epoch, hasAgent } = vm;
+    const isOverNbd = !useVhost && vm.disks.length > 0;
+    const stored = { vmId, epoch, hasAgent, isOverNbd, ...identityOfProcess(pid) };
     this.#store(migration === undefined ? stored : { ...stored, migration });
     this.#tellGuard();
     try {
-      await Promise.race([this.#ready(vm.vmId), failure]);
+      const reason = await Promise.race([this.#ready(vm.vmId), end]);
+      if (typeof reason === "string") throw this.#notStarted(vm, reason);
     } catch (error) {
       await this.kill(vm.vmId);
       throw error;
@@ -145,16 +181,20 @@ export class QemuHypervisor implements Hypervisor {
   }
 
   async prepare(): Promise<void> {
-    await this.#mayUseKvm();
+    await Promise.all([this.#mayUseKvm(), this.#mayUseVhost()]);
   }
 
-  async shutDown(vmId: string): Promise<void> {
+  async shutDown(vmId: string, isCutOff = false): Promise<void> {
+    if (isCutOff) fs.writeFileSync(this.#file(vmId, CUT_OFF), "");
     await (await this.#client(vmId)).command("system_powerdown");
   }
 
   async kill(vmId: string): Promise<void> {
-    this.#clients.get(vmId)?.close();
-    this.#clients.delete(vmId);
+    this.#hangUp(vmId);
+    this.#agents.get(vmId)?.close();
+    this.#agents.delete(vmId);
+    this.#inputs.get(vmId)?.close();
+    this.#inputs.delete(vmId);
     const stored = this.#stored(vmId);
     if (stored !== undefined && isSameProcess(stored)) {
       process.kill(stored.pid, "SIGKILL");
@@ -168,7 +208,7 @@ export class QemuHypervisor implements Hypervisor {
         await pause();
       }
     }
-    for (const name of ["vm.json", "ended", "qmp.sock", "incoming.sock"])
+    for (const name of ["vm.json", "ended", CUT_OFF, ...SOCKETS])
       fs.rmSync(this.#file(vmId, name), { force: true });
     this.#tellGuard();
   }
@@ -190,6 +230,7 @@ export class QemuHypervisor implements Hypervisor {
     const { isHung } = await this.#stateOf(vmId);
     const client = await this.#client(vmId);
     await client.command("system_reset");
+    this.#agents.get(vmId)?.forget();
     // One that stands still for another reason has no right to execute.
     if (isHung === true) await client.command("cont");
   }
@@ -199,9 +240,20 @@ export class QemuHypervisor implements Hypervisor {
     return this.#console(vmId).read(from, bytesMax);
   }
 
+  /** On the machine's serial console. Fails with `vm-unreachable`. */
+  async type(vmId: string, text: string): Promise<void> {
+    const known = this.#inputs.get(vmId);
+    const input = known ?? new SerialInput(vmId, this.#file(vmId, "serial.sock"));
+    this.#inputs.set(vmId, input);
+    await input.type(text);
+  }
+
   async close(): Promise<void> {
-    for (const client of this.#clients.values()) client.close();
-    this.#clients.clear();
+    for (const vmId of this.#clients.keys()) this.#hangUp(vmId);
+    for (const agent of this.#agents.values()) agent.close();
+    this.#agents.clear();
+    for (const input of this.#inputs.values()) input.close();
+    this.#inputs.clear();
   }
 
   get #program(): string {
@@ -213,6 +265,11 @@ export class QemuHypervisor implements Hypervisor {
     this.#useKvm ??=
       accelerator === "auto" ? isKvmOfUse(this.#program) : Promise.resolve(accelerator === "kvm");
     return this.#useKvm;
+  }
+
+  #mayUseVhost(): Promise<boolean> {
+    this.#useVhost ??= hasVhostDisks(this.#program);
+    return this.#useVhost;
   }
 
   #console(vmId: string): ConsoleLog {
@@ -277,48 +334,29 @@ export class QemuHypervisor implements Hypervisor {
     }
   }
 
-  async #client(vmId: string): Promise<QmpClient> {
+  #client(vmId: string): Promise<QmpClient> {
     const known = this.#clients.get(vmId);
     if (known !== undefined) return known;
-    const client = await QmpClient.connect(this.#file(vmId, "qmp.sock"), ({ name, data }) => {
+    const client = QmpClient.connect(this.#file(vmId, "qmp.sock"), ({ name, data }) => {
       // The guest has shut down; a host that ends the process does not say so.
       if (name === "SHUTDOWN" && data["guest"] === true && this.#stored(vmId) !== undefined)
         fs.writeFileSync(this.#file(vmId, "ended"), JSON.stringify(data));
     });
     this.#clients.set(vmId, client);
-    void client.closed.then(() => {
+    const forget = (): void => {
       if (this.#clients.get(vmId) === client) this.#clients.delete(vmId);
-    });
+    };
+    client.then(({ closed }) => closed.then(forget), forget);
     return client;
   }
 
-  #arguments(vm: VmStart, useKvm: boolean): string[] {
-    const { vmId, name, cpuCount, memoryBytes, boot, disks, networks, hasWatchdog } = vm;
-    const memory = `${Math.floor(memoryBytes / 2 ** 20)}M`;
-    return [
-      ...["-name", name, "-machine", "q35,memory-backend=mem", "-accel", useKvm ? "kvm" : "tcg"],
-      ...["-object", `memory-backend-memfd,id=mem,size=${memory},share=on`],
-      ...["-m", memory, "-smp", String(cpuCount), "-nodefaults", "-display", "none"],
-      ...["-qmp", `unix:${optionOf(this.#file(vmId, "qmp.sock"))},server=on,wait=off`],
-      ...["-chardev", `file,id=console,path=${optionOf(this.#file(vmId, "serial.log"))},append=on`],
-      ...["-serial", "chardev:console"],
-      ...(boot.kind === "kernel"
-        ? [
-            ...["-kernel", boot.kernelPath, "-append", boot.commandLine],
-            ...(boot.initrdPath === undefined ? [] : ["-initrd", boot.initrdPath]),
-          ]
-        : []),
-      ...(hasWatchdog ? ["-device", "i6300esb", "-action", "watchdog=pause"] : []),
-      ...disks.flatMap(({ vhostSocket }, i) => [
-        ...["-chardev", `socket,id=disk${i},path=${optionOf(vhostSocket)},reconnect=1`],
-        ...["-device", vhostDevice(i, boot.kind)],
-      ]),
-      ...networks.flatMap((network, i) => [
-        ...["-netdev", `${backendOf(network)},id=net${i}`],
-        // Without the program to boot over the network, which QEMU may come without.
-        ...["-device", `virtio-net-pci,netdev=net${i},mac=${network.mac},romfile=`],
-      ]),
-    ];
+  #hangUp(vmId: string): void {
+    // Who waits for a connection that fails hears of it.
+    this.#clients.get(vmId)?.then(
+      (client) => client.close(),
+      () => {},
+    );
+    this.#clients.delete(vmId);
   }
 
   #notStarted(vm: VmStart, why: string): CodedError {
@@ -331,21 +369,15 @@ export class QemuHypervisor implements Hypervisor {
   }
 }
 
-/** A kernel that is given comes before all disks, and wants their first place for itself. */
-function vhostDevice(i: number, boot: VmStart["boot"]["kind"]): string {
-  const order = boot === "disk" ? `,bootindex=${i}` : "";
-  return `vhost-user-blk-pci,chardev=disk${i}${order}`;
-}
-
-function backendOf(network: VmNetwork): string {
-  if (network.kind === "user") return "user";
-  if (network.kind === "bridge") return `bridge,br=${network.interfaceName}`;
-  return `tap,ifname=${network.interfaceName},script=no,downscript=no`;
-}
-
-/** A comma in a value is written twice. */
-function optionOf(value: string): string {
-  return value.replaceAll(",", ",,");
+/** QEMU says of a firmware that is not there only that it cannot be loaded. */
+function requireFirmware({ name, firmwarePath }: VmStart): void {
+  if (firmwarePath === undefined || fs.statSync(firmwarePath, { throwIfNoEntry: false })?.isFile())
+    return;
+  throw new CodedError({
+    code: "vm-not-started",
+    message: `${name} does not start: this host has no firmware ${firmwarePath}`,
+    hint: "Debian's package ovmf has /usr/share/ovmf/OVMF.fd; every host needs the same path",
+  });
 }
 
 function pause(): Promise<void> {

@@ -1,20 +1,43 @@
 /**
- * Keeps the resident memory of a mapped file small. Pages of a mapping count as memory of the
- * process from their first use until the kernel runs short, although they are no more than page
- * cache.
+ * Keeps a mapped file from taking more memory than the process may have. Pages of a mapping count
+ * as memory of the process from their first use until the kernel runs short, although they are no
+ * more than page cache.
  */
-import { readFileSync, realpathSync } from "node:fs";
+import { readFileSync, realpathSync, statSync } from "node:fs";
 import { PAGE_BYTES, dropMappedPages } from "./sys.ts";
 
-/** Of the whole process: the program itself has some 45 MB of files mapped. */
-const MAPPED_BYTES_MAX = 64 * 1024 * 1024;
+/**
+ * Files of the whole process that stay mapped whatever else it has: the program itself has some 45
+ * MB, and what is taken out of the rest comes back one fault at a time.
+ */
+export const MAPPED_BYTES_MIN: number = 80 * 2 ** 20;
+/**
+ * Taken out at once, going round the file: as much as has to go and little more, since each fault
+ * maps sixteen pages that would go as well.
+ */
+const PIECE_BYTES = 4 * 2 ** 20;
+
+/** The rest is for what comes between two looks. */
+const LIMIT_SHARE = 15 / 16;
+/** Once there is too much, so much less than the limit is left. */
+const STEP_BYTES = 8 * 2 ** 20;
+
+interface Resident {
+  readonly totalBytes: number;
+  readonly mappedBytes: number;
+}
 
 export class ResidentLimit {
+  readonly #path: string;
   readonly #address: number;
   readonly #lengthBytes: number;
+  /** Of the whole process. */
+  readonly #totalBytesMax: number;
+  /** The piece whose turn is next. */
+  #nextAt = 0;
 
   /** Undefined if the file is not mapped, or if there is no /proc to tell. */
-  static of(path: string): ResidentLimit | undefined {
+  static of(path: string, residentBytesMax: number): ResidentLimit | undefined {
     let maps: string;
     let name: string;
     try {
@@ -28,21 +51,50 @@ export class ResidentLimit {
     const line = maps.split("\n").find((one) => one.endsWith(` ${name}`));
     const range = /^([0-9a-f]+)-([0-9a-f]+) /.exec(line ?? "");
     if (range === null) return undefined;
-    const start = parseInt(range[1]!, 16);
-    return new ResidentLimit(start, parseInt(range[2]!, 16) - start);
+    const address = parseInt(range[1]!, 16);
+    const lengthBytes = parseInt(range[2]!, 16) - address;
+    return new ResidentLimit({ path: name, address, lengthBytes, residentBytesMax });
   }
 
-  private constructor(address: number, lengthBytes: number) {
-    this.#address = address;
-    this.#lengthBytes = lengthBytes;
+  private constructor(of: {
+    readonly path: string;
+    readonly address: number;
+    readonly lengthBytes: number;
+    readonly residentBytesMax: number;
+  }) {
+    this.#path = of.path;
+    this.#address = of.address;
+    this.#lengthBytes = of.lengthBytes;
+    this.#totalBytesMax = of.residentBytesMax * LIMIT_SHARE;
   }
 
-  /** To be called now and then, while the file is mapped. */
-  enforce(): void {
-    // Sizes in pages: total, resident, resident of files.
-    const fields = readFileSync("/proc/self/statm", "latin1").split(" ");
-    if (Number(fields[2]) * PAGE_BYTES > MAPPED_BYTES_MAX) {
-      dropMappedPages(this.#address, this.#lengthBytes);
+  /**
+   * To be called now and then, while the file is mapped. `roomBytes`: what is about to be needed at
+   * once, so that there is room for it.
+   */
+  enforce(roomBytes = 0): void {
+    if (!this.#isTooMuch(roomBytes)) return;
+    const usedBytes = Math.min(statSync(this.#path).size, this.#lengthBytes);
+    const wantedBytes = Math.max(roomBytes, STEP_BYTES);
+    for (let left = usedBytes; left > 0 && this.#isTooMuch(wantedBytes); left -= PIECE_BYTES) {
+      if (this.#nextAt >= usedBytes) this.#nextAt = 0;
+      const pieceBytes = Math.min(PIECE_BYTES, this.#lengthBytes - this.#nextAt);
+      dropMappedPages(this.#address + this.#nextAt, pieceBytes);
+      this.#nextAt += PIECE_BYTES;
     }
   }
+
+  #isTooMuch(roomBytes: number): boolean {
+    const { totalBytes, mappedBytes } = residentNow();
+    return totalBytes + roomBytes > this.#totalBytesMax && mappedBytes > MAPPED_BYTES_MIN;
+  }
+}
+
+function residentNow(): Resident {
+  // Sizes in pages: total, resident, resident of files.
+  const fields = readFileSync("/proc/self/statm", "latin1").split(" ");
+  return {
+    totalBytes: Number(fields[1]) * PAGE_BYTES,
+    mappedBytes: Number(fields[2]) * PAGE_BYTES,
+  };
 }

@@ -8,6 +8,7 @@ import { authorityOf, hostCredentials, TEST_CLUSTER } from "../../test/support/c
 import type { CredentialsOptions } from "../../test/support/credentials.ts";
 import type { ByteStream, ByteStreamHandler, Listener, LogFields } from "../ports/index.ts";
 import { makeAuthority } from "./certificate.ts";
+import type { CertifiedKey } from "./certificate.ts";
 import { StreamNetwork, TlsNetwork, TlsTrust } from "./index.ts";
 
 const OTHER_CLUSTER = "d".repeat(32);
@@ -106,6 +107,17 @@ test("who has no certificate of the cluster's hosts is refused, and the log says
     assert.match(JSON.stringify(served.refusals.at(-1)), reason);
   }
   assert.deepEqual(served.accepted, []);
+});
+
+test("who connects and says nothing is let go of, also if it has ended its side", async (context) => {
+  const { port, refusals } = await serve(context);
+  const socket = connectPlain({ port, host: "127.0.0.1", allowHalfOpen: true });
+  context.after(() => socket.destroy());
+  socket.end();
+  // What the other end never closes is never read to its end.
+  socket.resume();
+  await once(socket, "end");
+  assert.match(JSON.stringify(refusals), /handshake timeout/);
 });
 
 test("a host that is removed is let go of, and refused from then on", async (context) => {
@@ -222,4 +234,44 @@ test("certificates that cannot be read are refused with the next step", () => {
       code: "certificate-invalid",
     },
   );
+});
+
+test("streams that a replaced authority has proven end, one host after the other", async (context) => {
+  const [before, next] = [
+    makeAuthority(TEST_CLUSTER, Date.now()),
+    makeAuthority(TEST_CLUSTER, Date.now(), "next"),
+  ];
+  const both = before.certificatePem + next.certificatePem;
+  const own = { ...hostCredentials("1", { authority: before }), caPem: both };
+  const trust = new TlsTrust(own);
+  const served = await serve(context, trust);
+  const ended = new Set<string>();
+  const connectAs = async (name: string, authority: CertifiedKey): Promise<ByteStream> => {
+    const credentials = { ...hostCredentials(name, { authority }), caPem: both };
+    const network = new TlsNetwork({ clusterId: TEST_CLUSTER, trust: new TlsTrust(credentials) });
+    const stream = await network.connect(served.listener.address);
+    stream.start({
+      ...deaf,
+      closed: () => void ended.add(name),
+      ended: () => void ended.add(name),
+    });
+    return stream;
+  };
+  await connectAs("2", before);
+  await connectAs("3", before);
+  const kept = await connectAs("4", next);
+  await until(() => served.accepted.length === 3);
+  for (const stream of served.accepted) stream.start(deaf);
+  const renewed = { ...hostCredentials("1", { authority: next }), caPem: both };
+  trust.change({ credentials: renewed });
+  assert.equal(ended.size, 0);
+  trust.change({ credentials: { ...renewed, caPem: next.certificatePem } });
+  // One host after the other.
+  await until(() => ended.size > 0);
+  assert.equal(ended.size, 1);
+  await until(() => ended.size === 2);
+  assert.deepEqual([...ended].toSorted(), ["2", "3"]);
+  await connectAs("5", before);
+  await until(() => ended.has("5"));
+  kept.destroy();
 });

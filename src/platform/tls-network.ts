@@ -22,6 +22,8 @@ import { systemErrorCode } from "./sys.ts";
 import type { TlsCredentials, TlsTrust } from "./tls-trust.ts";
 
 const HANDSHAKE_TIMEOUT_MS = 5000;
+/** Between the hosts whose connections are made anew: enough to be linked again. */
+const CUT_INTERVAL_MS = 1000;
 /** All are safe; the first one costs least. */
 const CIPHERS = "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256";
 
@@ -37,7 +39,7 @@ export class TlsNetwork implements Network {
   readonly #plain: StreamNetwork;
   readonly #servers = new Set<Server>();
   /** Whose other end has proven who it is. */
-  readonly #proven = new Map<TLSSocket, string>();
+  readonly #proven = new Map<TLSSocket, Proven>();
 
   constructor(options: TlsNetworkOptions) {
     this.#options = options;
@@ -106,7 +108,11 @@ export class TlsNetwork implements Network {
         socket.destroy();
       }
     });
-    server.on("tlsClientError", (error, socket) => this.#refused(address, socket, error));
+    server.on("tlsClientError", (error, socket) => {
+      this.#refused(address, socket, error);
+      // Nobody else does after a handshake that took too long: half open, it would stay for ever.
+      socket.destroy();
+    });
     return server;
   }
 
@@ -127,19 +133,31 @@ export class TlsNetwork implements Network {
     const reason = this.#stranger(certificate);
     const identity = identityOf(certificate);
     if (reason !== undefined || identity === undefined) throw new StrangerError(reason);
-    this.#proven.set(socket, identity.name);
+    this.#proven.set(socket, { hostId: identity.name, certificate });
     socket.once("close", () => this.#proven.delete(socket));
     return { clusterId: identity.clusterId, hostId: identity.name };
   }
 
-  /** New connections are made as things are now; those with hosts that were removed end. */
+  /**
+   * New connections are made as things are now. Those with hosts that were removed end, and those
+   * that were proven by an authority that is not believed any more: they are made anew, one host
+   * after the other, so that no volume loses several copies at once.
+   */
   #trustChanged(): void {
     const { trust } = this.#options;
     this.#context = tlsContext(trust.credentials);
     for (const server of this.#servers) server.setSecureContext(contextOptions(trust.credentials));
-    for (const [socket, hostId] of this.#proven) {
+    const outdated = new Map<string, TLSSocket[]>();
+    for (const [socket, { hostId, certificate }] of this.#proven) {
       if (trust.isRevoked(hostId)) socket.destroy();
+      else if (!trust.isSigned(certificate))
+        outdated.set(hostId, [...(outdated.get(hostId) ?? []), socket]);
     }
+    [...outdated.values()].forEach((sockets, index) => {
+      const cut = (): void => sockets.forEach((socket) => socket.destroy());
+      if (index === 0) cut();
+      else setTimeout(cut, index * CUT_INTERVAL_MS).unref();
+    });
   }
 
   /** Why a certificate, which the authority has signed, is not one of this cluster's hosts. */
@@ -154,6 +172,11 @@ export class TlsNetwork implements Network {
     const isRevoked = this.#options.trust.isRevoked(identity.name);
     return isRevoked ? "it was removed from the cluster" : undefined;
   }
+}
+
+interface Proven {
+  readonly hostId: string;
+  readonly certificate: X509Certificate;
 }
 
 class StrangerError extends Error {}

@@ -10,6 +10,11 @@ export interface Directory {
     prefix: string,
   ): Promise<{ readonly records: readonly DirectoryRecord[]; readonly revision: number }>;
   /**
+   * What tells cheaply whether anything under a prefix has changed: as long as stamps are equal, so
+   * are the records. A put makes a revision that is newer than all; without one keys can only go.
+   */
+  stamp(prefix: string): Promise<DirectoryStamp>;
+  /**
    * All writes or none: they happen iff every condition holds. `revision` 0 in a condition means
    * that the key does not exist. Resolves once durable. Fails with `directory-unavailable` if
    * nothing has happened or will, and with `directory-outcome-unknown` if that cannot be told: the
@@ -52,6 +57,13 @@ export interface DirectoryRecord {
   readonly key: string;
   readonly value: string;
   readonly revision: number;
+}
+
+export interface DirectoryStamp {
+  /** Records with that prefix. */
+  readonly count: number;
+  /** The newest revision of one of them; 0 where there is none. */
+  readonly newestRevision: number;
 }
 
 export interface DirectoryCondition {

@@ -15,8 +15,11 @@ export interface Hypervisor {
    * until `resume`.
    */
   allow(ms: number, left?: ReadonlySet<string>): void;
-  /** Asks the machine to shut down. It ends by itself, or it does not. */
-  shutDown(vmId: string): Promise<void>;
+  /**
+   * Asks the machine to shut down. It ends by itself, or it does not. `isCutOff`: because its host
+   * is, which is known of it as long as it is listed, also to the next process.
+   */
+  shutDown(vmId: string, isCutOff?: boolean): Promise<void>;
   /** Ends the machine at once. Does nothing if it does not run. */
   kill(vmId: string): Promise<void>;
   /** The machine stands still until `resume`; its memory is kept. */
@@ -33,9 +36,9 @@ export interface Hypervisor {
   /** It is this host's from now on; it stands still until `resume`. Fails if it is not whole. */
   accept(vmId: string): Promise<void>;
   /**
-   * Sends the machine's memory to a socket at which one waits that is made alike, while it runs on;
-   * resolves when all of it is there, and the machine stands still here. Fails with
-   * `vm-migration-failed`; the machine goes on as before then, unless it stood still.
+   * Sends the machine's memory to a socket at which one waits that is made alike, while it runs on
+   * if processors are not emulated; resolves when all of it is there, and the machine stands still
+   * here. Fails with `vm-migration-failed`; the machine may stand still then, until `resume`.
    */
   send(vmId: string, socket: string): Promise<void>;
   /** `send` fails, if it is not done. */
@@ -54,6 +57,10 @@ export interface RunningVm {
   readonly state: "running" | "paused" | "ended" | "arriving";
   /** It stands still because its guest has not fed the watchdog: until `reset`. */
   readonly isHung?: boolean;
+  /** It executes, and its guest's agent has answered and does not any more: until `reset`. */
+  readonly isSilent?: boolean;
+  /** It was asked to shut down because its host was cut off: it is to run. */
+  readonly isCutOff?: boolean;
   /** By which migration it is arriving. */
   readonly migration?: number;
 }
@@ -69,6 +76,10 @@ export interface VmStart {
   readonly networks: readonly VmNetwork[];
   /** A guest that begins to feed it, and then does not, hangs. */
   readonly hasWatchdog: boolean;
+  /** It has a port at which its guest's agent may be spoken to. */
+  readonly hasAgent: boolean;
+  /** A file of the host; undefined: what the hypervisor comes with. */
+  readonly firmwarePath: string | undefined;
 }
 
 /**
@@ -83,10 +94,15 @@ export type VmNetwork =
       readonly mac: string;
     };
 
-export interface VmDisk {
-  readonly name: string;
+export interface DiskSockets {
   /** A unix socket that speaks vhost-user-blk. */
   readonly vhostSocket: string;
+  /** One that speaks NBD, with the disk's name for an export; undefined before it is served. */
+  readonly nbdSocket?: string;
+}
+
+export interface VmDisk extends DiskSockets {
+  readonly name: string;
 }
 
 /** "disk" boots from the first disk; "kernel" loads files of the host. */

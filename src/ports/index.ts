@@ -1,3 +1,4 @@
+export type { BlockCipher } from "./block-cipher.ts";
 export type { Clock, Timer } from "./clock.ts";
 export { FINGERPRINT_BYTES } from "./digests.ts";
 export type { Digests } from "./digests.ts";
@@ -14,6 +15,7 @@ export type {
   DirectoryEvent,
   DirectoryOutcome,
   DirectoryRecord,
+  DirectoryStamp,
   DirectoryWatch,
   DirectoryWrite,
   LeaseId,
@@ -48,4 +50,5 @@ export type {
   SharedMemory,
   SocketOwner,
 } from "./shared-memory.ts";
-export type { Hypervisor, RunningVm, VmBoot, VmDisk, VmNetwork, VmStart } from "./hypervisor.ts";
+export type { DiskSockets, VmBoot, VmDisk, VmNetwork, VmStart } from "./hypervisor.ts";
+export type { Hypervisor, RunningVm } from "./hypervisor.ts";

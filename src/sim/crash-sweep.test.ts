@@ -3,7 +3,7 @@
  * that are written in turn, each with a checksum, or one slot alone, which a torn write destroys.
  */
 import assert from "node:assert/strict";
-import { test } from "node:test";
+import { test } from "../../test/support/test.ts";
 import { crc32c, getU32, setU32 } from "../base/index.ts";
 import { DiskRequests, MetadataBatch } from "../ports/index.ts";
 import {

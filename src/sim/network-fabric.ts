@@ -18,6 +18,8 @@ import type { Latency, Simulation } from "./simulation.ts";
  */
 const RETRANSMISSION: Latency = { minMs: 200, maxMs: 900 };
 
+const SLAB_BYTES = 64 * 1024;
+
 /** What the fabric knows of a stream. */
 export interface FabricStream {
   readonly localAddress: string;
@@ -56,6 +58,8 @@ export class NetworkFabric {
   readonly #blocked = new Set<string>();
   readonly #hosts = new Map<string, SimMachine>();
   readonly #streams = new Set<FabricStream>();
+  #slab: Uint8Array = new Uint8Array(0);
+  #slabUsed = 0;
   /** By "address port" or "address path". */
   readonly listeners: Map<string, FabricListener> = new Map();
 
@@ -104,6 +108,18 @@ export class NetworkFabric {
 
   isBlocked(from: string, to: string): boolean {
     return this.#blocked.size > 0 && this.#blocked.has(pathKey(from, to));
+  }
+
+  /** Memory for what is on its way: an allocation each would be a good part of the work. */
+  piece(lengthBytes: number): Uint8Array {
+    if (lengthBytes > SLAB_BYTES / 4) return new Uint8Array(lengthBytes);
+    if (this.#slabUsed + lengthBytes > this.#slab.length) {
+      this.#slab = new Uint8Array(SLAB_BYTES);
+      this.#slabUsed = 0;
+    }
+    const start = this.#slabUsed;
+    this.#slabUsed += lengthBytes;
+    return this.#slab.subarray(start, this.#slabUsed);
   }
 
   /** For adapters. */

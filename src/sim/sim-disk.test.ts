@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { test } from "node:test";
+import { test } from "../../test/support/test.ts";
 import { Prng } from "../base/index.ts";
 import { DiskRequests } from "../ports/index.ts";
 import { DiskMedium, SimDisk, SimMachine, Simulation } from "./index.ts";

@@ -17,6 +17,7 @@ export class SimHypervisor implements Hypervisor {
 
   /** Machines that were started here, from their disks. */
   startCount = 0;
+  resetCount = 0;
   /** Fault: so many of the next sends fail when all but the last of the memory is there. */
   sendsToFail = 0;
   readonly #arrivals: Map<string, SimHypervisor>;
@@ -105,7 +106,9 @@ export class SimHypervisor implements Hypervisor {
     this.#cancelled.add(vmId);
   }
 
-  async shutDown(vmId: string): Promise<void> {
+  async shutDown(vmId: string, isCutOff = false): Promise<void> {
+    const vm = this.#vms.get(vmId);
+    if (vm !== undefined && isCutOff) this.#set({ ...vm, isCutOff });
     this.#change(vmId, "ended");
   }
 
@@ -129,9 +132,17 @@ export class SimHypervisor implements Hypervisor {
     if (vm?.state === "running") this.#set({ ...vm, state: "paused", isHung: true });
   }
 
+  /** Fault: its guest's agent does not answer any more. */
+  silence(vmId: string): void {
+    const vm = this.#vms.get(vmId);
+    if (vm !== undefined) this.#set({ ...vm, isSilent: true });
+  }
+
   async reset(vmId: string): Promise<void> {
     const vm = this.#vms.get(vmId);
-    if (vm !== undefined) this.#set({ ...vm, state: "running", isHung: false });
+    if (vm === undefined) return;
+    this.resetCount++;
+    this.#set({ ...vm, state: "running", isHung: false, isSilent: false });
   }
 
   async close(): Promise<void> {}

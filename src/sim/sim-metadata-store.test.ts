@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { test } from "node:test";
+import { test } from "../../test/support/test.ts";
 import { MetadataBatch } from "../ports/index.ts";
 import { MetadataMedium, SimMachine, SimMetadataStore, Simulation } from "./index.ts";
 import type { CrashPolicy } from "./index.ts";

@@ -102,7 +102,7 @@ export class SimMetadataStore implements MetadataStore {
     if (!this.#machine.isOn) return await this.#commitInVain(batch);
     if (this.medium.usedBytes + grown > this.medium.capacityBytes) throw fullError();
     const operation = this.#machine.nextOperation;
-    this.medium.apply({ operation, operations: batch.operations.slice() });
+    this.medium.apply({ operation, operations: copyOf(batch.operations) });
     const durable = new Promise<void>((resolve, reject) => {
       this.#waiting.push({ resolve, reject });
     });
@@ -140,7 +140,7 @@ export class SimMetadataStore implements MetadataStore {
 
   /** The dead machine's own code still sees its batch; nobody else ever will. */
   #commitInVain(batch: MetadataBatch): Promise<void> {
-    applyBatch(this.#entries, batch.operations);
+    applyBatch(this.#entries, copyOf(batch.operations));
     return new Promise<void>(() => {});
   }
 
@@ -170,6 +170,11 @@ export class SimMetadataStore implements MetadataStore {
     this.#sync();
     if (this.#waiting.length === 0) this.#whenQuiet?.();
   }
+}
+
+/** The batch's own memory is used again once it is durable. */
+function copyOf(operations: MetadataBatch["operations"]): MetadataBatch["operations"] {
+  return operations.map(({ key, value }) => ({ key: key.slice(), value: value?.slice() }));
 }
 
 /** Bytes of what is put, all limits checked. */

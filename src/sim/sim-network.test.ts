@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { test } from "node:test";
+import { test } from "../../test/support/test.ts";
 import type { ByteStream, ByteStreamHandler, NetworkAddress } from "../ports/index.ts";
 import { NetworkFabric, SimMachine, SimNetwork, Simulation } from "./index.ts";
 

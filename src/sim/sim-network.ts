@@ -74,11 +74,11 @@ export class SimNetwork implements Network {
   }
 
   /**
-   * The process dies and its kernel closes what it had: the other ends see a reset, here nothing is
-   * called any more.
+   * The process dies and its kernel closes what it had; here nothing is called any more. The other
+   * ends see a reset, which drops what they have not read, or read all of it and then find the end.
    */
-  kill(): void {
-    for (const reference of this.#streams) reference.deref()?.abandon();
+  kill(last: "reset" | "end" = "reset"): void {
+    for (const reference of this.#streams) reference.deref()?.abandon(last);
     for (const key of this.#listening) this.#fabric.listeners.delete(key);
   }
 

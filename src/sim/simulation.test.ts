@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { test } from "node:test";
+import { test } from "../../test/support/test.ts";
 import { Simulation } from "./index.ts";
 
 async function diary(seed: number): Promise<string[]> {

@@ -3,8 +3,8 @@
  * journal, but is not in the content map yet. Whoever is offered the same meanwhile takes it from
  * there. Bounded, and only ever a shortcut: what is forgotten is sent again.
  */
+import { getU48 } from "../base/index.ts";
 import { blockKey } from "./block-table.ts";
-import { CONTENT_ID_BYTES } from "../format/index.ts";
 
 const ENTRIES_MAX = 65_536;
 
@@ -16,10 +16,10 @@ export interface ArrivedBlock {
 
 export class ArrivingContents {
   /** By block: what it will hold. */
-  readonly #expected = new Map<number, { readonly sequence: number; readonly content: string }>();
-  readonly #arrived = new Map<string, ArrivedBlock>();
+  readonly #expected = new Map<number, { readonly sequence: number; readonly content: number }>();
+  readonly #arrived = new Map<number, ArrivedBlock>();
   /** By content: the block that it is sent for, and who waits for it. */
-  readonly #sent = new Map<string, { readonly key: number; readonly waiting: (() => void)[] }>();
+  readonly #sent = new Map<number, { readonly key: number; readonly waiting: (() => void)[] }>();
 
   /** How many have come so far. */
   arrivals = 0;
@@ -38,10 +38,10 @@ export class ArrivingContents {
     return sent !== undefined && sent.key !== blockKey(block.component, block.blockIndex);
   }
 
-  /** Resolves when it has come, at once if nobody sends it. */
-  come(fingerprints: Uint8Array, at: number): Promise<void> {
+  /** Resolves when it has come. Undefined if nobody sends it. */
+  come(fingerprints: Uint8Array, at: number): Promise<void> | undefined {
     const sent = this.#sent.get(contentAt(fingerprints, at));
-    if (sent === undefined) return Promise.resolve();
+    if (sent === undefined) return undefined;
     return new Promise((resolve) => void sent.waiting.push(resolve));
   }
 
@@ -50,7 +50,7 @@ export class ArrivingContents {
     this.#settle(contentAt(fingerprints, at));
   }
 
-  #settle(content: string): void {
+  #settle(content: number): void {
     const sent = this.#sent.get(content);
     this.#sent.delete(content);
     for (const resolve of sent?.waiting ?? []) resolve();
@@ -79,8 +79,9 @@ export class ArrivingContents {
   }
 }
 
-function contentAt(fingerprints: Uint8Array, at: number): string {
-  return String.fromCharCode(...fingerprints.subarray(at, at + 2 * CONTENT_ID_BYTES));
+/** Its first bytes. Others may begin alike: what is found is compared by whoever uses it. */
+function contentAt(fingerprints: Uint8Array, at: number): number {
+  return getU48(fingerprints, at);
 }
 
 /** The oldest goes when there is no room. */

@@ -23,6 +23,8 @@ export function blockOfKey(key: number): number {
 }
 
 const EMPTY = -1;
+/** With fewer keys than one in so many slots, taking each out is quicker than going over all. */
+const FEW_SLOTS_PER_KEY = 32;
 
 export class BlockTable {
   readonly capacity: number;
@@ -108,7 +110,15 @@ export class BlockTable {
     this.#size--;
   }
 
-  clear(): void {
+  /**
+   * Forgets everything. The first of `known` are all keys that are here: a few among many slots are
+   * taken out one by one.
+   */
+  clear(known?: Float64Array): void {
+    if (known !== undefined && this.#size < this.keys.length / FEW_SLOTS_PER_KEY) {
+      for (let left = this.#size; left > 0; left--) this.removeSlot(this.find(known[left - 1]!));
+      return;
+    }
     this.keys.fill(EMPTY);
     this.#size = 0;
   }

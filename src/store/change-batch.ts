@@ -67,6 +67,37 @@ export function dataBlocksOf(batch: ChangeBatch): number {
   return blocks;
 }
 
+/** Some data blocks of a batch, with their fingerprints. `indexes` ascend. */
+export function pickDataBlocks(batch: ChangeBatch, indexes: readonly number[]): ChangeBatch {
+  const builder = new ChangeBatchBuilder();
+  let first = 0;
+  let next = 0;
+  for (let run = 0; run < batch.starts.length && next < indexes.length; run++) {
+    if (batch.kinds[run] !== CHANGE_DATA) continue;
+    const end = first + batch.counts[run]!;
+    for (; next < indexes.length && indexes[next]! < end; next++) {
+      const blockIndex = batch.starts[run]! + indexes[next]! - first;
+      builder.add(blockIndex, 1, batch.sequences[run]!, CHANGE_DATA);
+    }
+    first = end;
+  }
+  assert(next === indexes.length, "the batch has them");
+  return builder.finish(-1, true, pickFingerprints(batch.fingerprints, indexes));
+}
+
+/** `indexes` ascend. */
+export function pickFingerprints(from: Uint8Array, indexes: readonly number[]): Uint8Array {
+  if (from.length === indexes.length * FINGERPRINT_BYTES) return from;
+  if (from.length === 0) return from;
+  const picked = new Uint8Array(indexes.length * FINGERPRINT_BYTES);
+  for (let i = 0; i < indexes.length; i++) {
+    const at = indexes[i]! * FINGERPRINT_BYTES;
+    for (let byte = 0; byte < FINGERPRINT_BYTES; byte++)
+      picked[i * FINGERPRINT_BYTES + byte] = from[at + byte]!;
+  }
+  return picked;
+}
+
 /** Returns why a batch from elsewhere cannot be taken by a component of `blockCount` blocks. */
 export function changeBatchInvalid(batch: ChangeBatch, blockCount: number): string | undefined {
   const runs = batch.starts.length;

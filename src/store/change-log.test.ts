@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { test } from "node:test";
+import { test } from "../../test/support/test.ts";
 import { ChangeLog } from "./change-log.ts";
 
 test("the log of changes knows how far back it reaches", () => {

@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
-import { test } from "node:test";
 import { Prng } from "../base/index.ts";
 import { ForkWorld, forkWorkload } from "../../test/fork-workload.ts";
 import { StoreWorld } from "../../test/store-world.ts";
+import { test } from "../../test/support/test.ts";
 import type { Component } from "./component.ts";
 
 test("forks keep what the component held, through writes, deletions and starts", async () => {
@@ -152,6 +152,32 @@ test("a fork is written to and grows on its own, and outlives what it was made o
     });
     assert.deepEqual([...batch.starts], [5, 64]);
     await device.close();
+  });
+  assert.equal(outcome.kind, "done");
+});
+
+test("who shared the digests of a fork that is deleted keeps them, where that had no page of its own", async () => {
+  const world = new ForkWorld({ seed: 5, blockCount: 130 });
+  const outcome = await world.run(async () => {
+    await world.open();
+    await world.send("data", 0, numbers(1, 130));
+    await world.makeFork();
+    await world.makeFork();
+    const [older, newer] = world.forks;
+    assert(older !== undefined && newer !== undefined);
+    const digests = await world.forked(older)!.digests(0, 0, 1);
+    // In a page that the forks have not, and in a region that they have.
+    await world.device!.resizeComponent(world.componentId, 300 * 4096);
+    await change(world.component!, { sequence: 100, kind: "data", blockIndex: 200, tag: 8 });
+    await world.device!.destage();
+    await world.deleteFork(newer);
+    assert.deepEqual(await world.forked(older)!.digests(0, 0, 1), digests);
+    await world.device!.close();
+    await world.open();
+    assert.deepEqual(await world.forked(older)!.digests(0, 0, 1), digests);
+    await world.verifyFork(older, world.forked(older)!);
+    await world.scrub();
+    await world.device!.close();
   });
   assert.equal(outcome.kind, "done");
 });

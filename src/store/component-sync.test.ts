@@ -1,5 +1,4 @@
 import assert from "node:assert/strict";
-import { test } from "node:test";
 import { assertDefined, BLOCK_SIZE_BYTES, CodedError } from "../base/index.ts";
 import { Simulation } from "../sim/index.ts";
 import {
@@ -15,7 +14,8 @@ import {
   tagsAt,
 } from "../../test/store-pair.ts";
 import { StoreWorld } from "../../test/store-world.ts";
-import type { ChangeBatch } from "./component.ts";
+import { test } from "../../test/support/test.ts";
+import type { ChangeBatch, ComponentDone } from "./component.ts";
 import { isClean } from "./scrub.ts";
 
 test("what one copy missed reaches it, whatever is destaged, written or known meanwhile", async () => {
@@ -183,6 +183,73 @@ test("what is being sent for one block is waited for by another, for a moment", 
     assert.deepEqual(await second, [0, 0], "it has come");
     assert.deepEqual(await bits(200, false), [1, 0]);
     assert.deepEqual(await bits(300, true), [1, 0], "nobody has sent it");
+  });
+});
+
+test("what is awaited is offered again by the number of its offer, as long as that is known", async () => {
+  await pair(7, async (a, b) => {
+    await a.write(1, 0, [7, 8]);
+    await a.write(2, 100, [7, 9, 8]);
+    for (const store of [a, b]) store.component.commit(1, 2);
+    await b.component.beginCatchUp(1, 0);
+    const changes = async (fromBlock: number): Promise<ChangeBatch> => {
+      const range = { epoch: 1, since: 0, fromBlock, toBlock: fromBlock + 10, blocksMax: 64 };
+      return await a.component.changes({ ...range, withFingerprints: true });
+    };
+    const first = await b.component.offer(1, await changes(0), false);
+    assert.equal(first.offer, undefined, "nothing of it is awaited");
+    const offer = async (): Promise<number> => {
+      const answer = await b.component.offer(1, await changes(100), false);
+      assert.deepEqual([answer.missing[0], answer.awaited[0]], [0b111, 0b101]);
+      return assertDefined(answer.offer, "it is kept");
+    };
+    const again = (epoch: number, number: number, blocks: number) =>
+      b.component.offerAgain(epoch, number, blocks);
+    const forgotten = await offer();
+    assert.equal(await again(1, forgotten + 1, 2), undefined, "never given");
+    assert.equal(await again(1, forgotten, 3), undefined, "somebody else's");
+    await b.component.beginCatchUp(1, 0);
+    assert.equal(await again(1, forgotten, 2), undefined, "of an exchange that is over");
+    const number = await offer();
+    await send(b, await changes(0), Uint8Array.of(0b11), await a.contents());
+    const second = await again(1, number, 2);
+    assert.deepEqual([second?.missing[0], second?.awaited[0]], [0, 0], "both are here");
+    assert.equal(await again(1, number, 2), undefined, "once");
+    assert.deepEqual(tagsAt(await b.contents(), 100, 3), [7, 0, 8]);
+    await b.component.open(2);
+    await assert.rejects(again(1, number, 2), { code: "fenced" });
+  });
+});
+
+test("what is sent may be written over once it was given, also where there is no room for it", async () => {
+  await pair(11, async (_a, b) => {
+    const { component } = b;
+    await component.beginCatchUp(1, 0);
+    const [blocks, batches] = [60, 90];
+    const payload = new Uint8Array(blocks * BLOCK_SIZE_BYTES);
+    const given: Promise<void>[] = [];
+    // More than the journal's memory holds.
+    for (let sequence = 1; sequence <= batches; sequence++) {
+      const batch: ChangeBatch = {
+        starts: Float64Array.of((sequence % 8) * blocks),
+        counts: Float64Array.of(blocks),
+        sequences: Float64Array.of(sequence),
+        kinds: new Uint8Array(1),
+        fingerprints: new Uint8Array(0),
+        nextBlock: -1,
+        fromJournal: true,
+      };
+      payload.fill(sequence);
+      given.push(component.apply(1, batch, payload));
+    }
+    component.commit(1, batches);
+    await Promise.all(given);
+    const contents = await b.contents();
+    for (let sequence = batches - 7; sequence <= batches; sequence++) {
+      const at = (sequence % 8) * payload.length;
+      payload.fill(sequence);
+      assert.deepEqual(contents.subarray(at, at + payload.length), payload, `of ${sequence}`);
+    }
   });
 });
 
@@ -359,5 +426,61 @@ test("that a component lacks something is known after a power cut, before anythi
     await store.open(deviceId);
     assert.ok((await store.component.open(4)).isComplete);
     await store.device.close();
+  });
+});
+
+test("a component that is deleted while it is asked says that it is not there, and nothing else", async () => {
+  await pair(6, async (a) => {
+    const { component, device } = a;
+    const isMissing = (error: unknown): boolean =>
+      error instanceof CodedError && error.code === "component-missing";
+    await a.write(1, 0, [1, 2, 3]);
+    component.commit(1, 1);
+    const request = { fromBlock: 0, toBlock: BLOCKS, blocksMax: 64, withFingerprints: true };
+    const asked = [
+      () => component.digests(1, 0, 1),
+      () => component.changes({ epoch: 1, since: 0, ...request }),
+      () => component.open(1),
+      () => component.beginCatchUp(1, 0),
+      () => component.endCatchUp(1),
+      () => component.extents(0, BLOCKS, 8),
+    ];
+    let release = (): void => {};
+    const held = device.exclusive(() => new Promise<void>((resolve) => (release = resolve)));
+    // What reads the maps at once is asked below.
+    const waiting = asked.slice(0, 5).map((ask) => assert.rejects(ask(), isMissing));
+    const deleting = device.deleteComponent(component.componentId);
+    await pass(a.simulation, 1);
+    release();
+    await Promise.all([held, deleting, ...waiting]);
+    for (const ask of asked) await assert.rejects(ask(), isMissing);
+    const memory = device.allocate(BLOCK_SIZE_BYTES);
+    assert.ok(!component.readNow(memory, 0, 0, 1));
+    const block = { blockIndex: 0, blockCount: 1, source: StoreWorld.content(9), sourceAt: 0 };
+    for (const work of [
+      (done: ComponentDone) => component.read(memory, 0, 0, 1, done, 0),
+      (done: ComponentDone) =>
+        component.prepare({ epoch: 1, sequence: 2, kind: "data", ...block }, done, 0),
+    ]) {
+      const fault = await new Promise((resolve) => work((_token, answer) => resolve(answer)));
+      assert.equal(fault, "unreachable");
+    }
+    a.crash();
+    await a.open("d1".repeat(16));
+    assert.deepEqual(a.device.state.components.all(), [], "its record has not come back");
+  });
+});
+
+test("a component that has to catch up tells of all numbers it has heard of as decided", async () => {
+  await pair(7, async (a) => {
+    await a.write(3, 0, [1, 2], "data");
+    a.component.commit(1, 500);
+    assert.equal(await a.component.beginCatchUp(1, 3), 3);
+    const { isComplete, committedSequence, preparedSequence } = await a.component.open(2);
+    assert.deepEqual(
+      { isComplete, committedSequence },
+      { isComplete: false, committedSequence: 3 },
+    );
+    assert.equal(preparedSequence, 500);
   });
 });

@@ -7,14 +7,20 @@
  * sequence), US20190227727A1 (fingerprints first; what this device holds for any component is not
  * sent).
  */
-import { BLOCK_SIZE_BYTES, CodedError, marks, setU32 } from "../base/index.ts";
+import {
+  BLOCK_SIZE_BYTES,
+  CodedError,
+  hasBit,
+  isZero,
+  marks,
+  setBit,
+  setU32,
+} from "../base/index.ts";
 import { FINGERPRINT_BYTES } from "../ports/index.ts";
 import type { Timer } from "../ports/index.ts";
 import {
   newRecordHeader,
-  RECORD_DATA,
   RECORD_DROP,
-  RECORD_ZERO,
   REGION_DIGEST_BYTES,
   REGIONS_PER_GROUP,
 } from "../format/index.ts";
@@ -24,8 +30,7 @@ import {
   placesOfArrived,
   verifiedPlaces,
 } from "./arrived-places.ts";
-import { blockKey } from "./block-table.ts";
-import { changeBatchInvalid, dataBlocksOf } from "./change-batch.ts";
+import { changeBatchInvalid, dataBlocksOf, pickDataBlocks } from "./change-batch.ts";
 import { CHANGE_BLOCKS_MAX, CHANGE_DATA, CHANGE_ZERO } from "./component.ts";
 import type { ChangeBatch, ChangesRequest, ComponentFault } from "./component.ts";
 import type { OfferAnswer, Transaction } from "./component.ts";
@@ -33,13 +38,7 @@ import { collectChanges, newestSequence } from "./component-changes.ts";
 import type { ComponentInfo } from "./component-table.ts";
 import { ContentAdoption, findContent } from "./content-adoption.ts";
 import type { WantedBlock } from "./content-adoption.ts";
-import { walkJournal } from "./journal-walk.ts";
-import {
-  LOCATION_DAMAGED,
-  LOCATION_HOLE,
-  LOCATION_ZERO,
-  RANGE_BLOCKS_MIN,
-} from "./pending-blocks.ts";
+import { rebuildPending } from "./pending-rebuild.ts";
 import { isPlacedLocation } from "./placed-blocks.ts";
 import type { ComponentHost, StoreComponent } from "./store-component.ts";
 
@@ -57,9 +56,39 @@ const BITS = Uint8Array.from({ length: 256 }, (_none, byte) => {
   return bits;
 });
 
+const NO_PAYLOAD = new Uint8Array(0);
+
 interface Missing {
   readonly missing: Uint8Array;
   readonly awaited: Uint8Array;
+}
+
+/** Transactions of one batch in the journal: one promise for all of them. */
+class AppendsUnderWay {
+  #left = 0;
+  #fault: ComponentFault | undefined;
+  #resolve: () => void = () => {};
+
+  /** False if there is no room now. */
+  begin(component: StoreComponent, transaction: Transaction): boolean {
+    if (!component.append(transaction, this.#done, 0)) return false;
+    this.#left++;
+    return true;
+  }
+
+  readonly #done = (_token: number, fault: ComponentFault | undefined): void => {
+    this.#fault ??= fault;
+    if (--this.#left === 0) this.#resolve();
+  };
+
+  /** Resolves when all are durable. Fails with the first fault. */
+  async ended(): Promise<void> {
+    if (this.#left > 0)
+      await new Promise<void>((resolve) => {
+        this.#resolve = resolve;
+      });
+    if (this.#fault !== undefined) throw failed(this.#fault);
+  }
 }
 
 export class ComponentSync {
@@ -74,13 +103,16 @@ export class ComponentSync {
   }
 
   async changes(request: ChangesRequest): Promise<ChangeBatch> {
-    this.#component.requireEpoch(request.epoch);
-    return await this.#host.exclusive(() => collectChanges(this.#host.state, this.#info, request));
+    return await this.#host.exclusive(() => {
+      this.#component.requireEpoch(request.epoch);
+      return collectChanges(this.#host.state, this.#info, request);
+    });
   }
 
   async begin(epoch: number, since: number): Promise<number> {
     this.#component.requireEpoch(epoch);
     const info = this.#info;
+    this.#host.state.keptOffers.forget(info.index);
     await this.#dropTail();
     const complete = Math.min(since, info.catchUpFrom ?? info.committedSequence);
     info.catchUpFrom = complete;
@@ -91,6 +123,7 @@ export class ComponentSync {
 
   async end(epoch: number): Promise<void> {
     this.#component.requireEpoch(epoch);
+    this.#host.state.keptOffers.forget(this.#info.index);
     this.#info.catchUpFrom = undefined;
     await this.#host.persist(this.#info);
   }
@@ -108,7 +141,7 @@ export class ComponentSync {
     await this.#host.exclusive(async () => {
       const { journal, voids } = this.#host.state;
       voids.add(info.index, journal.seal(), above);
-      this.#rebuildPending();
+      rebuildPending(this.#host.state, info.index);
       info.preparedSequence = above;
     });
     const record = newRecordHeader();
@@ -123,32 +156,6 @@ export class ComponentSync {
           done(fault),
       };
       return this.#host.state.journal.append(record, undefined, { waiter, tag: 0 }) >= 0;
-    });
-  }
-
-  /** From the frames, without what never happened: a dropped version may hide an older one. */
-  #rebuildPending(): void {
-    const { journal, pending, voids } = this.#host.state;
-    const component = this.#info.index;
-    const damaged = new Map<number, number>();
-    for (const [slot, key] of pending.table.keys.entries())
-      if (key >= 0 && pending.table.values[slot] === LOCATION_DAMAGED)
-        damaged.set(key, pending.table.sequences[slot]!);
-    pending.forget(component);
-    walkJournal(journal, (record, first, frame) => {
-      if (record.component !== component || voids.has(record, frame)) return;
-      const { kind, blockIndex, blockCount, sequence } = record;
-      const end = blockIndex + blockCount;
-      const marker = kind === RECORD_ZERO ? LOCATION_ZERO : LOCATION_HOLE;
-      if (kind !== RECORD_DATA && blockCount >= RANGE_BLOCKS_MIN) {
-        pending.putRange({ component, start: blockIndex, end, sequence, location: marker });
-        return;
-      }
-      for (let i = 0; i < blockCount; i++) {
-        const isDamaged = damaged.get(blockKey(component, blockIndex + i)) === sequence;
-        const location = isDamaged ? LOCATION_DAMAGED : first + i;
-        pending.put(component, blockIndex + i, sequence, kind === RECORD_DATA ? location : marker);
-      }
     });
   }
 
@@ -167,25 +174,32 @@ export class ComponentSync {
       places.length === 0 ? NOTHING_ARRIVED : await verifiedPlaces(this.#host.state, batch, places);
     const missing = new Uint8Array(Math.ceil(blocks / 8));
     const awaited = new Uint8Array(missing.length);
-    const durable: Promise<void>[] = [];
+    const appends = new AppendsUnderWay();
     const wanted: WantedBlock[] = [];
+    const into = { wanted, arrived, missing, awaited, appends };
     let dataIndex = 0;
     for (let run = 0; run < batch.starts.length; run++) {
-      if (batch.kinds[run] !== CHANGE_DATA) {
-        begin(durable, this.#applyRun(batch, run, undefined, 0));
-        continue;
-      }
+      if (batch.kinds[run] !== CHANGE_DATA) continue;
       for (let i = 0; i < batch.counts[run]!; i++, dataIndex++)
-        this.#sort(
-          batch,
-          { run, offset: i, dataIndex },
-          { wanted, arrived, missing, awaited, durable },
-        );
+        this.#sort(batch, { run, offset: i, dataIndex }, into);
     }
+    await this.#take(batch, undefined, appends);
     if (wanted.length > 0) await this.#adopt(epoch, batch, wanted, { missing, awaited });
-    this.#component.submit();
-    await Promise.all(durable);
-    return { missing, awaited, blocksNext: this.#blocksNext(blocks, missing) };
+    await appends.ended();
+    const answer = { missing, awaited, blocksNext: this.#blocksNext(blocks, missing) };
+    if (isSecond || isZero(awaited, 0, awaited.length)) return answer;
+    const indexes = Array.from({ length: blocks }, (_none, i) => i).filter((i) =>
+      hasBit(awaited, i),
+    );
+    const kept = pickDataBlocks(batch, indexes);
+    return { ...answer, offer: this.#host.state.keptOffers.keep(this.#info.index, epoch, kept) };
+  }
+
+  async offerAgain(epoch: number, offer: number, blocks: number): Promise<OfferAnswer | undefined> {
+    this.#component.requireEpoch(epoch);
+    const wanted = { component: this.#info.index, epoch };
+    const batch = this.#host.state.keptOffers.take(offer, wanted, blocks);
+    return batch === undefined ? undefined : await this.offer(epoch, batch, true);
   }
 
   /** Not wanted, known here, on its way here, or missing. */
@@ -195,7 +209,7 @@ export class ComponentSync {
     into: Missing & {
       wanted: WantedBlock[];
       arrived: ReadonlyMap<number, number>;
-      durable: Promise<void>[];
+      appends: AppendsUnderWay;
     },
   ): void {
     const { state } = this.#host;
@@ -209,13 +223,10 @@ export class ComponentSync {
       into.wanted.push({ blockIndex, sequence, dataIndex, physical });
       return;
     }
-    const copied = this.#copyArrived(blockIndex, sequence, {
-      fingerprints: batch.fingerprints,
-      at,
-      location: into.arrived.get(dataIndex),
-    });
-    if (copied !== undefined) begin(into.durable, copied);
-    else this.#miss(batch, { blockIndex, sequence, dataIndex }, into);
+    const location = into.arrived.get(dataIndex);
+    const arrived = { fingerprints: batch.fingerprints, at, location };
+    if (!this.#copyArrived(blockIndex, sequence, arrived, into.appends))
+      this.#miss(batch, { blockIndex, sequence, dataIndex }, into);
   }
 
   #miss(
@@ -239,8 +250,15 @@ export class ComponentSync {
   /** What somebody else was told to send comes in a moment, or does not come. */
   async #untilCome({ fingerprints }: ChangeBatch, blocks: number): Promise<void> {
     const { arriving, clock } = this.#host.state;
-    const places = Array.from({ length: blocks }, (_none, i) => i * FINGERPRINT_BYTES);
-    const all = Promise.all(places.map((at) => arriving.come(fingerprints, at)));
+    const places: number[] = [];
+    const coming: Promise<void>[] = [];
+    for (let at = 0; at < blocks * FINGERPRINT_BYTES; at += FINGERPRINT_BYTES) {
+      const one = arriving.come(fingerprints, at);
+      if (one === undefined) continue;
+      places.push(at);
+      coming.push(one);
+    }
+    const all = Promise.all(coming);
     await new Promise<void>((resolve) => {
       let timer: Timer | undefined;
       // A slow link is no reason to send it twice: as long as something comes, it is waited for.
@@ -282,14 +300,14 @@ export class ComponentSync {
     blockIndex: number,
     sequence: number,
     arrived: { fingerprints: Uint8Array; at: number; location: number | undefined },
-  ): Promise<void> | undefined {
+    appends: AppendsUnderWay,
+  ): boolean {
     const { fingerprints, at, location } = arrived;
     // Memory that a block has pointed to all along was not used for anything else meanwhile.
     if (location === undefined || locateArrived(this.#host.state, fingerprints, at) !== location)
-      return undefined;
-    marks.hit("a content on its way home was copied");
+      return false;
     const { journal } = this.#host.state;
-    return this.#append({
+    const transaction: Transaction = {
       epoch: this.#info.epoch,
       sequence,
       kind: "data",
@@ -297,7 +315,10 @@ export class ComponentSync {
       blockCount: 1,
       source: journal.memory.bytes,
       sourceAt: location * BLOCK_SIZE_BYTES,
-    });
+    };
+    if (!appends.begin(this.#component, transaction)) return false;
+    marks.hit("a content on its way home was copied");
+    return true;
   }
 
   async #adopt(
@@ -330,39 +351,53 @@ export class ComponentSync {
     this.#check(epoch, batch);
     if (payload.length !== dataBlocksOf(batch) * BLOCK_SIZE_BYTES)
       throw invalid(`${payload.length} bytes of payload do not fit the batch`);
-    const durable: Promise<void>[] = [];
+    const appends = new AppendsUnderWay();
+    await this.#take(batch, payload, appends);
+    await appends.ended();
+  }
+
+  /**
+   * Journals what is newer than what is here: all of a batch with its payload, or without one what
+   * needs none. The payload is the caller's, who waits for nothing but the first turn: only what
+   * finds no room then is copied.
+   */
+  async #take(
+    batch: ChangeBatch,
+    payload: Uint8Array | undefined,
+    appends: AppendsUnderWay,
+  ): Promise<void> {
+    const { epoch } = this.#info;
+    let source = payload ?? NO_PAYLOAD;
     let at = 0;
     for (let run = 0; run < batch.starts.length; run++) {
-      begin(durable, this.#applyRun(batch, run, payload, at));
-      if (batch.kinds[run] === CHANGE_DATA) at += batch.counts[run]! * BLOCK_SIZE_BYTES;
+      const kind = batch.kinds[run]!;
+      const isData = kind === CHANGE_DATA;
+      if (isData && payload === undefined) continue;
+      const blockCount = batch.counts[run]!;
+      const range = {
+        epoch,
+        sequence: batch.sequences[run]!,
+        kind: isData ? "data" : kind === CHANGE_ZERO ? "zero" : "discard",
+        blockIndex: batch.starts[run]!,
+        blockCount,
+        sourceAt: at,
+      } as const;
+      const end = range.blockIndex + blockCount;
+      let block = range.blockIndex;
+      while ((block = this.#takeRange({ ...range, source }, block, appends)) < end) {
+        if (source === payload) source = payload.slice();
+        this.#component.submit();
+        await this.#room();
+      }
+      if (isData) at += blockCount * BLOCK_SIZE_BYTES;
     }
     this.#component.submit();
-    await Promise.all(durable);
   }
 
-  async #applyRun(
-    batch: ChangeBatch,
-    run: number,
-    payload: Uint8Array | undefined,
-    payloadAt: number,
-  ): Promise<void> {
-    const kind = batch.kinds[run]!;
-    const isData = kind === CHANGE_DATA;
-    await this.#applyRange({
-      epoch: this.#info.epoch,
-      sequence: batch.sequences[run]!,
-      kind: isData ? "data" : kind === CHANGE_ZERO ? "zero" : "discard",
-      blockIndex: batch.starts[run]!,
-      blockCount: batch.counts[run]!,
-      source: payload ?? new Uint8Array(0),
-      sourceAt: payloadAt,
-    });
-  }
-
-  /** Journals the parts of the range that are newer than what is here. */
-  async #applyRange(range: Transaction): Promise<void> {
+  /** From `from` on; returns the first block that found no room, or the end. */
+  #takeRange(range: Transaction, from: number, appends: AppendsUnderWay): number {
     const end = range.blockIndex + range.blockCount;
-    let block = range.blockIndex;
+    let block = from;
     while (block < end) {
       // Asked again after each wait: newer versions may have come meanwhile.
       if (!this.#isNewer(block, range.sequence)) {
@@ -372,38 +407,19 @@ export class ComponentSync {
       let next = block + 1;
       const limit = range.kind === "data" ? Math.min(end, block + SCRATCH_BLOCKS) : end;
       while (next < limit && this.#isNewer(next, range.sequence)) next++;
-      const skipped = (block - range.blockIndex) * BLOCK_SIZE_BYTES;
-      const part: Transaction = {
-        ...range,
-        blockIndex: block,
-        blockCount: next - block,
-        sourceAt: range.sourceAt + skipped,
-      };
-      const durable = this.#append(part);
-      if (durable === undefined) {
-        await this.#room();
-        continue;
-      }
+      const blockCount = next - block;
+      const sourceAt = range.sourceAt + (block - range.blockIndex) * BLOCK_SIZE_BYTES;
+      const part = { ...range, blockIndex: block, blockCount, sourceAt };
+      if (!appends.begin(this.#component, part)) return block;
       if (range.kind === "data")
-        this.#host.state.arriving.arrive(this.#info.index, block, next - block, range.sequence);
-      await durable;
+        this.#host.state.arriving.arrive(this.#info.index, block, blockCount, range.sequence);
       block = next;
     }
+    return end;
   }
 
   #isNewer(blockIndex: number, sequence: number): boolean {
     return newestSequence(this.#host.state, this.#info, blockIndex) < sequence;
-  }
-
-  /** Undefined if there is no room now. */
-  #append(transaction: Transaction): Promise<void> | undefined {
-    let settle: (fault: ComponentFault | undefined) => void = () => {};
-    const durable = new Promise<void>((resolve, reject) => {
-      settle = (fault) => (fault === undefined ? resolve() : reject(failed(fault)));
-    });
-    if (!this.#component.append(transaction, (_token, fault) => settle(fault), 0)) return undefined;
-    this.#component.submit();
-    return durable;
   }
 
   #room(): Promise<void> {
@@ -432,6 +448,8 @@ export class ComponentSync {
   async digests(epoch: number, firstRegion: number, regionCount: number): Promise<Uint8Array> {
     this.#component.requireEpoch(epoch);
     await this.#host.destage();
+    // Deleted meanwhile, it would seem to hold less, and not what its mirrors do.
+    this.#component.requireEpoch(epoch);
     if (this.#host.state.pending.holds(this.#info.index))
       throw new CodedError({
         code: "not-settled",
@@ -458,16 +476,6 @@ export class ComponentSync {
     const why = changeBatchInvalid(batch, this.#info.blockCount);
     if (why !== undefined) throw invalid(why);
   }
-}
-
-/** Adds work whose failure is heard of when all of it is awaited, however early it comes. */
-function begin(durable: Promise<void>[], work: Promise<void>): void {
-  work.catch(() => {});
-  durable.push(work);
-}
-
-function setBit(bitmap: Uint8Array, index: number): void {
-  bitmap[index >>> 3]! |= 1 << (index & 7);
 }
 
 function invalid(why: string): CodedError {

@@ -78,8 +78,14 @@ export interface Component extends ComponentIo {
    */
   offer(epoch: number, batch: ChangeBatch, isSecond: boolean): Promise<OfferAnswer>;
   /**
+   * As a second offer of what was awaited of an earlier one, so many blocks, without saying again
+   * what that is. Undefined if this is not known here any more.
+   */
+  offerAgain(epoch: number, offer: number, blocks: number): Promise<OfferAnswer | undefined>;
+  /**
    * Journals the blocks of the batch that are newer than what is here; resolves when they are
-   * durable. `payload` holds the data blocks, one after the other. Doing it twice changes nothing.
+   * durable. `payload` holds the data blocks, one after the other; it is good for the turn of the
+   * call only. Doing it twice changes nothing.
    */
   apply(epoch: number, batch: ChangeBatch, payload: Uint8Array): Promise<void>;
   /** The component is complete up to what was committed to it, durably. */
@@ -122,6 +128,8 @@ export interface ChangeBatch {
   readonly nextBlock: number;
   /** Whether the log of changes knew all of them, or the logical map had to be searched. */
   readonly fromJournal: boolean;
+  /** What it took to come here from another host. */
+  readonly wireBytes?: number;
 }
 
 export interface OfferAnswer {
@@ -134,6 +142,10 @@ export interface OfferAnswer {
   readonly awaited: Uint8Array;
   /** How many blocks to offer next. */
   readonly blocksNext: number;
+  /** What this offer is called if it is kept, for what is awaited to be offered again. */
+  readonly offer?: number;
+  /** What went to another host and came back. */
+  readonly wireBytes?: number;
 }
 
 export const CHANGE_DATA = 0;

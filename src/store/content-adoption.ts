@@ -5,12 +5,12 @@
  * reference, in the one metadata batch that maps the blocks. So a reference is never taken of what
  * is being freed.
  */
-import { BLOCK_SIZE_BYTES, CodedError, marks } from "../base/index.ts";
+import { BLOCK_SIZE_BYTES, CodedError, getU40, marks } from "../base/index.ts";
 import { FINGERPRINT_BYTES } from "../ports/index.ts";
 import type { DiskMemory } from "../ports/index.ts";
-import { contentKey, CONTENT_ID_BYTES } from "../format/index.ts";
+import { contentKey, CONTENT_ID_BYTES, ContentValueLayout } from "../format/index.ts";
 import type { ComponentInfo } from "./component-table.ts";
-import { decodeContent } from "./content-references.ts";
+import { contentIsIntact } from "./content-references.ts";
 import type { DeviceState } from "./device-state.ts";
 import { MapUpdate } from "./map-update.ts";
 import { LOCATION_NONE } from "./pending-blocks.ts";
@@ -33,11 +33,13 @@ export function findContent(
 ): number | undefined {
   const key = contentKey(fingerprints, at);
   const value = metadata.get(key);
-  const content = value && decodeContent(key, value);
-  if (content === undefined || badBlocks.has(content.physical)) return undefined;
-  const tailAt = at + CONTENT_ID_BYTES;
-  const isSame = content.fingerprintTail.every((byte, i) => byte === fingerprints[tailAt + i]);
-  return isSame ? content.physical : undefined;
+  if (value === undefined || !contentIsIntact(key, value)) return undefined;
+  const physical = getU40(value, ContentValueLayout.at.physical);
+  if (badBlocks.has(physical)) return undefined;
+  const tail = ContentValueLayout.at.fingerprintTail;
+  for (let i = 0; i < CONTENT_ID_BYTES; i++)
+    if (value[tail + i] !== fingerprints[at + CONTENT_ID_BYTES + i]) return undefined;
+  return physical;
 }
 
 export class ContentAdoption {

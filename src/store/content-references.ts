@@ -53,7 +53,7 @@ export function decodeContent(key: Uint8Array, value: Uint8Array): StoredContent
   };
 }
 
-function contentIsIntact(key: Uint8Array, value: Uint8Array): boolean {
+export function contentIsIntact(key: Uint8Array, value: Uint8Array): boolean {
   return value.length === ContentValueLayout.sizeBytes && valueIsIntact(key, value);
 }
 

@@ -77,7 +77,7 @@ export class DestageBatch {
 
   /** Fills the batch with frames after `afterFrame`; returns whether any was taken. */
   choose(state: DeviceState, afterFrame: number): boolean {
-    this.#table.clear();
+    this.#table.clear(this.#chosen);
     this.ranges.length = 0;
     this.touched.clear();
     this.orphans.length = 0;

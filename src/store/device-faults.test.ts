@@ -3,7 +3,6 @@
  * acknowledged is lost while a good copy of it exists, and the device says where it hurts.
  */
 import assert from "node:assert/strict";
-import { test } from "node:test";
 import { BLOCK_SIZE_BYTES, CodedError, Prng } from "../base/index.ts";
 import {
   checkpointKey,
@@ -17,6 +16,7 @@ import {
   TABLE_SPACE,
 } from "../format/index.ts";
 import { randomWorkload, StoreWorld } from "../../test/store-world.ts";
+import { test } from "../../test/support/test.ts";
 import { isClean } from "./index.ts";
 import type { DeviceEvent } from "./index.ts";
 

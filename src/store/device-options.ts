@@ -5,13 +5,19 @@ import type { DeviceEvent } from "./device-state.ts";
  * out at a time, to see that they would find out.
  */
 export interface DeviceRules {
+  /** A component does nothing for an owner whose epoch is lower than one that it has seen. */
+  readonly fences: boolean;
   /** References to contents that are here already are taken while nothing else changes the maps. */
   readonly refersAlone: boolean;
   /** Whoever changes a page that others share gives it to them first. */
   readonly givesPages: boolean;
 }
 
-export const ALL_DEVICE_RULES: DeviceRules = { refersAlone: true, givesPages: true };
+export const ALL_DEVICE_RULES: DeviceRules = {
+  fences: true,
+  refersAlone: true,
+  givesPages: true,
+};
 
 export interface OpenOptions {
   readonly clusterId: string;

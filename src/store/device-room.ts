@@ -27,6 +27,9 @@ const HIGH_WATER_SHARE = 0.5;
  */
 const LOW_WATER_SHARE = 0.4;
 const QUIET_DELAY_MS = 500;
+/** How often writes that found the file system full are tried again, and for how long. */
+const SPACE_TRY_MS = 250;
+const SPACE_TRIES_MAX = 120;
 
 export class DeviceRoom {
   readonly #state: DeviceState;
@@ -34,6 +37,7 @@ export class DeviceRoom {
   readonly #reclaimer: Reclaimer;
   #waiting: (() => void)[] = [];
   #quietTimer: Timer | undefined;
+  #spaceTimer: Timer | undefined;
   #availableBlocks = 0;
   #admittedSinceSample = 0;
   #closed = false;
@@ -46,12 +50,16 @@ export class DeviceRoom {
     state.journal.placed.onStagingRoom(() => {
       if (this.#waiting.length > 0) this.wake();
     });
+    state.journal.placedWrites.listen(
+      () => this.#awaitSpace(),
+      () => this.#spaceCame(),
+    );
   }
 
   admit(kind: Transaction["kind"], blockCount: number): Admission {
     const { journal, pending } = this.#state;
     if (journal.hasFailed || this.#closed) return "write-error";
-    if (this.#destager.isOutOfSpace) return "no-space";
+    if (this.#destager.isOutOfSpace || journal.placedWrites.isShort) return "no-space";
     if (!pending.hasRoom(kind, blockCount)) return this.#later();
     if (kind !== "data") return "taken";
     const { placed } = journal;
@@ -152,8 +160,46 @@ export class DeviceRoom {
     });
   }
 
+  /**
+   * The file system has filled under writes that were let in. They wait for a while: somebody may
+   * make room, and a journal that has failed takes nothing until the device is opened again.
+   */
+  #awaitSpace(): void {
+    this.#state.emit({
+      kind: "no-space",
+      level: "error",
+      message: "the file system of the device is full; writes under way wait for space",
+      details: { freeBlocks: this.#state.space.freeBlocks },
+    });
+    this.#trySpaceLater(SPACE_TRIES_MAX);
+    // Whoever waits to be let in is refused instead.
+    this.wake();
+  }
+
+  #trySpaceLater(triesLeft: number): void {
+    const { clock, journal } = this.#state;
+    this.#spaceTimer = clock.after(SPACE_TRY_MS, () => {
+      if (!journal.placedWrites.isShort) return;
+      if (triesLeft === 0) return journal.fail();
+      journal.placedWrites.retry();
+      this.#trySpaceLater(triesLeft - 1);
+    });
+  }
+
+  #spaceCame(): void {
+    this.#spaceTimer?.cancel();
+    this.#state.emit({
+      kind: "space-available",
+      level: "info",
+      message: "the device has space again",
+      details: {},
+    });
+    this.wake();
+  }
+
   close(): void {
     this.#closed = true;
     this.#quietTimer?.cancel();
+    this.#spaceTimer?.cancel();
   }
 }

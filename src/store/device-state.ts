@@ -3,6 +3,7 @@ import type { HurtPlaces } from "./hurt-places.ts";
 import type { Clock, Digests, Disk, DiskRequests, Log, MetadataStore } from "../ports/index.ts";
 import type { Superblock } from "../format/index.ts";
 import type { ArrivingContents } from "./arriving-contents.ts";
+import type { KeptOffers } from "./kept-offers.ts";
 import type { BlockCache } from "./block-cache.ts";
 import type { ChangeLog } from "./change-log.ts";
 import type { ComponentTable } from "./component-table.ts";
@@ -50,6 +51,7 @@ export interface DeviceState extends DevicePorts {
   readonly voids: VoidRecords;
   readonly changeLog: ChangeLog;
   readonly arriving: ArrivingContents;
+  readonly keptOffers: KeptOffers;
   readonly space: SpaceMap;
   readonly logical: LogicalMap;
   readonly regions: RegionMap;

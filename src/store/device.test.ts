@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
-import { test } from "node:test";
 import { StoreWorld } from "../../test/store-world.ts";
+import { test } from "../../test/support/test.ts";
 
 test("what was written is read back, before destage, after it, and after opening again", async () => {
   const world = new StoreWorld({ seed: 1 });

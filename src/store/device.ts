@@ -2,22 +2,21 @@
  * One device: a disk with a superblock, a journal and a block store, and a metadata store beside
  * it. Builds the parts, recovers at start, decides what may enter, and answers for the whole.
  */
-import { assert, BLOCK_SIZE_BYTES, CodedError, marks } from "../base/index.ts";
+import { BLOCK_SIZE_BYTES, CodedError, marks } from "../base/index.ts";
 import { DiskRequests } from "../ports/index.ts";
 import type { DiskMemory, MetadataBatch } from "../ports/index.ts";
 import { checkpointKey } from "../format/index.ts";
 import type { Superblock } from "../format/index.ts";
 import { ArrivingContents } from "./arriving-contents.ts";
+import { KeptOffers } from "./kept-offers.ts";
 import { BlockCache } from "./block-cache.ts";
 import { COMPONENTS_MAX } from "./block-table.ts";
 import type { Component, Transaction } from "./component.ts";
-import { ComponentTable, newComponentInfo } from "./component-table.ts";
+import { ComponentTable } from "./component-table.ts";
 import { SCRATCH_BLOCKS } from "./component-sync.ts";
 import type { ComponentInfo } from "./component-table.ts";
 import { ContentReferences } from "./content-references.ts";
-import { commitFork, forkedInfo, requireForkable } from "./component-fork.ts";
 import type { ComponentFork } from "./component-fork.ts";
-import { deleteComponentMaps, resizeComponentMaps } from "./component-removal.ts";
 import { Destager } from "./destager.ts";
 import type { JournalCursor } from "./destage-batch.ts";
 import {
@@ -25,6 +24,8 @@ import {
   reportDamagedMetadata,
   reportMissingContent,
 } from "./device-alarms.ts";
+import { DeviceComponents } from "./device-components.ts";
+import type { ComponentsHost, NewComponent } from "./device-components.ts";
 import {
   commitCheckpoint,
   commitComponent,
@@ -49,6 +50,7 @@ import { Journal } from "./journal.ts";
 import type { RecoveredJournal } from "./journal-recovery.ts";
 import { LogicalMap } from "./logical-map.ts";
 import { JournalReplay } from "./journal-replay.ts";
+import { forgetUnwritten } from "./pending-rebuild.ts";
 import { placedBlocksOf } from "./placed-recovery.ts";
 import { Reader } from "./reader.ts";
 import { ReadStamps } from "./read-stamps.ts";
@@ -57,8 +59,8 @@ import { RegionMap } from "./region-map.ts";
 import { scrubDevice } from "./scrub.ts";
 import type { ScrubOptions, ScrubReport } from "./scrub.ts";
 import { SpaceMap } from "./space-map.ts";
-import { StoreComponent } from "./store-component.ts";
-import type { Admission, ComponentHost } from "./store-component.ts";
+import { requireThere } from "./store-component.ts";
+import type { Admission, StoreComponent } from "./store-component.ts";
 import {
   inspectDisk,
   requireSuperblock,
@@ -67,15 +69,6 @@ import {
 } from "./superblocks.ts";
 import type { DeviceInspection } from "./superblocks.ts";
 
-export interface NewComponent {
-  readonly componentId: string;
-  readonly objectId: string;
-  /** A multiple of 4096, 0 for a witness. */
-  readonly sizeBytes: number;
-  /** Its object has data already: it does not count before it has caught up from the beginning. */
-  readonly lacksAll?: boolean;
-}
-
 export interface DeviceAge {
   /** Counts the starts. */
   readonly incarnation: number;
@@ -83,16 +76,18 @@ export interface DeviceAge {
   readonly frame: number;
 }
 
-export class Device implements ComponentHost {
+export class Device implements ComponentsHost {
   readonly state: DeviceState;
   readonly reader: Reader;
   readonly #destager: Destager;
   readonly #reclaimer: Reclaimer;
   readonly #room: DeviceRoom;
-  readonly #live = new Map<number, StoreComponent>();
+  readonly #components: DeviceComponents;
   readonly #listeners = new Set<(event: DeviceEvent) => void>();
   #checkpoint: Checkpoint;
-  /** Of the round whose metadata are on their way. Others write the checkpoint as well meanwhile. */
+  /**
+   * Of the round whose metadata are on their way. Others write the checkpoint as well meanwhile.
+   */
   #checkpointNext: Partial<Checkpoint> = {};
   #scratch: DiskMemory | undefined = undefined;
   #scratchTurn: Promise<void> = Promise.resolve();
@@ -149,7 +144,7 @@ export class Device implements ComponentHost {
       device.#emitRepair("superblock-repaired", "a damaged superblock was written again");
     }
     for (const repair of recovered.repairs) device.#emitRepair("journal-repaired", repair);
-    device.#resumeDeletions();
+    device.#components.resumeRemovals();
     return device;
   }
 
@@ -191,6 +186,7 @@ export class Device implements ComponentHost {
       pending: replay.pending,
       voids: replay.voids,
       arriving: new ArrivingContents(),
+      keptOffers: new KeptOffers(parts.checkpoint.incarnation),
       changeLog: replay.changeLog(journal, options.changesMax),
       space: parts.space,
       logical,
@@ -210,7 +206,7 @@ export class Device implements ComponentHost {
     this.reader = new Reader(this.state);
     const cursor = { generation: parts.checkpoint.generation, blockInSegment: 0 };
     this.#destager = new Destager(this.state, cursor, {
-      blocksMax: options.destageBlocksMax ?? 4096,
+      blocksMax: options.destageBlocksMax ?? 2048,
       checkpoint: (batch, frame, at) => this.#putCheckpoint(batch, frame, at),
       onDurable: () => (this.#checkpoint = { ...this.#checkpoint, ...this.#checkpointNext }),
       onProgress: () => this.#room.wake(),
@@ -219,6 +215,7 @@ export class Device implements ComponentHost {
     });
     this.#reclaimer = new Reclaimer(this.state);
     this.#room = new DeviceRoom(this.state, this.#destager, this.#reclaimer);
+    this.#components = new DeviceComponents(this.state, this);
     journal.onGroupDone(() => this.#groupDone());
   }
 
@@ -267,52 +264,43 @@ export class Device implements ComponentHost {
   // Components.
 
   components(): readonly ComponentInfo[] {
-    return this.state.components.all().filter((info) => !info.deleting);
+    return this.#components.all();
   }
 
-  /**
-   * Components with transactions that nobody has decided since the device was opened. Frames are
-   * destaged in order, so these hold up all that came after: their objects' owners must settle
-   * them.
-   */
+  /** As `DeviceComponents.undecided`. */
   undecided(): readonly ComponentInfo[] {
-    return this.components().filter((info) => info.preparedSequence > info.committedSequence);
+    return this.#components.undecided();
   }
 
   component(componentId: string): StoreComponent | undefined {
-    const info = this.state.components.byId(componentId);
-    if (info === undefined || info.deleting) return undefined;
-    let component = this.#live.get(info.index);
-    if (component === undefined) {
-      component = new StoreComponent(info, this);
-      this.#live.set(info.index, component);
-    }
-    return component;
+    return this.#components.find(componentId);
   }
 
-  /** Fails with `component-exists`. */
+  /** As `DeviceComponents.create`. */
   async createComponent(options: NewComponent): Promise<Component> {
-    const { componentId, objectId, sizeBytes } = options;
-    assert(
-      sizeBytes >= 0 && sizeBytes % BLOCK_SIZE_BYTES === 0,
-      "component size is in whole blocks",
-    );
-    this.state.components.requireNew(componentId);
-    const blockCount = sizeBytes / BLOCK_SIZE_BYTES;
-    const info = newComponentInfo({ index: this.#takeIndex(), componentId, objectId, blockCount });
-    if (options.lacksAll === true) info.catchUpFrom = 0;
-    await this.#destager.exclusive(async () => {
-      await commitCheckpoint(this.state.metadata, this.#checkpoint);
-      await commitComponent(this.state.metadata, info);
-    });
-    this.state.components.add(info);
-    this.state.changeLog.begin(info.index, 0);
-    const component = this.component(componentId);
-    assert(component !== undefined, "a component exists after its creation");
-    return component;
+    return await this.#components.create(options);
   }
 
-  #takeIndex(): number {
+  /** As `DeviceComponents.fork`. */
+  async forkComponent(fork: ComponentFork): Promise<void> {
+    await this.#components.fork(fork);
+  }
+
+  /** Grows a component. Fails with `component-missing` or `shrink-unsupported`. */
+  async resizeComponent(componentId: string, sizeBytes: number): Promise<void> {
+    await this.#components.resize(componentId, sizeBytes);
+  }
+
+  /** As `DeviceComponents.remove`. */
+  async deleteComponent(componentId: string): Promise<void> {
+    await this.#components.remove(componentId);
+  }
+
+  get checkpoint(): Checkpoint {
+    return this.#checkpoint;
+  }
+
+  takeIndex(): number {
     const index = this.#checkpoint.componentNext;
     if (index >= COMPONENTS_MAX) {
       throw new CodedError({
@@ -325,68 +313,16 @@ export class Device implements ComponentHost {
     return index;
   }
 
-  /**
-   * Makes a component that holds what another one holds now, and shares it. Nothing of that one may
-   * be under way. Fails with `component-missing`, `component-exists`, `fenced`, or `not-settled`.
-   */
-  async forkComponent(fork: ComponentFork): Promise<void> {
-    const { componentId, objectId, sourceId, epoch, sequence } = fork;
-    this.state.components.requireNew(componentId);
-    const source = this.#require(sourceId);
-    const component = this.component(sourceId);
-    assert(component !== undefined, "a component that exists can be used");
-    component.requireEpoch(epoch);
-    component.commit(epoch, sequence);
-    await this.#destager.drain();
-    await this.#destager.exclusive(async () => {
-      component.requireEpoch(epoch);
-      requireForkable(this.state, source, sequence);
-      const info = forkedInfo(source, { index: this.#takeIndex(), componentId, objectId });
-      await commitFork(this.state, this.#checkpoint, { info, source, isFrozen: fork.isFrozen });
-      this.state.changeLog.begin(info.index, info.committedSequence);
-    });
-  }
-
-  #require(componentId: string): ComponentInfo {
-    const info = this.state.components.byId(componentId);
-    if (info !== undefined && !info.deleting) return info;
-    throw new CodedError({
-      code: "component-missing",
-      message: `device ${this.deviceId} has no component ${componentId}`,
-    });
-  }
-
-  /** Grows a component. Fails with `component-missing` or `shrink-unsupported`. */
-  async resizeComponent(componentId: string, sizeBytes: number): Promise<void> {
-    const info = this.#require(componentId);
-    await this.#destager.exclusive(() => resizeComponentMaps(this.state, info, sizeBytes));
-  }
-
-  /** Gives a component's space back. Returns when its space is free; a crash in between resumes. */
-  async deleteComponent(componentId: string): Promise<void> {
-    const info = this.#require(componentId);
-    info.deleting = true;
-    this.#live.delete(info.index);
-    this.state.pending.forget(info.index);
-    this.state.changeLog.forget(info.index);
-    await this.#remove(info);
-  }
-
-  async #remove(info: ComponentInfo): Promise<void> {
-    await this.#destager.exclusive(() => deleteComponentMaps(this.state, info));
+  roomCame(): void {
     this.#room.wake();
   }
 
-  #resumeDeletions(): void {
-    for (const info of this.state.components.all().filter((one) => one.deleting)) {
-      this.#remove(info).catch((error: unknown) => {
-        this.state.log.write("error", "could not finish a deletion", { error: String(error) });
-      });
-    }
-  }
-
   async persist(info: ComponentInfo): Promise<void> {
-    await this.#destager.exclusive(() => commitComponent(this.state.metadata, info));
+    await this.#destager.exclusive(() => {
+      // Its record would be there again after it has gone.
+      requireThere(info);
+      return commitComponent(this.state.metadata, info);
+    });
   }
 
   exclusive<T>(work: () => Promise<T>): Promise<T> {
@@ -424,6 +360,7 @@ export class Device implements ComponentHost {
 
   #groupDone(): void {
     if (!this.state.journal.hasFailed) return;
+    forgetUnwritten(this.state);
     this.#room.wake();
     this.#emit({
       kind: "device-failed",

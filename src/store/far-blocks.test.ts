@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { test } from "node:test";
+import { test } from "../../test/support/test.ts";
 import { BLOCK_SIZE_BYTES, Prng } from "../base/index.ts";
 import { FarBlocks } from "./far-blocks.ts";
 

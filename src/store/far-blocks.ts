@@ -14,7 +14,24 @@ const NAME_STRIDE = 2 ** 34;
 const NAMES_MAX = 2 ** 19;
 const NONE = -1;
 
+export interface FarCounters {
+  /** Asked for and here, or not: of a read at once of which one block is missing all are. */
+  blocksHit: number;
+  blocksMissed: number;
+  blocksKept: number;
+  /** Because their owner has changed them. */
+  blocksRemoved: number;
+  /** Not kept, because a change was sent after they were asked for. */
+  answersDropped: number;
+  /** Times that everything of a component was forgotten. */
+  componentsForgotten: number;
+}
+
 export class FarBlocks {
+  readonly counters: FarCounters = {
+    ...{ blocksHit: 0, blocksMissed: 0, blocksKept: 0, blocksRemoved: 0 },
+    ...{ answersDropped: 0, componentsForgotten: 0 },
+  };
   readonly #blocksMax: number;
   #namesTaken = 0;
   #kept: KeptContents | undefined;
@@ -33,6 +50,11 @@ export class FarBlocks {
     return this.#kept?.contentCount ?? 0;
   }
 
+  /** For `stats`. */
+  get view(): Readonly<Record<string, number>> {
+    return { ...this.counters, bytesInMemory: this.contentCount * BLOCK_SIZE_BYTES };
+  }
+
   /** Copies the blocks into `target` if all of them are here. */
   copyTo(
     name: number,
@@ -42,9 +64,12 @@ export class FarBlocks {
     targetAt: number,
   ): boolean {
     const kept = this.#kept;
-    if (kept === undefined || name === NONE) return false;
     const key = name * NAME_STRIDE + firstBlock;
-    for (let i = 0; i < blockCount; i++) if (!kept.has(key + i)) return false;
+    if (kept === undefined || name === NONE || !kept.hasAll(key, blockCount)) {
+      this.counters.blocksMissed += blockCount;
+      return false;
+    }
+    this.counters.blocksHit += blockCount;
     for (let i = 0; i < blockCount; i++)
       kept.copyTo(key + i, target, targetAt + i * BLOCK_SIZE_BYTES);
     return true;
@@ -54,11 +79,12 @@ export class FarBlocks {
     if (name === NONE) return;
     assert(block < NAME_STRIDE, "a component has fewer blocks");
     this.#kept ??= new KeptContents(this.#blocksMax);
-    this.#kept.put(name * NAME_STRIDE + block, source, at);
+    if (this.#kept.put(name * NAME_STRIDE + block, source, at)) this.counters.blocksKept++;
   }
 
   remove(name: number, block: number): void {
-    if (name !== NONE) this.#kept?.remove(name * NAME_STRIDE + block);
+    if (name === NONE || this.#kept === undefined) return;
+    if (this.#kept.remove(name * NAME_STRIDE + block)) this.counters.blocksRemoved++;
   }
 }
 
@@ -92,8 +118,9 @@ class KeptContents {
     return this.#uses.length - this.#free.length;
   }
 
-  has(key: number): boolean {
-    return this.#cache.peek(key) >= 0;
+  hasAll(firstKey: number, keyCount: number): boolean {
+    for (let i = 0; i < keyCount; i++) if (this.#cache.peek(firstKey + i) < 0) return false;
+    return true;
   }
 
   /** The key is here. */
@@ -103,12 +130,13 @@ class KeptContents {
     target.set(this.#block(this.#contents[slot]!), at);
   }
 
-  put(key: number, source: Uint8Array, at: number): void {
-    if (this.#cache.peek(key) >= 0) return;
+  /** False if it is here already, or the cache does not want it. */
+  put(key: number, source: Uint8Array, at: number): boolean {
+    if (this.#cache.peek(key) >= 0) return false;
     // Nobody has looked it up: the miss counts now.
     this.#cache.lookup(key);
     const slot = this.#cache.insert(key);
-    if (slot < 0) return;
+    if (slot < 0) return false;
     this.#release(slot);
     const bytes = source.subarray(at, at + BLOCK_SIZE_BYTES);
     const sum = crc32c(bytes);
@@ -116,12 +144,15 @@ class KeptContents {
     const content = known === NONE ? this.#add(bytes, sum) : known;
     this.#uses[content]!++;
     this.#contents[slot] = content;
+    return true;
   }
 
-  remove(key: number): void {
+  /** False if it is not here. */
+  remove(key: number): boolean {
     const slot = this.#cache.peek(key);
     this.#cache.remove(key);
     if (slot >= 0) this.#release(slot);
+    return slot >= 0;
   }
 
   #block(content: number): Uint8Array {

@@ -1,5 +1,6 @@
 export { FarBlocks } from "./far-blocks.ts";
 export { ChangeBatchBuilder, changeBatchInvalid, dataBlocksOf } from "./change-batch.ts";
+export { pickDataBlocks, pickFingerprints } from "./change-batch.ts";
 export { CHANGE_BLOCKS_MAX, CHANGE_DATA, CHANGE_HOLE, CHANGE_RUNS_MAX } from "./component.ts";
 export { CHANGE_ZERO } from "./component.ts";
 export type {
@@ -18,7 +19,8 @@ export type {
 } from "./component.ts";
 export { Device } from "./device.ts";
 export type { ComponentFork } from "./component-fork.ts";
-export type { DeviceAge, NewComponent } from "./device.ts";
+export type { DeviceAge } from "./device.ts";
+export type { NewComponent } from "./device-components.ts";
 export type { DeviceRules, OpenOptions } from "./device-options.ts";
 export type { FormatOptions } from "./device-plan.ts";
 export type { DeviceCounters, DeviceEvent, DevicePorts } from "./device-state.ts";

@@ -30,6 +30,7 @@ import { JournalWaiters } from "./journal-waiters.ts";
 import type { JournalTicket } from "./journal-waiters.ts";
 import { isPlacedLocation, ZERO_BLOCK_CHECKSUM } from "./placed-blocks.ts";
 import type { PlacedBlocks, PlacedRun } from "./placed-blocks.ts";
+import { PlacedWrites } from "./placed-writes.ts";
 
 type Crc = (bytes: Uint8Array, start: number, end: number) => number;
 
@@ -53,6 +54,7 @@ interface Group {
 export class Journal {
   readonly memory: DiskMemory;
   readonly placed: PlacedBlocks;
+  readonly placedWrites: PlacedWrites;
   readonly geometry: JournalGeometry;
   readonly memorySegments: number;
   readonly segmentBlocks: number;
@@ -113,6 +115,7 @@ export class Journal {
     this.#disk = disk;
     this.#crc = crc;
     this.placed = placed;
+    this.placedWrites = new PlacedWrites(disk, placed, geometry.blocksOffset);
     this.geometry = geometry;
     this.memory = start.memory;
     this.memorySegments = start.memorySegments;
@@ -369,13 +372,13 @@ export class Journal {
       lastFrame: this.#frameNext - 1,
       waiterCount: this.#waiters.count - inGroups,
       placedRuns: this.#placedRuns.length,
-      writesLeft: this.#sealed.length + this.#placedRuns.length,
+      writesLeft: this.#sealed.length + (this.#placedRuns.length > 0 ? 1 : 0),
       flushesLeft: 0,
       isFlushing: false,
     };
     this.#groups.push(group);
     this.groups++;
-    for (const run of this.#sealed) {
+    for (const run of this.#sealed.splice(0)) {
       const generation = this.slotGeneration[run.slot]!;
       const segment = generation % this.geometry.segmentCount;
       const at = run.from - run.slot * this.segmentBlocks;
@@ -390,10 +393,7 @@ export class Journal {
         group.id,
       );
     }
-    this.#sealed.length = 0;
-    const { blocksOffset } = this.geometry;
-    for (const run of this.#placedRuns)
-      this.placed.write(run, blocksOffset, this.#written, group.id);
+    if (group.placedRuns > 0) this.placedWrites.write(group.id, this.#placedRuns, this.#written);
     this.#placedRuns = [];
     this.#disk.submit();
     this.placed.fingerprint();
@@ -417,7 +417,7 @@ export class Journal {
 
   readonly #written = (id: number, fault: DiskFault | undefined): void => {
     if (this.#failed) return;
-    if (fault !== undefined) return this.#fail();
+    if (fault !== undefined) return this.fail();
     const group = this.#groups.find((one) => one.id === id);
     assert(group !== undefined, "a group ended before it was written");
     group.writesLeft--;
@@ -450,7 +450,7 @@ export class Journal {
   readonly #flushed = (id: number, fault: DiskFault | undefined): void => {
     if (this.#failed) return;
     // After a failed flush the kernel may have dropped the pages: nothing may be retried.
-    if (fault !== undefined) return this.#fail();
+    if (fault !== undefined) return this.fail();
     const flushed = this.#groups.find((group) => group.id === id);
     // A later flush may have come first and have vouched for this group, too.
     if (flushed === undefined || --flushed.flushesLeft > 0) return;
@@ -470,13 +470,14 @@ export class Journal {
     this.submit();
   };
 
-  #fail(): void {
+  /** What is under way will never be durable, and nothing more is taken. */
+  fail(): void {
     marks.hit("a journal could not be written");
     this.#failed = true;
     this.#groups = [];
+    this.#onGroupDone();
     this.#waiters.tell(this.#waiters.count, "write-error");
     this.#tellDurable();
-    this.#onGroupDone();
   }
 
   /** Every frame up to `frame` is destaged, durably: segments that hold nothing newer are free. */

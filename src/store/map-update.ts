@@ -7,7 +7,7 @@
  * handed out before the batch that freed it is durable. Within a batch, counts and pointers change
  * together.
  */
-import { assert, marks } from "../base/index.ts";
+import { assert, marks, SlabPool } from "../base/index.ts";
 import { MetadataBatch } from "../ports/index.ts";
 import {
   componentKey,
@@ -38,8 +38,14 @@ import {
 import { regionGroupOfPage } from "./region-map.ts";
 import type { RegionGroup } from "./region-map.ts";
 
-/** Pages that share one array: an array for each would cost more than what is done with it. */
-const PAGES_PER_SLAB = 128;
+/**
+ * Pages that share one array: an array for each would cost more than what is done with it. The
+ * first is small, since most updates change a few pages only; each further one has twice as many.
+ */
+const SLAB_PAGES_FIRST = 4;
+const SLAB_PAGES_MAX = 128;
+/** Of the largest, as many as rounds of random writes change. */
+const slabs = new SlabPool(SLAB_PAGES_MAX * PAGE_ENTRIES_BYTES, 32);
 
 interface PageCopy {
   readonly info: ComponentInfo;
@@ -58,6 +64,9 @@ export class MapUpdate {
   readonly #mappedChange = new Map<ComponentInfo, number>();
   #recent: PageCopy | undefined;
   #slab: Uint8Array = new Uint8Array(0);
+  #slabPages = SLAB_PAGES_FIRST / 2;
+  #slabUsed = 0;
+  readonly #largeSlabs: Uint8Array[] = [];
   #groups: number[] = [];
   #freed: number[] = [];
 
@@ -113,9 +122,22 @@ export class MapUpdate {
   }
 
   #allocatePage(): { entries: Uint8Array; start: number } {
-    const index = this.#pages.size % PAGES_PER_SLAB;
-    if (index === 0) this.#slab = new Uint8Array(PAGES_PER_SLAB * PAGE_ENTRIES_BYTES);
-    return { entries: this.#slab, start: index * PAGE_ENTRIES_BYTES };
+    if (this.#slabUsed === this.#slab.length) {
+      this.#slabPages = Math.min(2 * this.#slabPages, SLAB_PAGES_MAX);
+      this.#slab = this.#takeSlab();
+      this.#slabUsed = 0;
+    }
+    const start = this.#slabUsed;
+    this.#slabUsed += PAGE_ENTRIES_BYTES;
+    return { entries: this.#slab, start };
+  }
+
+  #takeSlab(): Uint8Array {
+    if (this.#slabPages < SLAB_PAGES_MAX)
+      return new Uint8Array(this.#slabPages * PAGE_ENTRIES_BYTES);
+    const slab = slabs.take();
+    this.#largeSlabs.push(slab);
+    return slab;
   }
 
   #region(info: ComponentInfo, page: number): RegionGroup {
@@ -235,8 +257,19 @@ export class MapUpdate {
       space.markGroupsDirty(this.#groups);
       this.#forgetWhatWasSeen();
       throw error;
+    } finally {
+      batch.release();
     }
     this.#publish();
+    this.#giveMemory();
+  }
+
+  #giveMemory(): void {
+    this.#pages.clear();
+    this.#recent = undefined;
+    this.#slab = new Uint8Array(0);
+    this.#slabUsed = 0;
+    slabs.giveAll(this.#largeSlabs);
   }
 
   /** A batch can be read before it is durable: somebody may have taken what has failed since. */
@@ -279,6 +312,6 @@ export class MapUpdate {
   /** Forgets everything; allocations go back. */
   abandon(): void {
     this.contents.abandon();
-    this.#pages.clear();
+    this.#giveMemory();
   }
 }

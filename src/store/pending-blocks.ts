@@ -50,7 +50,10 @@ export class PendingBlocks {
     const first = blockKey(component, 0);
     const end = blockKey(component + 1, 0);
     if (this.#ranges.some((range) => range.component === component)) return true;
-    return this.table.size > 0 && this.table.keys.some((key) => key >= first && key < end);
+    if (this.table.size === 0) return false;
+    // No callback: this goes over the whole table.
+    for (const key of this.table.keys) if (key >= first && key < end) return true;
+    return false;
   }
 
   hasRoom(kind: TransactionKind, blockCount: number): boolean {
@@ -110,5 +113,9 @@ export class PendingBlocks {
     for (const key of this.table.keys) if (key >= first && key < end) doomed.push(key);
     for (const key of doomed) this.table.removeSlot(this.table.find(key));
     this.releaseRanges((range) => range.component === component);
+  }
+  forgetAll(): void {
+    this.table.clear();
+    this.#ranges.length = 0;
   }
 }

@@ -3,10 +3,10 @@
  * and after it, after a crash, and is given back if another block holds the same already.
  */
 import assert from "node:assert/strict";
-import { test } from "node:test";
 import { BLOCK_SIZE_BYTES, Prng } from "../base/index.ts";
 import { SimDigests, SimDisk, SimMachine, Simulation, DiskMedium } from "../sim/index.ts";
 import { StoreWorld } from "../../test/store-world.ts";
+import { test } from "../../test/support/test.ts";
 import { isPlacedLocation, PlacedBlocks, PLACED_LOCATION_FIRST } from "./placed-blocks.ts";
 import { SpaceMap } from "./space-map.ts";
 

@@ -89,7 +89,7 @@ export async function scrubDevice(
   };
   const scrub = new Scrub(state, options, report);
   await destager.exclusive(() => scrub.checkMaps());
-  if (options.readBlocks ?? true) await destager.exclusive(() => scrub.checkBlocks());
+  if (options.readBlocks ?? true) await scrub.checkBlocks((work) => destager.exclusive(work));
   state.emit({
     kind: "scrub-finished",
     level: isClean(report) ? "info" : "error",
@@ -114,6 +114,8 @@ interface Counted {
   readonly stored: StoredContent;
   pointers: number;
 }
+
+type StoredBatch = { readonly id: Uint8Array; readonly stored: StoredContent }[];
 
 class Scrub {
   readonly #state: DeviceState;
@@ -296,36 +298,45 @@ class Scrub {
     }
   }
 
-  /** Reads every stored block and compares its fingerprint. */
-  async checkBlocks(): Promise<void> {
+  /**
+   * Reads every stored block and compares its fingerprint. Blocks stay what they are for one batch
+   * at a time: whoever else changes the maps, a new owner among them, waits for no more than that.
+   */
+  async checkBlocks(exclusive: (work: () => Promise<void>) => Promise<void>): Promise<void> {
     const memory = this.#state.disk.allocate(READ_BLOCKS * BLOCK_SIZE_BYTES);
     let from: Uint8Array = Uint8Array.of(TABLE_CONTENT);
     const end = keyAfterPrefix(from);
     let done = 0;
     for (;;) {
-      const batch: { id: Uint8Array; stored: StoredContent }[] = [];
       let next: Uint8Array | undefined;
-      this.#state.metadata.scan(from, end, (key, value) => {
-        if (batch.length >= READ_BLOCKS) {
-          next = key.slice();
-          return false;
-        }
-        const stored = decodeContent(key, value);
-        if (stored !== undefined) batch.push({ id: key.slice(1), stored });
-        return true;
+      await exclusive(async () => {
+        const batch: StoredBatch = [];
+        next = this.#loadBatch(from, end, batch);
+        await this.#checkBatch(memory, batch);
+        done += batch.length;
       });
-      await this.#checkBatch(memory, batch);
-      done += batch.length;
       this.#options.onProgress?.(done, this.#report.contents);
       if (next === undefined) return;
       from = next;
     }
   }
 
-  async #checkBatch(
-    memory: DiskMemory,
-    batch: { id: Uint8Array; stored: StoredContent }[],
-  ): Promise<void> {
+  /** Returns where to go on. */
+  #loadBatch(from: Uint8Array, end: Uint8Array, batch: StoredBatch): Uint8Array | undefined {
+    let next: Uint8Array | undefined;
+    this.#state.metadata.scan(from, end, (key, value) => {
+      if (batch.length >= READ_BLOCKS) {
+        next = key.slice();
+        return false;
+      }
+      const stored = decodeContent(key, value);
+      if (stored !== undefined) batch.push({ id: key.slice(1), stored });
+      return true;
+    });
+    return next;
+  }
+
+  async #checkBatch(memory: DiskMemory, batch: Readonly<StoredBatch>): Promise<void> {
     const { requests, superblock, digests } = this.#state;
     const unreadable = new Set<number>();
     await Promise.all(

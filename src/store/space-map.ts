@@ -82,15 +82,21 @@ export class SpaceMap {
     return this.isTaken(block) && !this.#isHidden(block);
   }
 
-  /** Loads a persisted group at start. */
+  /** Loads a persisted group at start, before anything else is taken of it. */
   loadGroup(group: number, bits: Uint8Array): void {
     const first = group * SPACE_GROUP_BLOCKS;
-    for (let byte = 0; byte < SPACE_GROUP_BLOCKS / 8; byte++) {
-      for (let rest = bits[byte]!; rest !== 0; rest &= rest - 1) {
-        const block = first + byte * 8 + (31 - Math.clz32(rest & -rest));
-        assert(block < this.blockCount, "space map names a block beyond the device");
-        this.#take(block);
-      }
+    const view = new DataView(bits.buffer, bits.byteOffset, SPACE_GROUP_BLOCKS / 8);
+    // A large device has hundreds of millions of bits: a word of them at a time.
+    for (let word = 0; word < SPACE_GROUP_BLOCKS / WORD_BITS; word++) {
+      const used = view.getUint32(word * 4, true);
+      if (used === 0) continue;
+      const block = first + word * WORD_BITS + (WORD_BITS - 1 - Math.clz32(used));
+      assert(block < this.blockCount, "space map names a block beyond the device");
+      const at = first / WORD_BITS + word;
+      assert((this.#taken[at]! & used) === 0, "block is taken already");
+      assert(this.#unpunched[at] === 0, "nothing is known of what was not given back");
+      this.#taken[at]! |= used;
+      this.#freeBlocks -= bitCount(used);
     }
   }
 
@@ -335,4 +341,11 @@ export class SpaceMap {
       }
     }
   }
+}
+
+/** Bits that are set: sums of pairs, of fours, of eights, then all (Warren, Hacker's Delight). */
+function bitCount(word: number): number {
+  const pairs = word - ((word >>> 1) & 0x55555555);
+  const fours = (pairs & 0x33333333) + ((pairs >>> 2) & 0x33333333);
+  return Math.imul((fours + (fours >>> 4)) & 0x0f0f0f0f, 0x01010101) >>> 24;
 }

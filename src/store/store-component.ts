@@ -113,19 +113,25 @@ export class StoreComponent implements LocalComponent, JournalWaiter {
       epoch: info.epoch,
       isComplete: info.catchUpFrom === undefined,
       committedSequence: info.catchUpFrom ?? info.committedSequence,
-      preparedSequence: info.preparedSequence,
+      // What it knows as decided was given to somebody, too, even if it never came here.
+      preparedSequence: Math.max(info.preparedSequence, info.committedSequence),
     };
   }
 
-  /** Fails with `fenced`. */
+  /** Fails with `component-missing` or `fenced`. To be asked again after each wait. */
   requireEpoch(epoch: number): void {
     const { info } = this;
-    if (epoch >= info.epoch) return;
+    requireThere(info);
+    if (!this.#isFenced(epoch)) return;
     marks.hit("an owner was fenced off");
     throw new CodedError({
       code: "fenced",
       message: `component ${info.componentId} was opened with epoch ${info.epoch}, above ${epoch}`,
     });
+  }
+
+  #isFenced(epoch: number): boolean {
+    return epoch < this.info.epoch && this.#host.state.rules.fences;
   }
 
   mayPrepare(epoch: number, sequence: number): boolean {
@@ -144,7 +150,11 @@ export class StoreComponent implements LocalComponent, JournalWaiter {
     const { kind, blockIndex, blockCount, sequence } = transaction;
     assert(blockCount >= 1 && blockIndex + blockCount <= info.blockCount, "range beyond component");
     assert(kind !== "data" || blockCount <= DATA_BLOCKS_MAX, "data transaction too long");
-    if (transaction.epoch < info.epoch) return this.#refuse(done, token, "fenced");
+    if (info.deleting) return this.#refuse(done, token, "unreachable");
+    if (this.#isFenced(transaction.epoch)) {
+      marks.hit("a write of an earlier owner was refused");
+      return this.#refuse(done, token, "fenced");
+    }
     const admission = this.#host.admit(kind, blockCount);
     if (admission === "later") return false;
     if (admission !== "taken") return this.#refuse(done, token, admission);
@@ -229,7 +239,7 @@ export class StoreComponent implements LocalComponent, JournalWaiter {
     const { info } = this;
     // The watermark is the object's: what it passes may have been refused here, or be for other
     // components.
-    if (epoch < info.epoch || sequence <= info.committedSequence) return;
+    if (this.#isFenced(epoch) || sequence <= info.committedSequence) return;
     info.committedSequence = sequence;
     if (sequence - info.journalledCommit >= SILENT_COMMIT_DISTANCE) this.#journalCommit();
     this.#host.decided();
@@ -262,10 +272,13 @@ export class StoreComponent implements LocalComponent, JournalWaiter {
     done: ComponentDone,
     token: number,
   ): void {
+    // Its maps go page by page: what they say no more was not zero.
+    if (this.info.deleting) return void this.#refuse(done, token, "unreachable");
     this.#host.reader.read(this.info, { target, targetAt, blockIndex, blockCount }, done, token);
   }
 
   readNow(target: DiskMemory, targetAt: number, blockIndex: number, blockCount: number): boolean {
+    if (this.info.deleting) return false;
     return this.#host.reader.readNow(this.info, target.bytes, targetAt, blockIndex, blockCount);
   }
 
@@ -275,6 +288,7 @@ export class StoreComponent implements LocalComponent, JournalWaiter {
     runsMax: number,
   ): Promise<readonly BlockRun[]> {
     assert(blockIndex + blockCount <= this.info.blockCount, "range beyond component");
+    requireThere(this.info);
     const runs: BlockRun[] = [];
     const end = Math.min(blockIndex + blockCount, blockIndex + EXTENT_BLOCKS_MAX);
     let kind = this.#kindOf(blockIndex);
@@ -316,6 +330,10 @@ export class StoreComponent implements LocalComponent, JournalWaiter {
     return this.#sync.offer(epoch, batch, isSecond);
   }
 
+  offerAgain(epoch: number, offer: number, blocks: number): Promise<OfferAnswer | undefined> {
+    return this.#sync.offerAgain(epoch, offer, blocks);
+  }
+
   apply(epoch: number, batch: ChangeBatch, payload: Uint8Array): Promise<void> {
     return this.#sync.apply(epoch, batch, payload);
   }
@@ -338,4 +356,14 @@ export class StoreComponent implements LocalComponent, JournalWaiter {
     disk.submit();
     this.#host.reader.drain();
   }
+}
+
+/** Fails with `component-missing`, from the moment on that the component is being deleted. */
+export function requireThere({ componentId, deleting }: ComponentInfo): void {
+  if (!deleting) return;
+  marks.hit("a component that goes was asked");
+  throw new CodedError({
+    code: "component-missing",
+    message: `this host has no component ${componentId}: it is being deleted`,
+  });
 }

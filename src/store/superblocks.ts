@@ -1,5 +1,5 @@
 /** Reading and writing the two superblock copies of a device. */
-import { BLOCK_SIZE_BYTES, CodedError } from "../base/index.ts";
+import { BLOCK_SIZE_BYTES, CodedError, isZero } from "../base/index.ts";
 import { DiskRequests } from "../ports/index.ts";
 import type { Disk, DiskMemory } from "../ports/index.ts";
 import { encodeSuperblock, readSuperblock, SUPERBLOCK_OFFSETS } from "../format/index.ts";
@@ -44,7 +44,7 @@ export async function inspectDisk(disk: Disk): Promise<DeviceInspection> {
   const damaged = readings.find((reading) => reading.kind === "damaged");
   if (damaged !== undefined) return damaged;
   await requests.read(memory, 0, length, 0);
-  if (memory.bytes.every((byte) => byte === 0)) return { kind: "empty" };
+  if (isZero(memory.bytes, 0, length)) return { kind: "empty" };
   const signature = SIGNATURES.find(({ offset, bytes }) =>
     bytes.every((byte, i) => memory.bytes[offset + i] === byte),
   );

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
-import { test } from "node:test";
 import fc from "fast-check";
+import { test } from "../../test/support/test.ts";
 import { SPACE_GROUP_BLOCKS } from "../format/index.ts";
 import { blockKey, blockOfKey, BlockTable, componentOfKey } from "./block-table.ts";
 import { SpaceMap } from "./space-map.ts";
@@ -37,6 +37,25 @@ test("a block table agrees with a map under any sequence of puts and removals", 
   );
 });
 
+test("a block table that is cleared holds nothing, whether few keys are known or many were put", () => {
+  const table = new BlockTable(1024);
+  const known = new Float64Array(1024);
+  for (const count of [0, 1, 20, 63, 64, 1024, 20]) {
+    for (let i = 0; i < count; i++) {
+      // Neighbours, and every other one far away: some share their first slot.
+      known[i] = blockKey(i % 3, i % 2 === 0 ? i : i * 2 ** 20);
+      table.set(known[i]!, i, i);
+    }
+    assert.equal(table.size, count);
+    table.clear(known);
+    assert.equal(table.size, 0);
+    assert(
+      table.keys.every((key) => key === -1),
+      `keys are left of ${count}`,
+    );
+  }
+});
+
 test("a block key names component and block", () => {
   const key = blockKey(500_000, 2 ** 34 - 1);
   assert(Number.isSafeInteger(key));
@@ -67,6 +86,24 @@ test("a space map hands every block out once, and a stored map loads as it was",
   space.releaseQuarantine(3);
   assert.equal(space.freeBlocks, freed.length);
   assert.deepEqual(new Set(freed.map(() => space.allocate())), new Set(freed));
+});
+
+test("a stored group of any bits loads bit for bit, and none beyond the device", () => {
+  const blockCount = SPACE_GROUP_BLOCKS - 45;
+  fc.assert(
+    fc.property(fc.array(fc.nat(blockCount - 1)), (blocks) => {
+      const used = new Set(blocks);
+      const bits = new Uint8Array(SPACE_GROUP_BLOCKS / 8);
+      for (const block of used) bits[block >>> 3]! |= 1 << (block & 7);
+      const space = new SpaceMap(blockCount);
+      space.loadGroup(0, bits);
+      assert.equal(space.freeBlocks, blockCount - used.size);
+      for (let block = 0; block < blockCount; block++)
+        assert.equal(space.isTaken(block), used.has(block));
+      bits[blockCount >>> 3]! |= 1 << (blockCount & 7);
+      assert.throws(() => new SpaceMap(blockCount).loadGroup(0, bits), /beyond the device/);
+    }),
+  );
 });
 
 test("blocks being punched are not handed out, and count as free on disk", () => {

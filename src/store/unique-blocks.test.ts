@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
-import { test } from "node:test";
 import { ForkWorld } from "../../test/fork-workload.ts";
+import { test } from "../../test/support/test.ts";
 import { uniqueBlocks } from "./unique-blocks.ts";
 
 test("the room that a fork takes by itself is what its removal gives back", async () => {

@@ -7,6 +7,10 @@ import type { TrialHost } from "./trial-host.ts";
 import type { TrialWorld } from "./trial-world.ts";
 
 const DIGESTS_MS = 20_000;
+/** Who is just taking the object may do so for ever. */
+const OWNER_MS = 1000;
+/** Copies of one region that are replaced while they are being compared. */
+const MOVES_MAX = 8;
 
 /** Nothing is missing, and nothing remains to be made. */
 export async function isComplete(world: TrialWorld, objectId: string): Promise<boolean> {
@@ -24,9 +28,12 @@ export async function isComplete(world: TrialWorld, objectId: string): Promise<b
 export async function describeMissing(world: TrialWorld, objectId: string): Promise<string> {
   const record = await world.record(objectId);
   if (record === undefined) return "nobody knows it";
-  const owner = await world.hosts.find((host) => host.owns(objectId))?.serve(objectId);
+  const host = world.hosts.find((one) => one.owns(objectId));
+  const answer = await host?.ask(() => host.serve(objectId), OWNER_MS);
   const reasons = new Map(
-    owner?.state.components.map(({ componentId, blockedReason }) => [componentId, blockedReason]),
+    (answer?.kind === "done" ? answer.value : undefined)?.state.components.map(
+      ({ componentId, blockedReason }) => [componentId, blockedReason],
+    ),
   );
   return record.components
     .filter(({ state }) => state.kind !== "active")
@@ -52,42 +59,70 @@ export async function compareLegs(
   objectId: string,
   epoch: number,
 ): Promise<void> {
-  const record = assertDefined(await world.record(objectId), "the object is there");
-  const { legs } = new ObjectLayout(record.tree);
-  const blocks = Math.ceil(record.sizeBytes / BLOCK_SIZE_BYTES);
+  const { sizeBytes } = assertDefined(await world.record(objectId), "the object is there");
+  const blocks = Math.ceil(sizeBytes / BLOCK_SIZE_BYTES);
   for (let first = 0; first < blocks; first += REGION_BLOCKS) {
-    const digests: string[] = [];
-    for (const leg of legs) {
-      const digest = await regionDigest(world, record, epoch, leg, first);
-      if (digest !== undefined) digests.push(digest);
-    }
-    if (digests.every((digest) => digest === digests[0])) continue;
-    const what = `${record.name} from block ${first}: ${digests.join(" and ")}`;
-    world.fail("copies-differ-at-the-end", what);
+    let digests: readonly string[] | undefined;
+    for (let attempt = 0; digests === undefined && attempt < MOVES_MAX; attempt++)
+      digests = await regionDigests(world, objectId, epoch, first);
+    if (digests?.every((digest) => digest === digests[0]) === true) continue;
+    const what = digests?.join(" and ") ?? "its copies are moved again and again";
+    world.fail("copies-differ-at-the-end", `${objectId} from block ${first}: ${what}`);
   }
+}
+
+/** One of each leg; undefined if a copy was moved to another device meanwhile. */
+async function regionDigests(
+  world: TrialWorld,
+  objectId: string,
+  epoch: number,
+  firstBlock: number,
+): Promise<readonly string[] | undefined> {
+  const record = assertDefined(await world.record(objectId), "the object is there");
+  const digests: string[] = [];
+  for (const leg of new ObjectLayout(record.tree).legs) {
+    const digest = await regionDigest(world, record, { epoch, leg, firstBlock });
+    if (digest === "moved") return undefined;
+    if (digest !== "lost") digests.push(digest);
+  }
+  return digests;
 }
 
 async function regionDigest(
   world: TrialWorld,
   record: ObjectRecord,
-  epoch: number,
-  leg: LegLayout,
-  firstBlock: number,
-): Promise<string | undefined> {
+  of: { readonly epoch: number; readonly leg: LegLayout; readonly firstBlock: number },
+): Promise<string> {
+  const { epoch, leg, firstBlock } = of;
   const componentId = assertDefined(leg.componentIds[leg.columnOf(firstBlock)], "a column");
   const host = hostOf(world, record, componentId);
-  if (host.isLost) return undefined;
+  if (host.isLost) return "lost";
   const region = leg.componentBlockOf(firstBlock) / REGION_BLOCKS;
-  let found: string | undefined;
+  let found = "";
   const isSettled = await world.until(async () => {
-    const component = assertDefined(host.component(componentId), "an active component is there");
+    const component = host.component(componentId);
     try {
-      found = (await component.digests(epoch, region, 1)).join(" ");
+      if (component === undefined) found = await whyMissing(world, record.objectId, componentId);
+      else found = (await component.digests(epoch, region, 1)).join(" ");
     } catch (error) {
-      if (!(error instanceof CodedError) || error.code !== "not-settled") throw error;
+      const isPassing =
+        error instanceof CodedError && ["not-settled", "component-missing"].includes(error.code);
+      if (!isPassing) throw error;
     }
-    return found !== undefined;
+    return found !== "";
   }, DIGESTS_MS);
   if (!isSettled) world.fail("no-progress", `${record.name} does not settle on ${host.name}`);
   return found;
+}
+
+/** What is named by the record must be there; what was replaced goes. */
+async function whyMissing(
+  world: TrialWorld,
+  objectId: string,
+  componentId: string,
+): Promise<string> {
+  const record = await world.record(objectId);
+  const isNamed = record?.components.some((one) => one.componentId === componentId) === true;
+  if (isNamed) world.fail("no-progress", `component ${componentId} is active, and not there`);
+  return "moved";
 }

@@ -1,8 +1,9 @@
 /**
  * What trials use again: blank formatted devices, one per host, of which each trial gets a copy,
- * and memory. Making these anew would be most of the work of a short trial.
+ * and memory. Making these anew would be most of the work of a short trial. All that a trial may
+ * need is there before it begins: one that waited for it would go another way than the next one.
  */
-import { BLOCK_SIZE_BYTES } from "../base/index.ts";
+import { assertDefined, BLOCK_SIZE_BYTES } from "../base/index.ts";
 import { DiskMedium, MetadataMedium, SimDigests, SimDisk, SimLog } from "../sim/index.ts";
 import { SimMachine, SimMetadataStore, Simulation } from "../sim/index.ts";
 import { Device } from "../store/index.ts";
@@ -24,14 +25,15 @@ export class Depot {
   readonly #free = new Map<number, Uint8Array[]>();
   #lent: Uint8Array[] = [];
 
-  /** The first disk of a host, or one that it is given later. */
-  async media(host: number, number = 0): Promise<HostMedia> {
+  /** From now on this disk of the host is here: its first one, or one that it is given later. */
+  async prepare(host: number, number = 0): Promise<void> {
     const deviceId = deviceIdOf(host, number);
-    let blank = this.#blank.get(deviceId);
-    if (blank === undefined) {
-      blank = await format(host, deviceId);
-      this.#blank.set(deviceId, blank);
-    }
+    if (!this.#blank.has(deviceId)) this.#blank.set(deviceId, await format(host, deviceId));
+  }
+
+  /** Of a disk that was prepared. */
+  media(host: number, number = 0): HostMedia {
+    const blank = assertDefined(this.#blank.get(deviceIdOf(host, number)), "it was prepared");
     return { disk: blank.disk.fork(), metadata: blank.metadata.fork() };
   }
 

@@ -39,7 +39,7 @@ export class DrillGuests {
     const { machine, hostId, starts } = this.#host;
     const { directory, log } = plane.ownerWorld();
     const { clock } = machine;
-    const homes = new VmHomes({ plane, directory, clock, clusterId: CLUSTER_ID });
+    const homes = new VmHomes(plane, () => undefined);
     const storage = storageOf(homes);
     this.#storage = storage;
     const { memoryBytes, cpuCount } = this.#world.layout.hosts[this.#host.number]!;
@@ -50,10 +50,10 @@ export class DrillGuests {
       attach: async (volume) => {
         const objectId = this.#world.objectIdOf(volume);
         await attachOnceFree(clock, () => this.#host.serve(objectId));
-        return `/run/${volume}`;
+        return { vhostSocket: `/run/${volume}` };
       },
       detach: async (volume) => this.#host.handOver(this.#world.objectIdOf(volume)),
-      expect: async (volume) => `/run/${volume}`,
+      expect: async (volume) => ({ vhostSocket: `/run/${volume}` }),
       ways: {
         offer: async (_vm, socket) => socket,
         reach: async (_vm, address) => address,

@@ -96,8 +96,10 @@ export function drillPlan({ hosts, volumes }: DrillLayout): TrialPlan {
     clockRates: hosts.map(() => 1),
     buggify: false,
     changesMax: 8192,
+    lateForksMsMax: 0,
     repairs: { repairDelayMs: REPAIR_DELAY_MS, rebuildsAtOnce: 4 },
     operator: undefined,
+    olderHost: undefined,
   };
 }
 

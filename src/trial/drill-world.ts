@@ -1,7 +1,8 @@
 /** Everything there is in one drill: a trial's hosts and objects, and machines on them. */
 import { assertDefined } from "../base/index.ts";
-import { createVm, listVms } from "../cluster/index.ts";
-import type { EmbeddedDirectory, VmRecord } from "../cluster/index.ts";
+import { createVm, freshObjects, freshVms, vmListOf } from "../cluster/index.ts";
+import type { EmbeddedDirectory, FreshList, ObjectRecord } from "../cluster/index.ts";
+import type { StoredObject, StoredVm, UnreadableVm, VmRecord } from "../cluster/index.ts";
 import type { VmStorage } from "../ha/index.ts";
 import type { SimHypervisor } from "../sim/index.ts";
 import type { Depot } from "./depot.ts";
@@ -27,6 +28,10 @@ export class DrillWorld {
   /** Numbers that guests were told are on their disks. */
   requests = 0;
   readonly #guests: DrillGuests[] = [];
+  #vms: FreshList<StoredVm | UnreadableVm> | undefined;
+  #objects: FreshList<StoredObject> | undefined;
+  #stored: readonly StoredObject[] | undefined;
+  #byId: ReadonlyMap<string, ObjectRecord> = new Map();
   readonly #objectIds: ReadonlyMap<string, string>;
   readonly #told = new Map<string, number>();
   readonly #executing = new Map<string, string>();
@@ -146,7 +151,19 @@ export class DrillWorld {
   }
 
   async records(): Promise<readonly VmRecord[]> {
-    return (await listVms(this.directory(), CLUSTER_ID)).vms.map(({ record }) => record);
+    this.#vms ??= freshVms(this.directory(), CLUSTER_ID);
+    return vmListOf(await this.#vms.read()).vms.map(({ record }) => record);
+  }
+
+  /** Those of volumes and of others, by id; the same map for as long as nothing changes. */
+  async objects(): Promise<ReadonlyMap<string, ObjectRecord>> {
+    this.#objects ??= freshObjects(this.directory(), CLUSTER_ID);
+    const stored = await this.#objects.read();
+    if (stored !== this.#stored) {
+      this.#stored = stored;
+      this.#byId = new Map(stored.map(({ record }) => [record.objectId, record]));
+    }
+    return this.#byId;
   }
 
   #guestsOf(host: TrialHost): DrillGuests {

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { test } from "node:test";
+import { test } from "../../test/support/test.ts";
 import { Depot, exampleLayout, runDrill } from "./index.ts";
 import type { DrillAction, DrillReport, DrillRequest } from "./index.ts";
 

@@ -4,7 +4,8 @@
  * be tried out again and again from there.
  */
 import { listServices, listVms } from "../cluster/index.ts";
-import { foreseeFailure, hostsOnDuty, HostViews } from "../ha/index.ts";
+import type { ObjectRecord } from "../cluster/index.ts";
+import { foreseeFailure, hostsOnDuty, HostViews, longestLeaseMs } from "../ha/index.ts";
 import type { Foreseen } from "../ha/index.ts";
 import type { Depot } from "./depot.ts";
 import type { DrillLayout } from "./drill-layout.ts";
@@ -123,6 +124,7 @@ async function runOnce(request: DrillRequest, options: DrillOptions): Promise<Dr
   const drill = new Drill(world, request);
   const { trial } = world;
   try {
+    await trial.prepare();
     await trial.simulation.run(() => drill.live());
   } catch (error) {
     trial.fail("crash", stackOf(error));
@@ -147,6 +149,8 @@ class Drill {
   startMs = 0;
   readonly #world: DrillWorld;
   readonly #request: DrillRequest;
+  #objects: ReadonlyMap<string, ObjectRecord> | undefined;
+  #volumes: readonly DrillVolumeMoment[] = [];
 
   constructor(world: DrillWorld, request: DrillRequest) {
     this.#world = world;
@@ -241,7 +245,9 @@ class Drill {
       isArmed: true,
     };
     const { unusable = [], atRisk = [] } = plan ?? {};
-    const machines = foreseeFailure(input, hostId, new Set(unusable), START_MS).map((one) => ({
+    const leaseMs = await longestLeaseMs(directory, CLUSTER_ID, hostId);
+    const pace = { startMs: START_MS, leaseMs };
+    const machines = foreseeFailure(input, hostId, new Set(unusable), pace).map((one) => ({
       ...one,
       hostId: one.hostId === undefined ? undefined : world.nameOf(one.hostId),
     }));
@@ -258,9 +264,7 @@ class Drill {
     const world = this.#world;
     const { trial, layout } = world;
     const records = new Map((await world.records()).map((one) => [one.name, one]));
-    const volumes = await Promise.all(
-      layout.volumes.map(({ name }) => trial.record(world.objectIdOf(name))),
-    );
+    const volumes = this.#volumesOf(await world.objects());
     this.moments.push({
       atMs,
       hosts: trial.hosts.map((host) => ({
@@ -270,12 +274,7 @@ class Drill {
         isManagementCut: world.isCut(host.number, "management"),
         isDiskBroken: host.isDiskFaulty,
       })),
-      volumes: volumes.map((record) => ({
-        ...(record?.owner === undefined ? {} : { owner: world.nameOf(record.owner) }),
-        components: (record?.components ?? []).map(({ hostId, state }) => {
-          return { host: world.nameOf(hostId), state: state.kind };
-        }),
-      })),
+      volumes,
       machines: layout.machines.map(({ name }) => {
         const host = world.whereIs(name);
         const placedOn = records.get(name)?.hostId;
@@ -285,6 +284,23 @@ class Drill {
         };
       }),
     });
+  }
+
+  /** One for all moments between which nothing changes: what is the same is sent once, too. */
+  #volumesOf(objects: ReadonlyMap<string, ObjectRecord>): readonly DrillVolumeMoment[] {
+    if (objects === this.#objects) return this.#volumes;
+    this.#objects = objects;
+    const world = this.#world;
+    this.#volumes = world.layout.volumes.map(({ name }) => {
+      const { owner, components = [] } = objects.get(world.objectIdOf(name)) ?? {};
+      return {
+        ...(owner === undefined ? {} : { owner: world.nameOf(owner) }),
+        components: components.map(({ hostId, state }) => {
+          return { host: world.nameOf(hostId), state: state.kind };
+        }),
+      };
+    });
+    return this.#volumes;
   }
 }
 

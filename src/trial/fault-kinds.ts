@@ -1,6 +1,7 @@
 import { DISK_FAULTS } from "./disk-faults.ts";
 import type { FaultKind } from "./fault.ts";
 import { HOST_FAULTS } from "./host-faults.ts";
+import { LATE_FAULTS } from "./late-faults.ts";
 import { OPERATOR_FAULTS } from "./operator-faults.ts";
 import { NETWORK_FAULTS } from "./network-faults.ts";
 
@@ -10,4 +11,5 @@ export const FAULT_KINDS: readonly FaultKind[] = [
   ...NETWORK_FAULTS,
   ...DISK_FAULTS,
   ...OPERATOR_FAULTS,
+  ...LATE_FAULTS,
 ];

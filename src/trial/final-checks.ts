@@ -13,6 +13,7 @@ import { CLUSTER_ID } from "./names.ts";
 import type { TrialHost } from "./trial-host.ts";
 import type { TrialVolume } from "./trial-volume.ts";
 import type { TrialWorld } from "./trial-world.ts";
+import { checkSpoken } from "./version-skew.ts";
 
 const HOSTS_MS = 60_000;
 const VOLUME_MS = 120_000;
@@ -34,6 +35,7 @@ export async function finalChecks(world: TrialWorld): Promise<void> {
     if (snapshot.state === "taken" && world.failure === undefined)
       await checkSnapshotCopies(world, snapshot);
   world.isOver = true;
+  if (world.failure === undefined) checkSpoken(world);
   if (world.failure === undefined) await checkNothingLeaks(world);
   for (const host of world.hosts) if (world.failure === undefined) await checkDevice(world, host);
   const waiting = world.simulation.countWaiting();
@@ -47,7 +49,10 @@ async function checkVolume(world: TrialWorld, volume: TrialVolume): Promise<void
     () => client.ask({ kind: "data", firstSector: 0, sectorCount: BLOCK_SECTORS }),
     VOLUME_MS,
   );
-  if (!isServed) world.fail("no-progress", `${name} is not served after all faults have ended`);
+  if (!isServed) {
+    world.fail("no-progress", `${name} is not served after all faults have ended`);
+    return;
+  }
   const isWhole = await world.until(() => isComplete(world, volume.objectId), VOLUME_MS);
   if (!isWhole) {
     const missing = await describeMissing(world, volume.objectId);

@@ -46,6 +46,8 @@ export class GuestDisks {
   readonly #parts = new Map<string, number>();
   readonly #lateMs = new Map<string, number>();
   readonly #hosts: readonly string[];
+  /** Called when who reaches whom has changed. */
+  onReach: () => void = () => {};
 
   constructor(clock: Clock, prng: Prng, hosts: readonly string[], isFenced: boolean) {
     this.#clock = clock;
@@ -63,11 +65,13 @@ export class GuestDisks {
   /** Those hosts reach each other and nobody else. */
   split(side: readonly string[]): void {
     for (const host of this.#hosts) this.#parts.set(host, side.includes(host) ? 1 : 0);
+    this.onReach();
   }
 
   /** In as many parts as there are, each reaching nobody outside of it. */
   setParts(parts: ReadonlyMap<string, number>): void {
     for (const host of this.#hosts) this.#parts.set(host, parts.get(host) ?? 0);
+    this.onReach();
   }
 
   /** What the machine's home says, wherever it lies. */
@@ -78,6 +82,7 @@ export class GuestDisks {
   setUp(host: string, isUp: boolean): void {
     if (isUp) this.#down.delete(host);
     else this.#down.add(host);
+    this.onReach();
   }
 
   /** What that host sends is on its way for so long. */
@@ -154,6 +159,11 @@ export class GuestDisks {
       reaches: this.#hosts.filter((other) => this.#reaches(host, other)),
       inaccessible: lacking.map(({ name }) => ({ vm: name, reason: "too few votes in reach" })),
     };
+  }
+
+  /** Whether a process that is up reaches another one that is. */
+  reaches(from: string, to: string): boolean {
+    return !this.#down.has(from) && this.#reaches(from, to);
   }
 
   #reaches(from: string, to: string): boolean {

@@ -19,7 +19,7 @@ export function drawDurationMs(prng: Prng): number {
   return prng.chance(0.6) ? prng.between(SHORT_MS, 3000) : prng.between(3000, LONG_MS);
 }
 
-function bringBack(world: TrialWorld, host: TrialHost): void {
+export function bringBack(world: TrialWorld, host: TrialHost): void {
   world.release(`life of ${host.name}`);
   if (host.isOff && !host.isLost) host.start();
 }
@@ -44,7 +44,7 @@ function down(
   };
 }
 
-function ownerHost(world: TrialWorld, prng: Prng): TrialHost | undefined {
+export function ownerHost(world: TrialWorld, prng: Prng): TrialHost | undefined {
   const owners = world.hosts.filter((host) =>
     world.volumes.some(({ objectId }) => host.owns(objectId)),
   );

@@ -9,6 +9,7 @@ export { MUTANTS } from "./mutants.ts";
 export type { Mutant } from "./mutants.ts";
 export { DRILL_ACTIONS, runDrill } from "./drill.ts";
 export type * from "./drill.ts";
+export { DrillWorld } from "./drill-world.ts";
 export type { DrillRun } from "./drill-world.ts";
 export { exampleLayout } from "./drill-layout.ts";
 export type * from "./drill-layout.ts";

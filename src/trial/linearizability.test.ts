@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { test } from "node:test";
+import { test } from "../../test/support/test.ts";
 import { Prng } from "../base/index.ts";
 import { checkBlock } from "./index.ts";
 import type { BlockOperation } from "./index.ts";

@@ -20,6 +20,9 @@ export class MachineHost {
   #hypervisor: SimHypervisor;
   #host: VmHost | undefined;
   #starts = 0;
+  #wallOffsetMs = 0;
+  /** Fault: so long until the disks of a machine that is to be started here are taken. */
+  attachMs = 0;
 
   constructor(world: MachineWorld, number: number) {
     this.#world = world;
@@ -27,6 +30,16 @@ export class MachineHost {
     this.address = `10.2.0.${number}`;
     this.#machine = new SimMachine(world.simulation);
     this.#hypervisor = new GuestHypervisor(world, this);
+  }
+
+  get wallOffsetMs(): number {
+    return this.#wallOffsetMs;
+  }
+
+  /** A machine keeps it when its host process dies, or loses power. */
+  setWallOffset(ms: number): void {
+    this.#wallOffsetMs = ms;
+    this.#machine.clock.wallOffsetMs = ms;
   }
 
   get isUp(): boolean {
@@ -51,13 +64,14 @@ export class MachineHost {
       hostId: this.id,
       incarnation: ++this.#starts,
       attach: async (disk) => {
+        if (this.attachMs > 0) await askedBy(machine, this.#world.pass(this.attachMs));
         this.#owned.set(disk, await askedBy(machine, disks.take(disk, this.id)));
-        return `/run/${disk}`;
+        return { vhostSocket: `/run/${disk}` };
       },
       detach: async (disk) => {
         if (machine.isOn) this.#owned.delete(disk);
       },
-      expect: async (disk) => `/run/${disk}`,
+      expect: async (disk) => ({ vhostSocket: `/run/${disk}` }),
       ways: {
         offer: async (_vm, socket) => socket,
         reach: async (vm, to, address) => {
@@ -93,6 +107,7 @@ export class MachineHost {
     this.#world.disks.setUp(this.id, false);
     this.#machine.cutPower({ kind: "all" });
     this.#machine = new SimMachine(this.#world.simulation);
+    this.setWallOffset(this.#wallOffsetMs);
   }
 
   failStarts(count: number): void {

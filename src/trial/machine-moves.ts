@@ -6,6 +6,7 @@ import type { MachineWorld } from "./machine-world.ts";
 import { CLUSTER_ID } from "./names.ts";
 
 /** Two leave a host at a time, and one whose move failed is tried again after a minute. */
+const TOLD_MS = 3000;
 const EMPTY_MS_MAX = 90_000;
 
 export async function move(world: MachineWorld): Promise<void> {
@@ -37,6 +38,8 @@ export async function endMaintenance({ directory, hosts }: MachineWorld): Promis
 /** All is well: a host in maintenance is left by its machines, and none of them notices. */
 export async function checkMaintenance(world: MachineWorld): Promise<void> {
   const { directory, hosts, names } = world;
+  // Until what hosts reach is known everywhere: one that reached too little is left otherwise.
+  await world.pass(TOLD_MS);
   const countOn = (id: string): number => names.filter((name) => world.whereIs(name) === id).length;
   const { id } = hosts.toSorted((a, b) => countOn(b.id) - countOn(a.id))[0]!;
   const moving = names.filter((name) => world.whereIs(name) === id);

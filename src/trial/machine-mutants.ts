@@ -11,6 +11,10 @@ export interface MachineMutant {
   readonly isProtectedAtOnce?: boolean;
   readonly waitsSinceInsert?: boolean;
   readonly asksNobodyElse?: boolean;
+  readonly isDeafToStorage?: boolean;
+  readonly overwritesRecords?: boolean;
+  readonly takesFromTheLiving?: boolean;
+  readonly placesBeforeItEnds?: boolean;
 }
 
 export const MACHINE_MUTANTS: readonly MachineMutant[] = [
@@ -53,5 +57,25 @@ export const MACHINE_MUTANTS: readonly MachineMutant[] = [
     name: "no-requery-across-partitions",
     rule: "hosts on other sides of the storage network are asked, too",
     asksNobodyElse: true,
+  },
+  {
+    name: "deaf-to-storage",
+    rule: "a host that has lost its lease and is heard in storage is called isolated, not failed",
+    isDeafToStorage: true,
+  },
+  {
+    name: "record-overwritten",
+    rule: "what the master decides is written only if the record is as it has read it",
+    overwritesRecords: true,
+  },
+  {
+    name: "taken-from-the-living",
+    rule: "a machine is taken from a host only if that one's lease is gone at that moment",
+    takesFromTheLiving: true,
+  },
+  {
+    name: "placed-before-it-ends",
+    rule: "a machine whose host loses its storage is placed anew only once it has ended there",
+    placesBeforeItEnds: true,
   },
 ];

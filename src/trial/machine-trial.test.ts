@@ -1,16 +1,22 @@
 import assert from "node:assert/strict";
-import { test } from "node:test";
+import { test } from "../../test/support/test.ts";
 import { MACHINE_MUTANTS, runMachineTrial } from "./index.ts";
 
 const SEEDS_TO_FIND = 12;
 /** Found after some trials: where to begin, so that a few are enough. */
 const FIRST_SEED: Readonly<Record<string, number>> = {
-  "start-without-ownership": 13,
+  "acts-on-old-records": 8,
   "query-after-insert": 8,
-  "starts-again-by-old-records": 21,
+  "deaf-to-storage": 13,
 };
-/** Found after hundreds of trials: there is a test of their rules in `vm-host.test.ts`. */
-const RARE: readonly string[] = ["acts-on-old-records"];
+/**
+ * Found after hundreds of trials, if at all: there are tests of their rules in `ha-rules.test.ts`.
+ */
+const RARE: readonly string[] = [
+  "record-overwritten",
+  "taken-from-the-living",
+  "placed-before-it-ends",
+];
 
 test("machines keep their promises whatever goes wrong", async (context) => {
   let requests = 0;

@@ -7,6 +7,7 @@
 import { marks } from "../base/index.ts";
 import { isProtected } from "../cluster/index.ts";
 import type { VmRecord } from "../cluster/index.ts";
+import { planLateMisfortune } from "./machine-late.ts";
 import type { MachineMutant } from "./machine-mutants.ts";
 import { beginMaintenance, callOff, checkMaintenance, endMaintenance } from "./machine-moves.ts";
 import { move } from "./machine-moves.ts";
@@ -113,11 +114,14 @@ async function misfortunes(world: MachineWorld): Promise<void> {
   const { prng } = world;
   const kinds = Object.keys(MISFORTUNES);
   const count = 10 + prng.below(20);
+  const late = planLateMisfortune(world.simulation.seed, count);
   for (let i = 0; i < count && world.failure === undefined; i++) {
+    if (i === late?.after) await late.happen(world);
     await world.pass(prng.below(prng.chance(0.2) ? 20_000 : 5000));
     const kind = prng.pick(kinds);
     world.trace.add("fault", kind);
     await MISFORTUNES[kind]!(world);
+    world.mayJump();
   }
 }
 
@@ -127,10 +131,12 @@ async function putRight(world: MachineWorld): Promise<void> {
   world.disks.split([]);
   world.callMs = CALL_MS;
   for (const host of world.hosts) {
+    host.setWallOffset(0);
     if (!host.isUp) host.start();
     world.disks.setLate(host.id, 0);
     host.failStarts(0);
     host.failSends(0);
+    host.attachMs = 0;
   }
   await endMaintenance(world);
   for (const name of world.names) {

@@ -1,6 +1,5 @@
 /** Virtual machines in a trial: what there is, and what must hold at every moment. */
-import { assertDefined } from "../base/index.ts";
-import type { Prng } from "../base/index.ts";
+import { assertDefined, Prng } from "../base/index.ts";
 import {
   createVm,
   directoryKeys,
@@ -17,6 +16,7 @@ import { MetadataMedium, NetworkFabric, SimMachine, Simulation } from "../sim/in
 import type { SimHypervisor } from "../sim/index.ts";
 import { SimMetadataStore, SimNetwork } from "../sim/index.ts";
 import { GuestDisks } from "./guest-disks.ts";
+import { HeartbeatCheck } from "./machine-heartbeats.ts";
 import { MachineHost } from "./machine-host.ts";
 import type { MachineMutant } from "./machine-mutants.ts";
 import { CLUSTER_ID } from "./names.ts";
@@ -27,6 +27,9 @@ import type { Failure, FailureKind } from "./trial-world.ts";
 const DIRECTORY = "10.2.0.200";
 const COPIES = 3;
 export const CALL_MS: number = 10;
+const CLOCK_SEED = 0x636c6f63;
+/** Wall clocks jump by as much at most, back or forth. */
+const JUMP_MS_MAX = 2 * 24 * 3600 * 1000;
 
 /** What a guest has been told, and what it found at each start. */
 interface Counter {
@@ -37,8 +40,11 @@ interface Counter {
 export class MachineWorld {
   readonly simulation: Simulation;
   readonly prng: Prng;
+  /** Draws what clocks do, and nothing else: with them or without, a seed takes the same way. */
+  readonly #clocks: Prng;
   readonly fabric: NetworkFabric;
   readonly disks: GuestDisks;
+  readonly heartbeats: HeartbeatCheck;
   readonly trace: Trace;
   readonly hosts: readonly MachineHost[];
   readonly mutant: MachineMutant | undefined;
@@ -68,9 +74,14 @@ export class MachineWorld {
       isPersistedFirst: mutant?.isProtectedAtOnce !== true,
       isWaitingSinceAsked: mutant?.waitsSinceInsert !== true,
       areOthersAsked: mutant?.asksNobodyElse !== true,
+      areHeartbeatsHeard: mutant?.isDeafToStorage !== true,
+      isComparedFirst: mutant?.overwritesRecords !== true,
+      isLeaseGoneFirst: mutant?.takesFromTheLiving !== true,
+      isEndedFirst: mutant?.placesBeforeItEnds !== true,
     };
     this.simulation = new Simulation({ seed });
     this.prng = this.simulation.prng.fork();
+    this.#clocks = new Prng(seed ^ CLOCK_SEED);
     this.fabric = new NetworkFabric(this.simulation);
     this.trace = new Trace(() => this.simulation.nowMs, onLine);
     const hostCount = 3 + this.prng.below(3);
@@ -79,6 +90,10 @@ export class MachineWorld {
     const isFenced = mutant?.startsWithoutOwnership !== true;
     this.disks = new GuestDisks(clock, this.prng.fork(), ids, isFenced);
     this.hosts = ids.map((_, i) => new MachineHost(this, i + 1));
+    const hears = (one: string, other: string): boolean =>
+      !this.isCut(one) && this.disks.reaches(one, other);
+    this.heartbeats = new HeartbeatCheck(ids, () => this.simulation.nowMs, hears);
+    this.disks.onReach = () => this.heartbeats.look();
   }
 
   get directory(): EmbeddedDirectory {
@@ -108,7 +123,11 @@ export class MachineWorld {
     const prefix = directoryKeys.vms(CLUSTER_ID);
     const onEvent = async (): Promise<void> => {
       const { vms } = await listVms(this.directory, CLUSTER_ID);
-      for (const { record } of vms) this.#checkProtection(record);
+      for (const { record } of vms) {
+        this.#checkProtection(record);
+        const wrong = this.heartbeats.whatIsWrong(record);
+        if (wrong !== undefined) this.fail("heartbeat", wrong);
+      }
     };
     const look = (): void => void onEvent().catch((error: unknown) => this.crashed(error));
     this.directory.watch(prefix, 1, look, () => this.#watchProtection());
@@ -142,9 +161,26 @@ export class MachineWorld {
   /** Those hosts reach neither the directory nor other HA modules; all others do. */
   cut(hosts: readonly MachineHost[]): void {
     this.#cut = hosts.map(({ id }) => id);
+    this.heartbeats.look();
     this.fabric.heal();
     const addresses = hosts.map(({ address }) => address);
     if (addresses.length > 0) this.fabric.partition(addresses, [DIRECTORY]);
+  }
+
+  /** A host's wall clock jumps, now and then. */
+  mayJump(): void {
+    if (!this.#clocks.chance(0.2)) return;
+    const host = this.#clocks.pick(this.hosts);
+    const range = this.#clocks.pick([2000, 60_000, 3600_000, JUMP_MS_MAX]);
+    const ms = this.#clocks.below(2 * range) - range;
+    this.trace.add(host.id, `its wall clock jumps by ${ms} ms`);
+    host.setWallOffset(host.wallOffsetMs + ms);
+  }
+
+  /** What the directory answers that host, and tells it, is on its way until it is let go. */
+  holdAnswers({ address }: MachineHost, isHeld: boolean): void {
+    if (isHeld) this.fabric.block(DIRECTORY, address);
+    else this.fabric.unblock(DIRECTORY, address);
   }
 
   isCut(hostId: string): boolean {

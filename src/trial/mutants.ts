@@ -22,7 +22,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: "no-fencing",
     rule: "a component refuses owners of lower epochs",
-    component: { isFenced: false },
+    device: { fences: false },
   },
   {
     name: "late-stale-mark",

@@ -9,7 +9,7 @@ import type { TrialWorld } from "./trial-world.ts";
 type Paths = (readonly [string, string])[];
 type Side = "storage" | "management";
 
-function storagePaths(from: readonly TrialHost[], to: readonly TrialHost[]): Paths {
+export function storagePaths(from: readonly TrialHost[], to: readonly TrialHost[]): Paths {
   return from.flatMap((a) =>
     to.filter((b) => b !== a).map((b): [string, string] => [a.storageAddress, b.storageAddress]),
   );

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { test } from "node:test";
+import { test } from "../../test/support/test.ts";
 import { findMoment } from "./snapshot-moment.ts";
 import type { TimedWrite } from "./snapshot-moment.ts";
 

@@ -2,20 +2,22 @@
  * One host of a trial: a machine that loses power, freezes and comes back, and on it the product's
  * own host, started anew each time over what the media still hold.
  */
-import { assert, BLOCK_SIZE_BYTES, CodedError, errorText } from "../base/index.ts";
+import { assert, BLOCK_SIZE_BYTES, CodedError, errorText, Prng } from "../base/index.ts";
 import { releaseOwnerships, RemoteDirectoryClient } from "../cluster/index.ts";
-import { ObjectOwner } from "../object/index.ts";
+import { decideUnused, ObjectOwner } from "../object/index.ts";
 import { HostPlane } from "../plane/index.ts";
 import type { LocalDevices } from "../plane/index.ts";
 import type { DiskMemory, Log, NetworkAddress } from "../ports/index.ts";
 import { SimDigests, SimDisk, SimMachine, SimMetadataStore, SimNetwork } from "../sim/index.ts";
 import type { CrashPolicy } from "../sim/index.ts";
 import { Device } from "../store/index.ts";
+import type { ComponentFork, DeviceStats } from "../store/index.ts";
 import { SEGMENT_BYTES } from "./depot.ts";
 import type { HostMedia } from "./depot.ts";
 import { ownerRulesOf } from "./mutants.ts";
 import { CLUSTER_ID, hostIdOf } from "./names.ts";
 import type { TrialWorld } from "./trial-world.ts";
+import { forgetNewerCalls, versionsOf } from "./version-skew.ts";
 import { WatchedComponent } from "./watched-component.ts";
 
 export type Answer<T> =
@@ -26,6 +28,9 @@ export type Answer<T> =
 
 const STORAGE_PORT = 7401;
 const RESTART_MS = 500;
+const LINK_CUT = "a link was cut: ";
+/** The other host is new, and the record that says so is still on its way. */
+const STRANGER = "is not a member of the cluster, as far as is known here";
 
 export class TrialHost {
   readonly number: number;
@@ -47,7 +52,11 @@ export class TrialHost {
   readonly #owners = new Map<string, Promise<ObjectOwner>>();
   /** Ownerships being given up: nobody takes an object again before. */
   readonly #closing = new Map<string, Promise<void>>();
+  readonly #ending = new WeakSet<ObjectOwner>();
   readonly #memory: DiskMemory[] = [];
+  /** Apart from all other chance, so that seeds without late forks go their way. */
+  readonly #forkChance: Prng;
+  readonly #forked = new Set<string>();
   #network: SimNetwork | undefined;
   #plane: HostPlane | undefined;
   #starts = 0;
@@ -61,6 +70,7 @@ export class TrialHost {
     this.managementAddress = `10.2.0.${number}`;
     this.media = media;
     this.machine = new SimMachine(world.simulation);
+    this.#forkChance = new Prng(world.simulation.seed ^ (number + 0xf02c));
   }
 
   /** The product's part of it, while its process runs. */
@@ -92,8 +102,8 @@ export class TrialHost {
   }
 
   /** The process dies; its kernel lives on, writes what it was given and refuses connections. */
-  kill(): void {
-    this.#network?.kill();
+  kill(last: "reset" | "end" = "reset"): void {
+    this.#network?.kill(last);
     this.#end({ kind: "all" });
     // The kernel goes on answering for the addresses.
     new SimNetwork(this.machine, this.#world.fabric, this.#addresses);
@@ -196,6 +206,10 @@ export class TrialHost {
     return watched;
   }
 
+  get #isOlder(): boolean {
+    return this.#world.plan.olderHost === this.number;
+  }
+
   get #addresses(): readonly string[] {
     return [this.storageAddress, this.managementAddress];
   }
@@ -288,6 +302,7 @@ export class TrialHost {
   }): HostPlane {
     const { machine, device, ...ports } = parts;
     const world = this.#world;
+    const speaks = versionsOf(world.plan.olderHost, this.number);
     const plane = new HostPlane({
       ...ports,
       clock: machine.clock,
@@ -305,7 +320,9 @@ export class TrialHost {
         if (kind === "copies-differed") world.copiesDiffered(message);
       },
       rules: ownerRulesOf(world.mutant),
+      ...(speaks === undefined ? {} : { speaks }),
     });
+    if (this.#isOlder) forgetNewerCalls(plane.links);
     this.#plane = plane;
     return plane;
   }
@@ -319,8 +336,7 @@ export class TrialHost {
     await plane.settleIntents();
     for (const { objectId } of this.device?.undecided() ?? []) {
       try {
-        const owner = await ObjectOwner.take(this.#ownerWorld(plane), objectId, false);
-        await owner.close();
+        await decideUnused(this.#ownerWorld(plane), objectId);
       } catch (error) {
         if (!(error instanceof CodedError)) throw error;
         this.#trace(`cannot settle ${objectId}: ${error.message}`);
@@ -330,9 +346,11 @@ export class TrialHost {
 
   #ownerWorld(plane: HostPlane): ReturnType<HostPlane["ownerWorld"]> {
     const world = plane.ownerWorld();
-    return this.#world.mutant?.ignoresLease === true
-      ? { ...world, isLeaseAlive: () => true }
-      : world;
+    return {
+      ...world,
+      ...(this.#world.mutant?.ignoresLease === true ? { isLeaseAlive: () => true } : {}),
+      ...(this.#isOlder ? { offersFingerprints: () => false } : {}),
+    };
   }
 
   #notUp(): CodedError {
@@ -354,6 +372,9 @@ export class TrialHost {
   }
 
   #close(objectId: string, owner: ObjectOwner): void {
+    // One that stops while it is given up: the object may be somebody's here again already.
+    if (this.#ending.has(owner)) return;
+    this.#ending.add(owner);
     this.#owners.delete(objectId);
     const closing = owner
       .close()
@@ -369,10 +390,8 @@ export class TrialHost {
       component: (componentId) => this.component(componentId),
       allocate: (lengthBytes) => device.allocate(lengthBytes),
       create: async (component) => void (await device.createComponent(component)),
-      remove: async (componentId) => {
-        if (device.component(componentId) !== undefined) await device.deleteComponent(componentId);
-      },
-      fork: (fork) => device.forkComponent(fork),
+      remove: (componentId) => device.deleteComponent(componentId),
+      fork: (fork) => this.#fork(device, fork),
       grow: async (componentId, blockCount) => {
         await device.resizeComponent(componentId, blockCount * BLOCK_SIZE_BYTES);
       },
@@ -381,7 +400,7 @@ export class TrialHost {
           deviceId: device.deviceId,
           path: "/dev/sim",
           sizeBytes: this.media.disk.sizeBytes,
-          freeBytes: this.media.disk.availableBytes,
+          freeBytes: freeBytes(device.stats(), this.media.disk.availableBytes),
           ...device.age,
         },
       ],
@@ -390,10 +409,25 @@ export class TrialHost {
     };
   }
 
+  /** Half of the forks are late where the plan says so, each once: it may be tried again often. */
+  async #fork(device: Device, fork: ComponentFork): Promise<void> {
+    const { lateForksMsMax } = this.#world.plan;
+    const { machine } = this;
+    if (lateForksMsMax > 0 && !this.#forked.has(fork.componentId)) {
+      this.#forked.add(fork.componentId);
+      const delayMs = this.#forkChance.below(2 * lateForksMsMax) - lateForksMsMax;
+      if (delayMs > 0) await new Promise<void>((resolve) => machine.schedule(delayMs, resolve));
+    }
+    await device.forkComponent(fork);
+  }
+
   #log(): Log {
     return {
       write: (level, message) => {
         if (level !== "debug") this.#trace(`${level}: ${message}`);
+        // Here nobody says what it should not.
+        if (message.startsWith(LINK_CUT) && !message.endsWith(STRANGER))
+          this.#world.fail("violation", `${this.name}: ${message}`);
       },
     };
   }
@@ -401,6 +435,11 @@ export class TrialHost {
   #trace(what: string): void {
     this.#world.trace.add(this.name, what);
   }
+}
+
+/** As the product tells it: what is free on the device is overwritten, and need not be punched. */
+function freeBytes(stats: DeviceStats, availableBytes: number): number {
+  return Math.min(stats.freeBytes, stats.reclaimableBytes + availableBytes);
 }
 
 export function stackOf(error: unknown): string {

@@ -19,7 +19,6 @@ const PATIENCE_MS = 20_000;
 const FREE_MS = 5000;
 const SNAPSHOTS_MAX = 6;
 const CLONES_MAX = 2;
-const BREAKING = ["failed-write", "vanished-disk"];
 
 export class TrialOperator {
   readonly #world: TrialWorld;
@@ -154,9 +153,8 @@ export class TrialOperator {
 
   async #changePolicy(volume: TrialVolume): Promise<void> {
     const { hostCount, faults } = this.#world.plan;
-    // Where a disk may forget, or a write fail, another copy remembers.
-    const isCopyNeeded =
-      faults.sickHost !== undefined || faults.kinds.some(({ name }) => BREAKING.includes(name));
+    // Where a disk may forget, another copy remembers.
+    const isCopyNeeded = faults.sickHost !== undefined;
     const failuresToTolerate = this.#prng.pick(isCopyNeeded ? [1, 1, 2] : [0, 1, 1, 2]);
     if (2 * failuresToTolerate + 1 > hostCount) return;
     const policy: ObjectPolicy = { failuresToTolerate, stripes: this.#prng.pick([1, 1, 2]) };

@@ -8,7 +8,9 @@ import { component, mirror, stripe, STRIPE_UNIT_BLOCKS, witness } from "../clust
 import type { LegNode, TreeNode } from "../cluster/index.ts";
 import { FAULT_KINDS } from "./fault-kinds.ts";
 import type { FaultKind } from "./fault.ts";
+import { LATE_FAULTS } from "./late-faults.ts";
 import { idOf, shuffled } from "./names.ts";
+import { planSkew } from "./version-skew.ts";
 
 export interface TrialPlan {
   readonly hostCount: number;
@@ -26,6 +28,13 @@ export interface TrialPlan {
   readonly changesMax: number;
   /** How long hosts that are away are waited for, and how much is made anew at a time. */
   readonly repairs: { readonly repairDelayMs: number; readonly rebuildsAtOnce: number };
+  /**
+   * Copies of one volume that are to be forked may be that much apart: writes that should not come
+   * in between have time to. 0: as it happens.
+   */
+  readonly lateForksMsMax: number;
+  /** The host that has not been upgraded yet, if hosts are being upgraded. */
+  readonly olderHost: number | undefined;
   /** Undefined: nobody takes snapshots or changes anything. */
   readonly operator: OperatorPlan | undefined;
 }
@@ -93,7 +102,7 @@ export function planTrial(seed: number): TrialPlan {
   return {
     hostCount,
     volumes,
-    faults: planFaults(prng, sickHost),
+    faults: withLateFaults(seed, planFaults(prng, sickHost)),
     network: isSlow ? { minMs: 1, maxMs: 25 } : { minMs: 0.05, maxMs: 0.5 },
     clockRates: Array.from({ length: hostCount }, () =>
       prng.chance(0.3) ? 1 + (prng.below(81) - 40) / 1000 : 1,
@@ -105,6 +114,8 @@ export function planTrial(seed: number): TrialPlan {
       rebuildsAtOnce: prng.pick([1, 2, 4]),
     },
     operator: planOperator(prng),
+    lateForksMsMax: planLateForks(new Prng(seed ^ 0xf02c)),
+    olderHost: planSkew(new Prng(seed ^ 0x01de), hostCount),
   };
 }
 
@@ -124,8 +135,13 @@ function planOperator(prng: Prng): OperatorPlan | undefined {
   };
 }
 
+/** Drawn apart: that one of two forks is late, and by more than a write takes, is a coincidence. */
+function planLateForks(prng: Prng): number {
+  return prng.chance(0.3) ? prng.pick([100, 500, 1500]) : 0;
+}
+
 function planFaults(prng: Prng, sickHost: number | undefined): FaultPlan {
-  const possible = FAULT_KINDS.filter((kind) =>
+  const possible = FAULT_KINDS.filter((kind) => !LATE_FAULTS.includes(kind)).filter((kind) =>
     sickHost === undefined ? kind.needs !== "sick-host" : kind.needs !== "any-host",
   );
   const share = prng.pick([0.15, 0.4, 1]);
@@ -136,6 +152,14 @@ function planFaults(prng: Prng, sickHost: number | undefined): FaultPlan {
     durationMs: prng.pick([10_000, 30_000, 90_000]),
     sickHost,
   };
+}
+
+/** Drawn apart, and often: they take the place of a coincidence that trials would wait for. */
+function withLateFaults(seed: number, plan: FaultPlan): FaultPlan {
+  const prng = new Prng(seed ^ 0x1a7e);
+  if (plan.sickHost !== undefined || !prng.chance(0.25)) return plan;
+  const kind = prng.pick(LATE_FAULTS);
+  return { ...plan, kinds: [...plan.kinds, kind, kind] };
 }
 
 function planVolume(prng: Prng, number: number, hostCount: number): VolumePlan {

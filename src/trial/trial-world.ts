@@ -25,8 +25,10 @@ export type FailureKind =
   | "copies-differ-at-the-end"
   | "references"
   | "read-error"
+  | "violation"
   | "snapshot"
   | "leaked"
+  | "version"
   | "device"
   | "no-progress"
   | "unbounded"
@@ -35,6 +37,7 @@ export type FailureKind =
   | "lost-write"
   | "priorities"
   | "protection"
+  | "heartbeat"
   | "crash";
 
 export interface Failure {
@@ -98,19 +101,27 @@ export class TrialWorld {
     this.directory = new TrialDirectory(this);
   }
 
+  /** Before the simulation runs: what `build` needs of the depot is there. */
+  async prepare(): Promise<void> {
+    const { hostCount, faults } = this.plan;
+    for (let number = 0; number < hostCount; number++) await this.depot.prepare(number);
+    if (faults.sickHost === undefined) return;
+    for (let disk = 1; disk <= SPARE_DISKS; disk++) await this.depot.prepare(faults.sickHost, disk);
+  }
+
   /** Hosts are up and volumes are there. */
   async build(): Promise<void> {
     const { hostCount, volumes, repairs } = this.plan;
     await this.directory.start();
     for (let number = 0; number < hostCount; number++) {
-      const host = new TrialHost(this, number, await this.depot.media(number));
+      const host = new TrialHost(this, number, this.depot.media(number));
       this.hosts.push(host);
       host.start();
     }
     const { sickHost } = this.plan.faults;
     if (sickHost !== undefined)
       for (let disk = 1; disk <= SPARE_DISKS; disk++)
-        this.spareDisks.push(await this.depot.media(sickHost, disk));
+        this.spareDisks.push(this.depot.media(sickHost, disk));
     await this.until(() => this.hosts.every((host) => host.isUp), 30_000);
     const { inner } = this.directory;
     await changeSettings(assertDefined(inner, "the directory is up"), CLUSTER_ID, repairs);

@@ -50,6 +50,7 @@ export async function runTrial(seed: number, options: TrialOptions): Promise<Tri
   let undecidedBlocks = 0;
   const counting = marks.countAll();
   try {
+    await world.prepare();
     await world.simulation.run(() => live(world));
     undecidedBlocks = checkHistories(world);
   } catch (error) {

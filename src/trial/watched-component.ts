@@ -17,7 +17,6 @@ import type {
 } from "../store/index.ts";
 
 export interface ComponentRules {
-  readonly isFenced: boolean;
   readonly isDestagedDecided: boolean;
   /** False: of what a copy is sent while it catches up, something is lost now and then. */
   readonly isAppliedWhole: boolean;
@@ -28,7 +27,6 @@ export interface ComponentRules {
 }
 
 const ALL: ComponentRules = {
-  isFenced: true,
   isDestagedDecided: true,
   isAppliedWhole: true,
   isNewestKept: true,
@@ -70,8 +68,8 @@ export class WatchedComponent implements LocalComponent {
 
   async open(epoch: number): Promise<ComponentOpening> {
     this.#isCatchingUp = false;
-    const opening = await this.#inner.open(this.#allowed(epoch));
-    if (epoch < this.#epoch && this.#rules.isFenced)
+    const opening = await this.#inner.open(epoch);
+    if (epoch < this.#epoch)
       this.#onViolation(`opened at epoch ${epoch} after epoch ${this.#epoch}`);
     this.#epoch = Math.max(this.#epoch, epoch);
     return opening;
@@ -85,23 +83,20 @@ export class WatchedComponent implements LocalComponent {
     const { epoch, sequence } = transaction;
     this.#lastSequence = Math.max(this.#lastSequence, sequence);
     const isLate = epoch < this.#epoch;
-    if (isLate && !this.#rules.isFenced) transaction.epoch = this.#epoch;
     const answer: ComponentDone = isLate
       ? (one, fault) => {
-          if (fault === undefined && this.#rules.isFenced)
+          if (fault === undefined)
             this.#onViolation(`took a write of epoch ${epoch} after epoch ${this.#epoch}`);
           done(one, fault);
         }
       : done;
     const isTaken = this.#inner.prepare(transaction, answer, token);
-    transaction.epoch = epoch;
-    if (isTaken && !this.#rules.isDestagedDecided)
-      this.#inner.commit(this.#allowed(epoch), sequence);
+    if (isTaken && !this.#rules.isDestagedDecided) this.#inner.commit(epoch, sequence);
     return isTaken;
   }
 
   commit(epoch: number, sequence: number): void {
-    this.#inner.commit(this.#allowed(epoch), sequence);
+    this.#inner.commit(epoch, sequence);
   }
 
   read(
@@ -132,16 +127,24 @@ export class WatchedComponent implements LocalComponent {
   }
 
   changes(request: ChangesRequest): Promise<ChangeBatch> {
-    return this.#inner.changes({ ...request, epoch: this.#allowed(request.epoch) });
+    return this.#inner.changes(request);
   }
 
   beginCatchUp(epoch: number, since: number): Promise<number> {
     this.#isCatchingUp = true;
-    return this.#inner.beginCatchUp(this.#allowed(epoch), since);
+    return this.#inner.beginCatchUp(epoch, since);
   }
 
   async offer(epoch: number, batch: ChangeBatch, isSecond: boolean): Promise<OfferAnswer> {
-    const answer = await this.#inner.offer(this.#allowed(epoch), batch, isSecond);
+    return this.#believed(await this.#inner.offer(epoch, batch, isSecond));
+  }
+
+  async offerAgain(epoch: number, offer: number, blocks: number): Promise<OfferAnswer | undefined> {
+    const answer = await this.#inner.offerAgain(epoch, offer, blocks);
+    return answer === undefined ? undefined : this.#believed(answer);
+  }
+
+  #believed(answer: OfferAnswer): OfferAnswer {
     if (this.#rules.isOfferChecked || this.#offers++ % 2 === 1) return answer;
     return { ...answer, missing: new Uint8Array(answer.missing.length) };
   }
@@ -153,27 +156,22 @@ export class WatchedComponent implements LocalComponent {
     if (isDue && batch.starts.length > 1) {
       const rest = withoutLastRun(batch);
       const bytes = dataBlocksOf(rest) * BLOCK_SIZE_BYTES;
-      return this.#inner.apply(this.#allowed(epoch), rest, payload.subarray(0, bytes));
+      return this.#inner.apply(epoch, rest, payload.subarray(0, bytes));
     }
     if (!this.#rules.isNewestKept && this.#isCatchingUp)
       batch.sequences.forEach((sequence, run) => {
         batch.sequences[run] = Math.max(sequence, this.#lastSequence);
       });
-    return this.#inner.apply(this.#allowed(epoch), batch, payload);
+    return this.#inner.apply(epoch, batch, payload);
   }
 
   endCatchUp(epoch: number): Promise<void> {
     this.#isCatchingUp = false;
-    return this.#inner.endCatchUp(this.#allowed(epoch));
+    return this.#inner.endCatchUp(epoch);
   }
 
   digests(epoch: number, firstRegion: number, regionCount: number): Promise<Uint8Array> {
-    return this.#inner.digests(this.#allowed(epoch), firstRegion, regionCount);
-  }
-
-  /** Without fencing nobody is ever told that the epoch has gone on. */
-  #allowed(epoch: number): number {
-    return this.#rules.isFenced ? epoch : Math.max(epoch, this.#epoch);
+    return this.#inner.digests(epoch, firstRegion, regionCount);
   }
 }
 

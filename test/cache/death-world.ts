@@ -297,11 +297,12 @@ export class DeathWorld {
     }
   }
 
-  /** Every slot is handed out again. */
+  /** Every slot is handed out again, and once. */
   #verifySlots(): void {
     const { survivor: cache } = this;
     const slots = new Set<number>();
-    for (let key = 1e6; key < 1e6 + 20 * CAPACITY; key++) {
+    let key = 1e6;
+    for (; key < 1e6 + 20 * CAPACITY && slots.size < CAPACITY; key++) {
       const slot = cache.insert(key);
       if (slot < 0) continue;
       slots.add(slot);
@@ -309,6 +310,7 @@ export class DeathWorld {
       cache.pin(slot);
     }
     if (slots.size < CAPACITY) this.#problems.push(`${CAPACITY - slots.size} slots are lost`);
+    else if (cache.insert(key) >= 0) this.#problems.push("a slot in use is handed out");
     for (const slot of slots) cache.unpin(slot);
     cache.release();
   }

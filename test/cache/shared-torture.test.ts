@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { test } from "node:test";
+import { test } from "../support/test.ts";
 import { torture } from "./torture.ts";
 import type { TortureRun } from "./torture.ts";
 
@@ -10,7 +10,7 @@ const RUN: TortureRun = {
   keyCount: 200,
   pageBytes: 256,
   operationsMax: Infinity,
-  secondsMax: 6,
+  secondsMax: 3,
   killEveryMs: 300,
   workers: "threads",
 };
@@ -39,6 +39,6 @@ test("eight threads ended at random leave no page torn, lost or with two owners"
 });
 
 test("so do processes that have the memory mapped and are killed", async (t) => {
-  const run = { ...RUN, workers: "processes", workerCount: 4, secondsMax: IS_LONG ? 600 : 6 };
+  const run = { ...RUN, workers: "processes", workerCount: 4, secondsMax: IS_LONG ? 600 : 3 };
   t.diagnostic(await assertUnharmed(run as TortureRun));
 });

@@ -19,7 +19,10 @@ import type { TortureCrew, TortureMember } from "./torture-crew.ts";
 
 export interface TortureRun extends TortureSetting {
   readonly seed: number;
-  /** Ends when so much was done, or so much time has passed. */
+  /**
+   * Ends when so much was done, or so much time has passed since all workers were there and,
+   * where some are to end, one has.
+   */
   readonly operationsMax: number;
   readonly secondsMax: number;
   /** Mean time between two workers' ends; 0 for none. */
@@ -71,9 +74,12 @@ class TortureDirector {
     const started = performance.now();
     const { workerCount, secondsMax, operationsMax, killEveryMs } = this.#run;
     for (let worker = 0; worker < workerCount; worker++) this.#start(worker);
-    const end = started + secondsMax * 1000;
     try {
-      while (performance.now() < end && this.#operations() < operationsMax) {
+      await this.#allJoined();
+      const end = performance.now() + secondsMax * 1000;
+      const isOver = (): boolean =>
+        performance.now() >= end && (killEveryMs === 0 || this.#kills > 0);
+      while (!isOver() && this.#operations() < operationsMax) {
         await pause(killEveryMs === 0 ? 20 : killEveryMs * (0.5 + this.#prng.below(1000) / 1000));
         if (this.#problems.length > 0) break;
         if (killEveryMs > 0) await this.#kill(this.#chooseVictims());
@@ -98,6 +104,17 @@ class TortureDirector {
     Atomics.store(this.#rules.joined, worker, 0);
     const order = { setting: settingOf(this.#run), worker, seed: this.#seed++ };
     this.#workers[worker] = this.#crew.start(order, (reason) => this.#problems.push(reason));
+  }
+
+  /** On a busy machine it takes seconds until all have started. */
+  async #allJoined(): Promise<void> {
+    const end = performance.now() + STOP_MS_MAX;
+    const hasJoined = (_member: TortureMember, worker: number): boolean =>
+      Atomics.load(this.#rules.joined, worker) !== 0;
+    while (!this.#workers.every(hasJoined) && this.#problems.length === 0) {
+      if (performance.now() > end) this.#problems.push("a worker does not start");
+      await pause(20);
+    }
   }
 
   /** Mostly one; sometimes two, of which each may hold what the other's reaper needs. */

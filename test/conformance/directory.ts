@@ -72,6 +72,32 @@ const records: Promises<DirectoryWorld> = {
     );
     assert.equal(revision, (await directory.get("/c"))?.revision);
   },
+  "stamps are equal if and only if nothing under the prefix has changed": async ({ directory }) => {
+    const stamps = new Set<string>();
+    const see = async (): Promise<string> => JSON.stringify(await directory.stamp("/b/"));
+    const isNew = async (what: string): Promise<void> => {
+      const stamp = await see();
+      assert.ok(!stamps.has(stamp), `${what}: ${stamp}`);
+      stamps.add(stamp);
+    };
+    assert.deepEqual(await directory.stamp("/b/"), { count: 0, newestRevision: 0 });
+    await isNew("empty");
+    const revision = await put(directory, "/b/1", "x");
+    assert.deepEqual(await directory.stamp("/b/"), { count: 1, newestRevision: revision });
+    await isNew("one");
+    const before = await see();
+    for (const key of ["/a", "/b", "/b0", "/c"]) await put(directory, key, "of no concern");
+    await remove(directory, "/c");
+    assert.equal(await see(), before);
+    await put(directory, "/b/2", "y");
+    await isNew("two");
+    await put(directory, "/b/1", "z");
+    await isNew("the older one is the newer one");
+    await remove(directory, "/b/1");
+    await isNew("the newest is gone");
+    await put(directory, "/b/1", "z");
+    await isNew("and there again");
+  },
   "a deleted record is gone, and deleting nothing changes nothing": async ({ directory }) => {
     await put(directory, "a", "1");
     await remove(directory, "a");

@@ -89,6 +89,22 @@ const reading: Record<string, MetadataTest> = {
     await Promise.all([first, store.commit(batch)]);
     assert.deepEqual(scanned(store, FIRST, LAST), ["a=1", "b=2"]);
   },
+  "the memory of a batch that is durable is another batch's, and its entries stay": async (
+    store,
+  ) => {
+    const nameOf = (index: number): Uint8Array => bytes(String(1000 + index));
+    for (const first of [0, 1000, 2000]) {
+      const batch = new MetadataBatch();
+      for (let i = 0; i < 400; i++)
+        batch.put(nameOf(first + i), new Uint8Array(2000).fill(1 + first / 1000));
+      await store.commit(batch);
+      batch.release();
+      assert.equal(batch.size, 0);
+    }
+    for (const first of [0, 1000, 2000])
+      for (let i = 0; i < 400; i++)
+        assert.deepEqual([...new Set(store.get(nameOf(first + i)))], [1 + first / 1000]);
+  },
 };
 
 const scanning: Record<string, MetadataTest> = {

@@ -1,4 +1,4 @@
-import { test } from "node:test";
+import { test } from "../support/test.ts";
 
 /** What every suite asks of the place where an adapter runs. */
 export interface World {

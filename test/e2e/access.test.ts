@@ -9,7 +9,7 @@ import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { test } from "node:test";
 import { operationNames, operationRow } from "../../src/host/index.ts";
-import type { AccessCreatedView, AuditList } from "../../src/host/index.ts";
+import type { AccessCreatedView, AuditList, CertificateView } from "../../src/host/index.ts";
 import { browserMissing, startBrowser, WatchedPage } from "./browser.ts";
 import { CLUSTER_PORTS, freePort, startHost, temporaryFolder } from "./harness.ts";
 import type { DevHost } from "./harness.ts";
@@ -231,8 +231,33 @@ test(TOKEN_PAGE, { skip: browserMissing }, async (t) => {
   await page.keyboard.press("Escape");
   await page.getByRole("button", { name: "Forget the token" }).click();
   await page.getByRole("textbox", { name: "Token" }).waitFor();
+  await administer(watched, cluster);
   watched.checkFaults();
 });
+
+/** Whoever is an admin lets a host in, and has the certificate renewed. */
+async function administer(watched: WatchedPage, cluster: JoinedCluster): Promise<void> {
+  const { page } = watched;
+  const admin = await cluster.cli<AccessCreatedView>("h1", [
+    ...["access", "create", "otto", "--role", "admin"],
+  ]);
+  await page.getByRole("textbox", { name: "Token" }).fill(admin.token);
+  await page.keyboard.press("Enter");
+  await page.getByText("Live", { exact: true }).waitFor();
+  await watched.show("access");
+  await page.getByRole("button", { name: "Make a token to join with" }).click();
+  const line = page.locator("code", { hasText: "drystone join" });
+  assert.match((await line.textContent()) ?? "", /--token drystone-\S+ --device PATH$/);
+  await page.getByRole("button", { name: "Copy: drystone join" }).click();
+  await watched.checkAccess("a token to join with");
+  await watched.show("settings");
+  const { endsMs } = await cluster.cli<CertificateView>("h1", ["certificate", "show"]);
+  await page.getByRole("button", { name: "Renew now" }).click();
+  await page.getByRole("dialog").getByRole("button", { name: "Renew" }).click();
+  await page.getByText("The certificate is renewed.").waitFor();
+  const renewed = await cluster.cli<CertificateView>("h1", ["certificate", "show"]);
+  assert.ok(renewed.endsMs > endsMs, "it is good for longer");
+}
 
 test(`${HALF_OPEN} connections that never finish a request keep nobody out`, async (t) => {
   const { api } = await startHost(t, "1G");

@@ -133,3 +133,45 @@ export class NbdkitMemory extends PeerServer {
     return ["nbdkit", "-f", "-U", socket, "memory", String(sizeBytes)];
   }
 }
+
+/** nbdkit on a raw file; with `isDurable` each write is flushed before it is answered. */
+export class NbdkitFile extends PeerServer {
+  readonly name: string = "nbdkit";
+  readonly #isDurable: boolean;
+
+  constructor(folder: string, isDurable: boolean) {
+    super(folder);
+    this.#isDurable = isDurable;
+  }
+
+  protected override commandLine(socket: string, file: string): CommandLine {
+    const filter = this.#isDurable ? ["--filter=fua"] : [];
+    const durable = this.#isDurable ? ["fuamode=force"] : [];
+    return ["nbdkit", "-f", "-U", socket, ...filter, "file", file, ...durable];
+  }
+}
+
+/** qemu-storage-daemon on a raw file; `isDurable` is past the page cache, flushed at each write. */
+export class QemuStorageDaemon extends PeerServer {
+  readonly name: string = "qemu-storage-daemon";
+  readonly #isDurable: boolean;
+
+  constructor(folder: string, isDurable: boolean) {
+    super(folder);
+    this.#isDurable = isDurable;
+  }
+
+  protected override commandLine(socket: string, file: string): CommandLine {
+    const onOff = this.#isDurable ? "on" : "off";
+    return [
+      "qemu-storage-daemon",
+      ...[
+        "--blockdev",
+        `driver=file,node-name=f,filename=${file},aio=io_uring,cache.direct=${onOff}`,
+      ],
+      ...["--blockdev", "driver=raw,node-name=n,file=f"],
+      ...["--nbd-server", `addr.type=unix,addr.path=${socket}`],
+      ...["--export", `type=nbd,id=e,node-name=n,name=,writable=on,writethrough=${onOff}`],
+    ];
+  }
+}

@@ -8,7 +8,7 @@ import { chromium } from "playwright-core";
 import type { Browser, BrowserContextOptions, Page } from "playwright-core";
 import { smallPicture } from "./small-picture.ts";
 
-const TIMEOUT_MS = 10_000;
+const TIMEOUT_MS = 30_000;
 const CHROMIUM = "/usr/bin/chromium";
 const AXE = fileURLToPath(import.meta.resolve("axe-core/axe.min.js"));
 /** Where pictures of the pages go, if they are wanted: docs/operating/dashboard. */

@@ -3,10 +3,10 @@ import assert from "node:assert/strict";
 import * as path from "node:path";
 import { fileURLToPath } from "node:url";
 import { CLUSTER_PORTS, freePort } from "./harness.ts";
-import { processTree, Program, runTool } from "./process.ts";
+import { endMachinesIn, processTree, Program, runTool } from "./process.ts";
 
 const CLI = fileURLToPath(new URL("../../../bin/drystone", import.meta.url));
-const READY_MS_MAX = 90_000;
+const READY_MS_MAX = 180_000;
 export interface VolumeShown {
   readonly owner?: string;
   readonly accessible: boolean;
@@ -17,21 +17,32 @@ export class ClusterRun {
   readonly folder: string;
   readonly #port: number;
   readonly #args: readonly string[];
+  readonly #environment: Readonly<Record<string, string>>;
   #program: Program | undefined;
 
-  private constructor(folder: string, port: number, args: readonly string[]) {
+  private constructor(
+    folder: string,
+    port: number,
+    args: readonly string[],
+    environment: Readonly<Record<string, string>>,
+  ) {
     this.folder = folder;
     this.#port = port;
     this.#args = args;
+    this.#environment = environment;
   }
 
   /**
-   * `folder` is made. `args` are more ones of `drystone dev`. The caller ends it with `kill` or
-   * `stop`.
+   * `folder` is made. `args` are more ones of `drystone dev`; `environment` is laid over this
+   * process's. The caller ends it with `kill` or `stop`.
    */
-  static async create(folder: string, args: readonly string[] = []): Promise<ClusterRun> {
+  static async create(
+    folder: string,
+    args: readonly string[] = [],
+    environment: Readonly<Record<string, string>> = {},
+  ): Promise<ClusterRun> {
     const port = await freePort(CLUSTER_PORTS);
-    const run = new ClusterRun(folder, port, args);
+    const run = new ClusterRun(folder, port, args, environment);
     try {
       await run.start();
     } catch (error) {
@@ -43,7 +54,8 @@ export class ClusterRun {
 
   /** The supervisor and its hosts. */
   get pids(): readonly number[] {
-    return this.#program === undefined ? [] : processTree(this.#program.pid);
+    const program = this.#program;
+    return program === undefined || program.hasEnded ? [] : processTree(program.pid);
   }
 
   async start(): Promise<void> {
@@ -58,12 +70,14 @@ export class ClusterRun {
       ...this.#args,
     ];
     const line = [CLI, ...args, "--api-port", String(this.#port), "--json"];
-    this.#program = new Program("drystone dev", process.execPath, line);
+    this.#program = new Program("drystone dev", process.execPath, line, this.#environment);
     await this.#program.waitForLine(/^\{"ready":true/, READY_MS_MAX);
   }
 
+  /** Its machines, too, once no host starts them again. */
   async kill(): Promise<void> {
     await this.#program?.kill();
+    endMachinesIn(this.folder);
   }
 
   async stop(): Promise<void> {
@@ -78,7 +92,8 @@ export class ClusterRun {
     word: "kill" | "start" | "stop" | "partition" | "heal",
     ...args: string[]
   ): Promise<void> {
-    await runTool(process.execPath, [CLI, "dev", word, ...args, "--dir", this.folder]);
+    const line = [CLI, "dev", word, ...args, "--dir", this.folder];
+    await runTool(process.execPath, line, { timeoutMs: READY_MS_MAX });
   }
 
   api(host: number): string {

@@ -131,7 +131,7 @@ export async function useTokens(watched: WatchedPage, cluster: ClusterRun): Prom
   await page.getByRole("button", { name: "Make it" }).click();
   await page.getByText("It is shown this once.").waitFor();
   await page.getByRole("button", { name: "I have it" }).click();
-  await page.getByRole("button", { name: "Take the token of anna back" }).click();
+  await page.getByRole("button", { name: "Take back the token of anna" }).click();
   const { tokens } = await cluster.cli<AccessList>(1, ["access", "list"]);
   assert.deepEqual(
     tokens.map(({ name, role }) => `${name} ${role}`),

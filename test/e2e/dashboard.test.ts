@@ -7,6 +7,7 @@ import type { NetworkView } from "../../src/host/index.ts";
 import { browserMissing, startBrowser, WatchedPage } from "./browser.ts";
 import { changeSettings, dropSnapshot, maintain, useSnapshots } from "./dashboard-actions.ts";
 import { defineMachine, useTokens } from "./dashboard-actions.ts";
+import { chooseColours, useAvailability, useDevice, useVolume } from "./dashboard-buttons.ts";
 import { ClusterRun } from "./cluster-run.ts";
 import { temporaryFolder } from "./harness.ts";
 
@@ -45,7 +46,15 @@ test("the dashboard shows a cluster live and changes it", { skip: browserMissing
     maintain(watched, cluster),
   );
   await t.test("a machine is defined and deleted", () => defineMachine(watched, cluster));
-  await t.test("settings are changed", () => changeSettings(watched, cluster));
+  await t.test("a volume is attached, grown, cloned and deleted on its page", () =>
+    useVolume(watched, cluster),
+  );
+  await t.test("a device is read through, and kept after all", () => useDevice(watched, cluster));
+  await t.test("settings are changed", async () => {
+    await changeSettings(watched, cluster);
+    await useAvailability(watched, cluster);
+    await chooseColours(watched);
+  });
   await t.test("a token is made and taken back, and the log tells", () =>
     useTokens(watched, cluster),
   );

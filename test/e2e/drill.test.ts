@@ -18,6 +18,9 @@ test("failures are tried out on a copy of the cluster", { skip: browserMissing }
   await cluster.cli(1, ["volume", "create", "web1", "--size", "1G", "--failures-to-tolerate", "1"]);
   const browser = await startBrowser(t);
   const watched = await WatchedPage.open(browser, cluster.api(1));
+  await t.test("nothing seems empty, and a copy is whole, before the volumes are told", () =>
+    copyEarly(watched),
+  );
   await t.test("the copy has its hosts and its volumes", () => copyCluster(watched));
   await t.test("what is foreseen for a host is what happens", () => tryFailure(watched, t));
   await t.test("a link takes the same way", () => share(watched));
@@ -30,6 +33,30 @@ test("failures are tried out on a copy of the cluster", { skip: browserMissing }
   assert.ok(width <= PHONE.width, `it is ${width} wide`);
   watched.checkFaults();
 });
+
+/** A slow host has told its status, and not yet what volumes there are. */
+async function copyEarly(watched: WatchedPage): Promise<void> {
+  const { page } = watched;
+  let tell = (): void => {};
+  const isTold = new Promise<void>((resolve) => {
+    tell = resolve;
+  });
+  await page.route("**/v1/volumes", async (route) => {
+    await isTold;
+    await route.continue();
+  });
+  await watched.show("overview");
+  await page.reload();
+  await page.getByRole("link", { name: /Hosts 3 all reached/ }).waitFor();
+  await page.getByRole("link", { name: /Volumes … asking the host/ }).waitFor();
+  await page.getByRole("link", { name: "Volumes", exact: true }).click();
+  await page.getByText("Asking the host…").waitFor();
+  await watched.show("simulator");
+  await page.getByRole("button", { name: "Copy this cluster" }).click();
+  tell();
+  await page.getByRole("cell", { name: "web1", exact: true }).waitFor({ timeout: RUN_MS_MAX });
+  await page.unroute("**/v1/volumes");
+}
 
 async function copyCluster(watched: WatchedPage): Promise<void> {
   const { page } = watched;

@@ -6,7 +6,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { TestGuest } from "./guest.ts";
 import type { Drive } from "./guest.ts";
-import { startServer } from "./harness.ts";
+import { isLong, startServer } from "./harness.ts";
 
 const VOLUME_BYTES = 4 * 2 ** 30;
 const TEST_MS_MAX = 280_000;
@@ -65,7 +65,7 @@ test(
 
 test(
   "a running guest counts on when its host is killed and comes back",
-  { timeout: TEST_MS_MAX },
+  { timeout: TEST_MS_MAX, skip: !isLong },
   async (t) => {
     const server = await startServer(t);
     const address = await server.volume("guest", VOLUME_BYTES);

@@ -87,6 +87,12 @@ test("three hosts made with init and join serve a mirrored volume", async (t) =>
   ]);
   assert.deepEqual([...new Set(shown.components.map(({ state }) => state))], ["active"]);
   assert.equal(fs.statSync(path.join(folder, "h1", "state", "api.sock")).mode & 0o777, 0o660);
+  // Each has been told the cluster key, and can serve what another one has encrypted.
+  const keyFiles = ["h1", "h2", "h3"].map((host) => path.join(folder, host, "cluster.key"));
+  assert.equal(new Set(keyFiles.map((file) => fs.readFileSync(file, "utf8"))).size, 1);
+  for (const file of keyFiles) assert.equal(fs.statSync(file).mode & 0o777, 0o600);
+  await cluster.cli("h1", ["volume", "create", "dark", "--size", "1M", "--encrypted"]);
+  await cluster.cli("h3", ["volume", "attach", "dark"]);
   for (const host of ["h3", "h2", "h1"]) await cluster.stop(host);
 });
 

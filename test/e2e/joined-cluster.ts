@@ -1,5 +1,6 @@
 /** A cluster as an operator makes it: init on one host, join on others, each a process. */
 import * as fs from "node:fs";
+import * as http from "node:http";
 import * as path from "node:path";
 import type { TestContext } from "node:test";
 import { fileURLToPath } from "node:url";
@@ -12,7 +13,15 @@ const READY_MS_MAX = 60_000;
 /** From one host's API to the next one's. */
 const PORTS_PER_HOST = 10;
 
+/** What a host is set up and run with. */
+export interface HostProgram {
+  /** The command of a checkout. Default: this one's. */
+  readonly cli?: string;
+  readonly environment?: Readonly<Record<string, string>>;
+}
+
 export class JoinedCluster {
+  readonly #hostPrograms = new Map<string, HostProgram>();
   readonly folder: string;
   readonly #firstPort: number;
   readonly #programs = new Map<string, Program>();
@@ -49,8 +58,13 @@ export class JoinedCluster {
     return path.join(this.folder, host, "tls");
   }
 
+  /** From its next start on. */
+  runsAs(host: string, program: HostProgram): void {
+    this.#hostPrograms.set(host, program);
+  }
+
   async init(host: string, more: readonly string[] = []): Promise<void> {
-    await this.#run(["init", ...this.#setUp(host), ...more]);
+    await this.#run(["init", ...this.#setUp(host), ...more], this.#hostPrograms.get(host)?.cli);
   }
 
   /** `path` is where programs are looked for. */
@@ -66,7 +80,7 @@ export class JoinedCluster {
   }
 
   async join(host: string, to: string, token: string): Promise<void> {
-    await this.#run(this.#joinLine(host, to, token));
+    await this.#run(this.#joinLine(host, to, token), this.#hostPrograms.get(host)?.cli);
   }
 
   async refusedJoin(host: string, to: string, token: string): Promise<Refusal> {
@@ -82,13 +96,22 @@ export class JoinedCluster {
   /** Resolves when the process runs, which may wait for others. */
   async launch(host: string): Promise<void> {
     const config = path.join(this.folder, host, "host.json");
-    const line = [this.#cli, "host", "run", "--config", config, "--json"];
-    const program = new Program(`host ${host}`, process.execPath, line);
+    const { cli = this.#cli, environment } = this.#hostPrograms.get(host) ?? {};
+    const line = [cli, "host", "run", "--config", config, "--json"];
+    const program = new Program(`host ${host}`, process.execPath, line, environment);
     this.#programs.set(host, program);
   }
 
   async ready(host: string): Promise<void> {
     await this.#programs.get(host)?.waitForLine(/"ready"/, READY_MS_MAX);
+  }
+
+  /** What it has said when it ended by itself. */
+  async refusedStart(host: string): Promise<string> {
+    await this.launch(host);
+    const program = this.#programs.get(host)!;
+    await program.ended;
+    return program.transcript.join("\n");
   }
 
   async kill(host: string): Promise<void> {
@@ -97,6 +120,20 @@ export class JoinedCluster {
 
   async stop(host: string): Promise<void> {
     await this.#programs.get(host)?.end("SIGTERM");
+  }
+
+  /** What the API answers, without a process for it: for what is asked again and again. */
+  async get<T>(host: string, at: string): Promise<T> {
+    const socketPath = path.join(this.folder, host, "state", "api.sock");
+    return await new Promise((resolve, reject) => {
+      const request = http.get({ socketPath, path: at, agent: false }, (response) => {
+        let text = "";
+        response.setEncoding("utf8");
+        response.on("data", (piece: string) => (text += piece));
+        response.on("end", () => resolve(JSON.parse(text) as T));
+      });
+      request.on("error", reject);
+    });
   }
 
   /** Over the socket in its state directory. */
@@ -126,9 +163,9 @@ export class JoinedCluster {
     return refusalOf((await runTool(process.execPath, line, { codes: [1] })).stdout);
   }
 
-  async #run(args: readonly string[]): Promise<string> {
+  async #run(args: readonly string[], cli = this.#cli): Promise<string> {
     this.#commandCount++;
-    return (await runTool(process.execPath, [this.#cli, ...args, "--json"])).stdout;
+    return (await runTool(process.execPath, [cli, ...args, "--json"])).stdout;
   }
 
   #joinLine(host: string, to: string, token: string): string[] {

@@ -20,8 +20,9 @@ const MACHINES = 300;
 const TIB = 2 ** 40;
 
 const nameOf = (host: number): string => `host${(host % HOSTS) + 1}`;
+/** As in a real cluster the first eight digits, which is what pages show, are of one thing. */
 const idOf = (kind: string, number: number): string =>
-  `${kind}${number.toString(16)}`.padStart(32, "0");
+  `${kind}${number.toString(16).padStart(8 - kind.length, "0")}`.padEnd(32, "0");
 
 function hostOf(number: number): HostView {
   return {
@@ -90,7 +91,8 @@ function statsOf(round: number): StatsView {
   return {
     ...{ logicalBytes: 60 * TIB, uniqueBytes: 20 * TIB, physicalBytes: 40 * TIB, dedupRatio: 3 },
     ...{ capacityBytes: 1024 * TIB, freeBytes: 512 * TIB, reclaimableBytes: 0 },
-    ...{ cache: {}, caches: [], journal: {}, destage: {}, sharedMemory: {}, scrub: {} },
+    ...{ cache: {}, caches: [], journal: {}, destage: {}, scrub: {} },
+    ...{ sharedMemory: {}, farCache: {} },
     ...{ rebuild: traffic, catchUp: traffic, latencyBoundsMs: [1] },
     volumes: range(VOLUMES, (number) => {
       return { name: `volume-${number}`, sizeBytes: TIB / 8, io: count(number)! };
@@ -105,7 +107,7 @@ export async function serveLargeCluster(t: TestContext): Promise<string> {
   const status: StatusView = {
     ...{ health: "healthy", reasons: [], version: "0.1.0", clusterId: idOf("c1", 0) },
     ...{ uptimeMs: 1_000_000, hosts, devices: range(4 * HOSTS, deviceOf), volumeCount: VOLUMES },
-    ...{ attachments: [], resyncs: [] },
+    ...{ attachments: [], resyncs: [], conditions: [] },
     capacity: { capacityBytes: 1024 * TIB, freeBytes: 512 * TIB, usedBytes: 300 * TIB },
   };
   const sees = hosts.map(({ name }) => ({ host: name, storage: "up", management: "up" }));

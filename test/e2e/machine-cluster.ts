@@ -1,4 +1,4 @@
-/** A host and an etcd member on each of three machines, and a client machine with a relay. */
+/** A host on each of some machines, members of etcd, and a client machine. */
 import assert from "node:assert/strict";
 import * as fs from "node:fs";
 import * as path from "node:path";
@@ -16,8 +16,6 @@ import { Program, runTool } from "./process.ts";
 const CLI = fileURLToPath(new URL("../../../bin/drystone", import.meta.url));
 const RELAY = fileURLToPath(new URL("relay-process.js", import.meta.url));
 const CLUSTER_ID = "00112233445566778899aabbccddeeff";
-const MACHINES = [1, 2, 3] as const;
-const CLIENT = 4;
 const WAIT_MS_MAX = 60_000;
 /** A client counts as served when it has waited for nothing longer than this. */
 const CALM_MS = 300;
@@ -39,36 +37,67 @@ interface TreeShown {
   readonly children?: readonly TreeShown[];
 }
 
+export interface MachineClusterOptions {
+  readonly hostCount: number;
+  /** Members of etcd on the first machines; one alone is on the client's. */
+  readonly etcdCount: number;
+  /** A mirrored volume `demo`, and a relay to it on the client's machine. */
+  readonly hasDemo: boolean;
+}
+
+const WITH_DEMO: MachineClusterOptions = { hostCount: 3, etcdCount: 3, hasDemo: true };
+
 export class MachineCluster {
   readonly machines: Namespaces;
-  readonly #folder: string;
+  readonly folder: string;
+  /** Of the hosts' machines. */
+  readonly numbers: readonly number[];
+  readonly #options: MachineClusterOptions;
   readonly #hosts = new Map<number, Program>();
+  readonly #members = new Map<number, Program>();
   readonly #others: Program[] = [];
 
-  private constructor(machines: Namespaces, folder: string) {
+  private constructor(machines: Namespaces, folder: string, options: MachineClusterOptions) {
     this.machines = machines;
-    this.#folder = folder;
+    this.folder = folder;
+    this.numbers = Array.from({ length: options.hostCount }, (_, i) => i + 1);
+    this.#options = options;
   }
 
-  /** Started, with a mirrored volume `demo`. It goes with the test. */
-  static async create(t: TestContext): Promise<MachineCluster> {
-    const machines = await Namespaces.create(CLIENT);
-    const cluster = new MachineCluster(machines, temporaryFolder(t));
+  /** Started. It goes with the test. */
+  static async create(
+    t: TestContext,
+    options: MachineClusterOptions = WITH_DEMO,
+  ): Promise<MachineCluster> {
+    const machines = await Namespaces.create(options.hostCount + 1);
+    const cluster = new MachineCluster(machines, temporaryFolder(t), options);
     t.after(() => cluster.#dispose());
     cluster.#makeCertificates();
-    await Promise.all(MACHINES.map((machine) => cluster.#startEtcd(machine)));
-    await Promise.all(MACHINES.map((machine) => cluster.startHost(machine)));
-    await cluster.#makeDemo();
-    await cluster.#startRelay();
+    await Promise.all(cluster.#etcdMachines.map((machine) => cluster.startEtcd(machine)));
+    await Promise.all(cluster.numbers.map((machine) => cluster.startHost(machine)));
+    await cluster.#linked();
+    if (options.hasDemo) {
+      await cluster.#makeDemo();
+      await cluster.#startRelay();
+    }
     return cluster;
   }
 
+  get #client(): number {
+    return this.numbers.length + 1;
+  }
+
+  get #etcdMachines(): readonly number[] {
+    const { etcdCount } = this.#options;
+    return etcdCount === 1 ? [this.#client] : this.numbers.slice(0, etcdCount);
+  }
+
   get demo(): NbdAddress {
-    return { socket: path.join(this.#folder, "demo.sock"), exportName: "demo" };
+    return { socket: path.join(this.folder, "demo.sock"), exportName: "demo" };
   }
 
   async startHost(machine: number): Promise<void> {
-    const folder = path.join(this.#folder, `h${machine}`);
+    const folder = path.join(this.folder, `h${machine}`);
     const file = path.join(folder, "host.json");
     fs.writeFileSync(file, JSON.stringify(this.#config(machine)));
     const args = [CLI, "host", "run", "--config", file, "--json"];
@@ -79,6 +108,27 @@ export class MachineCluster {
 
   async killHost(machine: number): Promise<void> {
     await this.#hosts.get(machine)?.kill();
+  }
+
+  /** With all that runs on it. */
+  async cutPower(machine: number): Promise<void> {
+    for (const pid of this.#vmPids(machine)) process.kill(pid, "SIGKILL");
+    await this.killHost(machine);
+  }
+
+  /** Where virtual machines of that host have their folders. */
+  vmsFolder(machine: number): string {
+    return path.join(this.folder, `h${machine}`, "state", "vms");
+  }
+
+  #vmPids(machine: number): readonly number[] {
+    const folder = this.vmsFolder(machine);
+    if (!fs.existsSync(folder)) return [];
+    const files = fs.readdirSync(folder).map((vm) => path.join(folder, vm, "vm.json"));
+    return files
+      .filter((file) => fs.existsSync(file))
+      .map((file) => (JSON.parse(fs.readFileSync(file, "utf8")) as { readonly pid: number }).pid)
+      .filter((pid) => fs.existsSync(`/proc/${pid}/stat`));
   }
 
   signalHost(machine: number, signal: "SIGSTOP" | "SIGCONT"): void {
@@ -141,9 +191,9 @@ export class MachineCluster {
 
   /** Waits until another host sees the machine's so. */
   async untilSeen(machine: number, state: string): Promise<void> {
-    const asked = (machine % MACHINES.length) + 1;
+    const asked = (machine % this.numbers.length) + 1;
     await this.#until(async () => {
-      const { hosts } = await this.#cli<{
+      const { hosts } = await this.cli<{
         readonly hosts: readonly { readonly name: string; readonly state: string }[];
       }>(asked, ["host", "list"]);
       return hosts.some(({ name, state: seen }) => name === `h${machine}` && seen === state);
@@ -161,7 +211,7 @@ export class MachineCluster {
   #makeCertificates(): void {
     const nowMs = Date.now();
     const authority = makeAuthority(CLUSTER_ID, nowMs);
-    for (const machine of MACHINES) {
+    for (const machine of [...this.numbers, this.#client]) {
       const addresses = [this.#management(machine), this.machines.address(machine, "storage")];
       const hostId = String(machine).repeat(32);
       writeTlsFolder(
@@ -174,11 +224,11 @@ export class MachineCluster {
   }
 
   #tls(machine: number): string {
-    return path.join(this.#folder, `h${machine}`, "tls");
+    return path.join(this.folder, `h${machine}`, "tls");
   }
 
   #config(machine: number): object {
-    const endpoints = MACHINES.map((one) => `https://${this.#management(one)}:2379`);
+    const endpoints = this.#etcdMachines.map((one) => `https://${this.#management(one)}:2379`);
     return {
       name: `h${machine}`,
       stateDir: "state",
@@ -201,52 +251,60 @@ export class MachineCluster {
 
   /** What a client shows: the certificate of one of the hosts. */
   get #tlsVariable(): string {
-    return `DRYSTONE_TLS=${this.#tls(MACHINES[0])}`;
+    return `DRYSTONE_TLS=${this.#tls(1)}`;
   }
 
   #management(machine: number): string {
     return this.machines.address(machine, "management");
   }
 
-  async #startEtcd(machine: number): Promise<void> {
+  async killEtcd(machine: number): Promise<void> {
+    await this.#members.get(machine)?.kill();
+  }
+
+  /** As it was left, if it has run before. */
+  async startEtcd(machine: number): Promise<void> {
     const client = `https://${this.#management(machine)}:2379`;
     const peer = (one: number): string => `https://${this.#management(one)}:2380`;
-    const initial = MACHINES.map((one) => `m${one}=${peer(one)}`).join(",");
+    const initial = this.#etcdMachines.map((one) => `m${one}=${peer(one)}`).join(",");
     const { caPath, certificatePath, keyPath } = tlsPaths(this.#tls(machine));
     const tls = ["", "peer-"].flatMap((kind) => [
       ...[`--${kind}cert-file`, certificatePath, `--${kind}key-file`, keyPath],
       ...[`--${kind}trusted-ca-file`, caPath, `--${kind}client-cert-auth`],
     ]);
     const member = this.#spawn(`etcd ${machine}`, machine, "etcd", [
-      ...["--name", `m${machine}`, "--data-dir", path.join(this.#folder, `etcd${machine}`)],
+      ...["--name", `m${machine}`, "--data-dir", path.join(this.folder, `etcd${machine}`)],
       ...["--listen-client-urls", client, "--advertise-client-urls", client],
       ...["--listen-peer-urls", peer(machine), "--initial-advertise-peer-urls", peer(machine)],
       ...["--initial-cluster", initial, "--logger", "zap", "--log-outputs", "stderr"],
       ...tls,
     ]);
-    this.#others.push(member);
+    this.#members.set(machine, member);
     await member.waitForLine(/serving (?:insecure )?client (?:requests|traffic)/i);
   }
 
-  async #makeDemo(): Promise<void> {
+  async #linked(): Promise<void> {
     await this.#until(async () => {
-      const { hosts } = await this.#cli<{ hosts: readonly { state: string }[] }>(1, [
+      const { hosts } = await this.cli<{ hosts: readonly { state: string }[] }>(1, [
         ...["host", "list"],
       ]);
-      return hosts.filter(({ state }) => state === "up").length === MACHINES.length;
+      return hosts.filter(({ state }) => state === "up").length === this.numbers.length;
     }, "hosts do not find each other");
-    await this.#cli(1, [
+  }
+
+  async #makeDemo(): Promise<void> {
+    await this.cli(1, [
       ...["volume", "create", "demo", "--size", "64M", "--failures-to-tolerate", "1"],
     ]);
   }
 
   async #startRelay(): Promise<void> {
-    const hosts = MACHINES.map((machine) => {
-      const socket = path.join(this.#folder, `h${machine}`, "demo.sock");
+    const hosts = this.numbers.map((machine) => {
+      const socket = path.join(this.folder, `h${machine}`, "demo.sock");
       return `${this.#api(machine)}=${socket}`;
     });
     const args = [this.#tlsVariable, process.execPath, RELAY, this.demo.socket, ...hosts];
-    const relay = this.#spawn("relay", CLIENT, "env", args);
+    const relay = this.#spawn("relay", this.#client, "env", args);
     this.#others.push(relay);
     await relay.waitForLine(/^ready$/, WAIT_MS_MAX);
   }
@@ -258,10 +316,10 @@ export class MachineCluster {
   /** What a host says that is not `except`; of those that answer the first. */
   async #show(except?: number): Promise<VolumeShown> {
     let last: unknown;
-    for (const machine of MACHINES) {
+    for (const machine of this.numbers) {
       if (machine === except || this.#hosts.get(machine)?.hasEnded !== false) continue;
       try {
-        return await this.#cli<VolumeShown>(machine, ["volume", "show", "demo"]);
+        return await this.cli<VolumeShown>(machine, ["volume", "show", "demo"]);
       } catch (error) {
         last = error;
       }
@@ -269,10 +327,11 @@ export class MachineCluster {
     throw last;
   }
 
-  async #cli<T>(machine: number, args: readonly string[]): Promise<T> {
+  /** Asks the host of that machine, from the client's. */
+  async cli<T>(machine: number, args: readonly string[]): Promise<T> {
     const line = [CLI, ...args, "--json", "--api", this.#api(machine)];
     const env = [this.#tlsVariable, process.execPath, ...line];
-    const command = this.machines.command(CLIENT, "env", env);
+    const command = this.machines.command(this.#client, "env", env);
     return JSON.parse((await runTool("ip", command)).stdout) as T;
   }
 
@@ -283,7 +342,7 @@ export class MachineCluster {
   }
 
   async #lastWords(): Promise<string> {
-    const programs = [...this.#hosts.values(), ...this.#others];
+    const programs = [...this.#hosts.values(), ...this.#members.values(), ...this.#others];
     const said = programs.map(({ name, transcript }) => {
       return `${name} said:\n${transcript.slice(-WORDS_LINES).join("\n")}`;
     });
@@ -291,8 +350,9 @@ export class MachineCluster {
   }
 
   async #dispose(): Promise<void> {
-    for (const program of [...this.#hosts.values(), ...this.#others.toReversed()])
-      await program.kill();
+    for (const machine of this.numbers) await this.cutPower(machine);
+    const others = [...this.#members.values(), ...this.#others];
+    for (const program of others.toReversed()) await program.kill();
     await this.machines.dispose();
   }
 }

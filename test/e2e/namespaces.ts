@@ -71,6 +71,17 @@ export class Namespaces {
     await this.#nft(machine, `table ${TABLE} {\n${chains.join("\n")}\n}\n`);
   }
 
+  /** Packets between the machine and those others get lost on this cable until it is mended. */
+  async split(machine: number, cable: CableName, others: readonly number[]): Promise<void> {
+    const device = DEVICES[cable];
+    const them = `{ ${others.map((other) => this.address(other, cable)).join(", ")} }`;
+    const lost = (hook: string, key: string, end: string): string =>
+      `chain ${hook}_${device} { type filter hook ${hook} priority 0; ` +
+      `${key} "${device}" ip ${end} ${them} drop; }`;
+    const chains = [lost("input", "iifname", "saddr"), lost("output", "oifname", "daddr")];
+    await this.#nft(machine, `table ${TABLE} {\n${chains.join("\n")}\n}\n`);
+  }
+
   /** All cables of the machine. */
   async mend(machine: number): Promise<void> {
     await this.#nft(machine, `table ${TABLE} {}\ndelete table ${TABLE}\n`);

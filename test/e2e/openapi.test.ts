@@ -41,7 +41,16 @@ const snapshotCalls: readonly Call[] = [
   { name: "snapshot.delete", request: { name: "web1@monday" }, status: 404 },
 ];
 
+/** A host that is alone has no certificate. */
+const certificateCalls: readonly Call[] = [
+  { name: "certificate.show", status: 501 },
+  { name: "certificate.renew", status: 501 },
+  { name: "certificate.rotate-authority", status: 501 },
+];
+
 const whatIfCalls: readonly Call[] = [
+  { name: "upgrade.show" },
+  { name: "upgrade.finalize" },
   { name: "whatif.fail", request: { name: "h1" } },
   { name: "whatif.fail", request: { name: "nobody" }, status: 404 },
 ];
@@ -58,6 +67,34 @@ const accessCalls: readonly Call[] = [
   { name: "client.list" },
   { name: "client.delete", request: { name: "web" } },
   { name: "client.delete", request: { name: "web" }, status: 404 },
+];
+
+const keyCalls: readonly Call[] = [
+  { name: "key.show" },
+  { name: "key.rotate", request: {}, status: 409 },
+  {
+    name: "volume.create",
+    request: { name: "dark", sizeBytes: 4608, encrypted: true },
+    status: 400,
+  },
+  {
+    name: "volume.create",
+    request: { name: "dark", sizeBytes: 4096, keyDomain: "a" },
+    status: 400,
+  },
+  { name: "volume.create", request: { name: "dark", sizeBytes: 8192, encrypted: true } },
+  { name: "volume.resize", request: { name: "dark", sizeBytes: 12_800 }, status: 400 },
+  { name: "volume.set", request: { name: "dark", encrypted: true } },
+  { name: "volume.set", request: { name: "web1", encrypted: true }, status: 409 },
+  { name: "volume.attach", request: { name: "dark" } },
+  { name: "key.rotate", request: {} },
+  { name: "key.show" },
+  { name: "key-domain.list" },
+  { name: "key-domain.destroy", request: { name: "default" }, status: 409 },
+  { name: "volume.detach", request: { name: "dark" } },
+  { name: "volume.delete", request: { name: "dark" } },
+  { name: "key-domain.destroy", request: { name: "default" } },
+  { name: "key-domain.destroy", request: { name: "default" }, status: 404 },
 ];
 
 function calls(device: string): readonly Call[] {
@@ -97,8 +134,7 @@ function calls(device: string): readonly Call[] {
     { name: "host.maintenance-off", request: { name: "h1" } },
     { name: "host.remove", request: { name: "h1" }, status: 409 },
     { name: "host.remove", request: nobody, status: 404 },
-    { name: "certificate.show", status: 501 },
-    { name: "certificate.renew", status: 501 },
+    ...certificateCalls,
     { name: "device.remove", request: { device, dryRun: true } },
     { name: "device.add", request: { path: "nowhere" }, status: 400 },
     { name: "device.keep", request: { device } },
@@ -106,6 +142,7 @@ function calls(device: string): readonly Call[] {
     { name: "vm.list" },
     { name: "vm.show", request: { name: "vm1" } },
     { name: "vm.console", request: { name: "vm1" }, status: 409 },
+    { name: "vm.type", request: { name: "vm1", text: "ls", enter: true }, status: 409 },
     { name: "vm.reset", request: { name: "vm1" }, status: 409 },
     { name: "vm.migrate", request: { name: "vm1" }, status: 409 },
     { name: "vm.migrate", request: { name: "vm1", cancel: true }, status: 409 },
@@ -125,7 +162,7 @@ function calls(device: string): readonly Call[] {
     { name: "vm.stop", request: { name: "vm1" } },
     { name: "vm.kill", request: { name: "vm1" } },
     { name: "vm.delete", request: { name: "nobody" }, status: 404 },
-    ...accessCalls,
+    ...[...accessCalls, ...keyCalls],
     { name: "token.create", request: {}, status: 501 },
     { name: "events", request: { limit: 10 } },
   ];

@@ -63,6 +63,11 @@ async function leaseLost(cluster: JoinedCluster, asked: string, gone: string): P
   }
 }
 
+interface Aged {
+  readonly volumes?: readonly { readonly name: string }[];
+  readonly ageMs?: number;
+}
+
 test("without etcd a directory of its own is refused, and nothing is written", async (t) => {
   const folder = temporaryFolder(t);
   const cluster = new JoinedCluster(t, folder, await freePort(CLUSTER_PORTS));
@@ -157,6 +162,9 @@ test(
     assert.ok(codes.includes("directory-unavailable") || codes.includes("own-lease-lost"));
     const { volumes } = await cluster.cli<{ volumes: readonly object[] }>("h1", ["stats"]);
     assert.equal(volumes.length, 1);
+    const listed = await cluster.cli<Aged>("h1", ["volume", "list"]);
+    assert.deepEqual([listed.volumes?.map(({ name }) => name), listed.ageMs! > 0], [["v1"], true]);
+    assert.ok((await cluster.cli<Aged>("h1", ["volume", "show", "v1"])).ageMs! > 0);
     cluster.signalMember("h1", "SIGCONT");
     await membersAre(cluster, "h1", "h1 well");
     // What waited when the lease had ended is served again, by the same host.

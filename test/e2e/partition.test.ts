@@ -51,6 +51,11 @@ test(
   },
 );
 
+interface StatusShown {
+  readonly conditions: readonly { readonly kind: string; readonly hosts: readonly string[] }[];
+  readonly views?: readonly object[];
+}
+
 interface HostShown {
   readonly name: string;
   readonly storage: string;
@@ -76,19 +81,35 @@ test("each host tells on which networks the others can be heard", async (t) => {
     ]);
     return reasons.map(({ code }) => code);
   };
+  // What all that answer make of it, on the host that is asked.
+  const judged = async (asked: number, wanted: readonly string[]): Promise<void> => {
+    const limit = performance.now() + 30_000;
+    for (;;) {
+      const { conditions, views } = await cluster.cli<StatusShown>(asked, ["status"]);
+      const found = conditions.map(({ kind, hosts }) => `${kind} ${hosts.join(" ")}`);
+      assert.equal(views?.length ?? 0, conditions.length === 0 ? 0 : 3);
+      if (found.join() === wanted.join()) return;
+      assert.ok(performance.now() < limit, `h${asked} says ${found.join()}`);
+    }
+  };
   await told(2, ["h1 up up", "h2 up up", "h3 up up"]);
+  await judged(2, []);
   await cluster.dev("partition", "--network", "storage", "h1");
   await told(2, ["h1 down up", "h2 up up", "h3 up up"]);
   await told(1, ["h1 up up", "h2 down up", "h3 down up"]);
   await cluster.untilSeen(2, "h1", "storage-unreachable");
   assert.ok((await reasonCodes(1)).includes("storage-isolated"));
+  for (const asked of [1, 3]) await judged(asked, ["storage-partition h1 h2 h3"]);
   await cluster.dev("heal");
   await cluster.dev("partition", "--network", "management", "h3");
   await told(2, ["h1 up up", "h2 up up", "h3 up down"]);
   await cluster.untilSeen(2, "h3", "management-unreachable");
   assert.ok((await reasonCodes(2)).includes("management-unreachable"));
+  for (const asked of [2, 3]) await judged(asked, ["host-isolated h3"]);
   await cluster.dev("partition", "--network", "storage", "h3");
   await cluster.untilSeen(2, "h3", "down");
+  await judged(2, ["host-failed h3"]);
+  await judged(3, ["host-isolated h3"]);
   await cluster.dev("heal");
   await told(1, ["h1 up up", "h2 up up", "h3 up up"]);
   await cluster.stop();

@@ -210,6 +210,8 @@ export interface ProcessUsage {
   /** Resident now, all of it, and the part that is not shared with files or other processes. */
   readonly residentBytes: number;
   readonly anonymousBytes: number;
+  /** Resident of memory that has no file, the part that may be shared with others included. */
+  readonly withoutFileBytes: number;
   readonly residentPeakBytes: number;
 }
 
@@ -227,6 +229,7 @@ export function processUsage(pid: number): ProcessUsage {
     cpuSeconds: (Number(fields[11]) + Number(fields[12])) / TICKS_PER_SECOND,
     residentBytes: kib("VmRSS"),
     anonymousBytes: kib("RssAnon"),
+    withoutFileBytes: kib("RssAnon") + kib("RssShmem"),
     residentPeakBytes: kib("VmHWM"),
   };
 }
@@ -244,6 +247,24 @@ export function processTree(pid: number): number[] {
   return pids;
 }
 
+/**
+ * Ends virtual machines that have files in a folder. They outlive their hosts, and are told by
+ * their command lines: the folder itself may be gone.
+ */
+export function endMachinesIn(folder: string): void {
+  for (const name of readdirSync("/proc")) {
+    if (!/^\d+$/.test(name)) continue;
+    let line: string;
+    try {
+      line = readFileSync(`/proc/${name}/cmdline`, "utf8");
+    } catch {
+      continue; // It has ended meanwhile.
+    }
+    const isMachine = line.startsWith("qemu-system-") && line.includes(`${folder}/`);
+    if (isMachine) process.kill(Number(name), "SIGKILL");
+  }
+}
+
 /** The sum over several processes. */
 export function usageOf(pids: readonly number[]): ProcessUsage {
   const all = pids.map(processUsage);
@@ -253,6 +274,7 @@ export function usageOf(pids: readonly number[]): ProcessUsage {
     cpuSeconds: sum((usage) => usage.cpuSeconds),
     residentBytes: sum((usage) => usage.residentBytes),
     anonymousBytes: sum((usage) => usage.anonymousBytes),
+    withoutFileBytes: sum((usage) => usage.withoutFileBytes),
     residentPeakBytes: sum((usage) => usage.residentPeakBytes),
   };
 }

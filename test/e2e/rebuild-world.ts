@@ -16,6 +16,7 @@ export interface Traffic {
   readonly bytesNeeded: number;
   readonly bytesSent: number;
   readonly bytesSkipped: number;
+  readonly metadataBytes: number;
 }
 
 interface Shown {

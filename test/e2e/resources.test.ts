@@ -12,19 +12,21 @@ import { usageOf } from "./process.ts";
 import { watchMemory } from "./memory-watch.ts";
 
 const IDLE_VOLUMES = 20;
-const SETTLE_SECONDS = 15;
-const IDLE_SECONDS = isLong ? 60 : 20;
+const SETTLE_SECONDS = 12;
+const IDLE_SECONDS = isLong ? 60 : 15;
 const IDLE_CPU_SHARE_MAX = 0.01;
+/** What is always at work is in each of them; what happens now and then is not. */
+const IDLE_SPANS_MAX = 3;
 const WRITTEN_BYTES = (isLong ? 20 : 2) * 2 ** 30;
 const VOLUME_BYTES = 4 * 2 ** 30;
 /** What is the host's alone, and what the kernel cannot take back without swapping. */
-const PRIVATE_BYTES_MAX = 250e6;
+const PRIVATE_BYTES_MAX = isLong ? 220e6 : 200e6;
 /**
- * With the program's file and mapped metadata. The goal is 300 MB and is missed: the kernel maps
- * sixteen pages around each one that is touched, so most of the metadata counts as resident while
- * it is being changed, although it is page cache like any other.
+ * With the program's file and mapped metadata: what the default configuration plans. The long run
+ * maps more metadata than fits, and on a busy machine a transaction can go on for a while until
+ * what it has mapped is taken out again.
  */
-const RESIDENT_BYTES_MAX = 450e6;
+const RESIDENT_BYTES_MAX = isLong ? 400e6 : 300e6;
 
 test(`${IDLE_VOLUMES} attached idle volumes use less than 1 % of a core`, async (t) => {
   const server = await startServer(t);
@@ -39,12 +41,16 @@ test(`${IDLE_VOLUMES} attached idle volumes use less than 1 % of a core`, async 
   // The span is what is measured: the share of a core over these seconds, not how long anything
   // took. Before it the host ends what making twenty volumes has begun: destage, compilation.
   await pause(SETTLE_SECONDS * 1000);
-  const from = { cpu: usageOf(server.pids).cpuSeconds, at: performance.now() };
-  await pause(IDLE_SECONDS * 1000);
-  const seconds = (performance.now() - from.at) / 1000;
-  const share = (usageOf(server.pids).cpuSeconds - from.cpu) / seconds;
-  t.diagnostic(`${(share * 100).toFixed(2)} % of a core over ${seconds.toFixed(1)} s`);
-  assert.ok(share < IDLE_CPU_SHARE_MAX, `${share * 100} % of a core`);
+  const shares: number[] = [];
+  while (shares.length < IDLE_SPANS_MAX && !(Math.min(...shares) < IDLE_CPU_SHARE_MAX)) {
+    const from = { cpu: usageOf(server.pids).cpuSeconds, at: performance.now() };
+    await pause(IDLE_SECONDS * 1000);
+    const seconds = (performance.now() - from.at) / 1000;
+    const share = (usageOf(server.pids).cpuSeconds - from.cpu) / seconds;
+    t.diagnostic(`${(share * 100).toFixed(2)} % of a core over ${seconds.toFixed(1)} s`);
+    shares.push(share);
+  }
+  assert.ok(Math.min(...shares) < IDLE_CPU_SHARE_MAX, `${shares.join(", ")} of a core`);
 });
 
 test(

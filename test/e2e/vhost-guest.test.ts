@@ -4,16 +4,24 @@ import * as fs from "node:fs";
 import * as net from "node:net";
 import * as path from "node:path";
 import { test } from "node:test";
+import type { TestContext } from "node:test";
 import { setTimeout as pause } from "node:timers/promises";
 import { TestGuest } from "./guest.ts";
 import type { VhostDrive } from "./guest.ts";
 import { ClusterRun } from "./cluster-run.ts";
-import { startHost, temporaryFolder } from "./harness.ts";
+import { isLong, startHost, temporaryFolder } from "./harness.ts";
 import type { DevHost } from "./harness.ts";
 import { destagedStats } from "./stats.ts";
 
 const VOLUME_BYTES = 4 * 2 ** 30;
 const TEST_MS_MAX = 280_000;
+/**
+ * QEMU's emulated processors lose a write now and then while the machine is sent as it runs
+ * (kvm-unit-tests has a program that shows it), and this machine is, to see what we write meanwhile
+ * arrive: that would be missing each time.
+ */
+const MIGRATIONS_MAX = 3;
+const KERNEL_CRASHED = /Kernel panic/;
 
 async function attach(host: DevHost, name: string): Promise<VhostDrive> {
   const vhostSocket = path.join(host.folder, `${name}.vhost`);
@@ -94,27 +102,38 @@ async function tellMonitor(monitor: string, line: string): Promise<void> {
   socket.destroy();
 }
 
+async function migrate(t: TestContext): Promise<void> {
+  const host = await startHost(t);
+  const drive = await attach(host, "guest");
+  const monitor = path.join(host.folder, "monitor");
+  const incoming = path.join(host.folder, "incoming");
+  const source = await TestGuest.start({ ...drive, monitor, job: "counter" });
+  t.after(() => source.kill());
+  await source.waitForCounter(10);
+  const target = await TestGuest.start({ ...drive, incoming, job: "counter" });
+  t.after(() => target.kill());
+  while (!fs.existsSync(incoming)) await pause(100);
+  await tellMonitor(monitor, `migrate unix:${incoming}`);
+  const counted = await target.waitForCounter(source.lastCounter + 20);
+  assert.ok(counted > source.lastCounter);
+  await source.kill();
+  const more = await target.waitForCounter(counted + 10);
+  await target.kill();
+  await assertWhole(drive, more);
+}
+
 test(
   "a guest is migrated to another QEMU at the same socket, and counts on there",
-  { timeout: TEST_MS_MAX },
+  { timeout: TEST_MS_MAX, skip: !isLong },
   async (t) => {
-    const host = await startHost(t);
-    const drive = await attach(host, "guest");
-    const monitor = path.join(host.folder, "monitor");
-    const incoming = path.join(host.folder, "incoming");
-    const source = await TestGuest.start({ ...drive, monitor, job: "counter" });
-    t.after(() => source.kill());
-    await source.waitForCounter(10);
-    const target = await TestGuest.start({ ...drive, incoming, job: "counter" });
-    t.after(() => target.kill());
-    while (!fs.existsSync(incoming)) await pause(100);
-    await tellMonitor(monitor, `migrate unix:${incoming}`);
-    const counted = await target.waitForCounter(source.lastCounter + 20);
-    assert.ok(counted > source.lastCounter);
-    await source.kill();
-    const more = await target.waitForCounter(counted + 10);
-    await target.kill();
-    await assertWhole(drive, more);
+    for (let left = MIGRATIONS_MAX; ; left--) {
+      try {
+        return await migrate(t);
+      } catch (error) {
+        if (left === 1 || !KERNEL_CRASHED.test(String(error))) throw error;
+        t.diagnostic("once more: the guest did not come along whole");
+      }
+    }
   },
 );
 

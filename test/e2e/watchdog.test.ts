@@ -101,7 +101,7 @@ async function hangAndReset(hypervisor: QemuHypervisor, kernelPath: string): Pro
   hypervisor.allow(600_000);
   await hypervisor.start({
     ...{ vmId: "a", name: "a", epoch: 1, cpuCount: 1, memoryBytes: 32 << 20 },
-    ...{ disks: [], networks: [], hasWatchdog: true },
+    ...{ disks: [], networks: [], hasWatchdog: true, hasAgent: false, firmwarePath: undefined },
     boot: { kind: "kernel", kernelPath, initrdPath: undefined, commandLine: "" },
   });
   await hangs();

@@ -69,6 +69,23 @@ export class WriteLedger {
     this.#end(change);
   }
 
+  /** Nobody changes the range until it is released: what is read there is settled. */
+  hold(offset: number, length: number): void {
+    for (const block of blocksOf(offset, length)) this.#busyBlocks[block] = 1;
+  }
+
+  release(offset: number, length: number): void {
+    for (const block of blocksOf(offset, length)) this.#busyBlocks[block] = 0;
+  }
+
+  /** What a snapshot holds that is taken now. No request may be in flight. */
+  copy(): WriteLedger {
+    if (this.#inFlight.size > 0) throw new Error("nobody knows what requests in flight will leave");
+    const copy = new WriteLedger(this.sizeBytes);
+    copy.#contents.set(this.#contents);
+    return copy;
+  }
+
   /** The bytes a change writes. */
   dataOf(change: Change): Buffer {
     const data = Buffer.alloc(change.length);

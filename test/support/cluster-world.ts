@@ -16,10 +16,10 @@ import { DiskMedium, MetadataMedium, NetworkFabric, SimDigests } from "../../src
 import { SimDisk, SimLog, SimMachine, SimMetadataStore, SimNetwork } from "../../src/sim/index.ts";
 import type { Simulation } from "../../src/sim/index.ts";
 import { Device, heldContents, isClean, ReadThrough } from "../../src/store/index.ts";
+import { DEVICE_GEOMETRY, DEVICE_MEMORY } from "./device-sizes.ts";
 import { Requests } from "./volume-bench.ts";
 
 export const CLUSTER: string = "c1".repeat(16);
-const SEGMENT_BYTES = 2 << 20;
 const PORT = 7401;
 const DISK_BYTES = 64 << 20;
 
@@ -150,11 +150,14 @@ export class ClusterHost {
     const identity = { clusterId: CLUSTER, hostId: this.hostId };
     const found = await Device.inspect(ports.disk);
     if (found.kind === "empty") {
-      const geometry = { journalBytes: 4 * SEGMENT_BYTES, segmentBytes: SEGMENT_BYTES };
-      await Device.format(ports, { ...identity, ...geometry, deviceId: this.#world.newId() });
+      await Device.format(ports, {
+        ...identity,
+        ...DEVICE_GEOMETRY,
+        deviceId: this.#world.newId(),
+      });
     }
     try {
-      return await Device.open(ports, { ...identity, journalMemoryBytes: 3 * SEGMENT_BYTES });
+      return await Device.open(ports, { ...identity, ...DEVICE_MEMORY });
     } catch (error) {
       this.#world.events.push(`device-refused: ${String(error)}`);
       await ports.disk.close();
@@ -223,7 +226,7 @@ export class ClusterHost {
         await this.#byId(deviceId).createComponent(component);
       },
       remove: async (componentId) => {
-        await this.deviceOf(componentId)?.deleteComponent(componentId);
+        for (const device of this.devices.values()) await device.deleteComponent(componentId);
       },
       fork: async (fork) => {
         await assertDefined(this.deviceOf(fork.sourceId), "its device").forkComponent(fork);

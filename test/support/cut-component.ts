@@ -153,6 +153,10 @@ export class CutComponent implements Component {
     return this.#call((component) => component.offer(epoch, batch, isSecond));
   }
 
+  offerAgain(epoch: number, offer: number, blocks: number): Promise<OfferAnswer | undefined> {
+    return this.#call((component) => component.offerAgain(epoch, offer, blocks));
+  }
+
   apply(epoch: number, batch: ChangeBatch, payload: Uint8Array): Promise<void> {
     return this.#call((component) => component.apply(epoch, batch, payload));
   }

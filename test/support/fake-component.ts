@@ -227,6 +227,10 @@ export class FakeComponent implements Component {
     return { missing, awaited: new Uint8Array(missing.length), blocksNext: 64 };
   }
 
+  async offerAgain(epoch: number): Promise<undefined> {
+    this.#fence(epoch);
+  }
+
   async apply(epoch: number, batch: ChangeBatch, payload: Uint8Array): Promise<void> {
     this.#fence(epoch);
     let at = 0;

@@ -19,6 +19,8 @@ import { ObjectLayout } from "../../src/object/object-layout.ts";
 import { ObjectOwner } from "../../src/object/object-owner.ts";
 import { ALL_RULES } from "../../src/object/owner-world.ts";
 import type { OwnerRules, OwnerWorld } from "../../src/object/owner-world.ts";
+import { noTraffic } from "../../src/object/resync-progress.ts";
+import type { ResyncTraffic } from "../../src/object/resync-progress.ts";
 import { TransferMemory } from "../../src/object/transfer-memory.ts";
 import type { Directory } from "../../src/ports/index.ts";
 import { DiskMedium, MetadataMedium, SimDigests, SimDisk, SimLog } from "../../src/sim/index.ts";
@@ -26,12 +28,12 @@ import { SimMachine, SimMetadataStore, Simulation } from "../../src/sim/index.ts
 import { Device, isClean } from "../../src/store/index.ts";
 import { BlockHistory } from "./block-history.ts";
 import { CutComponent } from "./cut-component.ts";
+import { DEVICE_GEOMETRY, DEVICE_MEMORY } from "./device-sizes.ts";
 import { fakeMemory } from "./fake-component.ts";
 import { randomBytes, randomRange, Requests } from "./volume-bench.ts";
 
 const CLUSTER = "c1".repeat(16);
 const OBJECT = "0b".repeat(16);
-const SEGMENT_BYTES = 2 << 20;
 export const MIRROR_BYTES: number = 5 * 2 ** 20 + 512;
 const SIZE_BLOCKS = Math.ceil(MIRROR_BYTES / BLOCK_SIZE_BYTES);
 
@@ -83,16 +85,15 @@ class Host {
       clock: machine.clock,
       log: new SimLog(machine.clock),
     };
-    const geometry = { journalBytes: 4 * SEGMENT_BYTES, segmentBytes: SEGMENT_BYTES };
     const ids = {
       clusterId: CLUSTER,
       hostId: componentId("4"),
       deviceId: componentId(this.letter),
     };
-    if (!this.#isFormatted) await Device.format(ports, { ...ids, ...geometry });
+    if (!this.#isFormatted) await Device.format(ports, { ...ids, ...DEVICE_GEOMETRY });
     const device = await Device.open(ports, {
       clusterId: CLUSTER,
-      journalMemoryBytes: 3 * SEGMENT_BYTES,
+      ...DEVICE_MEMORY,
       ...(this.#changesMax === undefined ? {} : { changesMax: this.#changesMax }),
     });
     const sizeBytes = this.#blockCount * BLOCK_SIZE_BYTES;
@@ -118,7 +119,7 @@ export class MirrorWorld {
   readonly hosts: Map<string, Host> = new Map();
   readonly history: BlockHistory = new BlockHistory(MIRROR_BYTES);
   readonly events: string[] = [];
-  readonly catchUp = { bytesNeeded: 0, bytesSent: 0, bytesSkipped: 0 };
+  readonly catchUp: ResyncTraffic = noTraffic();
   readonly #tree: TreeNode;
   directory: EmbeddedDirectory | undefined;
   /** The directory does what it is asked, and nobody hears of it. */

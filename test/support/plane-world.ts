@@ -8,18 +8,18 @@ import { createVolumeRecord, EmbeddedDirectory, leavesOf } from "../../src/clust
 import { findObject } from "../../src/cluster/index.ts";
 import type { StoredObject, TreeNode } from "../../src/cluster/index.ts";
 import { Links } from "../../src/link/index.ts";
-import { ObjectOwner, TransferMemory } from "../../src/object/index.ts";
-import type { OwnerWorld } from "../../src/object/index.ts";
+import { noTraffic, ObjectOwner, TransferMemory } from "../../src/object/index.ts";
+import type { OwnerWorld, ResyncTraffic } from "../../src/object/index.ts";
 import { ObjectLayout } from "../../src/object/object-layout.ts";
 import { ComponentServer, RemoteComponents } from "../../src/plane/index.ts";
 import { DiskMedium, MetadataMedium, NetworkFabric, SimDigests } from "../../src/sim/index.ts";
 import { SimDisk, SimLog, SimMachine, SimMetadataStore, SimNetwork } from "../../src/sim/index.ts";
 import type { Simulation } from "../../src/sim/index.ts";
 import { Device } from "../../src/store/index.ts";
+import { DEVICE_GEOMETRY, DEVICE_MEMORY } from "./device-sizes.ts";
 
 const CLUSTER = "c1".repeat(16);
 const OBJECT = "0b".repeat(16);
-const SEGMENT_BYTES = 2 << 20;
 const PORT = 7401;
 
 /** Ids of hosts, devices and components are made of one letter each. */
@@ -60,13 +60,9 @@ export class PlaneHost {
       clock,
       log,
     };
-    const geometry = { journalBytes: 4 * SEGMENT_BYTES, segmentBytes: SEGMENT_BYTES };
     const ids = { clusterId: CLUSTER, hostId: idOf(this.letter), deviceId: idOf(this.letter) };
-    if (!this.#isFormatted) await Device.format(ports, { ...ids, ...geometry });
-    const device = await Device.open(ports, {
-      clusterId: CLUSTER,
-      journalMemoryBytes: 3 * SEGMENT_BYTES,
-    });
+    if (!this.#isFormatted) await Device.format(ports, { ...ids, ...DEVICE_GEOMETRY });
+    const device = await Device.open(ports, { clusterId: CLUSTER, ...DEVICE_MEMORY });
     const blocks = world.sizes.get(idOf(this.letter));
     if (!this.#isFormatted && blocks !== undefined)
       await device.createComponent({
@@ -144,7 +140,7 @@ export class PlaneWorld {
   readonly hosts: Map<string, PlaneHost> = new Map();
   readonly sizes: ReadonlyMap<string, number>;
   readonly events: string[] = [];
-  readonly catchUp = { bytesNeeded: 0, bytesSent: 0, bytesSkipped: 0 };
+  readonly catchUp: ResyncTraffic = noTraffic();
   readonly sizeBytes: number;
   readonly #tree: TreeNode;
   #directory: EmbeddedDirectory | undefined;

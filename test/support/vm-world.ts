@@ -15,7 +15,7 @@ import {
 } from "../../src/cluster/index.ts";
 import type { VmRecord } from "../../src/cluster/index.ts";
 import { VmHost } from "../../src/ha/index.ts";
-import type { VmCapacity } from "../../src/ha/index.ts";
+import type { HaRules, VmCapacity } from "../../src/ha/index.ts";
 import type { NetworkAddress } from "../../src/ports/index.ts";
 import { MetadataMedium, NetworkFabric, SimHypervisor, SimLog } from "../../src/sim/index.ts";
 import { SimMachine, SimMetadataStore, SimNetwork, Simulation } from "../../src/sim/index.ts";
@@ -34,6 +34,8 @@ export class Host {
   machine: SimMachine;
   hypervisor: SimHypervisor;
   host: VmHost | undefined;
+  /** Waited for before what was read of the directory is known here. */
+  beforeKnown: (() => Promise<void>) | undefined;
   #starts = 0;
 
   constructor(world: World, number: number) {
@@ -50,6 +52,15 @@ export class Host {
     const log = new SimLog(clock);
     const network = new SimNetwork(machine, this.#world.fabric, [this.address]);
     const directory = new RemoteDirectoryClient({ network, address: ADDRESS, clock, log });
+    const late = <T>(read: (prefix: string) => Promise<T>): ((prefix: string) => Promise<T>) => {
+      return async (prefix) => {
+        const found = await read(prefix);
+        await this.beforeKnown?.();
+        return found;
+      };
+    };
+    directory.list = late(directory.list.bind(directory));
+    directory.stamp = late(directory.stamp.bind(directory));
     this.host = new VmHost({
       directory,
       hypervisor: this.hypervisor,
@@ -66,10 +77,10 @@ export class Host {
         );
         if (others.length > 0) this.#world.sharedVolumes.push(volume);
         this.attached.add(volume);
-        return `/run/${volume}`;
+        return { vhostSocket: `/run/${volume}` };
       },
       detach: async (volume) => void this.attached.delete(volume),
-      expect: async (volume) => `/run/${volume}`,
+      expect: async (volume) => ({ vhostSocket: `/run/${volume}` }),
       ways: {
         offer: async (_vm, socket) => socket,
         reach: async (_vm, _hostId, address) => address,
@@ -80,6 +91,7 @@ export class Host {
       capacity: this.#world.capacity,
       nameOf: (hostId) => hostId,
       addEvent: ({ kind }) => void this.#world.events.push(`${this.id} ${kind}`),
+      ...(this.#world.rules === undefined ? {} : { rules: this.#world.rules }),
     });
     this.host.start();
   }
@@ -127,13 +139,17 @@ export class World {
   readonly arrivals: Map<string, SimHypervisor> = new Map();
   readonly lostVolumes: Set<string> = new Set();
   readonly homes: SimHomes;
+  /** Machines that began to execute on one host while they did on another. */
+  readonly doubles: string[] = [];
+  readonly rules: HaRules | undefined;
   /** Of each host. */
   capacity: VmCapacity = { memoryBytes: 16 * 2 ** 30, cpuCount: 8 };
   readonly #executing = new Map<string, string>();
   readonly #directoryMachine: SimMachine;
   #directory: EmbeddedDirectory | undefined;
 
-  constructor(seed: number, hostCount: number) {
+  constructor(seed: number, hostCount: number, rules?: HaRules) {
+    this.rules = rules;
     this.simulation = new Simulation({ seed });
     this.fabric = new NetworkFabric(this.simulation);
     this.#directoryMachine = new SimMachine(this.simulation);
@@ -154,6 +170,7 @@ export class World {
       if (where === hostId) this.#executing.delete(vmId);
       return;
     }
+    if (where !== undefined) this.doubles.push(`${vmId} on ${where} and ${hostId}`);
     assert.equal(where, undefined, `${vmId} runs on ${where} and starts on ${hostId}`);
     this.#executing.set(vmId, hostId);
   }
@@ -235,12 +252,15 @@ export async function cluster(
   seed: number,
   work: (world: World) => Promise<void>,
   hostCount = 3,
+  rules?: HaRules,
 ): Promise<void> {
-  const world = new World(seed, hostCount);
+  const world = new World(seed, hostCount, rules);
   await world.simulation.run(async () => {
     await world.build();
     await work(world);
   });
+  // A start that fails so is only told of by its host.
+  if (rules === undefined) assert.deepEqual(world.doubles, []);
 }
 
 export async function running(world: World, name: string): Promise<Host> {

@@ -49,6 +49,12 @@ export class VolumeClient {
     this.history.acknowledge(change);
   }
 
+  async zero(offset: number, lengthBytes: number): Promise<void> {
+    const change = this.history.change(offset, new Uint8Array(lengthBytes));
+    assert.equal(await this.requests.zero(offset, lengthBytes, false), undefined);
+    this.history.acknowledge(change);
+  }
+
   async verify(what: string): Promise<void> {
     for (let offset = 0; offset < this.#sizeBytes; offset += CHUNK_BYTES) {
       const length = Math.min(CHUNK_BYTES, this.#sizeBytes - offset);

@@ -7,6 +7,7 @@ import { SplitQueue } from "../../src/frontend/vhost-user/split-queue.ts";
 import type { ShortPoll } from "../../src/frontend/vhost-user/short-poll.ts";
 import type { VhostViolation } from "../../src/frontend/vhost-user/violation.ts";
 import { READ_MEMORY_BYTES, ReadMemory } from "../../src/frontend/nbd/read-memory.ts";
+import type { VolumeIo } from "../../src/object/index.ts";
 import { MemoryVolume } from "../nbd/memory-volume.ts";
 import type { MemoryVolumeOptions } from "../nbd/memory-volume.ts";
 import { MemoryEvent, MemoryFile } from "./memory-file.ts";
@@ -29,6 +30,8 @@ export interface WorldOptions {
   readonly base?: number;
   readonly shortPoll?: ShortPoll;
   readonly volume?: Partial<MemoryVolumeOptions>;
+  /** What the disk uses in the volume's place. */
+  readonly over?: (volume: MemoryVolume) => VolumeIo;
 }
 
 export class QueueWorld {
@@ -81,7 +84,8 @@ export class QueueWorld {
     const { base = 0 } = options;
     const queueOptions = { entryCount, base, eventIndex, indirect: true };
     this.queue = new SplitQueue(this.guest, addresses, queueOptions);
-    const device = new BlockDevice(this.volume, { queueCount: 1, serial: "serial-1" });
+    const used = options.over?.(this.volume) ?? this.volume;
+    const device = new BlockDevice(used, { queueCount: 1, serial: "serial-1" });
     this.disk = new BlockQueue(this.queue, {
       device,
       guest: this.guest,

@@ -5,7 +5,7 @@
 import type { EventView, StatsView, StatusView, VmView, VolumeView } from "../../src/host/index.ts";
 import type { ResyncView } from "../../src/host/api-routes.ts";
 import { call, follow, Refusal, wantsToken } from "./api.ts";
-import { byName } from "./format.ts";
+import { byHost, byName } from "./format.ts";
 import { sampleOf } from "./rates.ts";
 import type { Sample } from "./rates.ts";
 
@@ -33,6 +33,11 @@ export interface ClusterState {
   /** Why the newest question was not answered. */
   readonly refusal: Refusal | undefined;
   readonly nowMs: number;
+}
+
+/** The status comes first: what is listed is not known with it, and must not seem empty. */
+export function hasLists({ stats }: ClusterState): boolean {
+  return stats !== undefined;
 }
 
 let state: ClusterState = {
@@ -96,7 +101,7 @@ async function ask(): Promise<void> {
   try {
     // Alone, so that a wrong token is shown once.
     const told = await call("status", {});
-    const status = { ...told, hosts: byName(told.hosts) };
+    const status = { ...told, hosts: byName(told.hosts), devices: byHost(told.devices) };
     // Whoever looks for the first time sees how the cluster is while the rest is on its way.
     if (state.status === undefined) change({ status, refusal: undefined });
     const [{ volumes }, { vms }, stats, { resyncs }] = await Promise.all([

@@ -37,7 +37,7 @@ export function ago(timeMs: number, nowMs: number): string {
 
 export function clockTime(timeMs: number): string {
   return new Date(timeMs).toLocaleString(undefined, {
-    dateStyle: "short",
+    dateStyle: "medium",
     timeStyle: "medium",
   });
 }
@@ -65,4 +65,10 @@ const NAMES = new Intl.Collator("en", { numeric: true });
 /** h2 before h10. */
 export function byName<T extends { readonly name: string }>(all: readonly T[]): readonly T[] {
   return all.toSorted((a, b) => NAMES.compare(a.name, b.name));
+}
+
+export function byHost<T extends { readonly host: string; readonly path: string }>(
+  all: readonly T[],
+): readonly T[] {
+  return all.toSorted((a, b) => NAMES.compare(a.host, b.host) || NAMES.compare(a.path, b.path));
 }

@@ -38,7 +38,7 @@ export function NetworkMap({ view }: { view: NetworkView }): ReactNode {
   if (networks.length === 0 || view.hosts.length < 2) return null;
   return (
     <Card title="Networks, from what each host sees of the others">
-      <ul className="plain" aria-live="polite">
+      <ul className="plain map-words" aria-live="polite">
         {networks.map((network) => (
           <li key={network}>
             <Whole view={view} network={network} />

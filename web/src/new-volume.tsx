@@ -33,6 +33,7 @@ function VolumeForm(props: {
   const [name, setName] = useState("");
   const [size, setSize] = useState("10G");
   const [failures, setFailures] = useState(Math.min(1, most));
+  const [isEncrypted, setEncrypted] = useState(false);
   const [isBusy, setBusy] = useState(false);
   const [fault, setFault] = useState<string>();
   const sizeBytes = parseSize(size);
@@ -40,7 +41,8 @@ function VolumeForm(props: {
     if (sizeBytes === undefined) return setFault("The size is not one: write 10G, 512M or 1.5T.");
     setBusy(true);
     try {
-      await call("volume.create", { name, sizeBytes, failuresToTolerate: failures });
+      const encryption = isEncrypted ? { encrypted: true } : {};
+      await call("volume.create", { name, sizeBytes, failuresToTolerate: failures, ...encryption });
       void refresh();
       props.onMade(name);
     } catch (error) {
@@ -63,15 +65,16 @@ function VolumeForm(props: {
         <span>Size {sizeBytes !== undefined && <small>({bytes(sizeBytes)})</small>}</span>
         <input value={size} onChange={(event) => setSize(event.target.value)} required />
       </label>
+      <FailuresField most={most} value={failures} onChange={setFailures} />
       <label className="field">
-        <span>Host failures to survive</span>
-        <select value={failures} onChange={(event) => setFailures(Number(event.target.value))}>
-          {Array.from({ length: most + 1 }, (_, count) => (
-            <option key={count} value={count}>
-              {count === 0 ? "0: one copy" : `${count}: ${count + 1} copies`}
-            </option>
-          ))}
-        </select>
+        <span>
+          Encrypted at rest <small>(for good: it cannot be changed later)</small>
+        </span>
+        <input
+          type="checkbox"
+          checked={isEncrypted}
+          onChange={(event) => setEncrypted(event.target.checked)}
+        />
       </label>
       {fault !== undefined && (
         <p className="fault" role="alert">
@@ -87,6 +90,29 @@ function VolumeForm(props: {
         </button>
       </div>
     </form>
+  );
+}
+
+function FailuresField({
+  most,
+  value,
+  onChange,
+}: {
+  most: number;
+  value: number;
+  onChange: (count: number) => void;
+}): ReactNode {
+  return (
+    <label className="field">
+      <span>Host failures to survive</span>
+      <select value={value} onChange={(event) => onChange(Number(event.target.value))}>
+        {Array.from({ length: most + 1 }, (_, count) => (
+          <option key={count} value={count}>
+            {count === 0 ? "0: one copy" : `${count}: ${count + 1} copies`}
+          </option>
+        ))}
+      </select>
+    </label>
   );
 }
 

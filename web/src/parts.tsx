@@ -186,11 +186,12 @@ export function CommandLine({ line }: { line: string }): ReactNode {
       () => setCopied(false), // Without the permission the line can still be selected.
     );
   };
+  const word = isCopied ? "Copied" : "Copy";
   return (
     <div className="command">
       <code tabIndex={0}>{line}</code>
-      <button type="button" className="small" onClick={copy} aria-label={`Copy: ${line}`}>
-        {isCopied ? "Copied" : "Copy"}
+      <button type="button" className="small" onClick={copy} aria-label={`${word}: ${line}`}>
+        {word}
       </button>
     </div>
   );

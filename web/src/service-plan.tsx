@@ -115,6 +115,11 @@ function Foreseen({ plan }: { plan: Plan | undefined }): ReactNode {
   );
 }
 
+function timeOf(bytesAtMost: number, secondsAtMost: number | undefined): string {
+  if (secondsAtMost !== undefined) return duration(secondsAtMost * 1000);
+  return bytesAtMost === 0 ? "none" : "not known yet";
+}
+
 function PlanFacts({ plan }: { plan: ServicePlanView }): ReactNode {
   const { components, bytesAtMost, secondsAtMost, unusable, atRisk, isReady } = plan;
   const count = (what: string): number => components.filter((one) => one.what === what).length;
@@ -129,12 +134,10 @@ function PlanFacts({ plan }: { plan: ServicePlanView }): ReactNode {
           ["Copies that move", count("moves")],
           ["Copies that stay", count("stays")],
           ["To be sent at most", bytes(bytesAtMost)],
-          [
-            "Time at most",
-            secondsAtMost === undefined ? "not known yet" : duration(secondsAtMost * 1000),
-          ],
+          ["Time at most", timeOf(bytesAtMost, secondsAtMost)],
         ]}
       />
+      {plan.refusal !== undefined && <p className="fault">It would be refused: {plan.refusal}</p>}
       {isReady && <Chip tone="good">nothing has to leave: it may be stopped at once</Chip>}
       <Named tone="bad" names={stuck.map(({ volume }) => volume)}>
         has a copy with nowhere to go

@@ -24,6 +24,7 @@ export async function fuzzConnection(seed: number): Promise<number> {
   const prng = new Prng(seed);
   const volume = new MemoryVolume({ sizeBytes: VOLUME_BYTES, completions: "by-test" });
   if (prng.chance(0.3)) volume.fault = () => (prng.chance(0.2) ? prng.pick(FAULTS) : undefined);
+  if (prng.chance(0.3)) volume.isCached = () => prng.chance(0.5);
   const session = new Session({ volume });
   if (prng.chance(0.3)) session.stream.highWaterBytes = 100;
   const requests = randomRequests(prng, prng.between(1, 30), VOLUME_BYTES);

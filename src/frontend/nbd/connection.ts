@@ -118,7 +118,7 @@ export class Connection implements ByteStreamHandler, HandshakeOwner, Transmissi
     const agreement = this.#agreement;
     this.#transmission?.abandon(() => {
       assert(agreement !== undefined && this.#memory !== undefined, "nothing was agreed on");
-      this.#owner.memory.giveBack(agreement.volume, this.#memory);
+      this.#owner.memory.giveBack(this.#memory);
     });
     this.#owner.closed(this, reason);
   }

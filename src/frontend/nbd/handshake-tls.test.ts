@@ -1,5 +1,4 @@
 import assert from "node:assert/strict";
-import { test } from "node:test";
 import {
   clientFlags,
   contextData,
@@ -8,6 +7,7 @@ import {
   option,
 } from "../../../test/nbd/client-bytes.ts";
 import { Session } from "../../../test/nbd/session.ts";
+import { test } from "../../../test/support/test.ts";
 import type { ExportCatalog, NbdClient } from "./export-catalog.ts";
 import { SingleExport } from "./single-export.ts";
 

@@ -1,5 +1,4 @@
 import assert from "node:assert/strict";
-import { test } from "node:test";
 import {
   clientFlags,
   contextData,
@@ -11,6 +10,7 @@ import {
 } from "../../../test/nbd/client-bytes.ts";
 import { MemoryVolume } from "../../../test/nbd/memory-volume.ts";
 import { Session } from "../../../test/nbd/session.ts";
+import { test } from "../../../test/support/test.ts";
 import { CodedError } from "../../base/index.ts";
 import type { ExportCatalog, ExportInfo } from "./export-catalog.ts";
 

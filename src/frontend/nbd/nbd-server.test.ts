@@ -1,5 +1,4 @@
 import assert from "node:assert/strict";
-import { test } from "node:test";
 import {
   clientFlags,
   decodeReplies,
@@ -12,7 +11,9 @@ import { turn } from "../../../test/nbd/session.ts";
 import { testPorts } from "../../../test/nbd/test-ports.ts";
 import type { TestPorts } from "../../../test/nbd/test-ports.ts";
 import type { TestStream } from "../../../test/nbd/test-stream.ts";
+import { test } from "../../../test/support/test.ts";
 import { NbdServer } from "./nbd-server.ts";
+import { ReadMemoryPool } from "./read-memory.ts";
 import { SingleExport } from "./single-export.ts";
 
 const ADDRESS = { kind: "unix", path: "/run/test.sock" } as const;
@@ -176,4 +177,24 @@ test("one client's violation leaves the others alone", async () => {
   await turn();
   good.drain();
   assert.equal(decodeReplies(good.takeReceived(), new Map()).get(1)?.errno, 0);
+});
+
+test("servers that share their memory use no more of it, however many volumes come and go", async () => {
+  const memory = new ReadMemoryPool();
+  let allocatedCount = 0;
+  for (let round = 0; round < 20; round++) {
+    const ports = testPorts();
+    const volume = new MemoryVolume({ sizeBytes: 1 << 20, completions: "by-test", record: true });
+    const catalog = new SingleExport(volume, "");
+    const server = await NbdServer.listen(ports, catalog, { address: ADDRESS, memory });
+    const client = join({ ...ports, volume, server });
+    client.deliver(write(1));
+    volume.deliver(() => 0);
+    const closed = server.close(5000);
+    await turn();
+    client.drain();
+    await closed;
+    if (volume.allocatedBytes > 0) allocatedCount++;
+  }
+  assert.equal(allocatedCount, 1);
 });

@@ -23,6 +23,8 @@ export interface NbdServerOptions {
   readonly handshakeTimeoutMs?: number;
   /** The network's streams can be secured, and have to be. */
   readonly requiresTls?: boolean;
+  /** Shared with other servers, whose volumes come and go; otherwise it has its own. */
+  readonly memory?: ReadMemoryPool;
 }
 
 export interface NbdConnectionStatus {
@@ -38,7 +40,7 @@ const CONNECTIONS_MAX = 64;
 const HANDSHAKE_TIMEOUT_MS = 30_000;
 
 export class NbdServer implements ConnectionOwner {
-  readonly memory: ReadMemoryPool = new ReadMemoryPool();
+  readonly memory: ReadMemoryPool;
   readonly requiresTls: boolean;
   readonly #clock: Clock;
   readonly #log: Log;
@@ -56,6 +58,7 @@ export class NbdServer implements ConnectionOwner {
     this.#clock = ports.clock;
     this.#log = ports.log;
     this.#catalog = catalog;
+    this.memory = options.memory ?? new ReadMemoryPool();
     this.requiresTls = options.requiresTls ?? false;
     this.#connectionsMax = options.connectionsMax ?? CONNECTIONS_MAX;
     this.#handshakeTimeoutMs = options.handshakeTimeoutMs ?? HANDSHAKE_TIMEOUT_MS;

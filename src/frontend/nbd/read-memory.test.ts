@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
-import { test } from "node:test";
 import fc from "fast-check";
+import { test } from "../../../test/support/test.ts";
 import { PAGE_BYTES, READ_MEMORY_BYTES, READ_PIECE_BYTES_MAX, ReadMemory } from "./read-memory.ts";
 
 function newMemory(): ReadMemory {

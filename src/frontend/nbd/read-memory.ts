@@ -156,18 +156,20 @@ export class ReadMemory {
   }
 }
 
-/** Read memory outlives connections: a volume's memory is never given back, so it is used again. */
+/**
+ * Read memory outlives connections and volumes: what is allocated is never given back to whom it
+ * came from, so whatever is served next uses it again. All volumes served with one pool must be
+ * able to read into each other's memory.
+ */
 export class ReadMemoryPool {
-  readonly #idle = new WeakMap<VolumeIo, ReadMemory[]>();
+  readonly #idle: ReadMemory[] = [];
 
   take(volume: VolumeIo): ReadMemory {
-    return this.#idle.get(volume)?.pop() ?? new ReadMemory(volume.allocate(READ_MEMORY_BYTES));
+    return this.#idle.pop() ?? new ReadMemory(volume.allocate(READ_MEMORY_BYTES));
   }
 
-  giveBack(volume: VolumeIo, memory: ReadMemory): void {
+  giveBack(memory: ReadMemory): void {
     assert(memory.usedBlocks === 0, "read memory is still in use");
-    const idle = this.#idle.get(volume);
-    if (idle === undefined) this.#idle.set(volume, [memory]);
-    else idle.push(memory);
+    this.#idle.push(memory);
   }
 }

@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
-import { test } from "node:test";
 import { MemoryVolume } from "../../../test/nbd/memory-volume.ts";
 import { turn } from "../../../test/nbd/session.ts";
 import { testPorts } from "../../../test/nbd/test-ports.ts";
+import { test } from "../../../test/support/test.ts";
 import { CodedError } from "../../base/index.ts";
 import type { IoFault } from "../../object/index.ts";
 import type { ByteStream, ByteStreamHandler } from "../../ports/index.ts";

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
-import { test } from "node:test";
 import fc from "fast-check";
 import { TestStream } from "../../../test/nbd/test-stream.ts";
+import { test } from "../../../test/support/test.ts";
 import { ReplyRing } from "./reply-ring.ts";
 
 const TOKEN_FIRST = 256;

@@ -1,5 +1,4 @@
 import assert from "node:assert/strict";
-import { test } from "node:test";
 import {
   clientFlags,
   decodeReplies,
@@ -9,6 +8,7 @@ import {
 } from "../../../test/nbd/client-bytes.ts";
 import { MemoryVolume } from "../../../test/nbd/memory-volume.ts";
 import { Session, pendingReads } from "../../../test/nbd/session.ts";
+import { test } from "../../../test/support/test.ts";
 import type { IoFault } from "../../object/index.ts";
 import { READ_MEMORY_BYTES } from "./read-memory.ts";
 

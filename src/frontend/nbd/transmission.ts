@@ -300,9 +300,17 @@ export class Transmission implements RequestHandler {
       this.#replies.emptyRead(slot);
       this.#unanswered--;
       this.#slots.release(slot);
-    } else if (lengthBytes <= READ_PIECE_BYTES_MAX) this.#readPiece(slot, lengthBytes, offset);
-    else if (this.#slots.dontFragment[slot] === 1) this.#answer(slot, Errno.overflow);
+    } else if (lengthBytes <= READ_PIECE_BYTES_MAX) {
+      if (this.#readNow(slot, lengthBytes, offset)) this.#sendData(slot);
+      else this.#readPiece(slot, lengthBytes, offset);
+    } else if (this.#slots.dontFragment[slot] === 1) this.#answer(slot, Errno.overflow);
     else this.#longRead.start(slot);
+  }
+
+  /** From memory, within the turn that the request arrived in. */
+  #readNow(slot: number, lengthBytes: number, offset: number): boolean {
+    const dataAt = this.#memory.dataAt(this.#slots.page[slot]!);
+    return this.#volume.readNow(this.#memory.memory, dataAt, lengthBytes, offset);
   }
 
   readonly #readPiece = (slot: number, lengthBytes: number, offset: number): void => {
@@ -352,10 +360,14 @@ export class Transmission implements RequestHandler {
     if (this.#longRead.isActive) this.#longPieceDone(slot, errno);
     else if (errno !== Errno.none) this.#answer(slot, errno);
     else {
-      this.#unanswered--;
-      if (!this.#replies.data(slot)) this.#releaseSlot(slot);
+      this.#sendData(slot);
       if (!this.#replies.ring.isFlushed || this.#phase !== "open") this.#scheduleTurn();
     }
+  }
+
+  #sendData(slot: number): void {
+    this.#unanswered--;
+    if (!this.#replies.data(slot)) this.#releaseSlot(slot);
   }
 
   #longPieceDone(slot: number, errno: number): void {

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
-import { test } from "node:test";
 import fc from "fast-check";
+import { test } from "../../../test/support/test.ts";
 import { MemoryFile } from "../../../test/vhost-user/memory-file.ts";
 import { Prng } from "../../base/index.ts";
 import { SectionCache } from "./section-cache.ts";

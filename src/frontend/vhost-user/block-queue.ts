@@ -77,8 +77,10 @@ export class BlockQueue implements RequestOwner {
       if (!(error instanceof VhostViolation)) throw error;
       this.violated(error);
       return;
+    } finally {
+      // After a violation as well: nobody is listened to again before the volume has answered.
+      this.#world.device.volume.submit();
     }
-    this.#world.device.volume.submit();
     this.#publish();
   }
 

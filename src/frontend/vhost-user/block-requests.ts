@@ -376,14 +376,15 @@ export class BlockRequests {
     this.#stalled = undefined;
     try {
       this.#advance(request);
-      // Outside of anybody's turn.
-      this.#device.volume.submit();
       if (this.isStalled) return;
       this.#release(request);
     } catch (error) {
       if (!(error instanceof VhostViolation)) throw error;
       this.#owner.violated(error);
       return;
+    } finally {
+      // Outside of anybody's turn.
+      this.#device.volume.submit();
     }
     this.#owner.proceed();
   }

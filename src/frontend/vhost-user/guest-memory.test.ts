@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { test } from "node:test";
+import { test } from "../../../test/support/test.ts";
 import { MemoryFile } from "../../../test/vhost-user/memory-file.ts";
 import { SectionCache } from "../shared-memory/section-cache.ts";
 import { GuestMemory } from "./guest-memory.ts";

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { test } from "node:test";
+import { test } from "../../../test/support/test.ts";
 import { ShortPoll } from "./short-poll.ts";
 
 const GLANCE_MS = 0.001;

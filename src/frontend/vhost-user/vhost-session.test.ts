@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { test } from "node:test";
+import { test } from "../../../test/support/test.ts";
 import { Ask, regionBytes, u32s, u64s } from "../../../test/vhost-user/front-end.ts";
 import { MemoryEvent, MemoryFile } from "../../../test/vhost-user/memory-file.ts";
 import { MemoryStream } from "../../../test/vhost-user/memory-stream.ts";

@@ -1,9 +1,10 @@
 import assert from "node:assert/strict";
-import { test } from "node:test";
 import { Ask } from "../../../test/vhost-user/front-end.ts";
 import { SessionWorld } from "../../../test/vhost-user/session-world.ts";
 import { MemoryVolume } from "../../../test/nbd/memory-volume.ts";
+import { test } from "../../../test/support/test.ts";
 import type { DescriptorStream, SharedMemory } from "../../ports/index.ts";
+import { ReadMemoryPool } from "../nbd/read-memory.ts";
 import { SectionCache } from "../shared-memory/section-cache.ts";
 import { VhostUserServer } from "./vhost-user-server.ts";
 
@@ -14,7 +15,10 @@ interface Served {
   readonly accept: (stream: DescriptorStream) => void;
 }
 
-async function serve(completions: "by-test" | "after-submit"): Promise<Served> {
+async function serve(
+  completions: "by-test" | "after-submit",
+  memory: ReadMemoryPool = new ReadMemoryPool(),
+): Promise<Served> {
   const volume = new MemoryVolume({ sizeBytes: 1 << 20, completions });
   const violations: string[] = [];
   let accept: ((stream: DescriptorStream) => void) | undefined;
@@ -39,6 +43,7 @@ async function serve(completions: "by-test" | "after-submit"): Promise<Served> {
       path: "/nowhere",
       queueCount: 2,
       sections: new SectionCache({ sectionBytes: 4096, sectionsMax: 64 }),
+      memory,
       onViolation: (reason) => violations.push(reason),
     },
   );
@@ -109,4 +114,21 @@ test("closing answers what is under way, and resolves when nothing is used any m
   await closing;
   assert.equal(machine.driver.collect().length, 1);
   assert.equal(machine.file.mappedCount, 0);
+});
+
+test("servers that share their memory use no more of it, however many volumes come and go", async () => {
+  const memory = new ReadMemoryPool();
+  const allocated: number[] = [];
+  for (let round = 0; round < 10; round++) {
+    const served = await serve("after-submit", memory);
+    const machine = await running(served);
+    assert.equal(await machine.readSector(), 0);
+    await served.server.close(1000);
+    allocated.push(served.volume.allocatedBytes);
+  }
+  assert.ok(allocated[0]! > 0);
+  assert.deepEqual(
+    allocated.slice(1),
+    allocated.slice(1).map(() => 0),
+  );
 });

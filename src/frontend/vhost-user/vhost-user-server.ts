@@ -15,7 +15,7 @@ import type {
   SharedMemory,
   SocketOwner,
 } from "../../ports/index.ts";
-import { READ_MEMORY_BYTES, ReadMemory } from "../nbd/read-memory.ts";
+import { ReadMemoryPool } from "../nbd/read-memory.ts";
 import type { SectionCache } from "../shared-memory/section-cache.ts";
 import { BlockDevice } from "./block-device.ts";
 import type { ShortPoll } from "./short-poll.ts";
@@ -34,6 +34,8 @@ export interface VhostUserOptions {
   readonly sections: SectionCache;
   /** For all volumes of a thread; without it, queues are looked at when they are kicked alone. */
   readonly shortPoll?: ShortPoll;
+  /** Shared with other servers, whose volumes come and go; otherwise it has its own. */
+  readonly memory?: ReadMemoryPool;
   /** A client was cut off for what it did. */
   readonly onViolation?: (reason: string) => void;
 }
@@ -53,7 +55,7 @@ export class VhostUserServer {
   readonly #options: VhostUserOptions;
   readonly #volume: VolumeIo;
   readonly #device: BlockDevice;
-  readonly #idleMemory: ReadMemory[] = [];
+  readonly #memory: ReadMemoryPool;
   readonly #connected = new Set<VhostSession>();
   /** Not connected any more, with requests that the volume has not answered. */
   readonly #leaving = new Set<VhostSession>();
@@ -68,6 +70,7 @@ export class VhostUserServer {
     this.#ports = ports;
     this.#options = options;
     this.#volume = volume;
+    this.#memory = options.memory ?? new ReadMemoryPool();
     const queueCount = options.queueCount ?? QUEUES_DEFAULT;
     this.#device = new BlockDevice(volume, { queueCount, serial: volume.name });
   }
@@ -130,8 +133,8 @@ export class VhostUserServer {
       sections: this.#options.sections,
       shared: this.#ports.shared,
       shortPoll: this.#options.shortPoll,
-      takeMemory: () => this.#takeMemory(),
-      giveMemory: (memory) => this.#idleMemory.push(memory),
+      takeMemory: () => this.#memory.take(this.#volume),
+      giveMemory: (memory) => this.#memory.giveBack(memory),
       mayRun: () => [...this.#connected].every((it) => it === session || it.runningRings === 0),
       ended: (which, reason) => this.#ended(which, reason),
       drained: (which) => {
@@ -167,11 +170,6 @@ export class VhostUserServer {
     }
     this.#ports.log.write("warning", "vhost-user client cut off", fields);
     this.#options.onViolation?.(reason);
-  }
-
-  /** A volume's memory is never given back, so it is used again. */
-  #takeMemory(): ReadMemory {
-    return this.#idleMemory.pop() ?? new ReadMemory(this.#volume.allocate(READ_MEMORY_BYTES));
   }
 
   #reportEmpty(): void {

@@ -1,11 +1,11 @@
 import assert from "node:assert/strict";
-import { test } from "node:test";
 import { CodedError, Prng } from "../../base/index.ts";
 import type { VolumeIo } from "../../object/index.ts";
 import { KeptLog } from "../../../test/nbd/quiet-ports.ts";
 import { TestClock } from "../../../test/nbd/test-ports.ts";
 import { fakeMemory } from "../../../test/support/fake-component.ts";
 import { StoppingSource } from "../../../test/support/stopping-source.ts";
+import { test } from "../../../test/support/test.ts";
 import { randomBytes, randomRange, Requests } from "../../../test/support/volume-bench.ts";
 import { HeldVolume } from "./held-volume.ts";
 

@@ -134,9 +134,21 @@ export class OrderedRequests<R extends VolumeRequest> {
 
   copyPayload(request: R, source: Uint8Array, sourceAt: number): void {
     assert(sourceAt + request.lengthBytes <= source.length, "the source is too short");
+    this.takePayload(request).copyFrom(source, sourceAt, request.lengthBytes);
+  }
+
+  /** For a payload that the caller makes itself. */
+  takePayload(request: R): Payload {
     const payload = this.#payloads.take(request.lengthBytes);
-    payload.copyFrom(source, sourceAt, request.lengthBytes);
     request.payload = payload;
+    return payload;
+  }
+
+  /** Before the request is released. */
+  dropPayload(request: R): void {
+    if (request.payload === undefined) return;
+    this.#payloads.give(request.payload);
+    request.payload = undefined;
   }
 
   /** Inside a caller's call: starts the request, now or when its turn has come. */
@@ -200,10 +212,7 @@ export class OrderedRequests<R extends VolumeRequest> {
   release(request: R): void {
     assert(request.position === NONE, "only what was answered is released");
     request.target = undefined;
-    if (request.payload !== undefined) {
-      this.#payloads.give(request.payload);
-      request.payload = undefined;
-    }
+    this.dropPayload(request);
     this.#free.push(request);
     if (this.#roomCallbacks.length > 0) this.scheduleTurnEnd();
   }

@@ -95,7 +95,7 @@ function Tokens(props: {
             <button
               type="button"
               className="small danger"
-              aria-label={`Take the token of ${token.name} back`}
+              aria-label={`Take back the token of ${token.name}`}
               onClick={() => revoke(token)}
             >
               Take back

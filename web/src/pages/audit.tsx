@@ -19,13 +19,19 @@ function toneOf(outcome: string): Tone {
 export function AuditPage({ cluster }: PageProps): ReactNode {
   const [text, setText] = useState("");
   const version = cluster.samples.at(-1)?.timeMs ?? 0;
-  const { value, refusal } = useAnswer(() => call("audit.list", { limit: ENTRIES_MAX }), version);
+  const { value, refusal } = useAnswer(
+    () => call("audit.list", { limit: ENTRIES_MAX, allHosts: true }),
+    version,
+  );
+  const silent = value?.silentHosts ?? [];
   const wanted = text.toLowerCase();
   const entries = (value?.entries ?? []).filter((one) =>
-    `${one.who} ${one.operation} ${one.target} ${one.outcome}`.toLowerCase().includes(wanted),
+    `${one.host} ${one.who} ${one.operation} ${one.target} ${one.outcome}`
+      .toLowerCase()
+      .includes(wanted),
   );
   return (
-    <Card title="Who changed what through the host that you ask">
+    <Card title="Who changed what">
       {value === undefined ? (
         <Waiting refusal={refusal} />
       ) : (
@@ -36,15 +42,14 @@ export function AuditPage({ cluster }: PageProps): ReactNode {
               <input type="search" value={text} onChange={(event) => setText(event.target.value)} />
             </label>
           </div>
+          {silent.length > 0 && (
+            <p className="reason">No answer, so nothing of what they know: {silent.join(", ")}</p>
+          )}
           <Table
             label="Changes"
             rows={entries.toReversed()}
-            rowKey={({ sequence }) => String(sequence)}
-            empty={
-              wanted === ""
-                ? "Nothing was changed through this host yet."
-                : "No entry contains that."
-            }
+            rowKey={({ host, sequence }) => `${host} ${sequence}`}
+            empty={wanted === "" ? "Nothing was changed yet." : "No entry contains that."}
             columns={[
               {
                 head: "When",
@@ -55,6 +60,7 @@ export function AuditPage({ cluster }: PageProps): ReactNode {
                 ),
               },
               { head: "Who", cell: ({ who, remote }) => <span title={remote}>{who}</span> },
+              { head: "Through", cell: ({ host }) => host },
               { head: "What", cell: ({ operation }) => operation },
               { head: "Of what", cell: ({ target }) => (target === "" ? "–" : target) },
               {

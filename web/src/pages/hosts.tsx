@@ -11,8 +11,10 @@ import { Card, Chip, Facts, Table } from "../parts.tsx";
 import { Resyncs } from "../resyncs.tsx";
 import { href } from "../route.ts";
 import { MaintenanceDialog, modeWords } from "../service-plan.tsx";
+import { hasLists } from "../cluster-store.ts";
 import type { ClusterState } from "../cluster-store.ts";
 import { hostTones, vmTones } from "../tones.ts";
+import { Waiting } from "../waiting.tsx";
 import { WhatIf } from "../what-if.tsx";
 
 export function HostsPage({ cluster, name }: PageProps): ReactNode {
@@ -22,7 +24,8 @@ export function HostsPage({ cluster, name }: PageProps): ReactNode {
   if (name !== undefined) {
     const host = status.hosts.find((one) => one.name === name);
     if (host === undefined) return <p className="empty">There is no host of this name.</p>;
-    return <Host host={host} cluster={cluster} />;
+    // Without what leaves it, it would seem that nothing does.
+    return hasLists(cluster) ? <Host host={host} cluster={cluster} /> : <Waiting />;
   }
   return (
     <>

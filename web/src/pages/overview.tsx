@@ -8,6 +8,7 @@ import { Card, Chip, Facts, Gauge } from "../parts.tsx";
 import { Resyncs } from "../resyncs.tsx";
 import { href } from "../route.ts";
 import { healthTones } from "../tones.ts";
+import { hasLists } from "../cluster-store.ts";
 import type { ClusterState } from "../cluster-store.ts";
 
 export function OverviewPage({ cluster }: PageProps): ReactNode {
@@ -74,13 +75,14 @@ function Tile(props: { page: TilePage; title: string; cluster: ClusterState }): 
   return (
     <a className="tile" href={href(props.page)}>
       <span>{props.title}</span>
-      <strong>{count.toLocaleString("en")}</strong>
+      <strong>{count?.toLocaleString("en") ?? "…"}</strong>
       <small className={isBad ? "bad" : undefined}>{note}</small>
     </a>
   );
 }
 
-function tileOf(page: TilePage, { status, volumes, vms }: ClusterState): [number, string, boolean] {
+function tileOf(page: TilePage, cluster: ClusterState): [number | undefined, string, boolean] {
+  const { status, volumes, vms } = cluster;
   const count = <T,>(all: readonly T[], test: (one: T) => boolean): number =>
     all.filter(test).length;
   if (page === "hosts") {
@@ -93,6 +95,7 @@ function tileOf(page: TilePage, { status, volumes, vms }: ClusterState): [number
     const failed = count(devices, ({ state }) => state !== "online");
     return [devices.length, failed === 0 ? "all serve" : `${failed} failed`, failed > 0];
   }
+  if (!hasLists(cluster)) return [undefined, "asking the host", false];
   if (page === "vms") {
     const running = count(vms, ({ state }) => state === "running");
     const waiting = count(vms, ({ state }) => state === "waiting");

@@ -37,7 +37,7 @@ export function SettingsPage({ cluster }: PageProps): ReactNode {
         {ha.value === undefined ? (
           <Waiting refusal={ha.refusal} />
         ) : (
-          <HaForm key={JSON.stringify(ha.value)} ha={ha.value} onChanged={onChanged} />
+          <HaForm key={haKey(ha.value)} ha={ha.value} onChanged={onChanged} />
         )}
       </Card>
       <CertificateCard version={version} />
@@ -100,6 +100,11 @@ function RepairForm(props: { settings: SettingsView; onChanged: () => void }): R
       <Save isSame={isSame} />
     </form>
   );
+}
+
+/** What somebody is about to change stays when only who decides, or who looks after, is new. */
+function haKey({ toleratedHosts, admission }: HaView): string {
+  return `${toleratedHosts} ${admission}`;
 }
 
 function HaForm({ ha, onChanged }: { ha: HaView; onChanged: () => void }): ReactNode {

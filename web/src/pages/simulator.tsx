@@ -31,12 +31,12 @@ function linkOf({ seed, without }: TrialRequest): string {
   return href("simulator", without === "" ? `${seed}` : `${seed} ${without}`);
 }
 
-export function SimulatorPage({ cluster, name }: PageProps): ReactNode {
+export function SimulatorPage({ name }: PageProps): ReactNode {
   const drill = useMemo(() => readDrill(name), [name]);
   if (drill !== undefined) return <DrillPage spec={drill} />;
   return (
     <>
-      <DrillStart cluster={cluster} />
+      <DrillStart />
       <TrialOfSeed name={name} />
     </>
   );

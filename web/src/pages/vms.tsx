@@ -4,6 +4,7 @@ import type { ReactNode } from "react";
 import type { HostView, VmView } from "../../../src/host/index.ts";
 import { call } from "../api.ts";
 import type { PageProps } from "../app.tsx";
+import { hasLists } from "../cluster-store.ts";
 import { ago, bytes, clockTime } from "../format.ts";
 import { NewVm } from "../new-vm.tsx";
 import { Card, Chip, CommandLine, Facts, Table } from "../parts.tsx";
@@ -11,11 +12,13 @@ import { href } from "../route.ts";
 import { vmTones } from "../tones.ts";
 import { useAnswer } from "../use-answer.ts";
 import { AllVmButtons, VmButtons } from "../vm-buttons.tsx";
+import { Waiting } from "../waiting.tsx";
 
 export function VmsPage({ cluster, name }: PageProps): ReactNode {
   const [isMaking, setMaking] = useState(false);
   const { vms } = cluster;
   const hosts = cluster.status?.hosts ?? [];
+  if (!hasLists(cluster)) return <Waiting />;
   if (name !== undefined) {
     const vm = vms.find((one) => one.name === name);
     if (vm === undefined) return <p className="empty">There is no machine of this name.</p>;

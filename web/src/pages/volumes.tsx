@@ -5,6 +5,7 @@ import type { VolumeView } from "../../../src/host/index.ts";
 import { useActions } from "../actions.tsx";
 import { call } from "../api.ts";
 import type { PageProps } from "../app.tsx";
+import { hasLists } from "../cluster-store.ts";
 import { ChangeDialog } from "../change-volume.tsx";
 import { NewVolume } from "../new-volume.tsx";
 import { bytes, shortId } from "../format.ts";
@@ -15,11 +16,12 @@ import { CloneDialog } from "../snapshots.tsx";
 import { attachmentTones } from "../tones.ts";
 import { SnapshotCard } from "./snapshots.tsx";
 import { VolumeTree } from "../volume-tree.tsx";
+import { Waiting } from "../waiting.tsx";
 
 export function VolumesPage({ cluster, name }: PageProps): ReactNode {
   const { volumes, status, samples } = cluster;
   const [isMaking, setMaking] = useState(false);
-  if (status === undefined) return <p className="empty">Asking the host…</p>;
+  if (status === undefined || !hasLists(cluster)) return <Waiting />;
   if (name !== undefined) {
     const volume = volumes.find((one) => one.name === name);
     if (volume === undefined) return <p className="empty">There is no volume of this name.</p>;
@@ -122,6 +124,12 @@ function Volume({ volume }: { volume: VolumeView }): ReactNode {
             ["Stored", volume.logicalBytes === undefined ? "–" : bytes(volume.logicalBytes)],
             ["Host failures it survives", volume.failuresToTolerate],
             ["Devices per copy", volume.stripes],
+            [
+              "Encrypted at rest",
+              volume.encryption === undefined
+                ? "no"
+                : `with the key of domain ${volume.encryption.domain}`,
+            ],
             ["Owner", volume.owner ?? "none"],
             ["Generation of the owner", volume.epoch],
             ["Object", shortId(volume.objectId)],

@@ -2,8 +2,6 @@
 import { useState } from "react";
 import type { ReactNode } from "react";
 import { textOf } from "../actions.tsx";
-import { call } from "../api.ts";
-import type { ClusterState } from "../cluster-store.ts";
 import { ChoiceField, TextField } from "../form-dialog.tsx";
 import { Card } from "../parts.tsx";
 import { href } from "../route.ts";
@@ -19,13 +17,13 @@ function begin(layout: DrillSpec["layout"]): void {
   window.location.hash = href("simulator", nameOfDrill(spec));
 }
 
-export function DrillStart({ cluster }: { cluster: ClusterState }): ReactNode {
+export function DrillStart(): ReactNode {
   const [hosts, setHosts] = useState("5");
   const [machines, setMachines] = useState("20");
   const [fault, setFault] = useState<string>();
   const copy = async (): Promise<void> => {
     try {
-      const layout = liveLayout(cluster, await call("ha.show", {}));
+      const layout = await liveLayout();
       if (typeof layout === "string") setFault(layout);
       else begin(layout);
     } catch (error) {
@@ -41,12 +39,7 @@ export function DrillStart({ cluster }: { cluster: ClusterState }): ReactNode {
       </p>
       <div className="filters">
         <div className="buttons end">
-          <button
-            type="button"
-            className="primary"
-            disabled={cluster.status === undefined}
-            onClick={() => void copy()}
-          >
+          <button type="button" className="primary" onClick={() => void copy()}>
             Copy this cluster
           </button>
         </div>

@@ -7,7 +7,8 @@ import type {
   DrillTree,
   DrillVolume,
 } from "../../../src/trial/index.ts";
-import type { ClusterState } from "../cluster-store.ts";
+import { call } from "../api.ts";
+import { byName } from "../format.ts";
 import { HOSTS_MAX, VOLUMES_MAX } from "./drill-link.ts";
 
 /** Where no host has said what it has for machines. */
@@ -15,26 +16,32 @@ const ROOM = { memoryBytes: 2 ** 36, cpuCount: 32 };
 const PRIORITIES: readonly VmView["priority"][] = ["highest", "high", "medium", "low", "lowest"];
 
 /** Or why there is none. */
-export function liveLayout(cluster: ClusterState, ha: HaView | undefined): DrillLayout | string {
-  const { status, vms } = cluster;
-  if (status === undefined) return "The host has not told yet what the cluster is like.";
-  if (status.hosts.length > HOSTS_MAX || cluster.volumes.length > VOLUMES_MAX)
+export async function liveLayout(): Promise<DrillLayout | string> {
+  // What the page shows may be older, or not whole yet.
+  const [status, listed, { vms }, ha] = await Promise.all([
+    call("status", {}),
+    call("volume.list", {}),
+    call("vm.list", {}),
+    call("ha.show", {}),
+  ]);
+  const hosts = byName(status.hosts);
+  if (hosts.length > HOSTS_MAX || listed.volumes.length > VOLUMES_MAX)
     return `A browser does with ${HOSTS_MAX} hosts and ${VOLUMES_MAX} volumes at most.`;
-  const names = status.hosts.map(({ name }) => name);
-  const volumes = cluster.volumes.flatMap((volume) => volumeOf(volume, names) ?? []);
+  const names = hosts.map(({ name }) => name);
+  const volumes = byName(listed.volumes).flatMap((volume) => volumeOf(volume, names) ?? []);
   const known = new Set(volumes.map(({ name }) => name));
   return {
-    hosts: status.hosts.map(({ name, faultDomain }) => hostOf(name, faultDomain, ha)),
+    hosts: hosts.map(({ name, faultDomain }) => hostOf(name, faultDomain, ha)),
     volumes,
-    machines: vms
+    machines: byName(vms)
       .filter(({ state }) => state !== "stopped")
       .filter((vm) => vm.volumes.length > 0 && vm.volumes.every((volume) => known.has(volume)))
       .map((vm) => machineOf(vm, names)),
   };
 }
 
-function hostOf(name: string, faultDomain: string, ha: HaView | undefined): DrillHostLayout {
-  const room = ha?.rooms.find(({ host }) => host === name) ?? ROOM;
+function hostOf(name: string, faultDomain: string, ha: HaView): DrillHostLayout {
+  const room = ha.rooms.find(({ host }) => host === name) ?? ROOM;
   return { name, faultDomain, memoryBytes: room.memoryBytes, cpuCount: room.cpuCount };
 }
 

@@ -1,0 +1,171 @@
+/**
+ * One screen in the order in which somebody asks who was woken up: state, what is the matter, what
+ * to do, what is going on already, then the tree of hosts and devices with their counts of errors.
+ */
+import { rotationText } from "./render-certificate.ts";
+import { formatSize } from "../base/index.ts";
+import type {
+  AttachmentView,
+  DeviceView,
+  HealthWord,
+  HostView,
+  ResyncView,
+  StatusView,
+} from "../host/index.ts";
+import { table } from "./blocks.ts";
+import type { Colour, Output } from "./output.ts";
+import { seenTable } from "./render-networks.ts";
+import { timeText } from "./render-repair.ts";
+
+export const HEALTH_COLOURS: Readonly<Record<HealthWord, Colour>> = {
+  healthy: "green",
+  degraded: "yellow",
+  failed: "red",
+};
+const LABEL_WIDTH = 9;
+
+export function statusLines(status: StatusView, output: Output): string[] {
+  const { health, reasons, directory, attachments, conditions, views = [] } = status;
+  return [
+    line("state", output.style(HEALTH_COLOURS[health], health)),
+    ...reasons.flatMap(({ message, action }) => [line("status", message), line("action", action)]),
+    ...conditions.flatMap(({ kind, message, meaning, action }) => [
+      line("network", `${kind.replaceAll("-", " ")}: ${message}`),
+      line("means", meaning),
+      line("action", action),
+    ]),
+    ...status.resyncs.map((resync) => line("resync", progressText(resync))),
+    ...status.devices.flatMap(({ deviceId, host, scrubShare }) => {
+      if (scrubShare === undefined) return [];
+      const share = Math.floor(100 * scrubShare);
+      return [line("scrub", `device ${deviceId.slice(0, 8)} on ${host}, ${share} % read`)];
+    }),
+    line("capacity", capacityText(status)),
+    line("volumes", `${status.volumeCount}, ${attachments.length} attached`),
+    ...(directory === undefined
+      ? []
+      : [
+          line(
+            "directory",
+            directory.members.map(({ host, state }) => `${host} ${state}`).join(", "),
+          ),
+        ]),
+    ...(status.rotation === undefined ? [] : [line("authority", rotationText(status.rotation))]),
+    ...upgradeLine(status),
+    line("asked", `drystone ${status.version}, up ${formatDuration(status.uptimeMs)}`),
+    "",
+    ...hostTree(status, output),
+    ...(conditions.length === 0 ? [] : ["", ...seenTable(views, output)]),
+    ...(attachments.length === 0 ? [] : ["", ...attachmentTable(attachments, output)]),
+    "",
+    line("errors", errorText(status.devices)),
+  ];
+}
+
+/** Labels end in one column, so that what they say begins in one. */
+function line(label: string, text: string): string {
+  return `${label.padStart(LABEL_WIDTH)}: ${text}`;
+}
+
+function progressText(resync: ResyncView): string {
+  const { kind, volume, state, from, host, share, bytesSent, bytesSkipped, secondsLeft } = resync;
+  return [
+    `${kind} of ${volume}, ${from === undefined || from === host ? `on ${host}` : `${from} -> ${host}`}`,
+    ...(state === "running" ? [] : [resync.reason ?? state]),
+    ...(share === undefined ? [] : [`${(100 * share).toFixed(0)} % looked at`]),
+    `${formatSize(bytesSent)} sent`,
+    ...(bytesSkipped === 0 ? [] : [`${formatSize(bytesSkipped)} were there already`]),
+    ...(secondsLeft === undefined ? [] : [`${timeText(secondsLeft)} left`]),
+  ].join(", ");
+}
+
+/** Only while an upgrade is under way. */
+function upgradeLine({ hosts, clusterVersion }: StatusView): readonly string[] {
+  if (clusterVersion === undefined) return [];
+  const newer = hosts.filter(({ clusterVersion: knows = 0 }) => knows > clusterVersion);
+  if (newer.length === 0) return [];
+  const isWhole = newer.length === hosts.length;
+  const older = hosts.filter((host) => !newer.includes(host)).map(({ name }) => name);
+  return [
+    line(
+      "upgrade",
+      isWhole
+        ? "all hosts run the new version: `drystone upgrade finalize` ends it"
+        : `${newer.length} of ${hosts.length} run the new version, not yet ${older.join(", ")}`,
+    ),
+  ];
+}
+
+function capacityText({ capacity }: StatusView): string {
+  const { capacityBytes, freeBytes, usedBytes } = capacity;
+  const share = capacityBytes === 0 ? 0 : (100 * usedBytes) / capacityBytes;
+  return (
+    `${formatSize(usedBytes)} used of ${formatSize(capacityBytes)} (${share.toFixed(1)} %), ` +
+    `${formatSize(freeBytes)} free`
+  );
+}
+
+function hostTree({ hosts, devices }: StatusView, output: Output): string[] {
+  const titles = ["NAME", "STATE", "STORAGE", "MANAGEMENT", "FREE>", "READ>", "CKSUM>"];
+  const rows = hosts.toSorted((left, right) => left.name.localeCompare(right.name));
+  return table(
+    output,
+    [...titles, "DAMAGED>", "WHERE"],
+    rows.flatMap((host) => [
+      hostRow(host),
+      ...devices.filter((device) => device.host === host.name).map(deviceRow),
+    ]),
+  );
+}
+
+function hostRow(host: HostView): readonly string[] {
+  const { name, state, maintenance, storage, management, apiAddress } = host;
+  return [
+    name,
+    maintenance === undefined ? state : `${state}, in maintenance`,
+    storage ?? "-",
+    management ?? "-",
+    ...["", "", "", ""],
+    apiAddress,
+  ];
+}
+
+function deviceRow(device: DeviceView): readonly string[] {
+  const { deviceId, state, isLeaving, freeBytes, reason, path } = device;
+  return [
+    `  ${deviceId.slice(0, 8)}`,
+    isLeaving === true ? `${state}, leaving` : state,
+    ...["", "", formatSize(freeBytes)],
+    ...[device.readErrors, device.checksumErrors, device.damagedBlocks].map(String),
+    reason ?? path,
+  ];
+}
+
+function errorText(devices: readonly DeviceView[]): string {
+  const damaged = devices.reduce((sum, { damagedBlocks }) => sum + damagedBlocks, 0);
+  return damaged === 0
+    ? "no known data errors"
+    : `${damaged} stored blocks are damaged: \`drystone health show damaged-blocks\``;
+}
+
+function attachmentTable(attachments: readonly AttachmentView[], output: Output): string[] {
+  return table(
+    output,
+    ["VOLUME", "HOST", "STATE", "ACCESS", "NBD ADDRESS"],
+    attachments.map((attachment) => [
+      attachment.volume,
+      attachment.host,
+      attachment.state,
+      attachment.readOnly ? "read-only" : "read-write",
+      attachment.address,
+    ]),
+  );
+}
+
+export function formatDuration(durationMs: number): string {
+  const seconds = Math.floor(durationMs / 1000);
+  if (seconds < 60) return `${seconds} s`;
+  if (seconds < 3600) return `${Math.floor(seconds / 60)} min`;
+  if (seconds < 2 * 86_400) return `${Math.floor(seconds / 3600)} h`;
+  return `${Math.floor(seconds / 86_400)} days`;
+}

@@ -1,0 +1,130 @@
+/**
+ * The records under one prefix of the directory, kept up by a watch: what everybody looks at often
+ * and what seldom changes is read once, and afterwards costs what changes.
+ *
+ * A mirror is a moment behind. It is for those who look, and whose changes are conditional on the
+ * revision they have read; who has to know how things are now reads the directory itself.
+ */
+import type { Clock, Directory, DirectoryEvent, DirectoryWatch } from "../ports/index.ts";
+
+/** A directory that is away is noticed after this: what a mirror holds would grow old unseen. */
+const CONFIRM_MS = 1000;
+
+export interface DirectoryMirrorWorld<T> {
+  readonly directory: Directory;
+  readonly clock: Clock;
+  readonly prefix: string;
+  /** Fails where the record is damaged. */
+  readonly parse: (key: string, value: string) => T;
+  /** Of the values. */
+  readonly compare: (left: T, right: T) => number;
+}
+
+export class DirectoryMirror<T> {
+  readonly #world: DirectoryMirrorWorld<T>;
+  readonly #byKey = new Map<string, T>();
+  #values: readonly T[] | undefined;
+  #watch: DirectoryWatch | undefined;
+  /** What is there is all there is. */
+  #isKept = false;
+  #generation = 0;
+  #opening: Promise<void> | undefined;
+  #confirming: Promise<void> | undefined;
+  #confirmedMs = -Infinity;
+  #isClosed = false;
+  #onChange: (before: T | undefined, after: T | undefined) => void = () => {};
+
+  constructor(world: DirectoryMirrorWorld<T>) {
+    this.#world = world;
+  }
+
+  /**
+   * Who is told of each change as it comes, while the mirror is kept up. What changes while it is
+   * not shows at the next look only.
+   */
+  onChange(callback: (before: T | undefined, after: T | undefined) => void): void {
+    this.#onChange = callback;
+  }
+
+  /**
+   * All of them, in order; the same array for as long as nothing changes. Fails as the directory
+   * does, or as `parse`.
+   */
+  async values(): Promise<readonly T[]> {
+    await this.#confirm();
+    while (!this.#isKept && !this.#isClosed) {
+      this.#opening ??= this.#open().finally(() => (this.#opening = undefined));
+      await this.#opening;
+    }
+    this.#values ??= [...this.#byKey.values()].toSorted(this.#world.compare);
+    return this.#values;
+  }
+
+  /** Whoever has changed something sees it from the next look on. */
+  readAnew(): void {
+    this.#generation++;
+    this.#isKept = false;
+    this.#watch?.cancel();
+    this.#watch = undefined;
+  }
+
+  close(): void {
+    this.#isClosed = true;
+    this.readAnew();
+  }
+
+  async #open(): Promise<void> {
+    const { directory, clock, prefix, parse } = this.#world;
+    const generation = this.#generation;
+    const { records, revision } = await directory.list(prefix);
+    // What was asked for meanwhile may be newer than this.
+    if (generation !== this.#generation) return;
+    this.#confirmedMs = clock.nowMs();
+    this.#byKey.clear();
+    this.#values = undefined;
+    for (const { key, value } of records) this.#byKey.set(key, parse(key, value));
+    this.#isKept = true;
+    const ifCurrent = (act: () => void): void => {
+      if (generation === this.#generation) act();
+    };
+    this.#watch = directory.watch(
+      prefix,
+      revision + 1,
+      (event) => ifCurrent(() => this.#take(event)),
+      () => ifCurrent(() => this.readAnew()),
+    );
+  }
+
+  #take(event: DirectoryEvent): void {
+    this.#values = undefined;
+    if (event.kind === "delete") {
+      const before = this.#byKey.get(event.key);
+      this.#byKey.delete(event.key);
+      this.#onChange(before, undefined);
+      return;
+    }
+    const { key, value } = event.record;
+    let after: T;
+    try {
+      after = this.#world.parse(key, value);
+    } catch {
+      // The next look reads everything and fails by it, as it would without a mirror.
+      this.readAnew();
+      return;
+    }
+    const before = this.#byKey.get(key);
+    this.#byKey.set(key, after);
+    this.#onChange(before, after);
+  }
+
+  /** A watch is silent while the directory is away. */
+  #confirm(): Promise<void> {
+    const { clock, directory, prefix } = this.#world;
+    if (clock.nowMs() - this.#confirmedMs < CONFIRM_MS) return Promise.resolve();
+    this.#confirming ??= directory
+      .get(prefix)
+      .then(() => void (this.#confirmedMs = clock.nowMs()))
+      .finally(() => (this.#confirming = undefined));
+    return this.#confirming;
+  }
+}

@@ -1,0 +1,120 @@
+/**
+ * Rules that trials seldom miss, because it takes moments that are rare there: each with a scenario
+ * that is made for it, in which a promise is kept with the rule and broken without it.
+ */
+import assert from "node:assert/strict";
+import { test } from "../../test/support/test.ts";
+import {
+  createVm,
+  directoryKeys,
+  findVm,
+  readHaSettings,
+  swapHaSettings,
+} from "../cluster/index.ts";
+import type { HaRules } from "./index.ts";
+import { CLUSTER, cluster, FAILOVER_MS_MAX, running, vm } from "../../test/support/vm-world.ts";
+import type { World } from "../../test/support/vm-world.ts";
+
+const IN_FORCE: HaRules = {
+  isWaitingFree: true,
+  isReadUnderLease: true,
+  isReadAfterStarts: true,
+  isPersistedFirst: true,
+  isWaitingSinceAsked: true,
+  areOthersAsked: true,
+  areHeartbeatsHeard: true,
+  isComparedFirst: true,
+  isLeaseGoneFirst: true,
+  isEndedFirst: true,
+};
+
+const SEEDS = 16;
+/** Without a rule the moment comes within so many seeds. */
+const SEEDS_TO_BREAK = 60;
+
+type Scenario = (world: World) => Promise<boolean>;
+
+/** The first seed that breaks the promise; undefined if none does. */
+async function broken(
+  seeds: number,
+  rules: HaRules,
+  isBroken: Scenario,
+): Promise<number | undefined> {
+  for (let seed = 1; seed <= seeds; seed++) {
+    let found = false;
+    await cluster(seed, async (world) => void (found = await isBroken(world)), 3, rules);
+    if (found) return seed;
+  }
+  return undefined;
+}
+
+async function isNeeded(without: Partial<HaRules>, isBroken: Scenario): Promise<void> {
+  assert.equal(await broken(SEEDS, IN_FORCE, isBroken), undefined);
+  const found = await broken(SEEDS_TO_BREAK, { ...IN_FORCE, ...without }, isBroken);
+  assert.ok(found !== undefined, "nothing breaks without it");
+}
+
+test("what is ordered while the master decides is not overwritten by its decision", async () => {
+  const isOverwritten = async (world: World): Promise<boolean> => {
+    await running(world, "a");
+    await createVm(world.directory, CLUSTER, { ...vm("b"), desired: "stopped" });
+    await world.pass(3000 + world.simulation.prng.below(1000));
+    await world.change("b", { desired: "running" });
+    await world.pass(world.simulation.prng.below(40) / 4);
+    await world.change("b", { desired: "stopped" });
+    await world.pass(5000);
+    return (await findVm(world.directory, CLUSTER, "b")).record.desired !== "stopped";
+  };
+  await isNeeded({ isComparedFirst: false }, isOverwritten);
+});
+
+test("a machine is not taken from a host that has come back while the master decides", async () => {
+  const isTwice = async (world: World): Promise<boolean> => {
+    const arm = async (isArmed: boolean): Promise<void> => {
+      const stored = await readHaSettings(world.directory, CLUSTER);
+      await swapHaSettings(world.directory, CLUSTER, stored, { ...stored.settings, isArmed });
+    };
+    const host = await running(world, "a");
+    await arm(false);
+    host.cutPower();
+    await world.pass(8000);
+    await arm(true);
+    if (world.simulation.prng.chance(0.5)) host.start();
+    // The master hears of it and decides at once.
+    await world.change("a", { priority: 1 });
+    await world.pass(world.simulation.prng.below(12));
+    if (host.host === undefined) host.start();
+    await world.pass(FAILOVER_MS_MAX);
+    if (world.doubles.length === 0) assert.notEqual(world.whereIs("a"), undefined);
+    return world.doubles.length > 0;
+  };
+  await isNeeded({ isLeaseGoneFirst: false }, isTwice);
+});
+
+test("a machine whose host has lost its storage starts nowhere else before it has ended there", async () => {
+  const isTwice = async (world: World): Promise<boolean> => {
+    for (const name of ["a", "b"]) await running(world, name);
+    const master = (await world.directory.get(directoryKeys.vmMaster(CLUSTER)))?.value;
+    const name = world.whereIs("a") === master ? "b" : "a";
+    const host = world.host(world.whereIs(name));
+    const others = world.hosts.filter((one) => one !== host).map(({ id }) => id);
+    assert.notEqual(host.id, master);
+    world.homes.split([host.id], others);
+    // It says what it does not reach, and then hears nothing of the records for a while.
+    const view = directoryKeys.vmView(CLUSTER, host.id);
+    const hasSaid = async (): Promise<boolean> =>
+      !((await world.directory.get(view))?.value ?? "").includes('"inaccessible":[]');
+    await world.until(hasSaid, 3000);
+    let release = (): void => {};
+    const held = new Promise<void>((resolve) => (release = resolve));
+    host.beforeKnown = () => held;
+    await world.pass(15_000);
+    if (world.doubles.length > 0) return true;
+    assert.equal(world.whereIs(name), host.id);
+    host.beforeKnown = undefined;
+    release();
+    await world.until(() => others.includes(world.whereIs(name) ?? ""), FAILOVER_MS_MAX);
+    return false;
+  };
+  await isNeeded({ isEndedFirst: false }, isTwice);
+});

@@ -1,0 +1,94 @@
+/** What operators are told and may do about machines, on hosts that look after them. */
+import assert from "node:assert/strict";
+import { test } from "../../test/support/test.ts";
+import { directoryKeys } from "../cluster/index.ts";
+import { CLUSTER, cluster, FAILOVER_MS_MAX, running } from "../../test/support/vm-world.ts";
+import type { World } from "../../test/support/vm-world.ts";
+import { haHandlers } from "./ha-control.ts";
+import { vmHandlers } from "./vm-control.ts";
+import type { VmControlWorld } from "./vm-control.ts";
+
+const GIB = 2 ** 30;
+
+function controlled({ directory, simulation, hosts }: World) {
+  const control: VmControlWorld = {
+    directory,
+    clock: simulation.clock,
+    clusterId: CLUSTER,
+    hostId: "h1",
+    hostNames: async () => new Map(hosts.map(({ id }) => [id, id.toUpperCase()])),
+    forget: async () => {},
+    checkVolume: async () => {},
+  };
+  return { ...vmHandlers(control), ...haHandlers(control) };
+}
+
+test("why a machine is where it is, is told with all that the master went by", async () => {
+  await cluster(70, async (world) => {
+    const answers = controlled(world);
+    const first = await running(world, "a");
+    first.cutPower();
+    await world.until(() => world.whereIs("a") !== undefined, FAILOVER_MS_MAX);
+    await world.pass(3000);
+    const { vm, master, places } = await answers["vm.why"]({ name: "a" });
+    const said = vm.history.map(({ what, because }) => `${what}: ${because}`).join("\n");
+    const now = world.whereIs("a")!;
+    assert.match(said, new RegExp(`placed on ${first.id}: it should run and has no host; of 3 `));
+    assert.match(said, /protected: /);
+    assert.match(said, new RegExp(`placed on ${now}: the lease of host ${first.id} has ended`));
+    assert.match(said, /started: placement 2/);
+    const office = await world.directory.get(directoryKeys.vmMaster(CLUSTER));
+    assert.equal(master, office?.value.toUpperCase());
+    const dead = places.filter(({ isAlive }) => !isAlive);
+    assert.deepEqual(
+      dead.map(({ host, reason }) => [host, reason]),
+      [[first.id.toUpperCase(), "it has not said yet what it reaches"]],
+    );
+    const well = places.filter(({ isAlive }) => isAlive);
+    assert.ok(well.length === 2 && well.every(({ isAccessible }) => isAccessible));
+    assert.ok(well.every(({ reaches }) => reaches.length > 0));
+  });
+});
+
+test("while it is disarmed nothing moves, and it is armed only when every host with machines is heard", async () => {
+  await cluster(71, async (world) => {
+    const answers = controlled(world);
+    const first = await running(world, "a");
+    assert.equal((await answers["ha.disarm"]({})).isArmed, false);
+    await world.pass(2000);
+    first.cutPower();
+    await world.pass(60_000);
+    assert.equal(world.whereIs("a"), undefined, "nobody starts it elsewhere");
+    const message = new RegExp(`^${first.id.toUpperCase()} cannot be heard, and may run machines`);
+    await assert.rejects(answers["ha.arm"]({}), { code: "ha-hosts-unheard", message });
+    first.start();
+    await world.until(() => world.whereIs("a") === first.id, FAILOVER_MS_MAX);
+    assert.equal((await answers["ha.arm"]({})).isArmed, true);
+    first.cutPower();
+    await world.until(() => world.whereIs("a") !== undefined, FAILOVER_MS_MAX);
+  });
+});
+
+test("a start that leaves too little room for failures is refused, or told of, as was chosen", async () => {
+  await cluster(72, async (world) => {
+    const answers = controlled(world);
+    await running(world, "a");
+    await world.pass(2000);
+    for (const name of ["big1", "big2", "big3"])
+      await answers["vm.create"]({ name, volumes: [name], memoryBytes: 12 * GIB });
+    await answers["ha.set"]({ toleratedHosts: 1, admission: "refuse" });
+    for (const name of ["big1", "big2"]) await answers["vm.start"]({ name });
+    assert.equal((await answers["ha.show"]({})).problem, undefined);
+    const refused = { code: "admission-refused", message: /^big3 is not started: .*GiB is left/ };
+    await assert.rejects(answers["vm.start"]({ name: "big3" }), refused);
+    await answers["vm.unprotect"]({ name: "big3" });
+    await answers["vm.start"]({ name: "big3" });
+    await answers["vm.kill"]({ name: "big3" });
+    await answers["vm.protect"]({ name: "big3" });
+    await answers["ha.set"]({ admission: "warn" });
+    await answers["vm.start"]({ name: "big3" });
+    assert.match((await answers["ha.show"]({})).problem ?? "", /GiB is left/);
+    await answers["ha.set"]({ admission: "off" });
+    assert.equal((await answers["ha.show"]({})).problem, undefined);
+  });
+});

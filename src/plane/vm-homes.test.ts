@@ -1,0 +1,49 @@
+import assert from "node:assert/strict";
+import { test } from "../../test/support/test.ts";
+import { component } from "../cluster/index.ts";
+import type { ObjectRecord } from "../cluster/index.ts";
+import type { HostPlane } from "./host-plane.ts";
+import { VmHomes } from "./vm-homes.ts";
+
+function volume(name: string, hostId: string, isEncrypted: boolean): ObjectRecord {
+  return {
+    ...{ objectId: name, name, sizeBytes: 4096, epoch: 0, owner: undefined },
+    policy: { failuresToTolerate: 0, stripes: 1 },
+    tree: component(`${name}1`),
+    components: [{ componentId: `${name}1`, hostId, deviceId: "d1", state: { kind: "active" } }],
+    ...(isEncrypted ? { encryption: { domain: "default", domainId: "k1" } } : {}),
+  };
+}
+
+/** A host that reaches h1 and not h2. */
+function planeOf(records: readonly ObjectRecord[]): HostPlane {
+  const hosts = {
+    records: [{ hostId: "h1" }, { hostId: "h2" }],
+    isReachable: (hostId: string) => hostId === "h1",
+  };
+  return { hosts, objects: { values: async () => records } } as unknown as HostPlane;
+}
+
+test("a machine is not accessible where its disks are out of reach, or their key is not", async () => {
+  const records = [
+    volume("near", "h1", false),
+    volume("far", "h2", false),
+    volume("dark", "h1", true),
+  ];
+  const vms = ["near", "far", "dark"].map((name) => ({ vm: `vm-${name}`, volumes: [name] }));
+  let reason: string | undefined = "there is no key";
+  const homes = new VmHomes(planeOf(records), () => reason);
+  const without = await homes.reach(vms);
+  assert.deepEqual(without.reaches, ["h1"]);
+  const [far, dark, ...more] = without.inaccessible;
+  assert.deepEqual(
+    [far?.vm, dark, more],
+    ["vm-far", { vm: "vm-dark", reason: "dark is encrypted: there is no key" }, []],
+  );
+  reason = undefined;
+  const { inaccessible } = await homes.reach(vms);
+  assert.deepEqual(
+    inaccessible.map(({ vm }) => vm),
+    ["vm-far"],
+  );
+});

@@ -1,0 +1,62 @@
+import assert from "node:assert/strict";
+import * as fs from "node:fs";
+import * as os from "node:os";
+import * as path from "node:path";
+import type { VmStart } from "../ports/index.ts";
+import { test } from "../../test/support/test.ts";
+import { QemuHypervisor } from "./qemu-hypervisor.ts";
+
+/** As QEMU does, it answers one connection at a time; it notes down how many came. */
+const FAKE = `#!${process.execPath}
+const net = require("node:net");
+const fs = require("node:fs");
+if (process.argv[3] === "help") process.exit(0);
+const socket = process.argv[process.argv.indexOf("-qmp") + 1].split(",")[0].slice("unix:".length);
+let count = 0;
+let speaking;
+net.createServer((connection) => {
+  fs.writeFileSync(process.argv[1] + ".connections", String(++count));
+  connection.on("error", () => {});
+  if (speaking !== undefined) return;
+  speaking = connection;
+  connection.write('{"QMP":{}}\\n');
+  const answer = '{"return":{"status":"running"}}\\n';
+  connection.on("data", (commands) => {
+    const count = commands.toString().split("\\n").length - 1;
+    setTimeout(() => connection.write(answer.repeat(count)), 20);
+  });
+}).listen(socket);
+`;
+
+const MACHINE: VmStart = {
+  ...{ vmId: "a", name: "a", epoch: 1, cpuCount: 1, memoryBytes: 32 << 20 },
+  ...{ disks: [], networks: [], hasWatchdog: false, hasAgent: false, firmwarePath: undefined },
+  boot: { kind: "disk" },
+};
+
+test("who asks for a machine's state while it starts shares the one connection that QEMU serves", async () => {
+  const folder = fs.mkdtempSync(path.join(os.tmpdir(), "drystone-hypervisor-"));
+  const program = path.join(folder, "qemu");
+  fs.writeFileSync(program, FAKE, { mode: 0o755 });
+  const vms = path.join(folder, "vms");
+  const hypervisor = new QemuHypervisor({ folder: vms, accelerator: "tcg", program });
+  // A control socket keeps no process alive.
+  const awake = setInterval(() => {}, 1000);
+  try {
+    hypervisor.allow(600_000);
+    const progress = { isOver: false };
+    const started = hypervisor.start(MACHINE).finally(() => (progress.isOver = true));
+    while (!progress.isOver) {
+      await Promise.all([hypervisor.list(), hypervisor.list()]);
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+    await started;
+    assert.equal((await hypervisor.list())[0]?.state, "running");
+    assert.equal(fs.readFileSync(`${program}.connections`, "utf8"), "1");
+  } finally {
+    clearInterval(awake);
+    await hypervisor.kill("a");
+    await hypervisor.close();
+    fs.rmSync(folder, { recursive: true });
+  }
+});
