@@ -10,18 +10,32 @@ import type { VmControlWorld } from "./vm-control.ts";
 
 const GIB = 2 ** 30;
 
-function controlled({ directory, simulation, hosts }: World) {
+function controlled({ directory, simulation, hosts }: World, forget = async (_name: string) => {}) {
   const control: VmControlWorld = {
     directory,
     clock: simulation.clock,
     clusterId: CLUSTER,
     hostId: "h1",
     hostNames: async () => new Map(hosts.map(({ id }) => [id, id.toUpperCase()])),
-    forget: async () => {},
+    forget,
     checkVolume: async () => {},
   };
   return { ...vmHandlers(control), ...haHandlers(control) };
 }
+
+test("a deleted machine's home is looked for again once nobody can have it made any more", async () => {
+  await cluster(69, async (world) => {
+    const forgotten: string[] = [];
+    const answers = controlled(world, async (name) => {
+      const record = await world.directory.get(directoryKeys.vm(CLUSTER, name));
+      forgotten.push(record === undefined ? "without a record" : "with one");
+    });
+    await answers["vm.create"]({ name: "a", volumes: ["a"] });
+    await answers["vm.delete"]({ name: "a" });
+    assert.deepEqual(forgotten.slice(0, 1), ["with one"]);
+    assert.deepEqual(forgotten.slice(-1), ["without a record"]);
+  });
+});
 
 test("why a machine is where it is, is told with all that the master went by", async () => {
   await cluster(70, async (world) => {

@@ -281,6 +281,8 @@ class VmControl {
       await this.#world.forget(name);
       return await removeVm(this.#world.directory, this.#world.clusterId, stored);
     });
+    // Who was just having it protected may have made another one, and asks for its record no more.
+    await this.#world.forget(name);
   }
 
   async #swap(name: string, attempt: (stored: StoredVm) => Promise<boolean>): Promise<void> {

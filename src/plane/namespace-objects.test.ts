@@ -54,6 +54,22 @@ test("hosts that persist at once leave the newest state", async () => {
     });
 });
 
+test("a home that hosts are just writing is removed once they have", async () => {
+  for (let seed = 14; seed < 18; seed++)
+    await cluster(seed, async (world) => {
+      const hosts = ["a", "b", "c"].map((letter) => world.host(letter).plane.namespaces);
+      await hosts[0]!.persist(state(1), MIRROR);
+      const [record] = await listVolumes(world.directory, CLUSTER);
+      const writer = await world.take(world.host("a"), record!.objectId);
+      const removals = hosts.map((one) => one.remove("a"));
+      await world.pass(1000);
+      assert.equal((await listVolumes(world.directory, CLUSTER)).length, 1, "it is in use");
+      await writer.close();
+      await Promise.all(removals);
+      assert.deepEqual(await listVolumes(world.directory, CLUSTER), []);
+    });
+});
+
 test("a host that is split off reaches no home, and what it reaches is told from the record", async () => {
   await cluster(20, async (world) => {
     const [a, b] = ["a", "b"].map((letter) => world.host(letter));

@@ -17,6 +17,8 @@ const SIZE_BYTES: number = 2 * SLOT_BYTES;
 const FORMAT = 1;
 /** Another host may be at it for a moment. */
 const IN_USE_MS_MAX = 2000;
+/** Whoever removes it waits for those, too, who wait for each other to write it. */
+const REMOVE_IN_USE_MS_MAX = 10_000;
 const IN_USE_RETRY_MS = 100;
 
 /** What a namespace object says. */
@@ -70,9 +72,17 @@ export class NamespaceObjects {
     return await this.#owned(found, async (home) => newestOf(await home.read(), vm)?.state);
   }
 
-  /** Does nothing if there is none. */
+  /** Does nothing if there is none. Waits for hosts that are at it: fails with `volume-in-use`. */
   async remove(vm: string): Promise<void> {
-    if ((await this.#find(vm)) !== undefined) await this.#world.remove(namespaceName(vm));
+    await this.#whenFree(REMOVE_IN_USE_MS_MAX, async () => {
+      if ((await this.#find(vm)) === undefined) return;
+      try {
+        await this.#world.remove(namespaceName(vm));
+      } catch (error) {
+        // Another host was faster.
+        if (!(error instanceof CodedError) || error.code !== "volume-not-found") throw error;
+      }
+    });
   }
 
   async #find(vm: string): Promise<ObjectRecord | undefined> {
@@ -107,14 +117,19 @@ export class NamespaceObjects {
 
   async #take(objectId: string): Promise<ObjectOwner> {
     const world = this.#world.ownerWorld();
-    const endMs = world.clock.nowMs() + IN_USE_MS_MAX;
+    return await this.#whenFree(IN_USE_MS_MAX, () => ObjectOwner.take(world, objectId, false));
+  }
+
+  async #whenFree<T>(ms: number, attempt: () => Promise<T>): Promise<T> {
+    const { clock } = this.#world.ownerWorld();
+    const endMs = clock.nowMs() + ms;
     for (;;) {
       try {
-        return await ObjectOwner.take(world, objectId, false);
+        return await attempt();
       } catch (error) {
         const isInUse = error instanceof CodedError && error.code === "volume-in-use";
-        if (!isInUse || world.clock.nowMs() > endMs) throw error;
-        await new Promise<void>((resolve) => void world.clock.after(IN_USE_RETRY_MS, resolve));
+        if (!isInUse || clock.nowMs() > endMs) throw error;
+        await new Promise<void>((resolve) => void clock.after(IN_USE_RETRY_MS, resolve));
       }
     }
   }

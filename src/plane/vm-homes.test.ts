@@ -1,7 +1,9 @@
 import assert from "node:assert/strict";
 import { test } from "../../test/support/test.ts";
-import { component } from "../cluster/index.ts";
+import { component, directoryKeys, listVolumes } from "../cluster/index.ts";
 import type { ObjectRecord } from "../cluster/index.ts";
+import { Simulation } from "../sim/index.ts";
+import { CLUSTER, ClusterWorld } from "../../test/support/cluster-world.ts";
 import type { HostPlane } from "./host-plane.ts";
 import { VmHomes } from "./vm-homes.ts";
 
@@ -46,4 +48,33 @@ test("a machine is not accessible where its disks are out of reach, or their key
     inaccessible.map(({ vm }) => vm),
     ["vm-far"],
   );
+});
+
+test("a machine that is deleted while it is made safe leaves no home", async () => {
+  for (let seed = 40; seed < 48; seed++) {
+    const simulation = new Simulation({ seed });
+    const world = new ClusterWorld(simulation, "abc");
+    await simulation.run(async () => {
+      await world.build();
+      const [a, b] = ["a", "b"].map((letter) => {
+        const { plane } = world.host(letter);
+        return new VmHomes(plane, () => undefined);
+      });
+      const key = directoryKeys.vm(CLUSTER, "m");
+      const policy = { failuresToTolerate: 0, stripes: 1 };
+      await world.host("a").plane.createVolume({ name: "disk", sizeBytes: 2 ** 20, policy });
+      await world.directory.transact([], [{ kind: "put", key, value: "{}" }]);
+      const state = { vm: "m", sequence: 1, isProtected: true, definition: "" };
+      const request = { state, volumes: ["disk"] };
+      const names = async (): Promise<readonly string[]> =>
+        (await listVolumes(world.directory, CLUSTER)).map(({ name }) => name).toSorted();
+
+      const writing = a!.persist(request);
+      await world.pass(world.prng.below(40));
+      await world.directory.transact([], [{ kind: "delete", key }]);
+      await b!.forget("m");
+      await writing;
+      assert.deepEqual(await names(), ["disk"]);
+    });
+  }
 });

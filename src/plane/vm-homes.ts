@@ -3,6 +3,7 @@
  * them it reaches all objects of, and their homes in the object store.
  */
 import { CodedError } from "../base/index.ts";
+import { directoryKeys } from "../cluster/index.ts";
 import type { ObjectPolicy, ObjectRecord } from "../cluster/index.ts";
 import { inaccessibility } from "./accessibility.ts";
 import type { HostPlane } from "./host-plane.ts";
@@ -93,6 +94,8 @@ export class VmHomes {
   async persist({ state, volumes }: VmPersistRequest): Promise<void> {
     if (volumes.length === 0) return;
     await this.#plane.namespaces.persist(state, await this.#policyFor(volumes));
+    // Whoever has deleted the machine meanwhile has found no home, or one that was not there yet.
+    if (!(await this.#isDefined(state.vm))) await this.forget(state.vm);
     // Its home may be new, and is to be reached from now on.
     this.#plane.objects.readAnew();
   }
@@ -114,6 +117,11 @@ export class VmHomes {
 
   async forget(vm: string): Promise<void> {
     await this.#plane.namespaces.remove(vm);
+  }
+
+  async #isDefined(vm: string): Promise<boolean> {
+    const { directory, clusterId } = this.#plane.ownerWorld();
+    return (await directory.get(directoryKeys.vm(clusterId, vm))) !== undefined;
   }
 
   /** Its home survives what its disks survive. */
