@@ -55,6 +55,8 @@ export async function ensureBundle() {
       external: [/^node:/, "koffi", "lmdb", "@node-rs/crc32"],
       platform: "node",
       logLevel: "warn",
+      // On a busy machine it takes longer than the bundler finds usual.
+      checks: { bundlerTimings: false },
       plugins: [relocateFiles],
       output: { dir: TARGET, format: "esm", chunkFileNames: "[name].js" },
     });

@@ -53,6 +53,8 @@ export async function ensureDashboard() {
         assetsInlineLimit: 0,
         modulePreload: { polyfill: false },
         reportCompressedSize: false,
+        // On a busy machine it takes longer than the bundler finds usual.
+        rolldownOptions: { checks: { bundlerTimings: false } },
       },
     });
   } catch (error) {

@@ -122,6 +122,7 @@ export {
   SNAPSHOT_MARK,
   parseStored,
   releaseOwnerships,
+  shownName,
   swapObject,
   volumeMirror,
 } from "./volumes.ts";

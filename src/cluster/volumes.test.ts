@@ -10,7 +10,8 @@ import { encodeObjectRecord, parseObjectRecord } from "./object-record.ts";
 import type { ObjectRecord } from "./object-record.ts";
 import { component, mirror, stripe, treeInvalid, votesOf, witness } from "./tree-node.ts";
 import { createVolumeRecord, deleteVolumeRecord, findObject, findVolume } from "./volumes.ts";
-import { growVolumeRecord, listVolumes, releaseOwnerships, swapObject } from "./volumes.ts";
+import { growVolumeRecord, listVolumes, releaseOwnerships, shownName } from "./volumes.ts";
+import { swapObject } from "./volumes.ts";
 import type { NewVolume } from "./volumes.ts";
 
 const CLUSTER = "c1";
@@ -243,4 +244,9 @@ test("a record that nobody could read is not written", async () => {
   await assert.rejects(run(putDevice(directory, CLUSTER, device, 0)), hasCode("record-invalid"));
   assert.deepEqual(await listHosts(directory, CLUSTER), []);
   assert.deepEqual(await listDevices(directory, CLUSTER), []);
+});
+
+test("people read whose home it is, and their own names as they are", () => {
+  assert.equal(shownName("~guest"), "home of guest");
+  assert.equal(shownName("web1@monday"), "web1@monday");
 });

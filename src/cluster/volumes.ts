@@ -67,6 +67,11 @@ export function isNamespaceName(name: string): boolean {
   return name.startsWith(NAMESPACE_MARK);
 }
 
+/** As people read it: a machine's home is none of the volumes that they have made. */
+export function shownName(name: string): string {
+  return isNamespaceName(name) ? `home of ${name.slice(NAMESPACE_MARK.length)}` : name;
+}
+
 /** Between a volume's name and a snapshot's. */
 export const SNAPSHOT_MARK = "@";
 

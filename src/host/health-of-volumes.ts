@@ -1,7 +1,7 @@
 /** Checks of volumes, attachments, what clients see, and virtual machines. */
 import { each } from "./health-check.ts";
 import type { HealthCheck, HealthFacts, HealthFinding } from "./health-check.ts";
-import type { ComponentView, VmView, VolumeView } from "./views.ts";
+import type { AttachmentView, ComponentView, VmView, VolumeView } from "./views.ts";
 
 const SLOW_MS = 1000;
 /** Of a volume's requests. */
@@ -57,9 +57,18 @@ function faultCount(volume: string, { stats }: HealthFacts): number {
   return io === undefined ? 0 : io.reads.faults + io.writes.faults;
 }
 
+function actionForUnoffered({ volume, host }: AttachmentView, { vms, hosts }: HealthFacts): string {
+  const vm = vms.find(({ volumes }) => volumes.includes(volume))?.name;
+  if (vm !== undefined) return `nothing if its machine is to move: drystone why vm ${vm}`;
+  const detach = `drystone volume detach ${volume}`;
+  if (hosts.find(({ name }) => name === host)?.state === "down")
+    return `start host ${host} again, or offer it on another one: ${detach}, then volume attach there`;
+  return `free the address and start the host again, or: ${detach}`;
+}
+
 function restarts({ history }: VmView, nowMs: number): number {
   return history.filter(({ what, timeMs }) => {
-    return nowMs - timeMs < RESTART_SPAN_MS && /start/.test(what);
+    return nowMs - timeMs < RESTART_SPAN_MS && what === "started";
   }).length;
 }
 
@@ -151,15 +160,17 @@ const clientChecks: readonly HealthCheck[] = [
     id: "attach-failed",
     severity: "degraded",
     meaning: "A volume that should be offered is not, because its address could not be had",
-    action: "free the address and start the host again, or detach the volume",
-    find: ({ attachments }) =>
+    action: "start its host if that is down, else free the address; or detach the volume",
+    find: (facts) =>
       each(
-        attachments,
+        facts.attachments,
         ({ state }) => state === "failed",
-        ({ volume, address, reason }) => ({
-          subject: volume,
-          message: `volume ${volume} is not offered at ${address}: ${reason ?? "unknown"}`,
-          action: `free the address and start the host again, or: drystone volume detach ${volume}`,
+        (attachment) => ({
+          subject: attachment.volume,
+          message:
+            `volume ${attachment.volume} is not offered at ${attachment.address}: ` +
+            `${attachment.reason ?? "unknown"}`,
+          action: actionForUnoffered(attachment, facts),
         }),
       ),
   },

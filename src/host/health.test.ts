@@ -276,6 +276,27 @@ test("each trouble is found by its checks and by no others", () => {
   assert.ok(ids.length >= 30, `${ids.length} checks`);
 });
 
+test("what to do about a volume that is not offered goes by why it is not", () => {
+  const failed = { attachments: [{ ...attachment, state: "failed" as const }] };
+  const actionOf = (facts: Partial<HealthFacts>): string | undefined =>
+    raisedChecks({ ...well, ...failed, ...facts })
+      .find(({ check }) => check.id === "attach-failed")
+      ?.findings.find(({ subject }) => subject === "web1")?.action;
+  assert.match(actionOf({}) ?? "", /^free the address/);
+  const hosts = [host("h1", { state: "down" }), ...well.hosts.slice(1)];
+  assert.match(actionOf({ hosts }) ?? "", /^start host h1 again/);
+  const vms = [vm({ volumes: ["web1"] })];
+  assert.match(actionOf({ hosts, vms }) ?? "", /drystone why vm vm1$/);
+});
+
+test("what was asked for is no restart", () => {
+  const decision = { timeMs: NOW_MS - 1000, host: "h1", because: "-" };
+  const said = (whats: readonly string[]): readonly string[] =>
+    raised({ vms: [vm({ history: whats.map((what) => ({ ...decision, what })) })] });
+  assert.deepEqual(said(["to be started", "started", "started"]), []);
+  assert.deepEqual(said(["started", "placed on h1", "started", "started"]), ["vm-restarted-often"]);
+});
+
 test("notes do not change the word; a failed check makes it failed", () => {
   const of = (facts: Partial<HealthFacts>): string =>
     judgeHealth(raisedChecks({ ...well, ...facts })).health;

@@ -3,7 +3,7 @@
  * checked and, unless it is only asked what would happen, told to the cluster.
  */
 import { CodedError, formatSize } from "../base/index.ts";
-import { putService } from "../cluster/index.ts";
+import { putService, shownName } from "../cluster/index.ts";
 import type { ComponentRecord, ComponentState, ServiceRecord } from "../cluster/index.ts";
 import type { ComponentOwnerState, OwnerState } from "../object/index.ts";
 import type { HostPlane, ServicePlan } from "../plane/index.ts";
@@ -43,7 +43,7 @@ export class ServiceDesk {
       return record.components.flatMap((entry): readonly ResyncView[] => {
         const known = state?.components.find((one) => one.componentId === entry.componentId);
         const view = this.#resync(state, record.components, entry, known);
-        return view === undefined ? [] : [{ ...view, volume: record.name }];
+        return view === undefined ? [] : [{ ...view, volume: shownName(record.name) }];
       });
     });
   }
@@ -154,7 +154,7 @@ export class ServiceDesk {
     const components = plan.components.map((one): LeavingView => {
       const { volume, componentId, what, place, isWitness } = one;
       return {
-        volume,
+        volume: shownName(volume),
         componentId,
         what,
         bytes: isWitness ? 0 : (bytes.get(componentId) ?? 0),
@@ -176,8 +176,8 @@ export class ServiceDesk {
       components,
       bytesAtMost,
       ...(bytesPerSecond === undefined ? {} : { secondsAtMost: bytesAtMost / bytesPerSecond }),
-      unusable: plan.unusable,
-      atRisk: plan.atRisk,
+      unusable: plan.unusable.map(shownName),
+      atRisk: plan.atRisk.map(shownName),
     };
   }
 }

@@ -159,7 +159,7 @@ class VmControl {
   async start(name: string): Promise<VmView> {
     const { record } = await findVm(this.#world.directory, this.#world.clusterId, name);
     await admit(this.#world, record);
-    return await this.change(name, { desired: "running", failureCount: 0 }, "started");
+    return await this.change(name, { desired: "running", failureCount: 0 }, "to be started");
   }
 
   async set(request: VmSetRequest): Promise<VmView> {
