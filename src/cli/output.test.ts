@@ -35,6 +35,16 @@ test("a failure is one line with cause and next step on stderr", () => {
   assert.deepEqual(data, []);
 });
 
+test("the program is named in a hint as it is typed", () => {
+  const { output, messages } = recorded(false);
+  reportFault(output, { code: "x", message: "no", hint: "drystone status tells why" });
+  reportFault(output, { code: "x", message: "no", hint: "run drystone status" });
+  assert.deepEqual(messages, [
+    "drystone: no. drystone status tells why\n",
+    "drystone: no. Run drystone status\n",
+  ]);
+});
+
 test("with --json a failure is an object on stdout", () => {
   const { output, data, messages } = recorded(true);
   reportFault(output, { code: "no-space", message: "full", hint: "Delete something" });

@@ -22,6 +22,9 @@ const CODES: Readonly<Record<Colour, string>> = {
   bold: "\u001b[1m",
 };
 
+/** Nobody types its name otherwise. */
+const PROGRAM = "drystone ";
+
 export const plain: Style = (_colour, text) => text;
 export const coloured: Style = (colour, text) => `${CODES[colour]}${text}\u001b[0m`;
 
@@ -58,6 +61,7 @@ export function reportFault(output: Output, fault: Fault): void {
 }
 
 function sentence(text: string): string {
+  if (text.startsWith(PROGRAM)) return text;
   return `${text.slice(0, 1).toUpperCase()}${text.slice(1)}`;
 }
 

@@ -17,6 +17,8 @@ import type { StreamHead } from "./volume-stream.ts";
 
 const READS_AHEAD = 4;
 const FILE_MODE = 0o600;
+/** Between a volume and its snapshot. */
+const MARK = "@";
 
 export interface ExportRequest {
   readonly name: string;
@@ -37,7 +39,7 @@ export async function exportVolume(
   request: ExportRequest,
   output: Output,
 ): Promise<number> {
-  const { name, snapshot, since } = request;
+  const { name, snapshot, since } = named(request);
   const isOwn = snapshot === undefined;
   await removeLeftovers(client, output);
   const short = snapshot ?? exportingName();
@@ -62,6 +64,23 @@ export async function exportVolume(
     throw error;
   }
   return 0;
+}
+
+/** A snapshot may be named as everywhere else, with its volume before it. */
+function named(
+  request: ExportRequest,
+): Pick<ExportRequest, "since" | "snapshot"> & { readonly name: string } {
+  const [name = "", own] = request.name.split(MARK);
+  const ofVolume = (text: string | undefined): string | undefined =>
+    text?.startsWith(`${name}${MARK}`) === true ? text.slice(name.length + 1) : text;
+  const [snapshot, since] = [ofVolume(request.snapshot), ofVolume(request.since)];
+  if (own !== undefined && snapshot !== undefined && own !== snapshot)
+    throw new CodedError({
+      code: "usage",
+      message: `two snapshots are named, ${request.name} and ${snapshot}`,
+      hint: "name one of them",
+    });
+  return { name, snapshot: own ?? snapshot, since };
 }
 
 /** Standard output is the stream's, if no file is. */

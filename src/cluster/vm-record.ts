@@ -157,7 +157,7 @@ export async function createVm(
   throw new CodedError({
     code: "vm-exists",
     message: `there is a virtual machine named ${vm.name} already`,
-    hint: `drystone vm show ${vm.name}`,
+    hint: `run drystone vm show ${vm.name}`,
   });
 }
 

@@ -84,7 +84,7 @@ export class AccessDesk {
     throw new CodedError({
       code: "access-unknown",
       message: `there is no token with the id ${id.slice(0, 40)}`,
-      hint: "drystone access list",
+      hint: "run drystone access list",
     });
   }
 

@@ -80,7 +80,7 @@ async function remove(world: CertificateControlWorld, name: string): Promise<voi
     throw new CodedError({
       code: "host-up",
       message: `host ${host.name} runs`,
-      hint: `drystone host maintenance on ${host.name} --mode evacuate, then stop it`,
+      hint: `run drystone host maintenance on ${host.name} --mode evacuate, then stop it`,
     });
   const volumes = await listVolumes(directory, clusterId);
   const used = volumes.filter(({ components }) => components.some((one) => one.hostId === hostId));

@@ -280,7 +280,7 @@ export class HttpApi {
     throw new CodedError({
       code: "not-supported",
       message: "certificates are renewed for hosts that show theirs",
-      hint: "drystone certificate renew, on the host",
+      hint: "run drystone certificate renew, on the host",
     });
   }
 

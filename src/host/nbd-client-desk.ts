@@ -40,7 +40,7 @@ export function clientHandlers(world: ClientDeskWorld): ClientHandlers {
       throw new CodedError({
         code: "client-unknown",
         message: `there is no client named ${name.slice(0, 80)}`,
-        hint: "drystone client list",
+        hint: "run drystone client list",
       });
     },
   };

@@ -34,7 +34,7 @@ export class OtherHosts {
       throw new CodedError({
         code: "host-unknown",
         message: `the cluster has no host ${hostId.slice(0, 8)} any more`,
-        hint: "drystone host list",
+        hint: "run drystone host list",
       });
     return await this.callAt(host, method, path, body);
   }

@@ -277,9 +277,9 @@ export const processCommands: Readonly<Record<ProcessCommandName, Command>> = {
     summary: "Write a volume, or what changed in it since a snapshot, as a checked stream",
     examples: [
       { line: "drystone volume export web1 --output web1.dsv", why: "as it is now" },
-      { line: "drystone volume export web1 --snapshot monday --output web1.dsv", why: "as it was" },
+      { line: "drystone volume export web1@monday --output web1.dsv", why: "as it was" },
       {
-        line: "drystone volume export web1 --snapshot tuesday --since monday --output d.dsv",
+        line: "drystone volume export web1@tuesday --since monday --output d.dsv",
         why: "only what changed between the two",
       },
     ],

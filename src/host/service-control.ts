@@ -79,7 +79,7 @@ async function bringBackDevice(
     throw new CodedError({
       code: "device-unknown",
       message: `${found.length} devices have an id that begins with "${device.slice(0, 64)}"`,
-      hint: "drystone device list",
+      hint: "run drystone device list",
     });
   await dropService(directory, clusterId, only.deviceId);
   return { done: true };

@@ -141,7 +141,7 @@ export class ServiceDesk {
     throw new CodedError({
       code: "device-unknown",
       message: `${found.length} devices have an id that begins with "${name.slice(0, 64)}"`,
-      hint: "drystone device list",
+      hint: "run drystone device list",
     });
   }
 

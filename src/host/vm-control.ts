@@ -275,7 +275,7 @@ class VmControl {
         throw new CodedError({
           code: "vm-running",
           message: `virtual machine ${name} is not stopped`,
-          hint: `drystone vm stop ${name}`,
+          hint: `run drystone vm stop ${name}`,
         });
       // First: without its record nobody would remember that it has a home.
       await this.#world.forget(name);
@@ -314,7 +314,7 @@ function checkChange(record: VmRecord, change: Partial<VmRecord>): void {
   throw new CodedError({
     code: "vm-running",
     message: `virtual machine ${record.name} is not stopped: ${why}`,
-    hint: `drystone vm stop ${record.name}`,
+    hint: `run drystone vm stop ${record.name}`,
   });
 }
 

@@ -27,11 +27,11 @@ export function migrationOf(
     throw new CodedError({
       code: "vm-runs-not",
       message: `virtual machine ${name} does not run`,
-      hint: `drystone vm start ${name}`,
+      hint: `run drystone vm start ${name}`,
     });
   if (isUnderWay(record)) {
     const to = cluster.names.get(migration?.to ?? "") ?? "another host";
-    throw refused(`${name} is moving to ${to} already`, `drystone vm show ${name}`);
+    throw refused(`${name} is moving to ${to} already`, `run drystone vm show ${name}`);
   }
   const to = host === undefined ? roomiest(record, cluster) : named(record, host, cluster);
   return { id: (migration?.id ?? 0) + 1, to, epoch, phase: "asked", address: "" };
@@ -41,7 +41,7 @@ export function migrationOf(
 export function calledOff({ record }: StoredVm): VmMigration {
   const { migration, name } = record;
   if (migration !== undefined && isUnderWay(record)) return { ...migration, phase: "over" };
-  throw refused(`${name} is not moving`, `drystone vm show ${name}`);
+  throw refused(`${name} is not moving`, `run drystone vm show ${name}`);
 }
 
 function named(record: VmRecord, host: string, { names, alive, views, closed }: Cluster): string {
@@ -50,7 +50,7 @@ function named(record: VmRecord, host: string, { names, alive, views, closed }: 
     throw new CodedError({
       code: "host-unknown",
       message: `the cluster has no host ${host}`,
-      hint: "drystone host list",
+      hint: "run drystone host list",
     });
   if (id === record.hostId) throw refused(`${record.name} runs on ${host} already`, "Name another");
   if (closed.has(id)) throw refused(`${host} is in maintenance`, "Name another host");

@@ -97,9 +97,13 @@ export function refusalOf(stdout: string): Refusal {
   return { code, message, hint };
 }
 
-/** Runs a command that must be refused with exit code 1. */
-export async function refusedCommand(api: string, args: readonly string[]): Promise<Refusal> {
+/** Runs a command that must be refused: with exit code 2 if it cannot be meant, else with 1. */
+export async function refusedCommand(
+  api: string,
+  args: readonly string[],
+  exitCode = 1,
+): Promise<Refusal> {
   const line = [CLI, ...args, "--json", "--api", api];
-  const { stdout } = await runTool(process.execPath, line, { codes: [1] });
+  const { stdout } = await runTool(process.execPath, line, { codes: [exitCode] });
   return refusalOf(stdout);
 }

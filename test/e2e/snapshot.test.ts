@@ -57,7 +57,7 @@ test("snapshots are read, cloned, rolled back, exported and imported", async (t)
 
   const whole = path.join(host.folder, "monday.dsv");
   const delta = path.join(host.folder, "delta.dsv");
-  await host.cli(["volume", "export", "web1", "--snapshot", "monday", "--output", whole]);
+  await host.cli(["volume", "export", "web1@monday", "--output", whole]);
   const since = ["--snapshot", "tuesday", "--since", "monday"];
   await host.cli(["volume", "export", "web1", ...since, "--output", delta]);
   // Four megabytes are there, one and three blocks have changed.
@@ -87,6 +87,8 @@ test("snapshots are read, cloned, rolled back, exported and imported", async (t)
   assert.equal(await sumOf(host, "web1"), monday);
   const unrelated = ["volume", "export", "web1", "--since", "monday", "--output", `${delta}2`];
   assert.equal((await refusedCommand(api, unrelated)).code, "snapshot-unrelated");
+  const two = ["volume", "export", "web1@monday", "--snapshot", "tuesday", "--output", whole];
+  assert.equal((await refusedCommand(api, two, 2)).code, "usage");
   assert.ok(!fs.existsSync(`${delta}2`));
   await host.cli(["snapshot", "delete", "web1@monday"]);
   assert.equal(await sumOf(host, "web1@tuesday"), tuesday);
