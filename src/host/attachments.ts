@@ -93,8 +93,11 @@ export class Attachments {
   /** Why another host does not serve what is attached there, as far as can be seen from here. */
   async #downReason(hostId: string, hosts: ClusterHosts): Promise<string | undefined> {
     if (hostId === this.#world.identity.hostId) return undefined;
-    if (!hosts.isReachable(hostId)) return "its host is down";
-    return (await hosts.isAlive(hostId)) ? undefined : "its host has no lease in the directory";
+    // It may serve its clients while the storage network is cut between it and this host.
+    if (await hosts.isAlive(hostId)) return undefined;
+    return hosts.isReachable(hostId)
+      ? "its host has no lease in the directory"
+      : "its host is down";
   }
 
   /** By object: what clients ask of it. */

@@ -16,7 +16,7 @@ import {
   statSync,
   statfsSync,
 } from "node:fs";
-import { join } from "node:path";
+import { join, resolve } from "node:path";
 import { BLOCK_SIZE_BYTES, CodedError, errorText, formatSize } from "../base/index.ts";
 import { systemErrorCode } from "./system-error.ts";
 
@@ -77,21 +77,25 @@ function statOf(path: string): ReturnType<typeof statSync> & object {
   try {
     const found = statSync(path, { throwIfNoEntry: false });
     if (found !== undefined) return found;
+    // A folder there would be in memory, where a disk was meant.
+    if (isDeviceFile(path)) throw missing(path);
     mkdirSync(path, { mode: 0o700 });
     return statSync(path);
   } catch (error) {
     const code = systemErrorCode(error);
-    if (code === "ENOENT" || code === "ENOTDIR") {
-      throw refusal(
-        "device-missing",
-        path,
-        `${path} does not exist`,
-        "Check the path, and that the disk is attached",
-        error,
-      );
-    }
-    throw writeRefusal(path, error);
+    if (code === "ENOENT" || code === "ENOTDIR") throw missing(path, error);
+    throw error instanceof CodedError ? error : writeRefusal(path, error);
   }
+}
+
+function isDeviceFile(path: string): boolean {
+  const full = resolve(path);
+  return full.startsWith("/dev/") && !full.startsWith("/dev/shm/");
+}
+
+function missing(path: string, cause?: unknown): CodedError {
+  const hint = "Check the path, and that the disk is attached";
+  return refusal("device-missing", path, `${path} does not exist`, hint, cause);
 }
 
 function checkWritable(path: string): void {

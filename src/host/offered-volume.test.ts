@@ -101,6 +101,7 @@ class World {
       directory: hostId === "h1" ? this.directory : this.plain,
       clusterId: CLUSTER,
       hostId,
+      nameOf: (id) => id,
       log: this.log,
       clock: this.simulation.clock,
       isNear: () => false,

@@ -81,6 +81,7 @@ class OneHost {
       directory,
       clusterId: CLUSTER,
       hostId: "h1",
+      nameOf: (id) => id,
       log,
       clock: machine.clock,
       isNear: () => true,

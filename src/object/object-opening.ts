@@ -48,16 +48,19 @@ export async function openComponents(
     record.components.map(async ({ componentId, hostId }) => {
       const component = world.components(componentId, hostId);
       if (component === undefined) {
-        missing.push(`component ${componentId} on host ${hostId} cannot be reached`);
+        missing.push(
+          `component ${short(componentId)} on ${world.nameOf(hostId)} cannot be reached`,
+        );
         return;
       }
       try {
         const opening = await inTime(world.clock, component.open(record.epoch));
         answers.set(componentId, { component, opening });
-        if (!opening.isComplete) missing.push(`component ${componentId} lacks what it should hold`);
+        if (!opening.isComplete)
+          missing.push(`component ${short(componentId)} lacks what it should hold`);
       } catch (error) {
         if (isFenced(error)) throw replaced(record, error);
-        missing.push(`component ${componentId} does not open: ${errorText(error)}`);
+        missing.push(`component ${short(componentId)} does not open: ${errorText(error)}`);
       }
     }),
   );
@@ -79,6 +82,11 @@ export async function openComponents(
     committed: Math.max(...openings.map((opening) => opening.committedSequence)),
     tail: tailBounds(openings),
   };
+}
+
+/** As commands show it. */
+function short(componentId: string): string {
+  return componentId.slice(0, 8);
 }
 
 function inTime<T>(clock: Clock, work: Promise<T>): Promise<T> {

@@ -76,6 +76,7 @@ class World {
       directory: this.directory,
       clusterId: CLUSTER,
       hostId,
+      nameOf: (id) => id,
       log: this.log,
       clock: this.simulation.clock,
       isNear: () => false,

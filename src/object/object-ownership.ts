@@ -20,7 +20,7 @@ export async function swapOwner(world: OwnerWorld, objectId: string): Promise<St
     const { record } = stored;
     const { owner } = record;
     if (owner !== undefined) {
-      if (world.isGuest === true && owner === hostId) throw inUse(record, owner);
+      if (world.isGuest === true && owner === hostId) throw inUse(record, world.nameOf(owner));
       const mayBeAtWork = owner === hostId || (await world.isHostAlive(owner));
       if (mayBeAtWork && (await hasLeft(world, owner, objectId))) continue;
       if (mayBeAtWork && owner !== hostId) throw inUse(record, owner);

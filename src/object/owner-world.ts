@@ -73,6 +73,8 @@ export interface OwnerWorld {
   readonly directory: Directory;
   readonly clusterId: string;
   readonly hostId: string;
+  /** As people call it. */
+  readonly nameOf: (hostId: string) => string;
   readonly log: Log;
   readonly clock: Clock;
   /** Memory for the targets of reads, that every device of this host can read into. */

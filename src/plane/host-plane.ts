@@ -279,11 +279,8 @@ export class HostPlane {
   ownerWorld(): OwnerWorld {
     const { directory, clusterId, hostId, log, clock, devices, rules } = this.#world;
     return {
-      directory,
-      clusterId,
-      hostId,
-      log,
-      clock,
+      ...{ directory, clusterId, hostId, log, clock },
+      nameOf: (id) => this.hosts.nameOf(id),
       allocate: devices.allocate,
       transferMemory: this.#transferMemory,
       scratch: this.#scratch,

@@ -215,6 +215,8 @@ test("a device that is missing, no device, or too small is refused", async (t) =
     await refusalOf({ path: path.join(folder, "no", "such", "parent") }),
     "device-missing",
   );
+  assert.equal(await refusalOf({ path: "/dev/drystone-none" }), "device-missing");
+  assert.ok(!fs.existsSync("/dev/drystone-none"), "no folder is made among devices");
   assert.equal(await refusalOf({ path: "/dev/null" }), "device-invalid");
   assert.equal(await refusalOf({ path: process.execPath }), "device-invalid");
   assert.equal(await refusalOf({ path: path.join(folder, "d"), size: "1M" }), "config-invalid");

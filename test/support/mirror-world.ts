@@ -176,6 +176,7 @@ export class MirrorWorld {
       directory: this.#directoryOf(assertDefined(this.directory, "not built")),
       clusterId: CLUSTER,
       hostId,
+      nameOf: (id) => id,
       log: new SimLog(this.simulation.clock),
       clock: this.simulation.clock,
       allocate: fakeMemory,

@@ -113,6 +113,7 @@ export class PlaneHost {
       directory: this.world.directory,
       clusterId: CLUSTER,
       hostId: idOf(this.letter),
+      nameOf: (id) => id,
       log: new SimLog(clock),
       clock,
       allocate: (lengthBytes) => device.allocate(lengthBytes),
