@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import * as path from "node:path";
 import { test } from "node:test";
 import type { Locator } from "playwright-core";
-import type { NetworkView } from "../../src/host/index.ts";
+import type { NetworkView, VolumeView } from "../../src/host/index.ts";
 import { browserMissing, startBrowser, WatchedPage } from "./browser.ts";
 import { changeSettings, dropSnapshot, maintain, useSnapshots } from "./dashboard-actions.ts";
 import { defineMachine, useTokens } from "./dashboard-actions.ts";
@@ -173,6 +173,8 @@ async function watchPartition(watched: WatchedPage, cluster: ClusterRun): Promis
     ["h1 down up", "h3 down up"],
     "the host that is cut off tells what it sees itself",
   );
+  const { attachment } = await cluster.cli<VolumeView>(2, ["volume", "show", "web1"]);
+  assert.equal(attachment?.state, "online", "the others serve it, whatever this host reaches");
   await cluster.dev("heal");
   await whole.waitFor({ timeout: RECOVERED_MS_MAX });
 }
