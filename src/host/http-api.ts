@@ -154,7 +154,7 @@ export class HttpApi {
     response.on("error", () => response.destroy());
     const url = urlOf(request);
     try {
-      checkOrigin(request);
+      checkOrigin(request, tls !== undefined);
       // A page asks for a token; what it is made of is no secret.
       if (this.#dashboard.answer(request, response, url.pathname)) return;
       if (request.method === "POST" && url.pathname === JOIN_PATH) {
@@ -324,16 +324,20 @@ function urlOf({ url: target = "" }: IncomingMessage): URL {
 /**
  * The API has no authentication on the loopback address, so web pages must not reach it through a
  * visitor's browser: neither from another origin, nor under another name that resolves to this
- * machine.
+ * machine. Under TLS a browser believes only names that the certificate has, or that a proxy in
+ * front has one for, and there any name will do.
  */
-function checkOrigin(request: IncomingMessage): void {
+function checkOrigin(request: IncomingMessage, isTls: boolean): void {
   const { origin, host = "" } = request.headers;
   const site = request.headers["sec-fetch-site"];
   const isNavigation = request.headers["sec-fetch-mode"] === "navigate";
   const isForeign = (site === "cross-site" || site === "same-site") && !isNavigation;
   const name = host.replace(/:\d*$/, "");
   const isPlainName =
-    name === "localhost" || isIP(name.replace(/^\[|\]$/g, "")) !== 0 || name === hostname();
+    isTls ||
+    name === "localhost" ||
+    isIP(name.replace(/^\[|\]$/g, "")) !== 0 ||
+    name === hostname();
   const isOwn = origin === `http://${host}` || origin === `https://${host}`;
   if (isPlainName && !isForeign && (origin === undefined || isOwn)) return;
   throw new CodedError({

@@ -158,8 +158,13 @@ test("bodies, types, and requests with two ends are refused, and the host goes o
 });
 
 /** Without a certificate, over TLS. */
-function askTls(port: number, path: string, token?: string): Promise<Answer> {
-  const headers = token === undefined ? {} : { authorization: `Bearer ${token}` };
+function askTls(
+  port: number,
+  path: string,
+  token?: string,
+  more: Readonly<Record<string, string>> = {},
+): Promise<Answer> {
+  const headers = token === undefined ? more : { authorization: `Bearer ${token}`, ...more };
   const where = { host: "127.0.0.1", port, path, headers, agent: false };
   return new Promise((resolve, reject) => {
     const request = https.get({ ...where, rejectUnauthorized: false }, (response) => {
@@ -188,6 +193,11 @@ test("over TLS a token stands in for a certificate, for people and their browser
   ]);
   assert.equal((await askTls(port, "/v1/status", token)).status, 200);
   assert.equal((await askTls(port, "/v1/access", token)).code, "role-too-low");
+  // Behind another name of the host or a proxy's, but not from a page of another one.
+  const named = { host: "storage.example", origin: "https://storage.example" };
+  assert.equal((await askTls(port, "/v1/status", token, named)).status, 200);
+  const elsewhere = { ...named, origin: "https://elsewhere.example" };
+  assert.equal((await askTls(port, "/v1/status", token, elsewhere)).code, "origin-refused");
   const cli = path.join(fileURLToPath(new URL("../../../bin/drystone", import.meta.url)));
   const environment = { DRYSTONE_TOKEN: token, DRYSTONE_CA: `${cluster.tlsOf("h1")}/ca.crt` };
   const { stdout } = await promisify(execFile)(
