@@ -9,7 +9,6 @@ import { spawn } from "node:child_process";
 import type { ChildProcess } from "node:child_process";
 import * as fs from "node:fs";
 import * as path from "node:path";
-import { fileURLToPath } from "node:url";
 import { setTimeout as pause } from "node:timers/promises";
 import { Prng } from "../src/base/index.ts";
 import { VolumeClient } from "../src/client/index.ts";
@@ -18,6 +17,7 @@ import { runTool } from "../test/e2e/process.ts";
 import { destagedStats } from "../test/e2e/stats.ts";
 import { figure, isWanted } from "./benchmark.ts";
 import type { Benchmark, BenchmarkOptions, BenchmarkResult, Figure } from "./benchmark.ts";
+import { vhostLoadProgram } from "./vhost-load-program.ts";
 
 interface Workload {
   readonly name: string;
@@ -109,10 +109,10 @@ export async function loadVhost(
   pid: number,
   wanted: Pick<Workload, "depth" | "kind"> & { readonly seconds: number },
 ): Promise<Sample> {
-  const program = fileURLToPath(new URL("./vhost-load.js", import.meta.url));
+  const program = vhostLoadProgram();
   const args = [socket, pid, wanted.depth, wanted.seconds, wanted.kind].map(String);
   const options = { timeoutMs: LOAD_MS_MAX };
-  const { stdout } = await runTool(process.execPath, [program, ...args], options);
+  const { stdout } = await runTool(program.command, [...program.args, ...args], options);
   return JSON.parse(stdout) as Sample;
 }
 
@@ -262,10 +262,14 @@ function figuresOf(samples: ReadonlyMap<string, readonly Sample[]>): Figure[] {
 }
 
 function notes(): string[] {
+  const { language } = vhostLoadProgram();
   return [
     "reads: 96 MiB in memory on both sides; qemu-storage-daemon has a raw file on tmpfs, io_uring, an iothread",
     "writes: each is followed by a flush and counts with it; qemu-storage-daemon has a raw file past the page cache",
-    "the load is one queue in a process of its own that sleeps until it is called",
+    `the load is one queue in a process of its own, in ${language}, that sleeps until it is called`,
+    ...(language === "C"
+      ? []
+      : ["with a C compiler (cc) the load would take a tenth of a core's time"]),
     "Drystone keeps checksums, a journal and fingerprints; qemu-storage-daemon keeps the file alone",
   ];
 }
