@@ -1,7 +1,9 @@
 /** What holds for the whole cluster and an operator may change while it runs. */
 import { CodedError } from "../base/index.ts";
-import type { Directory } from "../ports/index.ts";
+import type { Clock, Directory } from "../ports/index.ts";
 import { directoryKeys } from "./directory-keys.ts";
+import { DirectoryMirror } from "./directory-mirror.ts";
+import type { DirectoryPulse } from "./directory-pulse.ts";
 import { RecordFields } from "./record-fields.ts";
 
 const FORMAT = 1;
@@ -42,6 +44,27 @@ export async function readSettings(
   const key = directoryKeys.settings(clusterId);
   const found = await directory.get(key);
   return found === undefined ? DEFAULTS : parse(key, found.value);
+}
+
+/** As `readSettings` reads them, for whoever looks often. */
+export class SettingsMirror {
+  readonly #mirror: DirectoryMirror<ClusterSettings>;
+
+  constructor(directory: Directory, clusterId: string, clock: Clock, pulse: DirectoryPulse) {
+    const prefix = directoryKeys.settings(clusterId);
+    // There is one at most.
+    const compare = (): number => 0;
+    this.#mirror = new DirectoryMirror({ directory, clock, prefix, pulse, parse, compare });
+  }
+
+  /** Fails as the directory does. */
+  async value(): Promise<ClusterSettings> {
+    return (await this.#mirror.values())[0] ?? DEFAULTS;
+  }
+
+  close(): void {
+    this.#mirror.close();
+  }
 }
 
 /** What `change` does not name stays. Fails with `record-invalid` and changes nothing. */

@@ -3,8 +3,10 @@
  * device: it says how far the device's life had come when it was last heard of, so that an old copy
  * of it is known as one.
  */
-import type { Directory } from "../ports/index.ts";
+import type { Clock, Directory } from "../ports/index.ts";
 import { directoryKeys } from "./directory-keys.ts";
+import { DirectoryMirror } from "./directory-mirror.ts";
+import type { DirectoryPulse } from "./directory-pulse.ts";
 import { RecordFields } from "./record-fields.ts";
 
 const FORMAT = 2;
@@ -56,6 +58,18 @@ export async function listDevices(
 ): Promise<readonly StoredDevice[]> {
   const { records } = await directory.list(directoryKeys.devices(clusterId));
   return records.map(({ key, value, revision }) => ({ record: readDevice(key, value), revision }));
+}
+
+/** As `listDevices` lists them, for whoever looks often. */
+export function deviceMirror(
+  directory: Directory,
+  clusterId: string,
+  clock: Clock,
+  pulse: DirectoryPulse,
+): DirectoryMirror<DeviceRecord> {
+  const prefix = directoryKeys.devices(clusterId);
+  const compare = (a: DeviceRecord, b: DeviceRecord): number => (a.deviceId < b.deviceId ? -1 : 1);
+  return new DirectoryMirror({ directory, clock, prefix, pulse, parse: readDevice, compare });
 }
 
 function readDevice(key: string, value: string): DeviceRecord {

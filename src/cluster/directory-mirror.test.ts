@@ -4,6 +4,7 @@ import { CodedError, Prng } from "../base/index.ts";
 import { DirectoryWorld } from "../../test/support/directory-world.ts";
 import { test } from "../../test/support/test.ts";
 import { DirectoryMirror } from "./directory-mirror.ts";
+import { DirectoryPulse } from "./directory-pulse.ts";
 
 interface Parsed {
   readonly key: string;
@@ -64,6 +65,29 @@ test("while the directory is away it does not tell what it remembers", async () 
     world.isAway = false;
     assert.equal((await mirror.values()).length, 1);
     assert.equal(world.lists.length, 1);
+  });
+});
+
+test("mirrors of one directory find out together whether it answers", async () => {
+  await DirectoryWorld.run(async (world) => {
+    const { clock, seen: directory } = world;
+    const pulse = new DirectoryPulse(directory, clock, "a/");
+    const mirrors = ["a/", "b/", "c/"].map((prefix) => {
+      const parse = (key: string): string => key;
+      return new DirectoryMirror({ directory, clock, prefix, pulse, parse, compare: () => 0 });
+    });
+    const look = (): Promise<unknown> => Promise.all(mirrors.map((mirror) => mirror.values()));
+    await look();
+    const before = world.getCount;
+    for (let second = 0; second < 10; second++) {
+      await world.pass(1000);
+      await look();
+    }
+    assert.equal(world.getCount - before, 10);
+    world.isAway = true;
+    await world.pass(1500);
+    for (const mirror of mirrors) await assert.rejects(mirror.values(), CodedError);
+    for (const mirror of mirrors) mirror.close();
   });
 });
 

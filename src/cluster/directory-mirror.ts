@@ -6,14 +6,14 @@
  * revision they have read; who has to know how things are now reads the directory itself.
  */
 import type { Clock, Directory, DirectoryEvent, DirectoryWatch } from "../ports/index.ts";
-
-/** A directory that is away is noticed after this: what a mirror holds would grow old unseen. */
-const CONFIRM_MS = 1000;
+import { DirectoryPulse } from "./directory-pulse.ts";
 
 export interface DirectoryMirrorWorld<T> {
   readonly directory: Directory;
   readonly clock: Clock;
   readonly prefix: string;
+  /** Of several mirrors of one directory; without it the mirror asks by itself. */
+  readonly pulse?: DirectoryPulse | undefined;
   /** Fails where the record is damaged. */
   readonly parse: (key: string, value: string) => T;
   /** Of the values. */
@@ -29,13 +29,14 @@ export class DirectoryMirror<T> {
   #isKept = false;
   #generation = 0;
   #opening: Promise<void> | undefined;
-  #confirming: Promise<void> | undefined;
-  #confirmedMs = -Infinity;
+  readonly #pulse: DirectoryPulse;
   #isClosed = false;
   #onChange: (before: T | undefined, after: T | undefined) => void = () => {};
 
   constructor(world: DirectoryMirrorWorld<T>) {
     this.#world = world;
+    const { directory, clock, prefix } = world;
+    this.#pulse = world.pulse ?? new DirectoryPulse(directory, clock, prefix);
   }
 
   /**
@@ -51,7 +52,7 @@ export class DirectoryMirror<T> {
    * does, or as `parse`.
    */
   async values(): Promise<readonly T[]> {
-    await this.#confirm();
+    await this.#pulse.confirm();
     while (!this.#isKept && !this.#isClosed) {
       this.#opening ??= this.#open().finally(() => (this.#opening = undefined));
       await this.#opening;
@@ -74,12 +75,12 @@ export class DirectoryMirror<T> {
   }
 
   async #open(): Promise<void> {
-    const { directory, clock, prefix, parse } = this.#world;
+    const { directory, prefix, parse } = this.#world;
     const generation = this.#generation;
     const { records, revision } = await directory.list(prefix);
     // What was asked for meanwhile may be newer than this.
     if (generation !== this.#generation) return;
-    this.#confirmedMs = clock.nowMs();
+    this.#pulse.heard();
     this.#byKey.clear();
     this.#values = undefined;
     for (const { key, value } of records) this.#byKey.set(key, parse(key, value));
@@ -115,16 +116,5 @@ export class DirectoryMirror<T> {
     const before = this.#byKey.get(key);
     this.#byKey.set(key, after);
     this.#onChange(before, after);
-  }
-
-  /** A watch is silent while the directory is away. */
-  #confirm(): Promise<void> {
-    const { clock, directory, prefix } = this.#world;
-    if (clock.nowMs() - this.#confirmedMs < CONFIRM_MS) return Promise.resolve();
-    this.#confirming ??= directory
-      .get(prefix)
-      .then(() => void (this.#confirmedMs = clock.nowMs()))
-      .finally(() => (this.#confirming = undefined));
-    return this.#confirming;
   }
 }

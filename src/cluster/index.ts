@@ -50,7 +50,7 @@ export type {
 } from "./key-domain-record.ts";
 export { directoryKeys, idInvalid } from "./directory-keys.ts";
 export { EmbeddedDirectory } from "./embedded-directory.ts";
-export { listDevices, putDevice } from "./device-record.ts";
+export { deviceMirror, listDevices, putDevice } from "./device-record.ts";
 export type { DeviceRecord, StoredDevice } from "./device-record.ts";
 export {
   CLUSTER_VERSION_FIRST,
@@ -128,6 +128,7 @@ export {
 } from "./volumes.ts";
 export { DirectoryFollower } from "./directory-follower.ts";
 export type { DirectoryMirror } from "./directory-mirror.ts";
+export { DirectoryPulse } from "./directory-pulse.ts";
 export type { SnapshotOrigin } from "./object-record.ts";
 export type { NewVolume, StoredObject } from "./volumes.ts";
 export { vmNetworks } from "./vm-network.ts";
@@ -148,8 +149,14 @@ export type {
   VmStorageLoss,
   UnreadableVm,
 } from "./vm-record.ts";
-export { changeSettings, readSettings } from "./cluster-settings.ts";
+export { changeSettings, readSettings, SettingsMirror } from "./cluster-settings.ts";
 export type { ClusterSettings } from "./cluster-settings.ts";
-export { dropService, listServices, putService, SERVICE_MODES } from "./service-record.ts";
+export {
+  dropService,
+  listServices,
+  putService,
+  SERVICE_MODES,
+  serviceMirror,
+} from "./service-record.ts";
 export type { ServiceMode, ServiceRecord } from "./service-record.ts";
 export { checkJoinToken, createJoinToken, useJoinToken } from "./join-token.ts";

@@ -2,8 +2,10 @@
  * Hosts and devices that are being taken out of service: what has to leave them before they may
  * go. The record stays until they are back in service, or gone.
  */
-import type { Directory } from "../ports/index.ts";
+import type { Clock, Directory } from "../ports/index.ts";
 import { directoryKeys } from "./directory-keys.ts";
+import { DirectoryMirror } from "./directory-mirror.ts";
+import type { DirectoryPulse } from "./directory-pulse.ts";
 import { RecordFields } from "./record-fields.ts";
 
 const FORMAT = 1;
@@ -49,6 +51,18 @@ export async function listServices(
 ): Promise<readonly ServiceRecord[]> {
   const { records } = await directory.list(directoryKeys.services(clusterId));
   return records.map(({ key, value }) => parse(key, value));
+}
+
+/** As `listServices` lists them, for whoever looks often. */
+export function serviceMirror(
+  directory: Directory,
+  clusterId: string,
+  clock: Clock,
+  pulse: DirectoryPulse,
+): DirectoryMirror<ServiceRecord> {
+  const prefix = directoryKeys.services(clusterId);
+  const compare = (a: ServiceRecord, b: ServiceRecord): number => (a.id < b.id ? -1 : 1);
+  return new DirectoryMirror({ directory, clock, prefix, pulse, parse, compare });
 }
 
 function parse(key: string, text: string): ServiceRecord {

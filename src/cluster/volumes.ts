@@ -19,6 +19,7 @@ import type {
 import { intentDrop, removalPut } from "./component-intents.ts";
 import type { StoredIntent } from "./component-intents.ts";
 import { DirectoryMirror } from "./directory-mirror.ts";
+import type { DirectoryPulse } from "./directory-pulse.ts";
 import { FreshList } from "./fresh-list.ts";
 import { directoryKeys, idInvalid } from "./directory-keys.ts";
 import { domainUse } from "./key-domain-record.ts";
@@ -268,10 +269,11 @@ export function volumeMirror(
   directory: Directory,
   clusterId: string,
   clock: Clock,
+  pulse: DirectoryPulse,
 ): DirectoryMirror<ObjectRecord> {
   const prefix = directoryKeys.objects(clusterId);
   return new DirectoryMirror({
-    ...{ directory, clock, prefix, parse: parseObjectRecord, compare: byName },
+    ...{ directory, clock, prefix, pulse, parse: parseObjectRecord, compare: byName },
   });
 }
 

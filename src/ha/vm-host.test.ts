@@ -292,6 +292,56 @@ test("while it is disarmed nothing stands still and nothing is started elsewhere
   });
 });
 
+test("a host that is cut off right after all are disarmed knows of it", async () => {
+  for (let seed = 60; seed < 66; seed++)
+    await cluster(seed, async (world) => {
+      const host = await running(world, "a");
+      await world.pass(world.simulation.prng.below(1000));
+      const stored = await readHaSettings(world.directory, CLUSTER);
+      const next = { ...stored.settings, isArmed: false };
+      await swapHaSettings(world.directory, CLUSTER, stored, next);
+      await world.pass(50);
+      world.fabric.partition([host.address], [DIRECTORY]);
+      await world.pass(60_000);
+      assert.equal(world.whereIs("a"), host.id);
+    });
+});
+
+test("changes in a row are no reason to ask again what no watch has told of", async () => {
+  await cluster(43, async (world) => {
+    await running(world, "a");
+    await world.pass(3000);
+    const asked = new Map<string, number>();
+    const get = world.directory.get.bind(world.directory);
+    world.directory.get = async (key) => {
+      asked.set(key, (asked.get(key) ?? 0) + 1);
+      return await get(key);
+    };
+    for (let i = 0; i < 40; i++) {
+      await world.change("a", { priority: i % 5 });
+      await world.pass(20);
+    }
+    const each = world.hosts.length;
+    const { haSettings, vmMaster } = directoryKeys;
+    // The one that decides reads both at each decision.
+    assert.ok((asked.get(haSettings(CLUSTER)) ?? 0) <= 40 + 2 * each);
+    assert.ok((asked.get(vmMaster(CLUSTER)) ?? 0) <= 40 + 2 * each);
+  });
+});
+
+test("the office of a master that is gone is taken at once", async () => {
+  for (let seed = 70; seed < 76; seed++)
+    await cluster(seed, async (world) => {
+      await running(world, "a");
+      await world.pass(5000 + world.simulation.prng.below(1000));
+      const key = directoryKeys.vmMaster(CLUSTER);
+      const before = await world.directory.get(key);
+      world.host(before?.value).kill();
+      await world.directory.transact([], [{ kind: "delete", key }]);
+      await world.until(async () => (await world.directory.get(key)) !== undefined, 200);
+    });
+});
+
 test("waiting for objects uses no attempt up", async () => {
   await cluster(41, async (world) => {
     const host = await running(world, "a");

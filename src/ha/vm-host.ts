@@ -9,18 +9,11 @@
  * runs on where it should not reads and writes nothing.
  */
 import { CodedError, errorText } from "../base/index.ts";
-import {
-  decided,
-  directoryKeys,
-  freshVms,
-  listVms,
-  readHaSettings,
-  swapVm,
-  vmListOf,
-} from "../cluster/index.ts";
+import { decided, directoryKeys, freshVms, listVms, swapVm, vmListOf } from "../cluster/index.ts";
 import type { FreshList, StoredVm, UnreadableVm, VmRecord } from "../cluster/index.ts";
 import type { DirectoryEvent, DirectoryWatch, LeaseId } from "../ports/index.ts";
 import type { RunningVm, Timer, VmDisk } from "../ports/index.ts";
+import { ArmedSetting } from "./armed-setting.ts";
 import { DOES_NOT_START } from "./restart-plan.ts";
 import { GuestHealth } from "./guest-health.ts";
 import type { HealthHooks } from "./guest-health.ts";
@@ -63,8 +56,7 @@ export class VmHost {
   #tickTimer: Timer | undefined;
   #leaseTimer: Timer | undefined;
   #running: Promise<void> | undefined;
-  /** As the directory said last: a host that does not hear from it goes by that. */
-  #isArmed = true;
+  readonly #armed: ArmedSetting;
   #isWanted = false;
   /** The lease that lived when the records were read that are being dealt with. */
   #readUnder: LeaseId | undefined;
@@ -77,6 +69,7 @@ export class VmHost {
   constructor(world: VmWorld) {
     this.#world = world;
     this.#vms = freshVms(world.directory, world.clusterId);
+    this.#armed = new ArmedSetting(world);
     this.#mover = new VmMover(world, {
       wake: () => this.wake(),
       note: (error) => this.#note(error),
@@ -134,6 +127,9 @@ export class VmHost {
         const watch = (prefix: string, onEvent: (event: DirectoryEvent) => void): void =>
           void this.#watches.push(directory.watch(prefix, revision + 1, onEvent, again));
         this.#vms.follow(revision + 1);
+        // While nobody watched, anything may have changed.
+        this.#armed.changed();
+        this.#duty?.master.officeChanged();
         watch(directoryKeys.vms(clusterId), (event) => {
           this.#vms.take(event);
           this.wake();
@@ -144,8 +140,15 @@ export class VmHost {
         };
         watch(directoryKeys.vmHosts(clusterId), wakeMaster);
         watch(directoryKeys.vmViews(clusterId), wakeMaster);
+        watch(directoryKeys.haSettings(clusterId), () => {
+          this.#armed.changed();
+          this.wake();
+        });
         // Who had the office may be gone.
-        watch(directoryKeys.vmMaster(clusterId), () => this.wake());
+        watch(directoryKeys.vmMaster(clusterId), () => {
+          this.#duty?.master.officeChanged();
+          this.wake();
+        });
         this.wake();
       },
       (error: unknown) => {
@@ -167,7 +170,7 @@ export class VmHost {
     if (this.#isClosed || duty === undefined) return;
     this.#leaseTimer = this.#world.clock.after(LEASE_CHECK_MS, () => this.#checkLease());
     // Not in turn with other work: that may be waiting for a directory that does not answer.
-    if (!this.#isArmed) this.#world.hypervisor.allow(DISARMED_MS);
+    if (!this.#armed.isArmed) this.#world.hypervisor.allow(DISARMED_MS);
     else this.#allow(duty).catch((error: unknown) => this.#note(error));
   }
 
@@ -253,15 +256,14 @@ export class VmHost {
   /** Others may start what runs here. */
   async #standStill(): Promise<void> {
     // Nobody starts them elsewhere either.
-    if (this.#isArmed) await this.#isolation.end();
+    if (this.#armed.isArmed) await this.#isolation.end();
   }
 
   async #reconcile(duty: VmDuty, vms: readonly StoredVm[], endedCount: number): Promise<void> {
     const { lease, master, sinceMs } = duty;
     if (!lease.isAlive()) return;
     await duty.tellReach(vms);
-    const { settings } = await readHaSettings(this.#world.directory, this.#world.clusterId);
-    this.#isArmed = settings.isArmed;
+    await this.#armed.look();
     const { hypervisor, hostId, clock } = this.#world;
     const wanted = new Map(
       vms.filter(({ record }) => record.hostId === hostId).map((vm) => [vm.record.name, vm]),

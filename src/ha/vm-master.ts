@@ -28,6 +28,8 @@ import type { VmWorld } from "./vm-world.ts";
 /** For so long a host may not reach a machine's objects: its disks wait as long, and longer. */
 const STORAGE_LOSS_MS = 2000;
 const SWAP_ATTEMPTS_MAX = 5;
+/** So seldom it is asked who has the office while another host does: a watch tells of changes. */
+const OFFICE_MS = 1000;
 /** How often a machine that waits would be tried if waiting were an attempt. */
 const RETRY_MS = 1000;
 
@@ -45,6 +47,9 @@ export class VmMaster {
   #isMaster = false;
   /** Under which the office was taken; it ends with that one. */
   #officeLease: LeaseId | undefined;
+  /** Another host has the office, and would be asked after again from then on. */
+  #isOthersUntilMs = -Infinity;
+  #officeChanges = 0;
 
   constructor(world: VmWorld, lease: HostLease) {
     this.#world = world;
@@ -60,6 +65,12 @@ export class VmMaster {
   /** Whether it was at its last decision. */
   get isMaster(): boolean {
     return this.#isMaster;
+  }
+
+  /** Or may have: who has the office is read at the next decision. */
+  officeChanged(): void {
+    this.#officeChanges++;
+    this.#isOthersUntilMs = -Infinity;
   }
 
   /**
@@ -94,11 +105,17 @@ export class VmMaster {
   }
 
   async #holdsOffice(): Promise<boolean> {
-    const { directory, clusterId, hostId } = this.#world;
+    const { directory, clusterId, hostId, clock } = this.#world;
+    if (clock.nowMs() < this.#isOthersUntilMs) return false;
     const key = directoryKeys.vmMaster(clusterId);
     const lease = this.#lease.id;
+    const untilMs = clock.nowMs() + OFFICE_MS;
+    const changes = this.#officeChanges;
     const found = await directory.get(key);
     const isOwn = found?.value === hostId;
+    // What was told of meanwhile may be newer than the answer.
+    const isOthers = found !== undefined && !isOwn && changes === this.#officeChanges;
+    this.#isOthersUntilMs = isOthers ? untilMs : -Infinity;
     if (!this.#lease.isAlive() || (found !== undefined && !isOwn)) return false;
     if (isOwn && (lease === undefined || lease === this.#officeLease)) return true;
     if (lease === undefined) return false;

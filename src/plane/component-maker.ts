@@ -5,13 +5,17 @@
 import { CodedError, marks } from "../base/index.ts";
 import { dropIntent, findObject, listIntents } from "../cluster/index.ts";
 import type { Links } from "../link/index.ts";
-import type { Directory, DiskMemory, Log } from "../ports/index.ts";
+import type { Clock, Directory, DiskMemory, Log } from "../ports/index.ts";
 import type { ComponentFork, LocalComponent, NewComponent, ReadThrough } from "../store/index.ts";
 import { numberOf, textOf, valueOf } from "./component-server.ts";
 import type { LocalDevice } from "./device-register.ts";
 
 const MAKE_MS = 60_000;
 const ASK_MS = 2000;
+/** A component that was there is asked after this seldom while the link to its host lives. */
+const SURE_MS = 15_000;
+/** Components of one host that are known to be there. */
+const SURE_MAX = 65_536;
 
 /** The devices of this host. */
 export interface LocalDevices {
@@ -46,10 +50,13 @@ export interface ComponentMakerWorld {
   readonly clusterId: string;
   readonly hostId: string;
   readonly log: Log;
+  readonly clock: Clock;
 }
 
 export class ComponentMaker {
   readonly #world: ComponentMakerWorld;
+  /** By host: until when its components need not be asked after. */
+  readonly #sureUntilMs = new Map<string, Map<string, number>>();
 
   constructor(world: ComponentMakerWorld) {
     this.#world = world;
@@ -124,11 +131,18 @@ export class ComponentMaker {
 
   /** Whether the host has the device, and no such component on it. False if it does not say. */
   async isLacking(componentId: string, deviceId: string, hostId: string): Promise<boolean> {
+    const { clock, links } = this.#world;
     if (hostId === this.#world.hostId) return this.#lacksHere(deviceId, componentId);
+    const sure = this.#sureOf(hostId);
+    const known = `${deviceId} ${componentId}`;
+    if (clock.nowMs() < (sure.get(known) ?? 0)) return false;
     try {
       const argument = { componentId, deviceId };
       const options = { deadlineMs: ASK_MS };
-      const { result } = await this.#world.links.call(hostId, "device.lacks", argument, options);
+      const { result } = await links.call(hostId, "device.lacks", argument, options);
+      if (sure.size >= SURE_MAX) sure.clear();
+      if (result === true) sure.delete(known);
+      else sure.set(known, clock.nowMs() + SURE_MS);
       return result === true;
     } catch (error) {
       if (error instanceof CodedError) return false;
@@ -136,10 +150,21 @@ export class ComponentMaker {
     }
   }
 
+  /** What its host said before may not be so any more: it may have started anew. */
+  linkChanged(hostId: string): void {
+    this.#sureUntilMs.delete(hostId);
+  }
+
+  #sureOf(hostId: string): Map<string, number> {
+    const known = this.#sureUntilMs.get(hostId) ?? new Map<string, number>();
+    this.#sureUntilMs.set(hostId, known);
+    return known;
+  }
+
   #lacksHere(deviceId: string, componentId: string): boolean {
     const { devices } = this.#world;
-    const isThere = devices.list().some((device) => device.deviceId === deviceId);
-    return isThere && devices.component(componentId) === undefined;
+    if (devices.component(componentId) !== undefined) return false;
+    return devices.list().some((device) => device.deviceId === deviceId);
   }
 
   /** What crashes left of this host's components: those that no record names go. */

@@ -8,6 +8,7 @@ import {
   createVolumeRecord,
   deleteVolumeRecord,
   directoryKeys,
+  DirectoryPulse,
   findVolume,
   listDevices,
   listVolumes,
@@ -127,10 +128,11 @@ export class HostPlane {
     const { latencies } = world;
     this.#pace = latencies && new AdaptivePace({ clock, latencies });
     const { links, hosts } = this;
-    this.#maker = new ComponentMaker({ links, devices, directory, clusterId, hostId, log });
-    this.objects = volumeMirror(directory, clusterId, clock);
+    this.#maker = new ComponentMaker({ links, devices, directory, clusterId, hostId, log, clock });
+    const pulse = new DirectoryPulse(directory, clock, directoryKeys.objects(clusterId));
+    this.objects = volumeMirror(directory, clusterId, clock, pulse);
     const { objects } = this;
-    const board = new RepairBoard({ directory, clusterId, clock, hosts, objects });
+    const board = new RepairBoard({ directory, clusterId, clock, pulse, hosts, objects });
     this.#board = board;
     this.#repairs = this.#repairPolicy();
     this.policies = this.#policyChanges();
@@ -251,6 +253,7 @@ export class HostPlane {
     await this.#patrol.close();
     this.hosts.close();
     this.objects.close();
+    this.#board.close();
     await this.links.close();
     if (this.#isInCluster) await this.#lease.close();
   }
@@ -477,6 +480,7 @@ export class HostPlane {
 
   #hostChanged(hostId: string, isUp: boolean, reason: string | undefined): void {
     const name = this.hosts.nameOf(hostId);
+    this.#maker.linkChanged(hostId);
     this.#patrol.wake();
     this.#world.addEvent({
       kind: isUp ? "host-up" : "host-down",

@@ -140,6 +140,32 @@ test("a witness on an emptied disk is made anew, without data", async () => {
   });
 });
 
+test("a witness that is there is asked after anew once the way to it has ended", async () => {
+  await cluster(22, "abc", MIRROR, async (world, volume) => {
+    const { owner, client } = await clientOf(world, hostOf(world, volume, 0), volume);
+    await client.work(10);
+    const witness = hostOf(world, volume, 2);
+    const { links } = hostOf(world, volume, 0).plane;
+    const call = links.call.bind(links);
+    const askedMs: number[] = [];
+    links.call = async (...asked) => {
+      if (asked[1] === "device.lacks") askedMs.push(world.simulation.nowMs);
+      return await call(...asked);
+    };
+    await world.pass(60_000);
+    assert.ok(askedMs.length <= 5, `it was asked after ${askedMs.length} times in a minute`);
+    const asked = askedMs.length;
+    await world.until(() => askedMs.length > asked);
+    witness.crash();
+    await witness.start();
+    await witness.device.deleteComponent(volume.components[2]!.componentId);
+    await untilRebuilt(world, volume);
+    const afterMs = world.simulation.nowMs - askedMs[asked]!;
+    assert.ok(afterMs < 10_000, "before it would have been asked after anyway");
+    await owner.close();
+  });
+});
+
 test("a second rebuild of a component is refused, and the first one goes on", async () => {
   const expectation = marks.expect("a second rebuild of a component was refused");
   await cluster(41, "abcde", MIRROR, async (world, volume) => {

@@ -1,14 +1,16 @@
 /**
  * What this host knows of the cluster when it decides about repairs: settings, devices, what is
  * being taken out of service, and since when each host and device has been away as seen from here.
- * One look at the directory serves all objects of the host for a moment.
+ * One look serves all objects of the host for a moment, at what watches of the directory have told.
  */
-import { listDevices, listServices, readSettings } from "../cluster/index.ts";
+import { deviceMirror, listDevices, listServices, readSettings } from "../cluster/index.ts";
+import { serviceMirror, SettingsMirror } from "../cluster/index.ts";
 import type {
   ClusterSettings,
   ComponentRecord,
   DeviceRecord,
   DirectoryMirror,
+  DirectoryPulse,
   HostRecord,
   ObjectRecord,
   ServiceRecord,
@@ -20,10 +22,13 @@ const LOOK_MS = 1000;
 /** What is being built on a host that has gone is built elsewhere after this, if not sooner. */
 const BUILDING_AWAY_MS = 60_000;
 
+type Known = Pick<RepairView, "settings" | "devices" | "services">;
+
 export interface RepairBoardWorld {
   readonly directory: Directory;
   readonly clusterId: string;
   readonly clock: Clock;
+  readonly pulse: DirectoryPulse;
   readonly objects: Pick<DirectoryMirror<ObjectRecord>, "values">;
   readonly hosts: {
     readonly records: readonly HostRecord[];
@@ -144,6 +149,11 @@ function known(view: RepairView): Pick<RepairView, "settings" | "devices" | "hos
 
 export class RepairBoard {
   readonly #world: RepairBoardWorld;
+  readonly #mirrors: {
+    readonly settings: SettingsMirror;
+    readonly devices: DirectoryMirror<DeviceRecord>;
+    readonly services: DirectoryMirror<ServiceRecord>;
+  };
   /** Hosts and devices, by id: when they were first seen to be away. */
   readonly #awaySinceMs = new Map<string, number>();
   #settings: ClusterSettings | undefined;
@@ -152,25 +162,39 @@ export class RepairBoard {
 
   constructor(world: RepairBoardWorld) {
     this.#world = world;
+    const { directory, clusterId, clock, pulse } = world;
+    this.#mirrors = {
+      settings: new SettingsMirror(directory, clusterId, clock, pulse),
+      devices: deviceMirror(directory, clusterId, clock, pulse),
+      services: serviceMirror(directory, clusterId, clock, pulse),
+    };
   }
 
-  /** Fails as the directory does. */
+  close(): void {
+    const { settings, devices, services } = this.#mirrors;
+    for (const mirror of [settings, devices, services]) mirror.close();
+  }
+
+  /** As it was a moment ago. Fails as the directory does. */
   view(): Promise<RepairView> {
     const nowMs = this.#world.clock.nowMs();
     if (this.#view !== undefined && nowMs - this.#viewMs < LOOK_MS) return this.#view;
-    this.#viewMs = nowMs;
-    const view = this.#look();
+    return this.#viewOf(this.#seen());
+  }
+
+  /** As it is now. */
+  fresh(): Promise<RepairView> {
+    return this.#viewOf(this.#read());
+  }
+
+  #viewOf(known: Promise<Known>): Promise<RepairView> {
+    this.#viewMs = this.#world.clock.nowMs();
+    const view = known.then((one) => this.#look(one));
     this.#view = view;
     view.catch(() => {
       if (this.#view === view) this.#view = undefined;
     });
     return view;
-  }
-
-  /** As it is now. */
-  fresh(): Promise<RepairView> {
-    this.#view = undefined;
-    return this.view();
   }
 
   /** As they were at the last look. */
@@ -183,15 +207,28 @@ export class RepairBoard {
     return this.#world.objects.values();
   }
 
-  async #look(): Promise<RepairView> {
-    const { directory, clusterId, hosts, clock } = this.#world;
+  async #seen(): Promise<Known> {
+    const [settings, devices, services] = await Promise.all([
+      this.#mirrors.settings.value(),
+      this.#mirrors.devices.values(),
+      this.#mirrors.services.values(),
+    ]);
+    return { settings, devices, services };
+  }
+
+  async #read(): Promise<Known> {
+    const { directory, clusterId } = this.#world;
     const [settings, devices, services] = await Promise.all([
       readSettings(directory, clusterId),
       listDevices(directory, clusterId),
       listServices(directory, clusterId),
     ]);
+    return { settings, devices: devices.map(({ record }) => record), services };
+  }
+
+  #look({ settings, devices, services }: Known): RepairView {
+    const { hosts, clock } = this.#world;
     this.#settings = settings;
-    const records = devices.map(({ record }) => record);
     const nowMs = clock.nowMs();
     const reachable = new Set<string>();
     const awayMs = new Map<string, number>();
@@ -205,13 +242,13 @@ export class RepairBoard {
       awayMs.set(id, nowMs - sinceMs);
     };
     // A host without a record is away, too, as long as components are said to be on it.
-    const hostIds = [...hosts.records, ...records].map(({ hostId }) => hostId);
+    const hostIds = [...hosts.records, ...devices].map(({ hostId }) => hostId);
     for (const hostId of new Set(hostIds)) {
       if (hosts.isReachable(hostId)) reachable.add(hostId);
       note(hostId, !reachable.has(hostId));
     }
-    for (const { deviceId, state } of records) note(deviceId, state === "missing");
-    const found = { settings, devices: records, services, hosts: hosts.records };
+    for (const { deviceId, state } of devices) note(deviceId, state === "missing");
+    const found = { settings, devices, services, hosts: hosts.records };
     return new RepairView(found, reachable, awayMs);
   }
 }

@@ -89,6 +89,8 @@ export interface DrillReport {
   /** In the time of lines and of the failure, where the drill begins. */
   readonly startMs: number;
   readonly virtualMs: number;
+  /** All that was run for this answer: the time before it begins, and the asking, too. */
+  readonly simulatedMs: number;
   readonly events: number;
   readonly requests: number;
   readonly moments: readonly DrillMoment[];
@@ -114,8 +116,8 @@ export async function runDrill(request: DrillRequest, options: DrillOptions): Pr
   const report = await runOnce(plain, options);
   if (whatIf === undefined) return report;
   const asked = { ...request, lengthMs: whatIf.atMs };
-  const { foreseen } = await runOnce(asked, { depot: options.depot });
-  return { ...report, foreseen };
+  const { foreseen, simulatedMs } = await runOnce(asked, { depot: options.depot });
+  return { ...report, foreseen, simulatedMs: report.simulatedMs + simulatedMs };
 }
 
 async function runOnce(request: DrillRequest, options: DrillOptions): Promise<DrillReport> {
@@ -123,6 +125,7 @@ async function runOnce(request: DrillRequest, options: DrillOptions): Promise<Dr
   const world = new DrillWorld(request.seed, request.layout, { depot, onLine });
   const drill = new Drill(world, request);
   const { trial } = world;
+  const fromMs = trial.simulation.nowMs;
   try {
     await trial.prepare();
     await trial.simulation.run(() => drill.live());
@@ -137,6 +140,7 @@ async function runOnce(request: DrillRequest, options: DrillOptions): Promise<Dr
     failure: trial.failure,
     digest: trial.trace.digest,
     virtualMs: trial.simulation.nowMs - startMs,
+    simulatedMs: trial.simulation.nowMs - fromMs,
     events: trial.simulation.eventCount,
     requests: world.requests,
     runs: world.runs.map((run) => ({ ...run, atMs: run.atMs - startMs })),

@@ -12,6 +12,8 @@ export class DirectoryWorld {
   readonly seen: Directory;
   /** Prefixes that were listed as it is seen. */
   readonly lists: string[] = [];
+  /** How often single records were asked for as it is seen. */
+  getCount = 0;
   isAway = false;
   /** How long the answer to a list is on its way. */
   listMs = 0;
@@ -33,6 +35,7 @@ export class DirectoryWorld {
     this.seen = Object.assign(Object.create(directory) as Directory, {
       get: async (key: string) => {
         if (this.isAway) throw away();
+        this.getCount++;
         return await directory.get(key);
       },
       list: async (prefix: string) => {

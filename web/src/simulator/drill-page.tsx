@@ -101,8 +101,8 @@ function Outcome(props: {
   if (isRunning) return <Chip tone="busy">running it from the beginning</Chip>;
   if (result === undefined) return null;
   const { report, realMs } = result;
-  const { failure, startMs, virtualMs, requests, digest } = report;
-  const speed = Math.round((startMs + virtualMs) / Math.max(1, realMs));
+  const { failure, simulatedMs, requests, digest } = report;
+  const speed = Math.round(simulatedMs / Math.max(1, realMs));
   return (
     <>
       {failure === undefined ? (
