@@ -4,6 +4,7 @@
  */
 import assert from "node:assert/strict";
 import { test } from "../../test/support/test.ts";
+import { assertDefined, CodedError } from "../base/index.ts";
 import {
   createVm,
   directoryKeys,
@@ -13,7 +14,7 @@ import {
 } from "../cluster/index.ts";
 import type { HaRules } from "./index.ts";
 import { CLUSTER, cluster, FAILOVER_MS_MAX, running, vm } from "../../test/support/vm-world.ts";
-import type { World } from "../../test/support/vm-world.ts";
+import type { Host, World } from "../../test/support/vm-world.ts";
 
 const IN_FORCE: HaRules = {
   isWaitingFree: true,
@@ -118,3 +119,53 @@ test("a machine whose host has lost its storage starts nowhere else before it ha
   };
   await isNeeded({ isEndedFirst: false }, isTwice);
 });
+
+test("a host that has given a machine back does not start it by what it had read before", async () => {
+  const isTwice = async (world: World): Promise<boolean> => {
+    await running(world, "z");
+    const master = (await world.directory.get(directoryKeys.vmMaster(CLUSTER)))?.value;
+    const fails = gate();
+    let first: Host | undefined;
+    for (const host of world.hosts) {
+      const start = host.hypervisor.start.bind(host.hypervisor);
+      host.hypervisor.start = async (one) => {
+        if (one.vmId !== "a" || first !== undefined) return await start(one);
+        first = host;
+        await fails.opened;
+        throw new CodedError({ code: "vm-not-started", message: "it does not start" });
+      };
+    }
+    // Nobody else changes its record while it is started.
+    await createVm(world.directory, CLUSTER, { ...vm("a", false), persistedSequence: 1 });
+    await world.until(() => first !== undefined, 5000);
+    const host = assertDefined(first, "it was placed");
+    if (host.id === master) return false;
+    // It has read the records, and what runs takes it a while.
+    const listed = gate();
+    const list = host.hypervisor.list.bind(host.hypervisor);
+    let isLooking = false;
+    let lastMs = -Infinity;
+    host.hypervisor.list = async () => {
+      // It asks before it reads the records, and right after that.
+      const hasRead = world.simulation.nowMs - lastMs < 100;
+      lastMs = world.simulation.nowMs;
+      isLooking ||= hasRead;
+      if (hasRead) await listed.opened;
+      return await list();
+    };
+    await world.until(() => isLooking, 3000);
+    fails.open();
+    await world.until(() => world.whereIs("a") !== undefined, FAILOVER_MS_MAX);
+    assert.notEqual(world.whereIs("a"), host.id);
+    listed.open();
+    await world.pass(2000);
+    return world.doubles.length > 0;
+  };
+  await isNeeded({ isReadAfterStarts: false }, isTwice);
+});
+
+function gate(): { readonly opened: Promise<void>; readonly open: () => void } {
+  let open = (): void => {};
+  const opened = new Promise<void>((resolve) => (open = resolve));
+  return { opened, open: () => open() };
+}

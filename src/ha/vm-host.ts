@@ -262,19 +262,20 @@ export class VmHost {
   async #reconcile(duty: VmDuty, vms: readonly StoredVm[], endedCount: number): Promise<void> {
     const { lease, master, sinceMs } = duty;
     if (!lease.isAlive()) return;
-    await duty.tellReach(vms);
-    await this.#armed.look();
     const { hypervisor, hostId, clock } = this.#world;
+    const [list] = await Promise.all([hypervisor.list(), this.#armed.look(), duty.tellReach(vms)]);
     const wanted = new Map(
       vms.filter(({ record }) => record.hostId === hostId).map((vm) => [vm.record.name, vm]),
     );
     const own = [...wanted.values()].map(({ record }) => record);
     this.#isolation.note(own);
     duty.noteOwn(own);
-    const running = new Map((await hypervisor.list()).map((vm) => [vm.vmId, vm]));
+    const running = new Map(list.map((vm) => [vm.vmId, vm]));
     for (const vm of running.values()) {
       // Whatever has become of its record is dealt with when the start is over.
-      if (this.#starting.has(vm.vmId) || this.#unreadable.has(vm.vmId)) continue;
+      const isBeingStarted =
+        this.#starting.has(vm.vmId) || this.#hasEndedSince(vm.vmId, endedCount);
+      if (isBeingStarted || this.#unreadable.has(vm.vmId)) continue;
       if (vm.state === "arriving") {
         const its = vms.find(({ record }) => record.name === vm.vmId);
         await this.#mover.arriving(vm, its);

@@ -38,6 +38,14 @@ interface Loss {
   readonly sinceMs: number;
 }
 
+/** What it decides by, beside the machines. */
+interface Seen {
+  readonly alive: readonly string[];
+  readonly views: HostViews;
+  readonly isArmed: boolean;
+  readonly closed: ReadonlySet<string>;
+}
+
 export class VmMaster {
   readonly #world: VmWorld;
   readonly #lease: HostLease;
@@ -79,21 +87,20 @@ export class VmMaster {
    */
   async decide(vms: readonly StoredVm[]): Promise<void> {
     const wasMaster = this.#isMaster;
-    this.#isMaster = await this.#holdsOffice();
-    if (!this.#isMaster) return;
-    const { directory, clusterId } = this.#world;
-    const alive = await hostsOnDuty(directory, clusterId);
-    const isDeaf = this.#world.rules?.areHeartbeatsHeard === false;
-    const views = await HostViews.read(directory, clusterId, isDeaf);
+    // Who has had the office most likely has it still, and asks for all it needs in one turn.
+    const [isMaster, seen] = await Promise.all([
+      this.#holdsOffice(),
+      wasMaster ? this.#see() : undefined,
+    ]);
+    this.#isMaster = isMaster;
+    if (!isMaster) return;
+    const { alive, views, isArmed, closed } = seen ?? (await this.#see());
     if (!wasMaster) await this.#retrieve(vms, alive);
-    const { settings } = await readHaSettings(directory, clusterId);
     const { clock, nameOf } = this.#world;
     const wallMs = Math.round(clock.wallMs());
-    const { isArmed } = settings;
-    const services = await listServices(directory, clusterId);
-    const closed = new Set(services.map(({ id }) => id));
     const plan = planRestarts({ vms, alive, views, wallMs, nameOf, isArmed, closed });
-    for (const start of plan.starts) await this.#place(start);
+    // All that may start now are of one priority.
+    await Promise.all(plan.starts.map((start) => this.#place(start)));
     for (const move of plan.moves) await this.#move(move);
     for (const wait of plan.waits) await this.#waits(wait);
     if (isArmed) for (const stored of vms) await this.#watchStorage(stored, alive, views);
@@ -102,6 +109,18 @@ export class VmMaster {
       alive,
       views,
     );
+  }
+
+  async #see(): Promise<Seen> {
+    const { directory, clusterId, rules } = this.#world;
+    const [alive, views, { settings }, services] = await Promise.all([
+      hostsOnDuty(directory, clusterId),
+      HostViews.read(directory, clusterId, rules?.areHeartbeatsHeard === false),
+      readHaSettings(directory, clusterId),
+      listServices(directory, clusterId),
+    ]);
+    const closed = new Set(services.map(({ id }) => id));
+    return { alive, views, isArmed: settings.isArmed, closed };
   }
 
   async #holdsOffice(): Promise<boolean> {

@@ -28,6 +28,36 @@ net.createServer((connection) => {
 }).listen(socket);
 `;
 
+/** Says how it is only once every machine was asked for that since it was started. */
+const TOGETHER = `#!${process.execPath}
+const net = require("node:net");
+const fs = require("node:fs");
+if (process.argv[3] === "help") process.exit(0);
+const name = process.argv[process.argv.indexOf("-name") + 1];
+const socket = process.argv[process.argv.indexOf("-qmp") + 1].split(",")[0].slice("unix:".length);
+const asked = (who) => process.argv[1] + ".asked-" + who;
+let count = 0;
+net.createServer((connection) => {
+  connection.on("error", () => {});
+  connection.write('{"QMP":{}}\\n');
+  const answer = (status) => connection.write(JSON.stringify({ return: { status } }) + "\\n");
+  connection.on("data", (commands) => {
+    for (const line of commands.toString().split("\\n").slice(0, -1)) {
+      if (!line.includes("query-status") || count++ === 0) {
+        answer("running");
+        continue;
+      }
+      fs.writeFileSync(asked(name), "");
+      const look = setInterval(() => {
+        if (!fs.existsSync(asked("a")) || !fs.existsSync(asked("b"))) return;
+        clearInterval(look);
+        answer("paused");
+      }, 5);
+    }
+  });
+}).listen(socket);
+`;
+
 const MACHINE: VmStart = {
   ...{ vmId: "a", name: "a", epoch: 1, cpuCount: 1, memoryBytes: 32 << 20 },
   ...{ disks: [], networks: [], hasWatchdog: false, hasAgent: false, firmwarePath: undefined },
@@ -56,6 +86,26 @@ test("who asks for a machine's state while it starts shares the one connection t
   } finally {
     clearInterval(awake);
     await hypervisor.kill("a");
+    await hypervisor.close();
+    fs.rmSync(folder, { recursive: true });
+  }
+});
+
+test("a machine that is slow to say how it is holds up no question to another one", async () => {
+  const folder = fs.mkdtempSync(path.join(os.tmpdir(), "drystone-hypervisor-"));
+  const program = path.join(folder, "qemu");
+  fs.writeFileSync(program, TOGETHER, { mode: 0o755 });
+  const vms = path.join(folder, "vms");
+  const hypervisor = new QemuHypervisor({ folder: vms, accelerator: "tcg", program });
+  const awake = setInterval(() => {}, 1000);
+  try {
+    hypervisor.allow(600_000);
+    for (const name of ["a", "b"]) await hypervisor.start({ ...MACHINE, vmId: name, name });
+    const states = (await hypervisor.list()).map(({ vmId, state }) => `${vmId} ${state}`);
+    assert.deepEqual(states, ["a paused", "b paused"]);
+  } finally {
+    clearInterval(awake);
+    for (const name of ["a", "b"]) await hypervisor.kill(name);
     await hypervisor.close();
     fs.rmSync(folder, { recursive: true });
   }

@@ -72,21 +72,23 @@ export class QemuHypervisor implements Hypervisor {
   }
 
   async list(): Promise<readonly RunningVm[]> {
-    const vms: RunningVm[] = [];
-    for (const vmId of fs.readdirSync(this.#options.folder)) {
-      const stored = this.#stored(vmId);
-      if (stored === undefined) continue;
-      const { epoch, migration } = stored;
-      this.#console(vmId).trim();
-      if (migration !== undefined && isSameProcess(stored))
-        vms.push({ vmId, epoch, state: "arriving", migration });
-      else if (isStopped(stored)) vms.push({ vmId, epoch, state: "paused" });
-      else if (isSameProcess(stored)) vms.push(await this.#look(stored));
-      else if (fs.existsSync(this.#file(vmId, "ended"))) vms.push({ vmId, epoch, state: "ended" });
-    }
-    return vms.map((vm) =>
-      fs.existsSync(this.#file(vm.vmId, CUT_OFF)) ? { ...vm, isCutOff: true } : vm,
-    );
+    const found = fs.readdirSync(this.#options.folder).map((vmId) => this.#find(vmId));
+    return (await Promise.all(found))
+      .filter((vm) => vm !== undefined)
+      .map((vm) => (fs.existsSync(this.#file(vm.vmId, CUT_OFF)) ? { ...vm, isCutOff: true } : vm));
+  }
+
+  async #find(vmId: string): Promise<RunningVm | undefined> {
+    const stored = this.#stored(vmId);
+    if (stored === undefined) return undefined;
+    const { epoch, migration } = stored;
+    this.#console(vmId).trim();
+    if (migration !== undefined && isSameProcess(stored))
+      return { vmId, epoch, state: "arriving", migration };
+    if (isStopped(stored)) return { vmId, epoch, state: "paused" };
+    if (isSameProcess(stored)) return await this.#look(stored);
+    if (fs.existsSync(this.#file(vmId, "ended"))) return { vmId, epoch, state: "ended" };
+    return undefined;
   }
 
   async #look(stored: StoredVm): Promise<RunningVm> {

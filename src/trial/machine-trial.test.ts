@@ -6,7 +6,6 @@ const SEEDS_TO_FIND = 12;
 /** Found after some trials: where to begin, so that a few are enough. */
 const FIRST_SEED: Readonly<Record<string, number>> = {
   "acts-on-old-records": 8,
-  "starts-again-by-old-records": 20,
   "query-after-insert": 8,
   "deaf-to-storage": 13,
 };
@@ -17,6 +16,7 @@ const RARE: readonly string[] = [
   "record-overwritten",
   "taken-from-the-living",
   "placed-before-it-ends",
+  "starts-again-by-old-records",
 ];
 
 test("machines keep their promises whatever goes wrong", async (context) => {

@@ -40,6 +40,9 @@ const CODE: readonly number[] = [
 ];
 /** In the code, the byte behind "add bx". */
 const PAUSE_AT = CODE.findIndex((byte, i) => byte === 0x83 && CODE[i + 1] === 0xc3) + 2;
+/** Where it waits for the next number, and what waits there for ever: cli; hlt, again and again. */
+const WAIT_AT = CODE.findIndex((byte, i) => byte === 0xf4 && CODE[i + 1] === 0x39);
+const HALT: readonly number[] = [0xfa, 0xf4, 0xeb, 0xfc];
 const CODE_AT = 0x60;
 /** One sector, at 0x1000 in memory, the first of the disk. */
 const REQUEST: readonly number[] = [0x10, 0, 1, 0, 0x00, 0x10, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
@@ -52,6 +55,17 @@ const REQUEST_AT = 0xd4;
 export function writeCountingKernel(file: string, ticks = 2): void {
   const code = Uint8Array.from(CODE);
   code[PAUSE_AT] = ticks;
+  writeKernel(file, code);
+}
+
+/** One that counts once for each time that it is started, and takes no processor from then on. */
+export function writeHaltingKernel(file: string): void {
+  const code = Uint8Array.from(CODE);
+  code.set(HALT, WAIT_AT);
+  writeKernel(file, code);
+}
+
+function writeKernel(file: string, code: Uint8Array): void {
   const image = new Uint8Array(FILE_BYTES);
   const view = new DataView(image.buffer);
   image[0x1f1] = 1; // Sectors of set-up code.
