@@ -46,6 +46,28 @@ test("machines of the host start on others in the order of their priorities, one
   assert.ok(first!.afterMs! > 4000 && second!.afterMs! > first!.afterMs!);
 });
 
+test("a start is taken to last as long as starts of the cluster's machines did", () => {
+  const entry = (timeMs: number, what: string) => ({ timeMs, hostId: "h2", what, because: "" });
+  const placed = (timeMs: number, tookMs: number) => [
+    entry(timeMs, "placed on h2"),
+    entry(timeMs + tookMs, "started"),
+  ];
+  const history = [
+    ...placed(0, 300),
+    entry(500, "stopped"),
+    ...placed(1000, 420),
+    // The clock of the one that decided is ahead of the other's, or behind.
+    ...placed(3000, -2000),
+    ...placed(9000, 3_600_000),
+    ...placed(2_000_000, 500),
+    entry(2_100_000, "runs steadily"),
+  ];
+  const [one] = foreseeFailure(input([stored("a", { history })]), "h1", NONE, { leaseMs: 8000 });
+  assert.equal(one!.afterMs, 7000 + 420);
+  const [unknown] = foreseeFailure(input([stored("a")]), "h1", NONE, { leaseMs: 8000 });
+  assert.equal(unknown!.afterMs, 7000 + 1000);
+});
+
 test("what finds no room waits, what is not protected stays down, and nothing is changed", () => {
   const vms = [
     stored("a", { memoryBytes: 3 * GIB, priority: 1 }),
