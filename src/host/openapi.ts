@@ -28,7 +28,6 @@ type JsonObject = Readonly<Record<string, Json>>;
 
 /** Any request may meet these. */
 const COMMON_ERRORS = ["request-invalid", "request-too-large", "origin-refused"] as const;
-const SERVER_FAULT_STATUS = 500;
 
 /** Shapes that are exported have a name in the document; the others stand where they are used. */
 const namedShapes: ReadonlyMap<unknown, string> = new Map(
@@ -138,11 +137,11 @@ function answerOf(row: Operation, writer: SchemaWriter): JsonObject {
 /** By status, with the codes that travel under it. */
 function refusalsOf(row: Operation): JsonObject {
   const codes = [...new Set([...COMMON_ERRORS, ...row.errors])];
-  const statuses = [...new Set(codes.map(httpStatusOf))].filter((one) => one < SERVER_FAULT_STATUS);
+  const statuses = [...new Set(codes.map(httpStatusOf))].toSorted((a, b) => a - b);
   const entries = statuses.map((status): [string, Json] => {
     const here = codes.filter((code) => httpStatusOf(code) === status);
     const meanings = here.map((code) => `${code}: ${errorCodes[code]?.meaning ?? ""}`);
-    return [String(status), refusal(meanings.join("; "))];
+    return [String(status), { ...refusal(meanings.join("; ")), "x-drystone-codes": here }];
   });
   return {
     ...Object.fromEntries(entries),

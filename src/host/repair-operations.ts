@@ -248,7 +248,10 @@ export const repairOperations: Pick<OperationTable, RepairOperation> = {
     role: "operator",
     request: shapes.deviceAddShape,
     response: deviceViewShape,
-    errors: ["device-known", "device-foreign", "device-missing", "device-in-use"],
+    errors: [
+      ...["device-known", "device-foreign", "device-missing", "device-in-use"],
+      ...["device-invalid", "device-incomplete"],
+    ],
   },
   "device.keep": {
     name: "device.keep",

@@ -80,7 +80,6 @@ export const volumeOperations: Pick<OperationTable, VolumeOperation> = {
       "volume-size-invalid",
       "volume-exists",
       "policy-unsatisfiable",
-      "no-device",
       ...KEY_ERRORS,
     ],
   },
@@ -147,7 +146,7 @@ export const volumeOperations: Pick<OperationTable, VolumeOperation> = {
     role: "operator",
     request: shapes.nameRequestShape,
     response: shapes.doneShape,
-    errors: ["volume-not-found", "volume-attached"],
+    errors: ["volume-not-found", "volume-attached", "volume-has-snapshots"],
     danger: "This deletes volume NAME and all its data for ever",
   },
   "volume.attach": {

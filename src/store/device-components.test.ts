@@ -87,6 +87,19 @@ test("a component that is removed while it is made does not come to be", async (
   expectation.verify();
 });
 
+test("a fork of what has to catch up first is refused", async () => {
+  const third = "d8".repeat(16);
+  const found = await afterPowerCut(5, async ({ device }) => {
+    const source = { componentId: OTHER_ID, objectId: OBJECT_ID, lacksAll: true };
+    await device!.createComponent({ ...source, sizeBytes: 16 * BLOCK_SIZE_BYTES });
+    await device!.component(OTHER_ID)!.open(1);
+    const at = { sourceId: OTHER_ID, epoch: 1, sequence: 0, isFrozen: true };
+    const forking = device!.forkComponent({ ...at, componentId: third, objectId: OBJECT_ID });
+    await assert.rejects(forking, hasCode("not-settled"));
+  });
+  assert.ok(!found.includes(third));
+});
+
 test("a fork that is removed while it waits for its source does not come to be", async () => {
   const found = await afterPowerCut(4, async (world) => {
     await world.send("data", 0, [1, 2, 3]);

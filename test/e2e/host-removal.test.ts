@@ -87,6 +87,10 @@ test(
 
     const refusal = await cluster.refusedCli("h1", ["host", "remove", "h2", "--yes"]);
     assert.equal(refusal.code, "host-up");
+    // While nothing new goes to the first host.
+    await cluster.cli("h1", ["host", "maintenance", "on", "h1", "--mode", "none"]);
+    await cluster.cli("h1", ["volume", "create", "only", "--size", "8M"]);
+    await cluster.cli("h1", ["host", "maintenance", "off", "h1"]);
     await cluster.stop("h2");
     await until(async () => {
       const { hosts } = await cluster.cli<{ hosts: readonly { name: string; lease: string }[] }>(
@@ -95,6 +99,9 @@ test(
       );
       return hosts.every(({ name, lease }) => name === "h1" || lease === "lost");
     }, "the lease of h2 does not end");
+    const inUse = await cluster.refusedCli("h1", ["host", "remove", "h2", "--yes"]);
+    assert.equal(inUse.code, "host-in-use");
+    await cluster.cli("h1", ["volume", "delete", "only", "--yes"]);
     await cluster.cli("h1", ["host", "remove", "h2", "--yes"]);
     await until(async () => (await asked(port, api, second)) === 401, "the API lets it in");
     await until(async () => (await asked(port + 2, "/version", second)) === "cut", "etcd does");

@@ -3,28 +3,11 @@
  */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { Ajv2020 } from "ajv/dist/2020.js";
-import { pathOf, routes } from "../../src/host/api-routes.ts";
+import { routes } from "../../src/host/api-routes.ts";
 import type { OperationName } from "../../src/host/index.ts";
+import { DescribedApi } from "./described-api.ts";
+import type { Call } from "./described-api.ts";
 import { startHost } from "./harness.ts";
-
-interface Described {
-  readonly requestBody?: { readonly content: Content };
-  readonly responses: Readonly<Record<string, { readonly content: Content }>>;
-}
-
-type Content = Readonly<Record<string, { readonly schema: object }>>;
-
-interface Document {
-  readonly paths: Readonly<Record<string, Readonly<Record<string, Described>>>>;
-}
-
-interface Call {
-  readonly name: OperationName;
-  readonly request?: object;
-  /** Default: 200. */
-  readonly status?: number;
-}
 
 /** In an order in which each of them can be done. */
 const snapshotCalls: readonly Call[] = [
@@ -168,66 +151,13 @@ function calls(device: string): readonly Call[] {
   ];
 }
 
-const JSON_TYPE = { "content-type": "application/json" };
-
-class Api {
-  readonly #base: string;
-  readonly #document: Document;
-  readonly #ajv: Ajv2020;
-
-  private constructor(base: string, document: Document) {
-    this.#base = base;
-    this.#document = document;
-    this.#ajv = new Ajv2020({ strict: false, allErrors: true });
-    this.#ajv.addSchema({ $id: "document", ...document });
-  }
-
-  static async open(base: string): Promise<Api> {
-    const response = await fetch(`${base}/openapi.json`);
-    assert.equal(response.status, 200);
-    return new Api(base, (await response.json()) as Document);
-  }
-
-  get operationCount(): number {
-    return Object.values(this.#document.paths).flatMap((path) =>
-      Object.values(path).filter((one) => "operationId" in one),
-    ).length;
-  }
-
-  async call({ name, request = {}, status = 200 }: Call): Promise<unknown> {
-    const { method, path: pattern } = routes[name];
-    const described = this.#document.paths[pattern.replace(/:(\w+)/g, "{$1}")];
-    const operation = described?.[method.toLowerCase()];
-    assert.ok(operation !== undefined, `${name} is not described`);
-    const { path, rest } = pathOf(name, request);
-    if (method === "POST" && status !== 400) this.#check(name, operation.requestBody, rest);
-    const query = method === "GET" ? `?${new URLSearchParams(rest as Record<string, string>)}` : "";
-    const init = method === "POST" ? { headers: JSON_TYPE, body: JSON.stringify(rest) } : {};
-    const response = await fetch(`${this.#base}${path}${query}`, { method, ...init });
-    const answer: unknown = await response.json();
-    assert.equal(response.status, status, `${name}: ${JSON.stringify(answer)}`);
-    const { responses } = operation;
-    this.#check(name, responses[String(status)] ?? responses["default"], answer);
-    return answer;
-  }
-
-  #check(name: string, described: { readonly content: Content } | undefined, value: unknown): void {
-    const schema = described?.content["application/json"]?.schema;
-    assert.ok(schema !== undefined, `${name} is not described`);
-    const text = JSON.stringify(schema).replaceAll('"#/', '"document#/');
-    const isValid = this.#ajv.validate(JSON.parse(text) as object, value);
-    const message = `${name}: ${this.#ajv.errorsText()} in ${JSON.stringify(value)}`;
-    assert.ok(isValid, message);
-  }
-}
-
 test("every operation takes and answers what /openapi.json says", async (t) => {
   const host = await startHost(t, "1G");
   const { devices } = await host.cli<{ devices: readonly { deviceId: string }[] }>([
     "device",
     "list",
   ]);
-  const api = await Api.open(host.api);
+  const api = await DescribedApi.open(host.api);
   const all = calls(devices[0]!.deviceId);
   for (const call of all) await api.call(call);
   const called = new Set(all.map(({ name }) => name));
