@@ -38,7 +38,7 @@ const MAP_BYTES_DEFAULT = 256 * 2 ** 30;
 /** A start, and the deletions that make room, have to work on a full file system. */
 const RESERVE_BYTES = 4 << 20;
 const FIRST_KEY = new Uint8Array([0]);
-/** Random reads map sixteen pages of 4 KiB each: 32 MiB between two looks. */
+/** Random reads map up to sixteen pages of 4 KiB each: 32 MiB between two looks. */
 const READS_PER_CHECK = 512;
 const LIMITING_INTERVAL_MS = 5;
 /**
@@ -197,6 +197,7 @@ export class LmdbMetadataStore implements MetadataStore {
     this.#closing = true;
     if (this.#underWay !== undefined) await new Promise<void>((done) => (this.#idle = done));
     await this.#database.close();
+    this.#resident?.close();
     closeSync(this.#lockFd);
   }
 

@@ -1,9 +1,10 @@
 /**
  * Keeps a mapped file from taking more memory than the process may have. Pages of a mapping count
  * as memory of the process from their first use until the kernel runs short, although they are no
- * more than page cache.
+ * more than page cache. Where the kernel lets a fault take one page alone, it does.
  */
 import { readFileSync, realpathSync, statSync } from "node:fs";
+import { SinglePageFaults } from "./single-page-faults.ts";
 import { PAGE_BYTES, dropMappedPages } from "./sys.ts";
 
 /**
@@ -11,10 +12,7 @@ import { PAGE_BYTES, dropMappedPages } from "./sys.ts";
  * MB, and what is taken out of the rest comes back one fault at a time.
  */
 export const MAPPED_BYTES_MIN: number = 80 * 2 ** 20;
-/**
- * Taken out at once, going round the file: as much as has to go and little more, since each fault
- * maps sixteen pages that would go as well.
- */
+/** Taken out at once, going round the file: as much as has to go and little more. */
 const PIECE_BYTES = 4 * 2 ** 20;
 
 /** The rest is for what comes between two looks. */
@@ -33,6 +31,7 @@ export class ResidentLimit {
   readonly #lengthBytes: number;
   /** Of the whole process. */
   readonly #totalBytesMax: number;
+  readonly #faults: SinglePageFaults | undefined;
   /** The piece whose turn is next. */
   #nextAt = 0;
 
@@ -66,6 +65,12 @@ export class ResidentLimit {
     this.#address = of.address;
     this.#lengthBytes = of.lengthBytes;
     this.#totalBytesMax = of.residentBytesMax * LIMIT_SHARE;
+    this.#faults = SinglePageFaults.of(of.address, of.lengthBytes);
+  }
+
+  /** The mapping is gone. */
+  close(): void {
+    this.#faults?.close();
   }
 
   /**
