@@ -3,15 +3,8 @@
  * is known before anything else is listened to; a message that cannot be believed ends the link and
  * nothing else; silence ends it, too, so that everything under way is answered within a bound.
  */
-import {
-  assert,
-  CodedError,
-  LatencyHistogram,
-  decodeUtf8,
-  encodeUtf8,
-  errorText,
-  setU32,
-} from "../base/index.ts";
+import { assert, CodedError, LatencyHistogram } from "../base/index.ts";
+import { decodeUtf8, encodeUtf8, errorText, setU32 } from "../base/index.ts";
 import type { ByteStream, Clock, Log, Timer } from "../ports/index.ts";
 import {
   encodeLinkHeader,
@@ -34,6 +27,7 @@ import { parseFault, parseJson, splitBody } from "./link-json.ts";
 import { Outgoing } from "./outgoing.ts";
 import { Patience, PING_MS } from "./patience.ts";
 import { commonVersion, describeVersions } from "./spoken-versions.ts";
+import { untilMoment } from "./wake-moments.ts";
 
 const HELLO_MS = 5000;
 const REFUSAL_LINGER_MS = 1000;
@@ -276,6 +270,16 @@ export class Link {
     this.#arm(Math.min(this.#pingDueMs, Math.max(nowMs, silentMs) + 1));
   }
 
+  /** While something is heard nobody wakes up only to look for silence. */
+  #putOffSilence(nowMs: number): void {
+    const restMs = this.#expectedMs - nowMs;
+    const isForSilence = this.isUp && this.#expectedMs < this.#pingDueMs;
+    // Not for each message of a busy link.
+    if (!isForSilence || restMs <= 0 || restMs >= 2 * PING_MS) return;
+    this.#timer?.cancel();
+    this.#armNext(nowMs);
+  }
+
   #tick(): void {
     const nowMs = this.#ports.clock.nowMs();
     if (this.#other === undefined) {
@@ -303,13 +307,10 @@ export class Link {
 
   /**
    * One end asks for both: the other one hears the ping, and asks by itself only so often that it
-   * knows how long round trips take. All links ping at the same moments, those of other threads
-   * and hosts, too, as far as clocks agree: a host wakes up once for all of them.
+   * knows how long round trips take.
    */
   #nextPingMs(nowMs: number): number {
-    const periodMs = this.isDialer ? PING_MS : MEASURED_MS;
-    const restMs = periodMs - (this.#ports.clock.wallMs() % periodMs);
-    return nowMs + (restMs < periodMs / 8 ? restMs + periodMs : restMs);
+    return nowMs + untilMoment(this.isDialer ? PING_MS : MEASURED_MS, this.#ports.clock.wallMs());
   }
 
   #data(bytes: Uint8Array): void {
@@ -317,6 +318,7 @@ export class Link {
     const nowMs = this.#ports.clock.nowMs();
     this.patience.heard(nowMs, nowMs - this.#lastHeardMs);
     this.#lastHeardMs = nowMs;
+    this.#putOffSilence(nowMs);
     const fault = this.#reader.push(bytes);
     if (fault !== undefined && !this.#isDown)
       this.violation(`a message cannot be believed: ${fault}`);
