@@ -45,7 +45,10 @@ export function planLines(plan: ServicePlanView): string[] {
   const what = kind === "host" ? `host ${host}` : `device ${plan.id.slice(0, 8)} on ${host}`;
   const moving = components.filter(({ what: fate }) => fate === "moves");
   const stuck = components.filter(({ what: fate }) => fate === "stuck");
-  const time = secondsAtMost === undefined ? "" : `, ${timeText(secondsAtMost)} at most`;
+  const time =
+    secondsAtMost === undefined
+      ? "; how long that takes is not known before a component was made anew here"
+      : `, ${timeText(secondsAtMost)} at the speed of the last rebuilds`;
   const goes = moving.map(({ volume, host: to, bytes }) => {
     return `  ${volume} to ${to ?? "?"}: ${formatSize(bytes)} at most`;
   });

@@ -165,7 +165,7 @@ export class ServiceDesk {
     });
     const moving = components.filter(({ what }) => what === "moves");
     const bytesAtMost = moving.reduce((sum, one) => sum + one.bytes, 0);
-    const bytesPerSecond = this.#plane.rebuildBytesPerSecond;
+    const bytesPerSecond = await this.#plane.rebuildBytesPerSecond();
     return {
       kind: request.kind,
       id: target.id,

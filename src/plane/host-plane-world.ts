@@ -32,6 +32,8 @@ export interface HostPlaneWorld {
   readonly speaks?: SpokenVersions;
   /** Of requests to the volumes that are attached here; they come before what is copied. */
   readonly latencies?: () => Latencies;
+  /** As `ScrubDutyWorld.timesSooner`. */
+  readonly scrubTimesSooner?: number | undefined;
 }
 
 export interface HostEvent {

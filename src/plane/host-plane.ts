@@ -86,7 +86,7 @@ export class HostPlane {
   /** Of all volumes, for whoever looks often. */
   readonly objects: DirectoryMirror<ObjectRecord>;
   readonly #pace: AdaptivePace | undefined;
-  readonly #speed = new RebuildSpeed();
+  readonly #speed: RebuildSpeed;
   readonly scrub: ScrubDuty;
   readonly #ownerships = new Ownerships();
   #isInCluster = false;
@@ -100,6 +100,7 @@ export class HostPlane {
     const { clock, log, network, directory, clusterId, hostId, incarnation, devices } = world;
     const identity = { clusterId, hostId, incarnation, network: "storage" } as const;
     this.links = new Links({ network, clock, log }, identity, world.speaks);
+    this.#speed = new RebuildSpeed({ links: this.links, clock });
     this.#remote = new RemoteComponents(this.links, clock);
     new ComponentServer(this.links, { find: devices.component, allocate: devices.allocate });
     const { parseAddress } = world;
@@ -176,6 +177,7 @@ export class HostPlane {
 
   #scrubDuty(): ScrubDuty {
     const { clock, log, directory, clusterId, hostId, devices, addEvent } = this.#world;
+    const { scrubTimesSooner } = this.#world;
     return new ScrubDuty({
       clock,
       log,
@@ -195,6 +197,7 @@ export class HostPlane {
       ownerWorld: () => this.ownerWorld(),
       isLeaseAlive: () => this.isLeaseAlive(),
       addEvent,
+      timesSooner: scrubTimesSooner,
     });
   }
 
@@ -301,7 +304,7 @@ export class HostPlane {
         makeComponent: (place, objectId, blockCount) => this.#makeNew(place, objectId, blockCount),
         removeComponent: (componentId, where) => this.#maker.remove(componentId, where),
         traffic: this.rebuild,
-        onMade: (went) => this.#speed.made(went, clock.nowMs()),
+        onMade: (went) => this.#speed.made(went),
       },
       onTaking: (objectId) => this.#ownerships.taking(objectId),
       onTaken: (owned) => this.#ownerships.taken(owned),
@@ -382,9 +385,9 @@ export class HostPlane {
     return this.#remote.far.view;
   }
 
-  /** Of the last components that owners here have made; undefined if there was none of any size. */
-  get rebuildBytesPerSecond(): number | undefined {
-    return this.#speed.bytesPerSecond;
+  /** As `RebuildSpeed.bytesPerSecond`. */
+  rebuildBytesPerSecond(): Promise<number | undefined> {
+    return this.#speed.bytesPerSecond();
   }
 
   /** What happens, or would, when a host or a device leaves. */
@@ -481,7 +484,8 @@ export class HostPlane {
   #hostChanged(hostId: string, isUp: boolean, reason: string | undefined): void {
     const name = this.hosts.nameOf(hostId);
     this.#maker.linkChanged(hostId);
-    this.#patrol.wake();
+    if (isUp) this.#patrol.hostReached();
+    else this.#patrol.wake();
     this.#world.addEvent({
       kind: isUp ? "host-up" : "host-down",
       level: isUp ? "info" : "warning",

@@ -50,6 +50,8 @@ export class RepairPatrol {
   readonly #repairs = new Map<string, Repair>();
   /** Objects that are left alone until then. */
   readonly #restUntilMs = new Map<string, number>();
+  /** Objects that could not be taken: until then, or until a host is in reach again. */
+  readonly #failedUntilMs = new Map<string, number>();
   /** Objects that somebody has asked for and is to have first: until then. */
   readonly #yieldUntilMs = new Map<string, number>();
   /** Objects that were given back here, which is no reason to take them again. */
@@ -102,6 +104,12 @@ export class RepairPatrol {
     if (this.#isLooking) return;
     this.#timer.cancel();
     this.#later(this.#lookedMs + ROUND_MS_MIN - this.#world.clock.nowMs());
+  }
+
+  /** What could not be taken for want of a host is tried again: it may hold up others' writes. */
+  hostReached(): void {
+    this.#failedUntilMs.clear();
+    this.wake();
   }
 
   /** Somebody wants to use the object. False if somebody uses it here. */
@@ -163,7 +171,7 @@ export class RepairPatrol {
     );
     if (owner === hostId || this.#repairs.has(objectId)) return false;
     if (first?.hostId !== hostId && !this.#undecided.has(objectId)) return false;
-    for (const until of [this.#restUntilMs, this.#yieldUntilMs]) {
+    for (const until of [this.#restUntilMs, this.#failedUntilMs, this.#yieldUntilMs]) {
       if (clock.nowMs() < (until.get(objectId) ?? 0)) return false;
       until.delete(objectId);
     }
@@ -196,7 +204,7 @@ export class RepairPatrol {
       log.write("info", `${name} is taken for its repair`, { objectId });
     } catch (error) {
       if (!(error instanceof CodedError)) throw error;
-      this.#restUntilMs.set(objectId, clock.nowMs() + YIELD_MS);
+      this.#failedUntilMs.set(objectId, clock.nowMs() + YIELD_MS);
       log.write("info", `${name} is not repaired now: ${error.message}`, { objectId });
     }
   }

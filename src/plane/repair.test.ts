@@ -419,6 +419,29 @@ test("what nobody has decided of a volume that nobody uses is decided: it holds 
   });
 });
 
+test("what could not be decided for want of a host is decided once that is in reach again", async () => {
+  await cluster(25, "abc", async (world) => {
+    const volume = await volumeOf(world, MIRROR);
+    const near = hostOf(world, volume, 0);
+    const far = hostOf(world, volume, 1);
+    const { owner } = await clientOf(world, near, volume);
+    const bytes = new Uint8Array(BLOCK_SIZE_BYTES).fill(7);
+    void requestsOf(owner).write(bytes, 0);
+    while (far.device.undecided().length === 0) await world.pass(0.05);
+    near.crash();
+    const others = [...world.hosts.values()].filter((host) => host !== far);
+    const cut = [[far.address], others.map(({ address }) => address)] as const;
+    world.fabric.partition(...cut);
+    // Until it has tried, and would leave it alone for half a minute.
+    await world.pass(25_000);
+    assert.equal(far.device.undecided().length, 1);
+    world.fabric.heal();
+    const healedMs = world.simulation.nowMs;
+    await world.until(() => far.device.undecided().length === 0);
+    assert.ok(world.simulation.nowMs - healedMs < 8000, "not only after half a minute");
+  });
+});
+
 /**
  * As a take leaves it that the directory did not answer: the record names a host that has nothing.
  */

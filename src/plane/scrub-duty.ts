@@ -5,7 +5,7 @@
  * by its owner, or, if nobody has it, by the host of its first good copy, which takes it for that
  * moment. Requests of clients come first; between two rounds nothing runs.
  */
-import { CodedError, errorText } from "../base/index.ts";
+import { CodedError, marks } from "../base/index.ts";
 import { findObject } from "../cluster/index.ts";
 import type { ObjectRecord } from "../cluster/index.ts";
 import type { Links } from "../link/index.ts";
@@ -59,6 +59,8 @@ export interface ScrubDutyWorld {
   readonly ownerWorld: () => OwnerWorld;
   readonly isLeaseAlive: () => boolean;
   readonly addEvent: (event: ScrubEvent) => void;
+  /** How many times sooner all of it is due: trials last for minutes. 1 if absent. */
+  readonly timesSooner?: number | undefined;
 }
 
 export class ScrubDuty {
@@ -92,7 +94,7 @@ export class ScrubDuty {
   }
 
   start(): void {
-    this.#later(FIRST_MS);
+    this.#later(this.#soon(FIRST_MS));
   }
 
   async close(): Promise<void> {
@@ -102,14 +104,19 @@ export class ScrubDuty {
     await this.#round;
   }
 
+  #soon(ms: number): number {
+    return ms / (this.#world.timesSooner ?? 1);
+  }
+
   #later(delayMs: number): void {
     if (this.#isClosed) return;
     this.#timer = this.#world.clock.after(delayMs, () => {
       this.#round = this.round(ROUND_MS)
         .catch((error: unknown) => {
-          this.#world.log.write("info", `nothing is looked through: ${errorText(error)}`);
+          if (!(error instanceof CodedError)) throw error;
+          this.#world.log.write("info", `nothing is looked through: ${error.message}`);
         })
-        .then(() => this.#later(ROUND_MS));
+        .then(() => this.#later(this.#soon(ROUND_MS)));
     });
   }
 
@@ -120,7 +127,7 @@ export class ScrubDuty {
     if (scrubDays > 0)
       for (const deviceId of this.#world.deviceIds())
         await this.#readPart(deviceId, spanMs / (scrubDays * DAY_MS));
-    if (compareHours > 0) await this.compare(compareHours * ROUND_MS);
+    if (compareHours > 0) await this.compare(this.#soon(compareHours * ROUND_MS));
   }
 
   async #readPart(deviceId: string, share: number): Promise<void> {
@@ -130,6 +137,7 @@ export class ScrubDuty {
     const wanted = Math.ceil(reader.blockCount * share);
     let damaged = 0;
     for (let read = 0; read < wanted && !this.#isClosed;) {
+      marks.hit("a device was looked through for damage");
       await this.#world.pace?.turn(READ_THROUGH_BLOCKS);
       const part = await reader.read();
       read += part.blocksRead;
@@ -142,6 +150,7 @@ export class ScrubDuty {
     }
     await reader.save();
     this.counters.blocksDamaged += damaged;
+    if (damaged > 0) marks.hit("damage was found before somebody read it");
     // Clients may have found some, too.
     if (reader.knownDamaged > 0) await this.#repairAll(await reader.damagedPlaces());
     await this.#seeMended(deviceId, reader);
@@ -162,7 +171,8 @@ export class ScrubDuty {
     }
     if (this.#isClosed) return;
     this.#mendedTimer?.cancel();
-    this.#mendedTimer = this.#world.clock.after(MENDED_MS, () => void this.#lookAgain());
+    const delayMs = this.#soon(MENDED_MS);
+    this.#mendedTimer = this.#world.clock.after(delayMs, () => void this.#lookAgain());
   }
 
   async #lookAgain(): Promise<void> {
@@ -173,10 +183,9 @@ export class ScrubDuty {
           await this.#seeMended(deviceId, reader);
       }
     } catch (error) {
-      this.#world.log.write(
-        "warning",
-        `whether damage is mended is not known: ${errorText(error)}`,
-      );
+      if (!(error instanceof CodedError)) throw error;
+      const what = `whether damage is mended is not known: ${error.message}`;
+      this.#world.log.write("warning", what);
     }
   }
 
@@ -196,7 +205,9 @@ export class ScrubDuty {
     for (const place of places) {
       if (this.#isClosed) return;
       try {
-        if (await this.#repair(place)) this.counters.blocksRepaired++;
+        if (!(await this.#repair(place))) continue;
+        marks.hit("a damaged block was written again from a good copy");
+        this.counters.blocksRepaired++;
       } catch (error) {
         if (!(error instanceof CodedError)) throw error;
         const what = `a damaged block is not repaired yet: ${error.message}`;
@@ -279,6 +290,7 @@ export class ScrubDuty {
       went = await this.#asGuest(objectId, (guest) => guest.compareCopies());
     else return;
     this.#comparedMs.set(objectId, this.#world.clock.nowMs());
+    marks.hit("copies were compared in the background");
     this.counters.regionsCompared += went.regionsCompared;
     this.counters.regionsDiffered += went.regionsDiffered;
     if (went.regionsDiffered === 0) return;

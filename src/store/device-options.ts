@@ -11,12 +11,15 @@ export interface DeviceRules {
   readonly refersAlone: boolean;
   /** Whoever changes a page that others share gives it to them first. */
   readonly givesPages: boolean;
+  /** That a component lacks something outlives every crash. */
+  readonly keepsMarks: boolean;
 }
 
 export const ALL_DEVICE_RULES: DeviceRules = {
   fences: true,
   refersAlone: true,
   givesPages: true,
+  keepsMarks: true,
 };
 
 export interface OpenOptions {

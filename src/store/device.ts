@@ -121,6 +121,8 @@ export class Device implements ComponentsHost {
     const checkpoint = { ...stored, incarnation: stored.incarnation + 1 };
     const components = new ComponentTable();
     loadComponents(ports.metadata, components);
+    if (options.rules?.keepsMarks === false)
+      for (const info of components.all()) info.catchUpFrom = undefined;
     const space = new SpaceMap(superblock.blockCount);
     loadSpace(ports.metadata, space);
     space.assumeUnpunched();

@@ -4,10 +4,11 @@
  * has ended is on the device, so that a host that starts anew goes on there. Unlike a scrub it
  * holds nothing up: a block that is freed meanwhile is not used again before it has been read.
  */
-import { BLOCK_SIZE_BYTES, equalBytes } from "../base/index.ts";
+import { BLOCK_SIZE_BYTES, CodedError, equalBytes, marks } from "../base/index.ts";
 import { FINGERPRINT_BYTES, MetadataBatch } from "../ports/index.ts";
-import type { DiskMemory } from "../ports/index.ts";
+import type { DiskFault, DiskMemory } from "../ports/index.ts";
 import {
+  badBlockKey,
   CONTENT_ID_BYTES,
   contentKey,
   getBigEndian,
@@ -76,7 +77,10 @@ export class ReadThrough {
     return this.#state.space.usedBlocks;
   }
 
-  /** Reads the next few. Damage is told of as an event of the device. */
+  /**
+   * Reads the next few. Damage is told of as an event of the device. Fails if the disk is gone;
+   * then the device has failed, and nothing of it counts as damaged.
+   */
   async read(): Promise<ReadThroughPart> {
     const { metadata, readStamps, space } = this.#state;
     const from = this.#next ?? Uint8Array.of(TABLE_CONTENT);
@@ -114,16 +118,20 @@ export class ReadThrough {
     const { requests, superblock, digests, badBlocks } = this.#state;
     const memory = this.#memory;
     const unreadable = new Set<number>();
+    let fault: unknown;
     await Promise.all(
       physical.map(async (block, i) => {
         const offset = superblock.blocksOffset + block * BLOCK_SIZE_BYTES;
         try {
           await requests.read(memory, i * BLOCK_SIZE_BYTES, BLOCK_SIZE_BYTES, offset);
-        } catch {
-          unreadable.add(i);
+        } catch (error) {
+          if (isFaultOf(error, "read-error")) unreadable.add(i);
+          else fault ??= error;
         }
       }),
     );
+    if (fault !== undefined) throw this.#gone(fault);
+    if (unreadable.size > 0 && unreadable.size === ids.length) await this.#requireSuperblock();
     const offsets = Float64Array.from(ids, (_, i) => i * BLOCK_SIZE_BYTES);
     const fingerprints = new Uint8Array(ids.length * FINGERPRINT_BYTES);
     await digests.fingerprint(memory, offsets, ids.length, fingerprints);
@@ -144,6 +152,23 @@ export class ReadThrough {
       this.#state.blockDamaged({ component: 0, blockIndex: 0, physical: block, reason });
     }
     return damagedBlocks;
+  }
+
+  /** Nothing could be read: a few blocks are damaged, or a disk is dead. */
+  async #requireSuperblock(): Promise<void> {
+    try {
+      await this.#state.requests.read(this.#memory, 0, BLOCK_SIZE_BYTES, 0);
+    } catch (error) {
+      throw this.#gone(error);
+    }
+  }
+
+  #gone(error: unknown): unknown {
+    const { journal } = this.#state;
+    if (!(error instanceof CodedError) || journal.hasFailed) return error;
+    marks.hit("a dead disk was found by looking for damage");
+    journal.fail();
+    return error;
   }
 
   /** Blocks that are known to be damaged and wait to be written again. */
@@ -172,6 +197,20 @@ export class ReadThrough {
     }
     hurt.clear();
     return true;
+  }
+
+  /** What nobody needs any more is not damaged: the next content is written whole. */
+  async #forgetFreed(): Promise<void> {
+    const { badBlocks, metadata, space } = this.#state;
+    const freed = [...badBlocks].filter((block) => !space.isTaken(block));
+    if (freed.length === 0) return;
+    marks.hit("a damaged block was freed");
+    const batch = new MetadataBatch();
+    for (const block of freed) {
+      badBlocks.delete(block);
+      batch.delete(badBlockKey(block));
+    }
+    await metadata.commit(batch);
   }
 
   /** "gone" where nothing is stored any more; "unknown" where the maps do not say what is. */
@@ -207,6 +246,7 @@ export class ReadThrough {
 
   /** Blocks whose contents are known to be damaged, a few for each content. */
   async damagedPlaces(): Promise<readonly DamagedPlace[]> {
+    await this.#forgetFreed();
     const { badBlocks, metadata, components, clock } = this.#state;
     const places: DamagedPlace[] = [];
     const counts = new Map<number, number>();
@@ -241,4 +281,8 @@ export class ReadThrough {
     }
     return places;
   }
+}
+
+function isFaultOf(error: unknown, fault: DiskFault): boolean {
+  return error instanceof CodedError && error.code === fault;
 }

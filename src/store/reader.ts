@@ -12,7 +12,7 @@
  *
  * Slots are pooled; nothing is allocated per block.
  */
-import { assert, assertDefined, BLOCK_SIZE_BYTES } from "../base/index.ts";
+import { assert, assertDefined, BLOCK_SIZE_BYTES, marks } from "../base/index.ts";
 import type { DiskFault, DiskMemory } from "../ports/index.ts";
 import { PHYSICAL_DAMAGED, PHYSICAL_MAX } from "../format/index.ts";
 import { BlockFills } from "./block-fills.ts";
@@ -72,6 +72,7 @@ export class Reader {
   /** Finished without the disk, to be told at the end of the turn. */
   #ready: ReadSlot[] = [];
   #drainScheduled = false;
+  #isDiskGone = false;
   /** Reads whose target another process has changed. The first of them is being read again. */
   readonly #secondLooks: ReadSlot[] = [];
   readonly #fills = new BlockFills();
@@ -332,6 +333,7 @@ export class Reader {
   readonly #diskDone = (token: number, fault: DiskFault | undefined): void => {
     const slot = this.#slots[token]!;
     if (fault !== undefined) slot.fault = "read-error";
+    if (fault === "gone") this.#diskGone();
     slot.runsLeft--;
     if (slot.runsLeft > 0) return;
     if (slot.fault !== undefined) this.#reportUnreadable(slot);
@@ -421,8 +423,18 @@ export class Reader {
     }
   }
 
+  /** Whoever waits for it need not wait for a write to find out. No block of it is damaged. */
+  #diskGone(): void {
+    const { journal } = this.#state;
+    this.#isDiskGone = true;
+    if (journal.hasFailed) return;
+    marks.hit("a dead disk was found by a client's read");
+    journal.fail();
+  }
+
   #reportUnreadable(slot: ReadSlot): void {
     this.#state.counters.readErrors++;
+    if (this.#isDiskGone) return;
     if (slot.diskBlocks === 1) return this.#damaged(slot, 0, "the device could not read it");
     this.#state.emit({
       kind: "block-damaged",

@@ -99,6 +99,9 @@ export function drillPlan({ hosts, volumes }: DrillLayout): TrialPlan {
     lateForksMsMax: 0,
     repairs: { repairDelayMs: REPAIR_DELAY_MS, rebuildsAtOnce: 4 },
     operator: undefined,
+    lateChangesMsMax: 0,
+    scrubTimesSooner: undefined,
+    compareHours: 24,
     olderHost: undefined,
   };
 }

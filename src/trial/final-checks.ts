@@ -2,9 +2,9 @@
  * What must be true once nothing goes wrong any more: every host serves again, every volume can be
  * used, all copies are complete and equal, counts and digests of every device agree with its maps.
  */
-import { assertDefined } from "../base/index.ts";
+import { assert, assertDefined } from "../base/index.ts";
 import { listIntents, listVolumes } from "../cluster/index.ts";
-import { isClean } from "../store/index.ts";
+import { isClean, ReadThrough } from "../store/index.ts";
 import { compareLegs, describeMissing, isComplete } from "./copy-checks.ts";
 import { BLOCK_SECTORS } from "./linearizability.ts";
 import { checkSnapshotCopies, lookForAsked } from "./snapshot-checks.ts";
@@ -17,6 +17,7 @@ import { checkSpoken } from "./version-skew.ts";
 
 const HOSTS_MS = 60_000;
 const VOLUME_MS = 120_000;
+const MENDED_MS = 120_000;
 /** Events that wait: timers and requests of a handful of hosts at rest. */
 const WAITING_MAX = 3000;
 
@@ -29,6 +30,8 @@ export async function finalChecks(world: TrialWorld): Promise<void> {
     const down = world.hosts.filter((host) => !host.isUp && !host.isLost);
     world.fail("no-progress", `${down.map(({ name }) => name).join(", ")} did not come back`);
   }
+  // Before everything is read, which mends it, too.
+  for (const host of world.hosts) if (world.failure === undefined) await checkMended(world, host);
   await lookForAsked(world);
   for (const volume of world.volumes) await checkVolume(world, volume);
   for (const snapshot of world.snapshots)
@@ -87,6 +90,34 @@ async function checkNothingLeaks(world: TrialWorld): Promise<void> {
       // An old copy of a disk brings back what went long ago.
       if (!known.has(componentId) && !deleting && !world.standingOf(number).isSick)
         world.fail("leaked", `component ${componentId} of ${objectId} stays on ${name} for ever`);
+}
+
+/** All that a disk has lost or changed is found, and written again from the good copies. */
+async function checkMended(world: TrialWorld, host: TrialHost): Promise<void> {
+  if (world.plan.scrubTimesSooner === undefined || host.isLost) return;
+  const { device, plane } = host;
+  assert(device !== undefined && plane !== undefined, "it is up");
+  const { counters } = plane.scrub;
+  const before = counters.devicesRead;
+  // The first may have begun before the last damage was done. Of nothing nothing is read.
+  const isRead = await world.until(
+    () => counters.devicesRead >= before + 2 || device.stats().uniqueBytes === 0,
+    MENDED_MS,
+  );
+  if (!isRead) world.fail("no-progress", `the device of ${host.name} is not read to its end`);
+  const isMended = await world.until(() => device.stats().badBlocks === 0, MENDED_MS);
+  const found = isMended ? await countDamaged(new ReadThrough(device)) : device.stats().badBlocks;
+  if (found > 0) world.fail("damaged", `${found} blocks on ${host.name} stay damaged`);
+}
+
+async function countDamaged(reader: ReadThrough): Promise<number> {
+  let damaged = 0;
+  for (let isAtEnd = false; !isAtEnd;) {
+    const part = await reader.read();
+    damaged += part.damagedBlocks;
+    ({ isAtEnd } = part);
+  }
+  return damaged;
 }
 
 async function checkDevice(world: TrialWorld, host: TrialHost): Promise<void> {

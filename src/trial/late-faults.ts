@@ -123,7 +123,61 @@ function markUnwritten(world: TrialWorld, prng: Prng): Fault | undefined {
   };
 }
 
+const SLOW_READS = { minMs: 5, maxMs: 150 };
+const LOOK_MS = 5;
+
+function isCatchingUp(host: TrialHost): boolean {
+  const components = host.device?.components() ?? [];
+  return components.some(
+    ({ catchUpFrom, blockCount }) => blockCount > 0 && catchUpFrom !== undefined,
+  );
+}
+
+/**
+ * A copy comes back, slowly, and its host dies in the middle of that, and again: what it has heard
+ * of meanwhile must not hide what it lacks.
+ */
+function returnCutShort(world: TrialWorld, prng: Prng): Fault | undefined {
+  const host = prng.pick(world.hosts);
+  if (!world.claim(`life of ${host.name}`)) return undefined;
+  const turn = { isOver: false };
+  const cut = async (): Promise<void> => {
+    while (!turn.isOver) {
+      if (!host.isOff) host.kill();
+      // Until its copies are stale, so that it lacks something.
+      await world.pass(prng.between(1500, 4000));
+      if (turn.isOver || !host.isOff) return;
+      host.start();
+      while (!turn.isOver && !isCatchingUp(host)) {
+        if (host.disk !== undefined) host.disk.readLatency = SLOW_READS;
+        await world.pass(LOOK_MS);
+      }
+      await world.pass(prng.below(300));
+    }
+  };
+  const cutting = cut();
+  return {
+    what: `${host.name} goes, and goes again while it catches up`,
+    durationMs: prng.between(6000, 15_000),
+    end: () => {
+      turn.isOver = true;
+      void cutting.then(() => {
+        if (!host.isOff) host.kill();
+        bringBack(world, host);
+      });
+    },
+  };
+}
+
+/** Drawn apart from the others. */
+export const RETURN_CUT_SHORT: FaultKind = {
+  name: "return-cut-short",
+  needs: "any-host",
+  begin: returnCutShort,
+};
+
 export const LATE_FAULTS: readonly FaultKind[] = [
   { name: "mark-unwritten", needs: "any-host", begin: markUnwritten },
   { name: "last-words-late", needs: "any-host", begin: lastWordsLate },
+  RETURN_CUT_SHORT,
 ];

@@ -81,6 +81,11 @@ export const MUTANTS: readonly Mutant[] = [
     rule: "whoever changes what a snapshot shares gives it to the snapshot first",
     device: { givesPages: false },
   },
+  {
+    name: "marks-not-durable",
+    rule: "that a copy lacks something is durable before it is sent anything",
+    device: { keepsMarks: false },
+  },
 ];
 
 export function ownerRulesOf(mutant: Mutant | undefined): OwnerRules {

@@ -10,7 +10,7 @@ import type { LocalDevices } from "../plane/index.ts";
 import type { DiskMemory, Log, NetworkAddress } from "../ports/index.ts";
 import { SimDigests, SimDisk, SimMachine, SimMetadataStore, SimNetwork } from "../sim/index.ts";
 import type { CrashPolicy } from "../sim/index.ts";
-import { Device } from "../store/index.ts";
+import { Device, ReadThrough } from "../store/index.ts";
 import type { ComponentFork, DeviceStats } from "../store/index.ts";
 import { SEGMENT_BYTES } from "./depot.ts";
 import type { HostMedia } from "./depot.ts";
@@ -54,8 +54,8 @@ export class TrialHost {
   readonly #closing = new Map<string, Promise<void>>();
   readonly #ending = new WeakSet<ObjectOwner>();
   readonly #memory: DiskMemory[] = [];
-  /** Apart from all other chance, so that seeds without late forks go their way. */
-  readonly #forkChance: Prng;
+  /** Apart from all other chance, so that seeds in which nothing is late go their way. */
+  readonly #lateChance: Prng;
   readonly #forked = new Set<string>();
   #network: SimNetwork | undefined;
   #plane: HostPlane | undefined;
@@ -70,7 +70,7 @@ export class TrialHost {
     this.managementAddress = `10.2.0.${number}`;
     this.media = media;
     this.machine = new SimMachine(world.simulation);
-    this.#forkChance = new Prng(world.simulation.seed ^ (number + 0xf02c));
+    this.#lateChance = new Prng(world.simulation.seed ^ (number + 0xf02c));
   }
 
   /** The product's part of it, while its process runs. */
@@ -198,12 +198,22 @@ export class TrialHost {
     let watched = this.#components.get(componentId);
     if (watched === undefined) {
       const { mutant } = this.#world;
-      watched = new WatchedComponent(inner, mutant?.component ?? {}, (what) =>
-        this.#world.fail("fencing", `component ${componentId} on ${this.name} ${what}`),
+      watched = new WatchedComponent(
+        inner,
+        mutant?.component ?? {},
+        (what) => this.#world.fail("fencing", `component ${componentId} on ${this.name} ${what}`),
+        this.#world.plan.lateChangesMsMax > 0 ? () => this.#late() : undefined,
       );
       this.#components.set(componentId, watched);
     }
     return watched;
+  }
+
+  async #late(): Promise<void> {
+    const { lateChangesMsMax } = this.#world.plan;
+    const delayMs = this.#lateChance.below(2 * lateChangesMsMax) - lateChangesMsMax;
+    const { machine } = this;
+    if (delayMs > 0) await new Promise<void>((resolve) => machine.schedule(delayMs, resolve));
   }
 
   get #isOlder(): boolean {
@@ -320,6 +330,7 @@ export class TrialHost {
         if (kind === "copies-differed") world.copiesDiffered(message);
       },
       rules: ownerRulesOf(world.mutant),
+      scrubTimesSooner: world.plan.scrubTimesSooner,
       ...(speaks === undefined ? {} : { speaks }),
     });
     if (this.#isOlder) forgetNewerCalls(plane.links);
@@ -404,6 +415,7 @@ export class TrialHost {
           ...device.age,
         },
       ],
+      readThrough: () => new ReadThrough(device),
       undecided: () => device.undecided().map(({ objectId }) => objectId),
       distrust: (_deviceId, incarnation) => device.distrust(incarnation),
     };
@@ -415,7 +427,7 @@ export class TrialHost {
     const { machine } = this;
     if (lateForksMsMax > 0 && !this.#forked.has(fork.componentId)) {
       this.#forked.add(fork.componentId);
-      const delayMs = this.#forkChance.below(2 * lateForksMsMax) - lateForksMsMax;
+      const delayMs = this.#lateChance.below(2 * lateForksMsMax) - lateForksMsMax;
       if (delayMs > 0) await new Promise<void>((resolve) => machine.schedule(delayMs, resolve));
     }
     await device.forkComponent(fork);

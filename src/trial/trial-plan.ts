@@ -8,7 +8,7 @@ import { component, mirror, stripe, STRIPE_UNIT_BLOCKS, witness } from "../clust
 import type { LegNode, TreeNode } from "../cluster/index.ts";
 import { FAULT_KINDS } from "./fault-kinds.ts";
 import type { FaultKind } from "./fault.ts";
-import { LATE_FAULTS } from "./late-faults.ts";
+import { LATE_FAULTS, RETURN_CUT_SHORT } from "./late-faults.ts";
 import { idOf, shuffled } from "./names.ts";
 import { planSkew } from "./version-skew.ts";
 
@@ -33,6 +33,18 @@ export interface TrialPlan {
    * in between have time to. 0: as it happens.
    */
   readonly lateForksMsMax: number;
+  /**
+   * Half of what copies are asked for, so that another one can catch up, may come that late: what
+   * is written meanwhile has time to come in between. 0: as it happens.
+   */
+  readonly lateChangesMsMax: number;
+  /**
+   * How many times sooner than in production hosts look for damage, each device once within 24
+   * hours of that time. Undefined: as soon, which no trial lives to see.
+   */
+  readonly scrubTimesSooner: number | undefined;
+  /** In hours of that time. */
+  readonly compareHours: number;
   /** The host that has not been upgraded yet, if hosts are being upgraded. */
   readonly olderHost: number | undefined;
   /** Undefined: nobody takes snapshots or changes anything. */
@@ -102,7 +114,7 @@ export function planTrial(seed: number): TrialPlan {
   return {
     hostCount,
     volumes,
-    faults: withLateFaults(seed, planFaults(prng, sickHost)),
+    faults: withCutReturns(seed, withLateFaults(seed, planFaults(prng, sickHost))),
     network: isSlow ? { minMs: 1, maxMs: 25 } : { minMs: 0.05, maxMs: 0.5 },
     clockRates: Array.from({ length: hostCount }, () =>
       prng.chance(0.3) ? 1 + (prng.below(81) - 40) / 1000 : 1,
@@ -115,6 +127,8 @@ export function planTrial(seed: number): TrialPlan {
     },
     operator: planOperator(prng),
     lateForksMsMax: planLateForks(new Prng(seed ^ 0xf02c)),
+    lateChangesMsMax: planLateChanges(seed, sickHost),
+    ...planScrub(new Prng(seed ^ 0x5c2b), sickHost),
     olderHost: planSkew(new Prng(seed ^ 0x01de), hostCount),
   };
 }
@@ -140,6 +154,22 @@ function planLateForks(prng: Prng): number {
   return prng.chance(0.3) ? prng.pick([100, 500, 1500]) : 0;
 }
 
+/** Always where disks lie: all that they have lost is found and mended in the end. */
+function planScrub(
+  prng: Prng,
+  sickHost: number | undefined,
+): Pick<TrialPlan, "scrubTimesSooner" | "compareHours"> {
+  const isDone = prng.chance(0.5) || sickHost !== undefined;
+  const compareHours = prng.pick([1, 4, 24]);
+  return { scrubTimesSooner: isDone ? prng.pick([3600, 14_400]) : undefined, compareHours };
+}
+
+/** Only where hosts go while they catch up. */
+function planLateChanges(seed: number, sickHost: number | undefined): number {
+  const prng = new Prng(seed ^ 0x2e7a);
+  return sickHost === undefined && prng.chance(0.15) ? prng.pick([300, 1000]) : 0;
+}
+
 function planFaults(prng: Prng, sickHost: number | undefined): FaultPlan {
   const possible = FAULT_KINDS.filter((kind) => !LATE_FAULTS.includes(kind)).filter((kind) =>
     sickHost === undefined ? kind.needs !== "sick-host" : kind.needs !== "any-host",
@@ -158,8 +188,13 @@ function planFaults(prng: Prng, sickHost: number | undefined): FaultPlan {
 function withLateFaults(seed: number, plan: FaultPlan): FaultPlan {
   const prng = new Prng(seed ^ 0x1a7e);
   if (plan.sickHost !== undefined || !prng.chance(0.25)) return plan;
-  const kind = prng.pick(LATE_FAULTS);
+  const kind = prng.pick(LATE_FAULTS.filter((one) => one !== RETURN_CUT_SHORT));
   return { ...plan, kinds: [...plan.kinds, kind, kind] };
+}
+
+function withCutReturns(seed: number, plan: FaultPlan): FaultPlan {
+  if (planLateChanges(seed, plan.sickHost) === 0) return plan;
+  return { ...plan, kinds: [...plan.kinds, RETURN_CUT_SHORT, RETURN_CUT_SHORT] };
 }
 
 function planVolume(prng: Prng, number: number, hostCount: number): VolumePlan {

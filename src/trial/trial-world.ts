@@ -28,6 +28,7 @@ export type FailureKind =
   | "violation"
   | "snapshot"
   | "leaked"
+  | "damaged"
   | "version"
   | "device"
   | "no-progress"
@@ -111,7 +112,7 @@ export class TrialWorld {
 
   /** Hosts are up and volumes are there. */
   async build(): Promise<void> {
-    const { hostCount, volumes, repairs } = this.plan;
+    const { hostCount, volumes, repairs, compareHours } = this.plan;
     await this.directory.start();
     for (let number = 0; number < hostCount; number++) {
       const host = new TrialHost(this, number, this.depot.media(number));
@@ -124,7 +125,11 @@ export class TrialWorld {
         this.spareDisks.push(this.depot.media(sickHost, disk));
     await this.until(() => this.hosts.every((host) => host.isUp), 30_000);
     const { inner } = this.directory;
-    await changeSettings(assertDefined(inner, "the directory is up"), CLUSTER_ID, repairs);
+    await changeSettings(assertDefined(inner, "the directory is up"), CLUSTER_ID, {
+      ...repairs,
+      scrubDays: 1,
+      compareHours,
+    });
     for (const volume of volumes) await this.#create(volume);
   }
 

@@ -10,7 +10,7 @@ import type { TrialWorld } from "./trial-world.ts";
 const OLDER: SpokenVersions = { oldest: 1, newest: 1 };
 const NEWER: SpokenVersions = { oldest: 1, newest: 2 };
 /** Calls that hosts can do without; what they are asked for is done in the older way then. */
-const CALLS_SINCE = ["component.offer", "device.holds", "repair.leave"];
+const CALLS_SINCE = ["component.offer", "device.holds", "repair.leave", "rebuild.speed"];
 
 export function planSkew(prng: Prng, hostCount: number): number | undefined {
   return prng.chance(0.2) ? prng.below(hostCount) : undefined;

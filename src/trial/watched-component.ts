@@ -37,6 +37,8 @@ export class WatchedComponent implements LocalComponent {
   readonly #inner: LocalComponent;
   readonly #rules: ComponentRules;
   readonly #onViolation: (what: string) => void;
+  /** Lets time pass before others are told what they lack. */
+  readonly #late: (() => Promise<void>) | undefined;
   /** The highest epoch whose opening was answered since the device was opened. */
   #epoch = 0;
   #applications = 0;
@@ -48,10 +50,12 @@ export class WatchedComponent implements LocalComponent {
     inner: LocalComponent,
     rules: Partial<ComponentRules>,
     onViolation: (what: string) => void,
+    late?: () => Promise<void>,
   ) {
     this.#inner = inner;
     this.#rules = { ...ALL, ...rules };
     this.#onViolation = onViolation;
+    this.#late = late;
   }
 
   get componentId(): string {
@@ -126,8 +130,9 @@ export class WatchedComponent implements LocalComponent {
     this.#inner.submit();
   }
 
-  changes(request: ChangesRequest): Promise<ChangeBatch> {
-    return this.#inner.changes(request);
+  async changes(request: ChangesRequest): Promise<ChangeBatch> {
+    await this.#late?.();
+    return await this.#inner.changes(request);
   }
 
   beginCatchUp(epoch: number, since: number): Promise<number> {
