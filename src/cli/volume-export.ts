@@ -19,6 +19,8 @@ const READS_AHEAD = 4;
 const FILE_MODE = 0o600;
 /** Between a volume and its snapshot. */
 const MARK = "@";
+const FULL = new Set(["ENOSPC", "EDQUOT"]);
+const STDOUT_HINT = "What has arrived is no whole stream; an import refuses it";
 
 export interface ExportRequest {
   readonly name: string;
@@ -198,18 +200,18 @@ async function* pieces(
 async function sinkFor(file: string | undefined, output: Output): Promise<Sink> {
   if (file === undefined) return standardOutput(output);
   const path = resolve(file);
-  const failed = (error: unknown): CodedError => unwritable(path, error);
   let handle: FileHandle;
   try {
     handle = await open(path, "wx", FILE_MODE);
   } catch (error) {
-    throw failed(error);
+    throw unwritable(path, error, "Give another path with --output");
   }
   const trying = async (work: () => Promise<unknown>): Promise<void> => {
     try {
       await work();
     } catch (error) {
-      throw failed(error);
+      const hint = isFull(error) ? "Make room, or give another path" : "Give another path";
+      throw unwritable(path, error, `${hint} with --output; nothing is left of this one`);
     }
   };
   return {
@@ -226,12 +228,16 @@ async function sinkFor(file: string | undefined, output: Output): Promise<Sink> 
   };
 }
 
-function unwritable(path: string, error: unknown): CodedError {
+function isFull(error: unknown): boolean {
+  return error instanceof Error && "code" in error && FULL.has(String(error.code));
+}
+
+function unwritable(path: string, error: unknown, hint: string): CodedError {
   return new CodedError(
     {
       code: "file-unwritable",
       message: `${path} cannot be written: ${errorText(error)}`,
-      hint: "Give another path with --output; nothing is left of this one",
+      hint,
     },
     { cause: error },
   );
@@ -250,7 +256,7 @@ function standardOutput(output: Output): Sink {
     write: (bytes) =>
       new Promise((done, fail) => {
         process.stdout.write(bytes, (error) =>
-          error ? fail(unwritable("standard output", error)) : done(),
+          error ? fail(unwritable("standard output", error, STDOUT_HINT)) : done(),
         );
       }),
     finish: async () => {},
