@@ -5,9 +5,13 @@ import { isUnderWay } from "../ha/index.ts";
 import type { MachineWorld } from "./machine-world.ts";
 import { CLUSTER_ID } from "./names.ts";
 
-/** Two leave a host at a time, and one whose move failed is tried again after a minute. */
 const TOLD_MS = 3000;
-const EMPTY_MS_MAX = 90_000;
+/**
+ * Two leave a host at a time. One whose move failed is tried again after a minute: two at most, as
+ * the wall clocks of the host that tells when that was and of the one that reads it have jumped
+ * apart.
+ */
+const EMPTY_MS_MAX = 150_000;
 
 export async function move(world: MachineWorld): Promise<void> {
   const to = world.prng.pick(world.hosts).id;
