@@ -232,7 +232,7 @@ export class DeviceSet {
       count === 0
         ? `no device has an id that begins with ${device.slice(0, 64)}`
         : `${count} devices have an id that begins with "${device}"`;
-    const hint = meant === undefined ? "drystone device list" : `Did you mean ${meant}?`;
+    const hint = meant === undefined ? "run drystone device list" : `Did you mean ${meant}?`;
     return new CodedError({ code: "device-unknown", message, hint });
   }
 
