@@ -40,15 +40,18 @@ export function settingsLines(settings: SettingsView): string[] {
   ];
 }
 
+function durationText(seconds: number | undefined): string {
+  return seconds === undefined
+    ? "; how long that takes is not known before a component was made anew here"
+    : `, ${timeText(seconds)} at the speed of the last rebuilds`;
+}
+
 export function planLines(plan: ServicePlanView): string[] {
   const { kind, mode, isDryRun, host, components, bytesAtMost, secondsAtMost } = plan;
   const what = kind === "host" ? `host ${host}` : `device ${plan.id.slice(0, 8)} on ${host}`;
   const moving = components.filter(({ what: fate }) => fate === "moves");
   const stuck = components.filter(({ what: fate }) => fate === "stuck");
-  const time =
-    secondsAtMost === undefined
-      ? "; how long that takes is not known before a component was made anew here"
-      : `, ${timeText(secondsAtMost)} at the speed of the last rebuilds`;
+  const time = bytesAtMost === 0 ? "" : durationText(secondsAtMost);
   const goes = moving.map(({ volume, host: to, bytes }) => {
     return `  ${volume} to ${to ?? "?"}: ${formatSize(bytes)} at most`;
   });

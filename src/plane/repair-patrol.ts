@@ -48,6 +48,7 @@ interface Repair {
 export class RepairPatrol {
   readonly #world: RepairPatrolWorld;
   readonly #repairs = new Map<string, Repair>();
+  readonly #taking = new Map<string, Promise<void>>();
   /** Objects that are left alone until then. */
   readonly #restUntilMs = new Map<string, number>();
   /** Objects that could not be taken: until then, or until a host is in reach again. */
@@ -115,6 +116,7 @@ export class RepairPatrol {
   /** Somebody wants to use the object. False if somebody uses it here. */
   async leave(objectId: string): Promise<boolean> {
     this.#yieldUntilMs.set(objectId, this.#world.clock.nowMs() + YIELD_MS);
+    await this.#taking.get(objectId);
     if (!this.#repairs.has(objectId)) return await this.#releaseLeftover(objectId);
     await this.#give(objectId, 0);
     return true;
@@ -153,7 +155,7 @@ export class RepairPatrol {
     const volumes = (await board.volumes()).toSorted((a, b) => view.copiesOf(a) - view.copiesOf(b));
     for (const record of volumes) {
       if (this.#isClosed || this.#repairs.size >= view.settings.rebuildsAtOnce) break;
-      if (await this.#isMine(record, view)) await this.#take(record);
+      if (await this.#isMine(record, view)) await this.#takenOver(record);
     }
     if (this.#repairs.size > 0) return ROUND_MS_MIN;
     return Math.min(Math.max(view.settings.repairDelayMs / 4, ROUND_MS_MIN), ROUND_MS_MAX);
@@ -189,6 +191,14 @@ export class RepairPatrol {
       if (await this.#world.policy.isGivenUp(record, componentId)) return true;
     }
     return false;
+  }
+
+  /** Whoever asks for it meanwhile waits for that. */
+  async #takenOver(record: ObjectRecord): Promise<void> {
+    const { objectId } = record;
+    const taking = this.#take(record);
+    this.#taking.set(objectId, taking);
+    await taking.finally(() => this.#taking.delete(objectId));
   }
 
   async #take({ objectId, name }: ObjectRecord): Promise<void> {

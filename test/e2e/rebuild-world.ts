@@ -23,6 +23,7 @@ interface Shown {
   readonly components: readonly {
     readonly componentId: string;
     readonly host: string;
+    readonly device: string;
     readonly state: string;
   }[];
   readonly tree: TreeShown;
@@ -122,13 +123,15 @@ export class RebuildWorld {
     return rebuild;
   }
 
-  /** Until none of these has a component that is not active, or one on the host. */
+  /** Until none of these has a component that is not active, or one on the host or device. */
   async untilWhole(names: readonly string[], without?: string): Promise<void> {
     const deadline = performance.now() + DONE_MS_MAX;
     for (;;) {
       const shown = await Promise.all(names.map((name) => this.show(name)));
       const components = shown.flatMap((one) => one.components);
-      const isWhole = components.every(({ state, host }) => state === "active" && host !== without);
+      const isWhole = components.every(
+        ({ state, host, device }) => state === "active" && host !== without && device !== without,
+      );
       if (isWhole) return;
       if (performance.now() > deadline)
         throw new Error(`they do not become whole: ${JSON.stringify(components)}`);

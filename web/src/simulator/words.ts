@@ -19,4 +19,5 @@ export const rules: readonly (readonly [name: string, rule: string])[] = [
   ["reference-without-lock", "a reference is taken while nothing else changes the maps"],
   ["torn-snapshot", "no change is under way while a snapshot is made of all components"],
   ["shared-page-overwritten", "what a snapshot shares is given to it before it changes"],
+  ["marks-not-durable", "that a copy lacks something is kept through every crash"],
 ];
