@@ -186,6 +186,32 @@ test("what is being sent for one block is waited for by another, for a moment", 
   });
 });
 
+test("what comes while an offer is looked at is not sent again", async () => {
+  await pair(9, async (a, b) => {
+    await a.write(1, 0, [7]);
+    await a.write(2, 10, [8]);
+    await a.write(3, 100, [7, 8]);
+    for (const store of [a, b]) store.component.commit(1, 3);
+    await b.component.beginCatchUp(1, 0);
+    const changes = async (fromBlock: number): Promise<ChangeBatch> => {
+      const range = { epoch: 1, since: 0, fromBlock, toBlock: fromBlock + 2, blocksMax: 2 };
+      return await a.component.changes({ ...range, withFingerprints: true });
+    };
+    const contents = await a.contents();
+    const [first, second, both] = [await changes(0), await changes(10), await changes(100)];
+    for (const batch of [first, second]) await b.component.offer(1, batch, false);
+    await send(b, first, Uint8Array.of(1), contents);
+    // What came first is compared with what is offered, and the second one comes meanwhile.
+    const offered = b.component.offer(1, both, false);
+    await send(b, second, Uint8Array.of(1), contents);
+    const { missing, awaited, offer } = await offered;
+    assert.deepEqual([missing[0], awaited[0]], [0b10, 0b10]);
+    const again = await b.component.offerAgain(1, assertDefined(offer, "it is kept"), 1);
+    assert.deepEqual([again?.missing[0], again?.awaited[0]], [0, 0], "it is here");
+    assert.deepEqual(tagsAt(await b.contents(), 100, 2), [7, 8]);
+  });
+});
+
 test("what is awaited is offered again by the number of its offer, as long as that is known", async () => {
   await pair(7, async (a, b) => {
     await a.write(1, 0, [7, 8]);

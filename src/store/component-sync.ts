@@ -239,7 +239,7 @@ export class ComponentSync {
     setBit(missing, dataIndex);
     const arrived = { component: this.#info.index, blockIndex, sequence };
     const at = dataIndex * FINGERPRINT_BYTES;
-    if (this.#isPlaced(batch.fingerprints, at)) {
+    if (this.#hasCome(batch.fingerprints, at)) {
       setBit(awaited, dataIndex);
       return;
     }
@@ -286,7 +286,17 @@ export class ComponentSync {
     return false;
   }
 
-  /** It came a moment ago, past the journal: others find it when the maps know of it. */
+  /**
+   * It came a moment ago, perhaps while what came before was looked at: whoever offers it again
+   * finds it in the journal or, once the maps know of it, in the block store.
+   */
+  #hasCome(fingerprints: Uint8Array, at: number): boolean {
+    return (
+      this.#isPlaced(fingerprints, at) || locateArrived(this.#host.state, fingerprints, at) >= 0
+    );
+  }
+
+  /** It came past the journal: others find it when the maps know of it. */
   #isPlaced(fingerprints: Uint8Array, at: number): boolean {
     const { arriving, pending } = this.#host.state;
     const found = arriving.find(fingerprints, at);
