@@ -10,7 +10,7 @@
  * `clock2q`, `clock2q-plus` and `best` are the product's own cache; `belady` knows the future.
  */
 import * as fs from "node:fs";
-import { parseArgs } from "node:util";
+import { programOptions } from "../scripts/program-options.ts";
 import { POLICIES } from "./cache/policies.ts";
 import type { PolicyFactory } from "./cache/policy.ts";
 import { toCsv, toJson, toSvg, toTable } from "./cache/report.ts";
@@ -21,7 +21,7 @@ import type { Trace } from "./cache/trace.ts";
 const SIZES_DEFAULT = "0.01,0.03,0.1,0.2,0.4";
 
 export async function run(args: readonly string[]): Promise<void> {
-  const { values } = parseArgs({
+  const { values } = programOptions("bench", import.meta.url, {
     args: [...args],
     options: {
       trace: { type: "string", multiple: true, default: [] },

@@ -13,7 +13,7 @@ import * as os from "node:os";
 import * as path from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
-import { parseArgs } from "node:util";
+import { programOptions } from "../scripts/program-options.ts";
 import { Prng } from "../src/base/index.ts";
 import { ClusterRun } from "../test/e2e/cluster-run.ts";
 import { NbdClient } from "../test/e2e/nbd-client.ts";
@@ -34,7 +34,7 @@ const VARIANTS: readonly (readonly string[])[] = [
 const cache = fileURLToPath(new URL("../../.cache/debian-pair", import.meta.url));
 
 export async function run(args: readonly string[]): Promise<void> {
-  const { values } = parseArgs({
+  const { values } = programOptions("bench", import.meta.url, {
     args: [...args].filter((arg) => arg !== "debian-rebuild"),
     options: { dir: { type: "string" } },
   });

@@ -17,7 +17,7 @@ import * as fs from "node:fs";
 import * as os from "node:os";
 import * as path from "node:path";
 import { fileURLToPath } from "node:url";
-import { parseArgs } from "node:util";
+import { programOptions } from "../scripts/program-options.ts";
 import { endProcessesWith, markChildren } from "../scripts/left-processes.ts";
 import type { Benchmark, BenchmarkResult, Figure } from "./benchmark.ts";
 import { budgetBenchmark } from "./budget.ts";
@@ -86,7 +86,7 @@ const repository = fileURLToPath(new URL("../..", import.meta.url));
 const args = process.argv.slice(2);
 const program = PROGRAMS.get(args[0] ?? "");
 
-const { values, positionals } = parseArgs({
+const { values, positionals } = programOptions("bench", import.meta.url, {
   args: program === undefined ? args : [],
   allowPositionals: true,
   options: {

@@ -11,7 +11,7 @@
 import * as fs from "node:fs";
 import * as os from "node:os";
 import * as path from "node:path";
-import { parseArgs } from "node:util";
+import { programOptions } from "../scripts/program-options.ts";
 import { REPOSITORY } from "../scripts/repository.ts";
 import { isWanted } from "./benchmark.ts";
 import { facts, saySkipped } from "./peers/facts.ts";
@@ -59,7 +59,7 @@ const SCENES: readonly SceneKind[] = [
 ];
 
 export async function run(args: readonly string[]): Promise<void> {
-  const { values } = parseArgs({
+  const { values } = programOptions("bench", import.meta.url, {
     args: [...args],
     options: {
       quick: { type: "boolean", default: false },

@@ -9,7 +9,7 @@
 import * as fs from "node:fs";
 import * as os from "node:os";
 import * as path from "node:path";
-import { parseArgs } from "node:util";
+import { programOptions } from "../scripts/program-options.ts";
 import { REPOSITORY } from "../scripts/repository.ts";
 import { markdownTable } from "../scripts/docs-tables/markdown-table.ts";
 import { parseSize } from "../src/base/index.ts";
@@ -46,7 +46,7 @@ interface Report extends Facts {
 }
 
 export async function run(args: readonly string[]): Promise<void> {
-  const { values } = parseArgs({
+  const { values } = programOptions("bench", import.meta.url, {
     args: [...args],
     options: {
       size: { type: "string", default: "4G" },

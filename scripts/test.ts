@@ -2,7 +2,7 @@
  * Runs the compiled tests with node's own runner: unit tests beside the source first, then
  * `test/e2e`.
  *
- *   node dist/scripts/test.js [--unit | --e2e] [--reporter spec|dot|tap] [PART-OF-PATH ...]
+ *   npm test -- [--unit | --e2e] [--reporter spec|dot|tap] [PART-OF-PATH ...]
  *
  * Exit code 1 if a test failed, was cancelled, or if none ran.
  */
@@ -12,7 +12,7 @@ import { join, relative } from "node:path";
 import { Readable } from "node:stream";
 import { run } from "node:test";
 import { dot, spec, tap } from "node:test/reporters";
-import { parseArgs } from "node:util";
+import { programOptions } from "./program-options.ts";
 import { cleanDist } from "./clean-dist.ts";
 import { endProcessesWith, markChildren } from "./left-processes.ts";
 import { filesBelow, REPOSITORY } from "./repository.ts";
@@ -110,7 +110,7 @@ function report(events: Readable, reporter: string): Promise<void> {
 }
 
 async function main(): Promise<void> {
-  const { values, positionals } = parseArgs({
+  const { values, positionals } = programOptions("test", import.meta.url, {
     options: {
       unit: { type: "boolean", default: false },
       e2e: { type: "boolean", default: false },

@@ -14,8 +14,8 @@
 import * as fs from "node:fs";
 import { availableParallelism } from "node:os";
 import { join } from "node:path";
-import { parseArgs } from "node:util";
 import { Worker } from "node:worker_threads";
+import { programOptions } from "./program-options.ts";
 import { MACHINE_MUTANTS, MUTANTS } from "../src/trial/index.ts";
 import type { TrialReport } from "../src/trial/index.ts";
 import { REPOSITORY } from "./repository.ts";
@@ -76,7 +76,7 @@ function numberIn(text: string, what: string, min: number, max: number): number 
 }
 
 function readOptions(): Options {
-  const { values } = parseArgs({
+  const { values } = programOptions("trial", import.meta.url, {
     options: {
       seed: { type: "string" },
       seeds: { type: "string" },

@@ -14,7 +14,7 @@
  * every test.
  */
 import { setImmediate as nextTurn } from "node:timers/promises";
-import { parseArgs } from "node:util";
+import { programOptions } from "../scripts/program-options.ts";
 import { fuzzDirectory } from "../src/cluster/directory.fuzz.ts";
 import { fuzzConnection } from "../src/frontend/nbd/connection.fuzz.ts";
 import { fuzzSession } from "../src/frontend/vhost-user/vhost-session.fuzz.ts";
@@ -48,7 +48,7 @@ interface Options {
 }
 
 function optionsOf(args: readonly string[]): Options {
-  const { values, positionals } = parseArgs({
+  const { values, positionals } = programOptions("fuzz", import.meta.url, {
     args: [...args],
     allowPositionals: true,
     options: { inputs: { type: "string" }, seed: { type: "string" } },

@@ -14,7 +14,7 @@
 import * as fs from "node:fs";
 import * as os from "node:os";
 import * as path from "node:path";
-import { parseArgs } from "node:util";
+import { programOptions } from "../scripts/program-options.ts";
 import { etcdMissing } from "./e2e/etcd.ts";
 import { FAULTS } from "./soak/soak-plan.ts";
 import type { Fault } from "./soak/soak-plan.ts";
@@ -57,7 +57,7 @@ function faultsIn(text: string | undefined, hasEtcd: boolean, hosts: number): re
 }
 
 function readOptions(): Options {
-  const { values } = parseArgs({
+  const { values } = programOptions("soak", import.meta.url, {
     options: {
       hours: { type: "string" },
       minutes: { type: "string" },
