@@ -74,7 +74,7 @@ export class CatchUp {
    * again then, and nothing is lost: it can be tried anew.
    */
   async run(since: number): Promise<void> {
-    const { volume, legs, epoch, traffic, clock } = this.#world;
+    const { volume, legs, epoch } = this.#world;
     const member = this.#member;
     assert(member.role === "absent", "who takes part need not catch up");
     const complete = await reachable(member).beginCatchUp(epoch, since);
@@ -84,13 +84,8 @@ export class CatchUp {
       // From here on new writes reach it; those before are decided first, and then looked for.
       await volume.quiet();
       legs.commit(epoch, volume.watermark);
-      const sources = this.#sources();
-      if (sources.length === 0) throw noSource();
-      this.#progress = new ResyncProgress(traffic, sources.length, clock.nowMs());
-      const exchange = this.#exchange(this.#progress, volume.watermark);
-      await Promise.all(sources.map((source, i) => exchange().bring(source, complete, i)));
-      // Most of what is left in the journals goes home while writes go on.
-      await this.#settledDigests(member, 0, 1);
+      // A stripe may be wider than the object is large: what holds nothing lacks nothing.
+      if (reachable(member).blockCount > 0) await this.#bring(complete);
       const { together } = this.#world;
       if (together !== undefined) await together(this);
       else
@@ -107,6 +102,17 @@ export class CatchUp {
       await this.#forget();
       throw error;
     }
+  }
+
+  async #bring(complete: number): Promise<void> {
+    const { volume, traffic, clock } = this.#world;
+    const sources = this.#sources();
+    if (sources.length === 0) throw noSource();
+    this.#progress = new ResyncProgress(traffic, sources.length, clock.nowMs());
+    const exchange = this.#exchange(this.#progress, volume.watermark);
+    await Promise.all(sources.map((source, i) => exchange().bring(source, complete, i)));
+    // Most of what is left in the journals goes home while writes go on.
+    await this.#settledDigests(this.#member, 0, 1);
   }
 
   /**

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { assertDefined, BLOCK_SIZE_BYTES, CodedError, marks } from "../base/index.ts";
-import { componentsOf, legsOf } from "../cluster/index.ts";
+import { component, componentsOf, legsOf, stripe } from "../cluster/index.ts";
 import type { TreeNode } from "../cluster/index.ts";
 import { componentId, MirrorWorld as World, TREES } from "../../test/support/mirror-world.ts";
 import { test } from "../../test/support/test.ts";
@@ -71,6 +71,24 @@ function holds(tree: TreeNode, letter: string, block: number): boolean {
   const leg = assertDefined(new ObjectLayout(tree).legs[index], "no such leg");
   return leg.componentIds[leg.columnOf(block)] === componentId(letter);
 }
+
+test("a component of a stripe that is wider than its object holds nothing, and lacks nothing", async () => {
+  const columns = [component(componentId("a")), component(componentId("b"), 0)];
+  const world = new World(stripe(columns, 1 << 20), 12);
+  await world.simulation.run(async () => {
+    await world.build();
+    const host = assertDefined(world.hosts.get("b"), "no host");
+    host.way.cut();
+    const requests = await world.take("x");
+    await world.work(requests, 20);
+    assert.equal(await world.state("b"), "stale", "nobody has heard of it");
+    host.way.heal();
+    await world.until(async () => (await world.state("b")) === "active");
+    await world.work(requests, 20);
+    await world.verify(requests, "all of it is in the other one");
+    await assertDefined(world.owner, "no owner").close();
+  });
+});
 
 test("a content that a returning copy lacks in many places travels once", async () => {
   const world = new World(TREES["a mirror of two with a witness"]!, 6);
