@@ -74,17 +74,21 @@ async function checkVolume(world: TrialWorld, volume: TrialVolume): Promise<void
   else await compareLegs(world, volume.objectId, owner.epoch);
 }
 
-/** What is on a device is named by a record, or by an intent under which it goes one day. */
-async function checkNothingLeaks(world: TrialWorld): Promise<void> {
+/** Components that a record names, or an intent under which they go one day. */
+async function namedComponents(world: TrialWorld): Promise<ReadonlySet<string>> {
   const directory = assertDefined(world.directory.inner, "the directory is up");
   // Intents first: what one is dropped for is in a record before.
-  const on = new Map(world.hosts.map((host) => [host, host.device?.components() ?? []]));
   const intents = await listIntents(directory, CLUSTER_ID);
   const records = await listVolumes(directory, CLUSTER_ID);
-  const known = new Set([
+  return new Set([
     ...intents.map(({ componentId }) => componentId),
     ...records.flatMap(({ components }) => components.map(({ componentId }) => componentId)),
   ]);
+}
+
+async function checkNothingLeaks(world: TrialWorld): Promise<void> {
+  const on = new Map(world.hosts.map((host) => [host, host.device?.components() ?? []]));
+  const known = await namedComponents(world);
   for (const [{ name, number }, components] of on)
     for (const { componentId, objectId, deleting } of components)
       // An old copy of a disk brings back what went long ago.
@@ -97,6 +101,9 @@ async function checkMended(world: TrialWorld, host: TrialHost): Promise<void> {
   if (world.plan.scrubTimesSooner === undefined || host.isLost) return;
   const { device, plane } = host;
   assert(device !== undefined && plane !== undefined, "it is up");
+  const known = await namedComponents(world);
+  // What only an old copy of a disk has brought back is nobody's: there is no good copy of it.
+  if (device.components().some(({ componentId }) => !known.has(componentId))) return;
   const { counters } = plane.scrub;
   const before = counters.devicesRead;
   // The first may have begun before the last damage was done. Of nothing nothing is read.
