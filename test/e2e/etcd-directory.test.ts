@@ -246,8 +246,8 @@ test(
       probeIntervalMs: 200,
     });
     await put(directory, "/drystone/test/a", "1");
-    cluster.signalMember(1, "SIGSTOP");
-    cluster.signalMember(2, "SIGSTOP");
+    await cluster.stopMember(1);
+    await cluster.stopMember(2);
     const started = performance.now();
     const refusal = (error: unknown): boolean =>
       error instanceof CodedError &&
@@ -261,8 +261,8 @@ test(
       const code = error instanceof CodedError ? error.code : "";
       return code === "directory-outcome-unknown" || code === "directory-unavailable";
     });
-    cluster.signalMember(1, "SIGCONT");
-    cluster.signalMember(2, "SIGCONT");
+    cluster.continueMember(1);
+    cluster.continueMember(2);
     await assert.doesNotReject(async () => {
       for (let round = 0; round < 10; round++) {
         try {

@@ -2,8 +2,9 @@
 import { execFileSync } from "node:child_process";
 import { mkdtempSync, rmSync } from "node:fs";
 import { join } from "node:path";
+import { setTimeout } from "node:timers/promises";
 import { isFree } from "./harness.ts";
-import { Program } from "./process.ts";
+import { isStopped, Program } from "./process.ts";
 
 /** Shorter than etcd's own (100 and 1000), so that members start and take over sooner. */
 const ELECTION = ["--heartbeat-interval", "50", "--election-timeout", "500"];
@@ -103,9 +104,16 @@ export class EtcdCluster {
     await this.#members[index]!.program?.kill();
   }
 
-  /** Whether the member can do nothing for now: its process is stopped, its sockets are open. */
-  signalMember(index: number, signal: "SIGSTOP" | "SIGCONT"): void {
-    process.kill(this.#members[index]!.program!.pid, signal);
+  /** It can do nothing from then on: its process is stopped, its sockets are open. */
+  async stopMember(index: number): Promise<void> {
+    const { pid } = this.#members[index]!.program!;
+    process.kill(pid, "SIGSTOP");
+    // Its threads stop when they run next.
+    while (!isStopped(pid)) await setTimeout(1);
+  }
+
+  continueMember(index: number): void {
+    process.kill(this.#members[index]!.program!.pid, "SIGCONT");
   }
 
   /** A request of the JSON gateway, to do what the directory does not. */

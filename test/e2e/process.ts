@@ -234,6 +234,15 @@ export function processUsage(pid: number): ProcessUsage {
   };
 }
 
+/** All of its threads have been stopped by a signal. */
+export function isStopped(pid: number): boolean {
+  const threads = readdirSync(`/proc/${pid}/task`);
+  return threads.every((thread) => {
+    const stat = readFileSync(`/proc/${pid}/task/${thread}/stat`, "utf8");
+    return stat.slice(stat.lastIndexOf(")") + 2).startsWith("T");
+  });
+}
+
 /** A process and everything below it that still runs. */
 export function processTree(pid: number): number[] {
   const pids = [pid];
