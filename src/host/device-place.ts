@@ -78,14 +78,16 @@ function statOf(path: string): ReturnType<typeof statSync> & object {
     const found = statSync(path, { throwIfNoEntry: false });
     if (found !== undefined) return found;
     // A folder there would be in memory, where a disk was meant.
-    if (isDeviceFile(path)) throw missing(path);
-    mkdirSync(path, { mode: 0o700 });
-    return statSync(path);
+    if (!isDeviceFile(path)) {
+      mkdirSync(path, { mode: 0o700 });
+      return statSync(path);
+    }
   } catch (error) {
     const code = systemErrorCode(error);
     if (code === "ENOENT" || code === "ENOTDIR") throw missing(path, error);
-    throw error instanceof CodedError ? error : writeRefusal(path, error);
+    throw writeRefusal(path, error);
   }
+  throw missing(path);
 }
 
 function isDeviceFile(path: string): boolean {

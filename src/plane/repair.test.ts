@@ -398,16 +398,22 @@ test("what a host out of reach still has of a deleted volume goes when it is in 
   });
 });
 
+/** A volume whose owner's host dies before a write that its other copy has is decided. */
+async function leftUndecided(world: ClusterWorld) {
+  const volume = await volumeOf(world, MIRROR);
+  const near = hostOf(world, volume, 0);
+  const far = hostOf(world, volume, 1);
+  const { owner } = await clientOf(world, near, volume);
+  const bytes = new Uint8Array(BLOCK_SIZE_BYTES).fill(7);
+  void requestsOf(owner).write(bytes, 0);
+  while (far.device.undecided().length === 0) await world.pass(0.05);
+  near.crash();
+  return { volume, near, far };
+}
+
 test("what nobody has decided of a volume that nobody uses is decided: it holds up others", async () => {
   await cluster(22, "abc", async (world) => {
-    const volume = await volumeOf(world, MIRROR);
-    const near = hostOf(world, volume, 0);
-    const far = hostOf(world, volume, 1);
-    const { owner } = await clientOf(world, near, volume);
-    const bytes = new Uint8Array(BLOCK_SIZE_BYTES).fill(7);
-    void requestsOf(owner).write(bytes, 0);
-    while (far.device.undecided().length === 0) await world.pass(0.05);
-    near.crash();
+    const { volume, near, far } = await leftUndecided(world);
     await near.start();
     assert.equal(far.device.undecided().length, 1);
     await world.until(
@@ -421,14 +427,7 @@ test("what nobody has decided of a volume that nobody uses is decided: it holds 
 
 test("what could not be decided for want of a host is decided once that is in reach again", async () => {
   await cluster(25, "abc", async (world) => {
-    const volume = await volumeOf(world, MIRROR);
-    const near = hostOf(world, volume, 0);
-    const far = hostOf(world, volume, 1);
-    const { owner } = await clientOf(world, near, volume);
-    const bytes = new Uint8Array(BLOCK_SIZE_BYTES).fill(7);
-    void requestsOf(owner).write(bytes, 0);
-    while (far.device.undecided().length === 0) await world.pass(0.05);
-    near.crash();
+    const { far } = await leftUndecided(world);
     const others = [...world.hosts.values()].filter((host) => host !== far);
     const cut = [[far.address], others.map(({ address }) => address)] as const;
     world.fabric.partition(...cut);
