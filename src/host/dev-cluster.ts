@@ -21,6 +21,7 @@ import { DevCuts, isDevNetwork } from "./dev-cuts.ts";
 import { locateDemo } from "./dev-demo.ts";
 import { DevCertificates } from "./dev-certificates.ts";
 import { devKeyFile } from "./dev-keys.ts";
+import { listenForOrders } from "./dev-orders.ts";
 import { endMachines, guestFilesIn, makeGuest } from "./dev-guest.ts";
 import type { GuestFiles } from "./dev-guest.ts";
 import { DirectoryGate, startDevDirectory } from "./dev-directory.ts";
@@ -40,7 +41,6 @@ const READY_MS_MAX = 60_000;
 const STOP_MS_MAX = 40_000;
 const RELAY_RETRY_MS = 100;
 const HOSTS_MAX = 16;
-const COMMAND_LENGTH_MAX = 1000;
 
 export interface DevClusterOptions {
   readonly hosts: number;
@@ -126,8 +126,12 @@ export class DevCluster {
     message("starting the directory");
     await this.#startDirectory(clusterId);
     message(`starting ${this.hosts.length} hosts`);
+    for (const host of this.hosts) this.#closers.push(() => this.#closeHost(host));
     await Promise.all(this.hosts.map((host) => this.startHost(host)));
-    await this.#listenControl();
+    const orders = await listenForOrders(this.#network, this.controlSocket, (order) =>
+      this.#obey(order),
+    );
+    this.#closers.push(() => orders.close());
     if (this.hosts.length >= 3) {
       message("making the volume demo");
       await this.#makeDemo();
@@ -237,22 +241,8 @@ export class DevCluster {
     this.#sendCuts(host);
     const log = createWriteStream(join(host.folder, "host.log"), { flags: "a" });
     child.stderr?.pipe(log);
-    const ended = new Promise<void>((done) => {
-      child.once("exit", () => {
-        host.child = undefined;
-        done();
-      });
-    });
-    this.#closers.push(async () => {
-      if (host.child !== child) {
-        await endMachines(host.folder);
-        return;
-      }
-      child.kill("SIGTERM");
-      const timer = setTimeout(() => child.kill("SIGKILL"), STOP_MS_MAX);
-      await ended;
-      clearTimeout(timer);
-      await endMachines(host.folder);
+    child.once("exit", () => {
+      host.child = undefined;
     });
     assert(child.stdout !== null, "a child's output is a pipe");
     const lines = createInterface({ input: child.stdout });
@@ -288,6 +278,19 @@ export class DevCluster {
     await ended;
     if (isPower) await endMachines(host.folder);
     this.#log.write("info", "a host has ended", { host: host.name, signal });
+  }
+
+  /** Whichever process it has by then. */
+  async #closeHost(host: DevHost): Promise<void> {
+    const { child } = host;
+    if (child !== undefined) {
+      const ended = new Promise<void>((done) => void child.once("exit", () => done()));
+      child.kill("SIGTERM");
+      const timer = setTimeout(() => child.kill("SIGKILL"), STOP_MS_MAX);
+      await ended;
+      clearTimeout(timer);
+    }
+    await endMachines(host.folder);
   }
 
   partition(network: string, names: readonly string[]): void {
@@ -389,41 +392,6 @@ export class DevCluster {
 
   #demoAddress(): Promise<string> {
     return locateDemo(this.hosts.filter((host) => host.child !== undefined));
-  }
-
-  /** `kill h2` and the like, a line each, answered with a line of JSON. */
-  async #listenControl(): Promise<void> {
-    const address = { kind: "unix", path: this.controlSocket } as const;
-    const listener = await this.#network.listen(address, (stream) => {
-      let said = "";
-      stream.start({
-        data: (bytes) => {
-          said += Buffer.from(bytes).toString();
-          const end = said.indexOf("\n");
-          if (end < 0 && said.length < COMMAND_LENGTH_MAX) return;
-          stream.pause();
-          void this.#answer(said.slice(0, Math.max(0, end))).then((answer) => {
-            stream.write(Buffer.from(`${JSON.stringify(answer)}\n`), -1);
-            stream.end();
-          });
-        },
-        written: () => {},
-        drained: () => {},
-        ended: () => {},
-        closed: () => {},
-      });
-    });
-    this.#closers.push(() => listener.close());
-  }
-
-  async #answer(command: string): Promise<object> {
-    try {
-      await this.#obey(command);
-      return { done: true };
-    } catch (error) {
-      if (error instanceof CodedError) return { error: error.fault };
-      return { error: { code: "bug", message: errorText(error) } };
-    }
   }
 
   async #obey(line: string): Promise<void> {
