@@ -58,8 +58,10 @@ function main(): void {
     identity,
     newId,
     openDisk,
-    openMetadata: (path, mustExist) =>
-      LmdbMetadataStore.open(path, { mustExist, residentBytesMax: identity.residentBytesMax }),
+    openMetadata: (path, opening) => {
+      const { residentBytesMax } = identity;
+      return LmdbMetadataStore.open(path, { ...opening, residentBytesMax });
+    },
     confirmDead: (hostId) => peer.call("confirmDead", hostId),
     seenHosts: () => peer.call("seenHosts", undefined),
     addEvent: (event) => void peer.call("addEvent", event).catch(() => undefined),

@@ -21,6 +21,9 @@ const SEGMENT_BYTES = 4 << 20;
 const JOURNAL_SHARE = 16;
 const JOURNAL_BYTES_MIN = 64 << 20;
 const JOURNAL_BYTES_MAX = 256 << 20;
+const METADATA_LOG_SHARE = 64;
+const METADATA_LOG_BYTES_MIN = 8 << 20;
+const METADATA_LOG_BYTES_MAX = 64 << 20;
 
 export interface OpenedDevice {
   readonly path: string;
@@ -92,7 +95,7 @@ class DeviceOpening {
         "Restore the metadata from the same moment as the data",
       );
     }
-    const metadata = await openMetadata(this.#world, path, true);
+    const metadata = await this.#openMetadata(path, true);
     try {
       return await this.#open(metadata);
     } catch (error) {
@@ -107,7 +110,7 @@ class DeviceOpening {
     const { clusterId, hostId } = identity;
     const deviceId = this.#world.newId();
     await this.#clearMetadata(deviceId, found);
-    const metadata = await openMetadata(this.#world, this.#metadataPath(deviceId), false);
+    const metadata = await this.#openMetadata(this.#metadataPath(deviceId), false);
     try {
       const journalBytes = journalBytesFor(disk.sizeBytes);
       const ports = { disk, metadata, digests, clock, log };
@@ -169,6 +172,12 @@ class DeviceOpening {
     rmSync(dirname(path), { recursive: true, force: true });
   }
 
+  async #openMetadata(path: string, mustExist: boolean): Promise<MetadataStore> {
+    mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
+    const logBytes = metadataLogBytesFor(this.#subject.disk.sizeBytes);
+    return await this.#world.openMetadata(path, { mustExist, logBytes });
+  }
+
   #metadataPath(deviceId: string): string {
     return metadataPathOf(this.#subject.place, this.#world.identity.devicesPath, deviceId);
   }
@@ -199,20 +208,16 @@ const NO_METADATA: MetadataStore = {
 /** A device that was formatted and never used has a checkpoint and nothing else. */
 async function isInUse(world: PlaneWorld, path: string): Promise<boolean> {
   if (statSync(path).size === 0) return false;
-  const metadata = await openMetadata(world, path, true);
+  const metadata = await world.openMetadata(path, { mustExist: true });
   let count = 0;
   metadata.scan(new Uint8Array(), new Uint8Array(32).fill(255), () => ++count < 2);
   await metadata.close();
   return count >= 2;
 }
 
-async function openMetadata(
-  world: PlaneWorld,
-  path: string,
-  mustExist: boolean,
-): Promise<MetadataStore> {
-  mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
-  return await world.openMetadata(path, mustExist);
+function metadataLogBytesFor(sizeBytes: number): number {
+  const share = Math.floor(sizeBytes / METADATA_LOG_SHARE);
+  return Math.min(METADATA_LOG_BYTES_MAX, Math.max(METADATA_LOG_BYTES_MIN, share));
 }
 
 function journalBytesFor(sizeBytes: number): number {

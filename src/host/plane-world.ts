@@ -30,12 +30,18 @@ export interface PlaneWorld {
   readonly newId: () => string;
   readonly openDisk: (path: string, options: DiskOpening) => Disk;
   /** `path` is a file. Makes the store if it is not there, unless it must be. */
-  readonly openMetadata: (path: string, mustExist: boolean) => Promise<MetadataStore>;
+  readonly openMetadata: (path: string, options: MetadataOpening) => Promise<MetadataStore>;
   readonly addEvent: (event: NewEvent) => void;
   /** As `HostPlaneWorld.confirmDead`. */
   readonly confirmDead: (hostId: string) => Promise<boolean>;
   /** What this host sees of the others, for them to ask. */
   readonly seenHosts: () => Promise<readonly SeenHostView[]>;
+}
+
+export interface MetadataOpening {
+  readonly mustExist: boolean;
+  /** Size of the log in front of the store, if it gets one. */
+  readonly logBytes?: number;
 }
 
 export interface PlaneIdentity {

@@ -80,21 +80,26 @@ for (const kind of ["io_uring", "node-fs"] satisfies DiskKind[]) {
   }
 }
 
-metadataStoreConformance("LmdbMetadataStore", async () => {
-  const { path, world } = folder();
-  const open = async (): Promise<LmdbMetadataStore> =>
-    await LmdbMetadataStore.open(join(path, "metadata"));
-  const store = await open();
-  return {
-    ...world,
-    store,
-    reopen: open,
-    dispose: async () => {
-      await store.close();
-      await world.dispose();
+for (const logBytes of [0, 8 << 20]) {
+  metadataStoreConformance(
+    `LmdbMetadataStore ${logBytes > 0 ? "with" : "without"} a log`,
+    async () => {
+      const { path, world } = folder();
+      const open = async (): Promise<LmdbMetadataStore> =>
+        await LmdbMetadataStore.open(join(path, "metadata"), { logBytes });
+      const store = await open();
+      return {
+        ...world,
+        store,
+        reopen: open,
+        dispose: async () => {
+          await store.close();
+          await world.dispose();
+        },
+      };
     },
-  };
-});
+  );
+}
 
 clockConformance("NodeClock", async () => ({ ...nothing(), clock: new NodeClock() }));
 

@@ -13,6 +13,10 @@
  * at a time; batches that arrive meanwhile share the next one. If it fails, every batch that was
  * called for until then fails: later ones may build on earlier ones.
  *
+ * With a log, batches become durable there, and go to the database many at a time: a database pays
+ * for each page that it changes, and keys of contents are each on another one. See
+ * `LoggedEntries`.
+ *
  * Scale: a key and a value of 32 bytes cost about 1 us of the calling thread and 2 us of the
  * writing one; a look-up 1 to 2 us. LMDB maps its file: `ResidentLimit` keeps that from counting as
  * memory.
@@ -24,10 +28,12 @@ import type { RootDatabase } from "lmdb";
 import { dirname } from "node:path";
 import { METADATA_KEY_BYTES_MAX, METADATA_VALUE_BYTES_MAX } from "../ports/index.ts";
 import type { MetadataBatch, MetadataStore } from "../ports/index.ts";
+import { decodeMetadataLogMark } from "./metadata-log-format.ts";
 import { lockExclusively, syncFolder } from "./file-lock.ts";
 import { FileReserve } from "./file-reserve.ts";
 import { LMDB_PAGE_BYTES, checkLmdbFile, damaged } from "./lmdb-file.ts";
 import { checkLmdbTrees } from "./lmdb-walk.ts";
+import { LOG_MARK_KEY, LoggedEntries } from "./logged-entries.ts";
 import { PendingEntries, mergeEntries } from "./pending-entries.ts";
 import type { PendingEntry } from "./pending-entries.ts";
 import { ResidentLimit } from "./resident-limit.ts";
@@ -50,6 +56,11 @@ const TRANSACTION_BYTES = 32 * 2 ** 20;
 const LARGE_ENTRIES_MIN = 2048;
 /** Distinct lengths of values for which a view of the read buffer is kept. */
 const VIEWS_MAX = 64;
+/** Stored entries that a scan takes at once, at first and later. */
+const SCANNED_FIRST = 8;
+const SCANNED_MAX = 128;
+/** The longest batches of a device fit into half of it. */
+const LOG_BYTES_MIN = 8 << 20;
 
 export interface MetadataOptions {
   /** Refuse with `metadata-missing` instead of making an empty store. */
@@ -58,6 +69,15 @@ export interface MetadataOptions {
   readonly mapBytesMax?: number;
   /** Of the whole process: above it the file's pages go. Default: what the kernel lets it have. */
   readonly residentBytesMax?: number;
+  /** Commit to a log of so many bytes first. One that is in use is used in any case. */
+  readonly logBytes?: number;
+}
+
+type Visit = (key: Uint8Array, value: Uint8Array) => boolean;
+
+interface StoredEntry {
+  readonly key: Uint8Array;
+  readonly value: Uint8Array;
 }
 
 interface Waiter {
@@ -77,12 +97,12 @@ export class LmdbMetadataStore implements MetadataStore {
   readonly #database: RootDatabase<Uint8Array, Uint8Array>;
   readonly #resident: ResidentLimit | undefined;
   readonly #reserve: FileReserve;
+  #logged: LoggedEntries | undefined;
   readonly #views = new Map<number, Uint8Array>();
   #gathering = new Group();
   #underWay: Group | undefined;
   /** Since resident memory was last looked at: each may have touched a page. */
   #reads = 0;
-  #limiter: NodeJS.Timeout | undefined;
   #visits = 0;
   #closing = false;
   #idle: (() => void) | undefined;
@@ -103,7 +123,16 @@ export class LmdbMetadataStore implements MetadataStore {
       const database = openDatabase(path, options.mapBytesMax ?? MAP_BYTES_DEFAULT);
       if (header === undefined) syncFolder(dirname(path));
       const { residentBytesMax = Infinity } = options;
-      return new LmdbMetadataStore(path, fd, database, ResidentLimit.of(path, residentBytesMax));
+      const resident = ResidentLimit.of(path, residentBytesMax);
+      const store = new LmdbMetadataStore(path, fd, database, resident);
+      try {
+        await store.#openLog(options.logBytes ?? 0);
+      } catch (error) {
+        await database.close();
+        resident?.close();
+        throw error;
+      }
+      return store;
     } catch (error) {
       closeSync(fd);
       throw error;
@@ -123,10 +152,19 @@ export class LmdbMetadataStore implements MetadataStore {
     this.#reserve = new FileReserve(lockFd, RESERVE_BYTES);
   }
 
+  async #openLog(logBytes: number): Promise<void> {
+    const mark = this.#database.getBinary(LOG_MARK_KEY);
+    if (logBytes === 0 && (mark === undefined || decodeMetadataLogMark(mark).isEmpty)) return;
+    const tree = { mark, write: (entries: readonly PendingEntry[]) => this.#writeTree(entries) };
+    const halfBytes = Math.ceil(Math.max(logBytes, LOG_BYTES_MIN) / 2 ** 21) * 2 ** 20;
+    this.#logged = await LoggedEntries.open(`${this.#path}.log`, tree, halfBytes);
+  }
+
   get(key: Uint8Array): Uint8Array | undefined {
     assert(!this.#closing, "the store is closed");
     const pending = this.#gathering.pending.find(key) ?? this.#underWay?.pending.find(key);
     if (pending !== undefined) return pending.value;
+    if (this.#logged?.has(key) === true) return this.#logged.get(key);
     if (++this.#reads >= READS_PER_CHECK) this.#limitMemory();
     try {
       const found = this.#database.getBinaryFast(key);
@@ -149,16 +187,39 @@ export class LmdbMetadataStore implements MetadataStore {
     assert(!this.#closing, "the store is closed");
     const start = from.length === 0 ? FIRST_KEY : from;
     if (compareBytes(start, to) >= 0) return;
-    const overlay = mergeEntries(
-      this.#underWay?.pending.range(start, to) ?? [],
-      this.#gathering.pending.range(start, to),
-    );
     this.#visits++;
     try {
-      scanOver(this.#stored(start, to), overlay, visit);
+      this.#scanPieces(start, to, visit);
     } finally {
       this.#visits--;
     }
+  }
+
+  /** Piece by piece: who looks at a few entries must not pay for all that is not stored yet. */
+  #scanPieces(from: Uint8Array, to: Uint8Array, visit: Visit): void {
+    const stored = this.#stored(from, to);
+    let start = from;
+    for (let count = SCANNED_FIRST; ; count = Math.min(2 * count, SCANNED_MAX)) {
+      const piece: StoredEntry[] = [];
+      for (let left = count; left > 0; left--) {
+        const next = stored.next();
+        if (next.done === true) break;
+        piece.push(next.value);
+      }
+      const isLast = piece.length < count;
+      const end = isLast ? to : keyAfter(piece.at(-1)!.key);
+      if (!scanOver(piece, this.#overlay(start, end), visit) || isLast) break;
+      start = end;
+    }
+    stored.return(undefined);
+  }
+
+  /** What is committed and not stored yet, in key order. */
+  #overlay(from: Uint8Array, to: Uint8Array): readonly PendingEntry[] {
+    const logged = this.#logged?.range(from, to) ?? [];
+    const underWay = this.#underWay?.pending.range(from, to) ?? [];
+    const gathering = this.#gathering.pending.range(from, to);
+    return mergeEntries(mergeEntries(logged, underWay), gathering);
   }
 
   async commit(batch: MetadataBatch): Promise<void> {
@@ -185,7 +246,8 @@ export class LmdbMetadataStore implements MetadataStore {
       overflowPages: number;
     };
     const { treeBranchPageCount, treeLeafPageCount, overflowPages } = stats;
-    return stats.pageSize * (treeBranchPageCount + treeLeafPageCount + overflowPages);
+    const treeBytes = stats.pageSize * (treeBranchPageCount + treeLeafPageCount + overflowPages);
+    return treeBytes + (this.#logged?.bytes ?? 0);
   }
 
   close(): Promise<void> {
@@ -196,6 +258,7 @@ export class LmdbMetadataStore implements MetadataStore {
   async #close(): Promise<void> {
     this.#closing = true;
     if (this.#underWay !== undefined) await new Promise<void>((done) => (this.#idle = done));
+    await this.#logged?.close();
     await this.#database.close();
     this.#resident?.close();
     closeSync(this.#lockFd);
@@ -206,45 +269,51 @@ export class LmdbMetadataStore implements MetadataStore {
     const group = this.#gathering;
     this.#gathering = new Group();
     this.#underWay = group;
-    // The writing thread reads every page that it changes.
-    if (group.pending.size >= LARGE_ENTRIES_MIN) this.#resident?.enforce(TRANSACTION_BYTES);
-    this.#limiter ??= setInterval(() => this.#limitMemory(), LIMITING_INTERVAL_MS).unref();
     void this.#write(group.pending.entries).then(
-      () => this.#finish(group, undefined),
-      (error: unknown) => this.#finish(group, error),
+      () => this.#finish(group),
+      (error: unknown) => this.#fail(group, error),
     );
   }
 
   async #write(entries: readonly PendingEntry[]): Promise<void> {
     if (entries.length === 0) return;
-    await this.#database.batch(() => {
-      for (const { key, value } of entries) {
-        if (value === undefined) void this.#database.remove(key);
-        else void this.#database.put(key, value);
-      }
-    });
+    if (this.#logged !== undefined) await this.#logged.commit(entries);
+    else await this.#writeTree(entries);
   }
 
-  #finish(group: Group, error: unknown): void {
-    clearInterval(this.#limiter);
-    this.#limiter = undefined;
-    if (error === undefined) {
-      this.#limitMemory();
-      this.#reserve.keep();
-      // LMDB keeps its copies of the pages that it changed for the next transaction, and frees what
-      // else it needed for so many entries.
-      if (group.pending.size >= LARGE_ENTRIES_MIN) trimNativeHeap();
-      this.#underWay = undefined;
-      for (const waiter of group.waiters) waiter.resolve();
-      if (this.#gathering.waiters.length > 0) this.#start();
-    } else {
-      void this.#fail(group, error);
+  async #writeTree(entries: readonly PendingEntry[]): Promise<void> {
+    const isLarge = entries.length >= LARGE_ENTRIES_MIN;
+    // The writing thread reads every page that it changes.
+    if (isLarge) this.#resident?.enforce(TRANSACTION_BYTES);
+    const limiter = setInterval(() => this.#limitMemory(), LIMITING_INTERVAL_MS).unref();
+    try {
+      await this.#database.batch(() => {
+        for (const { key, value } of entries) {
+          if (value === undefined) void this.#database.remove(key);
+          else void this.#database.put(key, value);
+        }
+      });
+    } catch (error) {
+      throw await this.#writingFault(entries.length, error);
+    } finally {
+      clearInterval(limiter);
     }
-    if (this.#underWay === undefined) this.#idle?.();
+    this.#limitMemory();
+    this.#reserve.keep();
+    // LMDB keeps its copies of the pages that it changed for the next transaction, and frees what
+    // else it needed for so many entries.
+    if (isLarge) trimNativeHeap();
   }
 
-  async #fail(group: Group, error: unknown): Promise<void> {
-    const fault = await this.#writingFault(group, error);
+  #finish(group: Group): void {
+    this.#underWay = undefined;
+    for (const waiter of group.waiters) waiter.resolve();
+    if (this.#gathering.waiters.length > 0) this.#start();
+    else this.#idle?.();
+  }
+
+  #fail(group: Group, error: unknown): void {
+    const fault = error instanceof CodedError ? error : this.#failed(error);
     const later = this.#gathering;
     this.#gathering = new Group();
     this.#underWay = undefined;
@@ -252,7 +321,7 @@ export class LmdbMetadataStore implements MetadataStore {
     this.#idle?.();
   }
 
-  *#stored(from: Uint8Array, to: Uint8Array): Iterable<{ key: Uint8Array; value: Uint8Array }> {
+  *#stored(from: Uint8Array, to: Uint8Array): Generator<StoredEntry, undefined> {
     try {
       yield* this.#database.getRange({ start: from, end: to });
     } catch (error) {
@@ -284,22 +353,27 @@ export class LmdbMetadataStore implements MetadataStore {
   /**
    * LMDB says EIO when the file system took a part of what was to be written: ask how full it is.
    */
-  #saysFull(code: number | undefined, group: Group): boolean {
+  #saysFull(code: number | undefined, entryCount: number): boolean {
     if (code === undefined || code !== EIO) return code !== undefined && FULL_CODES.has(code);
     const { bavail, bsize } = statfsSync(this.#path);
-    return bavail * bsize < FREE_BYTES_PER_ENTRY * (group.pending.size + 1);
+    return bavail * bsize < FREE_BYTES_PER_ENTRY * (entryCount + 1);
   }
 
-  async #writingFault(group: Group, error: unknown): Promise<CodedError> {
+  async #writingFault(entryCount: number, error: unknown): Promise<CodedError> {
     const cause = await commitCause(error);
     const details = { path: this.#path };
-    if (this.#saysFull(lmdbCode(cause), group)) {
+    if (this.#saysFull(lmdbCode(cause), entryCount)) {
       const message = `no room for metadata in ${this.#path}`;
       const hint = "Delete data, or give its file system more space";
       return new CodedError({ code: "no-space", message, hint, details }, { cause });
     }
+    return this.#failed(cause);
+  }
+
+  #failed(cause: unknown): CodedError {
     const message = `metadata cannot be written to ${this.#path}: ${errorText(cause)}`;
     const hint = "Check the disk that holds it; what was committed before is still there";
+    const details = { path: this.#path };
     return new CodedError({ code: "metadata-failed", message, hint, details }, { cause });
   }
 }
@@ -381,12 +455,12 @@ function openDatabase(path: string, mapBytes: number): RootDatabase<Uint8Array, 
   }
 }
 
-/** Visits stored entries with the pending ones laid over them, in key order. */
+/** Visits stored entries with the pending ones laid over them, in key order; false ends it. */
 function scanOver(
-  stored: Iterable<{ key: Uint8Array; value: Uint8Array }>,
+  stored: readonly StoredEntry[],
   overlay: readonly PendingEntry[],
-  visit: (key: Uint8Array, value: Uint8Array) => boolean,
-): void {
+  visit: Visit,
+): boolean {
   let at = 0;
   for (const { key, value } of stored) {
     let isReplaced = false;
@@ -396,12 +470,20 @@ function scanOver(
       if (order > 0) break;
       at++;
       if (order === 0) isReplaced = true;
-      if (pending.value !== undefined && !visit(pending.key, pending.value)) return;
+      if (pending.value !== undefined && !visit(pending.key, pending.value)) return false;
     }
-    if (!isReplaced && !visit(key, value)) return;
+    if (!isReplaced && !visit(key, value)) return false;
   }
   for (; at < overlay.length; at++) {
     const { key, value } = overlay[at]!;
-    if (value !== undefined && !visit(key, value)) return;
+    if (value !== undefined && !visit(key, value)) return false;
   }
+  return true;
+}
+
+/** The least key that is greater. */
+function keyAfter(key: Uint8Array): Uint8Array {
+  const after = new Uint8Array(key.length + 1);
+  after.set(key);
+  return after;
 }

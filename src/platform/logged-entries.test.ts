@@ -1,0 +1,129 @@
+import { deepEqual, equal } from "node:assert/strict";
+import { copyFileSync, mkdtempSync, rmSync } from "node:fs";
+import { join } from "node:path";
+import { after, before, test } from "node:test";
+import { Prng, toHex } from "../base/index.ts";
+import { LOG_MARK_KEY, LoggedEntries } from "./logged-entries.ts";
+import type { Tree } from "./logged-entries.ts";
+import type { PendingEntry } from "./pending-entries.ts";
+
+const HALF_BYTES = 128 << 10;
+const KEYS = 6000;
+
+let folder = "";
+before(() => {
+  folder = mkdtempSync("/var/tmp/drystone-logged-entries-");
+});
+after(() => {
+  rmSync(folder, { recursive: true });
+});
+
+/** A tree in memory; what it holds is what a crash leaves of it. */
+class MemoryTree implements Tree {
+  readonly entries: Map<string, Uint8Array>;
+  onWrite: () => void = () => {};
+  fails = false;
+
+  constructor(entries: ReadonlyMap<string, Uint8Array> = new Map()) {
+    this.entries = new Map(entries);
+  }
+
+  get mark(): Uint8Array | undefined {
+    return this.entries.get(toHex(LOG_MARK_KEY));
+  }
+
+  async write(entries: readonly PendingEntry[]): Promise<void> {
+    this.onWrite();
+    await Promise.resolve();
+    if (this.fails) throw new Error("the tree has no room");
+    for (const { key, value } of entries) {
+      if (value === undefined) this.entries.delete(toHex(key));
+      else this.entries.set(toHex(key), value.slice());
+    }
+    this.onWrite();
+  }
+}
+
+const keyOf = (n: number): Uint8Array => new Uint8Array([1, n >> 8, n & 255]);
+
+/** What is read through the log and the tree. */
+function read(logged: LoggedEntries, tree: MemoryTree): Map<number, number> {
+  const found = new Map<number, number>();
+  for (let n = 0; n < KEYS; n++) {
+    const key = keyOf(n);
+    const value = logged.has(key) ? logged.get(key) : tree.entries.get(toHex(key));
+    if (value !== undefined) found.set(n, value[0]! + 256 * value[1]!);
+  }
+  return found;
+}
+
+function batchOf(round: number, prng: Prng, model: Map<number, number>): PendingEntry[] {
+  // Now and then more than a half of the log holds, or what is in several transactions of the tree.
+  const count = round % 17 === 16 ? 4000 : prng.pick([1, 20, 500]);
+  return Array.from({ length: count }, () => {
+    const n = prng.below(KEYS);
+    if (prng.chance(0.2)) {
+      model.delete(n);
+      return { key: keyOf(n), value: undefined };
+    }
+    model.set(n, round);
+    return { key: keyOf(n), value: new Uint8Array(40).fill(round >> 8).fill(round & 255, 0, 1) };
+  });
+}
+
+test("a crash between any two steps loses nothing that was committed", async () => {
+  const path = join(folder, "log");
+  const copy = join(folder, "copy");
+  const prng = new Prng(3);
+  const tree = new MemoryTree();
+  const model = new Map<number, number>();
+  /** As it was before the batch under way, which may be there or not. */
+  let committed = new Map<number, number>();
+  const crashes: Promise<void>[] = [];
+  let steps = 0;
+  const crash = async (): Promise<void> => {
+    const left = new MemoryTree(tree.entries);
+    const [older, newer] = [new Map(committed), new Map(model)];
+    const own = `${copy}-${steps++}`;
+    copyFileSync(path, own);
+    const again = await LoggedEntries.open(own, left, HALF_BYTES);
+    const found = read(again!, left);
+    const isOlder = found.size === older.size && [...older].every(([n, r]) => found.get(n) === r);
+    if (!isOlder) deepEqual(found, newer);
+    await again!.close();
+    rmSync(own);
+  };
+  const logged = await LoggedEntries.open(path, tree, HALF_BYTES);
+  tree.onWrite = () => void crashes.push(crash());
+  for (let round = 0; round < 120; round++) {
+    await logged!.commit(batchOf(round, prng, model));
+    committed = new Map(model);
+    deepEqual(read(logged!, tree), model);
+    if (round % 4 === 0) await crash();
+  }
+  await logged!.close();
+  await Promise.all(crashes);
+  deepEqual([...tree.entries.keys()].length, model.size + 1);
+  equal(steps > 60, true, `${steps} crashes`);
+});
+
+test("a tree that fails for a while is asked again, and what is committed stays", async () => {
+  const prng = new Prng(4);
+  const tree = new MemoryTree();
+  const model = new Map<number, number>();
+  const logged = await LoggedEntries.open(join(folder, "failing"), tree, HALF_BYTES);
+  for (let round = 0; round < 200; round++) {
+    if (round % 17 === 16) continue;
+    tree.fails = round % 20 >= 10;
+    const before = new Map(model);
+    const entries = batchOf(round, prng, model);
+    await logged!.commit(entries).catch(() => {
+      model.clear();
+      for (const [n, value] of before) model.set(n, value);
+    });
+    deepEqual(read(logged!, tree), model, `after round ${round}`);
+  }
+  tree.fails = false;
+  await logged!.close();
+  equal(tree.entries.size, model.size + 1);
+});

@@ -1,0 +1,240 @@
+/**
+ * What a metadata store has committed to its log and not brought to its tree yet: one generation
+ * that takes what comes, and one before it that is on its way to the tree. A tree writes a page for
+ * each key that lies by itself; gathered, keys share pages, and what changes twice is written once.
+ *
+ * Until a generation is in the tree, durably, the log has it and it is read from here. At a start
+ * everything that the log has goes to the tree first; doing that again changes nothing.
+ */
+import { CodedError, errorText } from "../base/index.ts";
+import { randomInt } from "node:crypto";
+import { existsSync } from "node:fs";
+import { decodeMetadataLogMark, encodeMetadataLogMark } from "./metadata-log-format.ts";
+import type { MetadataLogMark } from "./metadata-log-format.ts";
+import { damaged, MetadataLog } from "./metadata-log.ts";
+import type { PendingEntry } from "./pending-entries.ts";
+import { mergeEntries } from "./pending-entries.ts";
+import { RECENT_ENTRIES_MAX, RecentEntries } from "./recent-entries.ts";
+import { systemErrorCode } from "./sys.ts";
+
+/** Longer than any key of a user, so that none sees it. */
+export const LOG_MARK_KEY: Uint8Array = new Uint8Array(65).fill(255);
+/** Of one generation, in memory; there may be two. */
+const GENERATION_BYTES_MAX = 16 << 20;
+/** Goes to the tree in one transaction, which copies each page that it changes. */
+const ENTRIES_AT_ONCE = 2048;
+/** After so long without a batch what is there goes to the tree. */
+const IDLE_MS = 5000;
+const STORE_TAG_MAX = 2 ** 47;
+/** A file system that is full, or that cannot set room aside. */
+const NO_ROOM: ReadonlySet<string> = new Set(["ENOSPC", "EDQUOT", "EOPNOTSUPP"]);
+
+export interface Tree {
+  readonly mark: Uint8Array | undefined;
+  /** Resolves when all of it is durable. */
+  write(entries: readonly PendingEntry[]): Promise<void>;
+}
+
+export class LoggedEntries {
+  readonly #tree: Tree;
+  readonly #log: MetadataLog;
+  #active = new RecentEntries();
+  #sealed: RecentEntries | undefined;
+  #merging: Promise<void> | undefined;
+  #tail: Promise<unknown> = Promise.resolve();
+  #isClosed = false;
+  readonly #idle: NodeJS.Timeout;
+
+  /**
+   * Undefined if there is no room for a log. Fails with `metadata-damaged`, `metadata-foreign`,
+   * `metadata-failed`, or as the tree does.
+   */
+  static async open(
+    path: string,
+    tree: Tree,
+    halfBytes: number,
+  ): Promise<LoggedEntries | undefined> {
+    try {
+      return await openLog(path, tree, halfBytes);
+    } catch (error) {
+      if (error instanceof CodedError || systemErrorCode(error) === undefined) throw error;
+      const message = `the metadata log ${path} cannot be opened: ${errorText(error)}`;
+      const hint = "Check that its file system is mounted and writable";
+      throw new CodedError(
+        { code: "metadata-failed", message, hint, details: { path } },
+        { cause: error },
+      );
+    }
+  }
+
+  constructor(tree: Tree, log: MetadataLog) {
+    this.#tree = tree;
+    this.#log = log;
+    this.#idle = setTimeout(() => this.#mergeIfIdle(), IDLE_MS).unref();
+  }
+
+  /** Whether something was put or deleted under this key. */
+  has(key: Uint8Array): boolean {
+    return this.#active.has(key) || this.#sealed?.has(key) === true;
+  }
+
+  /** Undefined if it was deleted; the caller has asked whether there is something. */
+  get(key: Uint8Array): Uint8Array | undefined {
+    if (this.#active.has(key) || this.#sealed === undefined) return this.#active.get(key);
+    return this.#sealed.get(key);
+  }
+
+  /** In key order, the newest of each key. */
+  range(from: Uint8Array, to: Uint8Array): readonly PendingEntry[] {
+    const newer = this.#active.range(from, to);
+    return this.#sealed === undefined ? newer : mergeEntries(this.#sealed.range(from, to), newer);
+  }
+
+  get bytes(): number {
+    return this.#active.bytes + (this.#sealed?.bytes ?? 0);
+  }
+
+  /** Resolves when it is durable, and read from here or from the tree. Copies all of it. */
+  async commit(entries: readonly PendingEntry[]): Promise<void> {
+    this.#idle.refresh();
+    await this.#inTurn(() => this.#commit(entries));
+  }
+
+  async #commit(entries: readonly PendingEntry[]): Promise<void> {
+    if (!this.#log.takes(entries) || entries.length > RECENT_ENTRIES_MAX) {
+      await this.#rotate();
+      await this.#mergeSealed();
+      return await this.#tree.write(entries);
+    }
+    const isFull =
+      this.#active.bytes > GENERATION_BYTES_MAX ||
+      this.#active.size + entries.length > RECENT_ENTRIES_MAX;
+    if (isFull || !this.#log.hasRoom(entries)) await this.#rotate();
+    await this.#log.append(entries);
+    for (const { key, value } of entries) this.#active.put(key, value);
+  }
+
+  #inTurn<T>(work: () => Promise<T>): Promise<T> {
+    const done = this.#tail.then(work);
+    this.#tail = done.catch(() => {});
+    return done;
+  }
+
+  /** Lets what is here go to the tree, and makes room; waits while the generation before does. */
+  async #rotate(): Promise<void> {
+    await this.#mergeSealed();
+    this.#sealed = this.#active;
+    this.#active = new RecentEntries();
+    const generation = this.#log.generation;
+    this.#log.begin(generation + 1);
+    // Who needs room next waits for it, and is told if it fails.
+    this.#mergeSealed().catch(() => {});
+  }
+
+  #mergeSealed(): Promise<void> {
+    const sealed = this.#sealed;
+    if (sealed === undefined) return Promise.resolve();
+    const merged = this.#log.generation - 1;
+    this.#merging ??= this.#merge(sealed, { merged, isEmpty: false }).finally(() => {
+      this.#merging = undefined;
+    });
+    return this.#merging;
+  }
+
+  async #merge(sealed: RecentEntries, is: Omit<MetadataLogMark, "storeTag">): Promise<void> {
+    await mergeInto(this.#tree, sealed, { ...is, storeTag: this.#log.storeTag });
+    this.#sealed = undefined;
+    sealed.release();
+  }
+
+  #mergeIfIdle(): void {
+    if (this.#isClosed || this.#active.size === 0) return;
+    // The next batch that finds no room waits for it again, and is told if it fails.
+    this.#inTurn(() => this.#rotate()).catch(() => {});
+  }
+
+  /** Everything goes to the tree. Nothing is committed any more. */
+  async close(): Promise<void> {
+    this.#isClosed = true;
+    clearTimeout(this.#idle);
+    try {
+      await this.#inTurn(async () => {
+        await this.#mergeSealed();
+        this.#sealed = this.#active;
+        await this.#merge(this.#active, { merged: this.#log.generation, isEmpty: true });
+      });
+    } catch {
+      // The log has it: the next start brings it to the tree, or says why that cannot be done.
+    }
+    this.#log.close();
+  }
+}
+
+async function openLog(
+  path: string,
+  tree: Tree,
+  halfBytes: number,
+): Promise<LoggedEntries | undefined> {
+  const mark = tree.mark === undefined ? undefined : decodeMetadataLogMark(tree.mark);
+  if (mark === undefined || (mark.isEmpty && !isLogOf(path, mark)))
+    return await makeLog(path, tree, { mark, halfBytes });
+  if (!existsSync(path)) throw damaged(path, "it is missing, and the tree is not whole without it");
+  const log = MetadataLog.open(path);
+  try {
+    if (log.storeTag !== mark.storeTag) throw damaged(path, "it belongs to another tree");
+    const recent = new RecentEntries();
+    const merged = log.replay(mark.merged, (key, value) => recent.put(key, value));
+    await mergeInto(tree, recent, { ...mark, merged, isEmpty: false });
+    recent.release();
+    log.begin(merged + 1);
+    return new LoggedEntries(tree, log);
+  } catch (error) {
+    log.close();
+    throw error;
+  }
+}
+
+/** A log that is not needed may be missing, cut short, or that of a copy made before. */
+function isLogOf(path: string, { storeTag }: MetadataLogMark): boolean {
+  if (!existsSync(path)) return false;
+  try {
+    const log = MetadataLog.open(path);
+    log.close();
+    return log.storeTag === storeTag;
+  } catch (error) {
+    if (error instanceof CodedError && error.code === "metadata-damaged") return false;
+    throw error;
+  }
+}
+
+async function makeLog(
+  path: string,
+  tree: Tree,
+  is: { readonly mark: MetadataLogMark | undefined; readonly halfBytes: number },
+): Promise<LoggedEntries | undefined> {
+  const { storeTag, merged } = is.mark ?? { storeTag: randomInt(STORE_TAG_MAX), merged: 0 };
+  let log: MetadataLog;
+  try {
+    log = MetadataLog.create(path, storeTag, is.halfBytes);
+  } catch (error) {
+    if (NO_ROOM.has(systemErrorCode(error) ?? "")) return undefined;
+    throw error;
+  }
+  await tree.write([markEntry({ storeTag, merged, isEmpty: false })]);
+  log.begin(merged + 1);
+  return new LoggedEntries(tree, log);
+}
+
+async function mergeInto(tree: Tree, recent: RecentEntries, mark: MetadataLogMark): Promise<void> {
+  let before: PendingEntry[] = [];
+  for (const some of recent.inOrder(ENTRIES_AT_ONCE)) {
+    if (before.length > 0) await tree.write(before);
+    before = some;
+  }
+  // With the last ones, so that the mark is not there before them.
+  await tree.write([...before, markEntry(mark)]);
+}
+
+function markEntry(mark: MetadataLogMark): PendingEntry {
+  return { key: LOG_MARK_KEY, value: encodeMetadataLogMark(mark) };
+}

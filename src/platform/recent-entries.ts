@@ -1,0 +1,231 @@
+/**
+ * Entries of a metadata store that are durable in its log and not in its tree yet: found by key, in
+ * key order when they go to the tree. Typed arrays only: there are a hundred thousand of them, and
+ * an object for each would be most of what they cost.
+ *
+ * A value that changes stays where it is, if the new one fits, so that what this takes depends on
+ * how many keys there are, not on how often they change.
+ */
+import { assert, compareBytes, SlabPool } from "../base/index.ts";
+import type { PendingEntry } from "./pending-entries.ts";
+
+const SLAB_BYTES = 1 << 20;
+/** Those of one generation go to the next. */
+const slabs = new SlabPool(SLAB_BYTES, 16);
+const CAPACITY_FIRST = 1024;
+/** Of the arrays below and two hash slots. */
+const ENTRY_BYTES = 33;
+const DELETED = -1;
+export const RECENT_ENTRIES_MAX: number = 2 ** 20;
+const NUMBER_KEY_BYTES_MAX = 9;
+
+export class RecentEntries {
+  readonly #slabs: Uint8Array[] = [];
+  #slabUsed = SLAB_BYTES;
+  #size = 0;
+  /** Hash slots: entry + 1, or 0. A power of two, at most half full. */
+  #slots = new Int32Array(0);
+  /** Where the entry's key begins, through all slabs; its value is right behind it. */
+  #places = new Float64Array(0);
+  #keyLengths = new Uint8Array(0);
+  #valueLengths = new Int32Array(0);
+  #valueRooms = new Int32Array(0);
+  /** The first eight bytes of the key, as numbers that are in key order, or equal. */
+  #prefixes = new Float64Array(0);
+
+  constructor() {
+    this.#reserve(CAPACITY_FIRST);
+  }
+
+  get size(): number {
+    return this.#size;
+  }
+
+  /** Memory in use. */
+  get bytes(): number {
+    return this.#slabs.length * SLAB_BYTES + this.#places.length * ENTRY_BYTES;
+  }
+
+  #reserve(capacity: number): void {
+    const grown = <T extends Float64Array | Uint8Array | Int32Array | Uint32Array>(
+      to: T,
+      from: T,
+    ): T => {
+      to.set(from);
+      return to;
+    };
+    this.#places = grown(new Float64Array(capacity), this.#places);
+    this.#keyLengths = grown(new Uint8Array(capacity), this.#keyLengths);
+    this.#valueLengths = grown(new Int32Array(capacity), this.#valueLengths);
+    this.#valueRooms = grown(new Int32Array(capacity), this.#valueRooms);
+    this.#prefixes = grown(new Float64Array(capacity), this.#prefixes);
+    this.#slots = new Int32Array(2 * capacity);
+    for (let entry = 0; entry < this.#size; entry++) {
+      this.#slots[this.#freeSlotOf(this.#keyAt(entry))] = entry + 1;
+    }
+  }
+
+  #freeSlotOf(key: Uint8Array): number {
+    const mask = this.#slots.length - 1;
+    let slot = hashOf(key) & mask;
+    while (this.#slots[slot] !== 0) slot = (slot + 1) & mask;
+    return slot;
+  }
+
+  #keyAt(entry: number): Uint8Array {
+    const place = this.#places[entry]!;
+    const at = place % SLAB_BYTES;
+    const slab = this.#slabs[(place - at) / SLAB_BYTES]!;
+    return slab.subarray(at, at + this.#keyLengths[entry]!);
+  }
+
+  #valueAt(entry: number): Uint8Array | undefined {
+    const length = this.#valueLengths[entry]!;
+    if (length === DELETED) return undefined;
+    const place = this.#places[entry]!;
+    const at = (place % SLAB_BYTES) + this.#keyLengths[entry]!;
+    const slab = this.#slabs[Math.floor(place / SLAB_BYTES)]!;
+    return slab.subarray(at, at + length);
+  }
+
+  #isKey(entry: number, key: Uint8Array): boolean {
+    if (this.#keyLengths[entry] !== key.length) return false;
+    const place = this.#places[entry]!;
+    const at = place % SLAB_BYTES;
+    const slab = this.#slabs[(place - at) / SLAB_BYTES]!;
+    for (let i = 0; i < key.length; i++) if (slab[at + i] !== key[i]) return false;
+    return true;
+  }
+
+  /** The entry with this key, or -1. */
+  #indexOf(key: Uint8Array): number {
+    const mask = this.#slots.length - 1;
+    let slot = hashOf(key) & mask;
+    for (;;) {
+      const entry = this.#slots[slot]! - 1;
+      if (entry < 0 || this.#isKey(entry, key)) return entry;
+      slot = (slot + 1) & mask;
+    }
+  }
+
+  has(key: Uint8Array): boolean {
+    return this.#size > 0 && this.#indexOf(key) >= 0;
+  }
+
+  /** Of a key that it has: undefined if it was deleted. Valid until the next `put`. */
+  get(key: Uint8Array): Uint8Array | undefined {
+    const entry = this.#indexOf(key);
+    assert(entry >= 0, "the caller has asked whether it is here");
+    return this.#valueAt(entry);
+  }
+
+  /** Copies both; an undefined value deletes. */
+  put(key: Uint8Array, value: Uint8Array | undefined): void {
+    const length = value?.length ?? 0;
+    let entry = this.#indexOf(key);
+    if (entry < 0) entry = this.#add(key, length);
+    else if (length > this.#valueRooms[entry]!) this.#place(entry, key, length);
+    this.#valueLengths[entry] = value === undefined ? DELETED : length;
+    if (value !== undefined) this.#valueAt(entry)!.set(value);
+  }
+
+  #add(key: Uint8Array, valueBytes: number): number {
+    if (this.#size === this.#places.length) this.#reserve(2 * this.#size);
+    const entry = this.#size++;
+    this.#slots[this.#freeSlotOf(key)] = entry + 1;
+    this.#keyLengths[entry] = key.length;
+    this.#prefixes[entry] = prefixOf(key);
+    this.#place(entry, key, valueBytes);
+    return entry;
+  }
+
+  #place(entry: number, key: Uint8Array, valueBytes: number): void {
+    const needed = key.length + valueBytes;
+    if (this.#slabUsed + needed > SLAB_BYTES) {
+      this.#slabs.push(slabs.take());
+      this.#slabUsed = 0;
+    }
+    this.#places[entry] = (this.#slabs.length - 1) * SLAB_BYTES + this.#slabUsed;
+    this.#valueRooms[entry] = valueBytes;
+    this.#slabs.at(-1)!.set(key, this.#slabUsed);
+    this.#slabUsed += needed;
+  }
+
+  /** Entries with `from <= key < to`, in key order; valid until the next `put`. */
+  range(from: Uint8Array, to: Uint8Array): PendingEntry[] {
+    const found: PendingEntry[] = [];
+    const first = prefixOf(from);
+    const last = prefixOf(to);
+    for (let entry = 0; entry < this.#size; entry++) {
+      const prefix = this.#prefixes[entry]!;
+      if (prefix < first || prefix > last) continue;
+      const key = this.#keyAt(entry);
+      if (compareBytes(key, from) < 0 || compareBytes(key, to) >= 0) continue;
+      found.push({ key, value: this.#valueAt(entry) });
+    }
+    return found.sort((a, b) => compareBytes(a.key, b.key));
+  }
+
+  /**
+   * All entries, some at a time, roughly in key order: whoever keeps them in a tree finds each near
+   * the one before. Valid until the next `put`.
+   */
+  *inOrder(countMax: number): Generator<PendingEntry[]> {
+    assert(this.#size <= RECENT_ENTRIES_MAX, "an order and a number fit into one number");
+    const order = new Float64Array(this.#size);
+    for (let entry = 0; entry < this.#size; entry++)
+      order[entry] = this.#orderOf(entry) * RECENT_ENTRIES_MAX + entry;
+    order.sort();
+    for (let start = 0; start < order.length; start += countMax) {
+      const some: PendingEntry[] = [];
+      for (let i = start; i < Math.min(start + countMax, order.length); i++) {
+        const entry = order[i]! % RECENT_ENTRIES_MAX;
+        some.push({ key: this.#keyAt(entry), value: this.#valueAt(entry) });
+      }
+      yield some;
+    }
+  }
+
+  /**
+   * 33 bits: three of the first byte, which says of which table a key is; of long keys, which are
+   * random, the next thirty; of short ones, which are numbers, the last thirty.
+   */
+  #orderOf(entry: number): number {
+    const place = this.#places[entry]!;
+    const at = place % SLAB_BYTES;
+    const slab = this.#slabs[(place - at) / SLAB_BYTES]!;
+    const length = this.#keyLengths[entry]!;
+    const isNumber = length <= NUMBER_KEY_BYTES_MAX;
+    const from = at + (isNumber ? Math.max(length - 4, 1) : 1);
+    const end = at + Math.min(from - at + 4, length);
+    let bits = 0;
+    for (let i = from; i < end; i++) bits = bits * 256 + slab[i]!;
+    return (slab[at]! % 8) * 2 ** 30 + (isNumber ? bits % 2 ** 30 : Math.floor(bits / 4));
+  }
+
+  /** Nobody uses what it gave out any more. */
+  release(): void {
+    slabs.giveAll(this.#slabs);
+    this.#size = 0;
+    this.#slots.fill(0);
+    this.#slabUsed = SLAB_BYTES;
+  }
+}
+
+/** Rounded once, so that it may make numbers equal and never puts them the other way round. */
+function prefixOf(key: Uint8Array): number {
+  let high = 0;
+  let low = 0;
+  for (let i = 0; i < 4; i++) {
+    high = high * 256 + (i < key.length ? key[i]! : 0);
+    low = low * 256 + (i + 4 < key.length ? key[i + 4]! : 0);
+  }
+  return high * 2 ** 32 + low;
+}
+
+/** FNV-1a, finished by a multiplication so that low bits depend on all of the key. */
+function hashOf(key: Uint8Array): number {
+  let hash = 0x811c9dc5;
+  for (let i = 0; i < key.length; i++) hash = Math.imul(hash ^ key[i]!, 0x01000193);
+  return Math.imul(hash ^ (hash >>> 15), 0x2c1b3c6d) >>> 8;
+}
