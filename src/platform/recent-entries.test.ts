@@ -3,7 +3,9 @@ import { test } from "node:test";
 import { compareBytes, Prng, toHex } from "../base/index.ts";
 import { RecentEntries } from "./recent-entries.ts";
 
-/** Few first bytes and lengths, so that keys meet, share beginnings, and are beginnings of others. */
+/**
+ * Few first bytes and lengths, so that keys meet, share beginnings, and are beginnings of others.
+ */
 function randomKey(prng: Prng): Uint8Array {
   const key = new Uint8Array(prng.pick([1, 5, 9, 17, 64]));
   prng.fill(key);
