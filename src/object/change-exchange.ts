@@ -75,6 +75,8 @@ export interface ExchangeOptions {
   readonly offersFingerprints: boolean;
   /** No other component is brought to the present: what it has in common with one is not sent. */
   readonly isAlone: () => boolean;
+  /** The volume is given up: whoever has it next goes on. */
+  readonly isGivenUp: () => boolean;
 }
 
 export class ChangeExchange {
@@ -124,6 +126,7 @@ export class ChangeExchange {
 
   /** Once it lacks a write it begins anew: what it is sent now would only be in the way there. */
   #requireFollowing(): void {
+    requireKept(this.#options);
     if (this.#target.member.role !== "catching-up")
       throw new CodedError({ code: "copies-differ", message: "it lacks a write, and begins anew" });
   }
@@ -276,6 +279,13 @@ export class ChangeExchange {
       this.#progress.count("bytesSent", await this.#transfer.send(this.#target.member, part));
     }
   }
+}
+
+/** What is under way for an owner that leaves would keep it, and its host, from leaving. */
+export function requireKept({ isGivenUp }: ExchangeOptions): void {
+  if (!isGivenUp()) return;
+  marks.hit("a catch-up ended because its owner leaves");
+  throw new CodedError({ code: "not-owner", message: "the volume is given up" });
 }
 
 function everyIndex(count: number): number[] {

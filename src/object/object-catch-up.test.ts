@@ -204,3 +204,38 @@ test("a copy whose catch-up fails forgets what is undecided before it is tried a
     await world.assertEqualLegs("in the end");
   });
 });
+
+test("an owner that gives up does not wait for the copies that are being made; the next one makes them", async () => {
+  const expectation = marks.expect("a catch-up ended because its owner leaves");
+  const world = new World(TREES["three copies"]!, 12);
+  await world.simulation.run(async () => {
+    await world.build();
+    // A block a second: as slow as copying gets beside others who use the host.
+    const { clock } = world.simulation;
+    let turns = 0;
+    world.pace = {
+      turn: () => {
+        turns++;
+        return new Promise((resolve) => void clock.after(1000, () => resolve(1)));
+      },
+    };
+    const requests = await world.take("x");
+    const { way, device } = assertDefined(world.hosts.get("b"), "no host");
+    way.cut();
+    for (let i = 0; i < 4; i++)
+      assert.equal(await requests.write(randomBytes(world.prng, 1 << 20), i << 20), undefined);
+    way.heal();
+    await world.until(async () => turns > 2);
+    const begun = clock.nowMs();
+    await assertDefined(world.owner, "no owner").close();
+    assert.ok(clock.nowMs() - begun < 5000, `given up after ${clock.nowMs() - begun} ms`);
+    assert.equal(await world.state("b"), "stale");
+    assert.deepEqual(device?.undecided(), []);
+    world.pace = undefined;
+    await world.take("y");
+    await world.until(async () => (await world.state("b")) === "active");
+    await assertDefined(world.owner, "no owner").close();
+    await world.assertEqualLegs("in the end");
+  });
+  expectation.verify();
+});

@@ -346,6 +346,7 @@ export class ObjectMembers {
           pace: this.#world.pace,
           offersFingerprints: this.#world.offersFingerprints?.() !== false,
           isAlone: () => transferMemory.resyncCount <= 1,
+          isGivenUp: () => this.#isStopped,
         },
         traffic: isNew ? (replacing?.traffic ?? caughtUp) : caughtUp,
         ...(state.kind === "joining"

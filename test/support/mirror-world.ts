@@ -15,6 +15,7 @@ import {
   witness,
 } from "../../src/cluster/index.ts";
 import type { TreeNode } from "../../src/cluster/index.ts";
+import type { ResyncPace } from "../../src/object/change-exchange.ts";
 import { ObjectLayout } from "../../src/object/object-layout.ts";
 import { ObjectOwner } from "../../src/object/object-owner.ts";
 import { ALL_RULES } from "../../src/object/owner-world.ts";
@@ -125,6 +126,8 @@ export class MirrorWorld {
   /** The directory does what it is asked, and nobody hears of it. */
   answersAreLost = false;
   leaseIsAlive = true;
+  /** Of owners from now on. */
+  pace: ResyncPace | undefined;
   /** How often an owner has looked for a component. */
   asked = 0;
   owner: ObjectOwner | undefined;
@@ -187,6 +190,7 @@ export class MirrorWorld {
       },
       isNear: () => false,
       catchUp: this.catchUp,
+      ...(this.pace === undefined ? {} : { pace: this.pace }),
       addEvent: ({ kind }) => void this.events.push(kind),
       growComponent: async () => {},
       isLeaseAlive: () => this.leaseIsAlive,
