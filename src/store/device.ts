@@ -56,7 +56,7 @@ import { Reader } from "./reader.ts";
 import { ReadStamps } from "./read-stamps.ts";
 import { Reclaimer } from "./reclaimer.ts";
 import { RegionMap } from "./region-map.ts";
-import { scrubDevice } from "./scrub.ts";
+import { SCRUB_MEMORY_BYTES, scrubDevice } from "./scrub.ts";
 import type { ScrubOptions, ScrubReport } from "./scrub.ts";
 import { SpaceMap } from "./space-map.ts";
 import { requireThere } from "./store-component.ts";
@@ -90,6 +90,7 @@ export class Device implements ComponentsHost {
    */
   #checkpointNext: Partial<Checkpoint> = {};
   #scratch: DiskMemory | undefined = undefined;
+  #scrubMemory: DiskMemory | undefined;
   #scratchTurn: Promise<void> = Promise.resolve();
   #closed = false;
 
@@ -392,7 +393,10 @@ export class Device implements ComponentsHost {
 
   /** Compares counts with pointers, contents with fingerprints, the space map with both. */
   async scrub(options: ScrubOptions = {}): Promise<ScrubReport> {
-    return await scrubDevice(this.state, this.#destager, options);
+    const memory = (): DiskMemory =>
+      // A disk never takes memory back.
+      (this.#scrubMemory ??= this.state.disk.allocate(SCRUB_MEMORY_BYTES));
+    return await scrubDevice(this.state, this.#destager, options, memory);
   }
 
   /** Gives all free space back to the file system now. */

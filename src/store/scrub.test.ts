@@ -66,3 +66,20 @@ test("writes and destage between the batches of a scrub are no findings of it", 
     await world.scrub();
   });
 });
+
+test("scrubs of a device read into the same memory, which disks never take back", async () => {
+  await withContents(async (world) => {
+    const device = world.device!;
+    const { disk } = device.state;
+    await device.scrub();
+    let allocatedBytes = 0;
+    const allocate = disk.allocate.bind(disk);
+    disk.allocate = (lengthBytes) => {
+      allocatedBytes += lengthBytes;
+      return allocate(lengthBytes);
+    };
+    const reports = await Promise.all([device.scrub(), device.scrub()]);
+    assert.ok(reports.every(isClean));
+    assert.equal(allocatedBytes, 0);
+  });
+});

@@ -39,6 +39,7 @@ import { RegionGroup, regionGroupOfPage } from "./region-map.ts";
 
 const COUNTED_CONTENTS_MAX = 500_000;
 const READ_BLOCKS = 256;
+export const SCRUB_MEMORY_BYTES: number = READ_BLOCKS * BLOCK_SIZE_BYTES;
 
 export interface ScrubOptions {
   /** Set counts right and free leaked blocks. */
@@ -69,10 +70,12 @@ export interface ScrubReport {
 
 type Mutable<T> = { -readonly [K in keyof T]: T[K] };
 
+/** `memory` is read into between two changes of the maps only: scrubs may have it in common. */
 export async function scrubDevice(
   state: DeviceState,
   destager: Destager,
   options: ScrubOptions,
+  memory: () => DiskMemory,
 ): Promise<ScrubReport> {
   const report: Mutable<ScrubReport> = {
     contents: 0,
@@ -89,7 +92,8 @@ export async function scrubDevice(
   };
   const scrub = new Scrub(state, options, report);
   await destager.exclusive(() => scrub.checkMaps());
-  if (options.readBlocks ?? true) await scrub.checkBlocks((work) => destager.exclusive(work));
+  if (options.readBlocks ?? true)
+    await scrub.checkBlocks(memory(), (work) => destager.exclusive(work));
   state.emit({
     kind: "scrub-finished",
     level: isClean(report) ? "info" : "error",
@@ -302,8 +306,10 @@ class Scrub {
    * Reads every stored block and compares its fingerprint. Blocks stay what they are for one batch
    * at a time: whoever else changes the maps, a new owner among them, waits for no more than that.
    */
-  async checkBlocks(exclusive: (work: () => Promise<void>) => Promise<void>): Promise<void> {
-    const memory = this.#state.disk.allocate(READ_BLOCKS * BLOCK_SIZE_BYTES);
+  async checkBlocks(
+    memory: DiskMemory,
+    exclusive: (work: () => Promise<void>) => Promise<void>,
+  ): Promise<void> {
     let from: Uint8Array = Uint8Array.of(TABLE_CONTENT);
     const end = keyAfterPrefix(from);
     let done = 0;
