@@ -59,6 +59,11 @@ export class VerifiedLoad {
     });
   }
 
+  /** Resolves when no lane runs any more; rejects as `finish`. */
+  get ended(): Promise<void> {
+    return this.#running.then(() => undefined);
+  }
+
   /**
    * Waits until no request can be answered any more: after `stop` all were, after the server's
    * death the connections are gone. Throws what a lane met that was neither.

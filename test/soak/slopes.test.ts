@@ -38,6 +38,34 @@ test("steady growth beneath noise is a leak", () => {
   assert.equal(verdict?.isLeak, true);
 });
 
+test("growth by one now and then is a leak", () => {
+  const files = samples((seconds) => 60 + Math.floor(seconds / 300));
+  assert.equal(judge(files, { ...by, limitPerHour: 6 })?.isLeak, true);
+});
+
+test("what fills for minutes after the warm-up and then stays is no leak", () => {
+  const prng = new Prng(3);
+  const filled = samples((seconds) => 80 + 120 * Math.min(1, seconds / 600) + prng.below(5));
+  // Of a run that ended soon afterwards the line as a whole goes up.
+  const verdict = judge(filled.slice(0, 110), by);
+  assert.ok(verdict !== undefined && verdict.perHour > 100);
+  assert.equal(verdict.isLeak, false);
+});
+
+test("noise in which each sample resembles the one before it makes the slope less sure", () => {
+  const prng = new Prng(4);
+  let drift = 0;
+  const wandering = samples(() => (drift = 0.98 * drift + prng.below(21) - 10));
+  // The same values in an order in which neighbours have nothing to do with each other.
+  const shuffled = wandering.map(({ seconds }, index) => ({
+    seconds,
+    value: wandering[(77 * index) % wandering.length]!.value,
+  }));
+  const [as, without] = [leastSquares(wandering), leastSquares(shuffled)];
+  assert.ok(as !== undefined && without !== undefined);
+  assert.ok(as.errorPerHour > 3 * without.errorPerHour);
+});
+
 test("noise, slow growth and what fills once are no leaks", () => {
   const prng = new Prng(2);
   assert.equal(

@@ -1,7 +1,11 @@
 /**
  * Whether a figure grows without end: a straight line through its samples by least squares, and how
  * sure that line is. Growth counts when even the lower end of what the line may be is above the
- * limit, so that noise alone fails no run.
+ * limit, so that noise alone fails no run; and when the later half of the samples by itself says
+ * so, too, for what fills and then stays is no leak.
+ *
+ * Samples that follow each other are alike: they are worth fewer independent ones, and the error of
+ * the slope is as large as if there were only those.
  */
 export interface Sample {
   readonly seconds: number;
@@ -21,6 +25,8 @@ export interface Verdict extends Line {
   readonly first: number;
   readonly last: number;
   readonly limitPerHour: number | undefined;
+  /** The slope of the later half by itself. */
+  readonly latePerHour: number;
   readonly isLeak: boolean;
 }
 
@@ -37,6 +43,8 @@ const SECONDS_PER_HOUR = 3600;
 /** Of the slope: the chance of a false alarm is one in a thousand for independent noise. */
 const ERRORS_BELOW = 3;
 const SAMPLES_MIN = 8;
+/** A figure that hardly ever moves would be worth no sample at all. */
+const ALIKE_MAX = 0.95;
 
 /** Undefined for fewer than three samples, or samples of one moment. */
 export function leastSquares(samples: readonly Sample[]): Line | undefined {
@@ -52,11 +60,18 @@ export function leastSquares(samples: readonly Sample[]): Line | undefined {
   }
   if (xx === 0) return undefined;
   const slope = xy / xx;
-  let squares = 0;
-  for (const { seconds, value } of samples)
-    squares += (value - meanY - slope * (seconds - meanX)) ** 2;
-  const error = Math.sqrt(squares / (count - 2) / xx);
+  const rests = samples.map(({ seconds, value }) => value - meanY - slope * (seconds - meanX));
+  const squares = rests.reduce((sum, rest) => sum + rest ** 2, 0);
+  const error = Math.sqrt((squares / (count - 2) / xx) * samplesPerIndependent(rests, squares));
   return { perHour: slope * SECONDS_PER_HOUR, errorPerHour: error * SECONDS_PER_HOUR };
+}
+
+/** By how much each resembles the one before it. */
+function samplesPerIndependent(rests: readonly number[], squares: number): number {
+  if (squares === 0) return 1;
+  const products = rests.slice(1).reduce((sum, rest, index) => sum + rest * rests[index]!, 0);
+  const alike = Math.min(ALIKE_MAX, Math.max(0, products / squares));
+  return (1 + alike) / (1 - alike);
 }
 
 /** Undefined if the samples do not cover the span. */
@@ -69,7 +84,10 @@ export function judge(samples: readonly Sample[], by: Judgement): Verdict | unde
   const span = last.seconds - first.seconds;
   if (span < by.spanSeconds || warm.length < SAMPLES_MIN) return undefined;
   const { limitPerHour } = by;
-  const least = line.perHour - ERRORS_BELOW * line.errorPerHour;
+  const middle = first.seconds + span / 2;
+  const late = leastSquares(warm.filter(({ seconds }) => seconds >= middle)) ?? line;
+  const isAbove = (one: Line): boolean =>
+    limitPerHour !== undefined && one.perHour - ERRORS_BELOW * one.errorPerHour > limitPerHour;
   return {
     ...line,
     samples: warm.length,
@@ -77,6 +95,7 @@ export function judge(samples: readonly Sample[], by: Judgement): Verdict | unde
     first: first.value,
     last: last.value,
     limitPerHour,
-    isLeak: limitPerHour !== undefined && least > limitPerHour,
+    latePerHour: late.perHour,
+    isLeak: isAbove(line) && isAbove(late),
   };
 }

@@ -1,16 +1,18 @@
 /**
- * What operators do meanwhile: snapshots that must hold what the volume held, exports and imports
- * of them, changes of policy, scrubs. A job may be refused while something is broken, and is tried
- * again; it must have worked some time after everything was mended.
+ * What operators do meanwhile: snapshots that must hold what the volume held, clones, exports and
+ * imports of them, changes of policy, scrubs. A job may be refused while something is broken, and
+ * is tried again; it must have worked some time after everything was mended.
  */
 import * as fs from "node:fs";
 import * as path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
+import type { Prng } from "../../src/base/index.ts";
 import { ApiRefusal } from "../../src/host/api-routes.ts";
 import type { OperationName, RequestOf } from "../../src/host/index.ts";
 import { runTool } from "../e2e/process.ts";
-import { verifyVolume } from "../e2e/verified-load.ts";
+import type { NbdAddress } from "../e2e/nbd-client.ts";
+import { VerifiedLoad, verifyVolume } from "../e2e/verified-load.ts";
 import type { WriteLedger } from "../e2e/write-ledger.ts";
 import type { SoakLoad } from "./soak-load.ts";
 import type { Job } from "./soak-plan.ts";
@@ -23,6 +25,8 @@ const SNAPSHOTS_MAX = 3;
 const TRY_MS_MAX = 240_000;
 const AGAIN_MS = 500;
 const TOOL_MS_MAX = 180_000;
+/** Requests that change a clone. */
+const CLONE_CHANGES = 100;
 
 interface Snapshot {
   readonly name: string;
@@ -34,6 +38,7 @@ export interface JobsOptions {
   readonly load: SoakLoad;
   readonly ledger: WriteLedger;
   readonly folder: string;
+  readonly prng: Prng;
   readonly found: (what: string) => void;
 }
 
@@ -57,6 +62,8 @@ export class SoakJobs {
         await this.#takeSnapshot();
         if (this.#snapshots.length > SNAPSHOTS_MAX) await this.#checkAndDelete();
         return;
+      case "clone":
+        return await this.#cloneAndChange();
       case "export":
         return await this.#exportAndImport();
       case "policy":
@@ -107,19 +114,43 @@ export class SoakJobs {
   }
 
   /** Attached for it, on a host that is well. */
-  async #check(name: string, ledger: WriteLedger): Promise<void> {
+  async #check(
+    name: string,
+    ledger: WriteLedger,
+    change?: (at: NbdAddress) => Promise<void>,
+  ): Promise<void> {
     const { world, folder, found } = this.#options;
     const socket = path.join(folder, `check${++this.#made}.sock`);
     await this.#persist(`check of ${name}`, async () => {
       const host = world.wellHost();
       await world.call(host, "volume.attach", { name, nbd: socket, readOnly: name.includes("@") });
       try {
-        const wrong = await verifyVolume({ socket, exportName: name }, ledger);
+        const at = { socket, exportName: name };
+        await change?.(at);
+        const wrong = await verifyVolume(at, ledger);
         for (const one of wrong) found(`${name}: ${one}`);
       } finally {
         await this.#persist(name, () => this.#asked("volume.detach", { name }), GONE);
       }
     });
+  }
+
+  /** What is written to a clone is there, and not in the snapshot, which is checked later. */
+  async #cloneAndChange(): Promise<void> {
+    const { prng } = this.#options;
+    const snapshot = this.#snapshots[0] ?? (await this.#takeSnapshot());
+    const clone = `clone${++this.#made}`;
+    const request = { name: snapshot.name, clone };
+    await this.#persist(clone, () => this.#asked("volume.clone", request), /^volume-exists$/);
+    const ledger = snapshot.ledger.copy();
+    await this.#check(clone, ledger, async (at) => {
+      const load = new VerifiedLoad(at, ledger, prng);
+      await load.start({ connections: 1, depth: 2 });
+      // The host that serves it may go meanwhile; then it is looked at once more elsewhere.
+      await Promise.race([load.acknowledged(CLONE_CHANGES), load.ended]);
+      await load.finish();
+    });
+    await this.#persist(clone, () => this.#asked("volume.delete", { name: clone }), GONE);
   }
 
   async #exportAndImport(): Promise<void> {

@@ -18,7 +18,7 @@ export const FAULTS = [
 ] as const;
 export type Fault = (typeof FAULTS)[number];
 
-export const JOBS = ["none", "snapshot", "export", "policy", "scrub"] as const;
+export const JOBS = ["none", "snapshot", "clone", "export", "policy", "scrub"] as const;
 export type Job = (typeof JOBS)[number];
 
 /** Whom it happens to: the host that serves the volume, the other copy, or any by its number. */
@@ -69,7 +69,7 @@ export function* soakPlan(
   for (;;) {
     const fault = prng.pick(lots);
     const host = prng.between(1, hosts);
-    const job = prng.pick<Job>(["none", "snapshot", "snapshot", "export", "policy", "scrub"]);
+    const job = prng.pick<Job>([...JOBS, "snapshot"]);
     yield {
       fault,
       target: prng.pick<Target>(["server", "server", "other copy", host]),

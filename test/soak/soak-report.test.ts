@@ -15,6 +15,7 @@ const facts = {
     powerCuts: 0,
     damageSeen: 0,
     refusals: {},
+    said: {},
     slopes: [],
     series: {},
   },
@@ -23,7 +24,8 @@ const facts = {
 };
 const leak: Slope = {
   ...{ of: "h1 (pid 17)", metric: "files", perHour: 90, errorPerHour: 1, samples: 100 },
-  ...{ minutes: 30, first: 20, last: 65, limitPerHour: 6, isLeak: true },
+  ...{ minutes: 30, first: 20, last: 65, limitPerHour: 6, latePerHour: 88, isLeak: true },
+  grown: "45 unix socket /c/control.sock",
 };
 
 test("a run without findings is good, any finding makes it bad", () => {
@@ -33,7 +35,10 @@ test("a run without findings is good, any finding makes it bad", () => {
     assert.equal(report.isGood, false);
     assert.match(textOf(report).at(-1) ?? "", /^NOT good/);
   }
-  assert.match(textOf(reportOf({ ...facts, slopes: [leak] })).join("\n"), /LEAK h1 .*limit 6/);
+  assert.match(
+    textOf(reportOf({ ...facts, slopes: [leak] })).join("\n"),
+    /LEAK h1 .*limit 6.*control\.sock more/,
+  );
 });
 
 function latencies(last: number, machine: number): readonly Drift[] {

@@ -39,6 +39,8 @@ export interface SoakFacts {
   readonly slopes: readonly Slope[];
   readonly series: Readonly<Record<string, readonly Sample[]>>;
   readonly latencies: Pick<Latencies, "drift">;
+  /** How often each warning or error was written to logs. */
+  readonly said: Readonly<Record<string, number>>;
 }
 
 export interface SoakReport {
@@ -55,6 +57,7 @@ export interface SoakReport {
   readonly powerCuts: number;
   readonly damageSeen: number;
   readonly refusals: Readonly<Record<string, number>>;
+  readonly said: Readonly<Record<string, number>>;
   readonly steps: readonly StepReport[];
   readonly slopes: readonly Slope[];
   readonly latencies: readonly Drift[];
@@ -79,6 +82,7 @@ export function reportOf(facts: SoakFacts): SoakReport {
       powerCuts: facts.powerCuts,
       damageSeen: facts.damageSeen,
       refusals: facts.refusals,
+      said: facts.said,
       steps: facts.steps,
     },
     ...{ slopes: facts.slopes, latencies, series: facts.series },
@@ -123,6 +127,8 @@ export function textOf(report: SoakReport): readonly string[] {
     ...Object.entries(report.refusals).map(
       ([code, count]) => `refused and tried again: ${count} ${code}`,
     ),
+    "written to logs, numbers and ids left out:",
+    ...Object.entries(report.said).map(([what, count]) => `  ${count} times ${what}`),
     ...errors.map((error) => `ERROR ${error}`),
     ...leaks.map((leak) => `LEAK ${leak}`),
     ...drifts.map((drift) => `DRIFT ${drift}`),
@@ -143,11 +149,13 @@ function stallLines(steps: readonly StepReport[]): readonly string[] {
 }
 
 function slopeLine(slope: Slope): string {
-  const { of, metric, first, last, minutes, perHour, errorPerHour, limitPerHour } = slope;
-  const limit = limitPerHour === undefined ? "" : `, limit ${limitPerHour}`;
+  const { of, metric, first, last, minutes, perHour, errorPerHour, latePerHour } = slope;
+  const limit = slope.limitPerHour === undefined ? "" : `, limit ${slope.limitPerHour}`;
+  const grown = slope.grown === undefined ? "" : `: ${slope.grown} more`;
   return (
     `${of} ${metric}: ${first.toFixed(1)} to ${last.toFixed(1)} in ${minutes.toFixed(0)} min, ` +
-    `${perHour.toFixed(1)} (error ${errorPerHour.toFixed(1)}${limit})`
+    `${perHour.toFixed(1)} (error ${errorPerHour.toFixed(1)}${limit}), ` +
+    `${latePerHour.toFixed(1)} in the later half${grown}`
   );
 }
 

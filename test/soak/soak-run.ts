@@ -10,6 +10,7 @@ import { WriteLedger } from "../e2e/write-ledger.ts";
 import { Latencies } from "./latencies.ts";
 import { SoakJobs } from "./soak-jobs.ts";
 import { SoakLoad } from "./soak-load.ts";
+import { SoakLogs } from "./soak-logs.ts";
 import { endsProcess, soakPlan } from "./soak-plan.ts";
 import type { Fault, Step } from "./soak-plan.ts";
 import { reportOf } from "./soak-report.ts";
@@ -22,6 +23,8 @@ const HEAP_TELLER = new URL("./heap-teller.js", import.meta.url);
 const REPAIR_DELAY_SECONDS = 20;
 const ANSWER_MS_MAX = 60_000;
 const CALM_MS = 300;
+/** For one answer: hosts that are cut off or stand still are waited for until their leases end. */
+const STALL_MS_MAX = 20_000;
 const ERRORS_MAX = 50;
 /** How long a host is spared what ends it, so that something is known of a long life. */
 const PHASE_SECONDS = 25 * 60;
@@ -52,6 +55,7 @@ export class SoakRun {
   readonly #jobs: SoakJobs;
   readonly #samples: SoakSamples;
   readonly #latencies: Latencies;
+  readonly #logs: SoakLogs;
   readonly #errors: string[] = [];
   readonly #steps: StepReport[] = [];
   #isStopping = false;
@@ -82,7 +86,15 @@ export class SoakRun {
       },
       found,
     });
-    this.#jobs = new SoakJobs({ world, load: this.#load, ledger, folder, found });
+    this.#jobs = new SoakJobs({
+      world,
+      load: this.#load,
+      ledger,
+      folder,
+      found,
+      prng: prng.fork(),
+    });
+    this.#logs = new SoakLogs({ folder: cluster.folder, found });
     this.#samples = new SoakSamples({
       supervisor: () => (this.#isWithoutPower ? undefined : cluster.pids[0]),
       folder: cluster.folder,
@@ -132,6 +144,7 @@ export class SoakRun {
       for (const timer of timers) clearInterval(timer);
       yardstick.close();
       await this.#world.cluster.stop();
+      this.#look();
     }
     return reportOf({
       options: this.#options,
@@ -142,6 +155,7 @@ export class SoakRun {
       damageSeen: this.#world.damageSeen,
       load: this.#load,
       refusals: Object.fromEntries(this.#jobs.refusals),
+      said: this.#logs.said,
       slopes: this.#samples.slopes(),
       series: this.#samples.series,
       latencies: this.#latencies,
@@ -194,6 +208,7 @@ export class SoakRun {
     const mendedSeconds = this.#seconds - atSeconds;
     await this.#answered();
     const stallMs = this.#load.takeStallMs();
+    if (stallMs > STALL_MS_MAX) this.#find(`an answer took ${Math.round(stallMs)} ms`);
     await world.untilWhole(["demo"]);
     const wholeSeconds = this.#seconds - atSeconds;
     await job;
@@ -257,8 +272,9 @@ export class SoakRun {
   #look(): void {
     try {
       this.#samples.look();
+      this.#logs.look();
     } catch (error) {
-      this.#find(`a look at the processes failed: ${errorText(error)}`);
+      this.#find(`a look at the processes and logs failed: ${errorText(error)}`);
     }
   }
 

@@ -6,6 +6,7 @@
 import * as fs from "node:fs";
 import * as path from "node:path";
 import { processTree, processUsage } from "../e2e/process.ts";
+import { grownKinds, openFiles } from "./process-files.ts";
 import { judge } from "./slopes.ts";
 import type { Sample, Verdict } from "./slopes.ts";
 
@@ -14,15 +15,22 @@ const LIMITS_PER_HOUR: Readonly<Record<string, number | undefined>> = {
   // The part of memory that is the process's own.
   "anonymous MB": 40,
   "heap MB": 20,
+  // Buffers, and memory that is mapped into the heap: resident as far as it was touched.
+  "external MB": 40,
   // With page cache of what is mapped, which comes and goes.
   "resident MB": undefined,
   files: 6,
+  "unix sockets": 6,
+  // As many as the hosts have connections, each of which the supervisor's gates double.
+  "tcp sockets": 60,
   mappings: 60,
   threads: 2,
   "device MB": 200,
   "log MB": undefined,
   "directory MB": 20,
 };
+
+const FILE_METRICS: ReadonlySet<string> = new Set(["files", "unix sockets", "tcp sockets"]);
 
 export interface SampleOptions {
   readonly supervisor: () => number | undefined;
@@ -37,11 +45,20 @@ export interface Slope extends Verdict {
   /** For example "h1 (pid 17)". */
   readonly of: string;
   readonly metric: string;
+  /** Of a leak of files: of which kinds there are more. */
+  readonly grown?: string;
+}
+
+interface Kinds {
+  readonly sinceSeconds: number;
+  first: ReadonlyMap<string, number>;
+  last: ReadonlyMap<string, number>;
 }
 
 export class SoakSamples {
   readonly #options: SampleOptions;
   readonly #series = new Map<string, Sample[]>();
+  readonly #kinds = new Map<string, Kinds>();
   #hosts = new Map<string, number>();
 
   constructor(options: SampleOptions) {
@@ -80,7 +97,10 @@ export class SoakSamples {
       const [of = "", metric = ""] = key.split("\t");
       const limitPerHour = LIMITS_PER_HOUR[metric];
       const verdict = judge(samples, { warmUpSeconds, spanSeconds, limitPerHour });
-      return verdict === undefined ? [] : [{ of, metric, ...verdict }];
+      if (verdict === undefined) return [];
+      const kinds = FILE_METRICS.has(metric) && verdict.isLeak ? this.#kinds.get(of) : undefined;
+      const grown = kinds && grownKinds(kinds.first, kinds.last);
+      return [{ of, metric, ...verdict, ...(grown === undefined ? {} : { grown }) }];
     });
   }
 
@@ -94,7 +114,7 @@ export class SoakSamples {
       const { anonymousBytes, residentBytes } = processUsage(pid);
       this.#add(of, "anonymous MB", anonymousBytes / 1e6);
       this.#add(of, "resident MB", residentBytes / 1e6);
-      this.#add(of, "files", fs.readdirSync(`/proc/${pid}/fd`).length);
+      this.#lookAtFiles(of, pid);
       this.#add(of, "threads", fs.readdirSync(`/proc/${pid}/task`).length);
       const maps = fs.readFileSync(`/proc/${pid}/maps`, "utf8");
       this.#add(of, "mappings", maps.split("\n").length - 1);
@@ -102,22 +122,38 @@ export class SoakSamples {
       if (!isGone(error)) throw error;
       return;
     }
-    const heap = this.#heapOf(pid);
-    if (heap > 0) this.#add(of, "heap MB", heap / 1e6);
+    const { heapUsed, external } = this.#heapOf(pid);
+    if (heapUsed === 0) return;
+    this.#add(of, "heap MB", heapUsed / 1e6);
+    this.#add(of, "external MB", external / 1e6);
   }
 
-  #heapOf(pid: number): number {
+  #lookAtFiles(of: string, pid: number): void {
+    const { folder, warmUpSeconds, now } = this.#options;
+    const { files, unixSockets, tcpSockets, kinds } = openFiles(pid, folder);
+    this.#add(of, "files", files);
+    this.#add(of, "unix sockets", unixSockets);
+    this.#add(of, "tcp sockets", tcpSockets);
+    const known = this.#kinds.get(of) ?? { sinceSeconds: now(), first: kinds, last: kinds };
+    this.#kinds.set(of, known);
+    if (now() - known.sinceSeconds < warmUpSeconds) known.first = kinds;
+    known.last = kinds;
+  }
+
+  /** Of all threads together; nothing of a process that has not told yet. */
+  #heapOf(pid: number): { readonly heapUsed: number; readonly external: number } {
     const { heaps } = this.#options;
-    let bytes = 0;
+    const sum = { heapUsed: 0, external: 0 };
     for (const name of fs.readdirSync(heaps)) {
       if (!name.startsWith(`${pid}-`) || name.endsWith(".new")) continue;
       const told = JSON.parse(fs.readFileSync(path.join(heaps, name), "utf8")) as {
         readonly heapUsed: number;
         readonly external: number;
       };
-      bytes += told.heapUsed + told.external;
+      sum.heapUsed += told.heapUsed;
+      sum.external += told.external;
     }
-    return bytes;
+    return sum;
   }
 
   #add(of: string, metric: string, value: number): void {
