@@ -1,8 +1,10 @@
-import { ok as assert, equal } from "node:assert/strict";
+import { ok as assert, deepEqual, equal } from "node:assert/strict";
+import { once } from "node:events";
 import { closeSync, mkdtempSync, openSync, readFileSync, rmSync, writeSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
+import { Worker } from "node:worker_threads";
 import { SinglePageFaults } from "./single-page-faults.ts";
 import { dropMappedPages, mapFile, PAGE_BYTES, unmap, viewMemory } from "./sys.ts";
 
@@ -58,4 +60,35 @@ test("of a mapped file only those pages count as memory that were touched", (con
 
 test("where there is no such mapping faults stay as they are", () => {
   equal(SinglePageFaults.of(0, PAGE_BYTES), undefined);
+});
+
+test("Node has nothing to say of a thread that lets go of it", async () => {
+  const work = `
+    const { parentPort, workerData } = require("node:worker_threads");
+    const fs = require("node:fs");
+    process.on("warning", (warning) => parentPort.postMessage(String(warning)));
+    (async () => {
+      const { SinglePageFaults } = await import(workerData.faults);
+      const { mapFile, unmap } = await import(workerData.sys);
+      const fd = fs.openSync(workerData.path, "w+");
+      fs.ftruncateSync(fd, workerData.bytes);
+      const address = mapFile(fd, 0, workerData.bytes);
+      SinglePageFaults.of(address, workerData.bytes)?.close();
+      unmap(address, workerData.bytes);
+      fs.closeSync(fd);
+    })();
+  `;
+  const warnings: unknown[] = [];
+  const worker = new Worker(work, {
+    eval: true,
+    workerData: {
+      faults: new URL("single-page-faults.js", import.meta.url).href,
+      sys: new URL("sys.js", import.meta.url).href,
+      path: join(folder, "of a thread"),
+      bytes: PAGES * PAGE_BYTES,
+    },
+  });
+  worker.on("message", (warning) => warnings.push(warning));
+  deepEqual(await once(worker, "exit"), [0]);
+  deepEqual(warnings, []);
 });

@@ -8,8 +8,7 @@
  * for here, nothing else changes. From Linux 6.7 on; without it, or where a container's rules
  * forbid the call, faults stay as they are.
  */
-import { closeSync } from "node:fs";
-import { nativeFunction } from "./sys.ts";
+import { closeDescriptor, nativeFunction } from "./sys.ts";
 
 const CALL_NUMBERS: Readonly<Record<string, number>> = { x64: 323, arm64: 282 };
 const CLOEXEC_NONBLOCK_USER_MODE_ONLY = 0o2004001;
@@ -50,12 +49,13 @@ export class SinglePageFaults {
       nativeMadvise(address, lengthBytes, MADV_NOHUGEPAGE);
       return new SinglePageFaults(fd);
     }
-    closeSync(fd);
+    closeDescriptor(fd);
     return undefined;
   }
 
+  /** As it was opened: of a descriptor that it did not open Node warns in threads. */
   close(): void {
-    closeSync(this.#fd);
+    closeDescriptor(this.#fd);
   }
 }
 
