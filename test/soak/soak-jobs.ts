@@ -147,8 +147,11 @@ export class SoakJobs {
       const load = new VerifiedLoad(at, ledger, prng);
       await load.start({ connections: 1, depth: 2 });
       // The host that serves it may go meanwhile; then it is looked at once more elsewhere.
-      await Promise.race([load.acknowledged(CLONE_CHANGES), load.ended]);
-      await load.finish();
+      try {
+        await Promise.race([load.acknowledged(CLONE_CHANGES), load.ended]);
+      } finally {
+        await load.finish();
+      }
     });
     await this.#persist(clone, () => this.#asked("volume.delete", { name: clone }), GONE);
   }
