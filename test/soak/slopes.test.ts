@@ -45,10 +45,11 @@ test("growth by one now and then is a leak", () => {
 
 test("what fills for minutes after the warm-up and then stays is no leak", () => {
   const prng = new Prng(3);
-  const filled = samples((seconds) => 80 + 120 * Math.min(1, seconds / 600) + prng.below(5));
-  // Of a run that ended soon afterwards the line as a whole goes up.
-  const verdict = judge(filled.slice(0, 110), by);
-  assert.ok(verdict !== undefined && verdict.perHour > 100);
+  const filled = samples((seconds) => 80 + 200 * Math.min(1, seconds / 900) + prng.below(40));
+  // Of a run that ended soon afterwards the line as a whole goes up, for sure.
+  const verdict = judge(filled.slice(0, 200), by);
+  assert.ok(verdict !== undefined);
+  assert.ok(verdict.perHour - 3 * verdict.errorPerHour > by.limitPerHour);
   assert.equal(verdict.isLeak, false);
 });
 
