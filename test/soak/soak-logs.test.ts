@@ -9,7 +9,7 @@ import { SoakLogs } from "./soak-logs.ts";
 interface Scene {
   readonly logs: SoakLogs;
   readonly findings: string[];
-  readonly append: (text: string) => void;
+  readonly append: (text: string, name?: string) => void;
 }
 
 function scene(t: TestContext): Scene {
@@ -18,8 +18,8 @@ function scene(t: TestContext): Scene {
   fs.mkdirSync(path.join(folder, "h1"));
   const findings: string[] = [];
   const logs = new SoakLogs({ folder, found: (what) => findings.push(what) });
-  const append = (text: string): void =>
-    fs.appendFileSync(path.join(folder, "h1", "host.log"), text);
+  const append = (text: string, name = "host.log"): void =>
+    fs.appendFileSync(path.join(folder, "h1", name), text);
   return { logs, findings, append };
 }
 
@@ -56,4 +56,11 @@ test("warnings are counted by what they say", (t) => {
   logs.look();
   assert.deepEqual(findings, []);
   assert.deepEqual(logs.said, { "warning: component ID is stale for N s": 2 });
+});
+
+test("only what is written for people is read, not the log of a device's metadata", (t) => {
+  const { logs, findings, append } = scene(t);
+  append("\x04\0\0pages\n", "data.mdb.log");
+  logs.look();
+  assert.deepEqual(findings, []);
 });

@@ -6,6 +6,8 @@
 import * as fs from "node:fs";
 import * as path from "node:path";
 
+/** A device's metadata have a log of another kind. */
+const LOGS: ReadonlySet<string> = new Set(["cluster.log", "host.log"]);
 /** Faults of the plan: members that are killed, bits that were turned over. */
 const EXPECTED = [/^etcd has ended and will be started again/, /\bdamaged\b/] as const;
 /** What the command itself says to whoever stops it. */
@@ -14,7 +16,7 @@ const MESSAGE_LENGTH_MAX = 160;
 const CHUNK_BYTES = 1 << 20;
 
 export interface LogsOptions {
-  /** Of the cluster: every `*.log` below it is read. */
+  /** Of the cluster, with a folder for each host. */
   readonly folder: string;
   readonly found: (what: string) => void;
 }
@@ -42,7 +44,7 @@ export class SoakLogs {
   look(): void {
     const { folder } = this.#options;
     for (const name of fs.readdirSync(folder, { recursive: true, encoding: "utf8" }))
-      if (name.endsWith(".log")) this.#read(name);
+      if (LOGS.has(path.basename(name))) this.#read(name);
   }
 
   #read(name: string): void {
