@@ -25,7 +25,7 @@ const DEVICE_BYTES = 2 ** 31;
 const JOURNAL_BYTES = 256 << 20;
 /** As a host with default settings. */
 const RESIDENT_BYTES_MAX = 284 << 20;
-const LOG_BYTES = 32 << 20;
+const LOG = { bytes: 32 << 20, tableBytes: 16 << 20 };
 
 type Answer = (fault: ComponentFault | undefined) => void;
 
@@ -46,7 +46,7 @@ async function openBench(folder: string): Promise<{ device: Device; component: C
   });
   const metadata = await LmdbMetadataStore.open(path.join(folder, "metadata.mdb"), {
     residentBytesMax: RESIDENT_BYTES_MAX,
-    logBytes: LOG_BYTES,
+    log: LOG,
   });
   const log = new JsonLog(process.stderr, { level: "error" });
   const ports = { disk, metadata, digests: new NativeDigests(), clock: new NodeClock(), log };

@@ -24,6 +24,7 @@ const JOURNAL_BYTES_MAX = 256 << 20;
 const METADATA_LOG_SHARE = 64;
 const METADATA_LOG_BYTES_MIN = 8 << 20;
 const METADATA_LOG_BYTES_MAX = 64 << 20;
+const METADATA_TABLE_BYTES_MAX = 16 << 20;
 
 export interface OpenedDevice {
   readonly path: string;
@@ -174,8 +175,10 @@ class DeviceOpening {
 
   async #openMetadata(path: string, mustExist: boolean): Promise<MetadataStore> {
     mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
-    const logBytes = metadataLogBytesFor(this.#subject.disk.sizeBytes);
-    return await this.#world.openMetadata(path, { mustExist, logBytes });
+    const bytes = metadataLogBytesFor(this.#subject.disk.sizeBytes);
+    const { memoryBytesPerDevice } = this.#world.identity;
+    const tableBytes = Math.min(METADATA_TABLE_BYTES_MAX, Math.floor(memoryBytesPerDevice / 12));
+    return await this.#world.openMetadata(path, { mustExist, log: { bytes, tableBytes } });
   }
 
   #metadataPath(deviceId: string): string {

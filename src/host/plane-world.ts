@@ -40,8 +40,8 @@ export interface PlaneWorld {
 
 export interface MetadataOpening {
   readonly mustExist: boolean;
-  /** Size of the log in front of the store, if it gets one. */
-  readonly logBytes?: number;
+  /** Of the log in front of the store, if it gets one: see `MetadataOptions`. */
+  readonly log?: { readonly bytes: number; readonly tableBytes: number };
 }
 
 export interface PlaneIdentity {

@@ -80,25 +80,22 @@ for (const kind of ["io_uring", "node-fs"] satisfies DiskKind[]) {
   }
 }
 
-for (const logBytes of [0, 8 << 20]) {
-  metadataStoreConformance(
-    `LmdbMetadataStore ${logBytes > 0 ? "with" : "without"} a log`,
-    async () => {
-      const { path, world } = folder();
-      const open = async (): Promise<LmdbMetadataStore> =>
-        await LmdbMetadataStore.open(join(path, "metadata"), { logBytes });
-      const store = await open();
-      return {
-        ...world,
-        store,
-        reopen: open,
-        dispose: async () => {
-          await store.close();
-          await world.dispose();
-        },
-      };
-    },
-  );
+for (const log of [undefined, { bytes: 8 << 20, tableBytes: 1 << 20 }]) {
+  metadataStoreConformance(`LmdbMetadataStore ${log ? "with" : "without"} a log`, async () => {
+    const { path, world } = folder();
+    const open = async (): Promise<LmdbMetadataStore> =>
+      await LmdbMetadataStore.open(join(path, "metadata"), log ? { log } : {});
+    const store = await open();
+    return {
+      ...world,
+      store,
+      reopen: open,
+      dispose: async () => {
+        await store.close();
+        await world.dispose();
+      },
+    };
+  });
 }
 
 clockConformance("NodeClock", async () => ({ ...nothing(), clock: new NodeClock() }));

@@ -61,6 +61,7 @@ const SCANNED_FIRST = 8;
 const SCANNED_MAX = 128;
 /** The longest batches of a device fit into half of it. */
 const LOG_BYTES_MIN = 8 << 20;
+const LOG_DEFAULT = { bytes: LOG_BYTES_MIN, tableBytes: 4 << 20 } as const;
 
 export interface MetadataOptions {
   /** Refuse with `metadata-missing` instead of making an empty store. */
@@ -69,8 +70,11 @@ export interface MetadataOptions {
   readonly mapBytesMax?: number;
   /** Of the whole process: above it the file's pages go. Default: what the kernel lets it have. */
   readonly residentBytesMax?: number;
-  /** Commit to a log of so many bytes first. One that is in use is used in any case. */
-  readonly logBytes?: number;
+  /**
+   * Commit to a log of so many bytes first, with up to twice so many bytes of memory for what is in
+   * it. One that is in use is used in any case.
+   */
+  readonly log?: { readonly bytes: number; readonly tableBytes: number };
 }
 
 type Visit = (key: Uint8Array, value: Uint8Array) => boolean;
@@ -126,7 +130,7 @@ export class LmdbMetadataStore implements MetadataStore {
       const resident = ResidentLimit.of(path, residentBytesMax);
       const store = new LmdbMetadataStore(path, fd, database, resident);
       try {
-        await store.#openLog(options.logBytes ?? 0);
+        await store.#openLog(options.log);
       } catch (error) {
         await database.close();
         resident?.close();
@@ -152,19 +156,21 @@ export class LmdbMetadataStore implements MetadataStore {
     this.#reserve = new FileReserve(lockFd, RESERVE_BYTES);
   }
 
-  async #openLog(logBytes: number): Promise<void> {
+  async #openLog(wanted: MetadataOptions["log"]): Promise<void> {
     const mark = this.#database.getBinary(LOG_MARK_KEY);
-    if (logBytes === 0 && (mark === undefined || decodeMetadataLogMark(mark).isEmpty)) return;
+    const isInUse = mark !== undefined && !decodeMetadataLogMark(mark).isEmpty;
+    if (wanted === undefined && !isInUse) return;
     const tree = { mark, write: (entries: readonly PendingEntry[]) => this.#writeTree(entries) };
-    const halfBytes = Math.ceil(Math.max(logBytes, LOG_BYTES_MIN) / 2 ** 21) * 2 ** 20;
-    this.#logged = await LoggedEntries.open(`${this.#path}.log`, tree, halfBytes);
+    const { bytes, tableBytes } = wanted ?? LOG_DEFAULT;
+    const halfBytes = Math.ceil(Math.max(bytes, LOG_BYTES_MIN) / 2 ** 21) * 2 ** 20;
+    this.#logged = await LoggedEntries.open(`${this.#path}.log`, tree, { halfBytes, tableBytes });
   }
 
   get(key: Uint8Array): Uint8Array | undefined {
     assert(!this.#closing, "the store is closed");
     const pending = this.#gathering.pending.find(key) ?? this.#underWay?.pending.find(key);
     if (pending !== undefined) return pending.value;
-    if (this.#logged?.has(key) === true) return this.#logged.get(key);
+    if (this.#logged?.find(key) === true) return this.#logged.found;
     if (++this.#reads >= READS_PER_CHECK) this.#limitMemory();
     try {
       const found = this.#database.getBinaryFast(key);

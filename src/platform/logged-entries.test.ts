@@ -7,7 +7,7 @@ import { LOG_MARK_KEY, LoggedEntries } from "./logged-entries.ts";
 import type { Tree } from "./logged-entries.ts";
 import type { PendingEntry } from "./pending-entries.ts";
 
-const HALF_BYTES = 128 << 10;
+const SIZES = { halfBytes: 128 << 10, tableBytes: 1 << 20 };
 const KEYS = 6000;
 
 let folder = "";
@@ -51,7 +51,7 @@ function read(logged: LoggedEntries, tree: MemoryTree): Map<number, number> {
   const found = new Map<number, number>();
   for (let n = 0; n < KEYS; n++) {
     const key = keyOf(n);
-    const value = logged.has(key) ? logged.get(key) : tree.entries.get(toHex(key));
+    const value = logged.find(key) ? logged.found : tree.entries.get(toHex(key));
     if (value !== undefined) found.set(n, value[0]! + 256 * value[1]!);
   }
   return found;
@@ -86,14 +86,14 @@ test("a crash between any two steps loses nothing that was committed", async () 
     const [older, newer] = [new Map(committed), new Map(model)];
     const own = `${copy}-${steps++}`;
     copyFileSync(path, own);
-    const again = await LoggedEntries.open(own, left, HALF_BYTES);
+    const again = await LoggedEntries.open(own, left, SIZES);
     const found = read(again!, left);
     const isOlder = found.size === older.size && [...older].every(([n, r]) => found.get(n) === r);
     if (!isOlder) deepEqual(found, newer);
     await again!.close();
     rmSync(own);
   };
-  const logged = await LoggedEntries.open(path, tree, HALF_BYTES);
+  const logged = await LoggedEntries.open(path, tree, SIZES);
   tree.onWrite = () => void crashes.push(crash());
   for (let round = 0; round < 120; round++) {
     await logged!.commit(batchOf(round, prng, model));
@@ -111,7 +111,7 @@ test("a tree that fails for a while is asked again, and what is committed stays"
   const prng = new Prng(4);
   const tree = new MemoryTree();
   const model = new Map<number, number>();
-  const logged = await LoggedEntries.open(join(folder, "failing"), tree, HALF_BYTES);
+  const logged = await LoggedEntries.open(join(folder, "failing"), tree, SIZES);
   for (let round = 0; round < 200; round++) {
     if (round % 17 === 16) continue;
     tree.fails = round % 20 >= 10;

@@ -19,8 +19,6 @@ import { systemErrorCode } from "./sys.ts";
 
 /** Longer than any key of a user, so that none sees it. */
 export const LOG_MARK_KEY: Uint8Array = new Uint8Array(65).fill(255);
-/** Of one generation, in memory; there may be two. */
-const GENERATION_BYTES_MAX = 16 << 20;
 /** Goes to the tree in one transaction, which copies each page that it changes. */
 const ENTRIES_AT_ONCE = 2048;
 /** After so long without a batch what is there goes to the tree. */
@@ -35,11 +33,22 @@ export interface Tree {
   write(entries: readonly PendingEntry[]): Promise<void>;
 }
 
+export interface LogSizes {
+  /** Of each half of the log, if it has to be made. */
+  readonly halfBytes: number;
+  /** What one generation may take in memory; there may be two. */
+  readonly tableBytes: number;
+}
+
 export class LoggedEntries {
   readonly #tree: Tree;
   readonly #log: MetadataLog;
+  readonly #tableBytes: number;
   #active = new RecentEntries();
   #sealed: RecentEntries | undefined;
+  /** The one before that, empty, with all its room. */
+  #spare: RecentEntries | undefined;
+  #from = this.#active;
   #merging: Promise<void> | undefined;
   #tail: Promise<unknown> = Promise.resolve();
   #isClosed = false;
@@ -49,13 +58,9 @@ export class LoggedEntries {
    * Undefined if there is no room for a log. Fails with `metadata-damaged`, `metadata-foreign`,
    * `metadata-failed`, or as the tree does.
    */
-  static async open(
-    path: string,
-    tree: Tree,
-    halfBytes: number,
-  ): Promise<LoggedEntries | undefined> {
+  static async open(path: string, tree: Tree, sizes: LogSizes): Promise<LoggedEntries | undefined> {
     try {
-      return await openLog(path, tree, halfBytes);
+      return await openLog(path, tree, sizes);
     } catch (error) {
       if (error instanceof CodedError || systemErrorCode(error) === undefined) throw error;
       const message = `the metadata log ${path} cannot be opened: ${errorText(error)}`;
@@ -67,21 +72,24 @@ export class LoggedEntries {
     }
   }
 
-  constructor(tree: Tree, log: MetadataLog) {
+  constructor(tree: Tree, log: MetadataLog, tableBytes: number) {
     this.#tree = tree;
     this.#log = log;
+    this.#tableBytes = tableBytes;
     this.#idle = setTimeout(() => this.#mergeIfIdle(), IDLE_MS).unref();
   }
 
-  /** Whether something was put or deleted under this key. */
-  has(key: Uint8Array): boolean {
-    return this.#active.has(key) || this.#sealed?.has(key) === true;
+  /** Whether something was put or deleted under this key, which `found` tells then. */
+  find(key: Uint8Array): boolean {
+    if (this.#active.find(key)) this.#from = this.#active;
+    else if (this.#sealed?.find(key) === true) this.#from = this.#sealed;
+    else return false;
+    return true;
   }
 
-  /** Undefined if it was deleted; the caller has asked whether there is something. */
-  get(key: Uint8Array): Uint8Array | undefined {
-    if (this.#active.has(key) || this.#sealed === undefined) return this.#active.get(key);
-    return this.#sealed.get(key);
+  /** Undefined if it was deleted. Valid until the next call. */
+  get found(): Uint8Array | undefined {
+    return this.#from.found;
   }
 
   /** In key order, the newest of each key. */
@@ -107,7 +115,7 @@ export class LoggedEntries {
       return await this.#tree.write(entries);
     }
     const isFull =
-      this.#active.bytes > GENERATION_BYTES_MAX ||
+      this.#active.bytes > this.#tableBytes ||
       this.#active.size + entries.length > RECENT_ENTRIES_MAX;
     if (isFull || !this.#log.hasRoom(entries)) await this.#rotate();
     await this.#log.append(entries);
@@ -124,7 +132,8 @@ export class LoggedEntries {
   async #rotate(): Promise<void> {
     await this.#mergeSealed();
     this.#sealed = this.#active;
-    this.#active = new RecentEntries();
+    this.#active = this.#spare ?? new RecentEntries();
+    this.#spare = undefined;
     const generation = this.#log.generation;
     this.#log.begin(generation + 1);
     // Who needs room next waits for it, and is told if it fails.
@@ -145,6 +154,7 @@ export class LoggedEntries {
     await mergeInto(this.#tree, sealed, { ...is, storeTag: this.#log.storeTag });
     this.#sealed = undefined;
     sealed.release();
+    this.#spare = sealed;
   }
 
   #mergeIfIdle(): void {
@@ -173,11 +183,11 @@ export class LoggedEntries {
 async function openLog(
   path: string,
   tree: Tree,
-  halfBytes: number,
+  sizes: LogSizes,
 ): Promise<LoggedEntries | undefined> {
   const mark = tree.mark === undefined ? undefined : decodeMetadataLogMark(tree.mark);
   if (mark === undefined || (mark.isEmpty && !isLogOf(path, mark)))
-    return await makeLog(path, tree, { mark, halfBytes });
+    return await makeLog(path, tree, { ...sizes, mark });
   if (!existsSync(path)) throw damaged(path, "it is missing, and the tree is not whole without it");
   const log = MetadataLog.open(path);
   try {
@@ -187,7 +197,7 @@ async function openLog(
     await mergeInto(tree, recent, { ...mark, merged, isEmpty: false });
     recent.release();
     log.begin(merged + 1);
-    return new LoggedEntries(tree, log);
+    return new LoggedEntries(tree, log, sizes.tableBytes);
   } catch (error) {
     log.close();
     throw error;
@@ -210,7 +220,7 @@ function isLogOf(path: string, { storeTag }: MetadataLogMark): boolean {
 async function makeLog(
   path: string,
   tree: Tree,
-  is: { readonly mark: MetadataLogMark | undefined; readonly halfBytes: number },
+  is: LogSizes & { readonly mark: MetadataLogMark | undefined },
 ): Promise<LoggedEntries | undefined> {
   const { storeTag, merged } = is.mark ?? { storeTag: randomInt(STORE_TAG_MAX), merged: 0 };
   let log: MetadataLog;
@@ -222,7 +232,7 @@ async function makeLog(
   }
   await tree.write([markEntry({ storeTag, merged, isEmpty: false })]);
   log.begin(merged + 1);
-  return new LoggedEntries(tree, log);
+  return new LoggedEntries(tree, log, is.tableBytes);
 }
 
 async function mergeInto(tree: Tree, recent: RecentEntries, mark: MetadataLogMark): Promise<void> {

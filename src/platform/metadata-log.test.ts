@@ -10,7 +10,7 @@ import { LmdbMetadataStore } from "./index.ts";
 
 const KIB = 1024;
 /** Halves of 4 MiB. */
-const LOG_BYTES = 8 << 20;
+const LOG = { bytes: 8 << 20, tableBytes: 16 << 20 };
 const PIECE_BYTES = 4096;
 const LAST = new Uint8Array(64).fill(255);
 const index = new URL("./index.js", import.meta.url).href;
@@ -73,7 +73,7 @@ function checkRounds(store: LmdbMetadataStore): number {
 }
 
 const open = (path: string): Promise<LmdbMetadataStore> =>
-  LmdbMetadataStore.open(path, { logBytes: LOG_BYTES });
+  LmdbMetadataStore.open(path, { log: LOG });
 
 /** Runs rounds in a process of its own, killed as soon as `until` is durable. */
 async function killedAfter(path: string, until: number): Promise<number> {
@@ -86,7 +86,7 @@ async function killedAfter(path: string, until: number): Promise<number> {
       const roundOf = ${roundOf.toString()};
       const batchOf = ${batchOf.toString()};
       const path = ${JSON.stringify(path)};
-      const store = await LmdbMetadataStore.open(path, { logBytes: ${LOG_BYTES} });
+      const store = await LmdbMetadataStore.open(path, { log: ${JSON.stringify(LOG)} });
       const last = store.get(ROUND_KEY);
       for (let round = last === undefined ? 0 : last[0] * 256 + last[1] + 1; ; round++) {
         await store.commit(batchOf(round));

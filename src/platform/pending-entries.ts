@@ -80,10 +80,17 @@ export class PendingEntries {
   }
 }
 
-/** FNV-1a, finished by a multiplication so that low bits depend on all of the key. */
-function hashOf(key: Uint8Array): number {
-  let hash = 0x811c9dc5;
-  for (let i = 0; i < key.length; i++) hash = Math.imul(hash ^ key[i]!, 0x01000193);
+/** Whole words at a time; multiplied at the end so that low bits depend on all of the key. */
+export function hashOf(key: Uint8Array): number {
+  const { length } = key;
+  let hash = length;
+  let at = 0;
+  for (; at + 4 <= length; at += 4) {
+    const word = key[at]! | (key[at + 1]! << 8) | (key[at + 2]! << 16) | (key[at + 3]! << 24);
+    hash = Math.imul(hash ^ word, 0x9e3779b1);
+    hash ^= hash >>> 15;
+  }
+  for (; at < length; at++) hash = Math.imul(hash ^ key[at]!, 0x01000193);
   return Math.imul(hash ^ (hash >>> 15), 0x2c1b3c6d) >>> 8;
 }
 

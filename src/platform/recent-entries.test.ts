@@ -30,10 +30,10 @@ test("entries are found by key and in ranges as in a sorted list", () => {
     }
     equal(entries.size, model.size);
     for (const { key, value } of model.values()) {
-      equal(entries.has(key), true);
-      deepEqual(entries.get(key), value);
+      equal(entries.find(key), true);
+      deepEqual(entries.found, value);
     }
-    equal(entries.has(new Uint8Array(33)), false);
+    equal(entries.find(new Uint8Array(33)), false);
     const sorted = [...model.values()].sort((a, b) => compareBytes(a.key, b.key));
     for (let i = 0; i < 50; i++) {
       const [from, to] = [randomKey(prng), randomKey(prng)];

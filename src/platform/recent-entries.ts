@@ -7,11 +7,12 @@
  * how many keys there are, not on how often they change.
  */
 import { assert, compareBytes, SlabPool } from "../base/index.ts";
+import { hashOf } from "./pending-entries.ts";
 import type { PendingEntry } from "./pending-entries.ts";
 
 const SLAB_BYTES = 1 << 20;
-/** Those of one generation go to the next. */
-const slabs = new SlabPool(SLAB_BYTES, 16);
+/** Of all stores of this thread: those of one generation go to the next. */
+const slabs = new SlabPool(SLAB_BYTES, 48);
 const CAPACITY_FIRST = 1024;
 /** Of the arrays below and two hash slots. */
 const ENTRY_BYTES = 33;
@@ -20,6 +21,8 @@ export const RECENT_ENTRIES_MAX: number = 2 ** 20;
 const NUMBER_KEY_BYTES_MAX = 9;
 
 export class RecentEntries {
+  /** Of the key that was found: undefined if it was deleted. Valid until the next `put`. */
+  found: Uint8Array | undefined;
   readonly #slabs: Uint8Array[] = [];
   #slabUsed = SLAB_BYTES;
   #size = 0;
@@ -108,15 +111,13 @@ export class RecentEntries {
     }
   }
 
-  has(key: Uint8Array): boolean {
-    return this.#size > 0 && this.#indexOf(key) >= 0;
-  }
-
-  /** Of a key that it has: undefined if it was deleted. Valid until the next `put`. */
-  get(key: Uint8Array): Uint8Array | undefined {
+  /** Whether there is something under this key, which `found` tells then. */
+  find(key: Uint8Array): boolean {
+    if (this.#size === 0) return false;
     const entry = this.#indexOf(key);
-    assert(entry >= 0, "the caller has asked whether it is here");
-    return this.#valueAt(entry);
+    if (entry < 0) return false;
+    this.found = this.#valueAt(entry);
+    return true;
   }
 
   /** Copies both; an undefined value deletes. */
@@ -126,7 +127,10 @@ export class RecentEntries {
     if (entry < 0) entry = this.#add(key, length);
     else if (length > this.#valueRooms[entry]!) this.#place(entry, key, length);
     this.#valueLengths[entry] = value === undefined ? DELETED : length;
-    if (value !== undefined) this.#valueAt(entry)!.set(value);
+    if (value === undefined) return;
+    const place = this.#places[entry]!;
+    const at = place % SLAB_BYTES;
+    this.#slabs[(place - at) / SLAB_BYTES]!.set(value, at + key.length);
   }
 
   #add(key: Uint8Array, valueBytes: number): number {
@@ -203,9 +207,10 @@ export class RecentEntries {
     return (slab[at]! % 8) * 2 ** 30 + (isNumber ? bits % 2 ** 30 : Math.floor(bits / 4));
   }
 
-  /** Nobody uses what it gave out any more. */
+  /** Forgets everything. Nobody uses what it gave out any more. */
   release(): void {
     slabs.giveAll(this.#slabs);
+    this.found = undefined;
     this.#size = 0;
     this.#slots.fill(0);
     this.#slabUsed = SLAB_BYTES;
@@ -221,11 +226,4 @@ function prefixOf(key: Uint8Array): number {
     low = low * 256 + (i + 4 < key.length ? key[i + 4]! : 0);
   }
   return high * 2 ** 32 + low;
-}
-
-/** FNV-1a, finished by a multiplication so that low bits depend on all of the key. */
-function hashOf(key: Uint8Array): number {
-  let hash = 0x811c9dc5;
-  for (let i = 0; i < key.length; i++) hash = Math.imul(hash ^ key[i]!, 0x01000193);
-  return Math.imul(hash ^ (hash >>> 15), 0x2c1b3c6d) >>> 8;
 }
