@@ -1,5 +1,4 @@
 import { ok as assert, deepEqual, equal } from "node:assert/strict";
-import { once } from "node:events";
 import { closeSync, mkdtempSync, openSync, readFileSync, rmSync, writeSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -73,7 +72,7 @@ test("a thread that lets go of it closes nothing that it has not opened itself",
   const worker = new Worker(script, { eval: true });
   const warnings: unknown[] = [];
   worker.on("message", (message) => warnings.push(message));
-  const [code] = await once(worker, "exit");
+  const code = await new Promise((resolve) => worker.once("exit", resolve));
   equal(code, 0);
   deepEqual(warnings, []);
 });
