@@ -1,4 +1,5 @@
 import { ok as assert, deepEqual, equal } from "node:assert/strict";
+import { once } from "node:events";
 import { closeSync, mkdtempSync, openSync, readFileSync, rmSync, writeSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -55,26 +56,6 @@ test("of a mapped file only those pages count as memory that were touched", (con
     unmap(address, FILE_BYTES);
     closeSync(fd);
   }
-});
-
-test("a thread that lets go of it closes nothing that it has not opened itself", async () => {
-  const [faults, sys] = ["single-page-faults", "sys"].map(
-    (name) => new URL(`./${name}.js`, import.meta.url).href,
-  );
-  const script = `Promise.all([import(${JSON.stringify(faults)}), import(${JSON.stringify(sys)})])
-    .then(([{ SinglePageFaults }, { mapAnonymous, PAGE_BYTES, unmap }]) => {
-      const { parentPort } = require("node:worker_threads");
-      process.on("warning", (warning) => parentPort.postMessage(warning.message));
-      const address = mapAnonymous(PAGE_BYTES);
-      SinglePageFaults.of(address, PAGE_BYTES)?.close();
-      unmap(address, PAGE_BYTES);
-    });`;
-  const worker = new Worker(script, { eval: true });
-  const warnings: unknown[] = [];
-  worker.on("message", (message) => warnings.push(message));
-  const code = await new Promise((resolve) => worker.once("exit", resolve));
-  equal(code, 0);
-  deepEqual(warnings, []);
 });
 
 test("where there is no such mapping faults stay as they are", () => {
