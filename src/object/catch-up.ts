@@ -11,7 +11,7 @@ import { CHANGE_DATA } from "../store/index.ts";
 import type { Component } from "../store/index.ts";
 import { BlockTransfer, reachable } from "./block-transfer.ts";
 import type { BlockCopy } from "./block-transfer.ts";
-import { ChangeExchange, requireKept } from "./change-exchange.ts";
+import { ChangeExchange } from "./change-exchange.ts";
 import type { ExchangeOptions, Source } from "./change-exchange.ts";
 import type { Leg, Legs, ObjectMember } from "./legs.ts";
 import type { ObjectVolume } from "./object-volume.ts";
@@ -160,7 +160,6 @@ export class CatchUp {
 
   /** Where it does not hold, copies rightly differ. */
   #requireFollowing(): void {
-    requireKept(this.#world.exchange);
     // A volume that has stopped leaves writes half done.
     if (this.#world.volume.isStopped)
       throw new CodedError({ code: "not-owner", message: "the volume has stopped" });
@@ -233,7 +232,6 @@ export class CatchUp {
         if (isEarly && this.#isRunning) return new Uint8Array(0);
         if (!isEarly || attempt === SETTLE_ATTEMPTS_MAX) throw error;
       }
-      this.#requireFollowing();
       legs.commit(epoch, volume.watermark);
       await new Promise<void>((resolve) => void clock.after(SETTLE_DELAY_MS, resolve));
     }

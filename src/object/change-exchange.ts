@@ -75,7 +75,7 @@ export interface ExchangeOptions {
   readonly offersFingerprints: boolean;
   /** No other component is brought to the present: what it has in common with one is not sent. */
   readonly isAlone: () => boolean;
-  /** The volume is given up: whoever has it next goes on. */
+  /** The volume is given up: whoever has it next goes on with the copy. */
   readonly isGivenUp: () => boolean;
 }
 
@@ -124,9 +124,16 @@ export class ChangeExchange {
     }
   }
 
-  /** Once it lacks a write it begins anew: what it is sent now would only be in the way there. */
+  /**
+   * Once it lacks a write it begins anew: what it is sent now would only be in the way there. An
+   * owner that leaves sends no more, either: it would not have left before the end, and nobody
+   * would serve the volume. A copy that has been sent everything is compared, and counts.
+   */
   #requireFollowing(): void {
-    requireKept(this.#options);
+    if (this.#options.isGivenUp()) {
+      marks.hit("a catch-up ended because its owner leaves");
+      throw new CodedError({ code: "not-owner", message: "the volume is given up" });
+    }
     if (this.#target.member.role !== "catching-up")
       throw new CodedError({ code: "copies-differ", message: "it lacks a write, and begins anew" });
   }
@@ -279,13 +286,6 @@ export class ChangeExchange {
       this.#progress.count("bytesSent", await this.#transfer.send(this.#target.member, part));
     }
   }
-}
-
-/** What is under way for an owner that leaves would keep it, and its host, from leaving. */
-export function requireKept({ isGivenUp }: ExchangeOptions): void {
-  if (!isGivenUp()) return;
-  marks.hit("a catch-up ended because its owner leaves");
-  throw new CodedError({ code: "not-owner", message: "the volume is given up" });
 }
 
 function everyIndex(count: number): number[] {
