@@ -1,8 +1,9 @@
 /**
  * Who uses the volumes of this host comes before what is copied. Now and then copying stops for a
  * moment, which tells how long requests take without it; then it goes on as fast as the slowest
- * hundredth of the requests still takes at most half as long again. Where nobody asks for
- * anything, nothing is held back.
+ * hundredth of the requests still takes at most half as long again. Of few requests the slowest one
+ * is slow or not by chance: more of them are looked at, or chance would hold up all copying. Where
+ * nobody asks for anything, nothing is held back.
  */
 import { assert } from "../base/index.ts";
 import type { ResyncPace } from "../object/index.ts";
@@ -25,8 +26,11 @@ const WINDOW_MS = 250;
 const SETTLE_MS = 100;
 const QUIET_MS = 300;
 const QUIET_EVERY_MS = 15_000;
-/** Fewer requests in a window say nothing about the slowest of a hundred. */
+/** Fewer requests in a window say nothing about the slow ones. */
 const REQUESTS_MIN = 20;
+const SLOW_SHARE = 0.01;
+/** How many of a window are called slow at least. */
+const SLOW_REQUESTS_MIN = 4;
 const SLOWER_MAX = 1.5;
 /** Copying never comes to a standstill. */
 const RATE_MIN = 256;
@@ -43,7 +47,8 @@ export class AdaptivePace implements ResyncPace {
   readonly #world: ResyncPaceWorld;
   /** Blocks per second; undefined: as fast as it goes. */
   #rate: number | undefined;
-  #quietMs: number | undefined;
+  /** While nothing was copied. */
+  #quietLatencies: Latencies | undefined;
   #quietAtMs = -Infinity;
   #quiet: Promise<void> | undefined;
   #windowMs = -Infinity;
@@ -88,7 +93,7 @@ export class AdaptivePace implements ResyncPace {
     const since = difference(now, before);
     const { clock } = this.#world;
     this.#quietAtMs = clock.nowMs();
-    if (countOf(since) >= REQUESTS_MIN) this.#quietMs = slowest(since);
+    if (countOf(since) >= REQUESTS_MIN) this.#quietLatencies = since;
     this.#window = now;
     this.#windowMs = clock.nowMs();
     this.#nextMs = clock.nowMs();
@@ -115,8 +120,10 @@ export class AdaptivePace implements ResyncPace {
       if (count >= REQUESTS_MIN) this.#rate = RATE_FIRST;
       return;
     }
-    if (count < REQUESTS_MIN || this.#quietMs === undefined) return;
-    const isSlow = slowest(since) > SLOWER_MAX * this.#quietMs;
+    const quiet = this.#quietLatencies;
+    if (count < REQUESTS_MIN || quiet === undefined) return;
+    const share = Math.max(SLOW_SHARE, SLOW_REQUESTS_MIN / Math.min(count, countOf(quiet)));
+    const isSlow = slowest(since, share) > SLOWER_MAX * slowest(quiet, share);
     const rate = this.#rate * (isSlow ? SLOWER : FASTER);
     this.#rate = Math.min(Math.max(RATE_MIN, rate), RATE_MAX);
   }
@@ -136,10 +143,10 @@ function countOf({ buckets }: Latencies): number {
   return buckets.reduce((sum, count) => sum + count, 0);
 }
 
-/** What 99 of 100 requests do not exceed; within a bucket they are taken to be spread evenly. */
-function slowest(latencies: Latencies): number {
+/** What all but this share do not exceed; within a bucket they are taken to be spread evenly. */
+function slowest(latencies: Latencies, share: number): number {
   const { buckets, boundsMs } = latencies;
-  let rest = 0.99 * countOf(latencies);
+  let rest = (1 - share) * countOf(latencies);
   for (const [i, count] of buckets.entries()) {
     const fromMs = i === 0 ? 0 : boundsMs[i - 1]!;
     const toMs = boundsMs[i] ?? 2 * fromMs;
