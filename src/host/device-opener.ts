@@ -24,7 +24,7 @@ const JOURNAL_BYTES_MAX = 256 << 20;
 const METADATA_LOG_SHARE = 64;
 const METADATA_LOG_BYTES_MIN = 8 << 20;
 const METADATA_LOG_BYTES_MAX = 64 << 20;
-const METADATA_TABLE_BYTES_MAX = 16 << 20;
+const METADATA_TABLE_BYTES_MAX = 12 << 20;
 
 export interface OpenedDevice {
   readonly path: string;
@@ -177,7 +177,7 @@ class DeviceOpening {
     mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
     const bytes = metadataLogBytesFor(this.#subject.disk.sizeBytes);
     const { memoryBytesPerDevice } = this.#world.identity;
-    const tableBytes = Math.min(METADATA_TABLE_BYTES_MAX, Math.floor(memoryBytesPerDevice / 12));
+    const tableBytes = Math.min(METADATA_TABLE_BYTES_MAX, Math.floor(memoryBytesPerDevice / 16));
     return await this.#world.openMetadata(path, { mustExist, log: { bytes, tableBytes } });
   }
 
