@@ -3,7 +3,7 @@
  * and memory. Making these anew would be most of the work of a short trial. All that a trial may
  * need is there before it begins: one that waited for it would go another way than the next one.
  */
-import { assertDefined, BLOCK_SIZE_BYTES } from "../base/index.ts";
+import { assert, assertDefined, BLOCK_SIZE_BYTES } from "../base/index.ts";
 import { DiskMedium, MetadataMedium, SimDigests, SimDisk, SimLog } from "../sim/index.ts";
 import { SimMachine, SimMetadataStore, Simulation } from "../sim/index.ts";
 import { Device } from "../store/index.ts";
@@ -12,8 +12,8 @@ import { CLUSTER_ID, deviceIdOf, hostIdOf } from "./names.ts";
 export const SEGMENT_BYTES: number = 2 << 20;
 const JOURNAL_SEGMENTS = 4;
 const DISK_BYTES = 40 << 20;
-/** Pieces of memory of one size: more than most trials need, less than the worst one does. */
-const KEPT_MAX = 16;
+/** Pieces of memory of one size: what all hosts that run at a time need. */
+const KEPT_MAX = 40;
 
 export interface HostMedia {
   readonly disk: DiskMedium;
@@ -23,7 +23,7 @@ export interface HostMedia {
 export class Depot {
   readonly #blank = new Map<string, HostMedia>();
   readonly #free = new Map<number, Uint8Array[]>();
-  #lent: Uint8Array[] = [];
+  readonly #lent = new Set<Uint8Array>();
 
   /** From now on this disk of the host is here: its first one, or one that it is given later. */
   async prepare(host: number, number = 0): Promise<void> {
@@ -37,22 +37,25 @@ export class Depot {
     return { disk: blank.disk.fork(), metadata: blank.metadata.fork() };
   }
 
-  /** Zeroed bytes, until `takeBack`. */
+  /** Zeroed bytes, until `giveBack` or `takeBack`. */
   lend(lengthBytes: number): Uint8Array {
     const bytes = this.#free.get(lengthBytes)?.pop();
     const lent = bytes?.fill(0) ?? new Uint8Array(lengthBytes);
-    this.#lent.push(lent);
+    this.#lent.add(lent);
     return lent;
+  }
+
+  /** Nobody uses it any more, and whoever comes next may have it. */
+  giveBack(bytes: Uint8Array): void {
+    assert(this.#lent.delete(bytes), "what is given back was lent");
+    const free = this.#free.get(bytes.length);
+    if (free === undefined) this.#free.set(bytes.length, [bytes]);
+    else if (free.length < KEPT_MAX) free.push(bytes);
   }
 
   /** The trial is over: nobody uses its memory any more. */
   takeBack(): void {
-    for (const bytes of this.#lent) {
-      const free = this.#free.get(bytes.length);
-      if (free === undefined) this.#free.set(bytes.length, [bytes]);
-      else if (free.length < KEPT_MAX) free.push(bytes);
-    }
-    this.#lent = [];
+    for (const bytes of this.#lent) this.giveBack(bytes);
   }
 }
 

@@ -14,6 +14,7 @@ import { Device, ReadThrough } from "../store/index.ts";
 import type { ComponentFork, DeviceStats } from "../store/index.ts";
 import { SEGMENT_BYTES } from "./depot.ts";
 import type { HostMedia } from "./depot.ts";
+import { LifeMemory } from "./life-memory.ts";
 import { ownerRulesOf } from "./mutants.ts";
 import { CLUSTER_ID, hostIdOf } from "./names.ts";
 import type { TrialWorld } from "./trial-world.ts";
@@ -54,6 +55,7 @@ export class TrialHost {
   readonly #closing = new Map<string, Promise<void>>();
   readonly #ending = new WeakSet<ObjectOwner>();
   readonly #memory: DiskMemory[] = [];
+  readonly #lifeMemory: LifeMemory;
   /** Apart from all other chance, so that seeds in which nothing is late go their way. */
   readonly #lateChance: Prng;
   readonly #forked = new Set<string>();
@@ -70,6 +72,7 @@ export class TrialHost {
     this.managementAddress = `10.2.0.${number}`;
     this.media = media;
     this.machine = new SimMachine(world.simulation);
+    this.#lifeMemory = new LifeMemory(world.depot, world.simulation);
     this.#lateChance = new Prng(world.simulation.seed ^ (number + 0xf02c));
   }
 
@@ -96,6 +99,7 @@ export class TrialHost {
     assert(this.isOff, "the host is running");
     const { machine } = this;
     this.#trace("starts");
+    this.#lifeMemory.giveBackOld();
     this.#boot(machine).catch((error: unknown) => {
       if (this.machine === machine) this.#startFailed(error);
     });
@@ -235,6 +239,7 @@ export class TrialHost {
     this.#closing.clear();
     this.#memory.length = 0;
     this.machine.cutPower(policy);
+    this.#lifeMemory.lifeEnded();
     this.machine = new SimMachine(this.#world.simulation);
   }
 
@@ -270,7 +275,7 @@ export class TrialHost {
     const log = this.#log();
     const disk = new SimDisk(machine, this.media.disk, {
       alignmentBytes: BLOCK_SIZE_BYTES,
-      memory: (lengthBytes) => this.#world.depot.lend(lengthBytes),
+      memory: (lengthBytes) => this.#lifeMemory.borrow(lengthBytes),
     });
     this.disk = disk;
     const metadata = new SimMetadataStore(machine, this.media.metadata);
