@@ -65,6 +65,11 @@ export class Simulation {
   #workCount = 0;
   #eventCount = 0;
   #isRunning = false;
+  /** Of the rest that is under way. */
+  #quietTurns = 0;
+  #turnsLeft = 0;
+  #seenCount = 0;
+  #rested: (() => void) | undefined;
 
   constructor(options: SimulationOptions) {
     this.seed = options.seed;
@@ -208,16 +213,28 @@ export class Simulation {
   }
 
   /** Waits until microtasks have had `quietTurns` turns in a row without scheduling anything. */
-  async #rest(quietTurns: number): Promise<void> {
-    if (this.#turn !== undefined) return await this.#turn();
-    let seen = this.#scheduledCount;
-    for (let quiet = 0; quiet < quietTurns; quiet++) {
-      await ONE_TURN;
-      if (this.#scheduledCount === seen) continue;
-      seen = this.#scheduledCount;
-      quiet = 0;
-    }
+  #rest(quietTurns: number): Promise<void> {
+    if (this.#turn !== undefined) return this.#turn();
+    this.#turnsLeft = quietTurns;
+    this.#quietTurns = quietTurns;
+    this.#seenCount = this.#scheduledCount;
+    return new Promise(this.#beginRest);
   }
+
+  readonly #beginRest = (resolve: () => void): void => {
+    this.#rested = resolve;
+    void ONE_TURN.then(this.#turned);
+  };
+
+  /** By hand, since this is the most frequent thing of all and an `await` makes three objects. */
+  readonly #turned = (): void => {
+    if (this.#scheduledCount !== this.#seenCount) {
+      this.#seenCount = this.#scheduledCount;
+      this.#turnsLeft = this.#quietTurns;
+    }
+    if (--this.#turnsLeft > 0) void ONE_TURN.then(this.#turned);
+    else this.#rested?.();
+  };
 
   #isAtRest(workOnly: boolean, deadlineMs: number): boolean {
     let next = this.#queue.peek();
