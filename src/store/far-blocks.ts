@@ -3,7 +3,7 @@
  * kept once. A name is a component as it was opened; whoever has taken it removes what changes.
  *
  * Equal contents are found by checksum and compared byte by byte, so nothing depends on the sum.
- * No memory is taken before the first block.
+ * Memory is taken as contents come.
  */
 import { assert, BLOCK_SIZE_BYTES, crc32c } from "../base/index.ts";
 import { PageCache } from "../cache/index.ts";
@@ -13,6 +13,8 @@ const NAME_STRIDE = 2 ** 34;
 /** Keys stay below 2^53. When all names were used, nothing is kept any more. */
 const NAMES_MAX = 2 ** 19;
 const NONE = -1;
+/** Contents of one piece of memory: 1 MiB. */
+const SLAB_BLOCKS = 256;
 
 export interface FarCounters {
   /** Asked for and here, or not: of a read at once of which one block is missing all are. */
@@ -90,7 +92,8 @@ export class FarBlocks {
 
 class KeptContents {
   readonly #cache: PageCache;
-  readonly #bytes: Uint8Array;
+  /** Of `SLAB_BLOCKS` contents each, as far as there ever were so many. */
+  readonly #slabs: Uint8Array[] = [];
   /** By slot of the cache: its content. */
   readonly #contents: Int32Array;
   /** By content. Those with equal low bits of their sums are chained. */
@@ -98,12 +101,13 @@ class KeptContents {
   readonly #sums: Uint32Array;
   readonly #nexts: Int32Array;
   readonly #heads: Int32Array;
+  /** Those below `#begun` that nothing uses. */
   readonly #free: number[] = [];
+  #begun = 0;
   readonly #mask: number;
 
   constructor(blocksMax: number) {
     this.#cache = new PageCache({ capacity: blocksMax });
-    this.#bytes = new Uint8Array(blocksMax * BLOCK_SIZE_BYTES);
     this.#contents = new Int32Array(blocksMax).fill(NONE);
     this.#uses = new Int32Array(blocksMax);
     this.#sums = new Uint32Array(blocksMax);
@@ -111,11 +115,10 @@ class KeptContents {
     const headCount = 2 ** Math.ceil(Math.log2(blocksMax));
     this.#heads = new Int32Array(headCount).fill(NONE);
     this.#mask = headCount - 1;
-    for (let content = blocksMax - 1; content >= 0; content--) this.#free.push(content);
   }
 
   get contentCount(): number {
-    return this.#uses.length - this.#free.length;
+    return this.#begun - this.#free.length;
   }
 
   hasAll(firstKey: number, keyCount: number): boolean {
@@ -156,8 +159,11 @@ class KeptContents {
   }
 
   #block(content: number): Uint8Array {
-    const start = content * BLOCK_SIZE_BYTES;
-    return this.#bytes.subarray(start, start + BLOCK_SIZE_BYTES);
+    const start = (content % SLAB_BLOCKS) * BLOCK_SIZE_BYTES;
+    return this.#slabs[Math.floor(content / SLAB_BLOCKS)]!.subarray(
+      start,
+      start + BLOCK_SIZE_BYTES,
+    );
   }
 
   #find(bytes: Uint8Array, sum: number): number {
@@ -170,13 +176,20 @@ class KeptContents {
   }
 
   #add(bytes: Uint8Array, sum: number): number {
-    const content = this.#free.pop();
-    assert(content !== undefined, "there are no more contents than slots");
+    const content = this.#free.pop() ?? this.#begin();
     this.#block(content).set(bytes);
     const head = sum & this.#mask;
     this.#sums[content] = sum;
     this.#nexts[content] = this.#heads[head]!;
     this.#heads[head] = content;
+    return content;
+  }
+
+  #begin(): number {
+    const content = this.#begun++;
+    assert(content < this.#uses.length, "there are no more contents than slots");
+    if (content % SLAB_BLOCKS === 0)
+      this.#slabs.push(new Uint8Array(SLAB_BLOCKS * BLOCK_SIZE_BYTES));
     return content;
   }
 
