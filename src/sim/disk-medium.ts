@@ -81,14 +81,20 @@ export class DiskMedium implements SimMedium {
 
   /** The bytes a reader sees now. */
   copyOut(target: Uint8Array, offset: number): void {
+    // Much of what is read was never written: what lies together there is filled at once.
+    let emptyFrom = 0;
     for (let at = 0; at < target.length;) {
       const within = (offset + at) % PAGE_BYTES;
       const length = Math.min(PAGE_BYTES - within, target.length - at);
       const page = this.#page((offset + at - within) / PAGE_BYTES);
-      if (page === undefined) target.fill(0, at, at + length);
-      else target.set(page.subarray(within, within + length), at);
+      if (page !== undefined) {
+        if (emptyFrom < at) target.fill(0, emptyFrom, at);
+        target.set(length === PAGE_BYTES ? page : page.subarray(within, within + length), at);
+        emptyFrom = at + length;
+      }
       at += length;
     }
+    if (emptyFrom < target.length) target.fill(0, emptyFrom);
   }
 
   /** Indices of pages of 4 KiB that hold something durable, for faults to be aimed at. */
@@ -164,7 +170,10 @@ export class DiskMedium implements SimMedium {
     this.#unflushed = [];
     this.#visible.clear();
     this.#allocated.clear();
-    for (const [page, bytes] of this.#platter) if (bytes !== undefined) this.#allocated.add(page);
+    // An iterator would make an object and an array for each page.
+    this.#platter.forEach((bytes, page) => {
+      if (bytes !== undefined) this.#allocated.add(page);
+    });
     this.isOpen = false;
   }
 
@@ -173,8 +182,8 @@ export class DiskMedium implements SimMedium {
    */
   fork(): DiskMedium {
     const copy = new DiskMedium(this);
-    for (const [page, bytes] of this.#platter) copy.#platter.set(page, bytes);
-    for (const [page, bytes] of this.#visible) copy.#visible.set(page, bytes);
+    this.#platter.forEach((bytes, page) => void copy.#platter.set(page, bytes));
+    this.#visible.forEach((bytes, page) => void copy.#visible.set(page, bytes));
     for (const sector of this.#latent) copy.#latent.add(sector);
     for (const page of this.#allocated) copy.#allocated.add(page);
     copy.#unflushed = this.#unflushed.map((write) => ({ ...write }));
@@ -221,7 +230,10 @@ export class DiskMedium implements SimMedium {
   }
 
   #page(index: number): Uint8Array | undefined {
-    return this.#visible.has(index) ? this.#visible.get(index) : this.#platter.get(index);
+    if (this.#visible.size === 0) return this.#platter.get(index);
+    // Undefined there means punched, or not there.
+    const shown = this.#visible.get(index);
+    return shown !== undefined || this.#visible.has(index) ? shown : this.#platter.get(index);
   }
 
   #show(write: MediumWrite): void {
