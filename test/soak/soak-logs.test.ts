@@ -40,6 +40,7 @@ test("an error in a log is found once, also if half of it was there at the first
 test("what no log has written is found, what the plan's faults bring about is not", (t) => {
   const { logs, findings, append } = scene(t);
   append("drystone: SIGTERM: stopping; once more ends at once\n");
+  append("drystone: SIGTERM again: ending at once\n");
   append(entry("error", "etcd has ended and will be started again"));
   append(entry("error", "block 17 of component 0a1b2c3d4e5f is damaged: its checksum differs"));
   logs.look();

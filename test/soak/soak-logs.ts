@@ -10,8 +10,11 @@ import * as path from "node:path";
 const LOGS: ReadonlySet<string> = new Set(["cluster.log", "host.log"]);
 /** Faults of the plan: members that are killed, bits that were turned over. */
 const EXPECTED = [/^etcd has ended and will be started again/, /\bdamaged\b/] as const;
-/** What the command itself says to whoever stops it. */
-const SPOKEN = /^drystone: SIG[A-Z]+: stopping/;
+/**
+ * What the command itself says to whoever stops it: in the end the hosts hear of it as members of
+ * the supervisor's process group, and from the supervisor, too.
+ */
+const SPOKEN = /^drystone: SIG[A-Z]+(?:: stopping| again: ending at once)/;
 const MESSAGE_LENGTH_MAX = 160;
 const CHUNK_BYTES = 1 << 20;
 
