@@ -6,6 +6,8 @@ import type { TrialReport } from "../src/trial/index.ts";
 export interface TrialJob {
   /** Of virtual machines, not of volumes. */
   readonly isOfMachines: boolean;
+  /** Seconds of faults only. */
+  readonly isShort: boolean;
   readonly mutantName: string | undefined;
 }
 
@@ -16,7 +18,7 @@ export type TrialMessage =
 
 const port = parentPort;
 if (port === null) throw new Error("this is a worker: run scripts/trial.ts");
-const { mutantName, isOfMachines } = workerData as TrialJob;
+const { mutantName, isOfMachines, isShort } = workerData as TrialJob;
 const mutant = MUTANTS.find(({ name }) => name === mutantName);
 const machineMutant = MACHINE_MUTANTS.find(({ name }) => name === mutantName);
 const depot = new Depot();
@@ -33,6 +35,6 @@ port.on("message", (seed: number) => {
   current = seed;
   const trial = isOfMachines
     ? runMachineTrial(seed, machineMutant)
-    : runTrial(seed, { depot, mutant });
+    : runTrial(seed, { depot, mutant, isShort });
   void trial.then((report) => send({ kind: "done", report }));
 });

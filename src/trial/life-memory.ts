@@ -6,7 +6,9 @@
 import type { Simulation } from "../sim/index.ts";
 import type { Depot } from "./depot.ts";
 
-/** Code of a dead machine ends in the turn in which it dies, or as soon as it waits for anything. */
+/**
+ * Code of a dead machine ends in the turn in which it dies, or as soon as it waits for anything.
+ */
 const EVENTS_UNTIL_QUIET = 200;
 
 interface EndedLife {

@@ -8,6 +8,7 @@ import type { Depot } from "./depot.ts";
 import { runFaults } from "./fault-driver.ts";
 import { finalChecks } from "./final-checks.ts";
 import type { Mutant } from "./mutants.ts";
+import { shortened } from "./short-plan.ts";
 import { findMoment } from "./snapshot-moment.ts";
 import { TrialClient } from "./trial-client.ts";
 import { stackOf } from "./trial-host.ts";
@@ -24,6 +25,8 @@ export interface TrialOptions {
   readonly depot: Depot;
   /** A safety rule to leave out. */
   readonly mutant?: Mutant | undefined;
+  /** Seconds of faults instead of up to a minute and a half: see `shortened`. */
+  readonly isShort?: boolean | undefined;
   /** Hears of everything that happens, as it happens. */
   readonly onLine?: ((line: string) => void) | undefined;
 }
@@ -45,8 +48,10 @@ export interface TrialReport {
 }
 
 export async function runTrial(seed: number, options: TrialOptions): Promise<TrialReport> {
-  const { depot, mutant, onLine } = options;
-  const world = new TrialWorld(seed, planTrial(seed), { depot, mutant, onLine });
+  const { depot, mutant, onLine, isShort } = options;
+  const whole = planTrial(seed);
+  const plan = isShort === true ? shortened(seed, whole) : whole;
+  const world = new TrialWorld(seed, plan, { depot, mutant, onLine });
   let undecidedBlocks = 0;
   const counting = marks.countAll();
   try {
