@@ -25,7 +25,7 @@ const DEVICE_BYTES = 2 ** 31;
 const JOURNAL_BYTES = 256 << 20;
 /** As a host with default settings. */
 const RESIDENT_BYTES_MAX = 284 << 20;
-const LOG = { bytes: 32 << 20, tableBytes: 16 << 20 };
+const LOG = { bytes: 32 << 20, tableBytes: 16 << 20, mayBegin: true };
 
 type Answer = (fault: ComponentFault | undefined) => void;
 

@@ -19,7 +19,7 @@ import type { HostRecord } from "./host-record.ts";
 import { RecordFields } from "./record-fields.ts";
 
 /** What came with which version. */
-export const VERSION_OF = { encryption: 2, anotherAuthority: 2 } as const;
+export const VERSION_OF = { encryption: 2, anotherAuthority: 2, metadataLog: 3 } as const;
 
 const ATTEMPTS_MAX = 8;
 

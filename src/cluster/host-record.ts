@@ -6,7 +6,7 @@ import { RecordFields } from "./record-fields.ts";
 
 /** Versions of a cluster, see `cluster-version.ts`. */
 export const CLUSTER_VERSION_FIRST = 1;
-export const CLUSTER_VERSION_NEWEST = 2;
+export const CLUSTER_VERSION_NEWEST = 3;
 
 const HOST_FORMAT = 1;
 

@@ -64,6 +64,7 @@ export {
   finalizeVersion,
   readClusterVersion,
   requireVersion,
+  VERSION_OF,
   versionKnownBy,
 } from "./cluster-version.ts";
 export type { ClusterRecord, HostRecord } from "./host-record.ts";

@@ -7,6 +7,7 @@ import { existsSync, mkdirSync, rmSync, statSync } from "node:fs";
 import { dirname } from "node:path";
 import { CodedError } from "../base/index.ts";
 import type { Disk, MetadataStore } from "../ports/index.ts";
+import { readClusterVersion, VERSION_OF, versionKnownBy } from "../cluster/index.ts";
 import { Device } from "../store/index.ts";
 import type { DeviceEvent, DeviceInspection } from "../store/index.ts";
 import type { OpenDeviceRequest } from "./data-plane-port.ts";
@@ -178,7 +179,8 @@ class DeviceOpening {
     const bytes = metadataLogBytesFor(this.#subject.disk.sizeBytes);
     const { memoryBytesPerDevice } = this.#world.identity;
     const tableBytes = Math.min(METADATA_TABLE_BYTES_MAX, Math.floor(memoryBytesPerDevice / 16));
-    return await this.#world.openMetadata(path, { mustExist, log: { bytes, tableBytes } });
+    const log = { bytes, tableBytes, mayBegin: await mayLogMetadata(this.#world) };
+    return await this.#world.openMetadata(path, { mustExist, log });
   }
 
   #metadataPath(deviceId: string): string {
@@ -216,6 +218,20 @@ async function isInUse(world: PlaneWorld, path: string): Promise<boolean> {
   metadata.scan(new Uint8Array(), new Uint8Array(32).fill(255), () => ++count < 2);
   await metadata.close();
   return count >= 2;
+}
+
+/**
+ * Whether an upgrade need not be taken back any more: a version before this one does not see what
+ * is in a log. Where the directory does not say so now, the next start asks again.
+ */
+async function mayLogMetadata({ directory, identity }: PlaneWorld): Promise<boolean> {
+  if (versionKnownBy(identity) < VERSION_OF.metadataLog) return false;
+  try {
+    return (await readClusterVersion(directory, identity.clusterId)) >= VERSION_OF.metadataLog;
+  } catch (error) {
+    if (error instanceof CodedError) return false;
+    throw error;
+  }
 }
 
 function metadataLogBytesFor(sizeBytes: number): number {

@@ -9,7 +9,7 @@ import type {
   Network,
   SharedMemory,
 } from "../ports/index.ts";
-import type { TlsCredentials, TlsTrustState } from "../platform/index.ts";
+import type { MetadataLogOptions, TlsCredentials, TlsTrustState } from "../platform/index.ts";
 import type { NewEvent } from "./event-ring.ts";
 import type { SeenHostView } from "./views.ts";
 
@@ -40,8 +40,8 @@ export interface PlaneWorld {
 
 export interface MetadataOpening {
   readonly mustExist: boolean;
-  /** Of the log in front of the store, if it gets one: see `MetadataOptions`. */
-  readonly log?: { readonly bytes: number; readonly tableBytes: number };
+  /** Of the log in front of the store, if it gets one. */
+  readonly log?: MetadataLogOptions;
 }
 
 export interface PlaneIdentity {

@@ -80,7 +80,7 @@ for (const kind of ["io_uring", "node-fs"] satisfies DiskKind[]) {
   }
 }
 
-for (const log of [undefined, { bytes: 8 << 20, tableBytes: 1 << 20 }]) {
+for (const log of [undefined, { bytes: 8 << 20, tableBytes: 1 << 20, mayBegin: true }]) {
   metadataStoreConformance(`LmdbMetadataStore ${log ? "with" : "without"} a log`, async () => {
     const { path, world } = folder();
     const open = async (): Promise<LmdbMetadataStore> =>

@@ -11,6 +11,7 @@ export { ServiceNotifier } from "./service-notifier.ts";
 export { StreamNetwork } from "./stream-network.ts";
 export type { StreamNetworkOptions } from "./stream-network.ts";
 export { LmdbMetadataStore } from "./lmdb-metadata-store.ts";
+export type { MetadataLogOptions } from "./logged-entries.ts";
 export type { MetadataOptions } from "./lmdb-metadata-store.ts";
 export { NativeDigests } from "./native-digests.ts";
 export { WideBlockCipher } from "./wide-block-cipher.ts";

@@ -28,12 +28,12 @@ import type { RootDatabase } from "lmdb";
 import { dirname } from "node:path";
 import { METADATA_KEY_BYTES_MAX, METADATA_VALUE_BYTES_MAX } from "../ports/index.ts";
 import type { MetadataBatch, MetadataStore } from "../ports/index.ts";
-import { decodeMetadataLogMark } from "./metadata-log-format.ts";
 import { lockExclusively, syncFolder } from "./file-lock.ts";
 import { FileReserve } from "./file-reserve.ts";
 import { LMDB_PAGE_BYTES, checkLmdbFile, damaged } from "./lmdb-file.ts";
 import { checkLmdbTrees } from "./lmdb-walk.ts";
-import { LOG_MARK_KEY, LoggedEntries } from "./logged-entries.ts";
+import { LOG_MARK_KEY, LoggedEntries, logSizesOf } from "./logged-entries.ts";
+import type { MetadataLogOptions } from "./logged-entries.ts";
 import { PendingEntries, mergeEntries } from "./pending-entries.ts";
 import type { PendingEntry } from "./pending-entries.ts";
 import { ResidentLimit } from "./resident-limit.ts";
@@ -59,9 +59,6 @@ const VIEWS_MAX = 64;
 /** Stored entries that a scan takes at once, at first and later. */
 const SCANNED_FIRST = 8;
 const SCANNED_MAX = 128;
-/** The longest batches of a device fit into half of it. */
-const LOG_BYTES_MIN = 8 << 20;
-const LOG_DEFAULT = { bytes: LOG_BYTES_MIN, tableBytes: 4 << 20 } as const;
 
 export interface MetadataOptions {
   /** Refuse with `metadata-missing` instead of making an empty store. */
@@ -72,9 +69,10 @@ export interface MetadataOptions {
   readonly residentBytesMax?: number;
   /**
    * Commit to a log of so many bytes first, with up to twice so many bytes of memory for what is in
-   * it. One that is in use is used in any case.
+   * it. One that holds something is used in any case; unless it `mayBegin`, only a store that has
+   * had a log before gets one.
    */
-  readonly log?: { readonly bytes: number; readonly tableBytes: number };
+  readonly log?: MetadataLogOptions;
 }
 
 type Visit = (key: Uint8Array, value: Uint8Array) => boolean;
@@ -158,12 +156,10 @@ export class LmdbMetadataStore implements MetadataStore {
 
   async #openLog(wanted: MetadataOptions["log"]): Promise<void> {
     const mark = this.#database.getBinary(LOG_MARK_KEY);
-    const isInUse = mark !== undefined && !decodeMetadataLogMark(mark).isEmpty;
-    if (wanted === undefined && !isInUse) return;
+    const sizes = logSizesOf(mark, wanted);
+    if (sizes === undefined) return;
     const tree = { mark, write: (entries: readonly PendingEntry[]) => this.#writeTree(entries) };
-    const { bytes, tableBytes } = wanted ?? LOG_DEFAULT;
-    const halfBytes = Math.ceil(Math.max(bytes, LOG_BYTES_MIN) / 2 ** 21) * 2 ** 20;
-    this.#logged = await LoggedEntries.open(`${this.#path}.log`, tree, { halfBytes, tableBytes });
+    this.#logged = await LoggedEntries.open(`${this.#path}.log`, tree, sizes);
   }
 
   get(key: Uint8Array): Uint8Array | undefined {

@@ -24,6 +24,9 @@ const ENTRIES_AT_ONCE = 2048;
 /** After so long without a batch what is there goes to the tree. */
 const IDLE_MS = 5000;
 const STORE_TAG_MAX = 2 ** 47;
+/** The longest batches of a device fit into half of it. */
+const LOG_BYTES_MIN = 8 << 20;
+const LOG_DEFAULT = { bytes: LOG_BYTES_MIN, tableBytes: 4 << 20 } as const;
 /** A file system that is full, or that cannot set room aside. */
 const NO_ROOM: ReadonlySet<string> = new Set(["ENOSPC", "EDQUOT", "EOPNOTSUPP"]);
 
@@ -33,11 +36,33 @@ export interface Tree {
   write(entries: readonly PendingEntry[]): Promise<void>;
 }
 
+export interface MetadataLogOptions {
+  /** Of the log as a whole. */
+  readonly bytes: number;
+  /** As in `LogSizes`. */
+  readonly tableBytes: number;
+  /** Whether a store that has had no log before gets one. */
+  readonly mayBegin: boolean;
+}
+
 export interface LogSizes {
   /** Of each half of the log, if it has to be made. */
   readonly halfBytes: number;
   /** What one generation may take in memory; there may be two. */
   readonly tableBytes: number;
+}
+
+/** Undefined if there is to be no log. One that holds something is used in any case. */
+export function logSizesOf(
+  mark: Uint8Array | undefined,
+  wanted: MetadataLogOptions | undefined,
+): LogSizes | undefined {
+  if (mark === undefined && wanted?.mayBegin !== true) return undefined;
+  const holdsNothing = mark === undefined || decodeMetadataLogMark(mark).isEmpty;
+  if (wanted === undefined && holdsNothing) return undefined;
+  const { bytes, tableBytes } = wanted ?? LOG_DEFAULT;
+  const halfBytes = Math.ceil(Math.max(bytes, LOG_BYTES_MIN) / 2 ** 21) * 2 ** 20;
+  return { halfBytes, tableBytes };
 }
 
 export class LoggedEntries {

@@ -10,7 +10,7 @@ import { LmdbMetadataStore } from "./index.ts";
 
 const KIB = 1024;
 /** Halves of 4 MiB. */
-const LOG = { bytes: 8 << 20, tableBytes: 16 << 20 };
+const LOG = { bytes: 8 << 20, tableBytes: 16 << 20, mayBegin: true };
 const PIECE_BYTES = 4096;
 const LAST = new Uint8Array(64).fill(255);
 const index = new URL("./index.js", import.meta.url).href;
@@ -202,6 +202,23 @@ test("a store that is used without a log uses one that holds something", async (
   const { path, rounds } = await killed("without");
   const store = await LmdbMetadataStore.open(path);
   equal(checkRounds(store), rounds);
+  await store.close();
+});
+
+test("a store that may not begin a log goes on without, and with the one that it has had", async () => {
+  const path = join(folder, "waiting");
+  const cautious = { log: { ...LOG, mayBegin: false } };
+  let store = await LmdbMetadataStore.open(path, cautious);
+  await store.commit(batchOf(0));
+  await store.close();
+  equal(fs.existsSync(`${path}.log`), false);
+  store = await open(path);
+  await store.commit(batchOf(1));
+  await store.close();
+  fs.rmSync(`${path}.log`);
+  store = await LmdbMetadataStore.open(path, cautious);
+  equal(fs.existsSync(`${path}.log`), true);
+  equal(checkRounds(store), 1);
   await store.close();
 });
 

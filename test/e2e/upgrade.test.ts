@@ -11,6 +11,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { etcdMissing } from "./etcd.ts";
 import { CLUSTER_PORTS, freePort, temporaryFolder } from "./harness.ts";
 import { JoinedCluster } from "./joined-cluster.ts";
+import { regularFiles } from "./damage.ts";
 import type { NbdAddress } from "./nbd-client.ts";
 import type { HostProgram } from "./joined-cluster.ts";
 import { PacedLoad } from "./paced-load.ts";
@@ -52,6 +53,11 @@ async function until(isSo: () => Promise<boolean>, what: string): Promise<void> 
   }
 }
 
+/** Devices with a log of their metadata, which an older program would not look at. */
+function metadataLogs(folder: string): number {
+  return regularFiles(folder).filter((file) => file.endsWith(".mdb.log")).length;
+}
+
 /** When the next host may be stopped. */
 async function allWell(cluster: JoinedCluster, asked: string): Promise<void> {
   await until(async () => {
@@ -60,6 +66,20 @@ async function allWell(cluster: JoinedCluster, asked: string): Promise<void> {
     const areWell = members.length === 3 && members.every(({ state }) => state === "well");
     return health === "healthy" && resyncs.length === 0 && areWell;
   }, "the cluster is not well");
+}
+
+const ENCRYPTED = ["volume", "create", "v2", "--size", "8M", "--encrypted"];
+
+/** What is new is not used while older hosts would not understand it, and status tells of them. */
+async function newerWaits(cluster: JoinedCluster): Promise<void> {
+  assert.equal((await cluster.refusedCli("h2", ENCRYPTED)).code, "upgrade-not-finalized");
+  const early = await cluster.refusedCli("h2", ["upgrade", "finalize", "--yes"]);
+  assert.equal(early.code, "hosts-outdated");
+  const notes = await cluster.cli<{ check: { findings: readonly { message: string }[] } }>("h2", [
+    ...["health", "show", "versions-mixed"],
+  ]);
+  const older = notes.check.findings.map(({ message }) => message).toSorted();
+  assert.deepEqual(older, ["host h1 runs an older version", "host h3 runs an older version"]);
 }
 
 test("hosts are upgraded one after the other while a volume is in use", options, async (t) => {
@@ -92,16 +112,7 @@ test("hosts are upgraded one after the other while a volume is in use", options,
 
   await allWell(cluster, "h1");
   await upgrade("h2");
-  // What is new is not used while older hosts would not understand it, and status tells of them.
-  const wanted = ["volume", "create", "v2", "--size", "8M", "--encrypted"];
-  assert.equal((await cluster.refusedCli("h2", wanted)).code, "upgrade-not-finalized");
-  const early = await cluster.refusedCli("h2", ["upgrade", "finalize", "--yes"]);
-  assert.equal(early.code, "hosts-outdated");
-  const notes = await cluster.cli<{ check: { findings: readonly { message: string }[] } }>("h2", [
-    ...["health", "show", "versions-mixed"],
-  ]);
-  const older = notes.check.findings.map(({ message }) => message).toSorted();
-  assert.deepEqual(older, ["host h1 runs an older version", "host h3 runs an older version"]);
+  await newerWaits(cluster);
   await upgrade("h3");
   // Its client goes elsewhere first, as for any work on a host.
   await load.stop();
@@ -114,12 +125,17 @@ test("hosts are upgraded one after the other while a volume is in use", options,
   const shown = await cluster.cli<Upgrade>("h1", ["upgrade", "show"]);
   const { clusterVersion, isFinal, mayFinalize } = shown;
   assert.deepEqual([clusterVersion, isFinal, mayFinalize], [1, false, true]);
+  assert.equal(metadataLogs(folder), 0);
   await cluster.cli("h3", ["upgrade", "finalize", "--yes"]);
   await go();
-  assert.equal((await cluster.cli<Status>("h1", ["status"])).clusterVersion, 2);
+  assert.equal((await cluster.cli<Status>("h1", ["status"])).clusterVersion, 3);
   // Hosts that an older program has set up have no key to encrypt with yet.
-  if (previous === undefined) await cluster.cli("h2", wanted);
-  else assert.equal((await cluster.refusedCli("h2", wanted)).code, "cluster-key-missing");
+  if (previous === undefined) await cluster.cli("h2", ENCRYPTED);
+  else assert.equal((await cluster.refusedCli("h2", ENCRYPTED)).code, "cluster-key-missing");
+
+  await cluster.stop("h1");
+  await cluster.start("h1");
+  assert.equal(metadataLogs(folder), 1);
 
   // There is no way back, which the older program knows.
   await cluster.stop("h3");
