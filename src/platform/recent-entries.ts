@@ -6,16 +6,17 @@
  * A value that changes stays where it is, if the new one fits, so that what this takes depends on
  * how many keys there are, not on how often they change.
  */
-import { assert, compareBytes, SlabPool } from "../base/index.ts";
+import { assert, compareBytes, grown, SlabPool } from "../base/index.ts";
 import { hashOf } from "./pending-entries.ts";
 import type { PendingEntry } from "./pending-entries.ts";
 
 const SLAB_BYTES = 1 << 20;
 /** Of all stores of this thread: those of one generation go to the next. */
 const slabs = new SlabPool(SLAB_BYTES, 48);
+const SLABS_MAX = 2 ** 16;
 const CAPACITY_FIRST = 1024;
 /** Of the arrays below and two hash slots. */
-const ENTRY_BYTES = 33;
+const ENTRY_BYTES = 31;
 const DELETED = -1;
 export const RECENT_ENTRIES_MAX: number = 2 ** 20;
 const NUMBER_KEY_BYTES_MAX = 9;
@@ -28,8 +29,9 @@ export class RecentEntries {
   #size = 0;
   /** Hash slots: entry + 1, or 0. A power of two, at most half full. */
   #slots = new Int32Array(0);
-  /** Where the entry's key begins, through all slabs; its value is right behind it. */
-  #places = new Float64Array(0);
+  /** Which slab holds the entry, and where its key begins there; its value is right behind it. */
+  #slabOf = new Uint16Array(0);
+  #starts = new Uint32Array(0);
   #keyLengths = new Uint8Array(0);
   #valueLengths = new Int32Array(0);
   #valueRooms = new Int32Array(0);
@@ -46,18 +48,12 @@ export class RecentEntries {
 
   /** Memory in use. */
   get bytes(): number {
-    return this.#slabs.length * SLAB_BYTES + this.#places.length * ENTRY_BYTES;
+    return this.#slabs.length * SLAB_BYTES + this.#starts.length * ENTRY_BYTES;
   }
 
   #reserve(capacity: number): void {
-    const grown = <T extends Float64Array | Uint8Array | Int32Array | Uint32Array>(
-      to: T,
-      from: T,
-    ): T => {
-      to.set(from);
-      return to;
-    };
-    this.#places = grown(new Float64Array(capacity), this.#places);
+    this.#slabOf = grown(new Uint16Array(capacity), this.#slabOf);
+    this.#starts = grown(new Uint32Array(capacity), this.#starts);
     this.#keyLengths = grown(new Uint8Array(capacity), this.#keyLengths);
     this.#valueLengths = grown(new Int32Array(capacity), this.#valueLengths);
     this.#valueRooms = grown(new Int32Array(capacity), this.#valueRooms);
@@ -76,26 +72,21 @@ export class RecentEntries {
   }
 
   #keyAt(entry: number): Uint8Array {
-    const place = this.#places[entry]!;
-    const at = place % SLAB_BYTES;
-    const slab = this.#slabs[(place - at) / SLAB_BYTES]!;
-    return slab.subarray(at, at + this.#keyLengths[entry]!);
+    const at = this.#starts[entry]!;
+    return this.#slabs[this.#slabOf[entry]!]!.subarray(at, at + this.#keyLengths[entry]!);
   }
 
   #valueAt(entry: number): Uint8Array | undefined {
     const length = this.#valueLengths[entry]!;
     if (length === DELETED) return undefined;
-    const place = this.#places[entry]!;
-    const at = (place % SLAB_BYTES) + this.#keyLengths[entry]!;
-    const slab = this.#slabs[Math.floor(place / SLAB_BYTES)]!;
-    return slab.subarray(at, at + length);
+    const at = this.#starts[entry]! + this.#keyLengths[entry]!;
+    return this.#slabs[this.#slabOf[entry]!]!.subarray(at, at + length);
   }
 
   #isKey(entry: number, key: Uint8Array): boolean {
     if (this.#keyLengths[entry] !== key.length) return false;
-    const place = this.#places[entry]!;
-    const at = place % SLAB_BYTES;
-    const slab = this.#slabs[(place - at) / SLAB_BYTES]!;
+    const slab = this.#slabs[this.#slabOf[entry]!]!;
+    const at = this.#starts[entry]!;
     for (let i = 0; i < key.length; i++) if (slab[at + i] !== key[i]) return false;
     return true;
   }
@@ -128,13 +119,11 @@ export class RecentEntries {
     else if (length > this.#valueRooms[entry]!) this.#place(entry, key, length);
     this.#valueLengths[entry] = value === undefined ? DELETED : length;
     if (value === undefined) return;
-    const place = this.#places[entry]!;
-    const at = place % SLAB_BYTES;
-    this.#slabs[(place - at) / SLAB_BYTES]!.set(value, at + key.length);
+    this.#slabs[this.#slabOf[entry]!]!.set(value, this.#starts[entry]! + key.length);
   }
 
   #add(key: Uint8Array, valueBytes: number): number {
-    if (this.#size === this.#places.length) this.#reserve(2 * this.#size);
+    if (this.#size === this.#starts.length) this.#reserve(2 * this.#size);
     const entry = this.#size++;
     this.#slots[this.#freeSlotOf(key)] = entry + 1;
     this.#keyLengths[entry] = key.length;
@@ -146,10 +135,12 @@ export class RecentEntries {
   #place(entry: number, key: Uint8Array, valueBytes: number): void {
     const needed = key.length + valueBytes;
     if (this.#slabUsed + needed > SLAB_BYTES) {
+      assert(this.#slabs.length < SLABS_MAX, "the number of a slab fits");
       this.#slabs.push(slabs.take());
       this.#slabUsed = 0;
     }
-    this.#places[entry] = (this.#slabs.length - 1) * SLAB_BYTES + this.#slabUsed;
+    this.#slabOf[entry] = this.#slabs.length - 1;
+    this.#starts[entry] = this.#slabUsed;
     this.#valueRooms[entry] = valueBytes;
     this.#slabs.at(-1)!.set(key, this.#slabUsed);
     this.#slabUsed += needed;
@@ -195,9 +186,8 @@ export class RecentEntries {
    * random, the next thirty; of short ones, which are numbers, the last thirty.
    */
   #orderOf(entry: number): number {
-    const place = this.#places[entry]!;
-    const at = place % SLAB_BYTES;
-    const slab = this.#slabs[(place - at) / SLAB_BYTES]!;
+    const slab = this.#slabs[this.#slabOf[entry]!]!;
+    const at = this.#starts[entry]!;
     const length = this.#keyLengths[entry]!;
     const isNumber = length <= NUMBER_KEY_BYTES_MAX;
     const from = at + (isNumber ? Math.max(length - 4, 1) : 1);

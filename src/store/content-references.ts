@@ -9,7 +9,7 @@
  *
  * A table in typed arrays, used again for every batch: nothing is allocated per block.
  */
-import { assert, CodedError, getU32, getU40, setU32, setU40 } from "../base/index.ts";
+import { assert, CodedError, getU32, getU40, grown, setU32, setU40 } from "../base/index.ts";
 import type { MetadataBatch, MetadataStore } from "../ports/index.ts";
 import {
   CONTENT_ID_BYTES,
@@ -91,13 +91,6 @@ export class ContentReferences {
   }
 
   #allocate(capacity: number): void {
-    const grown = <T extends Uint32Array | Float64Array | Int32Array | Uint8Array>(
-      to: T,
-      from: T,
-    ): T => {
-      to.set(from.subarray(0, Math.min(from.length, to.length)));
-      return to;
-    };
     this.#ids = grown(new Uint32Array(capacity * WORDS), this.#ids);
     this.#tails = grown(new Uint32Array(capacity * WORDS), this.#tails);
     this.#physical = grown(new Float64Array(capacity), this.#physical);
