@@ -65,9 +65,7 @@ export function checkLmdbFile(fd: number, path: string): LmdbHeader | undefined 
 
 function parseHeader(path: string, page: Uint8Array): LmdbHeader {
   const version = getU32(page, AT_VERSION);
-  if (version !== DATA_VERSION) {
-    throw foreign(path, `its format version is ${version}, this release reads ${DATA_VERSION}`);
-  }
+  if (version !== DATA_VERSION) throw foreignVersion(path, version, DATA_VERSION);
   const pageBytes = getU32(page, AT_FREE_TREE);
   const isMeta = (getU16(page, AT_PAGE_FLAGS) & PAGE_FLAG_META) !== 0;
   if (!isMeta || pageBytes !== LMDB_PAGE_BYTES) throw damaged(path, "a header is damaged");
@@ -107,6 +105,10 @@ export function damaged(path: string, reason: string, cause?: unknown): CodedErr
     },
     { cause },
   );
+}
+
+export function foreignVersion(path: string, version: number, read: number): CodedError {
+  return foreign(path, `its format version is ${version}, this release reads ${read}`);
 }
 
 function foreign(path: string, reason: string): CodedError {

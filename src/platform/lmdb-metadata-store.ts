@@ -68,9 +68,8 @@ export interface MetadataOptions {
   /** Of the whole process: above it the file's pages go. Default: what the kernel lets it have. */
   readonly residentBytesMax?: number;
   /**
-   * Commit to a log of so many bytes first, with up to twice so many bytes of memory for what is in
-   * it. One that holds something is used in any case; unless it `mayBegin`, only a store that has
-   * had a log before gets one.
+   * Commit to a log first, and to the database many batches at a time. A log that holds something
+   * is used in any case.
    */
   readonly log?: MetadataLogOptions;
 }
@@ -154,7 +153,7 @@ export class LmdbMetadataStore implements MetadataStore {
     this.#reserve = new FileReserve(lockFd, RESERVE_BYTES);
   }
 
-  async #openLog(wanted: MetadataOptions["log"]): Promise<void> {
+  async #openLog(wanted: MetadataLogOptions | undefined): Promise<void> {
     const mark = this.#database.getBinary(LOG_MARK_KEY);
     const sizes = logSizesOf(mark, wanted);
     if (sizes === undefined) return;

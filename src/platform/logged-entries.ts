@@ -9,9 +9,10 @@
 import { CodedError, errorText } from "../base/index.ts";
 import { randomInt } from "node:crypto";
 import { existsSync } from "node:fs";
+import { damaged } from "./lmdb-file.ts";
 import { decodeMetadataLogMark, encodeMetadataLogMark } from "./metadata-log-format.ts";
 import type { MetadataLogMark } from "./metadata-log-format.ts";
-import { damaged, MetadataLog } from "./metadata-log.ts";
+import { loggedBytesMax, MetadataLog } from "./metadata-log.ts";
 import type { PendingEntry } from "./pending-entries.ts";
 import { mergeEntries } from "./pending-entries.ts";
 import { RECENT_ENTRIES_MAX, RecentEntries } from "./recent-entries.ts";
@@ -134,7 +135,8 @@ export class LoggedEntries {
   }
 
   async #commit(entries: readonly PendingEntry[]): Promise<void> {
-    if (!this.#log.takes(entries) || entries.length > RECENT_ENTRIES_MAX) {
+    const bytes = loggedBytesMax(entries);
+    if (!this.#log.takes(bytes) || entries.length > RECENT_ENTRIES_MAX) {
       await this.#rotate();
       await this.#mergeSealed();
       return await this.#tree.write(entries);
@@ -142,7 +144,7 @@ export class LoggedEntries {
     const isFull =
       this.#active.bytes > this.#tableBytes ||
       this.#active.size + entries.length > RECENT_ENTRIES_MAX;
-    if (isFull || !this.#log.hasRoom(entries)) await this.#rotate();
+    if (isFull || !this.#log.hasRoom(bytes)) await this.#rotate();
     await this.#log.append(entries);
     for (const { key, value } of entries) this.#active.put(key, value);
   }
@@ -211,15 +213,14 @@ async function openLog(
   sizes: LogSizes,
 ): Promise<LoggedEntries | undefined> {
   const mark = tree.mark === undefined ? undefined : decodeMetadataLogMark(tree.mark);
-  if (mark === undefined || (mark.isEmpty && !isLogOf(path, mark)))
-    return await makeLog(path, tree, { ...sizes, mark });
+  if (mark === undefined || mark.isEmpty) return await beginLog(path, tree, { ...sizes, mark });
   if (!existsSync(path)) throw damaged(path, "it is missing, and the tree is not whole without it");
   const log = MetadataLog.open(path);
   try {
     if (log.storeTag !== mark.storeTag) throw damaged(path, "it belongs to another tree");
     const recent = new RecentEntries();
     const merged = log.replay(mark.merged, (key, value) => recent.put(key, value));
-    await mergeInto(tree, recent, { ...mark, merged, isEmpty: false });
+    await mergeInto(tree, recent, { ...mark, merged });
     recent.release();
     log.begin(merged + 1);
     return new LoggedEntries(tree, log, sizes.tableBytes);
@@ -229,20 +230,8 @@ async function openLog(
   }
 }
 
-/** A log that is not needed may be missing, cut short, or that of a copy made before. */
-function isLogOf(path: string, { storeTag }: MetadataLogMark): boolean {
-  if (!existsSync(path)) return false;
-  try {
-    const log = MetadataLog.open(path);
-    log.close();
-    return log.storeTag === storeTag;
-  } catch (error) {
-    if (error instanceof CodedError && error.code === "metadata-damaged") return false;
-    throw error;
-  }
-}
-
-async function makeLog(
+/** Nothing is logged: whatever lies there is not looked at, and written over. */
+async function beginLog(
   path: string,
   tree: Tree,
   is: LogSizes & { readonly mark: MetadataLogMark | undefined },
@@ -255,7 +244,12 @@ async function makeLog(
     if (NO_ROOM.has(systemErrorCode(error) ?? "")) return undefined;
     throw error;
   }
-  await tree.write([markEntry({ storeTag, merged, isEmpty: false })]);
+  try {
+    await tree.write([markEntry({ storeTag, merged, isEmpty: false })]);
+  } catch (error) {
+    log.close();
+    throw error;
+  }
   log.begin(merged + 1);
   return new LoggedEntries(tree, log, is.tableBytes);
 }

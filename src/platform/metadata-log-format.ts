@@ -8,7 +8,7 @@
  */
 import { crc32c, getU16, getU32, getU64, setU16, setU32, setU64 } from "../base/index.ts";
 
-const FORMAT_VERSION = 1;
+export const METADATA_LOG_VERSION = 1;
 const LOG_MAGIC = 0x4c_4d_52_59;
 const CHUNK_MAGIC = 0x43_4d_52_59;
 
@@ -48,7 +48,7 @@ export interface MetadataLogHeader {
 export function encodeMetadataLogHeader(header: MetadataLogHeader): Uint8Array {
   const bytes = new Uint8Array(LOG_HEADER_BYTES);
   setU32(bytes, LogAt.magic, LOG_MAGIC);
-  setU16(bytes, LogAt.formatVersion, FORMAT_VERSION);
+  setU16(bytes, LogAt.formatVersion, METADATA_LOG_VERSION);
   setU64(bytes, LogAt.halfBytes, header.halfBytes);
   setU64(bytes, LogAt.storeTag, header.storeTag);
   setU32(bytes, LogAt.checksum, crc32c(bytes, LogAt.magic, LOG_HEADER_BYTES));
@@ -63,7 +63,7 @@ export function decodeMetadataLogHeader(
   if (getU32(bytes, LogAt.checksum) !== crc32c(bytes, LogAt.magic, LOG_HEADER_BYTES))
     return undefined;
   const version = getU16(bytes, LogAt.formatVersion);
-  if (version !== FORMAT_VERSION) return { unknownVersion: version };
+  if (version !== METADATA_LOG_VERSION) return { unknownVersion: version };
   return { halfBytes: getU64(bytes, LogAt.halfBytes), storeTag: getU64(bytes, LogAt.storeTag) };
 }
 
@@ -78,7 +78,7 @@ export interface MetadataChunk {
 /** Writes the header of a chunk whose entries are there already. */
 export function sealMetadataChunk(target: Uint8Array, chunk: MetadataChunk): void {
   setU32(target, ChunkAt.magic, CHUNK_MAGIC);
-  setU16(target, ChunkAt.formatVersion, FORMAT_VERSION);
+  setU16(target, ChunkAt.formatVersion, METADATA_LOG_VERSION);
   target[ChunkAt.isLast] = chunk.isLast ? 1 : 0;
   target[ChunkAt.reserved] = 0;
   setU32(target, ChunkAt.lengthBytes, chunk.lengthBytes);

@@ -6,7 +6,7 @@
  * One batch at a time: the next is written when this one is durable. So the first chunk that is not
  * whole belongs to the last batch, of which nobody was told; a chunk of a later one means damage.
  */
-import { assert, CodedError, getU32, setU32 } from "../base/index.ts";
+import { assert, getU32, setU32 } from "../base/index.ts";
 import * as fs from "node:fs";
 import { dirname } from "node:path";
 import { promisify } from "node:util";
@@ -17,11 +17,13 @@ import {
   LOGGED_DELETION,
   LOGGED_ENTRY_BYTES,
   METADATA_LOG_ALIGNMENT,
+  METADATA_LOG_VERSION,
   readMetadataChunk,
   sealMetadataChunk,
 } from "./metadata-log-format.ts";
 import type { PendingEntry } from "./pending-entries.ts";
 import { syncFolder } from "./file-lock.ts";
+import { damaged, foreignVersion } from "./lmdb-file.ts";
 import { fallocate } from "./sys.ts";
 
 /** Holds the longest entry many times over. */
@@ -49,7 +51,7 @@ export class MetadataLog {
   #used = 0;
   #hasFailed = false;
 
-  /** Makes an empty log, durably. Fails with `no-space` or an error of the system. */
+  /** Makes an empty log, durably, in place of any that is there. Fails with a `SystemCallError`. */
   static create(path: string, storeTag: number, halfBytes: number): MetadataLog {
     assert(halfBytes % METADATA_LOG_ALIGNMENT === 0, "halves are whole pieces");
     const fd = fs.openSync(path, "w+", 0o600);
@@ -74,14 +76,8 @@ export class MetadataLog {
       fs.readSync(fd, bytes, 0, bytes.length, 0);
       const header = decodeMetadataLogHeader(bytes);
       if (header === undefined) throw damaged(path, "its header is damaged");
-      if ("unknownVersion" in header) {
-        throw new CodedError({
-          code: "metadata-foreign",
-          message: `the log ${path} has format version ${header.unknownVersion}, which this release does not read`,
-          hint: "Start the release that wrote it",
-          details: { path },
-        });
-      }
+      if ("unknownVersion" in header)
+        throw foreignVersion(path, header.unknownVersion, METADATA_LOG_VERSION);
       return new MetadataLog(path, fd, header);
     } catch (error) {
       fs.closeSync(fd);
@@ -104,19 +100,17 @@ export class MetadataLog {
     return this.#generation;
   }
 
-  /** Whether there is room in this half. */
-  hasRoom(entries: readonly PendingEntry[]): boolean {
-    return !this.#hasFailed && this.#used + loggedBytesMax(entries) <= this.#halfBytes;
+  /** Whether there is room in this half for what `loggedBytesMax` says. */
+  hasRoom(bytes: number): boolean {
+    return !this.#hasFailed && this.#used + bytes <= this.#halfBytes;
   }
 
   /** Whether there is room in a half that is empty. */
-  takes(entries: readonly PendingEntry[]): boolean {
-    return loggedBytesMax(entries) <= this.#halfBytes;
+  takes(bytes: number): boolean {
+    return bytes <= this.#halfBytes;
   }
 
-  /**
-   * Writes the other half from now on: what it holds is in the tree, durably.
-   */
+  /** Writes the other half from now on: what it holds is in the tree, durably. */
   begin(generation: number): void {
     assert(generation > this.#generation, "generations count up");
     this.#generation = generation;
@@ -128,7 +122,7 @@ export class MetadataLog {
 
   /** Resolves when all of it is durable. After a failure there is no room in this half. */
   async append(entries: readonly PendingEntry[]): Promise<void> {
-    assert(this.hasRoom(entries), "the caller has looked for room");
+    assert(!this.#hasFailed, "the caller has looked for room");
     // Whatever of it is there: the next batch must not be taken for its continuation.
     this.#hasFailed = true;
     await this.#writeChunks(entries);
@@ -169,6 +163,7 @@ export class MetadataLog {
       number: this.#number,
       lengthBytes: usedBytes - CHUNK_HEADER_BYTES,
     });
+    assert(this.#used + usedBytes <= this.#halfBytes, "the caller has looked for room");
     const position = this.#halfAt(this.#generation) + this.#used;
     for (let written = 0; written < usedBytes;) {
       const left = usedBytes - written;
@@ -252,8 +247,8 @@ function aligned(lengthBytes: number): number {
   return Math.ceil(lengthBytes / METADATA_LOG_ALIGNMENT) * METADATA_LOG_ALIGNMENT;
 }
 
-/** With what the last entry of each chunk leaves free. */
-function loggedBytesMax(entries: readonly PendingEntry[]): number {
+/** What they take at the most: with what the last entry of each chunk leaves free. */
+export function loggedBytesMax(entries: readonly PendingEntry[]): number {
   let bytes = 0;
   let longest = 0;
   for (const { key, value } of entries) {
@@ -264,13 +259,4 @@ function loggedBytesMax(entries: readonly PendingEntry[]): number {
   const room = CHUNK_BYTES - CHUNK_HEADER_BYTES - longest;
   const chunks = Math.ceil(bytes / room) || 1;
   return aligned(bytes + chunks * (CHUNK_HEADER_BYTES + longest)) + chunks * METADATA_LOG_ALIGNMENT;
-}
-
-export function damaged(path: string, reason: string): CodedError {
-  return new CodedError({
-    code: "metadata-damaged",
-    message: `the metadata log ${path} is damaged: ${reason}`,
-    hint: "Keep the file for inspection, remove the device, and rebuild from the other copies",
-    details: { path },
-  });
 }
