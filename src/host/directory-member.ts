@@ -66,6 +66,8 @@ export class DirectoryMember {
   #looking: Promise<void> = Promise.resolve();
   #isClosed = false;
   #missedCount = 0;
+  /** Its vote is written down where it runs: see `EtcdMembers.keepVote`. */
+  #keepsVote = false;
   #isLooking = true;
   #lookedMs = 0;
   #trouble: string | undefined;
@@ -254,8 +256,16 @@ export class DirectoryMember {
     if (this.#server === undefined) return await this.#enter(all, own);
     if (own === undefined) return await this.#left();
     this.#missedCount = 0;
-    // Refused until it has caught up.
-    if (own.isLearner) await this.directory.members.promote(own.id).catch(refusalOnly);
+    const { members } = this.directory;
+    if (own.isLearner) {
+      // Refused until it has caught up.
+      const promoted = members.promote(own.id).then(() => members.keepVote(own));
+      return await promoted.catch(refusalOnly);
+    }
+    if (this.#keepsVote) return;
+    // Again by way of this host's own member, which answers when it has it.
+    await members.keepVote(own);
+    this.#keepsVote = true;
   }
 
   #remember(all: readonly EtcdMember[]): void {
@@ -307,6 +317,7 @@ export class DirectoryMember {
     const members =
       own === undefined ? await this.directory.members.addLearner(this.#peerUrl) : all;
     log.write("info", "this host becomes a member of the directory", { member: hostId });
+    this.#keepsVote = false;
     this.#server = await this.#start({ isNew: false, others: members });
   }
 

@@ -55,6 +55,16 @@ export class EtcdMembers {
     await this.#client.call("cluster/member/promote", { ID: id }, () => undefined);
   }
 
+  /**
+   * Has a member that has a vote write something down, and with it that it has one. Until then it
+   * may know that only in memory (etcd writes an advance of what is decided without a flush), and
+   * one that is killed would start as a learner: etcd 3.4 lets that give nobody its vote.
+   */
+  async keepVote({ id, peerUrls }: EtcdMember): Promise<void> {
+    const body = { ID: id, peerURLs: [...peerUrls] };
+    await this.#client.call("cluster/member/update", body, () => undefined);
+  }
+
   async remove(id: string): Promise<void> {
     await this.#client.call("cluster/member/remove", { ID: id }, () => undefined);
   }

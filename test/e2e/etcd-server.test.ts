@@ -5,9 +5,10 @@ import assert from "node:assert/strict";
 import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
 import type { TestContext } from "node:test";
 import { EtcdDirectory, EtcdServer } from "../../src/platform/index.ts";
-import type { EtcdServerOptions } from "../../src/platform/index.ts";
+import type { EtcdMember, EtcdServerOptions } from "../../src/platform/index.ts";
 import type { Log, LogLevel } from "../../src/ports/index.ts";
 import { Authority, opensslMissing } from "./certificates.ts";
 import { etcdMissing, freePorts } from "./etcd.ts";
@@ -124,6 +125,41 @@ test(
     assert.equal((await directory.get(KEY))?.value, "1");
     const again = await start(t, all[0]!);
     await again.healthy(30_000);
+  },
+);
+
+test(
+  "a member that was just given its vote has it when all were killed at once",
+  options,
+  async (t) => {
+    const [one, two, added] = await members(t, 3);
+    assert.ok(one !== undefined && two !== undefined && added !== undefined);
+    const initialCluster = { [one.name]: one.peerUrl, [two.name]: two.peerUrl };
+    const [first, second] = await Promise.all(
+      [one, two].map((member) => start(t, { ...member, initialCluster })),
+    );
+    assert.ok(first !== undefined && second !== undefined);
+    await first.healthy(20_000);
+    const directory = directoryOf(t, [one, two]);
+    await directory.transact([], [{ kind: "put", key: KEY, value: "kept" }]);
+    await directory.members.addLearner(added.peerUrl);
+    const third = await start(t, { ...added, initialClusterState: "existing" });
+    const own = async (): Promise<EtcdMember> => {
+      const all = await directory.members.list();
+      const found = all.find(({ peerUrls }) => peerUrls[0] === added.peerUrl);
+      assert.ok(found !== undefined);
+      return found;
+    };
+    // Refused until it has caught up.
+    while ((await own()).isLearner)
+      await directory.members.promote((await own()).id).catch(() => sleep(50));
+    // Asked itself, it answers when it has it.
+    await directoryOf(t, [added]).members.keepVote(await own());
+    for (const { pid } of [first, second, third]) process.kill(pid!, "SIGKILL");
+    await first.stop();
+    // Neither of the others decides anything without the vote of the other.
+    await Promise.all([second, third].map((server) => server.healthy(20_000)));
+    assert.equal((await directory.get(KEY))?.value, "kept");
   },
 );
 
