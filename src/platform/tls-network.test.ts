@@ -109,15 +109,44 @@ test("who has no certificate of the cluster's hosts is refused, and the log says
   assert.deepEqual(served.accepted, []);
 });
 
-test("who connects and says nothing is let go of, also if it has ended its side", async (context) => {
+test("who connects and says nothing is let go of, and named in the log", async (context) => {
   const { port, refusals } = await serve(context);
   const socket = connectPlain({ port, host: "127.0.0.1", allowHalfOpen: true });
   context.after(() => socket.destroy());
-  socket.end();
   // What the other end never closes is never read to its end.
   socket.resume();
   await once(socket, "end");
   assert.match(JSON.stringify(refusals), /handshake timeout/);
+});
+
+test("who ends its side before it has said who it is is let go of at once, and not complained about", async (context) => {
+  const { port, refusals } = await serve(context);
+  const beginMs = performance.now();
+  const socket = connectPlain({ port, host: "127.0.0.1", allowHalfOpen: true });
+  context.after(() => socket.destroy());
+  socket.end();
+  socket.resume();
+  await once(socket, "end");
+  // A handshake that takes too long is ended after five seconds.
+  assert.ok(performance.now() - beginMs < 4000);
+  assert.deepEqual(refusals, []);
+});
+
+test("a host that only asks whether anybody is there is not complained about", async (context) => {
+  const served = await serve(context);
+  const network = new TlsNetwork({
+    clusterId: TEST_CLUSTER,
+    trust: new TlsTrust(hostCredentials("2")),
+  });
+  for (let i = 0; i < 20; i++) (await network.connect(served.listener.address)).destroy();
+  const stays = await network.connect(served.listener.address);
+  context.after(() => stays.destroy());
+  let isEnded = false;
+  stays.start({ ...deaf, ended: () => (isEnded = true), closed: () => (isEnded = true) });
+  // Longer than a handshake may take.
+  await new Promise((resolve) => setTimeout(resolve, 5500));
+  assert.deepEqual(served.refusals, []);
+  assert.equal(isEnded, false);
 });
 
 test("a host that is removed is let go of, and refused from then on", async (context) => {

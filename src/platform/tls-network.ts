@@ -54,8 +54,12 @@ export class TlsNetwork implements Network {
     const { log } = this.#options;
     const server = this.#server(address, accept);
     // A listener that closes does not wait for its streams.
-    const take = (socket: Socket): void =>
-      void server.emit("connection", adoptAccepted(socket, {}));
+    const take = (socket: Socket): void => {
+      const adopted = adoptAccepted(socket, {});
+      // Of a client that ends its side within the handshake nothing can come any more.
+      adopted.allowHalfOpen = false;
+      server.emit("connection", adopted);
+    };
     const listener = await listenForSockets(address, take, log);
     this.#servers.add(server);
     return {
@@ -96,10 +100,11 @@ export class TlsNetwork implements Network {
       requestCert: true,
       // OpenSSL judges all the same; it is `#peerOf` that refuses, so that the log can say whom.
       rejectUnauthorized: false,
-      allowHalfOpen: true,
       handshakeTimeout: HANDSHAKE_TIMEOUT_MS,
     });
     server.on("secureConnection", (socket) => {
+      // From now on either side may end first.
+      socket.allowHalfOpen = true;
       try {
         accept(new SocketStream(socket, addressText(address), this.#peerOf(socket)));
       } catch (error) {
@@ -109,7 +114,9 @@ export class TlsNetwork implements Network {
       }
     });
     server.on("tlsClientError", (error, socket) => {
-      this.#refused(address, socket, error);
+      // Who leaves before saying who it is wants nothing: another host has asked whether anybody
+      // is here, or has given up.
+      if (systemErrorCode(error) !== "ECONNRESET") this.#refused(address, socket, error);
       // Nobody else does after a handshake that took too long: half open, it would stay for ever.
       socket.destroy();
     });
