@@ -5,6 +5,7 @@
 import { assert } from "../base/index.ts";
 import { decodeLinkHeader, LINK_HEADER_BYTES } from "../format/index.ts";
 import type { LinkHeader } from "../format/index.ts";
+import type { ChunkPool } from "./chunk-pool.ts";
 
 /** `bytes[start..end)` is the body, valid during the call. */
 export type FrameVisitor = (
@@ -15,16 +16,20 @@ export type FrameVisitor = (
 ) => void;
 
 const ASSEMBLY_BYTES_MIN = 4096;
+/** What is larger is for one message, and then others' again. */
+const ASSEMBLY_KEPT_BYTES_MAX = 65_536;
 
 export class FrameReader {
+  readonly #pool: ChunkPool;
   readonly #visit: FrameVisitor;
   readonly #header: LinkHeader = { type: 0, bodyBytes: 0, requestId: 0 };
   /** The beginning of a message that is not complete. */
-  #assembly = new Uint8Array(ASSEMBLY_BYTES_MIN);
+  #assembly: Uint8Array = new Uint8Array(ASSEMBLY_BYTES_MIN);
   #assembled = 0;
   #fault: string | undefined;
 
-  constructor(visit: FrameVisitor) {
+  constructor(pool: ChunkPool, visit: FrameVisitor) {
+    this.#pool = pool;
     this.#visit = visit;
   }
 
@@ -64,19 +69,28 @@ export class FrameReader {
     if (this.#assembled < total) return -1;
     this.#assembled = 0;
     this.#visit(this.#header, this.#assembly, LINK_HEADER_BYTES, total);
+    if (this.#assembly.length > ASSEMBLY_KEPT_BYTES_MAX) {
+      this.#pool.give(this.#assembly);
+      this.#assembly = new Uint8Array(ASSEMBLY_BYTES_MIN);
+    }
     return end;
   }
 
   #keep(bytes: Uint8Array, start: number, end: number): void {
     const length = end - start;
     const needed = this.#assembled + length;
-    if (needed > this.#assembly.length) {
-      const larger = new Uint8Array(2 ** Math.ceil(Math.log2(needed)));
-      larger.set(this.#assembly.subarray(0, this.#assembled));
-      this.#assembly = larger;
-    }
+    if (needed > this.#assembly.length) this.#grow(needed);
     assert(needed <= this.#assembly.length, "there is room for what was received");
     this.#assembly.set(bytes.subarray(start, end), this.#assembled);
     this.#assembled = needed;
+  }
+
+  #grow(needed: number): void {
+    const before = this.#assembly;
+    const wanted = 2 ** Math.ceil(Math.log2(needed));
+    this.#assembly =
+      wanted <= ASSEMBLY_KEPT_BYTES_MAX ? new Uint8Array(wanted) : this.#pool.take(needed);
+    this.#assembly.set(before.subarray(0, this.#assembled));
+    if (before.length > ASSEMBLY_KEPT_BYTES_MAX) this.#pool.give(before);
   }
 }

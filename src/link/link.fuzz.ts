@@ -12,6 +12,7 @@ import { LINK_CALL, LINK_FAULT, LINK_HEADER_BYTES, LINK_HELLO } from "../format/
 import { LINK_PING, LINK_PONG, LINK_REFUSAL, LINK_RESULT } from "../format/index.ts";
 import { LINK_SPOKEN_NEWEST, LINK_TYPE_MAX, LINK_WELCOME } from "../format/index.ts";
 import type { ByteStream, ByteStreamHandler, Clock } from "../ports/index.ts";
+import { ChunkPool } from "./chunk-pool.ts";
 import { FrameReader } from "./frame-reader.ts";
 import { Link } from "./link.ts";
 
@@ -75,10 +76,13 @@ function readWhole(bytes: Uint8Array): readonly string[] {
 
 function readPieces(pieces: readonly Uint8Array[]): readonly string[] {
   const found: string[] = [];
-  const reader = new FrameReader(({ type, requestId, bodyBytes }, bytes, start, end) => {
-    assert.ok(bodyBytes === end - start && bodyBytes <= LINK_BODY_BYTES_MAX);
-    found.push(wordsOf(type, requestId, bytes.subarray(start, end)));
-  });
+  const reader = new FrameReader(
+    new ChunkPool(),
+    ({ type, requestId, bodyBytes }, bytes, start, end) => {
+      assert.ok(bodyBytes === end - start && bodyBytes <= LINK_BODY_BYTES_MAX);
+      found.push(wordsOf(type, requestId, bytes.subarray(start, end)));
+    },
+  );
   for (const piece of pieces) {
     const fault = reader.push(piece);
     if (fault === undefined) continue;
@@ -128,7 +132,7 @@ class Conversation implements ByteStream {
       },
       down: () => void this.#downs++,
     };
-    this.#link = new Link(this, { clock, log }, own, events, isDialer);
+    this.#link = new Link(this, { clock, log, chunks: new ChunkPool() }, own, events, isDialer);
   }
 
   async take(pieces: readonly Uint8Array[]): Promise<void> {

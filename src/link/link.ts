@@ -5,7 +5,7 @@
  */
 import { assert, CodedError, LatencyHistogram } from "../base/index.ts";
 import { decodeUtf8, encodeUtf8, errorText, setU32 } from "../base/index.ts";
-import type { ByteStream, Clock, Log, Timer } from "../ports/index.ts";
+import type { ByteStream, Timer } from "../ports/index.ts";
 import {
   encodeLinkHeader,
   LINK_BODY_BYTES_MAX,
@@ -24,6 +24,7 @@ import { FrameReader } from "./frame-reader.ts";
 import { parseHello } from "./link-hello.ts";
 import type { Hello, LinkIdentity } from "./link-hello.ts";
 import { parseFault, parseJson, splitBody } from "./link-json.ts";
+import type { LinkPorts } from "./link-ports.ts";
 import { Outgoing } from "./outgoing.ts";
 import { Patience, PING_MS } from "./patience.ts";
 import { commonVersion, describeVersions } from "./spoken-versions.ts";
@@ -62,11 +63,6 @@ export interface LinkEvents {
   /** Messages that belong to nobody here. */
   message(link: Link, header: LinkHeader, bytes: Uint8Array, start: number, end: number): void;
   down(link: Link, reason: string): void;
-}
-
-export interface LinkPorts {
-  readonly clock: Clock;
-  readonly log: Log;
 }
 
 interface Waiting {
@@ -119,11 +115,11 @@ export class Link {
     this.#own = own;
     this.#events = events;
     this.isDialer = isDialer;
-    this.#outgoing = new Outgoing((bytes, token) => {
+    this.#outgoing = new Outgoing(ports.chunks, (bytes, token) => {
       this.counters.bytesOut += bytes.length;
       this.#stream.write(bytes, token);
     });
-    this.#reader = new FrameReader((header, bytes, start, end) => {
+    this.#reader = new FrameReader(ports.chunks, (header, bytes, start, end) => {
       if (!this.#isDown) this.#received(header, bytes, start, end);
     });
     this.#lastHeardMs = ports.clock.nowMs();

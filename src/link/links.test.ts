@@ -4,6 +4,7 @@ import { CodedError, Prng } from "../base/index.ts";
 import { decodeLinkHeader, encodeLinkHeader, LINK_HEADER_BYTES } from "../format/index.ts";
 import type { ByteStream, Network, StreamPeer } from "../ports/index.ts";
 import { NetworkFabric, SimLog, SimMachine, SimNetwork, Simulation } from "../sim/index.ts";
+import { ChunkPool } from "./chunk-pool.ts";
 import { FrameReader } from "./frame-reader.ts";
 import { Patience } from "./patience.ts";
 import { Links } from "./links.ts";
@@ -424,7 +425,7 @@ test("a reader cuts messages out of pieces of any size", () => {
       all.push(...message);
     }
     const seen: Uint8Array[] = [];
-    const reader = new FrameReader((header, bytes, start, end) => {
+    const reader = new FrameReader(new ChunkPool(), (header, bytes, start, end) => {
       assert.equal(header.requestId, seen.length);
       seen.push(bytes.slice(start, end));
     });

@@ -5,6 +5,7 @@
 import { assertDefined, CodedError, errorText, LatencyHistogram } from "../base/index.ts";
 import type { Clock, Listener, Log, Network, NetworkAddress, Timer } from "../ports/index.ts";
 import type { LinkHeader } from "../format/index.ts";
+import { ChunkPool } from "./chunk-pool.ts";
 import { Link, unreachable } from "./link.ts";
 import type { CallAnswer, CallRequest } from "./link.ts";
 import type { LinkIdentity } from "./link-hello.ts";
@@ -77,7 +78,7 @@ interface PeerState {
 }
 
 export class Links {
-  readonly #ports: LinksPorts;
+  readonly #ports: LinksPorts & { readonly chunks: ChunkPool };
   readonly #own: LinkIdentity & { readonly versions: SpokenVersions };
   readonly #peers = new Map<string, PeerState>();
   readonly #handlers = new Map<string, CallHandler>();
@@ -89,7 +90,7 @@ export class Links {
   #isClosed = false;
 
   constructor(ports: LinksPorts, own: LinkIdentity, versions: SpokenVersions = SPOKEN_VERSIONS) {
-    this.#ports = ports;
+    this.#ports = { ...ports, chunks: new ChunkPool() };
     this.#own = { ...own, versions };
   }
 
@@ -228,6 +229,11 @@ export class Links {
   onChange(callback: PeerChange): () => void {
     this.#changes.add(callback);
     return () => this.#changes.delete(callback);
+  }
+
+  /** Of messages between hosts, as far as nobody uses it. */
+  get keptBytes(): number {
+    return this.#ports.chunks.keptBytes;
   }
 
   get counters(): { bytesIn: number; bytesOut: number; messagesIn: number; messagesOut: number } {

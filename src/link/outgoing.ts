@@ -4,13 +4,8 @@
  * into the chunk.
  */
 import { assert } from "../base/index.ts";
-
-const CHUNK_BYTES = 256 * 1024;
-const CHUNKS_KEPT_MAX = 16;
-/** For what moves a megabyte of blocks. Memory of that size is dear to make anew each time. */
-const LARGE_CHUNK_BYTES = 1024 * 1024 + 64 * 1024;
-/** Batches of a copy that are under way at once. */
-const LARGE_CHUNKS_KEPT_MAX = 4;
+import { CHUNK_BYTES } from "./chunk-pool.ts";
+import type { ChunkPool } from "./chunk-pool.ts";
 
 interface Chunk {
   readonly bytes: Uint8Array;
@@ -21,16 +16,16 @@ interface Chunk {
 }
 
 export class Outgoing {
+  readonly #pool: ChunkPool;
   readonly #write: (bytes: Uint8Array, token: number) => void;
   readonly #chunks: (Chunk | undefined)[] = [];
   readonly #freeTokens: number[] = [];
-  readonly #idle: Chunk[] = [];
-  readonly #idleLarge: Chunk[] = [];
   #current = -1;
   #queuedBytes = 0;
 
   /** `write` keeps the bytes until `written` is called with the token. */
-  constructor(write: (bytes: Uint8Array, token: number) => void) {
+  constructor(pool: ChunkPool, write: (bytes: Uint8Array, token: number) => void) {
+    this.#pool = pool;
     this.#write = write;
   }
 
@@ -54,11 +49,7 @@ export class Outgoing {
 
   #open(lengthBytes: number): Chunk {
     const before = this.#current < 0 ? undefined : this.#chunks[this.#current];
-    const idle = lengthBytes > CHUNK_BYTES ? this.#idleLarge : this.#idle;
-    const size = lengthBytes > CHUNK_BYTES ? LARGE_CHUNK_BYTES : CHUNK_BYTES;
-    const kept = lengthBytes > LARGE_CHUNK_BYTES ? undefined : idle.pop();
-    const bytes = kept?.bytes ?? new Uint8Array(Math.max(size, lengthBytes));
-    const chunk = kept ?? { bytes, used: 0, sent: 0, piecesOut: 0 };
+    const chunk = { bytes: this.#pool.take(lengthBytes), used: 0, sent: 0, piecesOut: 0 };
     const token = this.#freeTokens.pop() ?? this.#chunks.length;
     this.#chunks[token] = chunk;
     const old = this.#current;
@@ -86,6 +77,8 @@ export class Outgoing {
     if (token !== this.#current) {
       this.#retire(token);
     } else if (chunk.sent === chunk.used) {
+      // A quiet link keeps no large one from those that are busy.
+      if (chunk.bytes.length > CHUNK_BYTES) return this.#retireCurrent();
       this.#queuedBytes -= chunk.used;
       chunk.used = 0;
       chunk.sent = 0;
@@ -97,11 +90,12 @@ export class Outgoing {
     this.#queuedBytes -= chunk.used;
     this.#chunks[token] = undefined;
     this.#freeTokens.push(token);
-    chunk.used = 0;
-    chunk.sent = 0;
-    const { length } = chunk.bytes;
-    if (length === CHUNK_BYTES && this.#idle.length < CHUNKS_KEPT_MAX) this.#idle.push(chunk);
-    else if (length === LARGE_CHUNK_BYTES && this.#idleLarge.length < LARGE_CHUNKS_KEPT_MAX)
-      this.#idleLarge.push(chunk);
+    this.#pool.give(chunk.bytes);
+  }
+
+  #retireCurrent(): void {
+    const token = this.#current;
+    this.#current = -1;
+    this.#retire(token);
   }
 }

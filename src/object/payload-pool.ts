@@ -1,16 +1,18 @@
 /**
  * Copies of payloads that have to wait: for their blocks, or for room in a journal. Buffers come in
- * powers of two and are used again; a bounded amount of them is kept.
+ * powers of two and are used again; a bounded amount of them is kept, by all volumes together.
  */
 import { assert, BLOCK_SIZE_BYTES } from "../base/index.ts";
 
 const CLASS_COUNT = 9;
 export const PAYLOAD_BYTES_MAX: number = BLOCK_SIZE_BYTES << (CLASS_COUNT - 1);
-const KEPT_BYTES_MAX = 16 << 20;
+export const PAYLOADS_KEPT_BYTES_MAX: number = 16 << 20;
+
+/** Of all volumes of this thread: what was busy once keeps nothing from those that are. */
+const free: Uint8Array[][] = Array.from({ length: CLASS_COUNT }, () => []);
+let keptBytes = 0;
 
 export class PayloadPool {
-  readonly #free: Uint8Array[][] = Array.from({ length: CLASS_COUNT }, () => []);
-  #keptBytes = 0;
   #heldBytes = 0;
 
   /** Bytes in buffers that are out now. */
@@ -24,18 +26,18 @@ export class PayloadPool {
     const index = classOf(lengthBytes);
     const size = BLOCK_SIZE_BYTES << index;
     this.#heldBytes += size;
-    const buffer = this.#free[index]!.pop();
+    const buffer = free[index]!.pop();
     if (buffer === undefined) return new Uint8Array(size);
-    this.#keptBytes -= size;
+    keptBytes -= size;
     return buffer;
   }
 
   give(buffer: Uint8Array): void {
     this.#heldBytes -= buffer.length;
     assert(this.#heldBytes >= 0, "a payload was given back twice");
-    if (this.#keptBytes + buffer.length > KEPT_BYTES_MAX) return;
-    this.#keptBytes += buffer.length;
-    this.#free[classOf(buffer.length)]!.push(buffer);
+    if (keptBytes + buffer.length > PAYLOADS_KEPT_BYTES_MAX) return;
+    keptBytes += buffer.length;
+    free[classOf(buffer.length)]!.push(buffer);
   }
 }
 

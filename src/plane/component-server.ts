@@ -27,10 +27,9 @@ import { decodeBatch, encodeBatch, encodeOfferAnswer, invalid } from "./change-c
 import { faultNumber, kindOf, RequestNumbers, WIRE_BLOCKS_MAX } from "./component-wire.ts";
 import { ReadLine } from "./read-line.ts";
 import type { WantedRead } from "./read-line.ts";
+import { LARGE_READ_BYTES, ServedMemory, SMALL_READ_BYTES } from "./served-memory.ts";
 
 const HANDLES_MAX = 65_536;
-const SMALL_READ_BYTES = 64 << 10;
-const LARGE_READ_BYTES: number = WIRE_BLOCKS_MAX * BLOCK_SIZE_BYTES;
 /** Of writes over one link that wait for room: twice what an owner has under way to a host. */
 const PARKED_BYTES_MAX = 32 << 20;
 /** What a write that waits takes beside its data, at least. */
@@ -72,8 +71,7 @@ export class ComponentServer {
   readonly #served = new RequestNumbers<Served>();
   /** Transactions that wait for room, by component, in order. */
   readonly #parked = new Map<LocalComponent, Parked[]>();
-  readonly #smallMemory: DiskMemory[] = [];
-  readonly #largeMemory: DiskMemory[] = [];
+  readonly #memory: ServedMemory;
   readonly #dirty = new Set<LocalComponent>();
   readonly #transaction: Transaction = {
     epoch: 0,
@@ -85,8 +83,14 @@ export class ComponentServer {
     sourceAt: 0,
   };
 
+  /** Kept for reads of other hosts. */
+  get memoryBytes(): number {
+    return this.#memory.bytes;
+  }
+
   constructor(links: Links, store: ComponentStore) {
     this.#store = store;
+    this.#memory = new ServedMemory(store.allocate);
     links.handleMessages(
       [LINK_PREPARE, LINK_READ, LINK_COMMIT],
       (link, header, bytes, from, to) => {
@@ -122,7 +126,7 @@ export class ComponentServer {
   #handleOf(link: Link, component: LocalComponent): number {
     let session = this.#sessions.get(link);
     if (session === undefined) {
-      const reads = new ReadLine(link, (read) => {
+      const reads = new ReadLine(link, this.#memory, (read) => {
         this.#startRead(link, reads, read);
         this.#submitSoon(read.component);
       });
@@ -301,8 +305,7 @@ export class ComponentServer {
     const { requestId, component, blockIndex, blockCount, memoryBytes } = read;
     if (this.#served.isFull) return link.violation("more is under way than a host serves");
     const lengthBytes = blockCount * BLOCK_SIZE_BYTES;
-    const pool = memoryBytes === SMALL_READ_BYTES ? this.#smallMemory : this.#largeMemory;
-    const memory = pool.pop() ?? this.#store.allocate(memoryBytes);
+    const memory = this.#memory.take(memoryBytes);
     const number = this.#served.take({ link, requestId, memory, lengthBytes, reads });
     component.read(memory, 0, blockIndex, blockCount, this.#readDone, number);
   }
@@ -318,9 +321,8 @@ export class ComponentServer {
       this.#answer(link, LINK_READ_DONE, requestId, fault);
     }
     if (memory === undefined) return;
-    const isSmall = memory.bytes.length === SMALL_READ_BYTES;
-    (isSmall ? this.#smallMemory : this.#largeMemory).push(memory);
     reads?.end(memory.bytes.length);
+    this.#memory.give(memory);
   };
 
   #answer(link: Link, type: number, requestId: number, fault: ComponentFault | undefined): void {

@@ -6,9 +6,10 @@
 import { assert } from "../base/index.ts";
 import type { Link } from "../link/index.ts";
 import type { LocalComponent } from "../store/index.ts";
+import type { ServedMemory } from "./served-memory.ts";
 
 /** Of answers that are read or wait to leave, for one link. */
-const KEPT_BYTES_MAX = 64 << 20;
+const KEPT_BYTES_MAX = 16 << 20;
 /** More than any host has under way to another one. */
 const WAITING_MAX = 65_536;
 
@@ -23,17 +24,20 @@ export interface WantedRead {
 
 export class ReadLine {
   readonly #link: Link;
+  readonly #memory: ServedMemory;
   readonly #start: (read: WantedRead) => void;
   readonly #waiting: WantedRead[] = [];
   /** Those before it have begun. */
   #first = 0;
   #underWayBytes = 0;
   #isListening = false;
+  #isWaitingForMemory = false;
   #isFilling = false;
 
   /** `start` begins a read that has waited. */
-  constructor(link: Link, start: (read: WantedRead) => void) {
+  constructor(link: Link, memory: ServedMemory, start: (read: WantedRead) => void) {
     this.#link = link;
+    this.#memory = memory;
     this.#start = start;
   }
 
@@ -59,7 +63,8 @@ export class ReadLine {
 
   #hasRoom(memoryBytes: number): boolean {
     const keptBytes = this.#underWayBytes + this.#link.queuedBytes;
-    return keptBytes === 0 || keptBytes + memoryBytes <= KEPT_BYTES_MAX;
+    const isBelow = keptBytes === 0 || keptBytes + memoryBytes <= KEPT_BYTES_MAX;
+    return isBelow && this.#memory.hasRoom(memoryBytes);
   }
 
   #fill(): void {
@@ -82,11 +87,19 @@ export class ReadLine {
     this.#first = 0;
   }
 
+  /** What has left makes room for this link, what others have given back for all. */
   #listen(): void {
-    if (this.#isListening) return;
-    this.#isListening = true;
-    this.#link.onceSent(() => {
-      this.#isListening = false;
+    if (!this.#isListening) {
+      this.#isListening = true;
+      this.#link.onceSent(() => {
+        this.#isListening = false;
+        this.#fill();
+      });
+    }
+    if (this.#isWaitingForMemory) return;
+    this.#isWaitingForMemory = true;
+    this.#memory.onceGiven(() => {
+      this.#isWaitingForMemory = false;
       this.#fill();
     });
   }

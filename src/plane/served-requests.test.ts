@@ -5,12 +5,14 @@ import { BLOCK_SIZE_BYTES, encodeUtf8, setU32 } from "../base/index.ts";
 import { encodeLinkHeader, LINK_CALL, LINK_HEADER_BYTES, LINK_HELLO } from "../format/index.ts";
 import { LINK_PREPARE, LINK_READ, LINK_READ_DONE } from "../format/index.ts";
 import { LINK_SPOKEN_NEWEST, LinkPrepareLayout, LinkReadLayout } from "../format/index.ts";
+import { ChunkPool } from "../link/chunk-pool.ts";
 import { FrameReader } from "../link/frame-reader.ts";
 import { Links } from "../link/index.ts";
 import type { ByteStream, DiskMemory } from "../ports/index.ts";
 import { NetworkFabric, SimLog, SimMachine, SimNetwork, Simulation } from "../sim/index.ts";
 import type { LocalComponent } from "../store/index.ts";
 import { ComponentServer } from "./component-server.ts";
+import { SERVED_BYTES_MAX } from "./served-memory.ts";
 
 const CLUSTER = "c1".repeat(16);
 const COMPONENT = "e".repeat(32);
@@ -19,8 +21,8 @@ const BLOCKS = 4096;
 const MIB = 1 << 20;
 const READS = 500;
 const READ_BLOCKS = 256;
-/** What is under way for one link, and one read more. */
-const MEMORY_BYTES_MAX = 66 * MIB;
+/** What is kept for one link, and one read more. */
+const QUEUED_BYTES_MAX = 18 * MIB;
 
 /** Answers reads when it is told to, and has no room for writes. */
 class SlowComponent {
@@ -58,7 +60,10 @@ class Asker {
 
   constructor(stream: ByteStream) {
     this.#stream = stream;
-    this.#reader = new FrameReader(({ type }) => void (type === LINK_READ_DONE && this.answers++));
+    this.#reader = new FrameReader(
+      new ChunkPool(),
+      ({ type }) => void (type === LINK_READ_DONE && this.answers++),
+    );
     stream.start({
       data: (bytes) => void this.#reader.push(bytes),
       written: () => {},
@@ -158,7 +163,7 @@ test("reads beyond what a link may have under way wait, and are all answered", a
       for (const answer of component.waiting.splice(0)) answer();
     }
     assert.equal(asker.answers, READS);
-    assert.ok(allocatedBytes() <= MEMORY_BYTES_MAX, `${allocatedBytes()} bytes`);
+    assert.ok(allocatedBytes() <= SERVED_BYTES_MAX, `${allocatedBytes()} bytes`);
   });
 });
 
@@ -171,9 +176,9 @@ test("who does not take its answers has a bounded share of them kept", async () 
     for (let round = 0; round < 20; round++) {
       await pass(10);
       for (const answer of component.waiting.splice(0)) answer();
-      assert.ok(link.queuedBytes <= MEMORY_BYTES_MAX, `${link.queuedBytes} bytes wait`);
+      assert.ok(link.queuedBytes <= QUEUED_BYTES_MAX, `${link.queuedBytes} bytes wait`);
     }
-    assert.ok(allocatedBytes() <= MEMORY_BYTES_MAX, `${allocatedBytes()} bytes`);
+    assert.ok(allocatedBytes() <= SERVED_BYTES_MAX, `${allocatedBytes()} bytes`);
   });
 });
 

@@ -1,6 +1,7 @@
 /**
  * Copies of payloads, kept until their writes are answered. Buffers come in powers of two, with
- * room for a message header in front, and are used again; a bounded amount of them is kept idle.
+ * room for a message header in front, and are used again; a bounded amount of them is kept idle, by
+ * all connections together.
  */
 import { assert, BLOCK_SIZE_BYTES } from "../../base/index.ts";
 
@@ -40,9 +41,11 @@ export class Payload {
   }
 }
 
+/** Of all connections of this thread. */
+const idle: Payload[][] = Array.from({ length: CLASS_COUNT }, () => []);
+let idleBytes = 0;
+
 export class PayloadBuffers {
-  readonly #idle: Payload[][] = Array.from({ length: CLASS_COUNT }, () => []);
-  #idleBytes = 0;
   #heldBytes = 0;
 
   /** Bytes in buffers that are out now. */
@@ -60,9 +63,9 @@ export class PayloadBuffers {
     const index = classOf(lengthBytes);
     const capacityBytes = BLOCK_SIZE_BYTES << index;
     this.#heldBytes += capacityBytes;
-    const payload = this.#idle[index]!.pop();
+    const payload = idle[index]!.pop();
     if (payload === undefined) return new Payload(capacityBytes);
-    this.#idleBytes -= capacityBytes;
+    idleBytes -= capacityBytes;
     return payload;
   }
 
@@ -71,9 +74,9 @@ export class PayloadBuffers {
     this.#heldBytes -= capacityBytes;
     assert(this.#heldBytes >= 0, "a payload was given back twice");
     if (capacityBytes > POOLED_BYTES_MAX) return;
-    if (this.#idleBytes + capacityBytes > IDLE_BYTES_MAX) return;
-    this.#idleBytes += capacityBytes;
-    this.#idle[classOf(capacityBytes)]!.push(payload);
+    if (idleBytes + capacityBytes > IDLE_BYTES_MAX) return;
+    idleBytes += capacityBytes;
+    idle[classOf(capacityBytes)]!.push(payload);
   }
 }
 
