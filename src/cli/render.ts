@@ -370,6 +370,12 @@ function componentText({ componentId, state, host, device, sequence }: Component
   return `${componentId.slice(0, 8)}  ${state}  ${place}${newest}`;
 }
 
+function memoryText({ memory }: Pick<StatsView, "memory">): string {
+  const { planBytes = 0, residentBytes = 0, privateBytes = 0 } = memory;
+  const taken = `${formatSize(residentBytes)} resident, ${formatSize(privateBytes)} of it private`;
+  return `${taken}; planned are ${formatSize(planBytes)}`;
+}
+
 function renderStats(stats: StatsView, output: Output): string[] {
   const counters = (values: Readonly<Record<string, number>>): string =>
     Object.entries(values)
@@ -389,6 +395,7 @@ function renderStats(stats: StatsView, output: Output): string[] {
       ["destage", counters(stats.destage)],
       ["shared memory", counters(stats.sharedMemory)],
       ["far cache", counters(stats.farCache)],
+      ["memory", memoryText(stats)],
       ["rebuild", counters({ ...stats.rebuild })],
       ["catch-up", counters({ ...stats.catchUp })],
       ["scrub", counters(stats.scrub)],

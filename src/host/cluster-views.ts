@@ -250,6 +250,7 @@ function addStats(all: readonly StatsView[]): StatsView {
     destage: counts((stats) => stats.destage),
     sharedMemory: counts((stats) => stats.sharedMemory),
     farCache: counts((stats) => stats.farCache),
+    memory: counts((stats) => stats.memory),
     rebuild: traffic((stats) => stats.rebuild),
     catchUp: traffic((stats) => stats.catchUp),
     scrub: counts((stats) => stats.scrub),

@@ -3,6 +3,7 @@ import { test } from "../../test/support/test.ts";
 import type { CodedError } from "../base/index.ts";
 import type { ControlMethods } from "./data-plane-port.ts";
 import { DataPlaneThread } from "./data-plane-thread.ts";
+import { memoryPlanOf } from "./memory-plan.ts";
 import type { PlaneIdentity } from "./plane-world.ts";
 
 const identity: PlaneIdentity = {
@@ -11,8 +12,7 @@ const identity: PlaneIdentity = {
   hostName: "h1",
   devicesPath: "/nowhere",
   socketsPath: "/nowhere",
-  memoryBytesPerDevice: 0,
-  residentBytesMax: 0,
+  memory: memoryPlanOf({ memoryBytes: 0, cluster: undefined }, 1),
   incarnation: 1,
   faultDomain: "h1",
   storageAddress: undefined,

@@ -98,6 +98,7 @@ export class DataPlane implements Omit<DataPlaneMethods, Others> {
       ...world,
       ...identity,
       devices: localDevices(this.#devices),
+      farBytes: identity.memory.farBytes,
       latencies: () => this.#attachments.latencies(),
       parseAddress,
       formatAddress,

@@ -59,7 +59,7 @@ function main(): void {
     newId,
     openDisk,
     openMetadata: (path, opening) => {
-      const { residentBytesMax } = identity;
+      const { mappedFromBytes: residentBytesMax } = identity.memory;
       return LmdbMetadataStore.open(path, { ...opening, residentBytesMax });
     },
     confirmDead: (hostId) => peer.call("confirmDead", hostId),

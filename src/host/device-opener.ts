@@ -25,7 +25,6 @@ const JOURNAL_BYTES_MAX = 256 << 20;
 const METADATA_LOG_SHARE = 64;
 const METADATA_LOG_BYTES_MIN = 8 << 20;
 const METADATA_LOG_BYTES_MAX = 64 << 20;
-const METADATA_TABLE_BYTES_MAX = 12 << 20;
 
 export interface OpenedDevice {
   readonly path: string;
@@ -140,16 +139,16 @@ class DeviceOpening {
   async #open(metadata: MetadataStore): Promise<Device> {
     const { disk, onEvent } = this.#subject;
     const { identity, digests, clock, log } = this.#world;
-    const { clusterId, hostId, memoryBytesPerDevice } = identity;
+    const { clusterId, hostId, memory } = identity;
     return await Device.open(
       { disk, metadata, digests, clock, log },
       {
         clusterId,
         hostId,
         // The rest is for what large writes have on their way and in the backlog.
-        journalMemoryBytes: Math.floor(memoryBytesPerDevice * 0.2),
-        blockCacheBytes: Math.floor(memoryBytesPerDevice * 0.65),
-        pageCacheBytes: Math.floor(memoryBytesPerDevice * 0.05),
+        journalMemoryBytes: memory.device.journalBytes,
+        blockCacheBytes: memory.device.blockCacheBytes,
+        pageCacheBytes: memory.device.pageCacheBytes,
         onEvent,
       },
     );
@@ -177,8 +176,7 @@ class DeviceOpening {
   async #openMetadata(path: string, mustExist: boolean): Promise<MetadataStore> {
     mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
     const bytes = metadataLogBytesFor(this.#subject.disk.sizeBytes);
-    const { memoryBytesPerDevice } = this.#world.identity;
-    const tableBytes = Math.min(METADATA_TABLE_BYTES_MAX, Math.floor(memoryBytesPerDevice / 16));
+    const { metadataTableBytes: tableBytes } = this.#world.identity.memory.device;
     const log = { bytes, tableBytes, mayBegin: await mayLogMetadata(this.#world) };
     return await this.#world.openMetadata(path, { mustExist, log });
   }

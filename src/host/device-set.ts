@@ -11,6 +11,7 @@ import { openDeviceAt } from "./device-opener.ts";
 import type { OpenedDevice } from "./device-opener.ts";
 import { nearest } from "./nearest.ts";
 import { refusedDevice } from "./refused-device.ts";
+import { memoryNow } from "./memory-plan.ts";
 import type { PlaneWorld } from "./plane-world.ts";
 import type { DeviceView, ScrubView, StatsView, VolumeStatsView } from "./views.ts";
 
@@ -171,7 +172,7 @@ export class DeviceSet {
 
   stats(
     volumes: readonly VolumeStatsView[],
-    plane: Pick<HostPlane, "catchUp" | "farCache" | "rebuild" | "scrub">,
+    plane: Pick<HostPlane, "catchUp" | "kept" | "rebuild" | "scrub">,
   ): StatsView {
     const all = this.#opened.map((opened) => ({ opened, stats: opened.device.stats() }));
     const sum = (pick: (stats: DeviceStats) => number): number =>
@@ -190,7 +191,8 @@ export class DeviceSet {
       journal: addUp(all.map(({ stats }) => numbersOf(stats.journal))),
       destage: addUp(all.map(({ stats }) => numbersOf(stats.counters))),
       sharedMemory: {},
-      farCache: plane.farCache,
+      farCache: plane.kept.farCache,
+      memory: { ...memoryNow(this.#world.identity.memory), ...plane.kept.bytes },
       rebuild: { ...plane.rebuild },
       catchUp: { ...plane.catchUp },
       scrub: { ...plane.scrub.counters },

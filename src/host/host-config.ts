@@ -14,11 +14,6 @@ import type { ObjectShape, TextShape } from "./shape.ts";
 export const API_ADDRESS_DEFAULT = "127.0.0.1:7400";
 export const MEMORY_BYTES_DEFAULT: number = 192 * 2 ** 20;
 const MEMORY_BYTES_MIN = 32 * 2 ** 20;
-/**
- * Of a host beside its caches and blocks on their way: the program and its heaps, what a round of
- * destage changes in the maps, and the most used pages of the maps.
- */
-const BESIDE_BYTES = 92 * 2 ** 20;
 const DEVICE_SIZE_BYTES_MIN = 256 * 2 ** 20;
 const CONFIG_BYTES_MAX = 1 << 20;
 const PATH_LENGTH_MAX = 4096;
@@ -294,11 +289,6 @@ export const hostConfigShape: ObjectShape<HostConfigFile> = {
     },
   },
 };
-
-/** What the host process plans to have resident, mapped files included. */
-export function residentBytesOf({ memoryBytes }: Pick<HostConfig, "memoryBytes">): number {
-  return memoryBytes + BESIDE_BYTES;
-}
 
 export function readHostConfig(file: string): HostConfig {
   let text: string;

@@ -18,13 +18,14 @@ import { accessDesks, apiBackend, healthBug, Gate, machineFacts } from "./api-ba
 import { certificateHandlers } from "./certificate-control.ts";
 import { Closers } from "./closers.ts";
 import { EventRing } from "./event-ring.ts";
-import { residentBytesOf } from "./host-config.ts";
 import type { HostConfig } from "./host-config.ts";
 import { HostManagement } from "./host-management.ts";
 import { HostControl } from "./host-control.ts";
 import type { HostFacts } from "./host-control.ts";
 import { HttpApi } from "./http-api.ts";
 import type { ApiBackend, Handlers } from "./http-api.ts";
+import { memoryPlanOf } from "./memory-plan.ts";
+import type { MemoryPlan } from "./memory-plan.ts";
 import { formatAddress } from "./names.ts";
 import { toldVersions } from "./known-version.ts";
 import { AddedDevices } from "./added-devices.ts";
@@ -134,7 +135,8 @@ async function openGround(start: HostStart, closers: Closers): Promise<Ground> {
   const state = StateDir.open(config.stateDir, config.cluster?.id, tls?.hostId);
   closers.add("state directory", () => state.close());
   const { hostId } = state.identity;
-  const store = await openStore(state, residentBytesOf(config));
+  const memory = planOf(config);
+  const store = await openStore(state, memory.mappedFromBytes);
   closers.add("metadata", () => store.close());
   const opened = await openDirectory({ start, tls, hostId, store, clock }, closers);
   return { clock, tls, state, store, opened, events: eventRing(store, clock, log) };
@@ -293,9 +295,16 @@ function identityOf(
     ...toldVersions(),
     keyFile: config.keyFile,
     cut,
-    memoryBytesPerDevice: Math.floor(config.memoryBytes / Math.max(1, config.devices.length)),
-    residentBytesMax: residentBytesOf(config),
+    memory: planOf(config),
   };
+}
+
+/**
+ * One that is added while the host runs has its share, too, beyond the plan until the next start.
+ */
+function planOf(config: HostConfig): MemoryPlan {
+  const added = new AddedDevices(config.stateDir).besides(config.devices);
+  return memoryPlanOf(config, config.devices.length + added.length);
 }
 
 /** An empty file is a new store to the adapter; but not where there has been one. */

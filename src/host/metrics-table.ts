@@ -16,7 +16,7 @@ const specimen: MetricsFacts = {
     ...{ logicalBytes: 0, uniqueBytes: 0, physicalBytes: 0, capacityBytes: 0, freeBytes: 0 },
     ...{ reclaimableBytes: 0, dedupRatio: 1, rebuild: NONE, catchUp: NONE },
     ...{ cache: { counter: 0 }, journal: { counter: 0 }, destage: { counter: 0 } },
-    ...{ farCache: { counter: 0 } },
+    ...{ farCache: { counter: 0 }, memory: { counter: 0 } },
     ...{ sharedMemory: { counter: 0 }, scrub: { counter: 0 }, latencyBoundsMs: [1] },
     networks: [{ host: "h2", network: "storage", buckets: [0, 0], totalMs: 0 }],
     caches: [{ deviceId: "d1", kind: "pages", evictions: 0, ...CACHE }],

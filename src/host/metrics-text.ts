@@ -117,6 +117,7 @@ function hostFamilies(stats: StatsView, status: StatusView): Family[] {
     counters("destage", "Destage counters", stats.destage),
     counters("shared_memory", "Memory shared with virtual machines", stats.sharedMemory),
     counters("far_cache", "Blocks of other hosts kept in memory", stats.farCache),
+    counters("memory", "Memory of the process, in bytes: planned and taken", stats.memory),
     counters("rebuild", "Bytes of rebuilds", { ...stats.rebuild }),
     counters("catch_up", "Bytes of catch-ups", { ...stats.catchUp }),
     counters("scrub", "What was looked through for damage", stats.scrub),

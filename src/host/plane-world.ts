@@ -11,6 +11,7 @@ import type {
 } from "../ports/index.ts";
 import type { MetadataLogOptions, TlsCredentials, TlsTrustState } from "../platform/index.ts";
 import type { NewEvent } from "./event-ring.ts";
+import type { MemoryPlan } from "./memory-plan.ts";
 import type { SeenHostView } from "./views.ts";
 
 export interface PlaneWorld {
@@ -68,10 +69,7 @@ export interface PlaneIdentity {
   readonly keyFile: string;
   /** As `HostStart.cut`. */
   readonly cut: readonly string[] | undefined;
-  /** For the caches and journals of one device. */
-  readonly memoryBytesPerDevice: number;
-  /** For the whole process; mapped metadata take no more than what is left of it. */
-  readonly residentBytesMax: number;
+  readonly memory: MemoryPlan;
 }
 
 export interface DiskOpening {

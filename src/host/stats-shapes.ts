@@ -92,6 +92,7 @@ export const statsShape: ObjectShape<views.StatsView> = {
     destage: must(record("Destage counters")),
     sharedMemory: must(record("Counters of memory shared with virtual machines")),
     farCache: must(record("Counters of blocks of other hosts that are kept in memory")),
+    memory: must(record("Memory of the processes: planned, taken, and for what")),
     rebuild: must(trafficShape),
     catchUp: must(trafficShape),
     scrub: must(record("What was looked through for damage since the hosts started")),

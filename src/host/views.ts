@@ -302,6 +302,8 @@ export interface StatsView {
   readonly sharedMemory: Readonly<Record<string, number>>;
   /** Blocks of other hosts that are kept in memory for reads: hits, misses, what was removed. */
   readonly farCache: Readonly<Record<string, number>>;
+  /** What the processes plan to have in memory, what they have, and what of it has budgets. */
+  readonly memory: Readonly<Record<string, number>>;
   readonly rebuild: TrafficView;
   readonly catchUp: TrafficView;
   /** What was looked through for damage since the hosts started. */

@@ -1,3 +1,4 @@
+export { CHUNKS_KEPT_BYTES_MAX } from "./chunk-pool.ts";
 export { Link } from "./link.ts";
 export type { CallAnswer, CallRequest } from "./link.ts";
 export type { LinkIdentity } from "./link-hello.ts";

@@ -8,7 +8,7 @@ export { noTraffic } from "./resync-progress.ts";
 export type { ResyncState, ResyncTraffic } from "./resync-progress.ts";
 export type { CopyComparison } from "./copy-compare.ts";
 export { ScratchBlocks } from "./scratch-blocks.ts";
-export { TransferMemory } from "./transfer-memory.ts";
+export { TRANSFER_BYTES_MAX, TransferMemory } from "./transfer-memory.ts";
 export { ALL_RULES } from "./owner-world.ts";
 export type {
   NewPlace,

@@ -37,7 +37,7 @@ const PARKED_BYTES = 256;
 
 export interface ComponentStore {
   /** A component of this host, undefined if it has none of this id. */
-  readonly find: (componentId: string) => LocalComponent | undefined;
+  readonly component: (componentId: string) => LocalComponent | undefined;
   /** Memory that the devices can read into; it is kept and used again. */
   readonly allocate: (lengthBytes: number) => DiskMemory;
 }
@@ -146,7 +146,7 @@ export class ComponentServer {
 
   #require(argument: unknown): LocalComponent {
     const componentId = textOf(argument, "componentId");
-    const component = this.#store.find(componentId);
+    const component = this.#store.component(componentId);
     if (component !== undefined) return component;
     throw new CodedError({
       code: "component-missing",

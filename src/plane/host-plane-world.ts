@@ -28,6 +28,8 @@ export interface HostPlaneWorld {
   /** Whether a host's machine says over another network that its process is gone. */
   readonly confirmDead?: (hostId: string) => Promise<boolean>;
   readonly rules?: OwnerRules;
+  /** For blocks that were read from other hosts; 0 keeps none. */
+  readonly farBytes?: number;
   /** Versions of the messages between hosts; those of this program if absent. */
   readonly speaks?: SpokenVersions;
   /** Of requests to the volumes that are attached here; they come before what is copied. */

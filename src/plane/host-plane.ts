@@ -38,6 +38,7 @@ import { ComponentServer } from "./component-server.ts";
 import { DeviceRegister } from "./device-register.ts";
 import { HostLease } from "./host-lease.ts";
 import type { HostPlaneWorld } from "./host-plane-world.ts";
+import { KeptMemory } from "./kept-memory.ts";
 import { NamespaceObjects } from "./namespace-objects.ts";
 import { placeVolume } from "./placement.ts";
 import { ContentLikeness } from "./content-likeness.ts";
@@ -75,6 +76,7 @@ export class HostPlane {
   readonly #transferMemory: TransferMemory;
   readonly #scratch: ScratchBlocks;
   readonly #remote: RemoteComponents;
+  readonly kept: KeptMemory;
   readonly #lease: HostLease;
   readonly #register: DeviceRegister;
   readonly #maker: ComponentMaker;
@@ -101,9 +103,10 @@ export class HostPlane {
     const identity = { clusterId, hostId, incarnation, network: "storage" } as const;
     this.links = new Links({ network, clock, log }, identity, world.speaks);
     this.#speed = new RebuildSpeed({ links: this.links, clock });
-    this.#remote = new RemoteComponents(this.links, clock);
-    new ComponentServer(this.links, { find: devices.component, allocate: devices.allocate });
-    const { parseAddress } = world;
+    this.#remote = new RemoteComponents(this.links, clock, world.farBytes);
+    const server = new ComponentServer(this.links, devices);
+    this.kept = new KeptMemory(this.links, this.#remote, server, this.#transferMemory);
+    const { parseAddress, latencies } = world;
     this.hosts = new ClusterHosts({
       ...{ directory, clusterId, hostId, clock, log, links: this.links, parseAddress },
       addressOf: (record) => record.storageAddress,
@@ -126,7 +129,6 @@ export class HostPlane {
       distrust: devices.distrust,
       addEvent: world.addEvent,
     });
-    const { latencies } = world;
     this.#pace = latencies && new AdaptivePace({ clock, latencies });
     const { links, hosts } = this;
     this.#maker = new ComponentMaker({ links, devices, directory, clusterId, hostId, log, clock });
@@ -378,11 +380,6 @@ export class HostPlane {
     const { directory, clusterId } = this.#world;
     await this.leaveRepair(name);
     await this.removeComponents(await deleteVolumeRecord(directory, clusterId, name));
-  }
-
-  /** Of blocks that were read from other hosts, for `stats`. */
-  get farCache(): Readonly<Record<string, number>> {
-    return this.#remote.far.view;
   }
 
   /** As `RebuildSpeed.bytesPerSecond`. */

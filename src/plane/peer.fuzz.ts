@@ -120,7 +120,7 @@ async function startHost(simulation: Simulation, fabric: NetworkFabric): Promise
     { clusterId: CLUSTER, hostId: HOST, incarnation: 1, network: "storage" },
   );
   new ComponentServer(links, {
-    find: (componentId) => device.component(componentId),
+    component: (componentId) => device.component(componentId),
     allocate: (lengthBytes) => device.allocate(lengthBytes),
   });
   await links.listen(ADDRESS);

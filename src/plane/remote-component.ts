@@ -30,8 +30,8 @@ const WINDOW_BYTES = 16 << 20;
 /** A watermark that nothing carries goes by itself after this time. */
 const COMMIT_MS = 10;
 const OPEN_MS = 20_000;
-/** What is kept of reads from all other hosts: 32 MiB. */
-const FAR_BLOCKS = 8192;
+/** What is kept of reads from all other hosts, at the most. */
+export const FAR_BYTES_MAX: number = 32 << 20;
 const CONTROL_MS = 120_000;
 
 interface Request {
@@ -53,13 +53,14 @@ export class RemoteComponents {
   readonly links: Links;
   readonly clock: Clock;
   /** Blocks that were read from other hosts. */
-  readonly far: FarBlocks = new FarBlocks(FAR_BLOCKS);
+  readonly far: FarBlocks;
   readonly #components = new Map<string, RemoteComponent>();
   readonly #requests = new RequestNumbers<Request>();
   readonly #refused: { readonly done: ComponentDone; readonly token: number }[] = [];
   readonly #windows = new Map<string, { bytes: number; waiting: (() => void)[] }>();
 
-  constructor(links: Links, clock: Clock) {
+  constructor(links: Links, clock: Clock, farBytes: number = FAR_BYTES_MAX) {
+    this.far = new FarBlocks(Math.floor(farBytes / BLOCK_SIZE_BYTES));
     this.links = links;
     this.clock = clock;
     links.handleMessages([LINK_PREPARED, LINK_READ_DONE], (link, header, bytes, start, end) => {

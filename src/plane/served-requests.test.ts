@@ -136,7 +136,7 @@ async function withAsker(work: (bench: Bench) => Promise<void>): Promise<void> {
     const component = new SlowComponent();
     let allocatedBytes = 0;
     new ComponentServer(links, {
-      find: () => component as unknown as LocalComponent, // What of it a server uses.
+      component: () => component as unknown as LocalComponent, // What of it a server uses.
       allocate: (lengthBytes): DiskMemory => {
         allocatedBytes += lengthBytes;
         return { bytes: new Uint8Array(lengthBytes), address: 0n } as unknown as DiskMemory;

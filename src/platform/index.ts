@@ -4,6 +4,7 @@ export type { DeviceOptions } from "./device-file.ts";
 export { MemoryPool, viewHandle } from "./mapped-memory.ts";
 export { JsonLog } from "./json-log.ts";
 export type { JsonLogOptions, LogTarget } from "./json-log.ts";
+export { MAPPED_BYTES_MIN, residentNow } from "./resident-limit.ts";
 export { NodeClock } from "./node-clock.ts";
 export { PrometheusMetrics } from "./prometheus-metrics.ts";
 export { CuttableNetwork } from "./cuttable-network.ts";

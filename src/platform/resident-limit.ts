@@ -20,8 +20,9 @@ const LIMIT_SHARE = 15 / 16;
 /** Once there is too much, so much less than the limit is left. */
 const STEP_BYTES = 8 * 2 ** 20;
 
-interface Resident {
+export interface Resident {
   readonly totalBytes: number;
+  /** Of it: pages of files. */
   readonly mappedBytes: number;
 }
 
@@ -95,7 +96,8 @@ export class ResidentLimit {
   }
 }
 
-function residentNow(): Resident {
+/** Of this process. Fails where there is no /proc to tell. */
+export function residentNow(): Resident {
   // Sizes in pages: total, resident, resident of files.
   const fields = readFileSync("/proc/self/statm", "latin1").split(" ");
   return {

@@ -52,6 +52,11 @@ export class FarBlocks {
     return this.#kept?.contentCount ?? 0;
   }
 
+  /** Memory that was taken for them so far. */
+  get bytes(): number {
+    return this.#kept?.bytes ?? 0;
+  }
+
   /** For `stats`. */
   get view(): Readonly<Record<string, number>> {
     return { ...this.counters, bytesInMemory: this.contentCount * BLOCK_SIZE_BYTES };
@@ -78,7 +83,7 @@ export class FarBlocks {
   }
 
   put(name: number, block: number, source: Uint8Array, at: number): void {
-    if (name === NONE) return;
+    if (name === NONE || this.#blocksMax === 0) return;
     assert(block < NAME_STRIDE, "a component has fewer blocks");
     this.#kept ??= new KeptContents(this.#blocksMax);
     if (this.#kept.put(name * NAME_STRIDE + block, source, at)) this.counters.blocksKept++;
@@ -119,6 +124,10 @@ class KeptContents {
 
   get contentCount(): number {
     return this.#begun - this.#free.length;
+  }
+
+  get bytes(): number {
+    return this.#slabs.length * SLAB_BLOCKS * BLOCK_SIZE_BYTES;
   }
 
   hasAll(firstKey: number, keyCount: number): boolean {

@@ -92,7 +92,7 @@ function statsOf(round: number): StatsView {
     ...{ logicalBytes: 60 * TIB, uniqueBytes: 20 * TIB, physicalBytes: 40 * TIB, dedupRatio: 3 },
     ...{ capacityBytes: 1024 * TIB, freeBytes: 512 * TIB, reclaimableBytes: 0 },
     ...{ cache: {}, caches: [], journal: {}, destage: {}, scrub: {} },
-    ...{ sharedMemory: {}, farCache: {} },
+    ...{ sharedMemory: {}, farCache: {}, memory: {} },
     ...{ rebuild: traffic, catchUp: traffic, latencyBoundsMs: [1] },
     volumes: range(VOLUMES, (number) => {
       return { name: `volume-${number}`, sizeBytes: TIB / 8, io: count(number)! };

@@ -17,6 +17,7 @@ const facts = {
     refusals: {},
     said: {},
     slopes: [],
+    memory: { beyond: [], told: [] },
     series: {},
   },
   load: { writes: 10, reads: 10, writtenBytes: 40_960, readBytes: 40_960 },
@@ -30,7 +31,8 @@ const leak: Slope = {
 
 test("a run without findings is good, any finding makes it bad", () => {
   assert.equal(reportOf(facts).isGood, true);
-  for (const finding of [{ errors: ["a lost write"] }, { slopes: [leak] }]) {
+  const memory = { beyond: ["h1 has more than it planned"], told: [] };
+  for (const finding of [{ errors: ["a lost write"] }, { slopes: [leak] }, { memory }]) {
     const report = reportOf({ ...facts, ...finding });
     assert.equal(report.isGood, false);
     assert.match(textOf(report).at(-1) ?? "", /^NOT good/);

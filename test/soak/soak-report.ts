@@ -2,6 +2,7 @@
 import { loadavg } from "node:os";
 import { LATENCY_KINDS } from "./latencies.ts";
 import type { Drift, Latencies } from "./latencies.ts";
+import type { PlannedMemory } from "./planned-memory.ts";
 import type { Sample } from "./slopes.ts";
 import type { Fault, Step } from "./soak-plan.ts";
 import type { Slope } from "./soak-samples.ts";
@@ -37,6 +38,7 @@ export interface SoakFacts {
   };
   readonly refusals: Readonly<Record<string, number>>;
   readonly slopes: readonly Slope[];
+  readonly memory: Pick<PlannedMemory, "beyond" | "told">;
   readonly series: Readonly<Record<string, readonly Sample[]>>;
   readonly latencies: Pick<Latencies, "drift">;
   /** How often each warning or error was written to logs. */
@@ -60,6 +62,8 @@ export interface SoakReport {
   readonly said: Readonly<Record<string, number>>;
   readonly steps: readonly StepReport[];
   readonly slopes: readonly Slope[];
+  /** The most memory that each process had, and what it planned. */
+  readonly memory: readonly string[];
   readonly latencies: readonly Drift[];
   readonly series: Readonly<Record<string, readonly Sample[]>>;
 }
@@ -67,7 +71,8 @@ export interface SoakReport {
 export function reportOf(facts: SoakFacts): SoakReport {
   const { options, load } = facts;
   const latencies = LATENCY_KINDS.flatMap((kind) => facts.latencies.drift(kind) ?? []);
-  const leaks = facts.slopes.filter(({ isLeak }) => isLeak).map(slopeLine);
+  const grown = facts.slopes.filter(({ isLeak }) => isLeak).map(slopeLine);
+  const leaks = [...grown, ...facts.memory.beyond];
   const drifts = driftsOf(latencies);
   return {
     isGood: facts.errors.length === 0 && leaks.length === 0 && drifts.length === 0,
@@ -85,7 +90,7 @@ export function reportOf(facts: SoakFacts): SoakReport {
       said: facts.said,
       steps: facts.steps,
     },
-    ...{ slopes: facts.slopes, latencies, series: facts.series },
+    ...{ slopes: facts.slopes, latencies, series: facts.series, memory: facts.memory.told },
   };
 }
 
@@ -118,6 +123,8 @@ export function textOf(report: SoakReport): readonly string[] {
     ...stallLines(steps),
     "slopes per hour, of what ran long enough:",
     ...report.slopes.map((slope) => `  ${slopeLine(slope)}`),
+    "the most memory of each process:",
+    ...report.memory.map((line) => `  ${line}`),
     "latencies while nothing was broken, first and last quarter (p50, p99):",
     ...report.latencies.map(
       ({ kind, first, last }) =>

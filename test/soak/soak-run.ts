@@ -157,6 +157,7 @@ export class SoakRun {
       refusals: Object.fromEntries(this.#jobs.refusals),
       said: this.#logs.said,
       slopes: this.#samples.slopes(),
+      memory: this.#samples.memory,
       series: this.#samples.series,
       latencies: this.#latencies,
     });

@@ -5,7 +5,11 @@
  */
 import * as fs from "node:fs";
 import * as path from "node:path";
+import { readHostConfig } from "../../src/host/host-config.ts";
+import { memoryPlanOf } from "../../src/host/memory-plan.ts";
+import type { MemoryPlan } from "../../src/host/memory-plan.ts";
 import { processTree, processUsage } from "../e2e/process.ts";
+import { PlannedMemory } from "./planned-memory.ts";
 import { grownKinds, openFiles } from "./process-files.ts";
 import { judge } from "./slopes.ts";
 import type { Sample, Verdict } from "./slopes.ts";
@@ -59,6 +63,8 @@ export class SoakSamples {
   readonly #options: SampleOptions;
   readonly #series = new Map<string, Sample[]>();
   readonly #kinds = new Map<string, Kinds>();
+  readonly #plans = new Map<string, MemoryPlan>();
+  readonly memory: PlannedMemory = new PlannedMemory();
   #hosts = new Map<string, number>();
 
   constructor(options: SampleOptions) {
@@ -78,8 +84,9 @@ export class SoakSamples {
     for (const pid of root === undefined ? [] : treeOf(root)) {
       const name = pid === root ? "supervisor" : nameOf(pid);
       if (name === undefined) continue;
-      if (/^h\d+$/.test(name)) hosts.set(name, pid);
-      this.#lookAt(`${name} (pid ${pid})`, pid);
+      const isHost = /^h\d+$/.test(name);
+      if (isHost) hosts.set(name, pid);
+      this.#lookAt(`${name} (pid ${pid})`, pid, isHost ? this.#planOf(name) : undefined);
     }
     this.#hosts = hosts;
     this.#add("disks", "device MB", megabytesBelow(folder, /^h\d+\/device/));
@@ -109,9 +116,19 @@ export class SoakSamples {
     return Object.fromEntries(this.#series);
   }
 
-  #lookAt(of: string, pid: number): void {
+  #planOf(host: string): MemoryPlan {
+    const known = this.#plans.get(host);
+    if (known !== undefined) return known;
+    const config = readHostConfig(path.join(this.#options.folder, host, "host.json"));
+    const plan = memoryPlanOf(config, config.devices.length);
+    this.#plans.set(host, plan);
+    return plan;
+  }
+
+  #lookAt(of: string, pid: number, plan: MemoryPlan | undefined): void {
     try {
       const { anonymousBytes, residentBytes } = processUsage(pid);
+      if (plan !== undefined) this.memory.look(of, { anonymousBytes, residentBytes }, plan);
       this.#add(of, "anonymous MB", anonymousBytes / 1e6);
       this.#add(of, "resident MB", residentBytes / 1e6);
       this.#lookAtFiles(of, pid);

@@ -84,7 +84,7 @@ export class PlaneHost {
     );
     this.remote = new RemoteComponents(links, clock);
     new ComponentServer(links, {
-      find: (componentId) => device.component(componentId),
+      component: (componentId) => device.component(componentId),
       allocate: (lengthBytes) => device.allocate(lengthBytes),
     });
     await links.listen({ kind: "tcp", host: this.address, port: PORT });
