@@ -12,7 +12,7 @@ import type { PendingEntry } from "./pending-entries.ts";
 
 const SLAB_BYTES = 1 << 20;
 /** Of all stores of this thread: those of one generation go to the next. */
-const slabs = new SlabPool(SLAB_BYTES, 48);
+const slabs = new SlabPool(SLAB_BYTES, 16);
 const SLABS_MAX = 2 ** 16;
 const CAPACITY_FIRST = 1024;
 /** Of the arrays below and two hash slots. */
