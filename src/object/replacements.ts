@@ -88,7 +88,11 @@ export class Replacements {
       const built = this.#builtFor(componentId);
       const isGood = state.kind === "active" && !isWitness;
       const hasToGo = isGood ? replacing.isLeaving : replacing.isGivenUp;
-      if (built !== undefined && !isGood) continue;
+      if (built !== undefined && !isGood) {
+        // An owner before this one has named it, and ended before it could put it in its place.
+        if (isWitness) this.remove(await this.#switch(built));
+        continue;
+      }
       if (!(await hasToGo(this.#owner.record(), componentId))) {
         this.#blocked.delete(componentId);
         // It may stay after all.

@@ -140,6 +140,34 @@ test("a witness on an emptied disk is made anew, without data", async () => {
   });
 });
 
+test("a witness whose owner dies before it is put in its place is put there by the next one", async () => {
+  await cluster(23, "abc", MIRROR, async (world, volume) => {
+    const first = hostOf(world, volume, 0);
+    const other = hostOf(world, volume, 1);
+    await clientOf(world, first, volume);
+    const { directory } = world;
+    const transact = directory.transact.bind(directory);
+    let isNamed = false;
+    directory.transact = async (conditions, writes) => {
+      const isBegun = writes.some((one) => one.kind === "put" && one.value.includes('"building"'));
+      const answer = await transact(conditions, writes);
+      if (!isBegun || isNamed) return answer;
+      isNamed = true;
+      first.crash();
+      return await new Promise(() => {});
+    };
+    await wipe(hostOf(world, volume, 2));
+    await world.until(() => isNamed);
+    await world.until(() => other.plane.links.linkTo(first.hostId) === undefined);
+    await first.start();
+    const { owner, client } = await clientOf(world, other, volume);
+    await client.work(10);
+    await untilRebuilt(world, volume);
+    await owner.close();
+    await world.until(async () => (await listIntents(directory, CLUSTER)).length === 0);
+  });
+});
+
 test("a witness that is there is asked after anew once the way to it has ended", async () => {
   await cluster(22, "abc", MIRROR, async (world, volume) => {
     const { owner, client } = await clientOf(world, hostOf(world, volume, 0), volume);
