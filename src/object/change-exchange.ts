@@ -110,16 +110,22 @@ export class ChangeExchange {
   async bring(source: Source, since: number, number: number): Promise<void> {
     const underWay = new UnderWay(BATCHES_AT_ONCE);
     const { blockCount } = reachable(source.member);
+    let reading: Promise<ChangeBatch> | undefined = this.#read(source, since, 0);
     try {
-      for (let fromBlock = 0; fromBlock >= 0;) {
+      while (reading !== undefined) {
+        const batch: ChangeBatch = await reading;
+        const { nextBlock } = batch;
+        this.#progress.walked(number, nextBlock < 0 ? 1 : nextBlock / blockCount);
         this.#requireFollowing();
-        const batch = await this.#read(source, since, fromBlock);
-        fromBlock = batch.nextBlock;
-        this.#progress.walked(number, fromBlock < 0 ? 1 : fromBlock / blockCount);
+        // The source looks for the next ones while the member is given these.
+        reading = nextBlock < 0 ? undefined : this.#read(source, since, nextBlock);
+        // Whoever waits for it hears of its failure; who fails before does not wait.
+        reading?.catch(() => undefined);
         const mapped = this.#map(source, batch);
         if (mapped.batch.starts.length > 0) await underWay.begin(() => this.#give(mapped));
       }
     } finally {
+      await reading?.catch(() => undefined);
       await underWay.end();
     }
   }
@@ -140,7 +146,11 @@ export class ChangeExchange {
 
   async #read(source: Source, since: number, fromBlock: number): Promise<ChangeBatch> {
     const { pace } = this.#options;
-    const blocksMax = (await pace?.turn(this.#blocksNext)) ?? this.#blocksNext;
+    this.#requireFollowing();
+    const isOffered = this.#isOfferWorthwhile;
+    if (isOffered) this.#unofferedBlocks = 0;
+    const wanted = isOffered ? this.#blocksNext : UNOFFERED_BLOCKS_MAX;
+    const blocksMax = (await pace?.turn(wanted)) ?? wanted;
     const component = reachable(source.member);
     const batch = await component.changes({
       epoch: this.#target.epoch,
@@ -148,8 +158,9 @@ export class ChangeExchange {
       fromBlock,
       toBlock: component.blockCount,
       blocksMax,
-      withFingerprints: this.#isOfferWorthwhile,
+      withFingerprints: isOffered,
     });
+    if (!isOffered) this.#unofferedBlocks += dataBlocksOf(batch);
     this.#progress.count("metadataBytes", batch.wireBytes ?? 0);
     return batch;
   }
@@ -202,7 +213,6 @@ export class ChangeExchange {
     const isOffered = batch.fingerprints.length > 0 || blocks === 0;
     const offered = isOffered ? await this.#firstOffer(mapped) : undefined;
     if (offered === undefined) {
-      this.#unofferedBlocks += blocks;
       await this.#giveMarkers(batch);
       await this.#send(mapped, everyIndex(blocks));
       return;
@@ -260,10 +270,7 @@ export class ChangeExchange {
     this.#progress.count("metadataBytes", wireBytes ?? 0);
     this.#progress.count("bytesSkipped", (blocks - left.length) * BLOCK_SIZE_BYTES);
     this.#blocksNext = blocksNext;
-    if (blocks > 0) {
-      this.#knownShare = (this.#knownShare + (blocks - left.length) / blocks) / 2;
-      this.#unofferedBlocks = 0;
-    }
+    if (blocks > 0) this.#knownShare = (this.#knownShare + (blocks - left.length) / blocks) / 2;
     return { left, awaited, offer };
   }
 
