@@ -25,6 +25,18 @@ export interface WantedBlock {
   readonly physical: number;
 }
 
+/**
+ * Parts of the scratch memory: while one is fingerprinted on another thread the next are read, and
+ * that thread has something to do while this one looks fingerprints up.
+ */
+const PARTS_AT_ONCE = 4;
+
+interface PartMemory {
+  readonly memory: DiskMemory;
+  /** Offset of the part, in bytes. */
+  readonly at: number;
+}
+
 /** Where the content with this fingerprint is, if it is here and not known to be damaged. */
 export function findContent(
   { metadata, badBlocks }: DeviceState,
@@ -71,32 +83,47 @@ export class ContentAdoption {
   }
 
   async #read(contents: readonly WantedBlock[], memory: DiskMemory): Promise<void> {
-    const { digests } = this.#host.state;
-    const blocksMax = memory.bytes.length / BLOCK_SIZE_BYTES;
-    for (let from = 0; from < contents.length; from += blocksMax) {
-      const part = contents.slice(from, from + blocksMax);
-      const isRead = await this.#readRuns(part, memory);
-      const offsets = Float64Array.from(part, (_one, i) => i * BLOCK_SIZE_BYTES);
-      const found = new Uint8Array(part.length * FINGERPRINT_BYTES);
-      await digests.fingerprint(memory, offsets, part.length, found);
-      for (const [i, { physical, dataIndex }] of part.entries()) {
-        const wantedAt = dataIndex * FINGERPRINT_BYTES;
-        if (!isRead[i] || !isEqual(found, i * FINGERPRINT_BYTES, this.#fingerprints, wantedAt))
-          continue;
-        const at = i * BLOCK_SIZE_BYTES;
-        this.#checksums.set(physical, digests.crc32c(memory.bytes, at, at + BLOCK_SIZE_BYTES));
+    const blocksMax = memory.bytes.length / BLOCK_SIZE_BYTES / PARTS_AT_ONCE;
+    let next = 0;
+    const lane = async (memoryAt: number): Promise<void> => {
+      while (next < contents.length) {
+        const part = contents.slice(next, next + blocksMax);
+        next += part.length;
+        await this.#readPart(part, { memory, at: memoryAt });
       }
+    };
+    const lanes = Array.from({ length: PARTS_AT_ONCE }, (_none, i) =>
+      lane(i * blocksMax * BLOCK_SIZE_BYTES),
+    );
+    // The memory is somebody else's afterwards: none may be under way then.
+    for (const outcome of await Promise.allSettled(lanes))
+      if (outcome.status === "rejected") throw outcome.reason;
+  }
+
+  async #readPart(part: readonly WantedBlock[], into: PartMemory): Promise<void> {
+    const { digests } = this.#host.state;
+    const { memory } = into;
+    const isRead = await this.#readRuns(part, into);
+    const offsets = Float64Array.from(part, (_one, i) => into.at + i * BLOCK_SIZE_BYTES);
+    const found = new Uint8Array(part.length * FINGERPRINT_BYTES);
+    await digests.fingerprint(memory, offsets, part.length, found);
+    for (const [i, { physical, dataIndex }] of part.entries()) {
+      const wantedAt = dataIndex * FINGERPRINT_BYTES;
+      if (!isRead[i] || !isEqual(found, i * FINGERPRINT_BYTES, this.#fingerprints, wantedAt))
+        continue;
+      const at = offsets[i]!;
+      this.#checksums.set(physical, digests.crc32c(memory.bytes, at, at + BLOCK_SIZE_BYTES));
     }
   }
 
   /** Neighbours on the disk in one request; one by one where that fails. */
-  async #readRuns(part: readonly WantedBlock[], memory: DiskMemory): Promise<boolean[]> {
+  async #readRuns(part: readonly WantedBlock[], into: PartMemory): Promise<boolean[]> {
     const isRead = part.map(() => false);
     const reads: Promise<void>[] = [];
     for (let start = 0; start < part.length;) {
       let end = start + 1;
       while (end < part.length && part[end]!.physical === part[end - 1]!.physical + 1) end++;
-      reads.push(this.#readRun(part, start, end, memory, isRead));
+      reads.push(this.#readRun(part, start, end, into, isRead));
       start = end;
     }
     await Promise.all(reads);
@@ -107,19 +134,19 @@ export class ContentAdoption {
     part: readonly WantedBlock[],
     start: number,
     end: number,
-    memory: DiskMemory,
+    into: PartMemory,
     isRead: boolean[],
   ): Promise<void> {
     const { requests, superblock } = this.#host.state;
     const offset = superblock.blocksOffset + part[start]!.physical * BLOCK_SIZE_BYTES;
     const lengthBytes = (end - start) * BLOCK_SIZE_BYTES;
     try {
-      await requests.read(memory, start * BLOCK_SIZE_BYTES, lengthBytes, offset);
+      await requests.read(into.memory, into.at + start * BLOCK_SIZE_BYTES, lengthBytes, offset);
       isRead.fill(true, start, end);
     } catch (error) {
       if (!(error instanceof CodedError) || error.code !== "read-error") throw error;
       if (end - start === 1) return;
-      for (let at = start; at < end; at++) await this.#readRun(part, at, at + 1, memory, isRead);
+      for (let at = start; at < end; at++) await this.#readRun(part, at, at + 1, into, isRead);
     }
   }
 
@@ -149,9 +176,11 @@ export class ContentAdoption {
     if (state.pending.locate(info.index, blockIndex) !== LOCATION_NONE)
       return state.pending.locatedSequence >= sequence;
     if (update.sequenceOf(info, blockIndex) >= sequence) return true;
-    const at = dataIndex * FINGERPRINT_BYTES;
+    const { contents } = update;
+    const content = contents.find(this.#fingerprints, dataIndex * FINGERPRINT_BYTES);
     // It may have been freed since it was looked up, and its block used for something else.
-    if (findContent(state, this.#fingerprints, at) !== physical) {
+    const isThere = content >= 0 && contents.physicalOf(content) === physical;
+    if (!isThere || state.badBlocks.has(physical)) {
       marks.hit("a content was freed while it was offered");
       return false;
     }
@@ -162,7 +191,7 @@ export class ContentAdoption {
       return false;
     }
     marks.hit("a content that was here already was referred to");
-    const content = update.contents.acquire(this.#fingerprints, at);
+    contents.refer(content);
     update.map(info, blockIndex, sequence, { content, checksum });
     state.changeLog.note(info.index, sequence, blockIndex, 1);
     state.counters.duplicateBlocks++;

@@ -225,6 +225,17 @@ export class ContentReferences {
     });
   }
 
+  /** The content with this fingerprint, if it is stored; -1 otherwise. */
+  find(fingerprints: Uint8Array, at: number): ContentRow {
+    const row = this.#find(fingerprints, at);
+    return row >= 0 && this.#tailEquals(row, fingerprints, at + CONTENT_ID_BYTES) ? row : -1;
+  }
+
+  /** Adds a reference to one that was found. */
+  refer(row: ContentRow): void {
+    this.#changes[row]!++;
+  }
+
   #takeBlock(place: number): number {
     if (place !== NO_PLACE) {
       this.#space.adopt(place);
