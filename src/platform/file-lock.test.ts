@@ -39,6 +39,13 @@ test("files that the kernel closes only after a process has ended are waited for
   doesNotThrow(() => lockExclusively(fd, path));
 });
 
+test("files that stay open after a process has ended are told apart from one that lives", async (t) => {
+  const { path, fd } = lockedFile(t);
+  await started(t, "bash", ["-c", `exec 9<>${path}; flock 9; echo locked; read`]);
+  const expected = { code: "device-in-use", message: /which has ended/ };
+  throws(() => lockExclusively(fd, path, 40), expected);
+});
+
 test("a process that lives is named at once", async (t) => {
   const { path, fd } = lockedFile(t);
   const holder = await started(t, "flock", [path, "bash", "-c", "echo locked; read"]);

@@ -8,8 +8,11 @@ import type { Stats } from "node:fs";
 import { identityOfProcess } from "./process-identity.ts";
 import { tryLockExclusive } from "./sys.ts";
 
-/** How long the kernel may take to close the files of a process that has ended. */
-const CLOSING_MS_MAX = 10_000;
+/**
+ * How long the kernel may take to close the files of a process that has ended: as long as the disk
+ * takes for what was under way, a flush behind gigabytes of others' writes included.
+ */
+const CLOSING_MS_MAX = 60_000;
 const CLOSING_LOOK_MS = 20;
 
 /**
@@ -17,20 +20,33 @@ const CLOSING_LOOK_MS = 20;
  * waited for, with the thread: the kernel closes what an io_uring had open some time after the
  * process is gone, and whoever is started again after a kill comes sooner than that.
  */
-export function lockExclusively(fd: number, path: string): void {
+export function lockExclusively(
+  fd: number,
+  path: string,
+  closingMsMax: number = CLOSING_MS_MAX,
+): void {
   const wait = new Int32Array(new SharedArrayBuffer(4));
   for (let waitedMs = 0; !tryLockExclusive(fd); waitedMs += CLOSING_LOOK_MS) {
     const pid = lockHolder(fstatSync(fd));
     const hasEnded = pid !== undefined && identityOfProcess(pid).startTicks === "";
-    if (hasEnded && waitedMs < CLOSING_MS_MAX) Atomics.wait(wait, 0, 0, CLOSING_LOOK_MS);
+    if (hasEnded && waitedMs < closingMsMax) Atomics.wait(wait, 0, 0, CLOSING_LOOK_MS);
     else if (tryLockExclusive(fd)) return;
-    else refuse(path, pid);
+    else throw hasEnded ? stillClosing(path, pid) : inUse(path, pid);
   }
 }
 
-function refuse(path: string, pid: number | undefined): never {
+function stillClosing(path: string, pid: number): CodedError {
+  return new CodedError({
+    code: "device-in-use",
+    message: `${path} is still in use by requests of process ${pid}, which has ended`,
+    hint: "Its disk is slow, or hangs: look at the kernel's log, then start again",
+    details: { path, pid },
+  });
+}
+
+function inUse(path: string, pid: number | undefined): CodedError {
   const holder = pid === undefined ? "another process" : `process ${pid}`;
-  throw new CodedError({
+  return new CodedError({
     code: "device-in-use",
     message: `${path} is in use by ${holder}`,
     hint: "Stop that process, or give another device",
