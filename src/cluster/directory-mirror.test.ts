@@ -111,11 +111,64 @@ test("who has changed something sees it at the next look, also if a look is unde
     world.listMs = 50;
     const early = mirror.values();
     await world.put("a/2", "y");
-    mirror.readAnew();
+    await mirror.include("a/2");
     const late = mirror.values();
     assert.deepEqual(await late, await world.listed("a/"));
     assert.deepEqual(await early, await world.listed("a/"));
     assert.equal(world.lists.length, 2);
+  });
+});
+
+test("a record that was read is there before the watch tells of it, without a list", async () => {
+  await run(async (world, mirror) => {
+    await world.put("a/1", "x");
+    await mirror.values();
+    world.watchMs = 50;
+    await world.put("a/2", "y");
+    await world.put("a/1", "z");
+    assert.equal((await mirror.values()).length, 1);
+    await mirror.include("a/1");
+    assert.deepEqual(await mirror.values(), [{ key: "a/1", value: "z" }]);
+    await world.pass(60);
+    assert.deepEqual(await mirror.values(), await world.listed("a/"));
+    assert.equal(world.lists.length, 1);
+  });
+});
+
+test("what a watch tells late brings back nothing older than what was read", async () => {
+  await run(async (world, mirror) => {
+    const changes: (string | undefined)[] = [];
+    mirror.onChange((_before, after) => changes.push(after?.value));
+    await world.put("a/1", "first");
+    await mirror.values();
+    world.watchMs = 50;
+    await world.put("a/1", "second");
+    await world.directory.transact([], [{ kind: "delete", key: "a/1" }]);
+    await world.put("a/1", "third");
+    await mirror.include("a/1");
+    await world.put("a/1", "fourth");
+    for (let ms = 0; ms < 49; ms++) {
+      assert.deepEqual(await mirror.values(), [{ key: "a/1", value: "third" }]);
+      await world.pass(1);
+    }
+    await world.pass(10);
+    assert.deepEqual(changes, ["third", "fourth"]);
+    assert.deepEqual(await mirror.values(), [{ key: "a/1", value: "fourth" }]);
+  });
+});
+
+test("what the watch has told already is not told again for being read", async () => {
+  await run(async (world, mirror) => {
+    await world.put("a/1", "x");
+    const first = await mirror.values();
+    await mirror.include("a/1");
+    await mirror.include("a/2");
+    assert.equal(await mirror.values(), first);
+    world.watchMs = 50;
+    await world.directory.transact([], [{ kind: "delete", key: "a/1" }]);
+    await mirror.include("a/1");
+    await world.pass(60);
+    assert.deepEqual(await mirror.values(), []);
   });
 });
 

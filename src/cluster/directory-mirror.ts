@@ -5,7 +5,13 @@
  * A mirror is a moment behind. It is for those who look, and whose changes are conditional on the
  * revision they have read; who has to know how things are now reads the directory itself.
  */
-import type { Clock, Directory, DirectoryEvent, DirectoryWatch } from "../ports/index.ts";
+import type {
+  Clock,
+  Directory,
+  DirectoryEvent,
+  DirectoryRecord,
+  DirectoryWatch,
+} from "../ports/index.ts";
 import { DirectoryPulse } from "./directory-pulse.ts";
 
 export interface DirectoryMirrorWorld<T> {
@@ -27,6 +33,10 @@ export class DirectoryMirror<T> {
   #watch: DirectoryWatch | undefined;
   /** What is there is all there is. */
   #isKept = false;
+  /** Of the last listing or event: everything up to here is there. */
+  #revision = 0;
+  /** Records that were read before the watch told of them, with their revisions. */
+  readonly #ahead = new Map<string, number>();
   #generation = 0;
   #opening: Promise<void> | undefined;
   readonly #pulse: DirectoryPulse;
@@ -61,17 +71,35 @@ export class DirectoryMirror<T> {
     return this.#values;
   }
 
-  /** Whoever has changed something sees it from the next look on. */
-  readAnew(): void {
+  /**
+   * Whoever has changed this record sees it from the next look on, however far behind the watch is.
+   * Fails as the directory does.
+   */
+  async include(key: string): Promise<void> {
+    const generation = this.#generation;
+    const record = await this.#world.directory.get(key);
+    // What is listed from now on has it.
+    if (generation !== this.#generation) return;
+    // A listing that is under way may not.
+    if (!this.#isKept) return this.#readAnew();
+    // If it has gone again, the watch tells.
+    if (record === undefined) return;
+    if (record.revision <= (this.#ahead.get(key) ?? this.#revision)) return;
+    this.#ahead.set(key, record.revision);
+    this.#put(record);
+  }
+
+  #readAnew(): void {
     this.#generation++;
     this.#isKept = false;
+    this.#ahead.clear();
     this.#watch?.cancel();
     this.#watch = undefined;
   }
 
   close(): void {
     this.#isClosed = true;
-    this.readAnew();
+    this.#readAnew();
   }
 
   async #open(): Promise<void> {
@@ -84,6 +112,7 @@ export class DirectoryMirror<T> {
     this.#byKey.clear();
     this.#values = undefined;
     for (const { key, value } of records) this.#byKey.set(key, parse(key, value));
+    this.#revision = revision;
     this.#isKept = true;
     const ifCurrent = (act: () => void): void => {
       if (generation === this.#generation) act();
@@ -92,25 +121,31 @@ export class DirectoryMirror<T> {
       prefix,
       revision + 1,
       (event) => ifCurrent(() => this.#take(event)),
-      () => ifCurrent(() => this.readAnew()),
+      () => ifCurrent(() => this.#readAnew()),
     );
   }
 
   #take(event: DirectoryEvent): void {
+    const { key, revision } = event.kind === "delete" ? event : event.record;
+    this.#revision = revision;
+    const aheadTo = this.#ahead.get(key) ?? 0;
+    if (aheadTo <= revision) this.#ahead.delete(key);
+    if (aheadTo >= revision) return;
+    if (event.kind === "put") return this.#put(event.record);
     this.#values = undefined;
-    if (event.kind === "delete") {
-      const before = this.#byKey.get(event.key);
-      this.#byKey.delete(event.key);
-      this.#onChange(before, undefined);
-      return;
-    }
-    const { key, value } = event.record;
+    const before = this.#byKey.get(key);
+    this.#byKey.delete(key);
+    this.#onChange(before, undefined);
+  }
+
+  #put({ key, value }: DirectoryRecord): void {
+    this.#values = undefined;
     let after: T;
     try {
       after = this.#world.parse(key, value);
     } catch {
       // The next look reads everything and fails by it, as it would without a mirror.
-      this.readAnew();
+      this.#readAnew();
       return;
     }
     const before = this.#byKey.get(key);

@@ -55,14 +55,16 @@ export class NamespaceObjects {
    * nothing. The object is made if there is none. Fails as ownership does: `object-inaccessible`,
    * `volume-in-use`, `policy-unsatisfiable`.
    */
-  async persist(state: NamespaceState, policy: ObjectPolicy): Promise<void> {
-    await this.#owned(await this.#findOrMake(state.vm, policy), async (home) => {
+  async persist(state: NamespaceState, policy: ObjectPolicy): Promise<ObjectRecord> {
+    const record = await this.#findOrMake(state.vm, policy);
+    await this.#owned(record, async (home) => {
       const slots = await home.read();
       const newest = newestOf(slots, state.vm);
       if (newest !== undefined && newest.state.sequence >= state.sequence) return;
       const isFirst = newest === undefined || newest.slot === 1;
       await home.write(isFirst ? 0 : 1, encode(state));
     });
+    return record;
   }
 
   /** Undefined if there is none, or nothing in it. Fails as `persist`. */

@@ -93,11 +93,13 @@ export class VmHomes {
   /** A machine without disks has no home: what the directory says of it is all there is. */
   async persist({ state, volumes }: VmPersistRequest): Promise<void> {
     if (volumes.length === 0) return;
-    await this.#plane.namespaces.persist(state, await this.#policyFor(volumes));
+    const { namespaces, objects } = this.#plane;
+    const home = await namespaces.persist(state, await this.#policyFor(volumes));
     // Whoever has deleted the machine meanwhile has found no home, or one that was not there yet.
     if (!(await this.#isDefined(state.vm))) await this.forget(state.vm);
     // Its home may be new, and is to be reached from now on.
-    this.#plane.objects.readAnew();
+    const { clusterId } = this.#plane.ownerWorld();
+    await objects.include(directoryKeys.object(clusterId, home.objectId));
   }
 
   /** Of those that are reached from here. */

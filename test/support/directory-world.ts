@@ -1,7 +1,7 @@
 /** A simulated directory that can be away, slow to list, and lose watches; and who looks at it. */
 import { CodedError } from "../../src/base/index.ts";
 import { EmbeddedDirectory } from "../../src/cluster/index.ts";
-import type { Clock, Directory, DirectoryRecord } from "../../src/ports/index.ts";
+import type { Clock, Directory, DirectoryEvent, DirectoryRecord } from "../../src/ports/index.ts";
 import { MetadataMedium, SimMachine, SimMetadataStore, Simulation } from "../../src/sim/index.ts";
 
 export class DirectoryWorld {
@@ -17,6 +17,8 @@ export class DirectoryWorld {
   isAway = false;
   /** How long the answer to a list is on its way. */
   listMs = 0;
+  /** How long an event is on its way. */
+  watchMs = 0;
   /** End watches, in the order in which they began, as after a gap. */
   readonly lose: (() => void)[] = [];
 
@@ -46,10 +48,15 @@ export class DirectoryWorld {
         return found;
       },
       watch: (...asked: Parameters<Directory["watch"]>) => {
-        const watch = directory.watch(...asked);
+        const [prefix, fromRevision, onEvent, onLost] = asked;
+        const later = (event: DirectoryEvent): void => {
+          if (this.watchMs === 0) onEvent(event);
+          else this.clock.after(this.watchMs, () => onEvent(event));
+        };
+        const watch = directory.watch(prefix, fromRevision, later, onLost);
         this.lose.push(() => {
           watch.cancel();
-          asked[3]();
+          onLost();
         });
         return watch;
       },
