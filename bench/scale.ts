@@ -74,7 +74,7 @@ async function run(options: BenchmarkOptions): Promise<BenchmarkResult> {
     const isAsked = options.workloads.length > 0 || series !== "large";
     if (!isAsked || !isWanted(series, options.workloads)) continue;
     for (const size of sizes) {
-      options.progress(`${series}: ${size.join(" hosts, ")}`);
+      options.progress(`${series}: ${size[0]} hosts, ${size[1]} machines, ${size[2]} volumes`);
       figures.push(...figuresOf(series, await measure(size)));
     }
   }
