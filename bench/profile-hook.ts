@@ -6,9 +6,10 @@
  */
 import * as fs from "node:fs";
 import { Session } from "node:inspector";
-import type { HeapProfiler, Profiler } from "node:inspector";
+import type { HeapProfiler, Profiler, Runtime } from "node:inspector";
 import * as path from "node:path";
 import { threadId } from "node:worker_threads";
+import { moduleAt } from "./bundled-modules.ts";
 import { partOf } from "./profile-parts.ts";
 import type { Frame, ThreadBudget } from "./profile-parts.ts";
 
@@ -21,11 +22,15 @@ function cpuUs(): number {
   return Number(fs.readFileSync("/proc/thread-self/schedstat", "utf8").split(" ")[0]) / 1000;
 }
 
+function frameOf({ functionName, url, lineNumber }: Runtime.CallFrame): Omit<Frame, "caller"> {
+  return { functionName, url: moduleAt(url, lineNumber) };
+}
+
 /** By part of the program, from samples in proportion to `weights`. */
 function shares(profile: Profiler.Profile): Map<string, number> {
   const frames = new Map<number, Frame>();
   for (const { id, callFrame } of profile.nodes)
-    frames.set(id, { ...callFrame, caller: undefined });
+    frames.set(id, { ...frameOf(callFrame), caller: undefined });
   for (const { id, children } of profile.nodes)
     for (const child of children ?? []) frames.get(child)!.caller = frames.get(id);
   const found = new Map<string, number>();
@@ -43,7 +48,7 @@ function allocations(node: HeapProfiler.SamplingHeapProfileNode): Map<string, nu
     { callFrame, selfSize, children }: HeapProfiler.SamplingHeapProfileNode,
     caller: Frame | undefined,
   ): void => {
-    const frame = { ...callFrame, caller };
+    const frame = { ...frameOf(callFrame), caller };
     const part = selfSize === 0 ? undefined : partOf(frame);
     if (part !== undefined) found.set(part, (found.get(part) ?? 0) + selfSize);
     for (const child of children) visit(child, frame);

@@ -45,7 +45,10 @@ export class FrameReader {
       this.#fault = decodeLinkHeader(bytes, at, this.#header);
       if (this.#fault !== undefined) return this.#fault;
       const end = at + LINK_HEADER_BYTES + this.#header.bodyBytes;
-      if (end > bytes.length) break;
+      if (end > bytes.length) {
+        this.#reserve(end - at);
+        break;
+      }
       this.#visit(this.#header, bytes, at + LINK_HEADER_BYTES, end);
       at = end;
     }
@@ -64,6 +67,7 @@ export class FrameReader {
     this.#fault = decodeLinkHeader(this.#assembly, 0, this.#header);
     if (this.#fault !== undefined) return -1;
     const total = LINK_HEADER_BYTES + this.#header.bodyBytes;
+    this.#reserve(total);
     const end = Math.min(bytes.length, at + total - this.#assembled);
     this.#keep(bytes, at, end);
     if (this.#assembled < total) return -1;
@@ -77,20 +81,20 @@ export class FrameReader {
   }
 
   #keep(bytes: Uint8Array, start: number, end: number): void {
-    const length = end - start;
-    const needed = this.#assembled + length;
-    if (needed > this.#assembly.length) this.#grow(needed);
-    assert(needed <= this.#assembly.length, "there is room for what was received");
+    const kept = this.#assembled + end - start;
+    assert(kept <= this.#assembly.length, "there is room for what was received");
     this.#assembly.set(bytes.subarray(start, end), this.#assembled);
-    this.#assembled = needed;
+    this.#assembled = kept;
   }
 
-  #grow(needed: number): void {
+  /** Makes room for a message of so many bytes, of which the beginning may be here. */
+  #reserve(messageBytes: number): void {
     const before = this.#assembly;
-    const wanted = 2 ** Math.ceil(Math.log2(needed));
+    if (messageBytes <= before.length) return;
     this.#assembly =
-      wanted <= ASSEMBLY_KEPT_BYTES_MAX ? new Uint8Array(wanted) : this.#pool.take(needed);
+      messageBytes <= ASSEMBLY_KEPT_BYTES_MAX
+        ? new Uint8Array(2 ** Math.ceil(Math.log2(messageBytes)))
+        : this.#pool.take(messageBytes);
     this.#assembly.set(before.subarray(0, this.#assembled));
-    if (before.length > ASSEMBLY_KEPT_BYTES_MAX) this.#pool.give(before);
   }
 }

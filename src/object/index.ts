@@ -7,6 +7,7 @@ export type { ResyncPace } from "./change-exchange.ts";
 export { noTraffic } from "./resync-progress.ts";
 export type { ResyncState, ResyncTraffic } from "./resync-progress.ts";
 export type { CopyComparison } from "./copy-compare.ts";
+export { DiskPieces } from "./disk-pieces.ts";
 export { ScratchBlocks } from "./scratch-blocks.ts";
 export { TRANSFER_BYTES_MAX, TransferMemory } from "./transfer-memory.ts";
 export { ALL_RULES } from "./owner-world.ts";

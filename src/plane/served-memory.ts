@@ -1,9 +1,9 @@
 /**
- * What components are read into for other hosts, before it goes into a link. Disks never take
- * memory back, so whatever was once needed at the same time stays: that is bounded here, for all
- * links together, and who finds no room waits until a read has ended.
+ * What components are read into for other hosts, before it goes into a link: pieces of two sizes,
+ * for all links together. Who finds no room waits until a read has ended.
  */
-import { assert, BLOCK_SIZE_BYTES } from "../base/index.ts";
+import { assert, assertDefined, BLOCK_SIZE_BYTES } from "../base/index.ts";
+import { DiskPieces } from "../object/index.ts";
 import type { DiskMemory } from "../ports/index.ts";
 import { WIRE_BLOCKS_MAX } from "./component-wire.ts";
 
@@ -16,45 +16,36 @@ const LARGE_READS_MAX = 16;
 export const SERVED_BYTES_MAX: number =
   SMALL_READS_MAX * SMALL_READ_BYTES + LARGE_READS_MAX * LARGE_READ_BYTES;
 
-interface Pieces {
-  readonly free: DiskMemory[];
-  readonly countMax: number;
-  count: number;
-}
-
 export class ServedMemory {
-  readonly #allocate: (lengthBytes: number) => DiskMemory;
-  readonly #small: Pieces = { free: [], count: 0, countMax: SMALL_READS_MAX };
-  readonly #large: Pieces = { free: [], count: 0, countMax: LARGE_READS_MAX };
+  readonly #small: DiskPieces;
+  readonly #large: DiskPieces;
   #waiting: (() => void)[] = [];
 
   constructor(allocate: (lengthBytes: number) => DiskMemory) {
-    this.#allocate = allocate;
+    const small = { sizeBytes: SMALL_READ_BYTES, countMax: SMALL_READS_MAX };
+    const large = { sizeBytes: LARGE_READ_BYTES, countMax: LARGE_READS_MAX };
+    this.#small = new DiskPieces(allocate, small);
+    this.#large = new DiskPieces(allocate, large);
   }
 
   /** Taken from the disks so far. */
   get bytes(): number {
-    return this.#small.count * SMALL_READ_BYTES + this.#large.count * LARGE_READ_BYTES;
+    return this.#small.bytes + this.#large.bytes;
   }
 
   hasRoom(lengthBytes: number): boolean {
-    const { free, count, countMax } = this.#of(lengthBytes);
-    return free.length > 0 || count < countMax;
+    return this.#of(lengthBytes).hasRoom;
   }
 
   /** Only where there is room. */
   take(lengthBytes: number): DiskMemory {
-    const pieces = this.#of(lengthBytes);
-    const free = pieces.free.pop();
-    if (free !== undefined) return free;
-    assert(pieces.count < pieces.countMax, "who takes memory has looked for room");
-    pieces.count++;
-    return this.#allocate(lengthBytes);
+    const memory = this.#of(lengthBytes).take();
+    return assertDefined(memory, "who takes memory has looked for room");
   }
 
   /** Nothing reads into it or from it any more. Those who wait are called, each once. */
   give(memory: DiskMemory): void {
-    this.#of(memory.bytes.length).free.push(memory);
+    this.#of(memory.bytes.length).give(memory);
     if (this.#waiting.length === 0) return;
     const waiting = this.#waiting;
     this.#waiting = [];
@@ -66,7 +57,7 @@ export class ServedMemory {
     this.#waiting.push(callback);
   }
 
-  #of(lengthBytes: number): Pieces {
+  #of(lengthBytes: number): DiskPieces {
     assert(lengthBytes === SMALL_READ_BYTES || lengthBytes === LARGE_READ_BYTES, "of two sizes");
     return lengthBytes === SMALL_READ_BYTES ? this.#small : this.#large;
   }

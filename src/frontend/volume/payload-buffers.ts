@@ -1,13 +1,9 @@
 /**
- * Copies of payloads, kept until their writes are answered. Buffers come in powers of two, with
- * room for a message header in front, and are used again; a bounded amount of them is kept idle, by
- * all connections together.
+ * Copies of payloads, kept until their writes are answered, with room for a message header in
+ * front. A bounded amount of buffers is kept idle, by all connections together.
  */
-import { assert, BLOCK_SIZE_BYTES } from "../../base/index.ts";
+import { assert, IDLE_BUFFER_BYTES_MAX, IdleBuffers, idleBufferSize } from "../../base/index.ts";
 
-const CLASS_COUNT = 9;
-/** Longer payloads are rare: they get a buffer of their own, which is not kept. */
-const POOLED_BYTES_MAX = BLOCK_SIZE_BYTES << (CLASS_COUNT - 1);
 const IDLE_BYTES_MAX = 16 << 20;
 /** In front of the payload, for whoever sends it in one piece with a header. */
 export const HEADROOM_BYTES = 32;
@@ -42,8 +38,7 @@ export class Payload {
 }
 
 /** Of all connections of this thread. */
-const idle: Payload[][] = Array.from({ length: CLASS_COUNT }, () => []);
-let idleBytes = 0;
+const idle = new IdleBuffers<Payload>(IDLE_BYTES_MAX);
 
 export class PayloadBuffers {
   #heldBytes = 0;
@@ -55,32 +50,20 @@ export class PayloadBuffers {
 
   /** Room for this many bytes behind the headroom, with undefined contents. */
   take(lengthBytes: number): Payload {
-    assert(lengthBytes > 0, "an empty payload needs no buffer");
-    if (lengthBytes > POOLED_BYTES_MAX) {
+    if (lengthBytes > IDLE_BUFFER_BYTES_MAX) {
       this.#heldBytes += lengthBytes;
       return new Payload(lengthBytes);
     }
-    const index = classOf(lengthBytes);
-    const capacityBytes = BLOCK_SIZE_BYTES << index;
+    const capacityBytes = idleBufferSize(lengthBytes);
     this.#heldBytes += capacityBytes;
-    const payload = idle[index]!.pop();
-    if (payload === undefined) return new Payload(capacityBytes);
-    idleBytes -= capacityBytes;
-    return payload;
+    return idle.take(capacityBytes) ?? new Payload(capacityBytes);
   }
 
   give(payload: Payload): void {
     const { capacityBytes } = payload;
     this.#heldBytes -= capacityBytes;
     assert(this.#heldBytes >= 0, "a payload was given back twice");
-    if (capacityBytes > POOLED_BYTES_MAX) return;
-    if (idleBytes + capacityBytes > IDLE_BYTES_MAX) return;
-    idleBytes += capacityBytes;
-    idle[classOf(capacityBytes)]!.push(payload);
+    // Longer payloads are rare: theirs are not kept.
+    if (capacityBytes <= IDLE_BUFFER_BYTES_MAX) idle.give(payload, capacityBytes);
   }
-}
-
-function classOf(lengthBytes: number): number {
-  const blocks = Math.ceil(lengthBytes / BLOCK_SIZE_BYTES);
-  return blocks <= 1 ? 0 : 32 - Math.clz32(blocks - 1);
 }
