@@ -7,7 +7,6 @@ import * as fs from "node:fs";
 import * as path from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
 import { ClusterRun } from "../../test/e2e/cluster-run.ts";
-import type { VolumeShown } from "../../test/e2e/cluster-run.ts";
 import { fio } from "../../test/e2e/fio.ts";
 import { NbdClient } from "../../test/e2e/nbd-client.ts";
 import { processUsage } from "../../test/e2e/process.ts";
@@ -77,10 +76,7 @@ export async function copyOurs(folder: string, sizeBytes: number, share: number)
 async function untilMoved(world: RebuildWorld, leaving: string): Promise<void> {
   const limit = performance.now() + COPY_MS_MAX;
   for (;;) {
-    // By the API: a command that starts each time would take a part of the processors.
-    const answer = await fetch(`${world.cluster.api(1)}/v1/volumes/mirror`);
-    if (!answer.ok) throw new Error(`${answer.status}: ${await answer.text()}`);
-    const { components } = (await answer.json()) as VolumeShown;
+    const { components } = await world.show("mirror");
     if (components.every(({ state, host }) => state === "active" && host !== leaving)) return;
     if (performance.now() > limit) throw new Error("the copy is not made");
     await pause(POLL_MS);

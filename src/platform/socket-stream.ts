@@ -2,8 +2,8 @@
  * One socket as a `ByteStream`.
  *
  * Receiving allocates no buffers: all sockets of a thread are read into one, and what was read is
- * handed on before the next read. Only TLS has a buffer for each record. Writes of a turn are
- * gathered and leave in one writev, and one callback of that batch returns all of its tokens.
+ * handed on before the next read. Writes of a turn are gathered and leave in one writev, and one
+ * callback of that batch returns all of its tokens.
  */
 import { assert } from "../base/index.ts";
 import { Socket } from "node:net";
@@ -68,6 +68,30 @@ export function adoptAccepted(
   return new Socket(options);
 }
 
+/** What Node keeps the read buffer of a socket under, and whom it tells. */
+const BUFFER_KEYS: ReadonlyMap<string, unknown> = new Map<string, unknown>([
+  ["kBuffer", READ_OPTIONS.onread.buffer],
+  ["kBufferCb", READ_OPTIONS.onread.callback],
+]);
+
+/**
+ * Node makes a buffer for each record of a TLS socket over another socket, and has no option to
+ * give it one: every 64 MiB of them V8 marks the whole heap, and until then they stay. So it gets
+ * one in the way in which Node gives it to sockets that have the option. Where Node is made
+ * differently nothing is changed, and it goes on as before.
+ */
+function shareReadBuffer(socket: TLSSocket): void {
+  const handle: unknown = holdsHandle(socket) ? socket._handle : undefined;
+  if (typeof handle !== "object" || handle === null) return;
+  const useUserBuffer: unknown = Reflect.get(handle, "useUserBuffer");
+  const keys = Object.getOwnPropertySymbols(socket).filter(({ description }) =>
+    BUFFER_KEYS.has(description ?? ""),
+  );
+  if (typeof useUserBuffer !== "function" || keys.length !== BUFFER_KEYS.size) return;
+  for (const key of keys) Reflect.set(socket, key, BUFFER_KEYS.get(key.description!));
+  Reflect.apply(useUserBuffer, handle, [readBuffer]);
+}
+
 /** The descriptor of a connected socket, for as long as the socket is open. */
 export function descriptorOf(socket: Socket): number {
   const holder: object = socket;
@@ -98,6 +122,10 @@ export class SocketStream implements ByteStream {
   #owesDrain = false;
   #flushScheduled = false;
   #endWanted = false;
+  /** Nothing is handed on: what comes all the same is held back. */
+  #isPaused = false;
+  readonly #heldBack: Uint8Array[] = [];
+  #hasEnded = false;
   #destroyed = false;
   #closed = false;
   #reason: string | undefined;
@@ -129,7 +157,7 @@ export class SocketStream implements ByteStream {
     const socket = this.#socket;
     this.#handler = undefined;
     this.#destroyed = true;
-    socket.off("data", this.#decrypted);
+    socket.off("data", this.#read);
     socket.off("error", this.#failed);
     socket.off("end", this.#ended);
     socket.off("close", this.#finish);
@@ -139,7 +167,9 @@ export class SocketStream implements ByteStream {
   start(handler: ByteStreamHandler): void {
     assert(this.#handler === undefined, "a stream is started once");
     this.#handler = handler;
-    if (this.#hasOwnBuffers) this.#socket.on("data", this.#decrypted);
+    // What was read before the start comes this way in any case, and first.
+    if (this.#hasOwnBuffers) this.#socket.on("data", this.#read);
+    if (this.#socket instanceof TLSSocket) shareReadBuffer(this.#socket);
     if (this.#socket.closed) setImmediate(this.#finish);
     else this.#socket.resume();
     if (this.#unreportedTokens > 0) setImmediate(this.#reportEarly);
@@ -160,11 +190,15 @@ export class SocketStream implements ByteStream {
   }
 
   pause(): void {
+    this.#isPaused = true;
     this.#socket.pause();
   }
 
   resume(): void {
-    if (!this.#destroyed) this.#socket.resume();
+    if (this.#destroyed) return;
+    this.#isPaused = false;
+    if (this.#heldBack.length === 0) this.#socket.resume();
+    else setImmediate(this.#giveHeldBack);
   }
 
   end(): void {
@@ -181,17 +215,31 @@ export class SocketStream implements ByteStream {
   /** Called by the socket; false stops reading, as `pause` has done by then. */
   received(byteCount: number): boolean {
     if (this.#destroyed) return false;
-    this.#handler?.data(readBuffer.subarray(0, byteCount));
-    return !this.#socket.isPaused();
+    // TLS hands on all records that it has, whether reading was stopped by one of them or not.
+    if (this.#isPaused) this.#heldBack.push(readBuffer.slice(0, byteCount));
+    else this.#handler?.data(readBuffer.subarray(0, byteCount));
+    return !this.#isPaused;
   }
+
+  readonly #giveHeldBack = (): void => {
+    if (this.#heldBack.length === 0) return;
+    while (!this.#isPaused && !this.#destroyed && this.#heldBack.length > 0)
+      this.#handler?.data(this.#heldBack.shift()!);
+    if (this.#isPaused || this.#destroyed) return;
+    if (this.#hasEnded) this.#handler?.ended();
+    else this.#socket.resume();
+  };
 
   readonly #failed = (error: Error): void => {
     this.#reason ??= error.message;
   };
 
-  readonly #ended = (): void => this.#handler?.ended();
+  readonly #ended = (): void => {
+    this.#hasEnded = true;
+    if (this.#heldBack.length === 0) this.#handler?.ended();
+  };
 
-  readonly #decrypted = ({ buffer, byteOffset, length }: Buffer): void => {
+  readonly #read = ({ buffer, byteOffset, length }: Buffer): void => {
     // `slice` of a Buffer is a view where that of a Uint8Array is a copy.
     if (!this.#destroyed) this.#handler?.data(new Uint8Array(buffer, byteOffset, length));
   };

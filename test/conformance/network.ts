@@ -268,6 +268,30 @@ const backpressure: Promises<NetworkWorld> = {
     await both.far.until((end) => end.receivedBytes === 300_000);
     await Promise.all([finish(both), finish(other)]);
   },
+  "a reader that pauses at each piece gets all of it in order, and the end behind it": async (
+    world,
+  ) => {
+    const both = await pair(world);
+    let isPaused = false;
+    both.far.onPiece = () => {
+      assert.equal(isPaused, false);
+      assert.equal(both.far.hasEnded, false);
+      isPaused = true;
+      both.far.stream.pause();
+      queueMicrotask(() => {
+        isPaused = false;
+        both.far.outside(() => both.far.stream.resume());
+      });
+    };
+    const bytes = noise(700_000, 16);
+    await pour(both.near, bytes, 17);
+    both.near.stream.end();
+    await both.far.until((end) => end.hasEnded);
+    assert.equal(both.far.received().compare(bytes), 0);
+    both.far.stream.destroy();
+    await Promise.all([both.near, both.far].map((one) => one.until((end) => end.isClosed)));
+    await both.listener.close();
+  },
 };
 
 const closing: Promises<NetworkWorld> = {

@@ -107,6 +107,13 @@ export class ClusterRun {
     return JSON.parse(stdout) as T;
   }
 
+  /** By the API: a command that starts each time takes a part of the processors. */
+  async get<T>(host: number, place: string): Promise<T> {
+    const answer = await fetch(`${this.api(host)}${place}`);
+    if (!answer.ok) throw new Error(`${answer.status}: ${await answer.text()}`);
+    return (await answer.json()) as T;
+  }
+
   /** Waits until one host sees another one so. */
   async untilSeen(host: number, other: string, state: string): Promise<void> {
     const limit = performance.now() + READY_MS_MAX;

@@ -110,7 +110,7 @@ export class RebuildWorld {
   }
 
   show(name: string): Promise<Shown> {
-    return this.cluster.cli<Shown>(1, ["volume", "show", name]);
+    return this.cluster.get<Shown>(1, `/v1/volumes/${name}`);
   }
 
   async destaged(): Promise<void> {
