@@ -30,6 +30,8 @@ export interface WantedBlock {
  * that thread has something to do while this one looks fingerprints up.
  */
 const PARTS_AT_ONCE = 4;
+/** Blocks that gain their references in one go: clients' requests and other reads run in between. */
+const REFERRED_AT_ONCE = 128;
 
 interface PartMemory {
   readonly memory: DiskMemory;
@@ -75,10 +77,7 @@ export class ContentAdoption {
     const byPlace = wanted.toSorted((a, b) => a.physical - b.physical);
     const contents = byPlace.filter((one, i) => one.physical !== byPlace[i - 1]?.physical);
     await this.#host.withScratch((memory) => this.#read(contents, memory));
-    const refer = (): Promise<WantedBlock[]> => {
-      check();
-      return this.#refer(wanted);
-    };
+    const refer = (): Promise<WantedBlock[]> => this.#refer(wanted, check);
     return this.#host.state.rules.refersAlone ? await this.#host.exclusive(refer) : await refer();
   }
 
@@ -151,12 +150,18 @@ export class ContentAdoption {
   }
 
   /** Nothing is destaged meanwhile: what the maps say stays so until the batch is durable. */
-  async #refer(wanted: readonly WantedBlock[]): Promise<WantedBlock[]> {
+  async #refer(wanted: readonly WantedBlock[], check: () => void): Promise<WantedBlock[]> {
     const { state } = this.#host;
     const missing: WantedBlock[] = [];
     const update = new MapUpdate(state);
     try {
-      for (const one of wanted) if (!this.#referOne(update, one)) missing.push(one);
+      for (let from = 0; from < wanted.length; from += REFERRED_AT_ONCE) {
+        if (from > 0) await new Promise<void>((resolve) => state.clock.after(0, resolve));
+        for (const one of wanted.slice(from, from + REFERRED_AT_ONCE))
+          if (!this.#referOne(update, one)) missing.push(one);
+      }
+      // It may be another owner's by now.
+      check();
       if (update.pageCount > 0) await update.commit(() => {});
     } catch (error) {
       update.abandon();
