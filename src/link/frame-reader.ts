@@ -15,16 +15,17 @@ export type FrameVisitor = (
   end: number,
 ) => void;
 
-const ASSEMBLY_BYTES_MIN = 4096;
+const OWN_BYTES_MIN = 4096;
 /** What is larger is for one message, and then others' again. */
-const ASSEMBLY_KEPT_BYTES_MAX = 65_536;
+const OWN_BYTES_MAX = 65_536;
 
 export class FrameReader {
   readonly #pool: ChunkPool;
   readonly #visit: FrameVisitor;
   readonly #header: LinkHeader = { type: 0, bodyBytes: 0, requestId: 0 };
-  /** The beginning of a message that is not complete. */
-  #assembly: Uint8Array = new Uint8Array(ASSEMBLY_BYTES_MIN);
+  #own: Uint8Array = new Uint8Array(OWN_BYTES_MIN);
+  /** The beginning of a message that is not complete: in memory of its own, or of the pool. */
+  #assembly: Uint8Array = this.#own;
   #assembled = 0;
   #fault: string | undefined;
 
@@ -73,10 +74,8 @@ export class FrameReader {
     if (this.#assembled < total) return -1;
     this.#assembled = 0;
     this.#visit(this.#header, this.#assembly, LINK_HEADER_BYTES, total);
-    if (this.#assembly.length > ASSEMBLY_KEPT_BYTES_MAX) {
-      this.#pool.give(this.#assembly);
-      this.#assembly = new Uint8Array(ASSEMBLY_BYTES_MIN);
-    }
+    if (this.#assembly !== this.#own) this.#pool.give(this.#assembly);
+    this.#assembly = this.#own;
     return end;
   }
 
@@ -91,10 +90,8 @@ export class FrameReader {
   #reserve(messageBytes: number): void {
     const before = this.#assembly;
     if (messageBytes <= before.length) return;
-    this.#assembly =
-      messageBytes <= ASSEMBLY_KEPT_BYTES_MAX
-        ? new Uint8Array(2 ** Math.ceil(Math.log2(messageBytes)))
-        : this.#pool.take(messageBytes);
+    if (messageBytes > OWN_BYTES_MAX) this.#assembly = this.#pool.take(messageBytes);
+    else this.#assembly = this.#own = new Uint8Array(2 ** Math.ceil(Math.log2(messageBytes)));
     this.#assembly.set(before.subarray(0, this.#assembled));
   }
 }
