@@ -138,9 +138,13 @@ export class TrialHost {
 
   /** What this host owns is given up in good order. */
   handOver(objectId: string): void {
+    const plane = this.#plane;
     this.#owners
       .get(objectId)
-      ?.then((owner) => this.#close(objectId, owner))
+      ?.then((owner) => {
+        // Killed in the same moment, it has nothing to give up in its next life.
+        if (this.#plane === plane) this.#close(objectId, owner);
+      })
       .catch((error: unknown) => this.#trace(errorText(error)));
   }
 
