@@ -3,7 +3,8 @@
  * as memory of the process from their first use until the kernel runs short, although they are no
  * more than page cache. Where the kernel lets a fault take one page alone, it does.
  */
-import { readFileSync, realpathSync, statSync } from "node:fs";
+import { closeSync, openSync, readFileSync, readSync, realpathSync, statSync } from "node:fs";
+import { decodeAscii } from "../base/index.ts";
 import { SinglePageFaults } from "./single-page-faults.ts";
 import { PAGE_BYTES, dropMappedPages } from "./sys.ts";
 
@@ -33,6 +34,7 @@ export class ResidentLimit {
   /** Of the whole process. */
   readonly #totalBytesMax: number;
   readonly #faults: SinglePageFaults | undefined;
+  readonly #statm = new Statm();
   /** The piece whose turn is next. */
   #nextAt = 0;
 
@@ -72,6 +74,7 @@ export class ResidentLimit {
   /** The mapping is gone. */
   close(): void {
     this.#faults?.close();
+    this.#statm.close();
   }
 
   /**
@@ -91,17 +94,37 @@ export class ResidentLimit {
   }
 
   #isTooMuch(roomBytes: number): boolean {
-    const { totalBytes, mappedBytes } = residentNow();
+    const { totalBytes, mappedBytes } = this.#statm.read();
     return totalBytes + roomBytes > this.#totalBytesMax && mappedBytes > MAPPED_BYTES_MIN;
+  }
+}
+
+/** Kept open: it is asked hundreds of times a second. */
+class Statm {
+  readonly #fd: number = openSync("/proc/self/statm", "r");
+  readonly #text = new Uint8Array(256);
+
+  read(): Resident {
+    const lengthBytes = readSync(this.#fd, this.#text, 0, this.#text.length, 0);
+    // Sizes in pages: total, resident, resident of files.
+    const fields = decodeAscii(this.#text.subarray(0, lengthBytes)).split(" ");
+    return {
+      totalBytes: Number(fields[1]) * PAGE_BYTES,
+      mappedBytes: Number(fields[2]) * PAGE_BYTES,
+    };
+  }
+
+  close(): void {
+    closeSync(this.#fd);
   }
 }
 
 /** Of this process. Fails where there is no /proc to tell. */
 export function residentNow(): Resident {
-  // Sizes in pages: total, resident, resident of files.
-  const fields = readFileSync("/proc/self/statm", "latin1").split(" ");
-  return {
-    totalBytes: Number(fields[1]) * PAGE_BYTES,
-    mappedBytes: Number(fields[2]) * PAGE_BYTES,
-  };
+  const statm = new Statm();
+  try {
+    return statm.read();
+  } finally {
+    statm.close();
+  }
 }
