@@ -103,7 +103,7 @@ export class DirectoryMirror<T> {
   }
 
   async #open(): Promise<void> {
-    const { directory, prefix, parse } = this.#world;
+    const { directory, prefix, parse, compare } = this.#world;
     const generation = this.#generation;
     const { records, revision } = await directory.list(prefix);
     // What was asked for meanwhile may be newer than this.
@@ -111,7 +111,10 @@ export class DirectoryMirror<T> {
     this.#pulse.heard();
     this.#byKey.clear();
     this.#values = undefined;
-    for (const { key, value } of records) this.#byKey.set(key, parse(key, value));
+    const parsed = records.map(({ key, value }) => [key, parse(key, value)] as const);
+    // Once in order, it costs a pass to have it so again after a change.
+    for (const [key, value] of parsed.toSorted(([, left], [, right]) => compare(left, right)))
+      this.#byKey.set(key, value);
     this.#revision = revision;
     this.#isKept = true;
     const ifCurrent = (act: () => void): void => {

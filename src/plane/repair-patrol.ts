@@ -152,7 +152,9 @@ export class RepairPatrol {
     for (const objectId of this.#repairs.keys()) await this.#review(objectId, view);
     for (const { objectId, owner } of await board.volumes())
       if (owner === this.#world.hostId) await this.#releaseLeftover(objectId);
-    const volumes = (await board.volumes()).toSorted((a, b) => view.copiesOf(a) - view.copiesOf(b));
+    const volumes = (await board.volumes())
+      .filter((record) => this.#mayBeMine(record, view))
+      .toSorted((a, b) => view.copiesOf(a) - view.copiesOf(b));
     for (const record of volumes) {
       if (this.#isClosed || this.#repairs.size >= view.settings.rebuildsAtOnce) break;
       if (await this.#isMine(record, view)) await this.#takenOver(record);
@@ -166,19 +168,25 @@ export class RepairPatrol {
    * is here of it holds up other volumes.
    */
   async #isMine(record: ObjectRecord, view: RepairView): Promise<boolean> {
-    const { clock, hostId, isHostAlive } = this.#world;
-    const { objectId, owner, components } = record;
-    const first = components.find(
-      (entry) => entry.state.kind === "active" && view.isReachable(entry.hostId),
-    );
-    if (owner === hostId || this.#repairs.has(objectId)) return false;
-    if (first?.hostId !== hostId && !this.#undecided.has(objectId)) return false;
+    const { clock, isHostAlive } = this.#world;
+    const { objectId, owner } = record;
+    if (!this.#mayBeMine(record, view)) return false;
     for (const until of [this.#restUntilMs, this.#failedUntilMs, this.#yieldUntilMs]) {
       if (clock.nowMs() < (until.get(objectId) ?? 0)) return false;
       until.delete(objectId);
     }
     if (!(await this.#needsRepair(record, view))) return false;
     return owner === undefined || !(await isHostAlive(owner));
+  }
+
+  /** What tells most of all volumes apart from those of this host, and waits for nothing. */
+  #mayBeMine({ objectId, owner, components }: ObjectRecord, view: RepairView): boolean {
+    const { hostId } = this.#world;
+    if (owner === hostId || this.#repairs.has(objectId)) return false;
+    const first = components.find(
+      ({ state, hostId: holder }) => state.kind === "active" && view.isReachable(holder),
+    );
+    return first?.hostId === hostId || this.#undecided.has(objectId);
   }
 
   async #needsRepair(record: ObjectRecord, view: RepairView): Promise<boolean> {
