@@ -53,8 +53,8 @@ export class SettingsMirror {
   constructor(directory: Directory, clusterId: string, clock: Clock, pulse: DirectoryPulse) {
     const prefix = directoryKeys.settings(clusterId);
     // There is one at most.
-    const compare = (): number => 0;
-    this.#mirror = new DirectoryMirror({ directory, clock, prefix, pulse, parse, compare });
+    const orderOf = (): string => "";
+    this.#mirror = new DirectoryMirror({ directory, clock, prefix, pulse, parse, orderOf });
   }
 
   /** Fails as the directory does. */

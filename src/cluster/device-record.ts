@@ -68,8 +68,8 @@ export function deviceMirror(
   pulse: DirectoryPulse,
 ): DirectoryMirror<DeviceRecord> {
   const prefix = directoryKeys.devices(clusterId);
-  const compare = (a: DeviceRecord, b: DeviceRecord): number => (a.deviceId < b.deviceId ? -1 : 1);
-  return new DirectoryMirror({ directory, clock, prefix, pulse, parse: readDevice, compare });
+  const orderOf = ({ deviceId }: DeviceRecord): string => deviceId;
+  return new DirectoryMirror({ directory, clock, prefix, pulse, parse: readDevice, orderOf });
 }
 
 function readDevice(key: string, value: string): DeviceRecord {

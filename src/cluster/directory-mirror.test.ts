@@ -21,7 +21,7 @@ async function run(
         if (value === "damaged") throw new CodedError({ code: "damaged", message: "it is" });
         return { key, value };
       },
-      compare: (left: Parsed, right: Parsed) => (left.key < right.key ? -1 : 1),
+      orderOf: (parsed: Parsed) => parsed.key,
     });
     await work(world, mirror);
     mirror.close();
@@ -74,7 +74,7 @@ test("mirrors of one directory find out together whether it answers", async () =
     const pulse = new DirectoryPulse(directory, clock, "a/");
     const mirrors = ["a/", "b/", "c/"].map((prefix) => {
       const parse = (key: string): string => key;
-      return new DirectoryMirror({ directory, clock, prefix, pulse, parse, compare: () => 0 });
+      return new DirectoryMirror({ directory, clock, prefix, pulse, parse, orderOf: () => "" });
     });
     const look = (): Promise<unknown> => Promise.all(mirrors.map((mirror) => mirror.values()));
     await look();

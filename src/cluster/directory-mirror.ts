@@ -12,6 +12,7 @@ import type {
   DirectoryRecord,
   DirectoryWatch,
 } from "../ports/index.ts";
+import { SortedList } from "../base/index.ts";
 import { DirectoryPulse } from "./directory-pulse.ts";
 
 export interface DirectoryMirrorWorld<T> {
@@ -22,14 +23,14 @@ export interface DirectoryMirrorWorld<T> {
   readonly pulse?: DirectoryPulse | undefined;
   /** Fails where the record is damaged. */
   readonly parse: (key: string, value: string) => T;
-  /** Of the values. */
-  readonly compare: (left: T, right: T) => number;
+  /** What the values are in the order of. */
+  readonly orderOf: (value: T) => string;
 }
 
 export class DirectoryMirror<T> {
   readonly #world: DirectoryMirrorWorld<T>;
   readonly #byKey = new Map<string, T>();
-  #values: readonly T[] | undefined;
+  #sorted: SortedList<T>;
   #watch: DirectoryWatch | undefined;
   /** What is there is all there is. */
   #isKept = false;
@@ -45,7 +46,8 @@ export class DirectoryMirror<T> {
 
   constructor(world: DirectoryMirrorWorld<T>) {
     this.#world = world;
-    const { directory, clock, prefix } = world;
+    const { directory, clock, prefix, orderOf } = world;
+    this.#sorted = new SortedList(orderOf);
     this.#pulse = world.pulse ?? new DirectoryPulse(directory, clock, prefix);
   }
 
@@ -67,8 +69,7 @@ export class DirectoryMirror<T> {
       this.#opening ??= this.#open().finally(() => (this.#opening = undefined));
       await this.#opening;
     }
-    this.#values ??= [...this.#byKey.values()].toSorted(this.#world.compare);
-    return this.#values;
+    return this.#sorted.values;
   }
 
   /**
@@ -103,18 +104,15 @@ export class DirectoryMirror<T> {
   }
 
   async #open(): Promise<void> {
-    const { directory, prefix, parse, compare } = this.#world;
+    const { directory, prefix, parse, orderOf } = this.#world;
     const generation = this.#generation;
     const { records, revision } = await directory.list(prefix);
     // What was asked for meanwhile may be newer than this.
     if (generation !== this.#generation) return;
     this.#pulse.heard();
     this.#byKey.clear();
-    this.#values = undefined;
-    const parsed = records.map(({ key, value }) => [key, parse(key, value)] as const);
-    // Once in order, it costs a pass to have it so again after a change.
-    for (const [key, value] of parsed.toSorted(([, left], [, right]) => compare(left, right)))
-      this.#byKey.set(key, value);
+    for (const { key, value } of records) this.#byKey.set(key, parse(key, value));
+    this.#sorted = new SortedList(orderOf, [...this.#byKey.values()]);
     this.#revision = revision;
     this.#isKept = true;
     const ifCurrent = (act: () => void): void => {
@@ -135,14 +133,14 @@ export class DirectoryMirror<T> {
     if (aheadTo <= revision) this.#ahead.delete(key);
     if (aheadTo >= revision) return;
     if (event.kind === "put") return this.#put(event.record);
-    this.#values = undefined;
     const before = this.#byKey.get(key);
+    if (before === undefined) return;
     this.#byKey.delete(key);
+    this.#sorted.remove(before);
     this.#onChange(before, undefined);
   }
 
   #put({ key, value }: DirectoryRecord): void {
-    this.#values = undefined;
     let after: T;
     try {
       after = this.#world.parse(key, value);
@@ -153,6 +151,8 @@ export class DirectoryMirror<T> {
     }
     const before = this.#byKey.get(key);
     this.#byKey.set(key, after);
+    if (before !== undefined) this.#sorted.remove(before);
+    this.#sorted.add(after);
     this.#onChange(before, after);
   }
 }

@@ -61,8 +61,8 @@ export function serviceMirror(
   pulse: DirectoryPulse,
 ): DirectoryMirror<ServiceRecord> {
   const prefix = directoryKeys.services(clusterId);
-  const compare = (a: ServiceRecord, b: ServiceRecord): number => (a.id < b.id ? -1 : 1);
-  return new DirectoryMirror({ directory, clock, prefix, pulse, parse, compare });
+  const orderOf = ({ id }: ServiceRecord): string => id;
+  return new DirectoryMirror({ directory, clock, prefix, pulse, parse, orderOf });
 }
 
 function parse(key: string, text: string): ServiceRecord {

@@ -273,7 +273,8 @@ export function volumeMirror(
 ): DirectoryMirror<ObjectRecord> {
   const prefix = directoryKeys.objects(clusterId);
   return new DirectoryMirror({
-    ...{ directory, clock, prefix, pulse, parse: parseObjectRecord, compare: byName },
+    ...{ directory, clock, prefix, pulse, parse: parseObjectRecord },
+    orderOf: ({ name }: ObjectRecord) => name,
   });
 }
 

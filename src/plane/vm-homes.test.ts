@@ -28,9 +28,9 @@ function planeOf(records: readonly ObjectRecord[]): HostPlane {
 
 test("a machine is not accessible where its disks are out of reach, or their key is not", async () => {
   const records = [
-    volume("near", "h1", false),
-    volume("far", "h2", false),
     volume("dark", "h1", true),
+    volume("far", "h2", false),
+    volume("near", "h1", false),
   ];
   const vms = ["near", "far", "dark"].map((name) => ({ vm: `vm-${name}`, volumes: [name] }));
   let reason: string | undefined = "there is no key";

@@ -29,8 +29,6 @@ export interface VmPersistRequest {
 export class VmHomes {
   readonly #plane: HostPlane;
   readonly #reasonAgainst: () => string | undefined;
-  #seen: readonly ObjectRecord[] | undefined;
-  #byName: ReadonlyMap<string, ObjectRecord> = new Map();
   #reached: ReadonlySet<string> = new Set();
   /** Whether each object is accessible with the hosts that are reached: asked every second. */
   #reasons = new WeakMap<ObjectRecord, { readonly reason: string | undefined }>();
@@ -43,7 +41,7 @@ export class VmHomes {
 
   async reach(vms: readonly VmObjects[]): Promise<VmReachReport> {
     const { hosts } = this.#plane;
-    const records = await this.#objects();
+    const records = await this.#plane.objects.values();
     const reaches = hosts.records.map(({ hostId }) => hostId).filter((id) => hosts.isReachable(id));
     this.#nowReached(reaches);
     const inaccessible: { readonly vm: string; readonly reason: string }[] = [];
@@ -57,13 +55,13 @@ export class VmHomes {
   #whyNot(
     vm: string,
     volumes: readonly string[],
-    records: ReadonlyMap<string, ObjectRecord>,
+    records: readonly ObjectRecord[],
   ): string | undefined {
     const home = namespaceName(vm);
     // A machine that was just defined has no home yet.
-    const names = records.has(home) ? [...volumes, home] : volumes;
+    const names = recordNamed(records, home) !== undefined ? [...volumes, home] : volumes;
     for (const name of names) {
-      const record = records.get(name);
+      const record = recordNamed(records, name);
       if (record === undefined) return `there is no volume ${name}`;
       const why = this.#inaccessibility(record);
       if (why !== undefined) return why;
@@ -128,17 +126,22 @@ export class VmHomes {
 
   /** Its home survives what its disks survive. */
   async #policyFor(volumes: readonly string[]): Promise<ObjectPolicy> {
-    const records = await this.#objects();
-    const failures = volumes.map((name) => records.get(name)?.policy.failuresToTolerate ?? 0);
+    const records = await this.#plane.objects.values();
+    const failures = volumes.map(
+      (name) => recordNamed(records, name)?.policy.failuresToTolerate ?? 0,
+    );
     return { failuresToTolerate: Math.max(...failures), stripes: 1 };
   }
+}
 
-  async #objects(): Promise<ReadonlyMap<string, ObjectRecord>> {
-    const records = await this.#plane.objects.values();
-    if (records !== this.#seen) {
-      this.#seen = records;
-      this.#byName = new Map(records.map((record) => [record.name, record]));
-    }
-    return this.#byName;
+/** `records` are in the order of their names. */
+function recordNamed(records: readonly ObjectRecord[], name: string): ObjectRecord | undefined {
+  let low = 0;
+  let high = records.length;
+  while (low < high) {
+    const middle = (low + high) >>> 1;
+    if (records[middle]!.name < name) low = middle + 1;
+    else high = middle;
   }
+  return records[low]?.name === name ? records[low] : undefined;
 }
