@@ -25,18 +25,15 @@ export interface ReadOptions {
   readonly onread: OnReadOpts;
 }
 
+/** Node calls it as a method of the socket that was read. */
+function handOn(this: unknown, byteCount: number): boolean {
+  const stream = typeof this === "object" && this !== null ? readers.get(this) : undefined;
+  assert(stream !== undefined, "only started streams are read");
+  return stream.received(byteCount);
+}
+
 /** To be given to whatever makes a socket for a stream. */
-export const READ_OPTIONS: ReadOptions = {
-  onread: {
-    buffer: readBuffer,
-    // Node calls this as a method of the socket.
-    callback(this: unknown, byteCount: number): boolean {
-      const stream = typeof this === "object" && this !== null ? readers.get(this) : undefined;
-      assert(stream !== undefined, "only started streams are read");
-      return stream.received(byteCount);
-    },
-  },
-};
+export const READ_OPTIONS: ReadOptions = { onread: { buffer: readBuffer, callback: handOn } };
 
 interface HandleHolder {
   _handle: unknown;
@@ -70,8 +67,8 @@ export function adoptAccepted(
 
 /** What Node keeps the read buffer of a socket under, and whom it tells. */
 const BUFFER_KEYS: ReadonlyMap<string, unknown> = new Map<string, unknown>([
-  ["kBuffer", READ_OPTIONS.onread.buffer],
-  ["kBufferCb", READ_OPTIONS.onread.callback],
+  ["kBuffer", readBuffer],
+  ["kBufferCb", handOn],
 ]);
 
 /**
