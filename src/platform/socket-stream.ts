@@ -213,7 +213,8 @@ export class SocketStream implements ByteStream {
   received(byteCount: number): boolean {
     if (this.#destroyed) return false;
     // TLS hands on all records that it has, whether reading was stopped by one of them or not.
-    if (this.#isPaused) this.#heldBack.push(readBuffer.slice(0, byteCount));
+    const isHeldBack = this.#isPaused || this.#heldBack.length > 0;
+    if (isHeldBack) this.#heldBack.push(readBuffer.slice(0, byteCount));
     else this.#handler?.data(readBuffer.subarray(0, byteCount));
     return !this.#isPaused;
   }
