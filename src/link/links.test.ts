@@ -122,9 +122,15 @@ test("calls go both ways over one link, with bytes, and faults cross word for wo
   });
 });
 
+/** Until both have heard the other often enough to know what their network is like. */
+async function acquainted(simulation: Simulation): Promise<void> {
+  await new Promise<void>((resolve) => void simulation.clock.after(10_000, resolve));
+}
+
 test("silence ends a link within a bound, everything under way fails, and it heals", async () => {
   await twoHosts(async (a, b, fabric) => {
     const { simulation } = fabric;
+    await acquainted(simulation);
     b.links.handle("never", () => new Promise(() => {}));
     const waiting = a.links.call("b", "never", null, { deadlineMs: 60_000 });
     fabric.partition([addressOf("a")], [addressOf("b")]);
@@ -209,12 +215,19 @@ test("lost packets and jitter are no reason to call anybody dead", async (contex
 
 test("a rough network gets more time, and a quiet one none", () => {
   const patience = new Patience();
-  patience.heard(1000, 1100);
-  patience.heard(2000, 1100);
-  assert.equal(patience.silenceMs(2000), 2000);
-  patience.heard(3000, 1100);
-  assert.equal(patience.silenceMs(3000), 6000);
-  for (let ms = 4000; ms < 400_000; ms += 400) patience.heard(ms, 400);
+  assert.equal(patience.silenceMs(0), 4000);
+  for (let ms = 500; ms <= 4000; ms += 500) patience.heard(ms, 500);
+  assert.equal(patience.silenceMs(4000), 2000);
+  patience.heard(4600, 600);
+  assert.equal(patience.silenceMs(4600), 2300);
+  for (let ms = 5000; ms < 80_000; ms += 400) patience.heard(ms, 400);
+  assert.equal(patience.silenceMs(80_000), 2000);
+  patience.heard(81_000, 1100);
+  patience.heard(82_000, 1400);
+  assert.equal(patience.silenceMs(82_000), 4000);
+  patience.heard(83_000, 1100);
+  assert.equal(patience.silenceMs(83_000), 6000);
+  for (let ms = 84_000; ms < 400_000; ms += 400) patience.heard(ms, 400);
   assert.equal(patience.silenceMs(400_000), 2000);
 });
 
@@ -240,6 +253,7 @@ test("one end of a quiet link asks, the other one hears that, and neither is cal
 test("a cable that is pulled again and again is noticed as soon each time", async () => {
   await twoHosts(async (a, b, fabric) => {
     const { simulation } = fabric;
+    await acquainted(simulation);
     for (let round = 0; round < 8; round++) {
       fabric.partition([addressOf("a")], [addressOf("b")]);
       const begin = simulation.nowMs;
@@ -257,6 +271,7 @@ test("a cable that is pulled again and again is noticed as soon each time", asyn
 test("hosts that are there right after they were called silent get more time", async () => {
   await twoHosts(async (a, _b, fabric) => {
     const { simulation } = fabric;
+    await acquainted(simulation);
     const pull = async (): Promise<number> => {
       fabric.partition([addressOf("a")], [addressOf("b")]);
       const begin = simulation.nowMs;
