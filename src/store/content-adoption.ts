@@ -157,11 +157,11 @@ export class ContentAdoption {
     try {
       for (let from = 0; from < wanted.length; from += REFERRED_AT_ONCE) {
         if (from > 0) await new Promise<void>((resolve) => state.clock.after(0, resolve));
+        // It may be another owner's by now. From the last piece to the batch nothing is waited for.
+        check();
         for (const one of wanted.slice(from, from + REFERRED_AT_ONCE))
           if (!this.#referOne(update, one)) missing.push(one);
       }
-      // It may be another owner's by now.
-      check();
       if (update.pageCount > 0) await update.commit(() => {});
     } catch (error) {
       update.abandon();
