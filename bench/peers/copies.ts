@@ -5,7 +5,6 @@
  */
 import * as fs from "node:fs";
 import * as path from "node:path";
-import { setTimeout as pause } from "node:timers/promises";
 import { ClusterRun } from "../../test/e2e/cluster-run.ts";
 import { fio } from "../../test/e2e/fio.ts";
 import { NbdClient } from "../../test/e2e/nbd-client.ts";
@@ -28,7 +27,6 @@ const CHUNK_BYTES = 64 * BLOCK;
 const WRITES_UNDER_WAY = 8;
 const FILL_MS_MAX = 1_800_000;
 const COPY_MS_MAX = 1_800_000;
-const POLL_MS = 100;
 
 /** As fast as it goes: what holds recovery back in favour of clients is off. */
 const CEPH_SETTINGS = {
@@ -64,22 +62,12 @@ export async function copyOurs(folder: string, sizeBytes: number, share: number)
       () => cluster.pids,
       async () => {
         await cluster.cli(1, ["host", "maintenance", "on", leaving!, "--mode", "evacuate"]);
-        await untilMoved(world, leaving!);
+        await world.untilWhole(["mirror"], leaving, COPY_MS_MAX);
       },
     );
   } finally {
     await cluster.kill();
     fs.rmSync(path.join(folder, "c"), { recursive: true, force: true });
-  }
-}
-
-async function untilMoved(world: RebuildWorld, leaving: string): Promise<void> {
-  const limit = performance.now() + COPY_MS_MAX;
-  for (;;) {
-    const { components } = await world.show("mirror");
-    if (components.every(({ state, host }) => state === "active" && host !== leaving)) return;
-    if (performance.now() > limit) throw new Error("the copy is not made");
-    await pause(POLL_MS);
   }
 }
 

@@ -10,9 +10,9 @@ const SIZE_COUNT = 9;
 /** The longest that is kept. */
 export const IDLE_BUFFER_BYTES_MAX: number = BLOCK_SIZE_BYTES << (SIZE_COUNT - 1);
 
-export class IdleBuffers<Buffer> {
+export class IdleBuffers<T> {
   readonly #keptBytesMax: number;
-  readonly #idle: Buffer[][] = Array.from({ length: SIZE_COUNT }, () => []);
+  readonly #idle: T[][] = Array.from({ length: SIZE_COUNT }, () => []);
   #keptBytes = 0;
 
   constructor(keptBytesMax: number) {
@@ -20,14 +20,14 @@ export class IdleBuffers<Buffer> {
   }
 
   /** One of the size that `idleBufferSize` gives; undefined if none is left. */
-  take(sizeBytes: number): Buffer | undefined {
+  take(sizeBytes: number): T | undefined {
     const buffer = this.#idle[indexOf(sizeBytes)]!.pop();
     if (buffer !== undefined) this.#keptBytes -= sizeBytes;
     return buffer;
   }
 
   /** Nobody uses it any more. Beyond the bound it is dropped. */
-  give(buffer: Buffer, sizeBytes: number): void {
+  give(buffer: T, sizeBytes: number): void {
     if (this.#keptBytes + sizeBytes > this.#keptBytesMax) return;
     this.#keptBytes += sizeBytes;
     this.#idle[indexOf(sizeBytes)]!.push(buffer);
@@ -38,7 +38,7 @@ export class IdleBuffers<Buffer> {
 export function idleBufferSize(lengthBytes: number): number {
   assert(lengthBytes > 0 && lengthBytes <= IDLE_BUFFER_BYTES_MAX, "a buffer's length is in range");
   const blocks = Math.ceil(lengthBytes / BLOCK_SIZE_BYTES);
-  return blocks === 1 ? BLOCK_SIZE_BYTES : BLOCK_SIZE_BYTES << (32 - Math.clz32(blocks - 1));
+  return BLOCK_SIZE_BYTES << (32 - Math.clz32(blocks - 1));
 }
 
 function indexOf(sizeBytes: number): number {

@@ -37,7 +37,7 @@ export { Prng } from "./prng.ts";
 export { SHA256_BYTES, sha256 } from "./sha256.ts";
 export { formatSize, parseSize } from "./sizes.ts";
 export { SlabPool } from "./slab-pool.ts";
-export { SortedList } from "./sorted-list.ts";
+export { firstNotBefore, SortedList } from "./sorted-list.ts";
 export { grown } from "./typed-arrays.ts";
 export { hasBit, setBit } from "./bitmap.ts";
 export { decodeAscii, decodeUtf8, encodeUtf8 } from "./utf8.ts";

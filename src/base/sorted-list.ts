@@ -25,17 +25,16 @@ export class SortedList<T> {
     return this.#values;
   }
 
-  /** Behind those that are equal to it. */
+  /** Before those that are equal to it. */
   add(value: T): void {
     this.#changing();
-    this.#values.splice(this.#indexBehind(value), 0, value);
+    this.#values.splice(this.#indexOf(value), 0, value);
   }
 
   /** This very value, which is there. */
   remove(value: T): void {
     this.#changing();
-    let at = this.#indexBehind(value) - 1;
-    while (at >= 0 && this.#values[at] !== value) at--;
+    const at = this.#values.indexOf(value, this.#indexOf(value));
     assert(at >= 0, "who is taken out of a list is in it");
     this.#values.splice(at, 1);
   }
@@ -45,15 +44,23 @@ export class SortedList<T> {
     this.#isSeen = false;
   }
 
-  #indexBehind(value: T): number {
-    const order = this.#orderOf(value);
-    let low = 0;
-    let high = this.#values.length;
-    while (low < high) {
-      const middle = (low + high) >>> 1;
-      if (this.#orderOf(this.#values[middle]!) <= order) low = middle + 1;
-      else high = middle;
-    }
-    return low;
+  #indexOf(value: T): number {
+    return firstNotBefore(this.#values, this.#orderOf(value), this.#orderOf);
   }
+}
+
+/** Index of the first value that does not come before `order`. They are in that order. */
+export function firstNotBefore<T>(
+  values: readonly T[],
+  order: string,
+  orderOf: (value: T) => string,
+): number {
+  let low = 0;
+  let high = values.length;
+  while (low < high) {
+    const middle = (low + high) >>> 1;
+    if (orderOf(values[middle]!) < order) low = middle + 1;
+    else high = middle;
+  }
+  return low;
 }

@@ -2,7 +2,7 @@
  * What the storage layer of this host tells HA about virtual machines, and keeps for it: which of
  * them it reaches all objects of, and their homes in the object store.
  */
-import { CodedError } from "../base/index.ts";
+import { CodedError, firstNotBefore } from "../base/index.ts";
 import { directoryKeys } from "../cluster/index.ts";
 import type { ObjectPolicy, ObjectRecord } from "../cluster/index.ts";
 import { inaccessibility } from "./accessibility.ts";
@@ -136,12 +136,6 @@ export class VmHomes {
 
 /** `records` are in the order of their names. */
 function recordNamed(records: readonly ObjectRecord[], name: string): ObjectRecord | undefined {
-  let low = 0;
-  let high = records.length;
-  while (low < high) {
-    const middle = (low + high) >>> 1;
-    if (records[middle]!.name < name) low = middle + 1;
-    else high = middle;
-  }
-  return records[low]?.name === name ? records[low] : undefined;
+  const found = records[firstNotBefore(records, name, (record) => record.name)];
+  return found?.name === name ? found : undefined;
 }

@@ -124,8 +124,12 @@ export class RebuildWorld {
   }
 
   /** Until none of these has a component that is not active, or one on the host or device. */
-  async untilWhole(names: readonly string[], without?: string): Promise<void> {
-    const deadline = performance.now() + DONE_MS_MAX;
+  async untilWhole(
+    names: readonly string[],
+    without?: string,
+    limitMs: number = DONE_MS_MAX,
+  ): Promise<void> {
+    const deadline = performance.now() + limitMs;
     for (;;) {
       const shown = await Promise.all(names.map((name) => this.show(name)));
       const components = shown.flatMap((one) => one.components);
