@@ -28,7 +28,8 @@ const STORE_TAG_MAX = 2 ** 47;
 /** The longest batches of a device fit into half of it. */
 const LOG_BYTES_MIN = 8 << 20;
 const LOG_DEFAULT = { bytes: LOG_BYTES_MIN, tableBytes: 4 << 20 } as const;
-const NO_ROOM: ReadonlySet<string> = new Set(["ENOSPC", "EDQUOT"]);
+/** A file system that is full, or that cannot set room aside. */
+const NO_ROOM: ReadonlySet<string> = new Set(["ENOSPC", "EDQUOT", "EOPNOTSUPP"]);
 
 export interface Tree {
   readonly mark: Uint8Array | undefined;
@@ -238,7 +239,7 @@ async function beginLog(
   const { storeTag, merged } = is.mark ?? { storeTag: randomInt(STORE_TAG_MAX), merged: 0 };
   let log: MetadataLog;
   try {
-    log = await MetadataLog.create(path, storeTag, is.halfBytes);
+    log = MetadataLog.create(path, storeTag, is.halfBytes);
   } catch (error) {
     if (NO_ROOM.has(systemErrorCode(error) ?? "")) return undefined;
     throw error;

@@ -24,6 +24,7 @@ import {
 import type { PendingEntry } from "./pending-entries.ts";
 import { syncFolder } from "./file-lock.ts";
 import { damaged, foreignVersion } from "./lmdb-file.ts";
+import { fallocate } from "./sys.ts";
 
 /** Holds the longest entry many times over. */
 const CHUNK_BYTES = 1 << 20;
@@ -33,7 +34,6 @@ const writeAt = promisify<number, Uint8Array, number, number, number, number>(
     fs.write(fd, bytes, offset, length, position, done);
   },
 );
-const sync = promisify(fs.fsync);
 const syncData = promisify(fs.fdatasync);
 
 type Visit = (key: Uint8Array, value: Uint8Array | undefined) => void;
@@ -51,19 +51,14 @@ export class MetadataLog {
   #used = 0;
   #hasFailed = false;
 
-  /** Makes an empty log, durably, in place of any that is there. Fails with a system error. */
-  static async create(path: string, storeTag: number, halfBytes: number): Promise<MetadataLog> {
+  /** Makes an empty log, durably, in place of any that is there. Fails with a `SystemCallError`. */
+  static create(path: string, storeTag: number, halfBytes: number): MetadataLog {
     assert(halfBytes % METADATA_LOG_ALIGNMENT === 0, "halves are whole pieces");
     const fd = fs.openSync(path, "w+", 0o600);
     try {
-      // Zeroes, where to set space aside would do: a flush behind the first write to a part of a
-      // file takes twice as long as one behind any later write.
-      const zeroes = new Uint8Array(CHUNK_BYTES);
-      const lengthBytes = METADATA_LOG_ALIGNMENT + 2 * halfBytes;
-      for (let at = 0; at < lengthBytes;)
-        at += await writeAt(fd, zeroes, 0, Math.min(CHUNK_BYTES, lengthBytes - at), at);
+      fallocate(fd, 0, 0, METADATA_LOG_ALIGNMENT + 2 * halfBytes);
       fs.writeSync(fd, encodeMetadataLogHeader({ halfBytes, storeTag }), 0, undefined, 0);
-      await sync(fd);
+      fs.fsyncSync(fd);
       syncFolder(dirname(path));
       return new MetadataLog(path, fd, { storeTag, halfBytes });
     } catch (error) {
