@@ -2,6 +2,8 @@
 import assert from "node:assert/strict";
 import * as path from "node:path";
 import { fileURLToPath } from "node:url";
+import { isDeepStrictEqual } from "node:util";
+import type { NetworkView } from "../../src/host/index.ts";
 import { CLUSTER_PORTS, freePort } from "./harness.ts";
 import { endMachinesIn, processTree, Program, runTool } from "./process.ts";
 
@@ -124,6 +126,22 @@ export class ClusterRun {
       const found = hosts.find(({ name }) => name === other)?.state;
       if (found === state) return;
       assert.ok(performance.now() < limit, `h${host} sees ${other} as ${found ?? "no host"}`);
+    }
+  }
+
+  /**
+   * Waits until a host tells that it sees the others so, each as name, state in the storage
+   * network and in the management network. Every host notices by itself, in its own time.
+   */
+  async untilSeenBy(host: string, others: readonly string[]): Promise<void> {
+    const limit = performance.now() + READY_MS_MAX;
+    for (;;) {
+      const { hosts } = await this.cli<NetworkView>(1, ["network", "show"]);
+      const told = (hosts.find(({ name }) => name === host)?.sees ?? [])
+        .map((one) => `${one.host} ${one.storage} ${one.management}`)
+        .toSorted();
+      if (isDeepStrictEqual(told, others)) return;
+      assert.ok(performance.now() < limit, `${host} sees ${told.join(", ")}`);
     }
   }
 
