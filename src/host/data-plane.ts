@@ -11,6 +11,7 @@ import {
   checkVolumeSize,
   findVolume,
   growVolumeRecord,
+  listHosts,
   listVolumes,
   releaseOwnerships,
   requireVersion,
@@ -210,7 +211,10 @@ export class DataPlane implements Omit<DataPlaneMethods, Others> {
   async createVolume(request: VolumeCreateRequest): Promise<VolumeView> {
     checkVolumeName(request.name);
     checkVolumeSize(request.sizeBytes);
-    const policy = policyOf(request);
+    const policy = policyOf({
+      ...request,
+      failuresToTolerate: request.failuresToTolerate ?? (await this.#defaultFailures()),
+    });
     return await this.#exclusive(request.name, async () => {
       await this.#requireVacant(request.name);
       const { name, sizeBytes } = request;
@@ -222,6 +226,15 @@ export class DataPlane implements Omit<DataPlaneMethods, Others> {
       this.#event("volume-created", `volume ${request.name} was created`, request.name);
       return await this.#views.volume(record);
     });
+  }
+
+  /**
+   * Who has several hosts has them so that the loss of one is survived: less has to be asked for.
+   */
+  async #defaultFailures(): Promise<number> {
+    const { directory, identity } = this.#world;
+    const hosts = await listHosts(directory, identity.clusterId);
+    return hosts.length > 1 ? 1 : 0;
   }
 
   listVolumes(): Promise<readonly VolumeView[]> {
@@ -395,8 +408,10 @@ export class DataPlane implements Omit<DataPlaneMethods, Others> {
   }
 }
 
-function policyOf(request: Partial<ObjectPolicy>): ObjectPolicy {
-  const { failuresToTolerate = 0, stripes = 1 } = request;
+function policyOf(
+  request: Pick<ObjectPolicy, "failuresToTolerate"> & Partial<ObjectPolicy>,
+): ObjectPolicy {
+  const { failuresToTolerate, stripes = 1 } = request;
   const isKnown = failuresToTolerate <= FAILURES_MAX && stripes >= 1 && stripes <= STRIPES_MAX;
   if (isKnown) return { failuresToTolerate, stripes };
   throw new CodedError({

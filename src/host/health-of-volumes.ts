@@ -126,7 +126,7 @@ const volumeChecks: readonly HealthCheck[] = [
     id: "volume-unprotected",
     severity: "note",
     meaning: "A volume of a cluster has one copy: the loss of a host takes it away",
-    action: "make volumes with --failures-to-tolerate 1",
+    action: "drystone volume set NAME --failures-to-tolerate 1",
     find: ({ hosts, volumes }) =>
       hosts.length < 3
         ? []

@@ -339,7 +339,7 @@ export const processCommands: Readonly<Record<ProcessCommandName, Command>> = {
         field: "failuresToTolerate",
         kind: "count",
         argument: "N",
-        summary: "Host failures to survive (0); of changes, as their base",
+        summary: "Host failures to survive (1; 0 if there is one host); of changes, as their base",
       },
       {
         name: "encrypted",

@@ -53,13 +53,13 @@ export const volumeCreateShape: ObjectShape<views.VolumeCreateRequest> = {
       kind: "integer",
       min: 0,
       max: 3,
-      description: "Host failures that the volume survives (0 on a single host)",
+      description: "Host failures that the volume survives (1 by default, 0 if there is one host)",
     }),
     stripes: may({
       kind: "integer",
       min: 1,
       max: 12,
-      description: "Devices that each copy is spread over (1 for now)",
+      description: "Devices that each copy is spread over (1 by default)",
     }),
     encrypted: may(flag("Encrypt its blocks at rest; this never changes afterwards")),
     keyDomain: may({

@@ -46,7 +46,7 @@ export const volumeOperations: Pick<OperationTable, VolumeOperation> = {
         field: "failuresToTolerate",
         kind: "count",
         argument: "N",
-        summary: "Host failures to survive (0 on one host)",
+        summary: "Host failures to survive (1; 0 if there is one host)",
       },
       {
         name: "stripes",

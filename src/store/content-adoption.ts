@@ -30,7 +30,9 @@ export interface WantedBlock {
  * that thread has something to do while this one looks fingerprints up.
  */
 const PARTS_AT_ONCE = 4;
-/** Blocks that gain their references in one go: clients' requests and other reads run in between. */
+/**
+ * Blocks that gain their references in one go: clients' requests and other reads run in between.
+ */
 const REFERRED_AT_ONCE = 128;
 
 interface PartMemory {

@@ -6,7 +6,7 @@ import assert from "node:assert/strict";
 import * as path from "node:path";
 import { test } from "node:test";
 import { ClusterRun } from "./cluster-run.ts";
-import { temporaryFolder } from "./harness.ts";
+import { NO_MIRROR, temporaryFolder } from "./harness.ts";
 import { NbdClient } from "./nbd-client.ts";
 import { randomBytes, RebuildWorld } from "./rebuild-world.ts";
 import type { Traffic } from "./rebuild-world.ts";
@@ -115,7 +115,7 @@ test("a host that comes back is sent what it missed, and of that what it does no
       // The cluster is changed while the host is away.
       await cluster.cli(1, ["volume", "detach", "gone"]);
       await cluster.cli(1, ["volume", "delete", "gone", "--yes"]);
-      await cluster.cli(1, ["volume", "create", "late", "--size", "64M"]);
+      await cluster.cli(1, ["volume", "create", "late", "--size", "64M", ...NO_MIRROR]);
     },
   );
   const half = MISSED_MIB / 2;

@@ -6,6 +6,7 @@ import assert from "node:assert/strict";
 import * as path from "node:path";
 import { test } from "node:test";
 import type { TestContext } from "node:test";
+import type { VolumeView } from "../../src/host/index.ts";
 import { fio } from "./fio.ts";
 import { ClusterRun } from "./cluster-run.ts";
 import { PacedLoad } from "./paced-load.ts";
@@ -102,7 +103,10 @@ test("a policy that the hosts cannot keep is refused, and says what is missing",
     volumes.volumes.map(({ name }) => name),
     ["demo"],
   );
-  await cluster.cli(3, ["volume", "create", "two", "--size", "1G", "--stripes", "2"]);
+  const two = await cluster.cli<VolumeView>(3, [
+    ...["volume", "create", "two", "--size", "1G", "--stripes", "2"],
+  ]);
+  assert.equal(two.failuresToTolerate, 1, "of several hosts one may fail unless somebody says so");
   await cluster.cli(1, ["volume", "delete", "two"]);
   await cluster.stop();
 });

@@ -14,6 +14,9 @@ import type { NbdAddress } from "./nbd-client.ts";
 import { Program, processTree, runTool } from "./process.ts";
 import type { RunOptions } from "./process.ts";
 
+/** One copy, also where several hosts are. */
+export const NO_MIRROR: readonly string[] = ["--failures-to-tolerate", "0"];
+
 /** Set to run the long versions: minutes instead of seconds, the sizes a release is tested with. */
 export const isLong: boolean = process.env["DRYSTONE_LONG"] === "1";
 

@@ -10,7 +10,7 @@ import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import * as tls from "node:tls";
 import { etcdMissing } from "./etcd.ts";
-import { CLUSTER_PORTS, freePort, temporaryFolder } from "./harness.ts";
+import { CLUSTER_PORTS, freePort, NO_MIRROR, temporaryFolder } from "./harness.ts";
 import { JoinedCluster } from "./joined-cluster.ts";
 
 const missing = etcdMissing();
@@ -87,9 +87,13 @@ test(
 
     const refusal = await cluster.refusedCli("h1", ["host", "remove", "h2", "--yes"]);
     assert.equal(refusal.code, "host-up");
+    // Two hosts cannot keep a mirror, and one copy has to be asked for.
+    const unsaid = await cluster.refusedCli("h1", ["volume", "create", "only", "--size", "8M"]);
+    assert.equal(unsaid.code, "policy-unsatisfiable");
+    assert.match(unsaid.hint, /--failures-to-tolerate/);
     // While nothing new goes to the first host.
     await cluster.cli("h1", ["host", "maintenance", "on", "h1", "--mode", "none"]);
-    await cluster.cli("h1", ["volume", "create", "only", "--size", "8M"]);
+    await cluster.cli("h1", ["volume", "create", "only", "--size", "8M", ...NO_MIRROR]);
     await cluster.cli("h1", ["host", "maintenance", "off", "h1"]);
     await cluster.stop("h2");
     await until(async () => {

@@ -5,7 +5,7 @@ import * as path from "node:path";
 import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { etcdMissing } from "./etcd.ts";
-import { CLUSTER_PORTS, freePort, temporaryFolder } from "./harness.ts";
+import { CLUSTER_PORTS, freePort, NO_MIRROR, temporaryFolder } from "./harness.ts";
 import { JoinedCluster } from "./joined-cluster.ts";
 import { PacedLoad } from "./paced-load.ts";
 
@@ -13,7 +13,6 @@ const missing = etcdMissing();
 const options = missing === undefined ? { timeout: 240_000 } : { skip: missing };
 const WAIT_MS_MAX = 60_000;
 const LOOK_MS = 250;
-const NO_MIRROR = ["--failures-to-tolerate", "0"];
 
 interface Shown {
   readonly health: string;
