@@ -31,6 +31,7 @@ export type { Fault } from "./errors.ts";
 export { IDLE_BUFFER_BYTES_MAX, IdleBuffers, idleBufferSize } from "./idle-buffers.ts";
 export { LATENCY_BOUNDS_MS, LatencyHistogram } from "./latency-histogram.ts";
 export type { LatencyView } from "./latency-histogram.ts";
+export { byHost, byName } from "./natural-order.ts";
 export { marks } from "./marks.ts";
 export type { ExpectedMark } from "./marks.ts";
 export { Prng } from "./prng.ts";

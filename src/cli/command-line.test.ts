@@ -48,6 +48,12 @@ test("positionals and options become the request", () => {
   assert.deepEqual(request("status"), {});
 });
 
+test("an option that is needed is asked for by its name, with an example", () => {
+  const { message, hint } = refusal("volume create web1");
+  assert.equal(message, "drystone volume create needs --size SIZE");
+  assert.match(hint, /drystone volume create web1 --size 10G/);
+});
+
 test("options of every command may stand anywhere", () => {
   for (const line of [
     "--json status --api http://a:1",

@@ -6,7 +6,7 @@
 import { isAbsolute, resolve } from "node:path";
 import { parseArgs } from "node:util";
 import { CodedError, VOLUME_SIZE_BYTES_MAX, formatSize, parseSize } from "../base/index.ts";
-import { nearest, operationNames, operations, processCommands } from "../host/index.ts";
+import { anyShape, nearest, operationNames, operations, processCommands } from "../host/index.ts";
 import type { Command, CommandOption, OperationName, ProcessCommandName } from "../host/index.ts";
 
 /** Of the first host that runs, of a development cluster. */
@@ -100,8 +100,10 @@ export function parseCommandLine(argv: readonly string[], directory: string): In
   if (entry === undefined)
     throw wanted.length === 0 ? unknownOption(args[0]!, globalOptions, []) : unknownCommand(wanted);
   const request = parseRequest(entry.command, args, directory);
-  if (entry.operation !== undefined)
+  if (entry.operation !== undefined) {
+    requireOptions(entry.operation, request);
     return { kind: "operation", name: entry.operation, request, global };
+  }
   return { kind: "process", name: entry.process!, request, global };
 }
 
@@ -184,6 +186,21 @@ function parseRequest(
     else request[option.field] = [value];
   }
   return { ...request, ...positionalFields(command, positionals.slice(command.words.length)) };
+}
+
+/** The host would refuse it as well, and speak of fields. */
+function requireOptions(name: OperationName, request: Readonly<Record<string, unknown>>): void {
+  const { request: shape, options, words, examples } = operations[name];
+  const { fields } = anyShape(shape);
+  const missing = options.find(
+    ({ field }) => fields[field]?.optional === false && request[field] === undefined,
+  );
+  if (missing === undefined) return;
+  const option = `--${missing.name}${missing.argument === undefined ? "" : ` ${missing.argument}`}`;
+  throw usageError(
+    `drystone ${words.join(" ")} needs ${option}`,
+    `For example: ${examples[0]!.line}`,
+  );
 }
 
 function positionalFields(

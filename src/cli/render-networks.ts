@@ -1,9 +1,11 @@
 /** Which host hears which, as people read it. */
+import { byName } from "../base/index.ts";
 import type { NetworkHostView, SeenHostView } from "../host/index.ts";
 import { table } from "./blocks.ts";
 import type { Output } from "./output.ts";
 
-export function seenTable(hosts: readonly NetworkHostView[], output: Output): string[] {
+export function seenTable(all: readonly NetworkHostView[], output: Output): string[] {
+  const hosts = byName(all);
   return table(
     output,
     ["SEEN FROM", ...hosts.map(({ name }) => name)],

@@ -3,7 +3,7 @@
  * to do, what is going on already, then the tree of hosts and devices with their counts of errors.
  */
 import { rotationText } from "./render-certificate.ts";
-import { formatSize } from "../base/index.ts";
+import { byName, formatSize } from "../base/index.ts";
 import type {
   AttachmentView,
   DeviceView,
@@ -107,7 +107,7 @@ function capacityText({ capacity }: StatusView): string {
 
 function hostTree({ hosts, devices }: StatusView, output: Output): string[] {
   const titles = ["NAME", "STATE", "STORAGE", "MANAGEMENT", "FREE>", "READ>", "CKSUM>"];
-  const rows = hosts.toSorted((left, right) => left.name.localeCompare(right.name));
+  const rows = byName(hosts);
   return table(
     output,
     [...titles, "DAMAGED>", "WHERE"],

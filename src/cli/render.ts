@@ -1,5 +1,5 @@
 /** Answers as people read them: one function per operation. With `--json` none of this is used. */
-import { formatSize } from "../base/index.ts";
+import { byHost, byName, formatSize } from "../base/index.ts";
 import type {
   ComponentView,
   DeviceView,
@@ -41,7 +41,7 @@ const renderers: Renderers = {
     table(
       output,
       ["NAME", "STATE", "STORAGE", "MANAGEMENT", "FAULT DOMAIN", "ATTACHED>", "API"],
-      hosts.map((host) => [
+      byName(hosts).map((host) => [
         host.name,
         host.maintenance === undefined ? host.state : `${host.state}, in maintenance`,
         host.storage ?? "-",
@@ -67,7 +67,7 @@ const renderers: Renderers = {
       ["attached volumes", String(host.attachedCount)],
     ]),
   "network.show": ({ hosts }, output) => seenTable(hosts, output),
-  "device.list": ({ devices }, output) => deviceTable(devices, output),
+  "device.list": ({ devices }, output) => deviceTable(byHost(devices), output),
   "device.scrub": (scrub, output) => [
     scrub.problemCount === 0
       ? `${output.style("green", "no problems")} on device ${scrub.deviceId}`
@@ -379,7 +379,7 @@ function memoryText({ memory }: Pick<StatsView, "memory">): string {
 function renderStats(stats: StatsView, output: Output): string[] {
   const counters = (values: Readonly<Record<string, number>>): string =>
     Object.entries(values)
-      .map(([name, value]) => `${spaced(name)} ${value}`)
+      .map(([name, value]) => counterText(name, value))
       .join(", ");
   return [
     ...facts([
@@ -454,6 +454,16 @@ function networkTable({ networks, latencyBoundsMs }: StatsView, output: Output):
     ];
   });
   return ["", ...table(output, ["TO HOST", "NETWORK", "PINGS>", "MEAN>", "P50>", "P99>"], rows)];
+}
+
+/**
+ * A size in words instead of `Bytes` in the name: `bytesNeeded`, `memoryBytes`, `bytesInMemory`.
+ */
+function counterText(name: string, value: number): string {
+  const rest = name.replace(/^bytes|Bytes/, "");
+  return rest === name
+    ? `${spaced(name)} ${value}`
+    : `${spaced(rest).trimStart()} ${formatSize(value)}`;
 }
 
 /** `bytesNeeded` as `bytes needed`. */

@@ -89,6 +89,6 @@ export function checkRequest(operation: Operation, value: unknown): unknown {
   const problems = shapeProblems(anyShape(operation.request), value);
   if (problems.length === 0) return value;
   const message = `${operation.name}: ${problems.join("; ")}`;
-  const hint = "docs/operating/commands.md lists every field";
+  const hint = "See docs/operating/commands.md, which lists every field";
   throw new CodedError({ code: "request-invalid", message, hint });
 }

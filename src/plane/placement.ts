@@ -157,7 +157,7 @@ function tooFew(failures: number, kept: readonly string[], free: readonly Domain
     hint:
       failures === 0
         ? "add a device to a host"
-        : "add hosts or devices, start those that are down, or tolerate fewer (--failures-to-tolerate)",
+        : "add hosts or devices, start what is down, or tolerate fewer (--failures-to-tolerate)",
     details: { wantedDomains: wanted, foundDomains: names.length },
   });
 }

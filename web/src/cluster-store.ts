@@ -5,7 +5,7 @@
 import type { EventView, StatsView, StatusView, VmView, VolumeView } from "../../src/host/index.ts";
 import type { ResyncView } from "../../src/host/api-routes.ts";
 import { call, follow, Refusal, wantsToken } from "./api.ts";
-import { byHost, byName } from "./format.ts";
+import { byHost, byName } from "../../src/base/natural-order.ts";
 import { sampleOf } from "./rates.ts";
 import type { Sample } from "./rates.ts";
 

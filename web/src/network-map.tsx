@@ -3,7 +3,7 @@ import { useEffect, useState } from "react";
 import type { ReactNode } from "react";
 import type { NetworkHostView, NetworkView } from "../../src/host/index.ts";
 import { call, Refusal } from "./api.ts";
-import { byName } from "./format.ts";
+import { byName } from "../../src/base/natural-order.ts";
 import { cableOf, groups, hasNetwork, sees, silentHosts } from "./networks.ts";
 import type { Cable, NetworkName } from "./networks.ts";
 import { Card, Chip } from "./parts.tsx";

@@ -8,7 +8,7 @@ import type {
   DrillVolume,
 } from "../../../src/trial/index.ts";
 import { call } from "../api.ts";
-import { byName } from "../format.ts";
+import { byName } from "../../../src/base/natural-order.ts";
 import { HOSTS_MAX, VOLUMES_MAX } from "./drill-link.ts";
 
 /** Where no host has said what it has for machines. */
