@@ -3,7 +3,7 @@ import { assert, BLOCK_SIZE_BYTES, CodedError } from "../base/index.ts";
 import type { DiskMemory } from "../ports/index.ts";
 import { CHANGE_BLOCKS_MAX, CHANGE_DATA, ChangeBatchBuilder } from "../store/index.ts";
 import type { Component, ComponentFault } from "../store/index.ts";
-import type { Legs, ObjectMember } from "./legs.ts";
+import type { Leg, Legs, ObjectMember } from "./legs.ts";
 import { TRANSFER_BLOCKS_MAX } from "./transfer-memory.ts";
 import type { TransferMemory } from "./transfer-memory.ts";
 
@@ -20,10 +20,18 @@ export interface BlockCopy {
   readonly kind: number;
   /** Who has these versions. Otherwise any active member but the target has them. */
   readonly source?: ObjectMember;
+  /** Of those who have them. Otherwise the near ones come first. */
+  readonly askedFirst?: ObjectMember;
 }
 
 export function blocksOf(copies: readonly BlockCopy[]): number {
   return copies.reduce((sum, { blockCount }) => sum + blockCount, 0);
+}
+
+interface WantedFrom {
+  readonly block: number;
+  readonly source: ObjectMember | undefined;
+  readonly askedFirst: ObjectMember | undefined;
 }
 
 /** Any number of copies may be under way at once. */
@@ -78,7 +86,7 @@ export class BlockTransfer {
    */
   #readRange(
     target: ObjectMember,
-    { objectBlock, source }: BlockCopy,
+    { objectBlock, source, askedFirst }: BlockCopy,
     count: number,
     { memory, at }: { readonly memory: DiskMemory; readonly at: number },
   ): Promise<void>[] {
@@ -87,7 +95,7 @@ export class BlockTransfer {
       const block = objectBlock + done;
       const part = Math.min(count - done, READ_BLOCKS_MAX, this.#legs.runBlocks(block));
       const into = { memory, at: at + done * BLOCK_SIZE_BYTES };
-      reads.push(this.#read(target, { block, source }, part, into));
+      reads.push(this.#read(target, { block, source, askedFirst }, part, into));
       done += part;
     }
     return reads;
@@ -95,18 +103,17 @@ export class BlockTransfer {
 
   async #read(
     target: ObjectMember,
-    from: { readonly block: number; readonly source: ObjectMember | undefined },
+    from: WantedFrom,
     count: number,
     into: { readonly memory: DiskMemory; readonly at: number },
   ): Promise<void> {
     let last: CodedError | undefined;
-    for (let leg = 0; leg < this.#legs.count; leg++) {
-      const { layout } = this.#legs.legs[leg]!;
-      const member = this.#legs.legs[leg]!.memberAt(from.block);
+    for (const leg of this.#legsFor(from)) {
+      const member = leg.memberAt(from.block);
       const isWanted = from.source === undefined || from.source === member;
       if (!isWanted || member === target || member.role !== "active") continue;
       try {
-        const block = layout.componentBlockOf(from.block);
+        const block = leg.layout.componentBlockOf(from.block);
         await readBlocks(reachable(member), into.memory, into.at, block, count);
         return;
       } catch (error) {
@@ -116,6 +123,13 @@ export class BlockTransfer {
     }
     throw last ?? new CodedError({ code: "unreachable", message: "no copy can be reached" });
   }
+
+  #legsFor({ block, askedFirst }: WantedFrom): readonly Leg<Component>[] {
+    const { inReadOrder } = this.#legs;
+    const first = inReadOrder.find((leg) => leg.memberAt(block) === askedFirst);
+    if (first === undefined) return inReadOrder;
+    return [first, ...inReadOrder.filter((leg) => leg !== first)];
+  }
 }
 
 /** Whether this one's blocks are read in one piece with those of the one before. */
@@ -123,7 +137,7 @@ function continues(copies: readonly BlockCopy[], index: number): boolean {
   const before = copies[index - 1]!;
   const copy = copies[index]!;
   const isNext = copy.objectBlock === before.objectBlock + before.blockCount;
-  return isNext && copy.source === before.source;
+  return isNext && copy.source === before.source && copy.askedFirst === before.askedFirst;
 }
 
 /** Fails with the component's fault as its code. */

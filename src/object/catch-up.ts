@@ -5,14 +5,15 @@
  * meanwhile. It counts again when, between two writes, the digests of its regions are equal to
  * those of its mirrors.
  */
-import { assert, CodedError, marks, REGION_BLOCKS } from "../base/index.ts";
+import { assert, BLOCK_SIZE_BYTES, CodedError, marks, REGION_BLOCKS } from "../base/index.ts";
 import type { Clock } from "../ports/index.ts";
 import { CHANGE_DATA } from "../store/index.ts";
 import type { Component } from "../store/index.ts";
 import { BlockTransfer, reachable } from "./block-transfer.ts";
 import type { BlockCopy } from "./block-transfer.ts";
+import { sourcesOf } from "./catch-up-sources.ts";
 import { ChangeExchange } from "./change-exchange.ts";
-import type { ExchangeOptions, Source } from "./change-exchange.ts";
+import type { ExchangeOptions } from "./change-exchange.ts";
 import type { Leg, Legs, ObjectMember } from "./legs.ts";
 import type { ObjectVolume } from "./object-volume.ts";
 import { compareRegions } from "./region-compare.ts";
@@ -105,8 +106,11 @@ export class CatchUp {
   }
 
   async #bring(complete: number): Promise<void> {
-    const { volume, traffic, clock } = this.#world;
-    const sources = this.#sources();
+    const { legs, volume, traffic, clock, rules } = this.#world;
+    const place = { leg: this.#leg, column: this.#column };
+    const { isFilteredByRange } = rules;
+    const objectBlocks = Math.ceil(volume.sizeBytes / BLOCK_SIZE_BYTES);
+    const sources = sourcesOf(legs, place, objectBlocks, isFilteredByRange);
     if (sources.length === 0) throw noSource();
     this.#progress = new ResyncProgress(traffic, sources.length, clock.nowMs());
     const exchange = this.#exchange(this.#progress, volume.watermark);
@@ -181,18 +185,6 @@ export class CatchUp {
     this.#member.role = role;
     this.#world.legs.rolesChanged();
     if (role === "absent") this.#world.volume.memberDropped(this.#member);
-  }
-
-  /** One whole leg if there is one, else every active member of every other leg. */
-  #sources(): readonly Source[] {
-    const others = this.#world.legs.legs.filter((leg) => leg !== this.#leg);
-    const whole = others.find((leg) => leg.isComplete);
-    const legs = whole === undefined ? others : [whole];
-    return legs.flatMap((leg) =>
-      leg.members
-        .map((member, column) => ({ leg, column, member }))
-        .filter(({ member }) => member.role === "active"),
-    );
   }
 
   /** No change is under way. A region that differs is sent again, whole, as a newer version. */

@@ -66,7 +66,11 @@ class Bench {
       new ResyncProgress(noTraffic(), 1, 0),
       { pace, offersFingerprints, isAlone: () => true, isGivenUp: () => false },
     );
-    await exchange.bring({ leg: fromLeg, column: 0, member: source }, 0, 0);
+    await exchange.bring(
+      { leg: fromLeg, column: 0, member: source, fromBlock: 0, toBlock: BLOCKS },
+      0,
+      0,
+    );
   }
 }
 

@@ -16,6 +16,7 @@ import {
 import type { ChangeBatch, Component, OfferAnswer } from "../store/index.ts";
 import { reachable } from "./block-transfer.ts";
 import type { BlockCopy, BlockTransfer } from "./block-transfer.ts";
+import type { Source } from "./catch-up-sources.ts";
 import type { Leg, ObjectMember } from "./legs.ts";
 import type { ResyncProgress } from "./resync-progress.ts";
 import { TRANSFER_BLOCKS_MAX } from "./transfer-memory.ts";
@@ -47,17 +48,12 @@ export interface ResyncPace {
   turn(blocks: number): Promise<number>;
 }
 
-export interface Source {
-  readonly leg: Leg<Component>;
-  readonly column: number;
-  readonly member: ObjectMember;
-}
-
 /** The part of a source's batch that lies in the target's range, in its own coordinates. */
 interface MappedBatch {
   readonly batch: ChangeBatch;
   /** Of each data block. */
   readonly objectBlocks: readonly number[];
+  readonly source: ObjectMember;
 }
 
 /** What became of an offer. */
@@ -109,13 +105,14 @@ export class ChangeExchange {
    */
   async bring(source: Source, since: number, number: number): Promise<void> {
     const underWay = new UnderWay(BATCHES_AT_ONCE);
-    const { blockCount } = reachable(source.member);
-    let reading: Promise<ChangeBatch> | undefined = this.#read(source, since, 0);
+    const { fromBlock, toBlock } = source;
+    let reading: Promise<ChangeBatch> | undefined = this.#read(source, since, fromBlock);
     try {
       while (reading !== undefined) {
         const batch: ChangeBatch = await reading;
         const { nextBlock } = batch;
-        this.#progress.walked(number, nextBlock < 0 ? 1 : nextBlock / blockCount);
+        const share = nextBlock < 0 ? 1 : (nextBlock - fromBlock) / (toBlock - fromBlock);
+        this.#progress.walked(number, share);
         this.#requireFollowing();
         // The source looks for the next ones while the member is given these.
         reading = nextBlock < 0 ? undefined : this.#read(source, since, nextBlock);
@@ -151,12 +148,11 @@ export class ChangeExchange {
     if (isOffered) this.#unofferedBlocks = 0;
     const wanted = isOffered ? this.#blocksNext : UNOFFERED_BLOCKS_MAX;
     const blocksMax = (await pace?.turn(wanted)) ?? wanted;
-    const component = reachable(source.member);
-    const batch = await component.changes({
+    const batch = await reachable(source.member).changes({
       epoch: this.#target.epoch,
       since,
       fromBlock,
-      toBlock: component.blockCount,
+      toBlock: source.toBlock,
       blocksMax,
       withFingerprints: isOffered,
     });
@@ -197,7 +193,8 @@ export class ChangeExchange {
       }
     }
     const fingerprints = pickFingerprints(batch.fingerprints, dataIndexes);
-    return { batch: builder.finish(-1, batch.fromJournal, fingerprints), objectBlocks };
+    const mine = builder.finish(-1, batch.fromJournal, fingerprints);
+    return { batch: mine, objectBlocks, source: source.member };
   }
 
   #isMine(objectBlock: number): boolean {
@@ -224,6 +221,7 @@ export class ChangeExchange {
     const again = {
       batch: pickDataBlocks(batch, repeats),
       objectBlocks: repeats.map((index) => mapped.objectBlocks[index]!),
+      source: mapped.source,
     };
     const { left } = (await this.#offerKept(offered, repeats)) ?? (await this.#offer(again, true));
     await this.#send(again, left);
@@ -285,11 +283,11 @@ export class ChangeExchange {
     await reachable(member).apply(epoch, builder.finish(-1, true), new Uint8Array(0));
   }
 
-  async #send({ batch, objectBlocks }: MappedBatch, indexes: readonly number[]): Promise<void> {
+  async #send(mapped: MappedBatch, indexes: readonly number[]): Promise<void> {
     if (indexes.length === 0) return;
     for (let from = 0; from < indexes.length; from += TRANSFER_BLOCKS_MAX) {
       this.#requireFollowing();
-      const part = copiesOf(batch, objectBlocks, indexes.slice(from, from + TRANSFER_BLOCKS_MAX));
+      const part = copiesOf(mapped, indexes.slice(from, from + TRANSFER_BLOCKS_MAX));
       this.#progress.count("bytesSent", await this.#transfer.send(this.#target.member, part));
     }
   }
@@ -325,8 +323,7 @@ function sortByContent(
 
 /** In runs. `indexes` ascend. */
 function copiesOf(
-  batch: ChangeBatch,
-  objectBlocks: readonly number[],
+  { batch, objectBlocks, source }: MappedBatch,
   indexes: readonly number[],
 ): BlockCopy[] {
   const copies: BlockCopy[] = [];
@@ -347,7 +344,8 @@ function copiesOf(
         blockCount++;
       const targetBlock = batch.starts[run]! + index - first;
       const sequence = batch.sequences[run]!;
-      copies.push({ objectBlock, targetBlock, blockCount, sequence, kind: CHANGE_DATA });
+      const what = { objectBlock, targetBlock, blockCount, sequence, kind: CHANGE_DATA };
+      copies.push({ ...what, askedFirst: source });
       next += blockCount;
     }
     first = end;

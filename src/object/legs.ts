@@ -101,6 +101,16 @@ export class Legs<C extends ComponentIo = ComponentIo> {
     return this.#legs.length;
   }
 
+  /** All of them, those first that reads prefer: the near ones. */
+  get inReadOrder(): readonly Leg<C>[] {
+    return this.#readOrder;
+  }
+
+  /** Whether all of the leg is cheaper to read than others are. */
+  isNear(leg: Leg<C>): boolean {
+    return leg.members.every((member) => this.#isNear(member.componentId));
+  }
+
   /** How many of them are the object's. */
   get copyCount(): number {
     return this.#copyCount;

@@ -106,29 +106,31 @@ test("an owner that dies in the middle of it leaves a rebuild to the next one", 
     });
 });
 
-test("what is to say of contents that come twice takes less than a hundredth of them", async () => {
-  await cluster(3, "abc", MIRROR, async (world, volume) => {
-    const near = hostOf(world, volume, 0);
-    const { owner } = await clientOf(world, near, volume);
-    const requests = requestsOf(owner);
-    const once = randomBytes(world.prng, SIZE_BYTES / 4);
-    const piece = 64 * BLOCK_SIZE_BYTES;
-    for (const start of [0, once.length])
-      for (let at = 0; at < once.length; at += piece)
-        assert.equal(await requests.write(once.subarray(at, at + piece), start + at), undefined);
-    const sentBefore = near.plane.links.counters.bytesOut;
-    await wipe(hostOf(world, volume, 1));
-    await untilRebuilt(world, volume);
-    const { bytesNeeded, bytesSent, metadataBytes } = near.plane.rebuild;
-    assert.deepEqual([bytesNeeded, bytesSent], [2 * once.length, once.length]);
-    const share = metadataBytes / bytesNeeded;
-    assert.ok(share > 0.0078 && share < 0.009, `${metadataBytes} bytes of fingerprints`);
-    const beside = near.plane.links.counters.bytesOut - sentBefore - bytesSent - metadataBytes;
-    assert.ok(beside < 4 * BLOCK_SIZE_BYTES, `${beside} bytes were sent and not counted`);
-    await owner.close();
-    await world.assertEqualCopies(volume.objectId);
+for (const policy of [MIRROR, STRIPES])
+  test(`what is said of contents takes less than a hundredth of them: stripes ${policy.stripes}`, async () => {
+    await cluster(3, "abc", policy, async (world, volume) => {
+      const near = hostOf(world, volume, 0);
+      const { owner } = await clientOf(world, near, volume);
+      const requests = requestsOf(owner);
+      const once = randomBytes(world.prng, SIZE_BYTES / 4);
+      const piece = 64 * BLOCK_SIZE_BYTES;
+      for (const start of [0, once.length])
+        for (let at = 0; at < once.length; at += piece)
+          assert.equal(await requests.write(once.subarray(at, at + piece), start + at), undefined);
+      const sentBefore = near.plane.links.counters.bytesOut;
+      await wipe(hostOf(world, volume, 1));
+      await untilRebuilt(world, volume);
+      const { bytesNeeded, bytesSent, metadataBytes } = near.plane.rebuild;
+      // Of two columns each has one of the two, on a device of its own.
+      assert.deepEqual([bytesNeeded, bytesSent], [2 * once.length, policy.stripes * once.length]);
+      const share = metadataBytes / bytesNeeded;
+      assert.ok(share > 0.0078 && share < 0.009, `${metadataBytes} bytes of fingerprints`);
+      const beside = near.plane.links.counters.bytesOut - sentBefore - bytesSent - metadataBytes;
+      assert.ok(beside < 4 * BLOCK_SIZE_BYTES, `${beside} bytes were sent and not counted`);
+      await owner.close();
+      await world.assertEqualCopies(volume.objectId);
+    });
   });
-});
 
 test("a witness on an emptied disk is made anew, without data", async () => {
   await cluster(21, "abc", MIRROR, async (world, volume) => {
