@@ -7,7 +7,7 @@
  */
 import { renameSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { setFlagsFromString } from "node:v8";
+import { getHeapStatistics, setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
 import { threadId } from "node:worker_threads";
 
@@ -21,9 +21,11 @@ if (folder !== undefined) {
   const collect = runInNewContext("gc") as () => void;
   const file = join(folder, `${process.pid}-${threadId}`);
   const tell = (): void => {
+    // What it takes of memory, garbage and room for more included, is told as it is without that.
+    const heapPages = getHeapStatistics().total_physical_size;
     collect();
     const { heapUsed, external } = process.memoryUsage();
-    writeFileSync(`${file}.new`, JSON.stringify({ heapUsed, external }));
+    writeFileSync(`${file}.new`, JSON.stringify({ heapUsed, external, heapPages }));
     renameSync(`${file}.new`, file);
   };
   setTimeout(tell, FIRST_MS).unref();

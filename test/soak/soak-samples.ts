@@ -19,6 +19,8 @@ const LIMITS_PER_HOUR: Readonly<Record<string, number | undefined>> = {
   // The part of memory that is the process's own.
   "anonymous MB": 40,
   "heap MB": 20,
+  // With garbage and room for more.
+  "heap pages MB": undefined,
   // Buffers, and memory that is mapped into the heap: resident as far as it was touched.
   "external MB": 40,
   // With page cache of what is mapped, which comes and goes.
@@ -57,6 +59,13 @@ interface Kinds {
   readonly sinceSeconds: number;
   first: ReadonlyMap<string, number>;
   last: ReadonlyMap<string, number>;
+}
+
+/** As `heap-teller.ts` writes it, in bytes. */
+interface HeapTold {
+  readonly heapUsed: number;
+  readonly external: number;
+  readonly heapPages: number;
 }
 
 export class SoakSamples {
@@ -139,9 +148,10 @@ export class SoakSamples {
       if (!isGone(error)) throw error;
       return;
     }
-    const { heapUsed, external } = this.#heapOf(pid);
+    const { heapUsed, external, heapPages } = this.#heapOf(pid);
     if (heapUsed === 0) return;
     this.#add(of, "heap MB", heapUsed / 1e6);
+    this.#add(of, "heap pages MB", heapPages / 1e6);
     this.#add(of, "external MB", external / 1e6);
   }
 
@@ -158,17 +168,15 @@ export class SoakSamples {
   }
 
   /** Of all threads together; nothing of a process that has not told yet. */
-  #heapOf(pid: number): { readonly heapUsed: number; readonly external: number } {
+  #heapOf(pid: number): HeapTold {
     const { heaps } = this.#options;
-    const sum = { heapUsed: 0, external: 0 };
+    const sum = { heapUsed: 0, external: 0, heapPages: 0 };
     for (const name of fs.readdirSync(heaps)) {
       if (!name.startsWith(`${pid}-`) || name.endsWith(".new")) continue;
-      const told = JSON.parse(fs.readFileSync(path.join(heaps, name), "utf8")) as {
-        readonly heapUsed: number;
-        readonly external: number;
-      };
+      const told = JSON.parse(fs.readFileSync(path.join(heaps, name), "utf8")) as HeapTold;
       sum.heapUsed += told.heapUsed;
       sum.external += told.external;
+      sum.heapPages += told.heapPages;
     }
     return sum;
   }
