@@ -48,10 +48,13 @@ const VOLUME_BYTES = 96 << 20;
 const LOAD_MS_MAX = 120_000;
 const START_MS_MAX = 10_000;
 const PEER = "qemu-storage-daemon";
+const HOT = "4k-randread-qd32";
+/** No disk in memory takes less for a read. */
+const BARE = "a loop in C that only copies";
 
 const WORKLOADS: readonly Workload[] = [
   { name: "4k-randread-qd1", depth: 1, kind: "read" },
-  { name: "4k-randread-qd32", depth: 32, kind: "read" },
+  { name: HOT, depth: 32, kind: "read" },
   { name: "4k-durable-write-qd1", depth: 1, kind: "write" },
   { name: "4k-durable-write-qd32", depth: 32, kind: "write" },
 ];
@@ -77,7 +80,9 @@ async function run(options: BenchmarkOptions): Promise<BenchmarkResult> {
   try {
     for (const make of [drystone, cachedPeer, durablePeer]) targets.push(await make(folder));
     const samples = new Map<string, Sample[]>();
+    const copyUs: number[] = [];
     for (let round = 1; round <= options.rounds; round++) {
+      if (isWanted(HOT, options.workloads)) copyUs.push(...(await bareCopy(options.seconds)));
       for (const work of WORKLOADS) {
         if (!isWanted(work.name, options.workloads)) continue;
         for (const target of targets.filter(({ kinds }) => kinds.includes(work.kind))) {
@@ -90,7 +95,7 @@ async function run(options: BenchmarkOptions): Promise<BenchmarkResult> {
         }
       }
     }
-    return { figures: figuresOf(samples), notes: notes() };
+    return { figures: [...figuresOf(samples), ...besideCopies(samples, copyUs)], notes: notes() };
   } finally {
     for (const target of targets) await target.end();
     fs.rmSync(folder, { recursive: true, force: true });
@@ -114,6 +119,15 @@ export async function loadVhost(
   const options = { timeoutMs: LOAD_MS_MAX };
   const { stdout } = await runTool(program.command, [...program.args, ...args], options);
   return JSON.parse(stdout) as Sample;
+}
+
+/** Microseconds; nothing without a C compiler. */
+async function bareCopy(seconds: number): Promise<readonly number[]> {
+  const { command, language } = vhostLoadProgram();
+  if (language !== "C") return [];
+  const args = ["--copies", String(VOLUME_BYTES), String(seconds)];
+  const { stdout } = await runTool(command, args, { timeoutMs: LOAD_MS_MAX });
+  return [(JSON.parse(stdout) as { readonly copyUs: number }).copyUs];
 }
 
 /** No two blocks alike. */
@@ -263,6 +277,19 @@ function figuresOf(samples: ReadonlyMap<string, readonly Sample[]>): Figure[] {
       figures.push(figure({ workload, target, metric: `ratio of ${metric}` }, ratio(field)));
   }
   return figures;
+}
+
+function besideCopies(
+  samples: ReadonlyMap<string, readonly Sample[]>,
+  copyUs: readonly number[],
+): Figure[] {
+  const ours = samples.get(`${HOT} drystone`);
+  if (ours === undefined || copyUs.length === 0) return [];
+  const ratios = ours.map(({ cpuUs }, round) => cpuUs / copyUs[round]!);
+  return [
+    figure({ workload: HOT, target: BARE, metric: "CPU us/IO" }, copyUs),
+    figure({ workload: HOT, target: `drystone / ${BARE}`, metric: "ratio of CPU us/IO" }, ratios),
+  ];
 }
 
 function notes(): string[] {
