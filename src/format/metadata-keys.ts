@@ -91,6 +91,10 @@ export function readThroughKey(): Uint8Array {
   return Uint8Array.of(TABLE_READ_THROUGH);
 }
 
+export function readUntilKey(): Uint8Array {
+  return Uint8Array.of(TABLE_READ_THROUGH, 1);
+}
+
 /** The exclusive upper bound of a scan over every key that begins with `prefix`. */
 export function keyAfterPrefix(prefix: Uint8Array): Uint8Array {
   const bound = prefix.slice();

@@ -1,8 +1,9 @@
 import assert from "node:assert/strict";
 import type { ObjectPolicy, ObjectRecord } from "../cluster/index.ts";
 import { BLOCK_SIZE_BYTES, marks } from "../base/index.ts";
-import { findObject, listIntents, swapObject } from "../cluster/index.ts";
+import { changeSettings, findObject, listIntents, swapObject } from "../cluster/index.ts";
 import { Simulation } from "../sim/index.ts";
+import type { Device } from "../store/index.ts";
 import { CLUSTER, ClusterWorld, emptyMedia, imageOf } from "../../test/support/cluster-world.ts";
 import { requestsOf } from "../../test/support/cluster-world.ts";
 import type { ClusterHost } from "../../test/support/cluster-world.ts";
@@ -253,6 +254,90 @@ async function beginRebuild(
   const record = { ...stored.record, components: [...stored.record.components, entry] };
   await swapObject(world.directory, CLUSTER, stored, record);
 }
+
+/** Of some components of a device: what is brought to them waits here from some batch on. */
+class Brought {
+  /** Batches that have been let through, and those that wait. */
+  through = 0;
+  waiting = 0;
+  readonly #isOf: (componentId: string) => boolean;
+  readonly #freeCount: number;
+  readonly #open: Promise<void>;
+  open: () => void = () => {};
+
+  constructor(isOf: (componentId: string) => boolean, freeCount: number) {
+    this.#isOf = isOf;
+    this.#freeCount = freeCount;
+    this.#open = new Promise<void>((resolve) => {
+      this.open = resolve;
+    });
+  }
+
+  watch(device: Device): void {
+    const watched = new Set<string>();
+    const find = device.component.bind(device);
+    device.component = (componentId) => {
+      const found = find(componentId);
+      if (found === undefined || !this.#isOf(componentId) || watched.has(componentId)) return found;
+      watched.add(componentId);
+      const apply = found.apply.bind(found);
+      found.apply = async (...batch) => {
+        if (this.through === this.#freeCount) {
+          this.waiting++;
+          await this.#open;
+        } else this.through++;
+        await apply(...batch);
+      };
+      return found;
+    };
+  }
+}
+
+for (const winner of ["the old copy", "the new copy"] as const)
+  test(`a host is back while another copy is half made in its place, and ${winner} is complete first`, async () => {
+    const abandoned = marks.expect("a component that was being made was given up");
+    await cluster(61, "abcd", MIRROR, async (world, volume) => {
+      await changeSettings(world.directory, CLUSTER, { repairDelayMs: 2000 });
+      const { owner, client } = await clientOf(world, hostOf(world, volume, 1), volume);
+      const piece = 64 * BLOCK_SIZE_BYTES;
+      for (let at = 0; at < SIZE_BYTES; at += piece)
+        await client.write(at, randomBytes(world.prng, piece));
+      const [away, spare] = [hostOf(world, volume, 0), world.host("d")];
+      const oldId = volume.components[0]!.componentId;
+      const made = new Brought((componentId) => componentId !== oldId, 1);
+      const returned = new Brought((componentId) => componentId === oldId, 0);
+      made.watch(spare.device);
+      away.onOpened = (device) => returned.watch(device);
+      away.crash();
+      await client.work(10);
+      await world.until(() => made.through === 1 && made.waiting > 0);
+      await away.start();
+      await world.until(() => returned.waiting > 0);
+      const both = await world.record(volume.objectId);
+      assert.equal(both.components.length, volume.components.length + 1);
+      (winner === "the old copy" ? returned : made).open();
+      await world.until(async () => {
+        const { components } = await world.record(volume.objectId);
+        const isWhole = components.every(({ state }) => state.kind === "active");
+        return isWhole && components.length === volume.components.length;
+      });
+      const { components } = await world.record(volume.objectId);
+      const isOld = components.some(({ componentId }) => componentId === oldId);
+      assert.equal(isOld, winner === "the old copy");
+      assert.equal(world.heard("component-abandoned"), isOld);
+      made.open();
+      returned.open();
+      const left = isOld ? spare : away;
+      await world.until(() => left.device.components().length === 0);
+      await world.until(async () => (await listIntents(world.directory, CLUSTER)).length === 0);
+      await client.work(10);
+      await client.verify("afterwards");
+      await owner.close();
+      await world.assertEqualCopies(volume.objectId);
+      await world.assertClean();
+    });
+    abandoned.verify(winner === "the old copy" ? 1 : 0);
+  });
 
 test("what is built on a disk that is emptied, too, is built elsewhere", async () => {
   await cluster(31, "abcd", MIRROR, async (world, volume) => {

@@ -162,3 +162,16 @@ test("copies that differ are made equal by the newest versions, or by what is re
     await world.assertEqualCopies(volume.objectId);
   });
 });
+
+test("up to when a device was read is known to whoever opens it next", async () => {
+  await cluster(4, async (world, volume) => {
+    const host = hostOf(world, volume, 0);
+    assert.equal(new ReadThrough(host.device).readUntilMs, undefined);
+    await host.plane.scrub.round();
+    const { readUntilMs } = new ReadThrough(host.device);
+    assert.ok(readUntilMs !== undefined);
+    await host.stop();
+    await host.start();
+    assert.equal(new ReadThrough(host.device).readUntilMs, readUntilMs);
+  });
+});

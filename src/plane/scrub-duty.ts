@@ -1,9 +1,12 @@
 /**
  * Looks for damage before somebody reads it. Every hour a host reads the next part of what its
  * devices store, so that all of it was read within some days, and has damaged blocks written again
- * by whoever owns their object. Once a day the copies of each object are compared by their digests:
- * by its owner, or, if nobody has it, by the host of its first good copy, which takes it for that
- * moment. Requests of clients come first; between two rounds nothing runs.
+ * by whoever owns their object. How large a part is goes by the time since the last one, on the
+ * device, so that hosts that are down now and then keep up. Once a day the copies of each object
+ * are compared by their digests: by its owner, or, if nobody has it, by the host of its first good
+ * copy, which takes it for that moment. When that was is in memory: who has just started does not
+ * know, and compares within a few hours. Requests of clients come first; between two rounds
+ * nothing runs.
  */
 import { CodedError, marks } from "../base/index.ts";
 import { findObject } from "../cluster/index.ts";
@@ -22,7 +25,13 @@ const ROUND_MS = 3_600_000;
 const MENDED_MS = 60_000;
 /** A host that has just started has better things to do. */
 const FIRST_MS = 300_000;
+/** After a round that took longer than it should. */
+const PAUSE_MS = 60_000;
 const DAY_MS = 24 * ROUND_MS;
+/** That many hours' parts make a round at most: a host that was down has no rush for it. */
+const CATCH_UP_ROUNDS = 3;
+/** Volumes of which it is not known when their copies were compared have their turns in it. */
+const UNKNOWN_TURNS_MS = 3 * ROUND_MS;
 const ASK_MS = 30_000;
 
 export interface ScrubCounters {
@@ -42,18 +51,30 @@ export interface ScrubEvent {
   readonly details: Readonly<Record<string, string | number>>;
 }
 
+type Reader = Pick<
+  ReadThrough,
+  | "blockCount"
+  | "readUntilMs"
+  | "read"
+  | "save"
+  | "knownDamaged"
+  | "damagedPlaces"
+  | "hurtCount"
+  | "areMended"
+>;
+
 export interface ScrubDutyWorld {
   readonly clock: Clock;
   readonly log: Log;
   readonly directory: Directory;
   readonly clusterId: string;
   readonly hostId: string;
-  readonly links: Links;
-  readonly board: RepairBoard;
+  readonly links: Pick<Links, "handle" | "call">;
+  readonly board: Pick<RepairBoard, "view" | "volumes">;
   readonly pace: ResyncPace | undefined;
   /** Those of this host that take writes. */
   readonly deviceIds: () => readonly string[];
-  readonly readThrough: (deviceId: string) => ReadThrough | undefined;
+  readonly readThrough: (deviceId: string) => Reader | undefined;
   /** Objects that this host owns. */
   readonly owned: () => readonly OwnedObject[];
   readonly ownerWorld: () => OwnerWorld;
@@ -73,9 +94,10 @@ export class ScrubDuty {
     regionsDiffered: 0,
   };
   readonly #world: ScrubDutyWorld;
-  readonly #readers = new Map<string, ReadThrough>();
-  /** Objects, by when they were compared, or first seen. */
+  readonly #readers = new Map<string, Reader>();
+  /** Objects, by when they were compared, or made, as far as this host knows. */
   readonly #comparedMs = new Map<string, number>();
+  #hasLooked = false;
   #timer: Timer | undefined;
   #mendedTimer: Timer | undefined;
   #round: Promise<void> | undefined;
@@ -110,33 +132,47 @@ export class ScrubDuty {
 
   #later(delayMs: number): void {
     if (this.#isClosed) return;
-    this.#timer = this.#world.clock.after(delayMs, () => {
-      this.#round = this.round(ROUND_MS)
+    const { clock } = this.#world;
+    this.#timer = clock.after(delayMs, () => {
+      const begunMs = clock.nowMs();
+      this.#round = this.round()
         .catch((error: unknown) => {
           if (!(error instanceof CodedError)) throw error;
           this.#world.log.write("info", `nothing is looked through: ${error.message}`);
         })
-        .then(() => this.#later(this.#soon(ROUND_MS)));
+        .then(() => {
+          const leftMs = this.#soon(ROUND_MS) - (clock.nowMs() - begunMs);
+          this.#later(Math.max(leftMs, this.#soon(PAUSE_MS)));
+        });
     });
   }
 
-  /** As much as is due in this time. */
-  async round(spanMs: number): Promise<void> {
+  /** Reads what is due, or what falls due in `spanMs`; compares what is due. */
+  async round(spanMs?: number): Promise<void> {
     if (!this.#world.isLeaseAlive()) return;
     const { scrubDays, compareHours } = (await this.#world.board.view()).settings;
     if (scrubDays > 0)
       for (const deviceId of this.#world.deviceIds())
-        await this.#readPart(deviceId, spanMs / (scrubDays * DAY_MS));
+        await this.#readPart(deviceId, this.#soon(scrubDays * DAY_MS), spanMs);
     if (compareHours > 0) await this.compare(this.#soon(compareHours * ROUND_MS));
   }
 
-  async #readPart(deviceId: string, share: number): Promise<void> {
+  async #readPart(deviceId: string, cycleMs: number, spanMs?: number): Promise<void> {
     const reader = this.#readers.get(deviceId) ?? this.#world.readThrough(deviceId);
     if (reader === undefined) return;
     this.#readers.set(deviceId, reader);
-    const wanted = Math.ceil(reader.blockCount * share);
+    const nowMs = this.#world.clock.wallMs();
+    const roundMs = this.#soon(ROUND_MS);
+    // Clocks of people jump: never less than nothing is due, nor more than all of it.
+    const behindMs = Math.min(
+      Math.max(0, nowMs - (reader.readUntilMs ?? nowMs - roundMs)),
+      cycleMs,
+    );
+    const dueMs = spanMs ?? Math.min(behindMs, CATCH_UP_ROUNDS * roundMs);
+    const wanted = Math.ceil((reader.blockCount * dueMs) / cycleMs);
     let damaged = 0;
-    for (let read = 0; read < wanted && !this.#isClosed;) {
+    let read = 0;
+    while (read < wanted && !this.#isClosed) {
       marks.hit("a device was looked through for damage");
       await this.#world.pace?.turn(READ_THROUGH_BLOCKS);
       const part = await reader.read();
@@ -148,7 +184,9 @@ export class ScrubDuty {
       this.#tellEnd(deviceId);
       break;
     }
-    await reader.save();
+    // What was not read, for the end of the device or of this host, stays due.
+    const readMs = wanted === 0 ? dueMs : dueMs * Math.min(1, read / wanted);
+    await reader.save(Math.min(nowMs, nowMs - behindMs + readMs));
     this.counters.blocksDamaged += damaged;
     if (damaged > 0) marks.hit("damage was found before somebody read it");
     // Clients may have found some, too.
@@ -157,7 +195,7 @@ export class ScrubDuty {
   }
 
   /** Damage is over once what was written again reads well from the disk. */
-  async #seeMended(deviceId: string, reader: ReadThrough): Promise<void> {
+  async #seeMended(deviceId: string, reader: Reader): Promise<void> {
     const { hurtCount } = reader;
     if (hurtCount === 0) return;
     if (await reader.areMended()) {
@@ -268,13 +306,29 @@ export class ScrubDuty {
         this.#world.log.write("info", what, { objectId: record.objectId });
       }
     }
+    this.#hasLooked = true;
+    const left = new Set(volumes.map(({ objectId }) => objectId));
+    for (const objectId of this.#comparedMs.keys())
+      if (!left.has(objectId)) this.#comparedMs.delete(objectId);
   }
 
+  /** Or would be overdue at the next round. */
   #isDue({ objectId }: ObjectRecord, everyMs: number): boolean {
     const nowMs = this.#world.clock.nowMs();
-    const since = this.#comparedMs.get(objectId);
-    if (since === undefined) this.#comparedMs.set(objectId, nowMs);
-    return nowMs - (since ?? nowMs) >= everyMs;
+    const roundMs = this.#soon(ROUND_MS);
+    let since = this.#comparedMs.get(objectId);
+    if (since === undefined) {
+      // What appears while this host runs has just been made; of the rest it knows nothing.
+      const untilMs = this.#hasLooked ? everyMs : roundMs + this.#turnOf(objectId);
+      since = nowMs - Math.max(0, everyMs - untilMs);
+      this.#comparedMs.set(objectId, since);
+    }
+    return nowMs - since + roundMs > everyMs;
+  }
+
+  /** The same on all hosts and after each start. */
+  #turnOf(objectId: string): number {
+    return (this.#soon(UNKNOWN_TURNS_MS) * Number.parseInt(objectId.slice(0, 4), 16)) / 0x1_00_00;
   }
 
   async #compareOne(record: ObjectRecord, view: RepairView): Promise<void> {

@@ -164,6 +164,38 @@ test("what is awaited is offered again by the number of its offer, as long as th
   });
 });
 
+test("more is offered next the more was known and the more of the journal's memory is free", async () => {
+  await pair(8, async (a, b) => {
+    const tags = (first: number): number[] => Array.from({ length: 60 }, (_none, i) => first + i);
+    await b.write(1, 500, tags(0));
+    b.component.commit(1, 1);
+    await b.device.destage();
+    await a.write(2, 0, tags(0));
+    await a.write(3, 100, tags(30));
+    await a.write(4, 200, tags(100));
+    for (const store of [a, b]) store.component.commit(1, 4);
+    const nextAfter = async (fromBlock: number): Promise<number> => {
+      const range = { epoch: 1, since: 1, fromBlock, toBlock: fromBlock + 60, blocksMax: 64 };
+      const batch = await a.component.changes({ ...range, withFingerprints: true });
+      return (await b.component.offer(1, batch, false)).blocksNext;
+    };
+    assert.equal(await nextAfter(200), 256, "nothing of it was known");
+    const half = await nextAfter(100);
+    assert.ok(half > 2200 && half <= 256 + 2048, `${half} after half was known`);
+    const all = await nextAfter(0);
+    assert.ok(all > 4000 && all <= 4096, `${all} after all was known`);
+    let sequence = 5;
+    // Small ones: long ones go past the journal.
+    for (; b.device.state.journal.payloadBlocksHeld < 600; sequence++)
+      await b.write(sequence, 300, tags(140).slice(0, 8));
+    const crowded = await nextAfter(0);
+    assert.ok(crowded > 2000 && crowded < 3000, `${crowded} with two fifths of the memory in use`);
+    b.component.commit(1, sequence);
+    await b.device.destage();
+    assert.equal(await nextAfter(0), all, "there is room again");
+  });
+});
+
 test("what is sent may be written over once it was given, also where there is no room for it", async () => {
   await pair(11, async (_a, b) => {
     const { component } = b;

@@ -1,10 +1,11 @@
 /**
  * Reads everything that a device stores, a part at a time, past all caches, and compares it with
  * its fingerprint. Each content is read once, however many blocks point to it. Where the last part
- * has ended is on the device, so that a host that starts anew goes on there. Unlike a scrub it
- * holds nothing up: a block that is freed meanwhile is not used again before it has been read.
+ * has ended, and up to when its time was used, is on the device, so that a host that starts anew
+ * goes on there. Unlike a scrub it holds nothing up: a block that is freed meanwhile is not used
+ * again before it has been read.
  */
-import { BLOCK_SIZE_BYTES, CodedError, equalBytes, marks } from "../base/index.ts";
+import { BLOCK_SIZE_BYTES, CodedError, equalBytes, getU48, marks, setU48 } from "../base/index.ts";
 import { FINGERPRINT_BYTES, MetadataBatch } from "../ports/index.ts";
 import type { DiskFault, DiskMemory } from "../ports/index.ts";
 import {
@@ -19,6 +20,7 @@ import {
   PHYSICAL_HOLE,
   PHYSICAL_ZERO,
   readThroughKey,
+  readUntilKey,
   TABLE_CONTENT,
   TABLE_LOGICAL,
 } from "../format/index.ts";
@@ -41,6 +43,7 @@ export const READ_THROUGH_BLOCKS: number = 256;
 const PAGES_AT_ONCE = 1024;
 /** Writing any of the blocks of a content again mends it for all. */
 const PLACES_MAX = 8;
+const READ_UNTIL_BYTES = 6;
 
 export interface ReadThroughPart {
   readonly blocksRead: number;
@@ -63,6 +66,7 @@ export class ReadThrough {
   readonly #memory: DiskMemory;
   /** The key of the next content; undefined: from the beginning. */
   #next: Uint8Array | undefined;
+  #readUntilMs: number | undefined;
 
   constructor(device: Device) {
     this.#state = device.state;
@@ -70,6 +74,16 @@ export class ReadThrough {
     const key = this.#state.metadata.get(readThroughKey())?.slice();
     // Whatever is there that is no key of a content: from the beginning.
     this.#next = key?.[0] === TABLE_CONTENT ? key : undefined;
+    const until = this.#state.metadata.get(readUntilKey());
+    this.#readUntilMs = until?.length === READ_UNTIL_BYTES ? getU48(until, 0) : undefined;
+  }
+
+  /**
+   * Up to when, in milliseconds since 1970, what was due has been read; undefined if nobody has
+   * said so yet. By people's clocks, which may have jumped since.
+   */
+  get readUntilMs(): number | undefined {
+    return this.#readUntilMs;
   }
 
   /** Contents that are stored. */
@@ -236,9 +250,13 @@ export class ReadThrough {
     return stored?.physical === physical ? { ...stored, id } : "unknown";
   }
 
-  /** Durably. */
-  async save(): Promise<void> {
+  /** Durably: where it has come to, and `readUntilMs`. */
+  async save(readUntilMs: number): Promise<void> {
+    this.#readUntilMs = Math.floor(readUntilMs);
     const batch = new MetadataBatch();
+    const until = new Uint8Array(READ_UNTIL_BYTES);
+    setU48(until, 0, this.#readUntilMs);
+    batch.put(readUntilKey(), until);
     if (this.#next === undefined) batch.delete(readThroughKey());
     else batch.put(readThroughKey(), this.#next);
     await this.#state.metadata.commit(batch);

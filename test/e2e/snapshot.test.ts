@@ -9,15 +9,21 @@ import * as path from "node:path";
 import { test } from "node:test";
 import { setTimeout } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
+import { VolumeClient } from "../../src/client/index.ts";
+import { FrontEnd } from "../../src/client/front-end.ts";
+import { MemfdSharedMemory } from "../../src/platform/index.ts";
 import { startHost } from "./harness.ts";
 import type { DevHost } from "./harness.ts";
 import { refusedCommand } from "./host-run.ts";
-import { NbdClient } from "./nbd-client.ts";
+import { NbdClient, NbdError } from "./nbd-client.ts";
 import { runTool } from "./process.ts";
 
 const CLI = fileURLToPath(new URL("../../../bin/drystone", import.meta.url));
 const MIB = 2 ** 20;
 const SIZE_BYTES = 96 * MIB;
+const NBD_FLAG_READ_ONLY = 2;
+const EPERM = 1;
+const VIRTIO_BLK_READ_ONLY = 1 << 5;
 
 async function sumOf(host: DevHost, name: string): Promise<string> {
   const { uri } = await host.cli<{ uri: string }>(["volume", "attach", name]);
@@ -99,6 +105,76 @@ test("snapshots are read, cloned, rolled back, exported and imported", async (t)
     snapshots.map(({ name }) => name),
     ["copy@monday"],
   );
+});
+
+/** A volume whose first two MiB differ, and a snapshot of it, of which only the second may be. */
+async function withSnapshot(host: DevHost): Promise<Uint8Array> {
+  const client = await NbdClient.connect(await host.volume("web1", 4 * MIB));
+  const then = randomBytes(MIB);
+  await client.write(0, then);
+  await host.cli(["snapshot", "create", "web1@monday"]);
+  await client.write(0, randomBytes(MIB));
+  await client.close();
+  return then;
+}
+
+test("an attached snapshot says that it is read-only, and refuses every change", async (t) => {
+  const host = await startHost(t, "1G");
+  const then = await withSnapshot(host);
+  const socket = path.join(host.folder, "monday.sock");
+  await host.cli(["volume", "attach", "web1@monday", "--nbd", socket]);
+  const client = await NbdClient.connect({ socket, exportName: "web1@monday" });
+  assert.ok((client.transmissionFlags & NBD_FLAG_READ_ONLY) !== 0);
+  for (const change of [
+    () => client.write(0, randomBytes(4096)),
+    () => client.trim(0, MIB),
+    () => client.writeZeroes(0, MIB),
+  ])
+    await assert.rejects(change, (error) => error instanceof NbdError && error.errno === EPERM);
+  assert.deepEqual(await client.read(0, MIB), Buffer.from(then));
+  await client.close();
+});
+
+test("a snapshot that is attached over shared memory is read-only, too", async (t) => {
+  const host = await startHost(t, "1G");
+  const then = await withSnapshot(host);
+  const socket = path.join(host.folder, "monday.vhost");
+  await host.cli(["volume", "attach", "web1@monday", "--vhost-user", socket]);
+  const front = new FrontEnd(await new MemfdSharedMemory().connect(socket), () => {});
+  assert.ok(((await front.features())[0]! & VIRTIO_BLK_READ_ONLY) !== 0);
+  front.close();
+  const client = await VolumeClient.open(socket);
+  t.after(() => client.close());
+  const buffer = client.allocate(MIB);
+  buffer.bytes.fill(7);
+  await assert.rejects(client.write(buffer, 0), { code: "io-error" });
+  await client.read(buffer, 0);
+  assert.deepEqual(Buffer.from(buffer.bytes), Buffer.from(then));
+});
+
+test("an export to standard output is a whole stream, in a pipe and in a file", async (t) => {
+  const host = await startHost(t, "1G");
+  const client = await NbdClient.connect(await host.volume("web1", SIZE_BYTES));
+  for (const at of [0, 3, 50, 95]) await client.write(at * MIB, randomBytes(MIB));
+  await client.trim(50 * MIB + 8192, 4096);
+  await client.close();
+  await host.cli(["volume", "detach", "web1"]);
+  await host.cli(["snapshot", "create", "web1@one"]);
+  const sum = await sumOf(host, "web1");
+  const command = (...args: readonly string[]): string =>
+    [process.execPath, CLI, ...args, "--api", host.api].join(" ");
+  const exporting = command("volume", "export", "web1@one");
+  const named = path.join(host.folder, "named.dsv");
+  await host.cli(["volume", "export", "web1@one", "--output", named]);
+  const file = path.join(host.folder, "one.dsv");
+  await runTool("/bin/sh", ["-c", `${exporting} > ${file}`]);
+  assert.ok(fs.readFileSync(file).equals(fs.readFileSync(named)), "they are the same stream");
+  // The end of either command that fails is the end of the line.
+  const line = `set -o pipefail; ${exporting} | ${command("volume", "import", "piped")}`;
+  await runTool("/bin/bash", ["-c", line]);
+  assert.equal(await sumOf(host, "piped"), sum);
+  await runTool("/bin/sh", ["-c", `${command("volume", "import", "filed")} < ${file}`]);
+  assert.equal(await sumOf(host, "filed"), sum);
 });
 
 test("a stream that is damaged, cut or foreign leaves nothing behind", async (t) => {

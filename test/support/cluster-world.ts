@@ -48,6 +48,8 @@ export class ClusterHost {
   readonly devices: Map<string, Device> = new Map();
   /** Paths of devices that say that they take no writes any more. */
   readonly failed: Set<string> = new Set();
+  /** Called with each device before anybody else may use it. */
+  onOpened: (device: Device) => void = () => {};
   #machine: SimMachine;
   #network: SimNetwork | undefined;
   #management: ManagementNetwork | undefined;
@@ -157,7 +159,9 @@ export class ClusterHost {
       });
     }
     try {
-      return await Device.open(ports, { ...identity, ...DEVICE_MEMORY });
+      const device = await Device.open(ports, { ...identity, ...DEVICE_MEMORY });
+      this.onOpened(device);
+      return device;
     } catch (error) {
       this.#world.events.push(`device-refused: ${String(error)}`);
       await ports.disk.close();
