@@ -5,7 +5,7 @@
 import { leavesOf } from "../cluster/index.ts";
 import type { ComponentRecord, ObjectRecord, ServiceRecord } from "../cluster/index.ts";
 import type { RepairView } from "./repair-board.ts";
-import { placeFor, witnessesOf } from "./repair-queue.ts";
+import { DeviceClaims, placeFor, witnessesOf } from "./repair-places.ts";
 import type { Successor } from "./successor-placement.ts";
 
 export interface LeavingComponent {
@@ -58,7 +58,7 @@ function fate(view: RepairView, record: ObjectRecord, entry: ComponentRecord): L
   const isWitness = witnessesOf(record).has(componentId);
   const known = { volume: record.name, componentId, isWitness };
   if (!view.isLeaving(record, entry)) return { ...known, what: "stays", place: undefined };
-  const place = placeFor(view, record, componentId, () => true);
+  const place = placeFor(view, record, componentId, new DeviceClaims());
   return { ...known, what: place === undefined ? "stuck" : "moves", place };
 }
 
