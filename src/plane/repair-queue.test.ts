@@ -12,6 +12,7 @@ import type {
 import { test } from "../../test/support/test.ts";
 import { RepairView } from "./repair-board.ts";
 import { turnOf } from "./repair-queue.ts";
+import { planService } from "./service-plan.ts";
 
 const MIB = 2 ** 20;
 const ACTIVE: ComponentState = { kind: "active" };
@@ -204,4 +205,37 @@ test("what makes room does not crowd the device that it goes to", () => {
   };
   assert.equal(at(20), "a");
   assert.equal(at(21), "no other device has plenty of room");
+});
+
+/** Where each component of a host that is emptied goes, or what else becomes of it. */
+function plan(shape: Shape, id: string): Readonly<Record<string, string>> {
+  const service = { id, kind: "host", mode: "evacuate" } as const;
+  const { components } = planService(viewOf(shape), shape.volumes, service);
+  return Object.fromEntries(
+    components.map(({ componentId, place, what }) => [componentId, place?.deviceId ?? what]),
+  );
+}
+
+test("what leaves a host is spread over the others, each taking its room from what is left", () => {
+  const volumes = ["s", "t", "u", "v"].map((name) => volume(name, "c"));
+  const storedMib = { s0: 20, t0: 20, u0: 20, v0: 20 };
+  const shape = { hosts: "abc", volumes, storedMib };
+  const even = plan({ ...shape, freeMib: { a: 60, b: 59 } }, "c");
+  assert.deepEqual(even, { s0: "a", t0: "b", u0: "a", v0: "b" });
+  // 40 MiB beside the 5 that stay free, and 60.
+  const uneven = plan({ ...shape, freeMib: { a: 45, b: 65 } }, "c");
+  assert.deepEqual(uneven, { s0: "b", t0: "a", u0: "b", v0: "a" });
+});
+
+test("what is being made on a device takes its room from a plan, too", () => {
+  const running = volume("r", "Xab", { of: 0, on: "d" });
+  const volumes = [running, volume("v", "c")];
+  const shape = { hosts: "Xabcd", volumes, storedMib: { r1: 15, v0: 1 } };
+  assert.equal(plan({ ...shape, freeMib: { a: 40, b: 30, d: 50 } }, "c")["v0"], "a");
+});
+
+test("what does not fit is planned where most room is, and what has no domain is stuck", () => {
+  const fits = { hosts: "abc", volumes: [volume("v", "c")], storedMib: { v0: 40 } };
+  assert.deepEqual(plan({ ...fits, freeMib: { a: 20, b: 30 } }, "c"), { v0: "b" });
+  assert.equal(plan({ hosts: "abc", volumes: [volume("v", "abc")] }, "c")["v2"], "stuck");
 });
