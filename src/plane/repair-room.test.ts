@@ -25,8 +25,12 @@ interface Story {
   readonly spare: ClusterHost;
 }
 
-/** A mirrored volume of three of four hosts, full of data that nobody else has. */
-async function mirrored(seed: number, work: (story: Story) => Promise<void>): Promise<void> {
+/** A mirrored volume on three of four hosts, with data that nobody else has. */
+async function mirrored(
+  seed: number,
+  filledBytes: number,
+  work: (story: Story) => Promise<void>,
+): Promise<void> {
   const world = new ClusterWorld(new Simulation({ seed }), "abcd");
   await world.simulation.run(async () => {
     await world.build();
@@ -38,7 +42,7 @@ async function mirrored(seed: number, work: (story: Story) => Promise<void>): Pr
     const spare = [...world.hosts.values()].find(({ hostId }) => !used.includes(hostId));
     assert.ok(sick !== undefined && near !== undefined && spare !== undefined);
     const owner = await world.take(near, volume.objectId);
-    await fill(world, owner, SIZE_BYTES);
+    await fill(world, owner, filledBytes);
     await work({ world, volume, owner, sick, lost: volume.components[0]!.componentId, spare });
   });
 }
@@ -88,7 +92,7 @@ function reasonOf(owner: ObjectOwner, componentId: string): string {
 }
 
 test("a component is not made where what it holds does not fit, and it is told how much that is", async () => {
-  await mirrored(1, async ({ world, volume, owner, sick, lost, spare }) => {
+  await mirrored(1, SIZE_BYTES, async ({ world, volume, owner, sick, lost, spare }) => {
     const [filler] = await crowd(world, spare, 6 * MIB);
     const freeBytes = spare.device.stats().freeBytes;
     sick.failed.add("/dev/one");
@@ -111,7 +115,7 @@ test("a component is not made where what it holds does not fit, and it is told h
 });
 
 test("what runs out of room while it is made is given up, says so, and is made when there is room", async () => {
-  await mirrored(2, async ({ world, volume, owner, sick, lost, spare }) => {
+  await mirrored(2, SIZE_BYTES, async ({ world, volume, owner, sick, lost, spare }) => {
     const fillers = await crowd(world, spare, 6 * MIB);
     // As if data had come of which the directory has not heard yet.
     const { device } = spare;
@@ -128,6 +132,28 @@ test("what runs out of room while it is made is given up, says so, and is made w
     await world.until(() => device.components().length === fillers.length);
     await spare.plane.deleteVolume(fillers[0]!);
     await world.until(() => isWhole(owner, sick));
+    await owner.close();
+    await world.assertEqualCopies(volume.objectId);
+    await world.assertClean();
+  });
+});
+
+test("a copy that comes back to a device that is full waits there, and it is told once", async () => {
+  await mirrored(3, MIB, async ({ world, volume, owner, sick, lost }) => {
+    // Else it would leave the device, since that is nearly full.
+    await changeSettings(world.directory, CLUSTER, { rebuildsAtOnce: 0 });
+    const fillers = await crowd(world, sick, 3 * MIB);
+    sick.crash();
+    await fill(world, owner, SIZE_BYTES);
+    await sick.start();
+    await world.until(() => reasonOf(owner, lost).includes("its device is full"));
+    await world.pass(DELAY_MS / 2);
+    assert.match(reasonOf(owner, lost), /^its device is full: delete or discard data there$/);
+    const told = world.events.filter((event) => /^repair-blocked: .*device is full/.test(event));
+    assert.equal(told.length, 1, told.join("\n"));
+    await sick.plane.deleteVolume(fillers[0]!);
+    await world.untilActive(volume.objectId);
+    assert.equal(reasonOf(owner, lost), "");
     await owner.close();
     await world.assertEqualCopies(volume.objectId);
     await world.assertClean();
