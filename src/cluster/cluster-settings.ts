@@ -18,7 +18,7 @@ export interface ClusterSettings {
   readonly repairDelayMs: number;
   /** Components that are made anew at a time, in the whole cluster. */
   readonly rebuildsAtOnce: number;
-  /** Of those, on one device. */
+  /** Of those, that one device takes part in: they are made on it or read from it. */
   readonly rebuildsPerDevice: number;
   /** False: what is copied is copied whole, for comparison. */
   readonly offersFingerprints: boolean;

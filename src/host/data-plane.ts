@@ -443,6 +443,7 @@ function localDevices(devices: DeviceSet): LocalDevices {
       await opened.device.resizeComponent(componentId, blockCount * BLOCK_SIZE_BYTES);
     },
     list: () => devices.list(),
+    storedBytes: () => devices.componentBytes(),
     undecided: () => devices.undecidedObjects(),
     distrust: (deviceId, incarnation) => devices.byId(deviceId).device.distrust(incarnation),
   };

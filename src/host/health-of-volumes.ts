@@ -100,7 +100,7 @@ const volumeChecks: readonly HealthCheck[] = [
     id: "repair-blocked",
     severity: "degraded",
     meaning: "A component has to be made anew or to leave, and no device may take it",
-    action: "start the hosts that are down, or add a host or a device",
+    action: "start the hosts that are down, free space, or add a host or a device",
     find: ({ resyncs }) =>
       each(
         resyncs,

@@ -131,7 +131,7 @@ export const repairOperations: Pick<OperationTable, RepairOperation> = {
         field: "rebuildsPerDevice",
         kind: "count",
         argument: "N",
-        summary: "Of those, on one device (2)",
+        summary: "Of those, that one device takes part in (2)",
       },
       {
         name: "fingerprints",

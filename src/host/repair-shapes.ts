@@ -46,7 +46,7 @@ export const settingsShape: ObjectShape<views.SettingsView> = {
   fields: {
     repairDelaySeconds: must(count("How long a host or device that is away is waited for")),
     rebuildsAtOnce: must(count("Components that are made anew at a time")),
-    rebuildsPerDevice: must(count("Of those, on one device")),
+    rebuildsPerDevice: must(count("Of those, that one device takes part in")),
     fingerprints: must(FINGERPRINTS),
     scrubDays: must(count("Within so many days everything that is stored is read once; 0: never")),
     compareHours: must(count("How often the copies of each volume are compared; 0: never")),
@@ -73,7 +73,7 @@ export const settingsChangeShape: ObjectShape<views.SettingsChangeRequest> = {
       kind: "integer",
       min: 1,
       max: AT_ONCE_MAX,
-      description: "Of those, on one device (2)",
+      description: "Of those, that one device takes part in (2)",
     }),
     fingerprints: may(FINGERPRINTS),
     scrubDays: may({

@@ -11,7 +11,7 @@ function leaving(what: LeavingView["what"], bytes: number, device?: string): Lea
 }
 
 function room(deviceId: string, freeBytes: number) {
-  return { deviceId, path: `/dev/${deviceId}`, host: "h2", freeBytes };
+  return { deviceId, path: `/dev/${deviceId}`, host: "h2", freeBytes, capacityBytes: 100 * MIB };
 }
 
 test("what has no other place to go to refuses, and says what would help", () => {
@@ -21,12 +21,14 @@ test("what has no other place to go to refuses, and says what would help", () =>
   assert.equal(refusal.message, "1 components have no other place to go to, of web1");
   assert.match(inOneLine(refusal), /of web1; add a host, or use --mode ensure-accessibility/);
   const fine = [leaving("moves", MIB, "d1"), leaving("stays", 0)];
-  assert.equal(refusalOf({ components: fine, mode: "none" }, [room("d1", MIB)]), undefined);
+  assert.equal(refusalOf({ components: fine, mode: "none" }, [room("d1", 6 * MIB)]), undefined);
 });
 
-test("more than fits on a device refuses, all that would go there together", () => {
+test("more than fits on a device and keeps 5 % of it free refuses, all of that together", () => {
   const components = [leaving("moves", 6 * MIB, "d1"), leaving("moves", 5 * MIB, "d1")];
   const asked = { components, mode: "evacuate" } as const;
-  assert.equal(refusalOf(asked, [room("d1", 10 * MIB)])?.code, "evacuation-too-large");
-  assert.equal(refusalOf(asked, [room("d1", 11 * MIB)]), undefined);
+  const refusal = refusalOf(asked, [room("d1", 15 * MIB)]);
+  assert.equal(refusal?.code, "evacuation-too-large");
+  assert.match(refusal.message, /^11 MiB would go to .*, which has room for 10 MiB beside/);
+  assert.equal(refusalOf(asked, [room("d1", 16 * MIB)]), undefined);
 });

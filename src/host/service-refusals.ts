@@ -1,10 +1,11 @@
 /** Why a host or a device cannot be taken out of service as it was asked for. */
 import { CodedError, formatSize } from "../base/index.ts";
+import { spareBytes } from "../plane/index.ts";
 import type { ServicePlanView } from "./repair-views.ts";
 import type { DeviceView } from "./views.ts";
 
 type Leaving = Pick<ServicePlanView, "components" | "mode">;
-type Room = Pick<DeviceView, "deviceId" | "path" | "host" | "freeBytes">;
+type Room = Pick<DeviceView, "deviceId" | "path" | "host" | "freeBytes" | "capacityBytes">;
 
 /** `evacuation-impossible`, `evacuation-too-large`, or undefined: it may be done. */
 export function refusalOf(plan: Leaving, devices: readonly Room[]): CodedError | undefined {
@@ -40,14 +41,17 @@ function tooLargeRefusal(
       wanted.set(device, (wanted.get(device) ?? 0) + bytes);
   for (const [deviceId, bytes] of wanted) {
     const device = devices.find((one) => one.deviceId === deviceId);
-    if (device === undefined || bytes <= device.freeBytes) continue;
+    if (device === undefined) continue;
+    const { freeBytes, capacityBytes: sizeBytes } = device;
+    const spare = Math.max(0, Math.floor(spareBytes({ freeBytes, sizeBytes })));
+    if (bytes <= spare) continue;
     return new CodedError({
       code: "evacuation-too-large",
       message:
         `${formatSize(bytes)} would go to ${device.path} on ${device.host}, ` +
-        `which has room for ${formatSize(device.freeBytes)}`,
+        `which has room for ${formatSize(spare)} beside what has to stay free`,
       hint: "add a device, or delete or discard data",
-      details: { deviceId, wantedBytes: bytes, freeBytes: device.freeBytes },
+      details: { deviceId, wantedBytes: bytes, freeBytes },
     });
   }
   return undefined;

@@ -29,6 +29,9 @@ const WITNESS_MS_MAX = 3000;
 const HUNG_TICKS = 40;
 const RETRY_MS_MIN = 250;
 const RETRY_MS_MAX = 5000;
+/** What is being made and finds no room so often is given up. */
+const FULL_MAX = 3;
+const FULL = "its device is full: delete or discard data there";
 /** Blocks that wait to be written again over a bad copy. More are found by the next read. */
 const REPAIRS_MAX = 256;
 
@@ -46,6 +49,8 @@ interface Returning {
   nextMs: number;
   delayMs: number;
   running: Promise<void> | undefined;
+  /** Attempts that found no room. */
+  fullCount: number;
 }
 
 export class ObjectMembers {
@@ -108,11 +113,19 @@ export class ObjectMembers {
     return undefined;
   }
 
-  /** Why nothing is made in place of a component that is given up, or undefined. */
+  /** Why a component is not made anew or brought to the present, or undefined. */
   blockedReason(componentId: string): string | undefined {
     return (
-      this.#replacements.blockedReason(componentId) ?? this.#policyChange.blockedReason(componentId)
+      this.#replacements.blockedReason(componentId) ??
+      this.#policyChange.blockedReason(componentId) ??
+      (this.#isShortOfRoom(componentId) ? FULL : undefined)
     );
+  }
+
+  #isShortOfRoom(componentId: string): boolean {
+    for (const [member, { fullCount }] of this.#returning)
+      if (member.componentId === componentId && fullCount > 0) return true;
+    return false;
   }
 
   /** A member lacks what others have. May be called again while that is being dealt with. */
@@ -260,7 +273,7 @@ export class ObjectMembers {
       if (entry.state.kind === "joining" && !this.#policyChange.mayJoin(member)) continue;
       let returning = this.#returning.get(member);
       if (returning === undefined) {
-        returning = { nextMs: nowMs, delayMs: RETRY_MS_MIN, running: undefined };
+        returning = { nextMs: nowMs, delayMs: RETRY_MS_MIN, running: undefined, fullCount: 0 };
         this.#returning.set(member, returning);
       }
       if (returning.running !== undefined || nowMs < returning.nextMs) continue;
@@ -319,8 +332,23 @@ export class ObjectMembers {
         this.#world.log.write("info", `a component did not catch up: ${errorText(error)}`, {
           componentId: member.componentId,
         });
+        return isFull(error) ? this.#ranFull(member, returning) : undefined;
       });
     returning.running = running.then(() => {});
+  }
+
+  /** It waits for room, unless it is only being made: then it is made elsewhere. */
+  async #ranFull(member: ObjectMember, returning: Returning): Promise<void> {
+    const fullCount = ++returning.fullCount;
+    if (fullCount === 1) this.#event("repair-blocked", "warning", member, `waits: ${FULL}`);
+    if (fullCount < FULL_MAX || this.#isStopped) return;
+    try {
+      await this.#replacements.ranFull(member.componentId);
+    } catch (error) {
+      // The next attempt finds no room either.
+      const { componentId } = member;
+      this.#world.log.write("warning", `it is not given up: ${errorText(error)}`, { componentId });
+    }
   }
 
   async #tryReturn(member: ObjectMember, component: Component): Promise<void> {
@@ -438,6 +466,10 @@ export class ObjectMembers {
     this.#world.addEvent({ kind, level, message, details: { objectId, componentId } });
     this.#world.log.write(level, message, { event: kind });
   }
+}
+
+function isFull(error: unknown): boolean {
+  return error instanceof CodedError && error.code === "no-space";
 }
 
 /** What the component itself is sure to hold, if that is less than it should. */

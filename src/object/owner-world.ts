@@ -46,8 +46,13 @@ export type Placing =
   | { readonly kind: "place"; readonly place: NewPlace }
   /** Others come first. */
   | { readonly kind: "waits"; readonly reason: string }
-  /** No device of the cluster may take it. */
-  | { readonly kind: "nowhere"; readonly reason: string; readonly hint: string };
+  /** No device of the cluster may take it. Of one `topic` it is told once, whatever the numbers. */
+  | {
+      readonly kind: "nowhere";
+      readonly reason: string;
+      readonly hint: string;
+      readonly topic: string;
+    };
 
 /** What it takes to make components anew. */
 export interface Replacing {
@@ -55,8 +60,15 @@ export interface Replacing {
   readonly isGivenUp: (record: ObjectRecord, componentId: string) => Promise<boolean>;
   /** Whether it has to leave its device although nothing is wrong with it. */
   readonly isLeaving: (record: ObjectRecord, componentId: string) => Promise<boolean>;
-  /** Where another one is to be made in place of a leaf, if there is room and it is its turn. */
-  readonly placeFor: (record: ObjectRecord, componentId: string) => Promise<Placing>;
+  /**
+   * Where another one is to be made in place of a leaf, if there is room and it is its turn; not on
+   * devices that are `avoided`.
+   */
+  readonly placeFor: (
+    record: ObjectRecord,
+    componentId: string,
+    avoided?: ReadonlySet<string>,
+  ) => Promise<Placing>;
   /** Whether it is the turn of its change of policy. */
   readonly mayChange: (record: ObjectRecord) => Promise<boolean>;
   /** Makes a component that lacks everything, under an intent. */

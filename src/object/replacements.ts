@@ -17,6 +17,8 @@ import type { OwnerWorld, Placing, Replacing } from "./owner-world.ts";
 
 /** How often it is asked whether a component is given up for good. */
 const CONSIDER_MS = 1000;
+/** A device that ran full under what was made there is left alone for so long. */
+const AVOID_MS = 60_000;
 
 interface Place {
   readonly leg: Leg<Component>;
@@ -33,6 +35,8 @@ export class Replacements {
   readonly #removals = new Set<Promise<void>>();
   /** Components that are given up, and why they are not made anew yet. */
   readonly #blocked = new Map<string, Exclude<Placing, { kind: "place" }>>();
+  /** Devices that ran full under what was made there: until when nothing is. */
+  readonly #avoidUntilMs = new Map<string, number>();
   #considering: Promise<void> | undefined;
   #nextMs = 0;
   #isStopped = false;
@@ -96,12 +100,12 @@ export class Replacements {
       if (!(await hasToGo(this.#owner.record(), componentId))) {
         this.#blocked.delete(componentId);
         // It may stay after all.
-        if (built !== undefined) await this.#abandon(built);
+        if (built !== undefined) await this.#abandon(built, "is not needed");
         continue;
       }
       if (built !== undefined) continue;
       // What was being built on a device that is gone is built elsewhere.
-      if (state.kind === "building") await this.#abandon(entry);
+      if (state.kind === "building") await this.#abandon(entry, "does not come back");
       else await this.#replace(replacing, entry, isWitness);
     }
   }
@@ -117,7 +121,8 @@ export class Replacements {
     { componentId: replaces, hostId }: ComponentRecord,
     isWitness: boolean,
   ): Promise<void> {
-    const placing = await replacing.placeFor(this.#owner.record(), replaces);
+    const avoided = this.#avoided();
+    const placing = await replacing.placeFor(this.#owner.record(), replaces, avoided);
     if (this.#isStopped) return;
     if (placing.kind !== "place") {
       this.#block(replaces, placing);
@@ -166,7 +171,8 @@ export class Replacements {
   #block(componentId: string, why: Exclude<Placing, { kind: "place" }>): void {
     const before = this.#blocked.get(componentId);
     this.#blocked.set(componentId, why);
-    if (why.kind !== "nowhere" || before?.reason === why.reason) return;
+    if (why.kind !== "nowhere") return;
+    if (before?.kind === "nowhere" && before.topic === why.topic) return;
     const { objectId } = this.#owner.record();
     const message = `${why.reason}; ${why.hint}`;
     const details = { objectId, componentId };
@@ -244,18 +250,45 @@ export class Replacements {
     const entry = this.#builtFor(componentId);
     if (entry === undefined) return;
     const isLeaving = await this.#world.replacing?.isLeaving(this.#owner.record(), componentId);
-    if (isLeaving !== true) await this.#abandon(entry);
+    if (isLeaving !== true) await this.#abandon(entry, "is not needed");
   }
 
-  async #abandon(entry: ComponentRecord): Promise<void> {
+  /**
+   * There is not enough room for what is being made. It goes, since whatever else is on its device
+   * needs room, too, and another place is looked for. Does nothing if it is not being made any
+   * more.
+   */
+  async ranFull(componentId: string): Promise<void> {
+    const { components } = this.#owner.record();
+    const entry = components.find((one) => one.componentId === componentId);
+    if (entry?.state.kind !== "building" || this.#isStopped) return;
+    marks.hit("a component that was being made ran out of room");
+    this.#avoidUntilMs.set(entry.deviceId, this.#world.clock.nowMs() + AVOID_MS);
+    await this.#abandon(entry, "is given up: its device is full", "warning");
+  }
+
+  #avoided(): ReadonlySet<string> {
+    const nowMs = this.#world.clock.nowMs();
+    for (const [deviceId, untilMs] of this.#avoidUntilMs)
+      if (nowMs >= untilMs) this.#avoidUntilMs.delete(deviceId);
+    return new Set(this.#avoidUntilMs.keys());
+  }
+
+  async #abandon(
+    entry: ComponentRecord,
+    why: string,
+    level: "info" | "warning" = "info",
+  ): Promise<void> {
     marks.hit("a component that was being made was given up");
     const { componentId, hostId } = entry;
     const { objectId, name } = this.#owner.record();
     const removal = removalPut(this.#world.clusterId, { componentId, hostId, objectId });
     await this.#owner.swap((record) => withoutBuilding(record, componentId), [removal]);
-    this.#tell("component-abandoned", componentId, [
-      `component ${componentId} of ${name}, which was being made on host ${hostId}, is not needed`,
-    ]);
+    const words = [
+      `component ${componentId} of ${name}, which was being made on host ${hostId},`,
+      why,
+    ];
+    this.#tell("component-abandoned", componentId, words, level);
     for (const [leg, shadow] of this.#shadows) {
       const column = shadow.members.findIndex((member) => member.componentId === componentId);
       if (column < 0) continue;
@@ -308,11 +341,12 @@ export class Replacements {
     kind: "component-building" | "component-abandoned",
     componentId: string,
     words: readonly string[],
+    level: "info" | "warning" = "info",
   ): void {
     const { objectId } = this.#owner.record();
     const message = words.join(" ");
-    this.#world.addEvent({ kind, level: "info", message, details: { objectId, componentId } });
-    this.#world.log.write("info", message, { event: kind });
+    this.#world.addEvent({ kind, level, message, details: { objectId, componentId } });
+    this.#world.log.write(level, message, { event: kind });
   }
 }
 

@@ -31,6 +31,8 @@ export interface LocalDevices {
   readonly list: () => readonly LocalDevice[];
   /** How many contents with these fingerprints the device has; without it that counts as none. */
   readonly heldContents?: (deviceId: string, fingerprints: Uint8Array) => number;
+  /** By component: bytes with data, before deduplication; without it nobody knows. */
+  readonly storedBytes?: () => readonly (readonly [string, number])[];
   /** Objects with transactions here that nobody has decided since the start. */
   readonly undecided: () => readonly string[];
   /** Without it nobody looks for damage on the devices. */

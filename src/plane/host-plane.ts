@@ -54,6 +54,7 @@ import { AdaptivePace } from "./resync-pace.ts";
 import { planService } from "./service-plan.ts";
 import type { ServicePlan } from "./service-plan.ts";
 import { ScrubDuty } from "./scrub-duty.ts";
+import { StoredBytes } from "./stored-bytes.ts";
 import { RemoteComponents } from "./remote-component.ts";
 
 const REFRESH_MS = 5000;
@@ -131,20 +132,18 @@ export class HostPlane {
     });
     this.#pace = latencies && new AdaptivePace({ clock, latencies });
     const { links, hosts } = this;
+    const stored = new StoredBytes({ links, clock, devices });
     this.#maker = new ComponentMaker({ links, devices, directory, clusterId, hostId, log, clock });
     const pulse = new DirectoryPulse(directory, clock, directoryKeys.objects(clusterId));
     this.objects = volumeMirror(directory, clusterId, clock, pulse);
     const { objects } = this;
-    const board = new RepairBoard({ directory, clusterId, clock, pulse, hosts, objects });
+    const board = new RepairBoard({ directory, clusterId, clock, pulse, hosts, objects, stored });
     this.#board = board;
     this.#repairs = this.#repairPolicy();
     this.policies = this.#policyChanges();
     this.scrub = this.#scrubDuty();
     this.#patrol = new RepairPatrol({
-      clock,
-      log,
-      hostId,
-      board,
+      ...{ clock, log, hostId, board },
       policy: this.#repairs,
       ownerWorld: () => this.ownerWorld(),
       isLeaseAlive: () => this.isLeaseAlive(),
@@ -301,7 +300,7 @@ export class HostPlane {
       replacing: {
         isGivenUp: (record, componentId) => this.#repairs.isGivenUp(record, componentId),
         isLeaving: (record, componentId) => this.#repairs.isLeaving(record, componentId),
-        placeFor: (record, componentId) => this.#repairs.placeFor(record, componentId),
+        placeFor: (record, id, avoided) => this.#repairs.placeFor(record, id, avoided),
         mayChange: (record) => this.policies.mayChange(record),
         makeComponent: (place, objectId, blockCount) => this.#makeNew(place, objectId, blockCount),
         removeComponent: (componentId, where) => this.#maker.remove(componentId, where),
@@ -389,7 +388,8 @@ export class HostPlane {
 
   /** What happens, or would, when a host or a device leaves. */
   async planService(service: ServiceRecord): Promise<ServicePlan> {
-    return planService(await this.#board.fresh(), await this.volumes(), service);
+    const view = await this.#board.withStored(this.#board.fresh());
+    return planService(view, await this.volumes(), service);
   }
 
   /** Hosts and devices that are being taken out of service. */

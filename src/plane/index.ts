@@ -4,6 +4,7 @@ export type { ForkRequest } from "./volume-forks.ts";
 export { namespaceName } from "./namespace-objects.ts";
 export type { NamespaceState } from "./namespace-objects.ts";
 export type { ServicePlan } from "./service-plan.ts";
+export { spareBytes } from "./successor-placement.ts";
 export type { LocalDevice } from "./device-register.ts";
 export type { LocalDevices } from "./component-maker.ts";
 export { ComponentServer } from "./component-server.ts";

@@ -66,9 +66,10 @@ export class PolicyChanges {
 
   /** Whether it is the turn of a change: what is lost is made anew before anything is changed. */
   async mayChange(record: ObjectRecord): Promise<boolean> {
-    const view = await this.#world.board.view();
-    const volumes = await this.#world.board.volumes();
-    if (waitingRepairs(view, volumes).some(({ isMove }) => !isMove)) return false;
+    const { board } = this.#world;
+    const view = await board.withStored(board.view());
+    const volumes = await board.volumes();
+    if (waitingRepairs(view, volumes).some(({ why }) => why === "lost")) return false;
     const changing = volumes
       .filter(({ change, owner }) => change !== undefined && owner !== undefined)
       .map(({ objectId }) => objectId)

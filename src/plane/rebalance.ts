@@ -1,24 +1,37 @@
 /**
  * Components leave a device that is nearly full, one at a time, for one that has room: from 80 % on
- * until 70 % are left, to devices of which at most 60 % are taken. Between these shares nothing
- * moves, so that nothing moves back.
+ * until 70 % are left, to devices of which at most 60 % are taken, and 80 % with what comes.
+ * Between these shares nothing moves, so that nothing moves back.
  */
 import { assert } from "../base/index.ts";
-import type { ComponentRecord, DeviceRecord, ObjectRecord } from "../cluster/index.ts";
+import type { DeviceRecord, ObjectRecord } from "../cluster/index.ts";
 import type { RepairView } from "./repair-board.ts";
-import { builtFor, placeFor, witnessesOf } from "./repair-queue.ts";
+import { builtFor, bytesToHold, DeviceClaims } from "./repair-places.ts";
+import { placeFor, witnessesOf } from "./repair-places.ts";
 
 const CROWDED_SHARE = 0.8;
 const RELIEVED_SHARE = 0.7;
 const ROOMY_SHARE = 0.6;
 assert(ROOMY_SHARE < RELIEVED_SHARE && RELIEVED_SHARE < CROWDED_SHARE, "nothing moves back");
 
-export function usedShare({ sizeBytes, freeBytes }: DeviceRecord): number {
+interface Crowded {
+  readonly record: ObjectRecord;
+  readonly componentId: string;
+}
+
+function usedShare({ sizeBytes, freeBytes }: DeviceRecord): number {
   return sizeBytes === 0 ? 0 : 1 - freeBytes / sizeBytes;
 }
 
 export function isRoomy(device: DeviceRecord): boolean {
   return usedShare(device) <= ROOMY_SHARE;
+}
+
+/** Whether a device is roomy, and does not become one that components leave by so many bytes. */
+export function hasPlentyAfter(bytes: number): (device: DeviceRecord) => boolean {
+  return (device) =>
+    isRoomy(device) &&
+    usedShare({ ...device, freeBytes: device.freeBytes - bytes }) <= CROWDED_SHARE;
 }
 
 /** Whether the component is the one that leaves its device now, or is on its way already. */
@@ -38,24 +51,32 @@ export function isCrowdedOut(
   return nextToLeave(view, volumes, device)?.componentId === componentId;
 }
 
+/** Of each device that is nearly full the component that leaves it next. */
+export function crowdedOut(view: RepairView, volumes: readonly ObjectRecord[]): readonly Crowded[] {
+  return view.devices
+    .filter((device) => device.state === "online" && usedShare(device) > CROWDED_SHARE)
+    .flatMap((device) => nextToLeave(view, volumes, device) ?? []);
+}
+
 /** Undefined while one of them is on its way, or none may go anywhere. */
 function nextToLeave(
   view: RepairView,
   volumes: readonly ObjectRecord[],
   { deviceId }: DeviceRecord,
-): ComponentRecord | undefined {
+): Crowded | undefined {
   const here = volumes
     .filter(({ owner }) => owner !== undefined && view.isReachable(owner))
     .flatMap((record) =>
       record.components
         .filter((entry) => entry.deviceId === deviceId && entry.state.kind === "active")
         .filter(({ componentId }) => !witnessesOf(record).has(componentId))
-        .map((entry) => ({ record, entry })),
+        .map(({ componentId }) => ({ record, componentId })),
     );
-  const isLeaving = here.some(({ record, entry }) => builtFor(record, entry.componentId));
+  const isLeaving = here.some(({ record, componentId }) => builtFor(record, componentId));
   if (isLeaving) return undefined;
-  const candidates = here
-    .filter(({ record, entry }) => placeFor(view, record, entry.componentId, isRoomy))
-    .map(({ entry }) => entry);
-  return candidates.toSorted((a, b) => (a.componentId < b.componentId ? -1 : 1))[0];
+  const inOrder = here.toSorted((a, b) => (a.componentId < b.componentId ? -1 : 1));
+  return inOrder.find(({ record, componentId }) => {
+    const isGood = hasPlentyAfter(bytesToHold(view, record, componentId));
+    return placeFor(view, record, componentId, new DeviceClaims(), { isGood });
+  });
 }

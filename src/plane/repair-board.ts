@@ -17,18 +17,21 @@ import type {
 } from "../cluster/index.ts";
 import { leavesOf, legsOf, componentsOf, votesOf } from "../cluster/index.ts";
 import type { Clock, Directory } from "../ports/index.ts";
+import type { StoredBytes } from "./stored-bytes.ts";
 
 const LOOK_MS = 1000;
 /** What is being built on a host that has gone is built elsewhere after this, if not sooner. */
 const BUILDING_AWAY_MS = 60_000;
 
 type Known = Pick<RepairView, "settings" | "devices" | "services">;
+type KnownOfView = Pick<RepairView, "settings" | "devices" | "services" | "hosts" | "stored">;
 
 export interface RepairBoardWorld {
   readonly directory: Directory;
   readonly clusterId: string;
   readonly clock: Clock;
   readonly pulse: DirectoryPulse;
+  readonly stored: Pick<StoredBytes, "byComponent">;
   readonly objects: Pick<DirectoryMirror<ObjectRecord>, "values">;
   readonly hosts: {
     readonly records: readonly HostRecord[];
@@ -42,11 +45,13 @@ export class RepairView {
   readonly devices: readonly DeviceRecord[];
   readonly services: readonly ServiceRecord[];
   readonly hosts: readonly HostRecord[];
+  /** What components have, in bytes before deduplication; of none unless it was asked for. */
+  readonly stored: ReadonlyMap<string, number>;
   readonly #reachable: ReadonlySet<string>;
   readonly #awayMs: ReadonlyMap<string, number>;
 
   constructor(
-    known: Pick<RepairView, "settings" | "devices" | "services" | "hosts">,
+    known: KnownOfView,
     reachable: ReadonlySet<string>,
     awayMs: ReadonlyMap<string, number>,
   ) {
@@ -54,6 +59,7 @@ export class RepairView {
     this.devices = known.devices;
     this.services = known.services;
     this.hosts = known.hosts;
+    this.stored = known.stored;
     this.#reachable = reachable;
     this.#awayMs = awayMs;
   }
@@ -66,6 +72,10 @@ export class RepairView {
   withService(service: ServiceRecord): RepairView {
     const services = [...this.services.filter(({ id }) => id !== service.id), service];
     return new RepairView({ ...known(this), services }, this.#reachable, this.#awayMs);
+  }
+
+  withStored(stored: ReadonlyMap<string, number>): RepairView {
+    return new RepairView({ ...known(this), stored }, this.#reachable, this.#awayMs);
   }
 
   /** Nothing new goes to a host or a device that is being taken out of service. */
@@ -142,9 +152,9 @@ export class RepairView {
   }
 }
 
-function known(view: RepairView): Pick<RepairView, "settings" | "devices" | "hosts"> {
-  const { settings, devices, hosts } = view;
-  return { settings, devices, hosts };
+function known(view: RepairView): KnownOfView {
+  const { settings, devices, services, hosts, stored } = view;
+  return { settings, devices, services, hosts, stored };
 }
 
 export class RepairBoard {
@@ -185,6 +195,12 @@ export class RepairBoard {
   /** As it is now. */
   fresh(): Promise<RepairView> {
     return this.#viewOf(this.#read());
+  }
+
+  /** The same with what components have: for who looks for places, or for whose turn it is. */
+  async withStored(view: Promise<RepairView>): Promise<RepairView> {
+    const stored = await this.#world.stored.byComponent();
+    return (await view).withStored(stored);
   }
 
   #viewOf(known: Promise<Known>): Promise<RepairView> {
@@ -248,7 +264,8 @@ export class RepairBoard {
       note(hostId, !reachable.has(hostId));
     }
     for (const { deviceId, state } of devices) note(deviceId, state === "missing");
-    const found = { settings, devices, services, hosts: hosts.records };
+    const stored: ReadonlyMap<string, number> = new Map();
+    const found = { settings, devices, services, hosts: hosts.records, stored };
     return new RepairView(found, reachable, awayMs);
   }
 }

@@ -7,7 +7,7 @@
 import { CodedError, errorText, marks } from "../base/index.ts";
 import type { ObjectRecord } from "../cluster/index.ts";
 import { ObjectOwner, releaseLeftover } from "../object/index.ts";
-import type { OwnerWorld } from "../object/index.ts";
+import type { OwnerState, OwnerWorld } from "../object/index.ts";
 import type { Clock, Log, Timer } from "../ports/index.ts";
 import type { Ownerships } from "./ownerships.ts";
 import type { RepairListener, RepairOccasions } from "./repair-occasions.ts";
@@ -243,7 +243,7 @@ export class RepairPatrol {
       await this.#give(objectId, 0);
       return;
     }
-    const known = JSON.stringify(repair.owner.state.components);
+    const known = progressOf(repair.owner.state);
     if (known !== repair.known) {
       repair.known = known;
       repair.knownMs = nowMs;
@@ -271,4 +271,12 @@ export class RepairPatrol {
     const what = `a volume is not given back: ${errorText(error)}`;
     this.#world.log.write("warning", what, { objectId });
   }
+}
+
+/** What changes as a repair goes on. That room comes and goes on devices that are full does not. */
+function progressOf({ components }: OwnerState): string {
+  const known = components.map(({ blockedReason, ...rest }) =>
+    blockedReason?.startsWith("no device") === true ? rest : { ...rest, blockedReason },
+  );
+  return JSON.stringify(known);
 }

@@ -9,7 +9,8 @@ import type { ComponentMaker } from "./component-maker.ts";
 import type { ContentLikeness } from "./content-likeness.ts";
 import { isCrowdedOut, isRoomy } from "./rebalance.ts";
 import type { RepairBoard } from "./repair-board.ts";
-import { turnOf, witnessesOf } from "./repair-queue.ts";
+import { witnessesOf } from "./repair-places.ts";
+import { turnOf } from "./repair-queue.ts";
 
 export interface RepairPolicyWorld {
   readonly board: RepairBoard;
@@ -26,16 +27,15 @@ export class RepairPolicy {
   }
 
   /** As `Replacing.placeFor`. */
-  async placeFor(record: ObjectRecord, componentId: string): Promise<Placing> {
+  async placeFor(
+    record: ObjectRecord,
+    componentId: string,
+    avoided: ReadonlySet<string> = new Set(),
+  ): Promise<Placing> {
     const { board, newId } = this.#world;
     const volumes = await board.volumes();
-    const view = await board.view();
-    const entry = record.components.find((one) => one.componentId === componentId);
-    const isForced =
-      entry === undefined || entry.state.kind !== "active" || view.isLeaving(record, entry);
-    // What only makes room goes where there is plenty.
-    const wishes = isForced ? {} : { isGood: isRoomy };
-    const any = turnOf(view, volumes, record, componentId, wishes);
+    const view = await board.withStored(board.view());
+    const any = turnOf(view, volumes, record, componentId, { avoided });
     if (any.kind !== "now") return any;
     // Only now, since it is to be made at once, is it worth asking.
     const devices = view.devices.filter(
@@ -44,10 +44,7 @@ export class RepairPolicy {
     );
     const isWitness = witnessesOf(record).has(componentId);
     const likeness = isWitness ? undefined : await this.#world.likeness.of(record, devices);
-    const turn = turnOf(view, volumes, record, componentId, {
-      ...wishes,
-      ...(likeness === undefined ? {} : { likeness }),
-    });
+    const turn = turnOf(view, volumes, record, componentId, { avoided, likeness });
     if (turn.kind !== "now") return turn;
     return { kind: "place", place: { ...turn.place, componentId: newId() } };
   }
@@ -75,6 +72,7 @@ export class RepairPolicy {
     if (view.isLeaving(record, entry)) return true;
     const device = view.devices.find(({ deviceId }) => deviceId === entry.deviceId);
     if (device === undefined || isRoomy(device)) return false;
-    return isCrowdedOut(view, await board.volumes(), record, componentId);
+    const stored = await board.withStored(board.view());
+    return isCrowdedOut(stored, await board.volumes(), record, componentId);
   }
 }

@@ -6,7 +6,7 @@ import { legsOf, componentsOf } from "../cluster/index.ts";
 import type { ComponentRecord, DeviceRecord, HostRecord, ObjectRecord } from "../cluster/index.ts";
 import type { Likeness } from "./content-likeness.ts";
 
-/** Below this share of free space a device takes nothing that could go elsewhere. */
+/** This share of a device stays free: it takes nothing that could go elsewhere. */
 const FREE_SHARE_MIN = 0.05;
 /** From here on components leave a device that is nearly full. */
 const ROOMY_SHARE_MIN = 0.2;
@@ -16,15 +16,22 @@ export interface Successor {
   readonly deviceId: string;
 }
 
-/** Undefined if no device may take it. `isReachable` says which hosts can be spoken to. */
-export function placeSuccessor(
+export interface SuccessorWorld {
+  readonly hosts: readonly HostRecord[];
+  readonly devices: readonly DeviceRecord[];
+  /** Which hosts can be spoken to. */
+  readonly isReachable: (hostId: string) => boolean;
+  readonly likeness?: Likeness | undefined;
+}
+
+/**
+ * Devices that may take it by the rule of placement, the best one first, whatever room they have.
+ */
+export function successorDevices(
   record: ObjectRecord,
   componentId: string,
-  hosts: readonly HostRecord[],
-  devices: readonly DeviceRecord[],
-  isReachable: (hostId: string) => boolean,
-  likeness: Likeness = new Map(),
-): Successor | undefined {
+  { hosts, devices, isReachable, likeness = new Map() }: SuccessorWorld,
+): readonly DeviceRecord[] {
   const domains = new Map(hosts.map(({ hostId, faultDomain }) => [hostId, faultDomain]));
   const domainOf = (hostId: string): string => domains.get(hostId) ?? hostId;
   const mates = matesOf(record, componentId);
@@ -37,10 +44,9 @@ export function placeSuccessor(
     (isMate ? home : taken).add(domainOf(entry.hostId));
     if (isMate) used.add(entry.deviceId);
   }
-  const [best] = devices
+  return devices
     .filter(({ state, hostId }) => state === "online" && domains.has(hostId) && isReachable(hostId))
     .filter(({ hostId }) => !taken.has(domainOf(hostId)))
-    .filter(({ freeBytes, sizeBytes }) => freeBytes > sizeBytes * FREE_SHARE_MIN)
     .toSorted(
       (a, b) =>
         rank(home.has(domainOf(b.hostId))) - rank(home.has(domainOf(a.hostId))) ||
@@ -49,8 +55,14 @@ export function placeSuccessor(
         b.freeBytes - a.freeBytes ||
         (a.deviceId < b.deviceId ? -1 : 1),
     );
-  return best && { hostId: best.hostId, deviceId: best.deviceId };
 }
+
+/** What a device can take and keep free what has to stay so; below 0 if it has less than that. */
+export function spareBytes({ freeBytes, sizeBytes }: Room): number {
+  return freeBytes - sizeBytes * FREE_SHARE_MIN;
+}
+
+type Room = Pick<DeviceRecord, "freeBytes" | "sizeBytes">;
 
 /** What is to leave its device again, since that is too full, goes by room alone. */
 function likenessOf(device: DeviceRecord, likeness: Likeness): number {

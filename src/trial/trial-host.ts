@@ -425,6 +425,8 @@ export class TrialHost {
         },
       ],
       readThrough: () => new ReadThrough(device),
+      storedBytes: () =>
+        device.stats().components.map(({ componentId, mappedBytes }) => [componentId, mappedBytes]),
       undecided: () => device.undecided().map(({ objectId }) => objectId),
       distrust: (_deviceId, incarnation) => device.distrust(incarnation),
     };

@@ -250,6 +250,12 @@ export class ClusterHost {
           hasFailed: this.failed.has(path),
           ...device.age,
         })),
+      storedBytes: () =>
+        [...this.devices.values()].flatMap((device) =>
+          device
+            .stats()
+            .components.map(({ componentId, mappedBytes }) => [componentId, mappedBytes] as const),
+        ),
       undecided: () =>
         [...this.devices.values()].flatMap((device) =>
           device.undecided().map(({ objectId }) => objectId),

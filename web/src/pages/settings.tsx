@@ -50,7 +50,7 @@ type NumberName = Exclude<keyof SettingsView, "fingerprints">;
 const NUMBERS: readonly (readonly [NumberName, string, string])[] = [
   ["repairDelaySeconds", "Wait for a host or device that is away", "seconds, before a repair"],
   ["rebuildsAtOnce", "Copies made anew at a time", "0: none"],
-  ["rebuildsPerDevice", "Of those, on one device", ""],
+  ["rebuildsPerDevice", "Of those, that one device takes part in", ""],
   ["scrubDays", "Read everything that is stored once within", "days; 0: never"],
   ["compareHours", "Compare the copies of each volume every", "hours; 0: never"],
 ];
