@@ -110,7 +110,13 @@ class Bench {
   }
 
   #newDuty(): ScrubDuty {
-    const known = { settings: SETTINGS, devices: [], services: [], hosts: [] };
+    const known = {
+      settings: SETTINGS,
+      devices: [],
+      services: [],
+      hosts: [],
+      stored: new Map<string, number>(),
+    };
     const { clock } = this.#machine;
     return new ScrubDuty({
       clock,
