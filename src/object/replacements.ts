@@ -37,6 +37,8 @@ export class Replacements {
   readonly #blocked = new Map<string, Exclude<Placing, { kind: "place" }>>();
   /** Devices that ran full under what was made there: until when nothing is. */
   readonly #avoidUntilMs = new Map<string, number>();
+  /** By component that is being made. */
+  readonly #abandoning = new Map<string, Promise<void>>();
   #considering: Promise<void> | undefined;
   #nextMs = 0;
   #isStopped = false;
@@ -274,11 +276,19 @@ export class Replacements {
     return new Set(this.#avoidUntilMs.keys());
   }
 
-  async #abandon(
-    entry: ComponentRecord,
-    why: string,
-    level: "info" | "warning" = "info",
-  ): Promise<void> {
+  /** Once, whoever asks for it meanwhile. */
+  #abandon(entry: ComponentRecord, why: string, level: "info" | "warning" = "info"): Promise<void> {
+    const { componentId } = entry;
+    const begun = this.#abandoning.get(componentId);
+    if (begun !== undefined) return begun;
+    const abandoning = this.#giveUp(entry, why, level).finally(() => {
+      this.#abandoning.delete(componentId);
+    });
+    this.#abandoning.set(componentId, abandoning);
+    return abandoning;
+  }
+
+  async #giveUp(entry: ComponentRecord, why: string, level: "info" | "warning"): Promise<void> {
     marks.hit("a component that was being made was given up");
     const { componentId, hostId } = entry;
     const { objectId, name } = this.#owner.record();
