@@ -26,6 +26,14 @@ export interface VhostUserRecord {
   readonly owner?: string;
 }
 
+interface CutOff {
+  readonly volume: string;
+  readonly socket: string;
+  readonly reason: string;
+  /** It was this host's fault, and not the machine's. */
+  readonly isOurs: boolean;
+}
+
 export class VhostOffers {
   readonly #world: PlaneWorld;
   readonly #sections = new SectionCache({
@@ -58,18 +66,19 @@ export class VhostOffers {
       sections: this.#sections,
       shortPoll: this.#shortPoll,
       memory: this.#memory,
-      onViolation: (reason) => this.#cutOff(volume.name, record.path, reason),
+      onViolation: (reason, isOurs) =>
+        this.#cutOff({ volume: volume.name, socket: record.path, reason, isOurs }),
       ...(owner === undefined ? {} : { owner }),
     });
   }
 
   /** A machine that connects again at once would drive everything else out of the events. */
-  #cutOff(volume: string, socket: string, reason: string): void {
+  #cutOff({ volume, socket, reason, isOurs }: CutOff): void {
     const moreCount = this.#cutOffs.due(`${volume} ${reason}`);
     if (moreCount === undefined) return;
     const more = moreCount === 0 ? "" : ` (and ${moreCount} times since that was told last)`;
     this.#world.addEvent({
-      level: "warning",
+      level: isOurs ? "error" : "warning",
       kind: "vhost-client-cut-off",
       message: `the machine at volume ${volume} was cut off: ${reason}${more}`,
       details: { volume, socket },

@@ -37,12 +37,18 @@ export function mapFileAt(address: number, fd: number, offset: number, lengthByt
 // Files in memory.
 
 const MFD_CLOEXEC_ALLOW_SEALING = 3;
+const F_GETFL = 3;
+const O_ACCMODE = 3;
+const O_RDWR = 2;
 const F_DUPFD_CLOEXEC = 1030;
 const F_ADD_SEALS = 1033;
 const F_GET_SEALS = 1034;
 export const SEAL_SEAL = 1;
 export const SEAL_SHRINK = 2;
 export const SEAL_GROW = 4;
+export const SEAL_WRITE = 8;
+/** Mappings that exist may be written, and no new ones be made that may. */
+export const SEAL_FUTURE_WRITE = 16;
 const HUGETLBFS_MAGIC = 0x958458f6;
 const STATFS_BYTES = 120;
 
@@ -80,13 +86,17 @@ export function isHugePageFile(fd: number): boolean {
   return getU32(target, 0) === HUGETLBFS_MAGIC;
 }
 
+/** Whether the descriptor was opened for reading and writing. */
+export function isReadWrite(fd: number): boolean {
+  return (checked("fcntl", nativeFcntl(fd, F_GETFL, 0)) & O_ACCMODE) === O_RDWR;
+}
+
 export function duplicate(fd: number): number {
   return checked("fcntl", nativeFcntl(fd, F_DUPFD_CLOEXEC, 0));
 }
 
 // Event counters.
 
-const F_GETFL = 3;
 const F_SETFL = 4;
 const O_NONBLOCK = 0o4000;
 const RWF_NOWAIT = 8;

@@ -31,7 +31,7 @@ import { ZERO_SECTORS_MAX } from "./block-device.ts";
 import type { BlockDevice } from "./block-device.ts";
 import { Chain } from "./chain.ts";
 import type { GuestMemory } from "./guest-memory.ts";
-import { demand, VhostViolation, wireU64 } from "./violation.ts";
+import { demand, wireU64 } from "./violation.ts";
 
 const HEADER_BYTES = VirtioBlkRequestLayout.sizeBytes;
 const RANGE_BYTES = VirtioBlkRangeLayout.sizeBytes;
@@ -65,8 +65,8 @@ export interface RequestOwner {
   volumeGone(fault: IoFault): void;
   /** There is memory or room again, after `isStalled`. */
   proceed(): void;
-  /** The guest broke a rule, noticed outside of `start`. */
-  violated(error: VhostViolation): void;
+  /** What was thrown outside of `start`, for which the connection ends. Throws nothing. */
+  failed(error: unknown): void;
   /** After `abandon`: the volume has answered everything. */
   drained(): void;
 }
@@ -328,21 +328,24 @@ export class BlockRequests {
 
   /** Throws nothing: it is the volume that calls. */
   readonly #pieceDone: IoDone = (piece, fault) => {
-    const request = assertDefined(this.#requests[piece], "a piece is answered once");
     const page = this.#pages[piece]!;
-    this.#requests[piece] = undefined;
-    this.#freePieces.push(piece);
-    this.#pieceCount--;
     try {
-      this.#unpin(piece, fault);
-      if (!this.#isAbandoned) this.#pieceAnswered(request, piece, fault);
+      this.#answered(piece, fault);
     } catch (error) {
-      if (!(error instanceof VhostViolation)) throw error;
-      this.#owner.violated(error);
+      this.#owner.failed(error);
     }
     if (this.#isAbandoned && this.#pieceCount === 0) this.#owner.drained();
     else if (page !== NONE) this.#resume();
   };
+
+  #answered(piece: number, fault: IoFault | undefined): void {
+    const request = assertDefined(this.#requests[piece], "a piece is answered once");
+    this.#requests[piece] = undefined;
+    this.#freePieces.push(piece);
+    this.#pieceCount--;
+    this.#unpin(piece, fault);
+    if (!this.#isAbandoned) this.#pieceAnswered(request, piece, fault);
+  }
 
   #unpin(piece: number, fault: IoFault | undefined): void {
     const section = this.#sections[piece];
@@ -370,23 +373,24 @@ export class BlockRequests {
     if (fault === "not-owner" || fault === "shutting-down") this.#owner.volumeGone(fault);
   }
 
+  /** Throws nothing: it is the volume that calls. */
   #resume(): void {
     const request = this.#stalled;
     if (request === undefined) return;
     this.#stalled = undefined;
     try {
       this.#advance(request);
-      if (this.isStalled) return;
-      this.#release(request);
+      if (!this.isStalled) this.#release(request);
     } catch (error) {
-      if (!(error instanceof VhostViolation)) throw error;
-      this.#owner.violated(error);
-      return;
-    } finally {
+      this.#owner.failed(error);
+    }
+    try {
       // Outside of anybody's turn.
       this.#device.volume.submit();
+    } catch (error) {
+      this.#owner.failed(error);
     }
-    this.#owner.proceed();
+    if (!this.isStalled && !this.#isAbandoned) this.#owner.proceed();
   }
 
   #takePiece(request: BlockRequest, page: number, lengthBytes: number): number {
