@@ -1,5 +1,13 @@
 import assert from "node:assert/strict";
-import { ftruncateSync, mkdtempSync, openSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import {
+  ftruncateSync,
+  mkdtempSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
@@ -329,6 +337,39 @@ test("memory that went reads as zeroes, and its place is used again", () => {
   both.release();
   assert.throws(() => both.release(), /released once/);
   file.close();
+});
+
+function addressSpaceBytes(): number {
+  return 1024 * Number(/^VmSize:\s+(\d+) kB$/m.exec(readFileSync("/proc/self/status", "utf8"))![1]);
+}
+
+test("lengths that another process chooses cost no more address space than the longest", () => {
+  const file = MemoryFile.receive(memoryOf(2 ** 30 + PAGE));
+  const before = addressSpaceBytes();
+  for (let round = 0; round < 3000; round++) {
+    const mapping = file.map(0, 2 ** 30 - round * 80 * PAGE);
+    assert.equal(mapping.memory.bytes.length, 2 ** 30 - round * 80 * PAGE);
+    mapping.release();
+  }
+  assert.ok(addressSpaceBytes() - before <= 2 ** 31, "places are used again");
+  file.close();
+});
+
+test("clients get so much address space in all, and then a refusal", () => {
+  const file = MemoryFile.receive(memoryOf(2 ** 30));
+  const mappings = Array.from({ length: 60 }, () => file.map(0, 2 ** 30));
+  assert.throws(
+    () => Array.from({ length: 5 }, () => mappings.push(file.map(0, 2 ** 30))),
+    /cannot be mapped: clients have 64 GiB of address space already/,
+  );
+  file.map(0, PAGE).release();
+  MemoryFile.receive(duplicate(file.fd)).close();
+  const ours = MemoryFile.create("ours", 2 ** 30);
+  ours.map(0, 2 ** 30).release();
+  for (const mapping of mappings.splice(0)) mapping.release();
+  file.map(0, 2 ** 30).release();
+  file.close();
+  ours.close();
 });
 
 test("a file that was closed leaves its mappings", () => {

@@ -20,12 +20,15 @@ import { closeDescriptor, PAGE_BYTES } from "./sys.ts";
 export class MemoryFile implements SharedFile {
   readonly fd: number;
   readonly sizeBytes: number;
+  /** What another process gave may be mapped as far as all clients together are allowed to. */
+  readonly #isReceived: boolean;
   #isClosed = false;
 
   /** The descriptor is the new object's. */
-  private constructor(fd: number, sizeBytes: number) {
+  private constructor(fd: number, sizeBytes: number, isReceived: boolean) {
     this.fd = fd;
     this.sizeBytes = sizeBytes;
+    this.#isReceived = isReceived;
   }
 
   static create(name: string, sizeBytes: number): MemoryFile {
@@ -38,7 +41,7 @@ export class MemoryFile implements SharedFile {
       closeDescriptor(fd);
       throw error;
     }
-    return new MemoryFile(fd, sizeBytes);
+    return new MemoryFile(fd, sizeBytes, false);
   }
 
   /** Fails with `memory-not-mappable`; the descriptor is closed then. */
@@ -46,7 +49,7 @@ export class MemoryFile implements SharedFile {
     try {
       const reason = notMappable(fd);
       if (reason !== undefined) throw refusal(reason);
-      return new MemoryFile(fd, fstatSync(fd).size);
+      return new MemoryFile(fd, fstatSync(fd).size, true);
     } catch (error) {
       closeDescriptor(fd);
       throw error;
@@ -61,7 +64,8 @@ export class MemoryFile implements SharedFile {
     assert(offset + lengthBytes <= this.sizeBytes, "a mapping lies within its file");
     const wholeBytes = Math.ceil(lengthBytes / PAGE_BYTES) * PAGE_BYTES;
     try {
-      return new MemoryMapping(mapShared(this.fd, offset, wholeBytes), lengthBytes);
+      const place = mapShared(this.fd, offset, wholeBytes, this.#isReceived);
+      return new MemoryMapping(place, lengthBytes);
     } catch (error) {
       throw refusal(errorText(error));
     }
