@@ -6,9 +6,9 @@ import { SectionCache, ShortPoll, VhostUserServer } from "../frontend/index.ts";
 import type { ReadMemoryPool } from "../frontend/index.ts";
 import type { VolumeIo } from "../object/index.ts";
 import type { SocketOwner } from "../ports/index.ts";
+import { CutOffEvents } from "./cut-off-events.ts";
 import { OWNER_PATTERN, VHOST_QUEUES_MAX } from "./names.ts";
 import type { PlaneWorld } from "./plane-world.ts";
-import { SeldomTold } from "./seldom-told.ts";
 import { isRecord } from "./shape.ts";
 import type { VhostUserView, VolumeAttachRequest } from "./views.ts";
 
@@ -16,7 +16,6 @@ const QUEUES_DEFAULT = 4;
 /** The sections of all machines' memory that are mapped at once: 16 GiB of address space. */
 const SECTION_BYTES = 2 << 20;
 const SECTIONS_MAX = 8192;
-const CUT_OFF_TOLD_MS = 60_000;
 
 /** As in the directory. */
 export interface VhostUserRecord {
@@ -24,14 +23,6 @@ export interface VhostUserRecord {
   readonly queueCount: number;
   /** `UID:GID` of the socket; the host's own without it. */
   readonly owner?: string;
-}
-
-interface CutOff {
-  readonly volume: string;
-  readonly socket: string;
-  readonly reason: string;
-  /** It was this host's fault, and not the machine's. */
-  readonly isOurs: boolean;
 }
 
 export class VhostOffers {
@@ -42,14 +33,14 @@ export class VhostOffers {
   });
 
   readonly #shortPoll: ShortPoll;
-  readonly #cutOffs: SeldomTold;
+  readonly #cutOffs: CutOffEvents;
   readonly #memory: ReadMemoryPool;
 
   constructor(world: PlaneWorld, memory: ReadMemoryPool) {
     this.#world = world;
     this.#memory = memory;
     this.#shortPoll = new ShortPoll(world.clock);
-    this.#cutOffs = new SeldomTold(world.clock, CUT_OFF_TOLD_MS);
+    this.#cutOffs = new CutOffEvents(world.clock, (event) => world.addEvent(event));
   }
 
   get counters(): Readonly<Record<string, number>> {
@@ -67,22 +58,13 @@ export class VhostOffers {
       shortPoll: this.#shortPoll,
       memory: this.#memory,
       onViolation: (reason, isOurs) =>
-        this.#cutOff({ volume: volume.name, socket: record.path, reason, isOurs }),
+        this.#cutOffs.add({ volume: volume.name, socket: record.path, reason, isOurs }),
       ...(owner === undefined ? {} : { owner }),
     });
   }
 
-  /** A machine that connects again at once would drive everything else out of the events. */
-  #cutOff({ volume, socket, reason, isOurs }: CutOff): void {
-    const moreCount = this.#cutOffs.due(`${volume} ${reason}`);
-    if (moreCount === undefined) return;
-    const more = moreCount === 0 ? "" : ` (and ${moreCount} times since that was told last)`;
-    this.#world.addEvent({
-      level: isOurs ? "error" : "warning",
-      kind: "vhost-client-cut-off",
-      message: `the machine at volume ${volume} was cut off: ${reason}${more}`,
-      details: { volume, socket },
-    });
+  close(): void {
+    this.#cutOffs.close();
   }
 }
 

@@ -258,6 +258,29 @@ test(
   },
 );
 
+test(
+  "a machine that is cut off again and again, each time for another number, is told of a few times",
+  { timeout: TEST_MS_MAX },
+  async (t) => {
+    const host = await startHost(t);
+    const socket = await attach(host, "v1");
+    const shared = new MemfdSharedMemory();
+    for (let round = 0; round < 200; round++) {
+      const stream = await shared.connect(socket);
+      await new Promise<void>((resolve) => {
+        const front = new FrontEnd(stream, () => {
+          front.close();
+          resolve();
+        });
+        stream.send(u32s(1000 + round, 1, 0), []);
+      });
+    }
+    assert.deepEqual(await cutOffs(host), [
+      "the machine at volume v1 was cut off: request 1000, which was not offered",
+    ]);
+  },
+);
+
 test("noise at the socket is cut off", { timeout: TEST_MS_MAX }, async (t) => {
   const host = await startHost(t);
   const socket = await attach(host, "v1");
