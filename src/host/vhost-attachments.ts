@@ -102,18 +102,24 @@ export function vhostView(
 }
 
 /**
- * What makes a machine of 1 GiB use the volume: its memory must be shared, and QEMU connects again
- * by itself when the host process comes back.
+ * What makes a machine of 1 GiB use the volume, as a shell takes it: its memory must be shared, and
+ * QEMU connects again by itself when the host process comes back.
  */
 function qemuArguments(volume: string, { path, queueCount }: VhostUserRecord): string {
-  const id = `drystone-${volume}`;
+  // A snapshot's mark is none of an identifier's letters, and volumes have no capital ones.
+  const id = `drystone-${volume.replaceAll("@", "-AT-")}`;
   // A comma in a value is written twice.
   const socket = path.replaceAll(",", ",,");
   return [
     "-m 1G -object memory-backend-memfd,id=mem,size=1G,share=on -machine memory-backend=mem",
-    `-chardev socket,id=${id},path=${socket},reconnect=1`,
+    `-chardev ${shellWord(`socket,id=${id},path=${socket},reconnect=1`)}`,
     `-device vhost-user-blk-pci,chardev=${id},num-queues=${queueCount}`,
   ].join(" ");
+}
+
+function shellWord(text: string): string {
+  if (/^[A-Za-z0-9@%+=:,./_-]*$/.test(text)) return text;
+  return `'${text.replaceAll("'", "'\\''")}'`;
 }
 
 function parseOwner(text: string): SocketOwner | undefined {
