@@ -102,18 +102,23 @@ test("rings, logs and requests under way whose memory cannot be mapped end the c
   bad.mapFault = notMappable;
   const inflight = Buffer.concat([u64s(PAGE, 0), Uint8Array.of(1, 0, 16, 0, 0, 0, 0, 0)]);
   for (const attack of [
-    (world: SessionWorld) => world.front.tell(Ask.setLogBase, u64s(PAGE, 0), [bad]),
-    (world: SessionWorld) => world.front.tell(Ask.setInflight, inflight, [bad]),
-    async (world: SessionWorld) => {
+    (world: SessionWorld) => {
+      world.front.tell(Ask.setLogBase, u64s(PAGE, 0), [bad]);
+      return world.settle();
+    },
+    (world: SessionWorld) => {
+      world.front.tell(Ask.setInflight, inflight, [bad]);
+      return world.settle();
+    },
+    (world: SessionWorld) => {
       world.file.mapFault = notMappable;
       world.tellMemory();
-      await world.startRing();
+      return world.startRing();
     },
   ]) {
     const world = new SessionWorld();
     await world.negotiate();
     await attack(world);
-    await world.settle();
     assert.match(world.reason ?? "", /cannot be mapped/);
     assertAllGivenBack(world);
     assert.equal(bad.openCount, 0);

@@ -1,9 +1,9 @@
 /**
  * A hostile front end and a hostile guest at once: messages that are nearly right, descriptors that
  * point nearly into memory, rings scribbled over while requests are under way. Whatever they do:
- * nothing throws, also where memory cannot be mapped, no byte around the guest's memory changes, memory stays bounded, and at the end
- * everything is given back. `npm run fuzz -- vhost --inputs N` runs more of it; a seed is a few
- * dozen inputs.
+ * nothing throws, also where memory cannot be mapped, no byte around the guest's memory changes,
+ * memory stays bounded, and at the end everything is given back. `npm run fuzz -- vhost --inputs N`
+ * runs more of it; a seed is a few dozen inputs.
  */
 import assert from "node:assert/strict";
 import { Ask, regionBytes, u32s, u64s } from "../../../test/vhost-user/front-end.ts";
