@@ -24,6 +24,7 @@ import {
   VirtioBlkType,
 } from "../../format/index.ts";
 import type { IoDone, IoFault } from "../../object/index.ts";
+import type { DiskMemory } from "../../ports/index.ts";
 import { READ_PIECE_BYTES_MAX } from "../nbd/read-memory.ts";
 import type { ReadMemory } from "../nbd/read-memory.ts";
 import type { Section } from "../shared-memory/section-cache.ts";
@@ -229,9 +230,10 @@ export class BlockRequests {
     const address = chain.addressAt(segment) + segmentBytes;
     demand(guest.locate(address, leftBytes), "a buffer went away while its request was under way");
     const { foundSection: section, foundAt: at, foundBytes: pieceBytes } = guest;
-    const { volume } = this.#device;
     const offset = request.offset + request.startedBytes;
-    if (section !== undefined && volume.readNow(section.memory, at, pieceBytes, offset)) {
+    const isDone =
+      section !== undefined && this.#device.volume.readNow(section.memory, at, pieceBytes, offset);
+    if (isDone) {
       request.startedBytes += pieceBytes;
       nextDirect(request, pieceBytes);
       guest.wroteDirectly(address, pieceBytes);
@@ -245,7 +247,7 @@ export class BlockRequests {
     this.#sections[piece] = section;
     this.#addresses[piece] = address;
     nextDirect(request, pieceBytes);
-    volume.read(section.memory, at, pieceBytes, offset, this.#pieceDone, piece);
+    this.#read(request, section.memory, at, piece);
     return true;
   }
 
@@ -253,11 +255,19 @@ export class BlockRequests {
     const page = this.#memory.take(pieceBytes);
     if (page === NONE) return false;
     const piece = this.#takePiece(request, page, pieceBytes);
-    const offset = request.offset + this.#dataAts[piece]!;
-    const { volume } = this.#device;
-    const { memory } = this.#memory;
-    volume.read(memory, this.#memory.dataAt(page), pieceBytes, offset, this.#pieceDone, piece);
+    this.#read(request, this.#memory.memory, this.#memory.dataAt(page), piece);
     return true;
+  }
+
+  #read(request: BlockRequest, target: DiskMemory, targetAt: number, piece: number): void {
+    const lengthBytes = this.#lengths[piece]!;
+    const offset = request.offset + this.#dataAts[piece]!;
+    try {
+      this.#device.volume.read(target, targetAt, lengthBytes, offset, this.#pieceDone, piece);
+    } catch (error) {
+      this.#lose(piece);
+      throw error;
+    }
   }
 
   #writePiece(request: BlockRequest, pieceBytes: number): boolean {
@@ -271,7 +281,12 @@ export class BlockRequests {
     demand(isThere, "a buffer went away while its request was under way");
     const piece = this.#takePiece(request, NONE, pieceBytes);
     const offset = request.offset + this.#dataAts[piece]!;
-    volume.write(this.#staging, 0, pieceBytes, offset, this.#pieceDone, piece);
+    try {
+      volume.write(this.#staging, 0, pieceBytes, offset, this.#pieceDone, piece);
+    } catch (error) {
+      this.#lose(piece);
+      throw error;
+    }
     return true;
   }
 
@@ -285,9 +300,9 @@ export class BlockRequests {
   }
 
   #startOther(request: BlockRequest, type: number): void {
-    const { volume } = this.#device;
     if (type === VirtioBlkType.flush) {
-      volume.flush(this.#pieceDone, this.#takePiece(request, NONE, 0));
+      const { volume } = this.#device;
+      this.#give(request, (piece) => volume.flush(this.#pieceDone, piece));
     } else if (type === VirtioBlkType.getId) {
       this.#answerId(request);
     } else if (type === VirtioBlkType.discard || type === VirtioBlkType.writeZeroes) {
@@ -320,10 +335,32 @@ export class BlockRequests {
     if (sectors > ZERO_SECTORS_MAX || !this.#lies(request, zeroBytes)) request.status = ioError;
     else if ((flags & ~knownFlags) !== 0) request.status = unsupported;
     if (request.status !== ok || zeroBytes === 0) return;
+    const { offset } = request;
+    this.#give(request, (piece) => {
+      if (type === VirtioBlkType.discard) volume.discard(offset, zeroBytes, this.#pieceDone, piece);
+      else volume.writeZeroes(offset, zeroBytes, flags === 0, this.#pieceDone, piece);
+    });
+  }
+
+  /** A piece without data. */
+  #give(request: BlockRequest, give: (piece: number) => void): void {
     const piece = this.#takePiece(request, NONE, 0);
-    if (type === VirtioBlkType.discard)
-      volume.discard(request.offset, zeroBytes, this.#pieceDone, piece);
-    else volume.writeZeroes(request.offset, zeroBytes, flags === 0, this.#pieceDone, piece);
+    try {
+      give(piece);
+    } catch (error) {
+      this.#lose(piece);
+      throw error;
+    }
+  }
+
+  /**
+   * The volume has failed to take a piece, which is a fault of ours: an answer is not waited for,
+   * but may come. So nobody else gets the memory that data would go to.
+   */
+  #lose(piece: number): void {
+    this.#requests[piece] = undefined;
+    this.#pieceCount--;
+    if (this.#pages[piece] !== NONE) this.#memory.isLost = true;
   }
 
   /** Throws nothing: it is the volume that calls. */

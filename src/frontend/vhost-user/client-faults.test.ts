@@ -9,6 +9,8 @@ import { CodedError } from "../../base/index.ts";
 const PAGE = 4096;
 const READ = 0;
 const WRITE = 1;
+const FLUSH = 4;
+const DISCARD = 11;
 /** Where the second region begins, for the guest and for the front end. */
 const SECOND = 2 ** 40;
 const SLOT = Buffer.concat([
@@ -143,6 +145,28 @@ test("a fault of ours in a request ends the connection, and is told as ours", as
   machine.assertCutOff(/^a fault of this host: offset is out of bounds$/);
   assert.equal(machine.fault, bug);
 });
+
+for (const [what, type, offset, kept] of [
+  ["a read into pages", READ, 0, { sections: 1, memories: 0 }],
+  ["a read elsewhere", READ, 512, { sections: 0, memories: 1 }],
+  ["a write", WRITE, 0, { sections: 0, memories: 0 }],
+  ["a flush", FLUSH, 0, { sections: 0, memories: 0 }],
+  ["a discard", DISCARD, 0, { sections: 0, memories: 0 }],
+] as const) {
+  test(`a volume that fails to take ${what} is not waited for, and its target is nobody's`, async () => {
+    const machine = await new Machine().run();
+    machine.volume.fault = () => {
+      throw new Error("the journal is full of holes");
+    };
+    // Of a discard: one sector.
+    machine.second.bytes[8] = 1;
+    await machine.ask(type, offset, type === DISCARD ? 16 : 512);
+    assert.match(machine.reason ?? "", /^a fault of this host: the journal is full of holes$/);
+    assert.ok(machine.isDrained, "who connects again is served");
+    const { mappedCount } = machine.second;
+    assert.deepEqual({ sections: mappedCount, memories: machine.memories }, kept);
+  });
+}
 
 test("a fault of ours in an answer ends the connection", async () => {
   const machine = await new Machine({ completions: "by-test" }).run();

@@ -214,6 +214,7 @@ export class VhostDisk {
     const ringClosed = (): void => {
       if (--open > 0) return;
       for (const memory of memories) {
+        if (memory.isLost) continue;
         memory.releaseAll();
         this.#world.giveMemory(memory);
       }
