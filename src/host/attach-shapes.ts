@@ -68,7 +68,7 @@ export const attachmentViewShape: ObjectShape<views.AttachmentView> = {
         socket: must(text("Its path")),
         queues: must(count("Queues")),
         connected: must(flag("A machine is connected")),
-        qemu: must(text("Arguments of QEMU for a machine with this disk")),
+        qemu: must(text("Arguments of QEMU for a machine with this disk, as a shell takes them")),
       },
     }),
     state: must(choice("Whether it is being offered", ["online", "holding", "failed"])),

@@ -319,6 +319,7 @@ export class Attachments {
     this.#expected.clear();
     this.#nbdOffers.close();
     const closing = await Promise.allSettled(all.map(withdraw));
+    this.#vhostOffers.close();
     for (const [index, outcome] of closing.entries()) {
       if (outcome.status === "fulfilled") continue;
       const volume = all[index]!.record.volume;

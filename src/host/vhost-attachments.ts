@@ -6,9 +6,9 @@ import { SectionCache, ShortPoll, VhostUserServer } from "../frontend/index.ts";
 import type { ReadMemoryPool } from "../frontend/index.ts";
 import type { VolumeIo } from "../object/index.ts";
 import type { SocketOwner } from "../ports/index.ts";
+import { CutOffEvents } from "./cut-off-events.ts";
 import { OWNER_PATTERN, VHOST_QUEUES_MAX } from "./names.ts";
 import type { PlaneWorld } from "./plane-world.ts";
-import { SeldomTold } from "./seldom-told.ts";
 import { isRecord } from "./shape.ts";
 import type { VhostUserView, VolumeAttachRequest } from "./views.ts";
 
@@ -16,7 +16,6 @@ const QUEUES_DEFAULT = 4;
 /** The sections of all machines' memory that are mapped at once: 16 GiB of address space. */
 const SECTION_BYTES = 2 << 20;
 const SECTIONS_MAX = 8192;
-const CUT_OFF_TOLD_MS = 60_000;
 
 /** As in the directory. */
 export interface VhostUserRecord {
@@ -34,14 +33,14 @@ export class VhostOffers {
   });
 
   readonly #shortPoll: ShortPoll;
-  readonly #cutOffs: SeldomTold;
+  readonly #cutOffs: CutOffEvents;
   readonly #memory: ReadMemoryPool;
 
   constructor(world: PlaneWorld, memory: ReadMemoryPool) {
     this.#world = world;
     this.#memory = memory;
     this.#shortPoll = new ShortPoll(world.clock);
-    this.#cutOffs = new SeldomTold(world.clock, CUT_OFF_TOLD_MS);
+    this.#cutOffs = new CutOffEvents(world.clock, (event) => world.addEvent(event));
   }
 
   get counters(): Readonly<Record<string, number>> {
@@ -58,22 +57,14 @@ export class VhostOffers {
       sections: this.#sections,
       shortPoll: this.#shortPoll,
       memory: this.#memory,
-      onViolation: (reason) => this.#cutOff(volume.name, record.path, reason),
+      onViolation: (reason, isOurs) =>
+        this.#cutOffs.add({ volume: volume.name, socket: record.path, reason, isOurs }),
       ...(owner === undefined ? {} : { owner }),
     });
   }
 
-  /** A machine that connects again at once would drive everything else out of the events. */
-  #cutOff(volume: string, socket: string, reason: string): void {
-    const moreCount = this.#cutOffs.due(`${volume} ${reason}`);
-    if (moreCount === undefined) return;
-    const more = moreCount === 0 ? "" : ` (and ${moreCount} times since that was told last)`;
-    this.#world.addEvent({
-      level: "warning",
-      kind: "vhost-client-cut-off",
-      message: `the machine at volume ${volume} was cut off: ${reason}${more}`,
-      details: { volume, socket },
-    });
+  close(): void {
+    this.#cutOffs.close();
   }
 }
 
@@ -111,18 +102,24 @@ export function vhostView(
 }
 
 /**
- * What makes a machine of 1 GiB use the volume: its memory must be shared, and QEMU connects again
- * by itself when the host process comes back.
+ * What makes a machine of 1 GiB use the volume, as a shell takes it: its memory must be shared, and
+ * QEMU connects again by itself when the host process comes back.
  */
 function qemuArguments(volume: string, { path, queueCount }: VhostUserRecord): string {
-  const id = `drystone-${volume}`;
+  // A snapshot's mark is none of an identifier's letters, and volumes have no capital ones.
+  const id = `drystone-${volume.replaceAll("@", "-AT-")}`;
   // A comma in a value is written twice.
   const socket = path.replaceAll(",", ",,");
   return [
     "-m 1G -object memory-backend-memfd,id=mem,size=1G,share=on -machine memory-backend=mem",
-    `-chardev socket,id=${id},path=${socket},reconnect=1`,
+    `-chardev ${shellWord(`socket,id=${id},path=${socket},reconnect=1`)}`,
     `-device vhost-user-blk-pci,chardev=${id},num-queues=${queueCount}`,
   ].join(" ");
+}
+
+function shellWord(text: string): string {
+  if (/^[A-Za-z0-9@%+=:,./_-]*$/.test(text)) return text;
+  return `'${text.replaceAll("'", "'\\''")}'`;
 }
 
 function parseOwner(text: string): SocketOwner | undefined {

@@ -30,17 +30,16 @@ export class EventCounter implements RemoteEvent {
 
   /** Fails with `event-invalid`; the descriptor is closed then. */
   static receive(fd: number): EventCounter {
-    // Writing to anything else might wait for ever, or reach somewhere.
-    const link = readlinkSync(`/proc/self/fd/${fd}`);
-    if (link === LINK) {
+    try {
+      // Writing to anything else might wait for ever, or reach somewhere.
+      const link = readlinkSync(`/proc/self/fd/${fd}`);
+      if (link !== LINK) throw noEvent(link);
       setNonBlocking(fd);
       return new EventCounter(fd);
+    } catch (error) {
+      closeDescriptor(fd);
+      throw error;
     }
-    closeDescriptor(fd);
-    throw new CodedError({
-      code: "event-invalid",
-      message: `a client sent something else where an eventfd is expected: ${link}`,
-    });
   }
 
   watch(onSignal: () => void): void {
@@ -68,6 +67,13 @@ export class EventCounter implements RemoteEvent {
     this.#signal?.close();
     closeDescriptor(this.fd);
   }
+}
+
+function noEvent(link: string): CodedError {
+  return new CodedError({
+    code: "event-invalid",
+    message: `a client sent something else where an eventfd is expected: ${link}`,
+  });
 }
 
 function signalOf(fd: number): EventSignal | null {

@@ -1,5 +1,13 @@
 import assert from "node:assert/strict";
-import { mkdtempSync, openSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import {
+  ftruncateSync,
+  mkdtempSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
@@ -9,7 +17,15 @@ import { EventCounter } from "./event-counter.ts";
 import { MappedMemory } from "./mapped-memory.ts";
 import { MemfdSharedMemory } from "./memfd-shared-memory.ts";
 import { MemoryFile } from "./memory-file.ts";
-import { addSeals, clearCounter, createMemoryFile, duplicate, SEAL_SHRINK } from "./shared-sys.ts";
+import {
+  addSeals,
+  clearCounter,
+  createMemoryFile,
+  duplicate,
+  SEAL_FUTURE_WRITE,
+  SEAL_SHRINK,
+  SEAL_WRITE,
+} from "./shared-sys.ts";
 import { nativeFunction } from "./sys.ts";
 
 const PAGE = 4096;
@@ -202,7 +218,14 @@ test("too many descriptors are refused, and none is left open", async () => {
   });
 });
 
-test("only memory that cannot shrink is taken, and what is refused is closed", () => {
+function memoryOf(sizeBytes: number): number {
+  const fd = createMemoryFile("memory");
+  ftruncateSync(fd, sizeBytes);
+  addSeals(fd, SEAL_SHRINK);
+  return fd;
+}
+
+test("only memory that cannot shrink and may be written is taken, and what is refused is closed", () => {
   const path = join(folder, "file");
   writeFileSync(path, new Uint8Array(PAGE));
   const before = openDescriptors();
@@ -221,7 +244,37 @@ test("only memory that cannot shrink is taken, and what is refused is closed", (
   const empty = createMemoryFile("empty");
   addSeals(empty, SEAL_SHRINK);
   refused(empty, /empty/);
+  for (const seal of [SEAL_WRITE, SEAL_FUTURE_WRITE]) {
+    const sealed = memoryOf(PAGE);
+    addSeals(sealed, seal);
+    refused(sealed, /sealed against writing/);
+  }
+  const whole = memoryOf(PAGE);
+  for (const mode of ["r", "a"])
+    refused(openSync(`/proc/self/fd/${whole}`, mode), /may not be written to|no file in memory/);
+  MemoryFile.receive(whole).close();
   assert.equal(openDescriptors(), before);
+});
+
+test("a file that is sealed against writing later on is mapped no more, and its place stays", () => {
+  const file = MemoryFile.receive(memoryOf(2 * PAGE));
+  const before = file.map(0, PAGE);
+  const { address } = before.memory.handle;
+  before.release();
+  addSeals(file.fd, SEAL_FUTURE_WRITE);
+  for (let round = 0; round < 3; round++) {
+    assert.throws(
+      () => file.map(0, PAGE),
+      (error) => error instanceof CodedError && error.code === "memory-not-mappable",
+    );
+  }
+  assert.equal(before.memory.bytes[0], 0, "no view is over memory that is not there");
+  const other = MemoryFile.create("other", PAGE);
+  const mapping = other.map(0, PAGE);
+  assert.equal(mapping.memory.handle.address, address);
+  mapping.release();
+  other.close();
+  file.close();
 });
 
 test("only an eventfd is taken for an event, and what is refused is closed", () => {
@@ -284,6 +337,39 @@ test("memory that went reads as zeroes, and its place is used again", () => {
   both.release();
   assert.throws(() => both.release(), /released once/);
   file.close();
+});
+
+function addressSpaceBytes(): number {
+  return 1024 * Number(/^VmSize:\s+(\d+) kB$/m.exec(readFileSync("/proc/self/status", "utf8"))![1]);
+}
+
+test("lengths that another process chooses cost no more address space than the longest", () => {
+  const file = MemoryFile.receive(memoryOf(2 ** 30 + PAGE));
+  const before = addressSpaceBytes();
+  for (let round = 0; round < 3000; round++) {
+    const mapping = file.map(0, 2 ** 30 - round * 80 * PAGE);
+    assert.equal(mapping.memory.bytes.length, 2 ** 30 - round * 80 * PAGE);
+    mapping.release();
+  }
+  assert.ok(addressSpaceBytes() - before <= 2 ** 31, "places are used again");
+  file.close();
+});
+
+test("clients get so much address space in all, and then a refusal", () => {
+  const file = MemoryFile.receive(memoryOf(2 ** 30));
+  const mappings = Array.from({ length: 60 }, () => file.map(0, 2 ** 30));
+  assert.throws(
+    () => Array.from({ length: 5 }, () => mappings.push(file.map(0, 2 ** 30))),
+    /cannot be mapped: clients have 64 GiB of address space already/,
+  );
+  file.map(0, PAGE).release();
+  MemoryFile.receive(duplicate(file.fd)).close();
+  const ours = MemoryFile.create("ours", 2 ** 30);
+  ours.map(0, 2 ** 30).release();
+  for (const mapping of mappings.splice(0)) mapping.release();
+  file.map(0, 2 ** 30).release();
+  file.close();
+  ours.close();
 });
 
 test("a file that was closed leaves its mappings", () => {

@@ -4,7 +4,7 @@
  */
 import { chownSync, readlinkSync } from "node:fs";
 import type { Socket } from "node:net";
-import { assert, CodedError } from "../base/index.ts";
+import { assert, CodedError, errorText } from "../base/index.ts";
 import type {
   DescriptorListener,
   DescriptorStream,
@@ -52,11 +52,11 @@ export class MemfdSharedMemory implements SharedMemory {
     owner?: SocketOwner,
   ): Promise<DescriptorListener> {
     const address: NetworkAddress = { kind: "unix", path };
-    const listener = await listenForSockets(
-      address,
-      (socket) => accept(takeOver(socket)),
-      this.#log,
-    );
+    const take = (socket: Socket): void => {
+      const stream = this.#tryTakeOver(socket, path);
+      if (stream !== undefined) accept(stream);
+    };
+    const listener = await listenForSockets(address, take, this.#log);
     try {
       if (owner !== undefined) chownSync(path, owner.userId, owner.groupId);
     } catch (error) {
@@ -64,6 +64,17 @@ export class MemfdSharedMemory implements SharedMemory {
       throw ownerFault(path, error);
     }
     return { close: () => listener.close() };
+  }
+
+  /** Where descriptors have run out a client goes away, and the listener stays. */
+  #tryTakeOver(socket: Socket, path: string): DescriptorStream | undefined {
+    try {
+      return takeOver(socket);
+    } catch (error) {
+      const fields = { address: path, cause: errorText(error) };
+      this.#log?.write("warning", "a connection could not be accepted", fields);
+      return undefined;
+    }
   }
 
   async connect(path: string): Promise<DescriptorStream> {
@@ -81,9 +92,11 @@ function ownerFault(path: string, cause: unknown): CodedError {
 }
 
 function takeOver(socket: Socket): DescriptorStream {
-  const fd = duplicate(descriptorOf(socket));
-  socket.destroy();
-  return new SocketDescriptorStream(fd);
+  try {
+    return new SocketDescriptorStream(duplicate(descriptorOf(socket)));
+  } finally {
+    socket.destroy();
+  }
 }
 
 class SocketDescriptorStream implements DescriptorStream {
@@ -170,6 +183,13 @@ function tooMany(): CodedError {
   });
 }
 
+function noSocket(link: string): CodedError {
+  return new CodedError({
+    code: "stream-invalid",
+    message: `a client sent something else where a socket is expected: ${link}`,
+  });
+}
+
 class SocketDescriptor implements ReceivedDescriptor {
   #fd: number;
 
@@ -187,13 +207,14 @@ class SocketDescriptor implements ReceivedDescriptor {
 
   asStream(): DescriptorStream {
     const fd = this.#take();
-    const link = readlinkSync(`/proc/self/fd/${fd}`);
-    if (link.startsWith("socket:")) return new SocketDescriptorStream(fd);
-    closeDescriptor(fd);
-    throw new CodedError({
-      code: "stream-invalid",
-      message: `a client sent something else where a socket is expected: ${link}`,
-    });
+    try {
+      const link = readlinkSync(`/proc/self/fd/${fd}`);
+      if (!link.startsWith("socket:")) throw noSocket(link);
+      return new SocketDescriptorStream(fd);
+    } catch (error) {
+      closeDescriptor(fd);
+      throw error;
+    }
   }
 
   close(): void {

@@ -7,9 +7,12 @@ import {
   addSeals,
   createMemoryFile,
   isHugePageFile,
+  isReadWrite,
+  SEAL_FUTURE_WRITE,
   SEAL_GROW,
   SEAL_SEAL,
   SEAL_SHRINK,
+  SEAL_WRITE,
   sealsOf,
 } from "./shared-sys.ts";
 import { closeDescriptor, PAGE_BYTES } from "./sys.ts";
@@ -17,12 +20,15 @@ import { closeDescriptor, PAGE_BYTES } from "./sys.ts";
 export class MemoryFile implements SharedFile {
   readonly fd: number;
   readonly sizeBytes: number;
+  /** What another process gave may be mapped as far as all clients together are allowed to. */
+  readonly #isReceived: boolean;
   #isClosed = false;
 
   /** The descriptor is the new object's. */
-  private constructor(fd: number, sizeBytes: number) {
+  private constructor(fd: number, sizeBytes: number, isReceived: boolean) {
     this.fd = fd;
     this.sizeBytes = sizeBytes;
+    this.#isReceived = isReceived;
   }
 
   static create(name: string, sizeBytes: number): MemoryFile {
@@ -35,15 +41,19 @@ export class MemoryFile implements SharedFile {
       closeDescriptor(fd);
       throw error;
     }
-    return new MemoryFile(fd, sizeBytes);
+    return new MemoryFile(fd, sizeBytes, false);
   }
 
   /** Fails with `memory-not-mappable`; the descriptor is closed then. */
   static receive(fd: number): MemoryFile {
-    const reason = notMappable(fd);
-    if (reason === undefined) return new MemoryFile(fd, fstatSync(fd).size);
-    closeDescriptor(fd);
-    throw refusal(reason);
+    try {
+      const reason = notMappable(fd);
+      if (reason !== undefined) throw refusal(reason);
+      return new MemoryFile(fd, fstatSync(fd).size, true);
+    } catch (error) {
+      closeDescriptor(fd);
+      throw error;
+    }
   }
 
   map(offset: number, lengthBytes: number): SharedMapping {
@@ -54,7 +64,8 @@ export class MemoryFile implements SharedFile {
     assert(offset + lengthBytes <= this.sizeBytes, "a mapping lies within its file");
     const wholeBytes = Math.ceil(lengthBytes / PAGE_BYTES) * PAGE_BYTES;
     try {
-      return new MemoryMapping(mapShared(this.fd, offset, wholeBytes), lengthBytes);
+      const place = mapShared(this.fd, offset, wholeBytes, this.#isReceived);
+      return new MemoryMapping(place, lengthBytes);
     } catch (error) {
       throw refusal(errorText(error));
     }
@@ -97,14 +108,17 @@ class MemoryMapping implements SharedMapping {
 }
 
 /**
- * Why the process could die of touching pages of this file. Seals exist for files in memory alone,
- * so the check keeps away files whose pages come from a program or a device, too.
+ * Why the process could die of touching pages of this file, or could not map them. Seals exist for
+ * files in memory alone, so the check keeps away files whose pages come from a program or a device,
+ * too. A seal against writing may still be added later, and `map` fails then.
  */
 function notMappable(fd: number): string | undefined {
   const seals = sealsOf(fd);
   if (seals < 0) return "it is no file in memory: use memory-backend-memfd with share=on";
   if ((seals & SEAL_SHRINK) === 0)
     return "it is not sealed against shrinking: use memory-backend-memfd with share=on and seal=on";
+  if ((seals & (SEAL_WRITE | SEAL_FUTURE_WRITE)) !== 0) return "it is sealed against writing";
+  if (!isReadWrite(fd)) return "its descriptor may not be written to";
   if (isHugePageFile(fd)) return "it is made of huge pages, which may run out: leave hugetlb off";
   if (fstatSync(fd).size === 0) return "it is empty";
   return undefined;

@@ -4,7 +4,7 @@
  */
 import { assert } from "../base/index.ts";
 import { getU32, setU32, setU64 } from "../base/index.ts";
-import { checked, lastErrno, mapAnonymous, nativeFunction, viewMemory } from "./sys.ts";
+import { checked, lastErrno, mapAnonymous, nativeFunction, unmap, viewMemory } from "./sys.ts";
 import { PAGE_BYTES, SystemCallError } from "./sys.ts";
 
 type Integer64 = number | bigint;
@@ -16,7 +16,8 @@ const EOPNOTSUPP = 95;
 // Mapping.
 
 const PROT_READ_WRITE = 3;
-const MAP_SHARED_FIXED = 0x11;
+const MAP_SHARED = 1;
+const MREMAP_MAYMOVE_FIXED = 3;
 
 const nativeMmap = nativeFunction<
   (
@@ -29,20 +30,50 @@ const nativeMmap = nativeFunction<
   ) => Integer64
 >("mmap", "uint64_t", ["uint64_t", "size_t", "int", "int", "int", "int64_t"]);
 
-/** Puts pages of a file over a mapping. They are touched when somebody needs them, not before. */
+const nativeMremap = nativeFunction<
+  (
+    address: number,
+    lengthBytes: number,
+    newLengthBytes: number,
+    flags: number,
+    newAddress: number,
+  ) => Integer64
+>("mremap", "uint64_t", ["uint64_t", "size_t", "size_t", "int", "uint64_t"]);
+
+/**
+ * Puts pages of a file over a mapping. They are touched when somebody needs them, not before. Fails
+ * with `SystemCallError`; the mapping is as it was then. That is why the pages are mapped elsewhere
+ * first: before Linux 6.12 a `mmap` to a fixed place that is refused leaves a hole there.
+ */
 export function mapFileAt(address: number, fd: number, offset: number, lengthBytes: number): void {
-  checked("mmap", nativeMmap(address, lengthBytes, PROT_READ_WRITE, MAP_SHARED_FIXED, fd, offset));
+  const elsewhere = checked(
+    "mmap",
+    nativeMmap(0, lengthBytes, PROT_READ_WRITE, MAP_SHARED, fd, offset),
+  );
+  try {
+    const moved = nativeMremap(elsewhere, lengthBytes, lengthBytes, MREMAP_MAYMOVE_FIXED, address);
+    checked("mremap", moved);
+  } catch (error) {
+    unmap(elsewhere, lengthBytes);
+    throw error;
+  }
 }
 
 // Files in memory.
 
 const MFD_CLOEXEC_ALLOW_SEALING = 3;
+const F_GETFL = 3;
+const O_ACCMODE = 3;
+const O_RDWR = 2;
 const F_DUPFD_CLOEXEC = 1030;
 const F_ADD_SEALS = 1033;
 const F_GET_SEALS = 1034;
 export const SEAL_SEAL = 1;
 export const SEAL_SHRINK = 2;
 export const SEAL_GROW = 4;
+export const SEAL_WRITE = 8;
+/** Mappings that exist may be written, and no new ones be made that may. */
+export const SEAL_FUTURE_WRITE = 16;
 const HUGETLBFS_MAGIC = 0x958458f6;
 const STATFS_BYTES = 120;
 
@@ -80,13 +111,17 @@ export function isHugePageFile(fd: number): boolean {
   return getU32(target, 0) === HUGETLBFS_MAGIC;
 }
 
+/** Whether the descriptor was opened for reading and writing. */
+export function isReadWrite(fd: number): boolean {
+  return (checked("fcntl", nativeFcntl(fd, F_GETFL, 0)) & O_ACCMODE) === O_RDWR;
+}
+
 export function duplicate(fd: number): number {
   return checked("fcntl", nativeFcntl(fd, F_DUPFD_CLOEXEC, 0));
 }
 
 // Event counters.
 
-const F_GETFL = 3;
 const F_SETFL = 4;
 const O_NONBLOCK = 0o4000;
 const RWF_NOWAIT = 8;

@@ -63,7 +63,7 @@ export function checked(syscall: string, result: Integer64): number {
 
 export const PAGE_BYTES = 4096;
 /** Node 20 aborts the process for views beyond 4 GiB. */
-const VIEW_BYTES_MAX = 2 ** 32 - PAGE_BYTES;
+export const VIEW_BYTES_MAX: number = 2 ** 32 - PAGE_BYTES;
 
 const PROT_READ_WRITE = 3;
 const MAP_SHARED_POPULATE = 0x8001;

@@ -20,7 +20,7 @@ export const NO_MIRROR: readonly string[] = ["--failures-to-tolerate", "0"];
 /** Set to run the long versions: minutes instead of seconds, the sizes a release is tested with. */
 export const isLong: boolean = process.env["DRYSTONE_LONG"] === "1";
 
-const CLI = fileURLToPath(new URL("../../../bin/drystone", import.meta.url));
+export const CLI: string = fileURLToPath(new URL("../../../bin/drystone", import.meta.url));
 const READY_MS_MAX = 60_000;
 
 /** A folder that is removed when the test ends. `DRYSTONE_E2E_DIR` says on which file system. */

@@ -12,7 +12,14 @@ import { VolumeClient } from "../../src/client/index.ts";
 import { DriverQueue, queuePlaces } from "../../src/client/driver-queue.ts";
 import { FrontEnd } from "../../src/client/front-end.ts";
 import { MemfdSharedMemory } from "../../src/platform/index.ts";
-import { createMemoryFile, sendMessage } from "../../src/platform/shared-sys.ts";
+import { MemoryFile } from "../../src/platform/memory-file.ts";
+import {
+  addSeals,
+  createMemoryFile,
+  SEAL_FUTURE_WRITE,
+  SEAL_SHRINK,
+  sendMessage,
+} from "../../src/platform/shared-sys.ts";
 import { descriptorOf } from "../../src/platform/socket-stream.ts";
 import { regionBytes, u32s } from "../vhost-user/front-end.ts";
 import { isLong, startHost } from "./harness.ts";
@@ -157,7 +164,7 @@ test(
 );
 
 test(
-  "memory that could shrink under the host is refused, with the reason",
+  "memory that could shrink under the host or may not be written is refused, with the reason",
   { timeout: TEST_MS_MAX },
   async (t) => {
     const host = await startHost(t);
@@ -167,11 +174,18 @@ test(
     const message = Buffer.concat([u32s(5, 1, body.length), body]);
     const ordinary = path.join(host.folder, "file");
     fs.writeFileSync(ordinary, Buffer.alloc(MEMORY_BYTES));
-    const unsealed = createMemoryFile("unsealed");
-    fs.ftruncateSync(unsealed, MEMORY_BYTES);
+    const memoryOf = (seals: number): number => {
+      const fd = createMemoryFile("memory");
+      fs.ftruncateSync(fd, MEMORY_BYTES);
+      if (seals !== 0) addSeals(fd, seals);
+      return fd;
+    };
+    const whole = memoryOf(SEAL_SHRINK);
     for (const [fd, expected] of [
       [fs.openSync(ordinary, "r+"), /no file in memory/],
-      [unsealed, /not sealed against shrinking/],
+      [memoryOf(0), /not sealed against shrinking/],
+      [memoryOf(SEAL_SHRINK | SEAL_FUTURE_WRITE), /sealed against writing/],
+      [fs.openSync(`/proc/self/fd/${whole}`, "r"), /may not be written to/],
     ] as const) {
       const client = net.connect(socket);
       await new Promise((resolve) => client.once("connect", resolve));
@@ -182,6 +196,88 @@ test(
     const client = await VolumeClient.open(socket);
     await client.read(client.allocate(512), 0);
     await client.close();
+  },
+);
+
+/**
+ * A machine whose rings lie in good memory, and whose buffer for a read lies in memory that the
+ * host can take and cannot map any more.
+ */
+async function readIntoSealedMemory(socket: string): Promise<void> {
+  const shared = new MemfdSharedMemory();
+  const good = shared.createFile("good", MEMORY_BYTES);
+  const fd = createMemoryFile("sealed later");
+  fs.ftruncateSync(fd, MEMORY_BYTES);
+  addSeals(fd, SEAL_SHRINK);
+  const bad = MemoryFile.receive(fd);
+  const mapping = good.map(0, MEMORY_BYTES);
+  const queue = new DriverQueue(mapping.memory.bytes, ENTRIES, ADDRESS);
+  const { descriptors, available, used } = queuePlaces(ENTRIES);
+  const stream = await shared.connect(socket);
+  const [kick, call] = [shared.createEvent(), shared.createEvent()];
+  const ended = new Promise<void>((resolve) => {
+    const front = new FrontEnd(stream, resolve);
+    front.agree(FEATURES, PROTOCOL);
+    const regions = [ADDRESS, ADDRESS + MEMORY_BYTES].map((at) =>
+      regionBytes({ guestAddress: at, userAddress: at, sizeBytes: MEMORY_BYTES, fileOffset: 0 }),
+    );
+    const body = Buffer.concat([u32s(regions.length, 0), ...regions]);
+    stream.send(Buffer.concat([u32s(5, 1, body.length), body]), [good, bad]);
+    const place = { descriptors: ADDRESS + descriptors, available: ADDRESS + available };
+    const ring = { entryCount: ENTRIES, base: 0, kick, call, ...place, used: ADDRESS + used };
+    void front.startRing(ring).then(() => {
+      addSeals(fd, SEAL_FUTURE_WRITE);
+      queue.add(0, 0, MEMORY_BYTES, 4096, true);
+      queue.tell();
+      kick.signal();
+    });
+  });
+  await ended;
+  stream.close();
+  for (const event of [kick, call]) event.close();
+  mapping.retire();
+  for (const file of [good, bad]) file.close();
+}
+
+test(
+  "memory that cannot be mapped any more ends its own connection, and no other",
+  { timeout: TEST_MS_MAX },
+  async (t) => {
+    const host = await startHost(t);
+    const { pid } = host.program;
+    const socket = await attach(host, "v1");
+    const neighbour = await VolumeClient.open(await attach(host, "neighbour"));
+    t.after(() => neighbour.close());
+    const buffer = neighbour.allocate(4096);
+    await neighbour.write(buffer, 0);
+    await readIntoSealedMemory(socket);
+    assert.match((await cutOffs(host)).at(-1) ?? "", /cannot be mapped: mmap: EPERM/);
+    await neighbour.read(buffer, 0);
+    assert.ok(neighbour.isConnected, "the neighbour was never disconnected");
+    assert.equal(host.program.pid, pid);
+  },
+);
+
+test(
+  "a machine that is cut off again and again, each time for another number, is told of a few times",
+  { timeout: TEST_MS_MAX },
+  async (t) => {
+    const host = await startHost(t);
+    const socket = await attach(host, "v1");
+    const shared = new MemfdSharedMemory();
+    for (let round = 0; round < 200; round++) {
+      const stream = await shared.connect(socket);
+      await new Promise<void>((resolve) => {
+        const front = new FrontEnd(stream, () => {
+          front.close();
+          resolve();
+        });
+        stream.send(u32s(1000 + round, 1, 0), []);
+      });
+    }
+    assert.deepEqual(await cutOffs(host), [
+      "the machine at volume v1 was cut off: request 1000, which was not offered",
+    ]);
   },
 );
 

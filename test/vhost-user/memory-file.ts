@@ -13,6 +13,8 @@ export class MemoryFile implements SharedFile {
   isClosed = false;
   /** Made by `another`, and not closed. */
   openCount = 0;
+  /** What `map` fails with, if anything: as where the other process seals its file later on. */
+  mapFault: () => Error | undefined = () => undefined;
 
   constructor(sizeBytes: number) {
     this.bytes = new Uint8Array(new ArrayBuffer(sizeBytes));
@@ -50,6 +52,8 @@ export class MemoryFile implements SharedFile {
   #map(offset: number, lengthBytes: number): SharedMapping {
     assert(offset >= 0 && lengthBytes > 0 && offset + lengthBytes <= this.sizeBytes);
     assert(offset % PAGE_BYTES === 0, "mappings begin at a page");
+    const fault = this.mapFault();
+    if (fault !== undefined) throw fault;
     this.mappedCount++;
     this.mapsTotal++;
     let isReleased = false;
@@ -75,6 +79,8 @@ export class MemoryFile implements SharedFile {
  */
 export class MemoryEvent implements RemoteEvent {
   signals = 0;
+  /** What `signal` fails with, if anything. */
+  fault: Error | undefined;
   isClosed = false;
   /** Made by `another`, and not closed. */
   openCount = 0;
@@ -108,6 +114,7 @@ export class MemoryEvent implements RemoteEvent {
 
   signal(): void {
     assert(!this.isClosed, "a closed event is not signalled");
+    if (this.fault !== undefined) throw this.fault;
     this.signals++;
     this.#pending = true;
   }

@@ -5,7 +5,6 @@ import { BlockQueue } from "../../src/frontend/vhost-user/block-queue.ts";
 import { GuestMemory } from "../../src/frontend/vhost-user/guest-memory.ts";
 import { SplitQueue } from "../../src/frontend/vhost-user/split-queue.ts";
 import type { ShortPoll } from "../../src/frontend/vhost-user/short-poll.ts";
-import type { VhostViolation } from "../../src/frontend/vhost-user/violation.ts";
 import { READ_MEMORY_BYTES, ReadMemory } from "../../src/frontend/nbd/read-memory.ts";
 import type { VolumeIo } from "../../src/object/index.ts";
 import { MemoryVolume } from "../nbd/memory-volume.ts";
@@ -46,7 +45,7 @@ export class QueueWorld {
   readonly disk: BlockQueue;
   readonly kick: MemoryEvent = new MemoryEvent();
   readonly call: MemoryEvent = new MemoryEvent();
-  violation: VhostViolation | undefined;
+  violation: Error | undefined;
   isDrained = false;
 
   constructor(options: WorldOptions = {}) {
@@ -93,7 +92,7 @@ export class QueueWorld {
       staging: new Uint8Array(STAGING_BYTES),
       kick: this.kick,
       shortPoll: options.shortPoll,
-      violated: (error) => this.#end(error),
+      failed: (error) => this.#end(error),
       volumeGone: () => this.#end(undefined),
     });
     this.kick.watch(() => this.disk.process());
@@ -125,8 +124,8 @@ export class QueueWorld {
     return bytes.subarray(0, GUARD_BYTES).every(isGuard) && bytes.subarray(end).every(isGuard);
   }
 
-  #end(error: VhostViolation | undefined): void {
-    this.violation ??= error;
+  #end(error: unknown): void {
+    if (error instanceof Error) this.violation ??= error;
     this.disk.close(() => {
       this.isDrained = true;
     });

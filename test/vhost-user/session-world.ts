@@ -1,4 +1,5 @@
 /** A back end and a front end in one process, over memory alone. */
+import assert from "node:assert/strict";
 import type {
   DescriptorListener,
   DescriptorStream,
@@ -75,6 +76,8 @@ export class SessionWorld {
   hasEnded = false;
   isDrained = false;
   reason: string | undefined;
+  /** What of ours has failed, if it was that which ended the connection. */
+  fault: unknown;
 
   /** `guest`: whose machine this back end serves from now on, if not a new one. */
   constructor(volume: Partial<MemoryVolumeOptions> = {}, guest?: SessionWorld) {
@@ -97,9 +100,10 @@ export class SessionWorld {
         this.memories--;
         idleMemories.push(memory);
       },
-      ended: (_, reason) => {
+      ended: (_, reason, fault) => {
         this.hasEnded = true;
         this.reason = reason;
+        this.fault = fault;
       },
       drained: () => {
         this.isDrained = true;
@@ -197,6 +201,19 @@ export class SessionWorld {
     this.driver.collect();
     return this.bytes[at + 16]!;
   }
+}
+
+/** Nothing that a front end gave is held any more. */
+export function assertAllGivenBack(world: SessionWorld): void {
+  assert.ok(world.hasEnded && world.isDrained);
+  assert.ok(world.guardIsWhole);
+  assert.equal(world.memories, 0);
+  assert.equal(world.file.mappedCount, 0);
+  assert.equal(world.file.openCount, 0);
+  assert.equal(world.kick.openCount, 0);
+  assert.equal(world.call.openCount, 0);
+  assert.equal(world.stream.openDescriptors.size, 0);
+  assert.ok(world.stream.isClosed);
 }
 
 function guardedFile(): MemoryFile {

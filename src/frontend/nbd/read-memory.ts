@@ -39,6 +39,8 @@ export class ReadMemory {
   #quickCount = 0;
   readonly #views: (Uint8Array | undefined)[] = Array.from({ length: PAGES }, () => undefined);
   #usedBlocks = 0;
+  /** Somebody may write to it at any time, for ever: nobody else gets it. */
+  isLost = false;
 
   constructor(memory: DiskMemory) {
     const { buffer, byteOffset, byteLength } = memory.bytes;

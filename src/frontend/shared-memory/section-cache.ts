@@ -119,16 +119,17 @@ export class SectionCache {
 
   /** The section, mapped. Fails with `memory-not-mappable`. */
   obtain(range: SharedRange, index: number): Section {
-    const present = range.sections[index];
-    if (present !== undefined) {
+    const last = this.#lastTouched;
+    if (last?.index === index && last.range === range) {
       this.#hitsTotal++;
-      if (present !== this.#lastTouched) {
-        this.#cache.lookup(present.key);
-        this.#lastTouched = present;
-      }
-      return present;
+      return last;
     }
-    return this.#map(range, index);
+    const present = range.sections.get(index);
+    if (present === undefined) return this.#map(range, index);
+    this.#hitsTotal++;
+    this.#cache.lookup(present.key);
+    this.#lastTouched = present;
+    return present;
   }
 
   /**
@@ -164,15 +165,14 @@ export class SectionCache {
 
   /** Unmaps the sections of a range; those that are pinned when their last pin goes. */
   revoke(range: SharedRange): void {
-    for (const section of range.sections) {
-      if (section === undefined) continue;
-      range.sections[section.index] = undefined;
+    for (const section of range.sections.values()) {
+      if (this.#lastTouched === section) this.#lastTouched = undefined;
       this.#sections[section.slot] = undefined;
       this.#cache.remove(section.key);
       section.isRevoked = true;
       if (section.pinCount === 0) this.#unmap(section);
     }
-    range.sections.length = 0;
+    range.sections.clear();
   }
 
   #map(range: SharedRange, index: number): Section {
@@ -190,7 +190,7 @@ export class SectionCache {
       throw error;
     }
     const section = new Section({ range, index, key, slot, fileOffset: start }, mapping);
-    range.sections[index] = section;
+    range.sections.set(index, section);
     this.#sections[slot] = section;
     this.#lastTouched = section;
     this.#mapsTotal++;
@@ -202,7 +202,7 @@ export class SectionCache {
   #evict(slot: number): void {
     const section = this.#sections[slot];
     if (section === undefined) return;
-    section.range.sections[section.index] = undefined;
+    section.range.sections.delete(section.index);
     this.#sections[slot] = undefined;
     this.#evictionsTotal++;
     this.#unmap(section);
@@ -232,8 +232,8 @@ export class SharedRange {
   readonly fileOffset: number;
   readonly sizeBytes: number;
   readonly mayWrite: boolean;
-  /** By index; maintained by the cache. */
-  readonly sections: (Section | undefined)[] = [];
+  /** Those that are mapped, by index; maintained by the cache. */
+  readonly sections: Map<number, Section> = new Map<number, Section>();
   readonly #cache: SectionCache;
   readonly #sectionBytes: number;
 

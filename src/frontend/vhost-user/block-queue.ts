@@ -12,7 +12,6 @@ import type { Chain } from "./chain.ts";
 import type { GuestMemory } from "./guest-memory.ts";
 import type { ShortPoll } from "./short-poll.ts";
 import type { SplitQueue } from "./split-queue.ts";
-import { VhostViolation } from "./violation.ts";
 
 export interface QueueWorld {
   readonly device: BlockDevice;
@@ -23,7 +22,8 @@ export interface QueueWorld {
   readonly kick: RemoteEvent;
   /** Undefined: the queue is looked at when its driver kicks, and never by itself. */
   readonly shortPoll: ShortPoll | undefined;
-  readonly violated: (error: VhostViolation) => void;
+  /** What was thrown outside of a message. Throws nothing. */
+  readonly failed: (error: unknown) => void;
   readonly volumeGone: (fault: IoFault) => void;
 }
 
@@ -74,14 +74,15 @@ export class BlockQueue implements RequestOwner {
     try {
       this.#takeAll();
     } catch (error) {
-      if (!(error instanceof VhostViolation)) throw error;
-      this.violated(error);
-      return;
-    } finally {
-      // After a violation as well: nobody is listened to again before the volume has answered.
-      this.#world.device.volume.submit();
+      this.failed(error);
     }
-    this.#publish();
+    try {
+      // After a fault as well: nobody is listened to again before the volume has answered.
+      this.#world.device.volume.submit();
+      this.#publish();
+    } catch (error) {
+      this.failed(error);
+    }
   }
 
   /** Takes nothing more; `whenStopped` gets the next entry once everything is answered. */
@@ -114,8 +115,8 @@ export class BlockQueue implements RequestOwner {
     this.process();
   }
 
-  violated(error: VhostViolation): void {
-    this.#world.violated(error);
+  failed(error: unknown): void {
+    this.#world.failed(error);
   }
 
   volumeGone(fault: IoFault): void {
@@ -158,8 +159,12 @@ export class BlockQueue implements RequestOwner {
 
   readonly #turn = (): void => {
     this.#isTurnDue = false;
-    this.#publish();
-    this.#reportStopped();
+    try {
+      this.#publish();
+      this.#reportStopped();
+    } catch (error) {
+      this.failed(error);
+    }
   };
 
   #publish(): void {

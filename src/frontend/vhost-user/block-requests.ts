@@ -24,6 +24,7 @@ import {
   VirtioBlkType,
 } from "../../format/index.ts";
 import type { IoDone, IoFault } from "../../object/index.ts";
+import type { DiskMemory } from "../../ports/index.ts";
 import { READ_PIECE_BYTES_MAX } from "../nbd/read-memory.ts";
 import type { ReadMemory } from "../nbd/read-memory.ts";
 import type { Section } from "../shared-memory/section-cache.ts";
@@ -31,7 +32,7 @@ import { ZERO_SECTORS_MAX } from "./block-device.ts";
 import type { BlockDevice } from "./block-device.ts";
 import { Chain } from "./chain.ts";
 import type { GuestMemory } from "./guest-memory.ts";
-import { demand, VhostViolation, wireU64 } from "./violation.ts";
+import { demand, wireU64 } from "./violation.ts";
 
 const HEADER_BYTES = VirtioBlkRequestLayout.sizeBytes;
 const RANGE_BYTES = VirtioBlkRangeLayout.sizeBytes;
@@ -65,8 +66,8 @@ export interface RequestOwner {
   volumeGone(fault: IoFault): void;
   /** There is memory or room again, after `isStalled`. */
   proceed(): void;
-  /** The guest broke a rule, noticed outside of `start`. */
-  violated(error: VhostViolation): void;
+  /** What was thrown outside of `start`, for which the connection ends. Throws nothing. */
+  failed(error: unknown): void;
   /** After `abandon`: the volume has answered everything. */
   drained(): void;
 }
@@ -229,9 +230,10 @@ export class BlockRequests {
     const address = chain.addressAt(segment) + segmentBytes;
     demand(guest.locate(address, leftBytes), "a buffer went away while its request was under way");
     const { foundSection: section, foundAt: at, foundBytes: pieceBytes } = guest;
-    const { volume } = this.#device;
     const offset = request.offset + request.startedBytes;
-    if (section !== undefined && volume.readNow(section.memory, at, pieceBytes, offset)) {
+    const isDone =
+      section !== undefined && this.#device.volume.readNow(section.memory, at, pieceBytes, offset);
+    if (isDone) {
       request.startedBytes += pieceBytes;
       nextDirect(request, pieceBytes);
       guest.wroteDirectly(address, pieceBytes);
@@ -245,7 +247,7 @@ export class BlockRequests {
     this.#sections[piece] = section;
     this.#addresses[piece] = address;
     nextDirect(request, pieceBytes);
-    volume.read(section.memory, at, pieceBytes, offset, this.#pieceDone, piece);
+    this.#read(request, section.memory, at, piece);
     return true;
   }
 
@@ -253,11 +255,19 @@ export class BlockRequests {
     const page = this.#memory.take(pieceBytes);
     if (page === NONE) return false;
     const piece = this.#takePiece(request, page, pieceBytes);
-    const offset = request.offset + this.#dataAts[piece]!;
-    const { volume } = this.#device;
-    const { memory } = this.#memory;
-    volume.read(memory, this.#memory.dataAt(page), pieceBytes, offset, this.#pieceDone, piece);
+    this.#read(request, this.#memory.memory, this.#memory.dataAt(page), piece);
     return true;
+  }
+
+  #read(request: BlockRequest, target: DiskMemory, targetAt: number, piece: number): void {
+    const lengthBytes = this.#lengths[piece]!;
+    const offset = request.offset + this.#dataAts[piece]!;
+    try {
+      this.#device.volume.read(target, targetAt, lengthBytes, offset, this.#pieceDone, piece);
+    } catch (error) {
+      this.#lose(piece);
+      throw error;
+    }
   }
 
   #writePiece(request: BlockRequest, pieceBytes: number): boolean {
@@ -271,7 +281,12 @@ export class BlockRequests {
     demand(isThere, "a buffer went away while its request was under way");
     const piece = this.#takePiece(request, NONE, pieceBytes);
     const offset = request.offset + this.#dataAts[piece]!;
-    volume.write(this.#staging, 0, pieceBytes, offset, this.#pieceDone, piece);
+    try {
+      volume.write(this.#staging, 0, pieceBytes, offset, this.#pieceDone, piece);
+    } catch (error) {
+      this.#lose(piece);
+      throw error;
+    }
     return true;
   }
 
@@ -285,9 +300,9 @@ export class BlockRequests {
   }
 
   #startOther(request: BlockRequest, type: number): void {
-    const { volume } = this.#device;
     if (type === VirtioBlkType.flush) {
-      volume.flush(this.#pieceDone, this.#takePiece(request, NONE, 0));
+      const { volume } = this.#device;
+      this.#give(request, (piece) => volume.flush(this.#pieceDone, piece));
     } else if (type === VirtioBlkType.getId) {
       this.#answerId(request);
     } else if (type === VirtioBlkType.discard || type === VirtioBlkType.writeZeroes) {
@@ -320,29 +335,54 @@ export class BlockRequests {
     if (sectors > ZERO_SECTORS_MAX || !this.#lies(request, zeroBytes)) request.status = ioError;
     else if ((flags & ~knownFlags) !== 0) request.status = unsupported;
     if (request.status !== ok || zeroBytes === 0) return;
+    const { offset } = request;
+    this.#give(request, (piece) => {
+      if (type === VirtioBlkType.discard) volume.discard(offset, zeroBytes, this.#pieceDone, piece);
+      else volume.writeZeroes(offset, zeroBytes, flags === 0, this.#pieceDone, piece);
+    });
+  }
+
+  /** A piece without data. */
+  #give(request: BlockRequest, give: (piece: number) => void): void {
     const piece = this.#takePiece(request, NONE, 0);
-    if (type === VirtioBlkType.discard)
-      volume.discard(request.offset, zeroBytes, this.#pieceDone, piece);
-    else volume.writeZeroes(request.offset, zeroBytes, flags === 0, this.#pieceDone, piece);
+    try {
+      give(piece);
+    } catch (error) {
+      this.#lose(piece);
+      throw error;
+    }
+  }
+
+  /**
+   * The volume has failed to take a piece, which is a fault of ours: an answer is not waited for,
+   * but may come. So nobody else gets the memory that data would go to.
+   */
+  #lose(piece: number): void {
+    this.#requests[piece] = undefined;
+    this.#pieceCount--;
+    if (this.#pages[piece] !== NONE) this.#memory.isLost = true;
   }
 
   /** Throws nothing: it is the volume that calls. */
   readonly #pieceDone: IoDone = (piece, fault) => {
-    const request = assertDefined(this.#requests[piece], "a piece is answered once");
     const page = this.#pages[piece]!;
-    this.#requests[piece] = undefined;
-    this.#freePieces.push(piece);
-    this.#pieceCount--;
     try {
-      this.#unpin(piece, fault);
-      if (!this.#isAbandoned) this.#pieceAnswered(request, piece, fault);
+      this.#answered(piece, fault);
     } catch (error) {
-      if (!(error instanceof VhostViolation)) throw error;
-      this.#owner.violated(error);
+      this.#owner.failed(error);
     }
     if (this.#isAbandoned && this.#pieceCount === 0) this.#owner.drained();
     else if (page !== NONE) this.#resume();
   };
+
+  #answered(piece: number, fault: IoFault | undefined): void {
+    const request = assertDefined(this.#requests[piece], "a piece is answered once");
+    this.#requests[piece] = undefined;
+    this.#freePieces.push(piece);
+    this.#pieceCount--;
+    this.#unpin(piece, fault);
+    if (!this.#isAbandoned) this.#pieceAnswered(request, piece, fault);
+  }
 
   #unpin(piece: number, fault: IoFault | undefined): void {
     const section = this.#sections[piece];
@@ -370,23 +410,24 @@ export class BlockRequests {
     if (fault === "not-owner" || fault === "shutting-down") this.#owner.volumeGone(fault);
   }
 
+  /** Throws nothing: it is the volume that calls. */
   #resume(): void {
     const request = this.#stalled;
     if (request === undefined) return;
     this.#stalled = undefined;
     try {
       this.#advance(request);
-      if (this.isStalled) return;
-      this.#release(request);
+      if (!this.isStalled) this.#release(request);
     } catch (error) {
-      if (!(error instanceof VhostViolation)) throw error;
-      this.#owner.violated(error);
-      return;
-    } finally {
+      this.#owner.failed(error);
+    }
+    try {
       // Outside of anybody's turn.
       this.#device.volume.submit();
+    } catch (error) {
+      this.#owner.failed(error);
     }
-    this.#owner.proceed();
+    if (!this.isStalled && !this.#isAbandoned) this.#owner.proceed();
   }
 
   #takePiece(request: BlockRequest, page: number, lengthBytes: number): number {

@@ -51,6 +51,23 @@ test("regions that overlap, leave their file or the address space are refused", 
     assert.throws(() => memoryWith({}, bad), VhostViolation);
 });
 
+test("a guest has at most so much memory in all, and what it gives back may come again", () => {
+  const memory = new GuestMemory(new SectionCache({ sectionBytes: 2 << 20, sectionsMax: 4 }));
+  const sizeBytes = 2 ** 43;
+  const file = { sizeBytes, map: () => assert.fail("nothing is touched"), close: () => undefined };
+  const place = (index: number) => ({
+    guestAddress: index * sizeBytes,
+    sizeBytes,
+    userAddress: index * sizeBytes,
+    fileOffset: 0,
+  });
+  memory.add(place(0), file);
+  memory.add(place(1), file);
+  assert.throws(() => memory.add(place(2), file), /more than 16 TiB of memory/);
+  memory.remove(place(0));
+  memory.add(place(2), file);
+});
+
 test("a region that is taken away is unmapped, and its addresses are nobody's", () => {
   const { memory, files } = memoryWith({ guestAddress: 0 }, { guestAddress: 1 << 20 });
   const bytes = new Uint8Array(1);

@@ -13,8 +13,8 @@ import { demand } from "./violation.ts";
 /** As many as the protocol's largest back ends take. */
 export const MEMORY_REGIONS_MAX = 509;
 const ADDRESS_MAX = 2 ** 52;
-/** More than any machine has, and little enough for tables of sections. */
-const REGION_END_MAX = 2 ** 44;
+/** Of one region's file, and of all regions together: more than any machine has. */
+const MEMORY_BYTES_MAX = 2 ** 44;
 
 export interface RegionDescription {
   readonly guestAddress: number;
@@ -68,6 +68,11 @@ export class GuestMemory {
   add(described: RegionDescription, file: SharedFile): void {
     checkRegion(described, file);
     demand(this.#regions.length < MEMORY_REGIONS_MAX, "too many memory regions");
+    const totalBytes = this.#regions.reduce(
+      (bytes, { range }) => bytes + range.sizeBytes,
+      described.sizeBytes,
+    );
+    demand(totalBytes <= MEMORY_BYTES_MAX, "more than 16 TiB of memory");
     const start = described.guestAddress;
     const end = start + described.sizeBytes;
     const overlaps = this.#regions.some((region) => region.start < end && region.end > start);
@@ -199,7 +204,7 @@ function checkRegion(described: RegionDescription, file: SharedFile): void {
   demand(sizeBytes > 0, "a memory region is empty");
   demand(guestAddress + sizeBytes <= ADDRESS_MAX, "a memory region ends beyond 2^52");
   demand(userAddress + sizeBytes <= ADDRESS_MAX, "a memory region's user address is beyond 2^52");
-  demand(fileOffset + sizeBytes <= REGION_END_MAX, "a memory region ends beyond 16 TiB");
+  demand(fileOffset + sizeBytes <= MEMORY_BYTES_MAX, "a memory region ends beyond 16 TiB");
   demand(fileOffset + sizeBytes <= file.sizeBytes, "a memory region ends beyond its file");
   assert(fileOffset >= 0 && guestAddress >= 0 && userAddress >= 0, "wire numbers have no sign");
 }

@@ -21,8 +21,7 @@ import { QUEUE_ENTRIES_MAX } from "./split-queue.ts";
 import type { ShortPoll } from "./short-poll.ts";
 import { VhostRing } from "./vhost-ring.ts";
 import type { RingPlace } from "./vhost-ring.ts";
-import { demand } from "./violation.ts";
-import type { VhostViolation } from "./violation.ts";
+import { demand, everyStep } from "./violation.ts";
 
 export interface DiskWorld {
   readonly device: BlockDevice;
@@ -36,7 +35,8 @@ export interface DiskWorld {
 }
 
 export interface DiskEvents {
-  violated(error: VhostViolation): void;
+  /** What was thrown outside of a message: by a guest's doing, or by a fault of ours. */
+  failed(error: unknown): void;
   volumeGone(fault: IoFault): void;
 }
 
@@ -214,17 +214,19 @@ export class VhostDisk {
     const ringClosed = (): void => {
       if (--open > 0) return;
       for (const memory of memories) {
+        if (memory.isLost) continue;
         memory.releaseAll();
         this.#world.giveMemory(memory);
       }
       done();
     };
-    for (const ring of this.#rings) ring.close(ringClosed);
     this.guest.onWritten = undefined;
-    this.guest.clear();
-    this.#log?.close();
-    this.#log = undefined;
-    this.#dropInflight();
+    everyStep([
+      ...this.#rings.map((ring) => () => ring.close(ringClosed)),
+      () => this.guest.clear(),
+      () => this.#dropLog(),
+      () => this.#dropInflight(),
+    ]);
   }
 
   #inflightOf(index: number, ringSize: number): InflightRegion | undefined {
@@ -242,9 +244,16 @@ export class VhostDisk {
   }
 
   #dropInflight(): void {
-    this.#inflight?.mapping.release();
-    this.#inflight?.file.close();
+    const inflight = this.#inflight;
     this.#inflight = undefined;
+    inflight?.mapping.release();
+    inflight?.file.close();
+  }
+
+  #dropLog(): void {
+    const log = this.#log;
+    this.#log = undefined;
+    log?.close();
   }
 
   #updateLogging(): void {
@@ -262,7 +271,7 @@ export class VhostDisk {
       staging: this.#staging,
       kick,
       shortPoll: this.#world.shortPoll,
-      violated: (error) => this.#events.violated(error),
+      failed: (error) => this.#events.failed(error),
       volumeGone: (fault) => this.#events.volumeGone(fault),
     };
   }

@@ -1,9 +1,9 @@
 /**
  * A hostile front end and a hostile guest at once: messages that are nearly right, descriptors that
  * point nearly into memory, rings scribbled over while requests are under way. Whatever they do:
- * nothing throws, no byte around the guest's memory changes, memory stays bounded, and at the end
- * everything is given back. `npm run fuzz -- vhost --inputs N` runs more of it; a seed is a few
- * dozen inputs.
+ * nothing throws, also where memory cannot be mapped, no byte around the guest's memory changes,
+ * memory stays bounded, and at the end everything is given back. `npm run fuzz -- vhost --inputs N`
+ * runs more of it; a seed is a few dozen inputs.
  */
 import assert from "node:assert/strict";
 import { Ask, regionBytes, u32s, u64s } from "../../../test/vhost-user/front-end.ts";
@@ -14,7 +14,7 @@ import {
   SessionWorld,
   USER_ADDRESS,
 } from "../../../test/vhost-user/session-world.ts";
-import { Prng } from "../../base/index.ts";
+import { CodedError, Prng } from "../../base/index.ts";
 
 const PAGE = 4096;
 const ENTRIES = 16;
@@ -36,6 +36,7 @@ class Attack {
   readonly #world: SessionWorld;
   readonly #files: MemoryFile[] = [];
   readonly #events: MemoryEvent[] = [];
+  readonly #mayFailToMap: boolean;
   /** The last message has described the guest's memory as it is, and nothing around it. */
   #isOwnRegion = false;
   inputs = 0;
@@ -48,6 +49,8 @@ class Attack {
     this.#world.driver.isLenient = true;
     if (prng.chance(0.3))
       this.#world.volume.fault = () => (prng.chance(0.1) ? prng.pick(FAULTS) : undefined);
+    this.#mayFailToMap = prng.chance(0.3);
+    this.#world.file.mapFault = this.#mapFault;
   }
 
   async run(): Promise<void> {
@@ -282,8 +285,16 @@ class Attack {
     }
   }
 
+  /** As where a file was sealed after it was taken, or address space ran out. */
+  readonly #mapFault = (): Error | undefined => {
+    if (!this.#mayFailToMap || this.#prng.chance(0.9)) return undefined;
+    const fault = { code: "memory-not-mappable", message: "mmap: EPERM" };
+    return this.#prng.chance(0.8) ? new CodedError(fault) : new Error("mmap: ENOMEM");
+  };
+
   #file(): MemoryFile {
     const file = new MemoryFile(16 * PAGE);
+    file.mapFault = this.#mapFault;
     this.#files.push(file);
     return file;
   }

@@ -4,6 +4,7 @@ import { Ask, regionBytes, u32s, u64s } from "../../../test/vhost-user/front-end
 import { MemoryEvent, MemoryFile } from "../../../test/vhost-user/memory-file.ts";
 import { MemoryStream } from "../../../test/vhost-user/memory-stream.ts";
 import {
+  assertAllGivenBack,
   GUEST_ADDRESS,
   SessionWorld,
   USER_ADDRESS,
@@ -21,19 +22,6 @@ async function running(): Promise<SessionWorld> {
   world.tellMemory();
   await world.startRing();
   return world;
-}
-
-/** Nothing that a front end gave is held any more. */
-function assertAllGivenBack(world: SessionWorld): void {
-  assert.ok(world.hasEnded && world.isDrained);
-  assert.ok(world.guardIsWhole);
-  assert.equal(world.memories, 0);
-  assert.equal(world.file.mappedCount, 0);
-  assert.equal(world.file.openCount, 0);
-  assert.equal(world.kick.openCount, 0);
-  assert.equal(world.call.openCount, 0);
-  assert.equal(world.stream.openDescriptors.size, 0);
-  assert.ok(world.stream.isClosed);
 }
 
 test("a front end learns what there is, starts a ring, and reads", async () => {

@@ -3,16 +3,13 @@
  * rule, or when the volume is not served here any more; requests that are under way then are not
  * answered, so that whoever takes them over carries them out.
  */
-import { CodedError, errorText, getU16, getU32, setU16, setU32, setU64 } from "../../base/index.ts";
+import { CodedError, errorText, getU32, setU16, setU32, setU64 } from "../../base/index.ts";
 import {
   VHOST_FLAG_NEED_REPLY,
   VHOST_FLAG_REPLY,
   VHOST_RING_INDEX_MASK,
-  VHOST_RING_NO_FD,
-  VHOST_VERSION,
   VhostBackendRequest,
   VhostConfigLayout,
-  VhostHeaderLayout,
   VhostInflightLayout,
   VhostLogLayout,
   VhostMemoryRegionLayout,
@@ -23,33 +20,43 @@ import {
   VhostRingAddressesLayout,
   VhostRingStateLayout,
 } from "../../format/index.ts";
-import type { DescriptorStream, RemoteEvent, SharedFile } from "../../ports/index.ts";
+import type { DescriptorStream, SharedFile } from "../../ports/index.ts";
 import type { BlockDevice } from "./block-device.ts";
 import { FeatureBits } from "./feature-bits.ts";
 import { MEMORY_REGIONS_MAX } from "./guest-memory.ts";
 import type { RegionDescription } from "./guest-memory.ts";
+import {
+  configPart,
+  eventOf,
+  fileOf,
+  inflightOf,
+  messageOf,
+  NUMBER_BYTES,
+  numberBytes,
+  regionOf,
+  stateValue,
+} from "./message-bodies.ts";
 import { MessageReader } from "./message-reader.ts";
 import type { VhostMessage } from "./message-reader.ts";
 import { VhostDisk } from "./vhost-disk.ts";
-import type { DiskWorld, InflightPlace } from "./vhost-disk.ts";
+import type { DiskWorld } from "./vhost-disk.ts";
 import type { VhostRing } from "./vhost-ring.ts";
-import { demand, wireU64 } from "./violation.ts";
+import { demand, everyStep, wireU64 } from "./violation.ts";
 
 /** Descriptors in one message limit the regions of a table. */
 const TABLE_REGIONS_MAX = 8;
-const CONFIG_BYTES_MAX = 256;
 /** Messages answered in one turn. */
 const MESSAGES_PER_TURN_MAX = 64;
-const NUMBER_BYTES = 8;
 const REGION_BYTES = VhostMemoryRegionLayout.sizeBytes;
 /** The address of a ring says that writes to its used ring are logged. */
 const RING_IS_LOGGED = 1;
-/** Some front ends leave the last four bytes out. */
-const INFLIGHT_BYTES_MIN = 20;
 
 export interface SessionWorld extends DiskWorld {
-  /** The connection is closed. `reason` tells why, unless the front end went by itself. */
-  readonly ended: (session: VhostSession, reason: string | undefined) => void;
+  /**
+   * The connection is closed. `reason` tells why, unless the front end went by itself; `fault` is
+   * what was thrown, if it was a fault of ours.
+   */
+  readonly ended: (session: VhostSession, reason: string | undefined, fault: unknown) => void;
   /** The volume has answered what was under way when the connection ended. */
   readonly drained: (session: VhostSession) => void;
 }
@@ -89,14 +96,14 @@ export class VhostSession {
     this.#stream = stream;
     this.#reader = new MessageReader(stream);
     this.#disk = new VhostDisk(world, {
-      violated: (error) => this.#guarded(() => fail(error)),
+      failed: (error) => this.#failed(error),
       volumeGone: (fault) => this.end(`the volume is not served here any more: ${fault}`),
     });
     this.#rules = new Map([...this.#featureRules(), ...this.#memoryRules(), ...this.#ringRules()]);
   }
 
   start(): void {
-    this.#stream.start(this);
+    this.#guarded(() => this.#stream.start(this));
   }
 
   get requests(): number {
@@ -110,30 +117,16 @@ export class VhostSession {
   /** The volume has grown. */
   configChanged(): void {
     const message = messageOf(VhostBackendRequest.configChanged, 0, new Uint8Array());
-    this.#backendChannel?.send(message, []);
+    this.#guarded(() => this.#backendChannel?.send(message, []));
   }
 
   /** Takes no requests any more, and ends when those under way are answered. */
   shutDown(): void {
-    this.#disk.quiesce(() => this.end(undefined));
+    this.#guarded(() => this.#disk.quiesce(() => this.end(undefined)));
   }
 
   end(reason: string | undefined): void {
-    if (this.#isEnded) return;
-    this.#isEnded = true;
-    this.#reader.close();
-    this.#stream.close();
-    this.#backendChannel?.close();
-    // Told after `ended`, even if nothing is under way.
-    let isDrained = false;
-    let isTold = false;
-    this.#disk.close(() => {
-      isDrained = true;
-      if (isTold) this.#world.drained(this);
-    });
-    this.#world.ended(this, reason);
-    isTold = true;
-    if (isDrained) this.#world.drained(this);
+    this.#end(reason, undefined);
   }
 
   // For the stream.
@@ -152,15 +145,57 @@ export class VhostSession {
     });
   }
 
-  /** Whatever a client does to us ends its connection, and nothing else. */
+  /** Whatever fails on a client's behalf ends its connection, and nothing else. */
   #guarded(work: () => void): void {
     try {
       work();
     } catch (error) {
-      if (!(error instanceof CodedError)) throw error;
-      this.#disk.signalError();
-      this.end(errorText(error));
+      this.#failed(error);
     }
+  }
+
+  /** Throws nothing. */
+  #failed(error: unknown): void {
+    const isOurs = !(error instanceof CodedError);
+    const text = errorText(error);
+    try {
+      this.#disk.signalError();
+    } catch {
+      // The connection ends anyway, for what was wrong first.
+    }
+    if (isOurs) this.#end(`a fault of this host: ${text}`, error);
+    else this.#end(text, undefined);
+  }
+
+  /** Throws nothing. `fault`: what of ours has failed. */
+  #end(reason: string | undefined, fault: unknown): void {
+    if (this.#isEnded) return;
+    this.#isEnded = true;
+    // Told after `ended`, even if nothing is under way.
+    let isDrained = false;
+    let isTold = false;
+    const drained = (): void => {
+      isDrained = true;
+      if (isTold) this.#world.drained(this);
+    };
+    let cause = { reason, fault };
+    try {
+      everyStep([
+        () => this.#reader.close(),
+        () => this.#stream.close(),
+        () => this.#backendChannel?.close(),
+        () => this.#disk.close(drained),
+      ]);
+    } catch (error) {
+      // Who has been cut off already is so for the first reason.
+      cause = {
+        reason: reason ?? `a fault of this host at the end: ${errorText(error)}`,
+        fault: fault ?? error,
+      };
+    }
+    this.#world.ended(this, cause.reason, cause.fault);
+    isTold = true;
+    if (isDrained) this.#world.drained(this);
   }
 
   /** False if the next message has to wait. */
@@ -394,10 +429,6 @@ function rule(
   return [request, { bodyBytes, descriptorsMax, handle }];
 }
 
-function fail(error: Error): never {
-  throw error;
-}
-
 /** Requests whose answer is something else than an outcome. */
 function hasAnswer(request: number): boolean {
   return (
@@ -410,69 +441,4 @@ function hasAnswer(request: number): boolean {
     request === VhostRequest.setLogBase ||
     request === VhostRequest.getInflight
   );
-}
-
-function messageOf(request: number, flags: number, body: Uint8Array): Uint8Array {
-  const { at, sizeBytes } = VhostHeaderLayout;
-  const message = new Uint8Array(sizeBytes + body.length);
-  setU32(message, at.request, request);
-  setU32(message, at.flags, VHOST_VERSION | flags);
-  setU32(message, at.bodyBytes, body.length);
-  message.set(body, sizeBytes);
-  return message;
-}
-
-function numberBytes(value: number): Uint8Array {
-  const bytes = new Uint8Array(NUMBER_BYTES);
-  setU32(bytes, 0, value);
-  return bytes;
-}
-
-function stateValue(body: Uint8Array): number {
-  return getU32(body, VhostRingStateLayout.at.value);
-}
-
-function regionOf(body: Uint8Array, from: number): RegionDescription {
-  const { at } = VhostMemoryRegionLayout;
-  return {
-    guestAddress: wireU64(body, from + at.guestAddress),
-    sizeBytes: wireU64(body, from + at.sizeBytes),
-    userAddress: wireU64(body, from + at.userAddress),
-    fileOffset: wireU64(body, from + at.fileOffset),
-  };
-}
-
-function inflightOf(body: Uint8Array): InflightPlace {
-  const { at } = VhostInflightLayout;
-  demand(body.length >= INFLIGHT_BYTES_MIN, `requests under way in ${body.length} bytes`);
-  return {
-    sizeBytes: wireU64(body, at.sizeBytes),
-    fileOffset: wireU64(body, at.fileOffset),
-    queueCount: getU16(body, at.queueCount),
-    queueSize: getU16(body, at.queueSize),
-  };
-}
-
-function fileOf({ descriptors, request }: VhostMessage): SharedFile {
-  const descriptor = descriptors.pop();
-  demand(descriptor !== undefined, `request ${request} without its descriptor`);
-  return descriptor.asFile();
-}
-
-function eventOf({ body, descriptors }: VhostMessage): RemoteEvent | undefined {
-  const hasNone = (getU32(body, 0) & VHOST_RING_NO_FD) !== 0;
-  demand(hasNone === (descriptors.length === 0), "a ring's event without its descriptor");
-  return descriptors.pop()?.asEvent();
-}
-
-function configPart(body: Uint8Array): { offset: number; sizeBytes: number } {
-  const headBytes = VhostConfigLayout.sizeBytes;
-  demand(body.length > headBytes, "a configuration request without its head");
-  const offset = getU32(body, VhostConfigLayout.at.offset);
-  const sizeBytes = getU32(body, VhostConfigLayout.at.sizeBytes);
-  demand(
-    sizeBytes === body.length - headBytes && offset + sizeBytes <= CONFIG_BYTES_MAX,
-    `a part of the configuration space of ${sizeBytes} bytes at ${offset}`,
-  );
-  return { offset, sizeBytes };
 }

@@ -3,7 +3,7 @@ import { Ask } from "../../../test/vhost-user/front-end.ts";
 import { SessionWorld } from "../../../test/vhost-user/session-world.ts";
 import { MemoryVolume } from "../../../test/nbd/memory-volume.ts";
 import { test } from "../../../test/support/test.ts";
-import type { DescriptorStream, SharedMemory } from "../../ports/index.ts";
+import type { DescriptorStream, Log, SharedMemory } from "../../ports/index.ts";
 import { ReadMemoryPool } from "../nbd/read-memory.ts";
 import { SectionCache } from "../shared-memory/section-cache.ts";
 import { VhostUserServer } from "./vhost-user-server.ts";
@@ -12,6 +12,8 @@ interface Served {
   readonly server: VhostUserServer;
   readonly volume: MemoryVolume;
   readonly violations: string[];
+  /** Levels, texts and stacks. */
+  readonly logged: (readonly [string, string, unknown])[];
   readonly accept: (stream: DescriptorStream) => void;
 }
 
@@ -21,6 +23,10 @@ async function serve(
 ): Promise<Served> {
   const volume = new MemoryVolume({ sizeBytes: 1 << 20, completions });
   const violations: string[] = [];
+  const logged: (readonly [string, string, unknown])[] = [];
+  const log: Log = {
+    write: (level, message, fields) => logged.push([level, message, fields?.["stack"]]),
+  };
   let accept: ((stream: DescriptorStream) => void) | undefined;
   const shared: SharedMemory = {
     createFile: (name, sizeBytes) => new SessionWorld().shared.createFile(name, sizeBytes),
@@ -36,18 +42,14 @@ async function serve(
     wallMs: () => 0,
     after: () => ({ cancel: () => undefined }),
   };
-  const server = await VhostUserServer.listen(
-    { shared, clock, log: { write: () => undefined } },
-    volume,
-    {
-      path: "/nowhere",
-      queueCount: 2,
-      sections: new SectionCache({ sectionBytes: 4096, sectionsMax: 64 }),
-      memory,
-      onViolation: (reason) => violations.push(reason),
-    },
-  );
-  return { server, volume, violations, accept: (stream) => accept?.(stream) };
+  const server = await VhostUserServer.listen({ shared, clock, log }, volume, {
+    path: "/nowhere",
+    queueCount: 2,
+    sections: new SectionCache({ sectionBytes: 4096, sectionsMax: 64 }),
+    memory,
+    onViolation: (reason, isOurs) => violations.push(isOurs ? `OURS: ${reason}` : reason),
+  });
+  return { server, volume, violations, logged, accept: (stream) => accept?.(stream) };
 }
 
 async function running(served: Served, machine = new SessionWorld()): Promise<SessionWorld> {
@@ -98,6 +100,37 @@ test("more than a few connections are turned away", async () => {
     machines.map(({ stream }) => stream.isClosed),
     [false, false, false, false, true],
   );
+});
+
+test("a fault of ours is told as ours, with its stack, and the machine is served again", async () => {
+  const served = await serve("after-submit");
+  const machine = await running(served);
+  const bug = new RangeError("offset is out of bounds");
+  served.volume.fault = () => {
+    throw bug;
+  };
+  await machine.readSector();
+  assert.deepEqual(served.violations, ["OURS: a fault of this host: offset is out of bounds"]);
+  assert.deepEqual(served.logged.at(-1), ["error", "vhost-user client cut off", bug.stack]);
+  served.volume.fault = () => undefined;
+  const again = await running(served);
+  assert.equal(await again.readSector(), 0);
+});
+
+test("a machine that cannot be served is turned away, and the next one is served", async () => {
+  const pool = new ReadMemoryPool();
+  const served = await serve("after-submit", pool);
+  const allocate = served.volume.allocate.bind(served.volume);
+  served.volume.allocate = () => {
+    throw new Error("mmap: ENOMEM");
+  };
+  const refused = new SessionWorld();
+  refused.connectTo(served.accept);
+  assert.ok(refused.stream.isClosed);
+  assert.deepEqual(served.violations, ["OURS: a fault of this host: mmap: ENOMEM"]);
+  served.volume.allocate = allocate;
+  const machine = await running(served);
+  assert.equal(await machine.readSector(), 0);
 });
 
 test("closing answers what is under way, and resolves when nothing is used any more", async () => {

@@ -6,6 +6,7 @@
  * Promises: a client can only harm its own connection; `close` answers what is under way, within a
  * deadline, and resolves when nothing of a client's memory is in use.
  */
+import { errorText } from "../../base/index.ts";
 import type { VolumeIo } from "../../object/index.ts";
 import type {
   Clock,
@@ -36,8 +37,8 @@ export interface VhostUserOptions {
   readonly shortPoll?: ShortPoll;
   /** Shared with other servers, whose volumes come and go; otherwise it has its own. */
   readonly memory?: ReadMemoryPool;
-  /** A client was cut off for what it did. */
-  readonly onViolation?: (reason: string) => void;
+  /** A client was cut off for what it did, or, where `isOurs`, for a fault of this host. */
+  readonly onViolation?: (reason: string, isOurs: boolean) => void;
 }
 
 export interface VhostUserStatus {
@@ -120,14 +121,24 @@ export class VhostUserServer {
     timer.cancel();
   }
 
+  /** Throws nothing: it is the listener that calls, for everybody. */
   #accept(stream: DescriptorStream): void {
-    const { log } = this.#ports;
-    const { name } = this.#volume;
     if (this.#isClosing || this.#connected.size === CONNECTIONS_MAX) {
       stream.close();
-      log.write("warning", "vhost-user client turned away", { volume: name });
+      this.#ports.log.write("warning", "vhost-user client turned away", {
+        volume: this.#volume.name,
+      });
       return;
     }
+    try {
+      this.#serve(stream);
+    } catch (error) {
+      stream.close();
+      this.#cutOff(`a fault of this host: ${errorText(error)}`, error);
+    }
+  }
+
+  #serve(stream: DescriptorStream): void {
     const session = new VhostSession(stream, {
       device: this.#device,
       sections: this.#options.sections,
@@ -136,7 +147,7 @@ export class VhostUserServer {
       takeMemory: () => this.#memory.take(this.#volume),
       giveMemory: (memory) => this.#memory.giveBack(memory),
       mayRun: () => [...this.#connected].every((it) => it === session || it.runningRings === 0),
-      ended: (which, reason) => this.#ended(which, reason),
+      ended: (which, reason, fault) => this.#ended(which, reason, fault),
       drained: (which) => {
         this.#leaving.delete(which);
         this.#startNew();
@@ -144,7 +155,7 @@ export class VhostUserServer {
       },
     });
     this.#connected.add(session);
-    log.write("info", "vhost-user client connected", { volume: name });
+    this.#ports.log.write("info", "vhost-user client connected", { volume: this.#volume.name });
     this.#starting.push(session);
     this.#startNew();
   }
@@ -158,18 +169,23 @@ export class VhostUserServer {
     for (const session of this.#starting.splice(0)) session.start();
   }
 
-  #ended(session: VhostSession, reason: string | undefined): void {
+  #ended(session: VhostSession, reason: string | undefined, fault: unknown): void {
     this.#connected.delete(session);
     const index = this.#starting.indexOf(session);
     if (index >= 0) this.#starting.splice(index, 1);
     this.#leaving.add(session);
-    const fields = { volume: this.#volume.name, reason };
-    if (reason === undefined) {
-      this.#ports.log.write("info", "vhost-user client gone", fields);
-      return;
-    }
-    this.#ports.log.write("warning", "vhost-user client cut off", fields);
-    this.#options.onViolation?.(reason);
+    if (reason === undefined)
+      this.#ports.log.write("info", "vhost-user client gone", { volume: this.#volume.name });
+    else this.#cutOff(reason, fault);
+  }
+
+  /** `fault`: what of ours has failed, if it was that. */
+  #cutOff(reason: string, fault: unknown): void {
+    const isOurs = fault !== undefined;
+    const stack = fault instanceof Error ? { stack: fault.stack } : {};
+    const fields = { volume: this.#volume.name, reason, ...stack };
+    this.#ports.log.write(isOurs ? "error" : "warning", "vhost-user client cut off", fields);
+    this.#options.onViolation?.(reason, isOurs);
   }
 
   #reportEmpty(): void {

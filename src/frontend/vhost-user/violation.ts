@@ -22,3 +22,16 @@ export function demand(condition: boolean, message: string): asserts condition {
 export function wireU64(bytes: Uint8Array, at: number): number {
   return getU32(bytes, at) + getU32(bytes, at + 4) * 2 ** 32;
 }
+
+/** Takes every step, also after one that failed; throws what failed first. */
+export function everyStep(steps: readonly (() => void)[]): void {
+  const faults: unknown[] = [];
+  for (const step of steps) {
+    try {
+      step();
+    } catch (error) {
+      faults.push(error);
+    }
+  }
+  if (faults.length > 0) throw faults[0];
+}
