@@ -65,7 +65,7 @@ const told = (sources: readonly Source[]): string[] =>
   });
 
 const copies = (letters: string): TreeNode =>
-  mirror([...letters].map((letter) => component(id(letter))));
+  mirror(letters.split("").map((letter) => component(id(letter))));
 
 test("a near whole copy tells everything, alone", () => {
   const world = new World(copies("abcd"), "a", "c");
@@ -111,8 +111,9 @@ test("columns are asked that hold a block of the target's, and no others", () =>
       const wanted = new Set<number>();
       for (let block = 0; block < blocks; block++)
         if (target.leg.layout.columnOf(block) === column) wanted.add(other.layout.columnOf(block));
-      const found = sourcesOf(world.legs, target, blocks, true).map((source) => source.column);
-      deepEqual(found.toSorted(), [...wanted].toSorted(), `round ${round}`);
+      const found = sourcesOf(world.legs, target, blocks, true).map(({ column: one }) => one);
+      deepEqual(new Set(found), wanted, `round ${round}`);
+      equal(found.length, wanted.size);
       equal(sourcesOf(world.legs, target, blocks, false).length, theirs);
     }
   }

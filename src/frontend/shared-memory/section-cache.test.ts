@@ -107,10 +107,9 @@ test("a range is revoked at the cost of what is mapped of it, however long it is
   );
   for (const range of ranges) range.read(sizeBytes - 1, bytes, 0, 1);
   assert.equal(cache.stats.mapped, 8);
-  const startMs = performance.now();
+  // Nothing is kept, and so looked at, for what lies before a section that was touched.
+  for (const range of ranges) assert.equal(range.sections.size, 1);
   for (const range of ranges) range.revoke();
-  const tookMs = performance.now() - startMs;
-  assert.ok(tookMs < 100, `${tookMs} ms`);
   assert.equal(cache.stats.mapped, 0);
 });
 
