@@ -7,7 +7,7 @@ import type { ObjectRecord } from "../cluster/index.ts";
 import type { Placing } from "../object/index.ts";
 import type { ComponentMaker } from "./component-maker.ts";
 import type { ContentLikeness } from "./content-likeness.ts";
-import { isCrowdedOut, isRoomy } from "./rebalance.ts";
+import { isCrowded, isCrowdedOut } from "./rebalance.ts";
 import type { RepairBoard } from "./repair-board.ts";
 import { witnessesOf } from "./repair-places.ts";
 import { turnOf } from "./repair-queue.ts";
@@ -71,7 +71,7 @@ export class RepairPolicy {
     const view = await board.view();
     if (view.isLeaving(record, entry)) return true;
     const device = view.devices.find(({ deviceId }) => deviceId === entry.deviceId);
-    if (device === undefined || isRoomy(device)) return false;
+    if (device === undefined || !isCrowded(view, device)) return false;
     const stored = await board.withStored(board.view());
     return isCrowdedOut(stored, await board.volumes(), record, componentId);
   }

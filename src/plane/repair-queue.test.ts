@@ -10,6 +10,7 @@ import type {
   ServiceRecord,
 } from "../cluster/index.ts";
 import { test } from "../../test/support/test.ts";
+import { isCrowdedOut } from "./rebalance.ts";
 import { RepairView } from "./repair-board.ts";
 import { turnOf } from "./repair-queue.ts";
 import { planService } from "./service-plan.ts";
@@ -52,7 +53,7 @@ function viewOf(shape: Shape): RepairView {
   const ids = shape.volumes.flatMap(({ components }) => components);
   const stored = ids.map(({ componentId, state }): [string, number] => [
     componentId,
-    state.kind === "active" ? (shape.storedMib?.[componentId] ?? 1) * MIB : 0,
+    (shape.storedMib?.[componentId] ?? (state.kind === "active" ? 1 : 0)) * MIB,
   ]);
   return new RepairView(
     {
@@ -238,4 +239,49 @@ test("what does not fit is planned where most room is, and what has no domain is
   const fits = { hosts: "abc", volumes: [volume("v", "c")], storedMib: { v0: 40 } };
   assert.deepEqual(plan({ ...fits, freeMib: { a: 20, b: 30 } }, "c"), { v0: "b" });
   assert.equal(plan({ hosts: "abc", volumes: [volume("v", "abc")] }, "c")["v2"], "stuck");
+});
+
+/** Of the components of a shape those that leave their devices for the sake of room. */
+function crowded(shape: Shape): readonly string[] {
+  const view = viewOf(shape);
+  return shape.volumes.flatMap((record) =>
+    record.components
+      .map(({ componentId }) => componentId)
+      .filter((id) => isCrowdedOut(view, shape.volumes, record, id)),
+  );
+}
+
+test("a host that has joined gets its share of devices that are half full, one component at a time", () => {
+  const volumes = ["u", "v", "w"].map((name) => volume(name, "a"));
+  const storedMib = { u0: 12, v0: 12, w0: 12 };
+  // Of 100 MiB each: who has joined is empty.
+  const shape = (a: number, d: number) => ({
+    ...{ hosts: "abd", volumes, storedMib },
+    freeMib: { a, b: 90, d },
+  });
+  assert.deepEqual(crowded(shape(45, 100)), ["u0"]);
+  assert.deepEqual(turns(shape(45, 100), ["u0"]), ["d"]);
+  assert.deepEqual(crowded(shape(65, 90)), [], "devices may differ by a quarter");
+  assert.deepEqual(crowded({ ...shape(45, 100), hosts: "abD" }), ["u0"]);
+  assert.deepEqual(turns({ ...shape(45, 100), hosts: "abD" }, ["u0"]), ["b"]);
+});
+
+test("what is on its way to a host that has joined gets there, and nothing goes back", () => {
+  const moving = { of: 0, on: "d" };
+  const volumes = [volume("u", "a", moving), volume("v", "a")];
+  const shape = { hosts: "ad", volumes, freeMib: { a: 55, d: 76 } };
+  const storedMib = { u0: 24, v0: 12, "u-new": 24 };
+  assert.deepEqual(crowded({ ...shape, storedMib }), ["u0"]);
+  // The component of a host that was away for a moment stays where it is.
+  const returned = { ...shape, freeMib: { a: 55, d: 60 }, storedMib: { ...storedMib, "u-new": 2 } };
+  assert.deepEqual(crowded(returned), []);
+  const moved = [volume("u", "d"), volume("v", "a")];
+  assert.deepEqual(crowded({ ...shape, volumes: moved, storedMib }), []);
+});
+
+test("a component that would have the other device be the fuller one stays", () => {
+  const shape = { hosts: "ad", volumes: [volume("v", "a")], freeMib: { a: 60, d: 100 } };
+  assert.deepEqual(crowded({ ...shape, storedMib: { v0: 21 } }), []);
+  assert.deepEqual(crowded({ ...shape, storedMib: { v0: 20 } }), ["v0"]);
+  assert.deepEqual(crowded({ ...shape, storedMib: { v0: 0 } }), [], "nothing would be evener");
 });

@@ -9,7 +9,7 @@ import { formatSize } from "../base/index.ts";
 import { isLeaf, leavesOf } from "../cluster/index.ts";
 import type { ComponentRecord, DeviceRecord, ObjectRecord } from "../cluster/index.ts";
 import type { Likeness } from "./content-likeness.ts";
-import { crowdedOut, hasPlentyAfter } from "./rebalance.ts";
+import { crowdedOut, isBetterPlace } from "./rebalance.ts";
 import type { RepairView } from "./repair-board.ts";
 import { builtFor, bytesToHold, DeviceClaims } from "./repair-places.ts";
 import { devicesFor, placeFor, witnessesOf } from "./repair-places.ts";
@@ -142,10 +142,10 @@ export function comesBefore(a: WaitingRepair, b: WaitingRepair): number {
   );
 }
 
-/** What only makes room goes where there is plenty. */
+/** What only makes room goes where there is more of it. */
 function wishesOf(view: RepairView, { record, componentId, why }: WaitingRepair): PlaceWishes {
   if (why !== "makes-room") return {};
-  return { isGood: hasPlentyAfter(bytesToHold(view, record, componentId)) };
+  return { isGood: isBetterPlace(view, record, componentId) };
 }
 
 /** Where it can be made now: with room, on a device and from devices that are not busy. */

@@ -5,6 +5,7 @@ import { putService, swapObject } from "../cluster/index.ts";
 import type { ObjectPolicy, ObjectRecord } from "../cluster/index.ts";
 import { ObjectOwner } from "../object/index.ts";
 import { Simulation } from "../sim/index.ts";
+import type { Device } from "../store/index.ts";
 import { CLUSTER, ClusterWorld, requestsOf } from "../../test/support/cluster-world.ts";
 import type { ClusterHost } from "../../test/support/cluster-world.ts";
 import { sample } from "../../test/support/sample.ts";
@@ -303,6 +304,11 @@ test("only what could not be used without it leaves a host that goes for a momen
   });
 });
 
+function usedOf(device: Device): number {
+  const { freeBytes, capacityBytes } = device.stats();
+  return 1 - freeBytes / capacityBytes;
+}
+
 for (const isAdded of [false, true])
   test(`components leave a device that is nearly full for ${isAdded ? "one that is added" : "others"}, and stay then`, async () => {
     await cluster(41, "abcd", async (world) => {
@@ -310,10 +316,7 @@ for (const isAdded of [false, true])
       for (const { hostId: id } of others)
         await putService(world.directory, CLUSTER, { id, kind: "host", mode: "none" });
       const { device, plane } = world.host("a");
-      const used = (): number => {
-        const { freeBytes, capacityBytes } = device.stats();
-        return 1 - freeBytes / capacityBytes;
-      };
+      const used = (): number => usedOf(device);
       const owners: ObjectOwner[] = [];
       while (used() < 0.82) {
         const { objectId } = await volumeOf(world, SINGLE);
@@ -333,7 +336,11 @@ for (const isAdded of [false, true])
       await world.until(() => used() < 0.8);
       await world.pass(60_000);
       const left = device.components().length;
-      assert.ok(left < count && left >= count - 6, `${left} of ${count} components are left`);
+      assert.ok(left < count && left >= 3, `${left} of ${count} components are left`);
+      const shares = [...world.hosts.values()].map((host) => usedOf(host.device));
+      if (!isAdded) assert.ok(Math.max(...shares) - Math.min(...shares) < 0.3, shares.join(", "));
+      await world.pass(60_000);
+      assert.equal(device.components().length, left, "nothing moves back");
       for (const owner of owners) await owner.close();
       await world.assertClean();
     });
