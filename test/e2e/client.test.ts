@@ -82,7 +82,7 @@ test(
 );
 
 test(
-  "a cached read is one copy, from the block cache into the program's memory",
+  "a read is no copy from the device, and one from the block cache, into the program's memory",
   { timeout: TEST_MS_MAX },
   async (t) => {
     const host = await startHost(t);
@@ -100,12 +100,23 @@ test(
         assert.ok(buffer.bytes.every((byte) => byte === i + 1));
       }
     };
+    // Nothing is in memory then.
+    await host.kill();
+    await host.start();
+    await client.read(buffer, VOLUME_BYTES - BLOCK_BYTES);
+    const cold = await host.cli<Shared>(["stats"]);
     await readAll();
     const before = await host.cli<Shared>(["stats"]);
+    const missed = (name: string): number => before.sharedMemory[name]! - cold.sharedMemory[name]!;
+    assert.equal(missed("directBytesTotal"), 16 * BLOCK_BYTES);
+    assert.equal(missed("cachedBytesTotal"), 0);
+    assert.equal(missed("copiedBytesTotal"), 16 * (48 + 16 + 1));
+    assert.equal(before.cache["blockMisses"]! - cold.cache["blockMisses"]!, 16);
     await readAll();
     const after = await host.cli<Shared>(["stats"]);
     const grown = (name: string): number => after.sharedMemory[name]! - before.sharedMemory[name]!;
-    assert.equal(grown("directBytesTotal"), 16 * BLOCK_BYTES);
+    assert.equal(grown("cachedBytesTotal"), 16 * BLOCK_BYTES);
+    assert.equal(grown("directBytesTotal"), 0);
     // Table, head and status of each request, and no data.
     assert.equal(grown("copiedBytesTotal"), 16 * (48 + 16 + 1));
     assert.equal(grown("mapsTotal"), 0, "a section is mapped at its first touch alone");

@@ -27,8 +27,11 @@ export interface SectionStats {
   readonly evictionsTotal: number;
   /** Pieces of requests that found their section mapped. */
   readonly hitsTotal: number;
+  /** Heads and answers of requests, and data that went through a buffer of ours. */
   readonly copiedBytesTotal: number;
-  /** Bytes that devices have put into sections themselves. */
+  /** Data that was in memory: one copy, from there into the section. */
+  readonly cachedBytesTotal: number;
+  /** Data that devices have put into sections themselves: no copy of ours. */
   readonly directBytesTotal: number;
 }
 
@@ -84,6 +87,7 @@ export class SectionCache {
   #evictionsTotal = 0;
   #hitsTotal = 0;
   #copiedBytesTotal = 0;
+  #cachedBytesTotal = 0;
   #directBytesTotal = 0;
   #pinnedCount = 0;
   readonly #pinnedMax: number;
@@ -103,6 +107,7 @@ export class SectionCache {
       evictionsTotal: this.#evictionsTotal,
       hitsTotal: this.#hitsTotal,
       copiedBytesTotal: this.#copiedBytesTotal,
+      cachedBytesTotal: this.#cachedBytesTotal,
       directBytesTotal: this.#directBytesTotal,
     };
   }
@@ -157,6 +162,10 @@ export class SectionCache {
 
   countCopied(lengthBytes: number): void {
     this.#copiedBytesTotal += lengthBytes;
+  }
+
+  countCached(lengthBytes: number): void {
+    this.#cachedBytesTotal += lengthBytes;
   }
 
   countDirect(lengthBytes: number): void {

@@ -236,7 +236,7 @@ export class BlockRequests {
     if (isDone) {
       request.startedBytes += pieceBytes;
       nextDirect(request, pieceBytes);
-      guest.wroteDirectly(address, pieceBytes);
+      guest.wroteCached(address, pieceBytes);
       return true;
     }
     if (section === undefined || !guest.pin(section)) {

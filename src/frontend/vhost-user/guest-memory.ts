@@ -158,12 +158,14 @@ export class GuestMemory {
   /** A device has put bytes there. */
   unpin(section: Section, guestAddress: number, lengthBytes: number): void {
     this.#sections.unpin(section);
-    if (lengthBytes > 0) this.wroteDirectly(guestAddress, lengthBytes);
+    if (lengthBytes === 0) return;
+    this.#sections.countDirect(lengthBytes);
+    this.onWritten?.(guestAddress, lengthBytes);
   }
 
-  /** Somebody else has put bytes where `locate` found them. */
-  wroteDirectly(guestAddress: number, lengthBytes: number): void {
-    this.#sections.countDirect(lengthBytes);
+  /** Bytes were copied from memory to where `locate` found them. */
+  wroteCached(guestAddress: number, lengthBytes: number): void {
+    this.#sections.countCached(lengthBytes);
     this.onWritten?.(guestAddress, lengthBytes);
   }
 
