@@ -137,9 +137,23 @@ export class RebuildWorld {
         ({ state, host, device }) => state === "active" && host !== without && device !== without,
       );
       if (isWhole) return;
-      if (performance.now() > deadline)
-        throw new Error(`they do not become whole: ${JSON.stringify(components)}`);
+      if (performance.now() > deadline) {
+        const known = { components, ...(await this.#whatIsTold()) };
+        throw new Error(`they do not become whole: ${JSON.stringify(known)}`);
+      }
       await pause(POLL_MS);
     }
+  }
+
+  /** What a user would look at to see why. */
+  async #whatIsTold(): Promise<Readonly<Record<string, unknown>>> {
+    const { cluster } = this;
+    const [resyncs, status, { events }] = await Promise.all([
+      cluster.get<unknown>(1, "/v1/resyncs"),
+      cluster.get<{ readonly reasons: unknown; readonly devices: unknown }>(1, "/v1/status"),
+      cluster.get<{ readonly events: readonly unknown[] }>(1, "/v1/events"),
+    ]);
+    const { reasons, devices } = status;
+    return { resyncs, reasons, devices, events: events.slice(-20) };
   }
 }
