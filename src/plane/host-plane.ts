@@ -272,6 +272,12 @@ export class HostPlane {
     return !this.#isInCluster || this.#lease.isAlive();
   }
 
+  /** The same of what is taken from now on, for as long as it is had. */
+  #leaseOfThisTerm(): () => boolean {
+    const { term } = this.#lease;
+    return () => !this.#isInCluster || (this.#lease.term === term && this.#lease.isAlive());
+  }
+
   /** Why the directory does not renew the lease, if it does not. */
   get directoryTrouble(): string | undefined {
     return this.#lease.trouble;
@@ -309,7 +315,7 @@ export class HostPlane {
       },
       onTaking: (objectId) => this.#ownerships.taking(objectId),
       onTaken: (owned) => this.#ownerships.taken(owned),
-      isLeaseAlive: () => this.isLeaseAlive(),
+      isLeaseAlive: this.#leaseOfThisTerm(),
       isHostAlive: (other) => this.#isHostAlive(other),
       askToLeave: (other, objectId) => this.#askToLeave(other, objectId),
       ...(this.#pace === undefined ? {} : { pace: this.#pace }),
