@@ -111,6 +111,7 @@ export class HostPlane {
     this.hosts = new ClusterHosts({
       ...{ directory, clusterId, hostId, clock, log, links: this.links, parseAddress },
       addressOf: (record) => record.storageAddress,
+      elsewhere: world.elsewhere,
     });
     this.#lease = new HostLease({
       directory,
@@ -455,8 +456,7 @@ export class HostPlane {
   }
 
   async #isHostAlive(hostId: string): Promise<boolean> {
-    if (!this.#isInCluster || !(await this.hosts.isAlive(hostId))) return false;
-    return (await this.#world.confirmDead?.(hostId)) !== true;
+    return this.#isInCluster && (await this.hosts.isAlive(hostId));
   }
 
   /** Placement goes by the room that devices have. */

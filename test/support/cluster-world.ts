@@ -120,7 +120,7 @@ export class ClusterHost {
       faultDomain: this.letter,
       devices: this.#localDevices(),
       newId: () => this.#world.newId(),
-      confirmDead: (hostId) => management.links.confirmDead(hostId),
+      elsewhere: (hostId) => management.links.verdictOn(hostId),
     });
     this.#plane = plane;
     const link = await management.listen(addressOf(this.managementAddress));
