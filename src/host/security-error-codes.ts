@@ -38,7 +38,7 @@ export const securityErrorCodes: Readonly<Record<string, ErrorCode>> = {
   "scope-missing": row(403, "The token is for other groups of commands", "Use another token"),
   "too-many-attempts": row(
     429,
-    "Too many wrong tokens came from this address within a minute",
+    "Too many wrong tokens or requests to join came from this address within a minute",
     "Wait a minute, and check the token",
   ),
   "cluster-key-missing": row(
