@@ -1,18 +1,15 @@
 /**
  * Events of what somebody else can cause as often as they like: few, whatever that one does, so
- * that it does not drive everything else out. A few kinds are told for each key within a minute, and
- * how many others there were after that.
+ * that it does not drive everything else out. A few kinds are told for each key within a minute,
+ * and how many others there were after that.
  */
 import type { Clock, Timer } from "../ports/index.ts";
 import type { NewEvent } from "./event-ring.ts";
 
 const WINDOW_MS = 60_000;
-/** Keys beyond that share one. */
-const KEYS_MAX = 256;
-const SHARED_KEY = "";
 
 export interface Few {
-  /** What counts by itself. */
+  /** What counts by itself; never of the causer's choice, since each takes some memory. */
   readonly key: string;
   /** What is told once a minute; of the causer's choice, perhaps. */
   readonly kind: string;
@@ -58,8 +55,7 @@ export class FewEvents {
     this.#told.clear();
   }
 
-  #toldOf(wanted: string, rest: Few["rest"]): Told {
-    const key = this.#told.has(wanted) || this.#told.size < KEYS_MAX ? wanted : SHARED_KEY;
+  #toldOf(key: string, rest: Few["rest"]): Told {
     const present = this.#told.get(key);
     if (present !== undefined) return present;
     const timer = this.#clock.after(WINDOW_MS, () => {

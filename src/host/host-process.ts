@@ -183,7 +183,7 @@ async function startParts(start: HostStart, closers: Closers): Promise<StartedPa
     machine: machineFacts(state.path, config.keyFile, tls, clock),
     addDevice: deviceAdder(state, () => thread.peer),
     caPem: () => tls?.trust.credentials.caPem,
-    desks: accessDesks({ store, directory, clusterId, clock, log }),
+    desks: accessDesks({ store, directory, clusterId, clock, log, closers }),
     onBug: healthBug(log),
   };
   const control = new HostControl(facts, thread.peer, events, clock, directory, desk);
