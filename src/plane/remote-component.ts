@@ -24,6 +24,7 @@ import type {
 import { decodeOfferAnswer, encodeBatch, invalid } from "./change-codec.ts";
 import { changesOf, completeSequenceOf, digestsOf, openingOf } from "./component-answers.ts";
 import { FarReads } from "./far-reads.ts";
+import { parseRuns } from "./extent-runs.ts";
 import { FAULTS, RequestNumbers, sendCommit, sendPrepare, sendRead } from "./component-wire.ts";
 
 /** Payload of prepares under way to one host; more is refused until answers come. */
@@ -293,8 +294,7 @@ export class RemoteComponent implements Component {
   ): Promise<readonly BlockRun[]> {
     const argument = { blockIndex, blockCount, runsMax };
     const { result } = await this.#call("component.extents", argument, OPEN_MS);
-    if (!Array.isArray(result)) throw invalid("extents are a list");
-    return result.map(parseRun);
+    return parseRuns(result, argument);
   }
 
   onRoom(callback: () => void): void {
@@ -388,13 +388,4 @@ export class RemoteComponent implements Component {
 function objectOf(value: unknown): object {
   if (typeof value === "object" && value !== null) return value;
   throw new CodedError({ code: "message-invalid", message: "an answer is no object" });
-}
-
-function parseRun(value: unknown): BlockRun {
-  const said: Partial<Record<keyof BlockRun, unknown>> = objectOf(value);
-  const { kind, blockIndex, blockCount } = said;
-  const isKind = kind === "data" || kind === "hole" || kind === "allocated-zero";
-  if (!isKind || typeof blockIndex !== "number" || typeof blockCount !== "number")
-    throw invalid("an extent cannot be read");
-  return { kind, blockIndex, blockCount };
 }
