@@ -21,7 +21,7 @@ import type {
   OfferAnswer,
   Transaction,
 } from "../store/index.ts";
-import { decodeOfferAnswer, encodeBatch, invalid } from "./change-codec.ts";
+import { decodeOfferAnswer, encodeBatch } from "./change-codec.ts";
 import { changesOf, completeSequenceOf, digestsOf, openingOf } from "./component-answers.ts";
 import { FarReads } from "./far-reads.ts";
 import { parseRuns } from "./extent-runs.ts";
@@ -383,9 +383,4 @@ export class RemoteComponent implements Component {
     const answer = await this.#all.links.call(hostId, method, said, { deadlineMs, payload });
     return { result: answer.result, payload: answer.payload ?? new Uint8Array(0) };
   }
-}
-
-function objectOf(value: unknown): object {
-  if (typeof value === "object" && value !== null) return value;
-  throw new CodedError({ code: "message-invalid", message: "an answer is no object" });
 }
