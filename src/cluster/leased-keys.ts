@@ -1,4 +1,6 @@
-/** Which keys go with which lease: bounded, for they all go in one revision, whose length counts. */
+/**
+ * Which keys go with which lease: bounded, for they all go in one revision, whose length counts.
+ */
 import { CodedError } from "../base/index.ts";
 import type { DirectoryWrite } from "../ports/index.ts";
 import type { DirectoryRow } from "./directory-rows.ts";

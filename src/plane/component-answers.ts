@@ -8,7 +8,9 @@ import { changeBatchInvalid } from "../store/index.ts";
 import type { ChangeBatch, ChangesRequest, ComponentOpening } from "../store/index.ts";
 import { decodeBatch, invalid } from "./change-codec.ts";
 
-/** Messages have 48 bits for each: who starts from half of that never gets to the end by counting. */
+/**
+ * Messages have 48 bits for each: who starts from half of that never gets to the end by counting.
+ */
 const COUNTED_MAX = 2 ** 47;
 const HANDLE_MAX = 2 ** 32 - 1;
 /** A column of stripes may be rounded up. */

@@ -4,7 +4,7 @@
  * was done is unknown. After a break the component has to be opened again before it is used: the
  * other host may have started anew.
  */
-import { assert, BLOCK_SIZE_BYTES, CodedError } from "../base/index.ts";
+import { assert, BLOCK_SIZE_BYTES } from "../base/index.ts";
 import { LINK_PREPARED, LINK_READ_DONE, LinkDoneLayout } from "../format/index.ts";
 import type { LinkHeader } from "../format/index.ts";
 import type { Link, Links } from "../link/index.ts";
