@@ -53,10 +53,14 @@ function renderHa({
   master,
   hosts,
   problem,
+  unaware = [],
 }: HaView): string[] {
   const doIt = "drystone ha arm, when the work is done";
   return facts([
     ["armed", isArmed ? "yes" : `no: machines of failed hosts stay down (${doIt})`],
+    ...(unaware.length === 0
+      ? []
+      : [["not aware of it", `${unaware.join(", ")}: their machines may run on there`] as const]),
     ["on duty", hosts.length === 0 ? "no host: there are no machines" : hosts.join(", ")],
     ["decides", master ?? "nobody"],
     ["hosts may fail", String(toleratedHosts)],

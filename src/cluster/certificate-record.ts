@@ -71,6 +71,7 @@ export async function removeHost(
     directoryKeys.rotationAt(clusterId, hostId),
     directoryKeys.service(clusterId, hostId),
     directoryKeys.vmView(clusterId, hostId),
+    directoryKeys.vmUnbound(clusterId, hostId),
     ...devices.map(({ record }) => directoryKeys.device(clusterId, record.deviceId)),
   ];
   const revoked = directoryKeys.revokedHost(clusterId, hostId);

@@ -75,6 +75,12 @@ export const directoryKeys = {
   vmHosts: (clusterId: string): string => `${prefix(clusterId)}/vm-host/`,
   /** Exists while the host answers for the virtual machines that run on it. */
   vmHost: (clusterId: string, hostId: string): string => keyOf(clusterId, "vm-host", hostId),
+  vmsUnbound: (clusterId: string): string => `${prefix(clusterId)}/vm-unbound/`,
+  /**
+   * Exists while the host may run machines on without its lease, because high availability is
+   * disarmed as far as it knows: it outlives the lease.
+   */
+  vmUnbound: (clusterId: string, hostId: string): string => keyOf(clusterId, "vm-unbound", hostId),
   /** Who decides where virtual machines run; exists while that one does. */
   vmMaster: (clusterId: string): string => `${prefix(clusterId)}/vm-master`,
 } as const;

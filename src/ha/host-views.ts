@@ -28,6 +28,28 @@ export async function hostsOnDuty(
   return records.map(({ key }) => key.slice(prefix.length));
 }
 
+export interface UnheardHosts {
+  /** Those that may run machines on without their leases, heard or not. */
+  readonly unbound: ReadonlySet<string>;
+  /** Those that are no longer of the cluster. */
+  readonly removed: ReadonlySet<string>;
+}
+
+export const NOBODY_UNHEARD: UnheardHosts = { unbound: new Set(), removed: new Set() };
+
+/** What is to be known of hosts whose leases have ended. Fails as the directory does. */
+export async function unheardHosts(directory: Directory, clusterId: string): Promise<UnheardHosts> {
+  const idsBelow = async (prefix: string): Promise<ReadonlySet<string>> => {
+    const { records } = await directory.list(prefix);
+    return new Set(records.map(({ key }) => key.slice(prefix.length)));
+  };
+  const [unbound, removed] = await Promise.all([
+    idsBelow(directoryKeys.vmsUnbound(clusterId)),
+    idsBelow(directoryKeys.revokedHosts(clusterId)),
+  ]);
+  return { unbound, removed };
+}
+
 /** The longest of the leases by which the host's volumes and machines are taken to be alive. */
 export async function longestLeaseMs(
   directory: Directory,

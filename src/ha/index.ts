@@ -4,7 +4,7 @@
 export { admissionProblem } from "./admission.ts";
 export { attachOnceFree } from "./attach-once-free.ts";
 export type { HaRules } from "./ha-rules.ts";
-export { hostsOnDuty, HostViews, longestLeaseMs } from "./host-views.ts";
+export { hostsOnDuty, HostViews, longestLeaseMs, unheardHosts } from "./host-views.ts";
 export { judgeHosts } from "./host-conditions.ts";
 export type { HostCondition, HostSight } from "./host-conditions.ts";
 export { foreseeFailure } from "./what-if.ts";

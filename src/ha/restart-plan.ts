@@ -40,6 +40,10 @@ export interface PlanInput {
   readonly nameOf: (hostId: string) => string;
   /** False: nothing is started elsewhere because of a host that has failed. */
   readonly isArmed: boolean;
+  /** Hosts that may run machines on without their leases, as they have said. */
+  readonly unbound?: ReadonlySet<string>;
+  /** Hosts that are no longer of the cluster: whoever removes one says that it is off. */
+  readonly removed?: ReadonlySet<string>;
 }
 
 export interface Start {
@@ -50,8 +54,9 @@ export interface Start {
 
 export interface Wait {
   readonly stored: StoredVm;
-  /** "objects": no host reaches all of them. "room": no host has enough. "turn": for others. */
-  readonly for: "objects" | "room" | "turn" | "back-off" | "help";
+  /** "objects": no host reaches all of them. "room": no host has enough. "turn": for others.
+   * "host": its own may run it on. */
+  readonly for: "objects" | "room" | "turn" | "back-off" | "help" | "host";
   readonly because: string;
 }
 
@@ -78,7 +83,7 @@ export function planRestarts(input: PlanInput): Plan {
     .filter((one): one is { stored: StoredVm; why: string } => one.why !== undefined)
     .toSorted((a, b) => byPriority(a.stored.record, b.stored.record));
   for (const { stored, why } of wanted) {
-    const wait = whyToWait(stored, why, rooms, input);
+    const wait = whyHeld(stored, why, input) ?? whyToWait(stored, why, rooms, input);
     if (wait !== undefined) {
       waits.push(wait);
       continue;
@@ -129,9 +134,23 @@ function whyToPlace(record: VmRecord, input: PlanInput): string | undefined {
   const { alive, nameOf, isArmed } = input;
   if (record.desired !== "running") return undefined;
   if (record.hostId === undefined) return "it should run and has no host";
-  if (!isArmed || alive.includes(record.hostId) || !isProtected(record)) return undefined;
+  if (alive.includes(record.hostId)) return undefined;
+  if (input.removed?.has(record.hostId) === true)
+    return `host ${nameOf(record.hostId)} was removed from the cluster`;
+  if (!isArmed || !isProtected(record)) return undefined;
   const heartbeat = heartbeatOf(record.hostId, input);
   return `the lease of host ${nameOf(record.hostId)} has ended, ${heartbeat}`;
+}
+
+/** Its host has not been heard since high availability was armed, and goes by what was before. */
+function whyHeld(stored: StoredVm, why: string, { unbound, nameOf }: PlanInput): Wait | undefined {
+  const { name, hostId } = stored.record;
+  if (hostId === undefined || unbound?.has(hostId) !== true) return undefined;
+  const host = nameOf(hostId);
+  const because =
+    `${why}; ${host} has not said that it knows that high availability is armed, and may run it ` +
+    `on: bring ${host} back, or make sure that it is off and run drystone vm kill ${name}`;
+  return { stored, for: "host", because };
 }
 
 /** What tells a host that has failed from one that is only isolated. */

@@ -4,6 +4,7 @@ import { test } from "../../test/support/test.ts";
 import { CodedError } from "../base/index.ts";
 import { createVm, directoryKeys, findVm, isProtected, listVms } from "../cluster/index.ts";
 import { readHaSettings, removeVm, swapHaSettings } from "../cluster/index.ts";
+import { unheardHosts } from "./host-views.ts";
 import { CLUSTER, cluster, DIRECTORY, FAILOVER_MS_MAX } from "../../test/support/vm-world.ts";
 import { running, vm } from "../../test/support/vm-world.ts";
 
@@ -287,6 +288,8 @@ test("while it is disarmed nothing stands still and nothing is started elsewhere
     await world.pass(10_000);
     const again = await readHaSettings(world.directory, CLUSTER);
     await swapHaSettings(world.directory, CLUSTER, again, { ...again.settings, isArmed: true });
+    // Until its host has said that it knows, nobody may start it elsewhere.
+    await world.pass(500);
     host.cutPower();
     await world.until(() => world.whereIs("a") !== undefined, FAILOVER_MS_MAX);
   });
@@ -306,6 +309,32 @@ test("a host that is cut off right after all are disarmed knows of it", async ()
       assert.equal(world.whereIs("a"), host.id);
     });
 });
+
+for (const gapMs of [50, 2000])
+  test(`armed ${gapMs} ms after a host was cut off, its machine is started nowhere until it knows`, async () => {
+    await cluster(44, async (world) => {
+      const setArmed = async (isArmed: boolean): Promise<void> => {
+        const stored = await readHaSettings(world.directory, CLUSTER);
+        await swapHaSettings(world.directory, CLUSTER, stored, { ...stored.settings, isArmed });
+      };
+      const host = await running(world, "a");
+      await setArmed(false);
+      await world.pass(5000);
+      world.fabric.partition([host.address], [DIRECTORY]);
+      await world.pass(gapMs);
+      await setArmed(true);
+      await world.pass(60_000);
+      assert.equal(world.whereIs("a"), host.id, "it goes by what it has read");
+      const { record } = await findVm(world.directory, CLUSTER, "a");
+      assert.equal(record.history.at(-1)?.what, "waits for host");
+      world.fabric.heal();
+      await world.pass(8000);
+      assert.equal(world.whereIs("a"), host.id);
+      assert.deepEqual((await unheardHosts(world.directory, CLUSTER)).unbound, new Set());
+      world.fabric.partition([host.address], [DIRECTORY]);
+      await world.until(() => ![host.id, undefined].includes(world.whereIs("a")), 12_000);
+    });
+  });
 
 test("changes in a row are no reason to ask again what no watch has told of", async () => {
   await cluster(43, async (world) => {

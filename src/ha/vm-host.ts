@@ -69,7 +69,10 @@ export class VmHost {
   constructor(world: VmWorld) {
     this.#world = world;
     this.#vms = freshVms(world.directory, world.clusterId);
-    this.#armed = new ArmedSetting(world);
+    this.#armed = new ArmedSetting(world, {
+      isAlive: () => this.#isAlive(),
+      bind: async () => await (this.#duty === undefined ? undefined : this.#allow(this.#duty)),
+    });
     this.#mover = new VmMover(world, {
       wake: () => this.wake(),
       note: (error) => this.#note(error),

@@ -19,7 +19,7 @@ import {
 import type { StoredVm, VmRecord } from "../cluster/index.ts";
 import type { HostLease } from "../plane/index.ts";
 import type { DirectoryCondition, LeaseId } from "../ports/index.ts";
-import { hostsOnDuty, HostViews } from "./host-views.ts";
+import { hostsOnDuty, HostViews, NOBODY_UNHEARD, unheardHosts } from "./host-views.ts";
 import { ProtectionKeeper } from "./protection.ts";
 import { planRestarts } from "./restart-plan.ts";
 import type { Start, Wait } from "./restart-plan.ts";
@@ -44,6 +44,8 @@ interface Seen {
   readonly views: HostViews;
   readonly isArmed: boolean;
   readonly closed: ReadonlySet<string>;
+  readonly unbound: ReadonlySet<string>;
+  readonly removed: ReadonlySet<string>;
 }
 
 export class VmMaster {
@@ -90,19 +92,21 @@ export class VmMaster {
     // Who has had the office most likely has it still, and asks for all it needs in one turn.
     const [isMaster, seen] = await Promise.all([
       this.#holdsOffice(),
-      wasMaster ? this.#see() : undefined,
+      wasMaster ? this.#see(vms) : undefined,
     ]);
     this.#isMaster = isMaster;
     if (!isMaster) return;
-    const { alive, views, isArmed, closed } = seen ?? (await this.#see());
+    const known = seen ?? (await this.#see(vms));
+    const { alive, views, isArmed } = known;
     if (!wasMaster) await this.#retrieve(vms, alive);
     const { clock, nameOf } = this.#world;
     const wallMs = Math.round(clock.wallMs());
-    const plan = planRestarts({ vms, alive, views, wallMs, nameOf, isArmed, closed });
+    const plan = planRestarts({ ...known, vms, wallMs, nameOf });
     // All that may start now are of one priority.
     await Promise.all(plan.starts.map((start) => this.#place(start)));
     for (const move of plan.moves) await this.#move(move);
     for (const wait of plan.waits) await this.#waits(wait);
+    for (const stored of vms) await this.#release(stored, known);
     if (isArmed) for (const stored of vms) await this.#watchStorage(stored, alive, views);
     this.#keeper.keep(
       vms.map(({ record }) => record),
@@ -111,7 +115,7 @@ export class VmMaster {
     );
   }
 
-  async #see(): Promise<Seen> {
+  async #see(vms: readonly StoredVm[]): Promise<Seen> {
     const { directory, clusterId, rules } = this.#world;
     const [alive, views, { settings }, services] = await Promise.all([
       hostsOnDuty(directory, clusterId),
@@ -120,7 +124,13 @@ export class VmMaster {
       listServices(directory, clusterId),
     ]);
     const closed = new Set(services.map(({ id }) => id));
-    return { alive, views, isArmed: settings.isArmed, closed };
+    const isUnheard = ({ record: { hostId } }: StoredVm): boolean =>
+      hostId !== undefined && !alive.includes(hostId);
+    // After the leases: a host that has lost its own writes it no more.
+    const { unbound, removed } = vms.some(isUnheard)
+      ? await unheardHosts(directory, clusterId)
+      : NOBODY_UNHEARD;
+    return { alive, views, isArmed: settings.isArmed, closed, unbound, removed };
   }
 
   async #holdsOffice(): Promise<boolean> {
@@ -199,12 +209,37 @@ export class VmMaster {
   }
 
   /**
+   * That it lives by a lease, and that one is gone.
    * A host that was gone when the plan was made may be back, and may have begun to start what is
    * still its own.
    */
   #isGone(hostId: string | undefined): readonly DirectoryCondition[] {
     if (hostId === undefined || this.#world.rules?.isLeaseGoneFirst === false) return [];
-    return [{ key: directoryKeys.vmHost(this.#world.clusterId, hostId), revision: 0 }];
+    const { clusterId } = this.#world;
+    const keys = [directoryKeys.vmHost(clusterId, hostId)];
+    keys.push(directoryKeys.vmUnbound(clusterId, hostId));
+    return keys.map((key) => ({ key, revision: 0 }));
+  }
+
+  /**
+   * Its host is gone and cannot say that it has ended it. Who kills it all the same, or removes its
+   * host, says that nothing depends on what may still execute there: the storage lets go of that as
+   * soon as another host takes the volumes.
+   */
+  async #release(stored: StoredVm, { alive, removed }: Seen): Promise<void> {
+    const { hostId, desired } = stored.record;
+    if (hostId === undefined || desired === "running" || alive.includes(hostId)) return;
+    const { clusterId, nameOf } = this.#world;
+    const isRemoved = removed.has(hostId);
+    if (desired !== "killed" && !isRemoved) return;
+    const what = `given up on ${nameOf(hostId)}`;
+    const because = isRemoved
+      ? "its host was removed from the cluster"
+      : "it was told to end, and the lease of its host has ended";
+    const isGone = [{ key: directoryKeys.vmHost(clusterId, hostId), revision: 0 }];
+    const change = { hostId: undefined, isLeaving: false };
+    if (await this.#decide(stored, change, what, because, isGone))
+      this.#tell(stored.record, hostId, `is ${what}: ${because}`);
   }
 
   /** While it runs. */

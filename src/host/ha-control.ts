@@ -2,12 +2,15 @@
 import { CodedError } from "../base/index.ts";
 import { directoryKeys, listVms, readHaSettings, swapHaSettings } from "../cluster/index.ts";
 import type { HaSettings, VmRecord } from "../cluster/index.ts";
-import { admissionProblem, hostsOnDuty, HostViews } from "../ha/index.ts";
+import { admissionProblem, hostsOnDuty, HostViews, unheardHosts } from "../ha/index.ts";
 import type { Handlers } from "./http-api.ts";
 import type { VmControlWorld } from "./vm-control.ts";
 import type { HaView } from "./views.ts";
 
 const SWAP_ATTEMPTS_MAX = 10;
+/** For so long whoever arms waits for hosts to say that they know. */
+const AWARE_MS_MAX = 3000;
+const AWARE_POLL_MS = 100;
 
 type HaHandlers = Pick<Handlers, "ha.show" | "ha.set" | "ha.arm" | "ha.disarm">;
 
@@ -41,8 +44,10 @@ class HaControl {
     const { vms, alive, views } = await machinesOf(this.#world);
     const master = (await directory.get(directoryKeys.vmMaster(clusterId)))?.value;
     const problem = admissionProblem(vms, alive, views, settings.toleratedHosts);
+    const unaware = settings.isArmed ? await this.#unaware(vms) : [];
     return {
       ...settings,
+      ...(unaware.length === 0 ? {} : { unaware: unaware.map((id) => names.get(id) ?? id) }),
       ...(master === undefined ? {} : { master: names.get(master) ?? master }),
       hosts: alive.map((hostId) => names.get(hostId) ?? hostId).toSorted(),
       rooms: alive.map((hostId) => ({
@@ -53,15 +58,28 @@ class HaControl {
     };
   }
 
-  /** A host that is not heard of may still run its machines, which it was told to. */
+  /** Ids of hosts with machines that may let them run on without a lease. */
+  async #unaware(vms: readonly VmRecord[]): Promise<readonly string[]> {
+    const { directory, clusterId } = this.#world;
+    const { unbound } = await unheardHosts(directory, clusterId);
+    return [...unbound].filter((id) => vms.some(({ hostId }) => hostId === id)).toSorted();
+  }
+
+  /**
+   * A host that is not heard of may still run its machines, which it was told to. Resolves when
+   * all hosts with machines know of it, or after a few seconds: until a host does, its machines are
+   * not started elsewhere. Fails with `ha-hosts-unheard`, or as the directory does.
+   */
   async arm(): Promise<HaView> {
+    const { directory, clusterId, clock } = this.#world;
     const { vms, alive } = await machinesOf(this.#world);
     const names = await this.#world.hostNames();
+    const { removed } = await unheardHosts(directory, clusterId);
     const unheard = new Set(
       vms
         .map(({ hostId }) => hostId)
         .filter((hostId) => hostId !== undefined)
-        .filter((hostId) => !alive.includes(hostId)),
+        .filter((hostId) => !alive.includes(hostId) && !removed.has(hostId)),
     );
     if (unheard.size > 0)
       throw new CodedError({
@@ -69,9 +87,17 @@ class HaControl {
         message:
           `${[...unheard].map((id) => names.get(id) ?? id).join(", ")} cannot be heard, ` +
           "and may run machines that would be started a second time",
-        hint: "Bring it back, or make sure that it is off and run drystone vm kill for its machines",
+        hint:
+          "Bring it back, or make sure that it is off and run drystone host remove, or drystone " +
+          "vm kill for its machines",
       });
-    return await this.change({ isArmed: true });
+    const untilMs = clock.nowMs() + AWARE_MS_MAX;
+    let view = await this.change({ isArmed: true });
+    while (view.unaware !== undefined && clock.nowMs() < untilMs) {
+      await new Promise<void>((resolve) => void clock.after(AWARE_POLL_MS, resolve));
+      view = await this.show();
+    }
+    return view;
   }
 
   async change(change: Partial<HaSettings>): Promise<HaView> {

@@ -262,5 +262,6 @@ export const haShape: ObjectShape<views.HaView> = {
     hosts: must(list("Hosts that look after machines", text("A host"))),
     rooms: must(list("What each of them has for all machines together", haRoomShape)),
     problem: may(text("What is lacking for so many hosts to fail")),
+    unaware: may(list("Hosts that have not said that they know that it is armed", text("A host"))),
   },
 };

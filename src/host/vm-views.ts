@@ -121,6 +121,11 @@ export interface HaView {
   readonly rooms: readonly HaRoomView[];
   /** What is lacking for so many hosts to fail. */
   readonly problem?: string;
+  /**
+   * Hosts that have not said yet that they know that it is armed: until they do, or are removed,
+   * their machines are not started elsewhere.
+   */
+  readonly unaware?: readonly string[];
 }
 
 export interface VmHereRequest {

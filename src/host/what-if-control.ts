@@ -1,6 +1,12 @@
 /** The handler of `whatif fail`: asks the rules that would decide. */
 import { listServices, listVms, readHaSettings, readSettings } from "../cluster/index.ts";
-import { foreseeFailure, hostsOnDuty, HostViews, longestLeaseMs } from "../ha/index.ts";
+import {
+  foreseeFailure,
+  hostsOnDuty,
+  HostViews,
+  longestLeaseMs,
+  unheardHosts,
+} from "../ha/index.ts";
 import type { Foreseen } from "../ha/index.ts";
 import type { DataPlaneMethods } from "./data-plane-port.ts";
 import type { Handlers } from "./http-api.ts";
@@ -59,6 +65,7 @@ async function machinesOf(
     wallMs: Math.round(clock.wallMs()),
     nameOf,
     isArmed: settings.isArmed,
+    ...(await unheardHosts(directory, clusterId)),
   };
   const leaseMs = await longestLeaseMs(directory, clusterId, failed);
   return foreseeFailure(input, failed, unusable, { leaseMs }).map((one) => viewOf(one, nameOf));
