@@ -254,6 +254,45 @@ test("a machine whose process ends again and again is started less and less ofte
   });
 });
 
+for (const lastsMs of [0, 5, 300])
+  test(`a machine whose process lasts ${lastsMs} ms is started twelve times, and the reason is kept`, async () => {
+    await cluster(45, async (world) => {
+      let startCount = 0;
+      for (const { hypervisor } of world.hosts) {
+        const start = hypervisor.start.bind(hypervisor);
+        hypervisor.start = async (machine) => {
+          startCount++;
+          await start(machine);
+          if (lastsMs === 0) await hypervisor.kill(machine.vmId);
+          else world.simulation.clock.after(lastsMs, () => void hypervisor.kill(machine.vmId));
+        };
+      }
+      await createVm(world.directory, CLUSTER, vm("a"));
+      await world.pass(1_800_000);
+      const { record } = await findVm(world.directory, CLUSTER, "a");
+      assert.equal(startCount, 12);
+      assert.equal(record.failureCount, 12);
+      assert.equal(record.history.at(-1)?.what, "waits for help");
+    });
+  });
+
+test("a start that fails as nobody foresaw is one that failed, and others are tried", async () => {
+  await cluster(46, async (world) => {
+    let startCount = 0;
+    const { hypervisor } = world.host("h1");
+    hypervisor.start = async () => {
+      startCount++;
+      await world.pass(5);
+      throw new Error("ENOSPC: no space left on device");
+    };
+    await createVm(world.directory, CLUSTER, { ...vm("a"), hostId: "h1", epoch: 1 });
+    await world.until(() => world.whereIs("a") !== undefined, 10_000);
+    assert.equal(startCount, 1);
+    const { record } = await findVm(world.directory, CLUSTER, "a");
+    assert.ok(record.history.some(({ because }) => because.startsWith("ENOSPC: no space left")));
+  });
+});
+
 test("a host that comes back while its machine is given to another starts it or the other does", async () => {
   for (let seed = 60; seed < 110; seed++)
     await cluster(seed, async (world) => {

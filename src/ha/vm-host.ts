@@ -22,6 +22,7 @@ import { VmIsolationKeeper } from "./vm-isolation.ts";
 import { VmDuty } from "./vm-duty.ts";
 import { oneMoreFailure, vmStart } from "./vm-start.ts";
 import { VmMover } from "./vm-migration.ts";
+import { VmStops } from "./vm-stops.ts";
 import type { VmEvent, VmWorld } from "./vm-world.ts";
 
 const TICK_MS = 1000;
@@ -33,21 +34,20 @@ const GATHER_MS = 1500;
 const DISARMED_MS = 7 * 24 * 3600 * 1000;
 /** A machine that has run for so long was started well. */
 const STEADY_MS = 60_000;
-/** A guest that has not shut down by then is ended. */
-const SHUT_DOWN_MS_MAX = 60_000;
+/** Of what is logged of a start that has failed, in characters. */
+const STACK_LENGTH_MAX = 2000;
 
 export class VmHost {
   readonly #world: VmWorld;
   /** While there are machines in the cluster: without any, a host costs nothing for them. */
   #duty: VmDuty | undefined;
-  /** Machines that were asked to shut down, and since when. */
-  readonly #stopping = new Map<string, number>();
+  readonly #stops: VmStops;
   readonly #mover: VmMover;
   readonly #starting = new Map<string, Promise<void>>();
   /** Counts starts that have ended, and by machine which of them was its last. */
   #endedCount = 0;
   readonly #lastEnded = new Map<string, number>();
-  /** Machines that were seen to run here, at which placement, and since when. */
+  /** Machines that were started or seen to run here, at which placement, and since when. */
   readonly #seen = new Map<string, { readonly epoch: number; readonly sinceMs: number }>();
   readonly #isolation: VmIsolationKeeper;
   readonly #guests: GuestHealth;
@@ -80,6 +80,7 @@ export class VmHost {
     });
     const event: IsolationHooks["event"] = (level, kind, name, what) =>
       this.#event(kind, level, name, what);
+    this.#stops = new VmStops(world, { wake: () => this.wake(), event });
     const ends = (name: string): void => void this.#seen.delete(name);
     this.#isolation = new VmIsolationKeeper(world, { ends, event });
     const decide: HealthHooks["decide"] = (stored, what, because) =>
@@ -342,8 +343,8 @@ export class VmHost {
       this.#isolation.forget(name);
       this.#event("vm-resumed", "info", name, "goes on: it is still here, and the lease lives");
     }
-    if (desired !== "running") await this.#shutDown(name, desired === "killed");
-    else this.#stopping.delete(name);
+    if (desired !== "running") await this.#stops.shutDown(name, desired === "killed");
+    else this.#stops.forget(name);
     // Somebody else may have changed the record when it was started.
     const { startedEpoch, epoch } = stored.record;
     if (desired !== "running") return;
@@ -367,22 +368,6 @@ export class VmHost {
     await this.#decide(stored, { startedEpoch: epoch }, "started", `placement ${epoch}`);
   }
 
-  async #shutDown(name: string, isAtOnce: boolean): Promise<void> {
-    const { hypervisor, clock } = this.#world;
-    const since = this.#stopping.get(name);
-    if (isAtOnce) {
-      await hypervisor.kill(name);
-      this.wake();
-    } else if (since === undefined) {
-      this.#stopping.set(name, clock.nowMs());
-      await hypervisor.shutDown(name);
-    } else if (clock.nowMs() - since > SHUT_DOWN_MS_MAX) {
-      await hypervisor.kill(name);
-      this.#stopping.delete(name);
-      this.#event("vm-ended", "warning", name, "did not shut down in time and was ended");
-    }
-  }
-
   /** It was seen to run, and nobody has ended it. */
   async #crashed(stored: StoredVm): Promise<void> {
     const { name } = stored.record;
@@ -399,7 +384,7 @@ export class VmHost {
   /** A machine that is stopped has no host, and its volumes are free. */
   async #releaseUnless(isRunning: boolean, stored: StoredVm): Promise<void> {
     if (isRunning) return;
-    this.#stopping.delete(stored.record.name);
+    this.#stops.forget(stored.record.name);
     await this.#letGo(stored, "stopped", "it was asked for");
     this.#event("vm-ended", "info", stored.record.name, "is stopped");
   }
@@ -437,9 +422,9 @@ export class VmHost {
         return;
       }
     } catch (error) {
-      if (!(error instanceof CodedError)) throw error;
-      const because = error.message;
+      const because = errorText(error);
       this.#event("vm-failed", "error", name, `does not start here: ${because}`);
+      if (!(error instanceof CodedError)) await this.#cleanUp(name, error);
       for (const volume of volumes) await this.#world.detach(volume);
       const change = {
         hostId: undefined,
@@ -453,13 +438,25 @@ export class VmHost {
     await this.#tellStarted(stored);
   }
 
+  /** After what nobody foresaw, such as a full disk, a part of it may run. */
+  async #cleanUp(name: string, error: unknown): Promise<void> {
+    const { log, hypervisor } = this.#world;
+    const stack = error instanceof Error ? error.stack?.slice(0, STACK_LENGTH_MAX) : undefined;
+    log.write("error", `the start of ${name} has failed: ${errorText(error)}`, { stack });
+    await hypervisor.kill(name);
+  }
+
   async #execute({ record }: StoredVm, readUnder: LeaseId | undefined): Promise<boolean> {
-    const { hypervisor, attach, clusterId } = this.#world;
+    const { hypervisor, attach, clusterId, clock } = this.#world;
     const { epoch, volumes } = record;
     const disks: VmDisk[] = [];
     for (const volume of volumes) disks.push({ name: volume, ...(await attach(volume)) });
     const start = vmStart(clusterId, record, epoch, disks);
-    return await this.#whileAlive(() => hypervisor.start(start), readUnder);
+    return await this.#whileAlive(async () => {
+      await hypervisor.start(start);
+      // Not at the next look only: one that ends before that would count as none, and begin anew.
+      this.#seen.set(record.name, { epoch, sinceMs: clock.nowMs() });
+    }, readUnder);
   }
 
   /**
