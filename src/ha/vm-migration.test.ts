@@ -275,3 +275,36 @@ test("whatever fails while machines move, none runs twice", async () => {
       await world.until(() => world.whereIs("a") !== undefined, 60_000);
     });
 });
+
+/** Given to another host that has lost its storage in that moment; returns that host. */
+async function arrivesWithoutStorage(world: World): Promise<Host> {
+  const from = await running(world, "a");
+  const to = await ask(world, from);
+  await reaches(world, "ready");
+  world.lostVolumes.add("a-disk");
+  await reaches(world, "moved");
+  return to;
+}
+
+test("a machine that has arrived where its storage is lost is ended there, and started elsewhere", async () => {
+  await cluster(31, async (world) => {
+    const to = await arrivesWithoutStorage(world);
+    const others = world.hosts.filter((host) => host !== to).map(({ id }) => id);
+    world.homes.split([to.id], others);
+    await world.until(() => !to.hypervisor.has("a"), 10_000);
+    world.lostVolumes.clear();
+    await world.until(() => others.includes(world.whereIs("a") ?? ""), 10_000);
+    assert.ok(!to.attached.has("a-disk"));
+  });
+});
+
+test("a machine that has arrived and cannot go on is killed when it is asked for", async () => {
+  await cluster(32, async (world) => {
+    const to = await arrivesWithoutStorage(world);
+    await world.pass(5000);
+    assert.ok(to.hypervisor.has("a"));
+    await world.change("a", { desired: "killed" });
+    await world.until(async () => (await record(world)).hostId === undefined, 5000);
+    assert.equal(arrivalsOf(world), 0);
+  });
+});

@@ -62,6 +62,11 @@ function hasMovedTo(record: VmRecord, hostId: string, id: number | undefined): b
   return isGiven && migration.id === id && migration.to === hostId && record.hostId === hostId;
 }
 
+/** Whether one that has arrived is still to run, and here. */
+function mayGoOn({ desired, isLeaving }: VmRecord): boolean {
+  return desired === "running" && !isLeaving;
+}
+
 export class VmMover {
   readonly #world: VmWorld;
   readonly #hooks: MigrationHooks;
@@ -148,8 +153,13 @@ export class VmMover {
       record.migration.id === id;
     if (isAwaited) return;
     const hasArrived = stored !== undefined && hasMovedTo(stored.record, hostId, id);
-    if (hasArrived) await this.#tried(() => this.#goOn(vm, stored));
-    else await this.#endArrival(vm.vmId, record?.volumes ?? []);
+    if (hasArrived && mayGoOn(stored.record)) {
+      await this.#tried(() => this.#goOn(vm, stored));
+      return;
+    }
+    await this.#endArrival(vm.vmId, record?.volumes ?? []);
+    // Nothing of it is here any more: the record is to say so.
+    if (hasArrived) this.#hooks.wake();
   }
 
   async #goOn(vm: RunningVm, stored: StoredVm): Promise<void> {
