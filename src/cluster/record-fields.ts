@@ -126,5 +126,6 @@ function invalid(what: string, why: string): CodedError {
     code: "record-invalid",
     message: `${what} in the directory is invalid: ${why}`,
     hint: "restore the directory from a backup, or report this as a bug",
+    details: { why },
   });
 }

@@ -19,7 +19,10 @@ export type VmIsolation = (typeof VM_ISOLATIONS)[number];
 export const VM_STORAGE_LOSSES = ["move", "leave"] as const;
 export type VmStorageLoss = (typeof VM_STORAGE_LOSSES)[number];
 const HISTORY_MAX = 30;
+/** Of what was decided and why, in characters: what errors say may be of any length. */
+const DECISION_LENGTH_MAX = 2000;
 const DISKS_MAX = 16;
+const RESETS_MAX = 16;
 /** From first to last. */
 export const VM_PRIORITIES = ["highest", "high", "medium", "low", "lowest"] as const;
 export const PRIORITY_DEFAULT = 2;
@@ -71,6 +74,8 @@ export interface VmRecord {
   readonly isolation?: VmIsolation | undefined;
   /** Default: "move". */
   readonly storageLoss?: VmStorageLoss | undefined;
+  /** Wall times of the last resets of a guest that hung, oldest first. */
+  readonly resetsMs?: readonly number[] | undefined;
   /** Newest last. */
   readonly history: readonly VmDecision[];
 }
@@ -140,7 +145,18 @@ function invalidity(vm: VmRecord): string | undefined {
   if (vm.cpuCount < 1 || vm.cpuCount > CPUS_MAX) return `it has 1 to ${CPUS_MAX} processors`;
   if (vm.memoryBytes < MEMORY_BYTES_MIN || vm.memoryBytes > MEMORY_BYTES_MAX)
     return "it has 16 MiB to 4 TiB of memory";
-  return undefined;
+  return unreadability(textOf(vm));
+}
+
+/** Why nobody could read that as a machine's record; undefined if it can be read. */
+function unreadability(value: string): string | undefined {
+  try {
+    parse({ key: "", value, revision: 0 });
+    return undefined;
+  } catch (error) {
+    if (!(error instanceof CodedError)) throw error;
+    return String(error.fault.details?.["why"] ?? error.message);
+  }
 }
 
 /** Fails as `checkVm`, or with `vm-exists`. */
@@ -249,16 +265,35 @@ export function isProtected({
   return isWanted && persistedSequence === protectionSequence;
 }
 
-/** The record with one more decision; the oldest ones go. */
+/** The record with one more decision, whose texts are cut; the oldest ones go. */
 export function decided(vm: VmRecord, decision: VmDecision): VmRecord {
-  return { ...vm, history: [...vm.history, decision].slice(-HISTORY_MAX) };
+  const what = cut(decision.what);
+  const because = cut(decision.because);
+  return { ...vm, history: [...vm.history, { ...decision, what, because }].slice(-HISTORY_MAX) };
 }
 
+function cut(text: string): string {
+  if (text === "") return "nothing was said";
+  return text.length <= DECISION_LENGTH_MAX ? text : `${text.slice(0, DECISION_LENGTH_MAX - 1)}…`;
+}
+
+/** Fails with `vm-invalid` where nobody could read it: such a machine would be looked after no more. */
 function encode(vm: VmRecord): string {
-  const { volumes, networks, ...rest } = vm;
+  const value = textOf(vm);
+  const why = unreadability(value);
+  if (why === undefined) return value;
+  throw new CodedError({
+    code: "vm-invalid",
+    message: `the record of ${vm.name.slice(0, 80)} cannot be written: ${why}`,
+  });
+}
+
+function textOf(vm: VmRecord): string {
+  const { volumes, networks, resetsMs, ...rest } = vm;
+  const resetList = resetsMs?.map((timeMs) => ({ timeMs }));
   const volumeList = volumes.map((name) => ({ name }));
   const networkList = networks.map((network) => ({ network }));
-  return JSON.stringify({ format: FORMAT, ...rest, volumeList, networkList });
+  return JSON.stringify({ format: FORMAT, ...rest, volumeList, networkList, resetList });
 }
 
 function parse({ key, value, revision }: DirectoryRecord): StoredVm {
@@ -295,6 +330,9 @@ function parse({ key, value, revision }: DirectoryRecord): StoredVm {
         ? fields.oneOf("storageLoss", VM_STORAGE_LOSSES)
         : undefined,
       migration: fields.has("migration") ? parseMigration(fields.child("migration")) : undefined,
+      resetsMs: fields.has("resetList")
+        ? fields.children("resetList", RESETS_MAX).map((one) => one.amount("timeMs"))
+        : undefined,
       history: fields.children("history", HISTORY_MAX).map((one) => ({
         timeMs: one.amount("timeMs"),
         hostId: one.text("hostId"),
