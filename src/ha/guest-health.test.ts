@@ -14,8 +14,8 @@ async function last(world: World): Promise<VmDecision | undefined> {
   return (await findVm(world.directory, CLUSTER, "a")).record.history.at(-1);
 }
 
-function anHourEarlier(decision: VmDecision): VmDecision {
-  return { ...decision, timeMs: decision.timeMs - HOUR_MS };
+function anHourEarlier(timeMs: number): number {
+  return timeMs - HOUR_MS;
 }
 
 async function isReset(world: World, host: Host): Promise<void> {
@@ -40,7 +40,7 @@ test("a guest that hangs is reset, three times within an hour, and then left as 
     // As an operator does.
     await host.hypervisor.reset("a");
     await world.until(async () => (await last(world))?.what === "goes on", RESET_MS_MAX);
-    await world.change("a", ({ history }) => ({ history: history.map(anHourEarlier) }));
+    await world.change("a", ({ resetsMs }) => ({ resetsMs: resetsMs?.map(anHourEarlier) }));
     await isReset(world, host);
     assert.equal(host.hypervisor.startCount, 1, "its process is the same all the time");
   });
@@ -77,5 +77,41 @@ test("a guest whose agent answers no more is reset, and left as it is after the 
     assert.equal((await last(world))?.what, "waits for help");
     await hypervisor.reset("a");
     await world.until(async () => (await last(world))?.what === "goes on", RESET_MS_MAX);
+  });
+});
+
+test("resets are counted whatever else fills the machine's history, or changes its record", async () => {
+  await cluster(4, async (world) => {
+    const host = await running(world, "a");
+    const { hypervisor } = host;
+    const other = { timeMs: 1, hostId: "h2", what: "does not move", because: "x" };
+    for (let i = 0; i < 6; i++) {
+      hypervisor.hang("a");
+      // The record is read before, and swapped after that.
+      await world.change("a", { priority: i % 2 });
+      await world.pass(RESET_MS_MAX);
+      await world.change("a", { history: Array.from({ length: 30 }, () => other) });
+      await world.pass(RESET_MS_MAX);
+    }
+    assert.equal(hypervisor.resetCount, 3);
+  });
+});
+
+test("a guest is reset only once its record says so", async () => {
+  await cluster(5, async (world) => {
+    const host = await running(world, "a");
+    const { transact } = world.directory;
+    let isRefused = true;
+    world.directory.transact = async (conditions, changes) => {
+      const isSaid = changes.some((one) => one.kind === "put" && one.value.includes('"reset"'));
+      if (isSaid && isRefused) return { succeeded: false, revision: 1 };
+      return await transact.call(world.directory, conditions, changes);
+    };
+    host.hypervisor.hang("a");
+    await world.pass(20_000);
+    assert.equal(host.hypervisor.resetCount, 0);
+    isRefused = false;
+    await world.until(() => world.whereIs("a") === host.id, RESET_MS_MAX);
+    assert.match((await last(world))?.because ?? "", /reset 1 of 3/);
   });
 });

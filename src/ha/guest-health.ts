@@ -6,6 +6,7 @@
  */
 import type { StoredVm, VmRecord } from "../cluster/index.ts";
 import type { RunningVm } from "../ports/index.ts";
+import { STARTED } from "./vm-start.ts";
 import type { TellOfVm, VmWorld } from "./vm-world.ts";
 
 const RESETS_MAX = 3;
@@ -13,9 +14,17 @@ const WITHIN_MS = 3600_000;
 /** In a machine's history. */
 const RESET = "reset";
 const GIVEN_UP = "waits for help";
+const GOES_ON = "goes on";
+const TOLD: ReadonlySet<string> = new Set([RESET, GIVEN_UP, GOES_ON, STARTED]);
 
 export interface HealthHooks {
-  readonly decide: (stored: StoredVm, what: string, because: string) => Promise<void>;
+  /** False if the record has changed since it was read. */
+  readonly decide: (
+    stored: StoredVm,
+    change: Partial<VmRecord>,
+    what: string,
+    because: string,
+  ) => Promise<boolean>;
   readonly event: TellOfVm;
 }
 
@@ -39,17 +48,20 @@ export class GuestHealth {
   async #hangs(stored: StoredVm, how: string): Promise<void> {
     const { name } = stored.record;
     if (isGivenUp(stored.record)) return;
-    const count = resetsOf(stored.record, Math.round(this.#world.clock.wallMs()));
+    const wallMs = Math.round(this.#world.clock.wallMs());
+    const resetsMs = resetsOf(stored.record, wallMs);
+    const count = resetsMs.length;
     if (count >= RESETS_MAX) {
       const because = `its guest hangs again after ${count} resets within an hour`;
-      await this.#hooks.decide(stored, GIVEN_UP, because);
+      if (!(await this.#hooks.decide(stored, {}, GIVEN_UP, because))) return;
       this.#hooks.event("error", "vm-failed", name, `is not reset any more: ${because}`);
       return;
     }
     // Said first: a reset that nobody knows of would not be counted.
     const which = `reset ${count + 1} of ${RESETS_MAX} an hour`;
     const because = `its guest ${how}; ${which}`;
-    await this.#hooks.decide(stored, RESET, because);
+    const change = { resetsMs: [...resetsMs, wallMs] };
+    if (!(await this.#hooks.decide(stored, change, RESET, because))) return;
     this.#hooks.event("error", "vm-failed", name, "hangs and is reset");
     await this.#world.hypervisor.reset(name);
   }
@@ -57,15 +69,16 @@ export class GuestHealth {
   /** It executes and is not silent: somebody may have reset it. */
   async executes(stored: StoredVm): Promise<void> {
     if (!isGivenUp(stored.record)) return;
-    await this.#hooks.decide(stored, "goes on", "it was reset, or goes on by itself");
+    await this.#hooks.decide(stored, {}, GOES_ON, "it was reset, or goes on by itself");
   }
 }
 
+/** Whatever else was said of it since, such as a change of its priority. */
 function isGivenUp({ history }: VmRecord): boolean {
-  return history.at(-1)?.what === GIVEN_UP;
+  return history.findLast(({ what }) => TOLD.has(what))?.what === GIVEN_UP;
 }
 
-function resetsOf({ history }: VmRecord, wallMs: number): number {
-  const isRecent = (timeMs: number): boolean => Math.abs(wallMs - timeMs) < WITHIN_MS;
-  return history.filter(({ what, timeMs }) => what === RESET && isRecent(timeMs)).length;
+/** Within the last hour. */
+function resetsOf({ resetsMs = [] }: VmRecord, wallMs: number): readonly number[] {
+  return resetsMs.filter((timeMs) => Math.abs(wallMs - timeMs) < WITHIN_MS).slice(-RESETS_MAX);
 }

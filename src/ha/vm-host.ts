@@ -20,7 +20,7 @@ import type { HealthHooks } from "./guest-health.ts";
 import type { IsolationHooks } from "./vm-isolation.ts";
 import { VmIsolationKeeper } from "./vm-isolation.ts";
 import { VmDuty } from "./vm-duty.ts";
-import { oneMoreFailure, vmStart } from "./vm-start.ts";
+import { oneMoreFailure, STARTED, vmStart } from "./vm-start.ts";
 import { VmMover } from "./vm-migration.ts";
 import { VmStops } from "./vm-stops.ts";
 import type { VmEvent, VmWorld } from "./vm-world.ts";
@@ -83,8 +83,7 @@ export class VmHost {
     this.#stops = new VmStops(world, { wake: () => this.wake(), event });
     const ends = (name: string): void => void this.#seen.delete(name);
     this.#isolation = new VmIsolationKeeper(world, { ends, event });
-    const decide: HealthHooks["decide"] = (stored, what, because) =>
-      this.#decide(stored, {}, what, because);
+    const decide: HealthHooks["decide"] = (...decision) => this.#decide(...decision);
     this.#guests = new GuestHealth(world, { decide, event });
   }
 
@@ -365,7 +364,7 @@ export class VmHost {
 
   async #tellStarted(stored: StoredVm): Promise<void> {
     const { epoch } = stored.record;
-    await this.#decide(stored, { startedEpoch: epoch }, "started", `placement ${epoch}`);
+    await this.#decide(stored, { startedEpoch: epoch }, STARTED, `placement ${epoch}`);
   }
 
   /** It was seen to run, and nobody has ended it. */
@@ -480,17 +479,18 @@ export class VmHost {
     return this.#duty?.lease.isAlive() === true;
   }
 
+  /** False if the record has changed since it was read. */
   async #decide(
     stored: StoredVm,
     change: Partial<VmRecord>,
     what: string,
     because: string,
-  ): Promise<void> {
+  ): Promise<boolean> {
     const { directory, clusterId, hostId, clock } = this.#world;
     const decision = { timeMs: Math.round(clock.wallMs()), hostId, what, because };
     const next = decided({ ...stored.record, ...change }, decision);
     // If somebody else was faster, the next look at the records shows what is to be done.
-    await swapVm(directory, clusterId, stored, next);
+    return await swapVm(directory, clusterId, stored, next);
   }
 
   #event(kind: VmEvent["kind"], level: VmEvent["level"], name: string, what: string): void {

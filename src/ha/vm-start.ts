@@ -3,6 +3,9 @@ import { vmNetworks } from "../cluster/index.ts";
 import type { VmRecord } from "../cluster/index.ts";
 import type { VmDisk, VmStart } from "../ports/index.ts";
 
+/** In a machine's history. */
+export const STARTED = "started";
+
 export function vmStart(
   clusterId: string,
   record: VmRecord,
