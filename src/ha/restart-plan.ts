@@ -100,6 +100,42 @@ export function planRestarts(input: PlanInput): Plan {
   return { starts, waits, moves: movesOf(rooms, input) };
 }
 
+/** Where machines could go that run, and would have to be ended for that. */
+export class Places {
+  readonly #rooms: ReadonlyMap<string, Room>;
+  readonly #input: PlanInput;
+
+  /** Beside what the plan starts and moves, and what has left its host or is to and has no other. */
+  constructor(input: PlanInput, { starts, moves, waits }: Plan) {
+    this.#input = input;
+    this.#rooms = roomsOf(input);
+    for (const { stored, hostId } of [...starts, ...moves])
+      take(this.#rooms.get(hostId)!, stored.record, false);
+    for (const { stored, for: what } of waits)
+      if (what === "turn" || what === "back-off") this.reserve(stored.record);
+    for (const { record } of input.vms) {
+      const { isLeaving, desired, hostId } = record;
+      const isOnItsWay = isLeaving && desired === "running";
+      if (isOnItsWay && hostId !== undefined && input.alive.includes(hostId)) this.reserve(record);
+    }
+  }
+
+  /** Another host that reaches its objects and has room for it, which is its from now on. */
+  reserve(record: VmRecord): string | undefined {
+    const { views } = this.#input;
+    const fitting = [...this.#rooms].filter(
+      ([hostId, room]) =>
+        hostId !== record.hostId &&
+        views.whyNot(hostId, record.name) === undefined &&
+        fits(room, record),
+    );
+    const [best] = fitting.toSorted(([, x], [, y]) => y.memoryBytes - x.memoryBytes);
+    if (best === undefined) return undefined;
+    take(best[1], record, false);
+    return best[0];
+  }
+}
+
 /** One that no other host can run stays, and runs on. */
 function movesOf(rooms: ReadonlyMap<string, Room>, input: PlanInput): Start[] {
   const { vms, closed, wallMs, isArmed } = input;

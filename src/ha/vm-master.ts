@@ -21,8 +21,9 @@ import type { HostLease } from "../plane/index.ts";
 import type { DirectoryCondition, LeaseId } from "../ports/index.ts";
 import { hostsOnDuty, HostViews, NOBODY_UNHEARD, unheardHosts } from "./host-views.ts";
 import { ProtectionKeeper } from "./protection.ts";
-import { planRestarts } from "./restart-plan.ts";
+import { Places, planRestarts } from "./restart-plan.ts";
 import type { Start, Wait } from "./restart-plan.ts";
+import { decidedAgain, isSaid } from "./said-again.ts";
 import type { VmWorld } from "./vm-world.ts";
 
 /** For so long a host may not reach a machine's objects: its disks wait as long, and longer. */
@@ -36,6 +37,13 @@ const RETRY_MS = 1000;
 interface Loss {
   readonly epoch: number;
   readonly sinceMs: number;
+}
+
+interface DecisionOptions {
+  /** What has to hold beside that the record has not changed. */
+  readonly also?: readonly DirectoryCondition[];
+  /** It may be said again and again. */
+  readonly isRepeated?: boolean;
 }
 
 /** What it decides by, beside the machines. */
@@ -107,7 +115,11 @@ export class VmMaster {
     for (const move of plan.moves) await this.#move(move);
     for (const wait of plan.waits) await this.#waits(wait);
     for (const stored of vms) await this.#release(stored, known);
-    if (isArmed) for (const stored of vms) await this.#watchStorage(stored, alive, views);
+    if (isArmed) {
+      // With what was just placed, and what leaves its host and is not placed yet.
+      const places = new Places({ ...known, vms, wallMs, nameOf }, plan);
+      for (const stored of vms) await this.#watchStorage(stored, alive, views, places);
+    }
     this.#keeper.keep(
       vms.map(({ record }) => record),
       alive,
@@ -167,9 +179,15 @@ export class VmMaster {
   }
 
   /**
-   * Its host lives. If that one does not reach its objects, and another one does, it is to leave.
+   * Its host lives. If that one does not reach its objects, and another one does and has room for
+   * it, it is to leave.
    */
-  async #watchStorage(stored: StoredVm, alive: readonly string[], views: HostViews): Promise<void> {
+  async #watchStorage(
+    stored: StoredVm,
+    alive: readonly string[],
+    views: HostViews,
+    places: Places,
+  ): Promise<void> {
     const { record } = stored;
     const { name, hostId, epoch } = record;
     const { clock, nameOf } = this.#world;
@@ -188,7 +206,7 @@ export class VmMaster {
       return;
     }
     if (clock.nowMs() - loss.sinceMs < STORAGE_LOSS_MS) return;
-    const better = alive.find((other) => views.whyNot(other, name) === undefined);
+    const better = places.reserve(record);
     if (better === undefined) return;
     const what = `sent away from ${nameOf(hostId)}`;
     const because = `${reason}, as ${nameOf(hostId)} sees it; ${nameOf(better)} reaches all of it`;
@@ -204,7 +222,7 @@ export class VmMaster {
     const change = { hostId, epoch: record.epoch + 1, isLeaving: false };
     const what = `placed on ${nameOf(hostId)}`;
     const also = this.#isGone(record.hostId);
-    if (!(await this.#decide(stored, change, what, because, also))) return;
+    if (!(await this.#decide(stored, change, what, because, { also }))) return;
     this.#tell(record, hostId, `is placed on ${nameOf(hostId)}: ${because}`);
   }
 
@@ -236,9 +254,9 @@ export class VmMaster {
     const because = isRemoved
       ? "its host was removed from the cluster"
       : "it was told to end, and the lease of its host has ended";
-    const isGone = [{ key: directoryKeys.vmHost(clusterId, hostId), revision: 0 }];
+    const also = [{ key: directoryKeys.vmHost(clusterId, hostId), revision: 0 }];
     const change = { hostId: undefined, isLeaving: false };
-    if (await this.#decide(stored, change, what, because, isGone))
+    if (await this.#decide(stored, change, what, because, { also }))
       this.#tell(stored.record, hostId, `is ${what}: ${because}`);
   }
 
@@ -254,11 +272,10 @@ export class VmMaster {
   async #waits({ stored, for: what, because }: Wait): Promise<void> {
     if (what === "turn" || what === "back-off") return;
     const said = `waits for ${what}`;
-    const last = stored.record.history.at(-1);
-    const isSaid = last?.what === said && last.because === because;
     const attempt = this.#attemptUsedUp(stored.record);
-    if (isSaid && attempt === undefined) return;
-    if (await this.#decide(stored, attempt ?? {}, said, because))
+    const wallMs = this.#world.clock.wallMs();
+    if (isSaid(stored.record, said, because, wallMs) && attempt === undefined) return;
+    if (await this.#decide(stored, attempt ?? {}, said, because, { isRepeated: true }))
       this.#tell(stored.record, "", `waits for ${what}: ${because}`);
   }
 
@@ -281,16 +298,18 @@ export class VmMaster {
 
   async #notYet(name: string, sequence: number, because: string): Promise<void> {
     await this.#swap(name, (record) => {
-      const last = record.history.at(-1);
-      const isSaid = last?.what === "not protected yet" && last.because === because;
-      if (record.protectionSequence !== sequence || isSaid) return undefined;
-      return [{}, "not protected yet", because];
+      const what = "not protected yet";
+      if (record.protectionSequence !== sequence) return undefined;
+      if (isSaid(record, what, because, this.#world.clock.wallMs())) return undefined;
+      return [{}, what, because, { isRepeated: true }];
     });
   }
 
   async #swap(
     name: string,
-    change: (record: VmRecord) => readonly [Partial<VmRecord>, string, string] | undefined,
+    change: (
+      record: VmRecord,
+    ) => readonly [Partial<VmRecord>, string, string, DecisionOptions?] | undefined,
   ): Promise<void> {
     const { directory, clusterId } = this.#world;
     for (let i = 0; i < SWAP_ATTEMPTS_MAX; i++) {
@@ -305,11 +324,12 @@ export class VmMaster {
     change: Partial<VmRecord>,
     what: string,
     because: string,
-    also: readonly DirectoryCondition[] = [],
+    { also = [], isRepeated = false }: DecisionOptions = {},
   ): Promise<boolean> {
     const { directory, clusterId, hostId, clock } = this.#world;
     const decision = { timeMs: Math.round(clock.wallMs()), hostId, what, because };
-    const next = decided({ ...stored.record, ...change }, decision);
+    const write = isRepeated ? decidedAgain : decided;
+    const next = write({ ...stored.record, ...change }, decision);
     const isCompared = this.#world.rules?.isComparedFirst !== false;
     const known = isCompared ? stored : await findVm(directory, clusterId, stored.record.name);
     return await swapVm(directory, clusterId, known, next, also);
