@@ -100,12 +100,12 @@ test("resets are counted whatever else fills the machine's history, or changes i
 test("a guest is reset only once its record says so", async () => {
   await cluster(5, async (world) => {
     const host = await running(world, "a");
-    const { transact } = world.directory;
+    const transact = world.directory.transact.bind(world.directory);
     let isRefused = true;
     world.directory.transact = async (conditions, changes) => {
       const isSaid = changes.some((one) => one.kind === "put" && one.value.includes('"reset"'));
       if (isSaid && isRefused) return { succeeded: false, revision: 1 };
-      return await transact.call(world.directory, conditions, changes);
+      return await transact(conditions, changes);
     };
     host.hypervisor.hang("a");
     await world.pass(20_000);

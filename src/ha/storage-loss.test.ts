@@ -67,8 +67,8 @@ test("as many leave a host that has lost its storage as have a place elsewhere",
     loseStorage(world, world.host("h1"));
     await world.until(() => ["a", "b"].some((name) => world.whereIs(name) === "h3"), LOSS_MS);
     await world.pass(LOSS_MS);
-    const places = ["a", "b"].map((name) => world.whereIs(name)).toSorted();
-    assert.deepEqual(places, ["h1", "h3"]);
+    const places = new Set(["a", "b"].map((name) => world.whereIs(name)));
+    assert.deepEqual(places, new Set(["h1", "h3"]));
   });
 });
 

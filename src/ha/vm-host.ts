@@ -16,7 +16,6 @@ import type { RunningVm, Timer, VmDisk } from "../ports/index.ts";
 import { ArmedSetting } from "./armed-setting.ts";
 import { DOES_NOT_START } from "./restart-plan.ts";
 import { GuestHealth } from "./guest-health.ts";
-import type { HealthHooks } from "./guest-health.ts";
 import type { IsolationHooks } from "./vm-isolation.ts";
 import { VmIsolationKeeper } from "./vm-isolation.ts";
 import { VmDuty } from "./vm-duty.ts";
@@ -83,8 +82,7 @@ export class VmHost {
     this.#stops = new VmStops(world, { wake: () => this.wake(), event });
     const ends = (name: string): void => void this.#seen.delete(name);
     this.#isolation = new VmIsolationKeeper(world, { ends, event });
-    const decide: HealthHooks["decide"] = (...decision) => this.#decide(...decision);
-    this.#guests = new GuestHealth(world, { decide, event });
+    this.#guests = new GuestHealth(world, { decide: (...all) => this.#decide(...all), event });
   }
 
   start(): void {

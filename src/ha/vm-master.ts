@@ -244,16 +244,18 @@ export class VmMaster {
    * host, says that nothing depends on what may still execute there: the storage lets go of that as
    * soon as another host takes the volumes.
    */
-  async #release(stored: StoredVm, { alive, removed }: Seen): Promise<void> {
-    const { hostId, desired } = stored.record;
+  async #release(stored: StoredVm, { alive, removed, unbound }: Seen): Promise<void> {
+    const { hostId, desired, isolation } = stored.record;
     if (hostId === undefined || desired === "running" || alive.includes(hostId)) return;
     const { clusterId, nameOf } = this.#world;
     const isRemoved = removed.has(hostId);
     if (desired !== "killed" && !isRemoved) return;
     const what = `given up on ${nameOf(hostId)}`;
+    const mayRunOn = unbound.has(hostId) || isolation === "leave";
     const because = isRemoved
       ? "its host was removed from the cluster"
-      : "it was told to end, and the lease of its host has ended";
+      : "it was told to end, and the lease of its host has ended" +
+        (mayRunOn ? "; if that one is not off, it runs on there until that one is back" : "");
     const also = [{ key: directoryKeys.vmHost(clusterId, hostId), revision: 0 }];
     const change = { hostId: undefined, isLeaving: false };
     if (await this.#decide(stored, change, what, because, { also }))
