@@ -128,6 +128,7 @@ export class HostPlane {
       hostId,
       hostName: world.hostName,
       devices: devices.list,
+      removeForgotten: (deviceId) => this.#maker.removeForgotten(deviceId),
       distrust: devices.distrust,
       addEvent: world.addEvent,
     });
