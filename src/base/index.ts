@@ -36,6 +36,7 @@ export { marks } from "./marks.ts";
 export type { ExpectedMark } from "./marks.ts";
 export { Prng } from "./prng.ts";
 export { SHA256_BYTES, sha256 } from "./sha256.ts";
+export { shellWord } from "./shell-word.ts";
 export { formatSize, parseSize } from "./sizes.ts";
 export { SlabPool } from "./slab-pool.ts";
 export { firstNotBefore, SortedList } from "./sorted-list.ts";

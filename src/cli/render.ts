@@ -1,5 +1,5 @@
 /** Answers as people read them: one function per operation. With `--json` none of this is used. */
-import { byHost, byName, formatSize } from "../base/index.ts";
+import { byHost, byName, formatSize, shellWord } from "../base/index.ts";
 import type {
   ComponentView,
   DeviceView,
@@ -77,7 +77,7 @@ const renderers: Renderers = {
   ],
   "volume.create": (volume) => [
     `created ${volume.name}, ${formatSize(volume.sizeBytes)}`,
-    `  next: drystone volume attach ${volume.name}`,
+    `  next: drystone volume attach ${shellWord(volume.name)}`,
   ],
   "volume.list": ({ volumes, ageMs }, output) => [
     ...(ageMs === undefined ? [] : [`as it was ${formatDuration(ageMs)} ago: ${AWAY}`]),
@@ -105,11 +105,11 @@ const renderers: Renderers = {
   ],
   "volume.clone": (volume) => [
     `created ${volume.name}, ${formatSize(volume.sizeBytes)}`,
-    `  next: drystone volume attach ${volume.name}`,
+    `  next: drystone volume attach ${shellWord(volume.name)}`,
   ],
   "snapshot.create": (snapshot) => [
     `took ${snapshot.name}`,
-    `  next: drystone volume attach ${snapshot.name}, to read it`,
+    `  next: drystone volume attach ${shellWord(snapshot.name)}, to read it`,
   ],
   "snapshot.list": ({ snapshots }, output) =>
     snapshots.length === 0

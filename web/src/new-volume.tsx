@@ -1,6 +1,7 @@
 /** Making a volume, and then the lines with which it is attached. */
 import { useState } from "react";
 import type { ReactNode } from "react";
+import { shellWord } from "../../src/base/shell-word.ts";
 import { textOf, useActions } from "./actions.tsx";
 import { call } from "./api.ts";
 import { refresh } from "./cluster-store.ts";
@@ -132,9 +133,13 @@ function AttachLines({ name, onClose }: { name: string; onClose: () => void }): 
   return (
     <>
       <p>It takes space only for what is written. To use it, run on a host:</p>
-      <CommandLine line={`drystone volume attach ${name} --nbd /run/${name}.sock`} />
+      <CommandLine
+        line={`drystone volume attach ${shellWord(name)} --nbd ${shellWord(`/run/${name}.sock`)}`}
+      />
       <p>Or for a virtual machine, over shared memory:</p>
-      <CommandLine line={`drystone volume attach ${name} --vhost-user /run/${name}.vhost`} />
+      <CommandLine
+        line={`drystone volume attach ${shellWord(name)} --vhost-user ${shellWord(`/run/${name}.vhost`)}`}
+      />
       <div className="buttons">
         <button type="button" onClick={onClose}>
           Later
