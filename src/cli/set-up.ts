@@ -1,5 +1,5 @@
 /** `drystone init` and `drystone join`: what was made, and what to do next. */
-import { shellWord } from "../base/index.ts";
+import { escapeControls, shellWord } from "../base/index.ts";
 import { initCluster, joinCluster } from "../host/index.ts";
 import type { SetUp, SetUpOptions } from "../host/index.ts";
 import { usageError } from "./command-line.ts";
@@ -65,5 +65,5 @@ function optionsOf(command: string, request: Request, example: string): SetUpOpt
 }
 
 function report(output: Output, made: SetUp, lines: readonly string[]): void {
-  output.data(output.isJson ? `${JSON.stringify(made)}\n` : lines.join(""));
+  output.data(output.isJson ? `${JSON.stringify(made)}\n` : escapeControls(lines.join(""), "\n"));
 }

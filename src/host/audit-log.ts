@@ -2,6 +2,7 @@
  * Who changed what through this host, and what came of it: kept beside the events, and apart from
  * them, so that no flood of events drives it out. The newest 5000 entries.
  */
+import { escapeControls } from "../base/index.ts";
 import type { EventRing } from "./event-ring.ts";
 import type { AuditEntryView } from "./views.ts";
 
@@ -18,7 +19,8 @@ export class AuditLog {
   }
 
   add({ who, remote, operation, target, outcome }: NewAuditEntry): void {
-    const shown = target.slice(0, TARGET_LENGTH_MAX) || "-";
+    // Whoever is refused chooses it, too, and an administrator's terminal prints it.
+    const shown = escapeControls(target.slice(0, TARGET_LENGTH_MAX)) || "-";
     this.#ring.add({
       level: outcome === "done" ? "info" : "warning",
       kind: "audit",

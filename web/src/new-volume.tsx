@@ -130,16 +130,13 @@ function AttachLines({ name, onClose }: { name: string; onClose: () => void }): 
     }
     void refresh();
   };
+  const line = `drystone volume attach ${shellWord(name)}`;
   return (
     <>
       <p>It takes space only for what is written. To use it, run on a host:</p>
-      <CommandLine
-        line={`drystone volume attach ${shellWord(name)} --nbd ${shellWord(`/run/${name}.sock`)}`}
-      />
+      <CommandLine line={`${line} --nbd ${shellWord(`/run/${name}.sock`)}`} />
       <p>Or for a virtual machine, over shared memory:</p>
-      <CommandLine
-        line={`drystone volume attach ${shellWord(name)} --vhost-user ${shellWord(`/run/${name}.vhost`)}`}
-      />
+      <CommandLine line={`${line} --vhost-user ${shellWord(`/run/${name}.vhost`)}`} />
       <div className="buttons">
         <button type="button" onClick={onClose}>
           Later
