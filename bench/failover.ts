@@ -98,7 +98,7 @@ async function run(options: BenchmarkOptions): Promise<BenchmarkResult> {
 
 async function runWith(guests: Guests, options: BenchmarkOptions): Promise<BenchmarkResult> {
   const folder = fs.mkdtempSync(path.join(options.folder, "drystone-bench-"));
-  const kernel = path.join(folder, "kernel");
+  const kernel = path.join(folder, "c", "boot", "kernel");
   guests.write(kernel);
   const directory = etcdMissing() === undefined ? ["--directory", "etcd"] : [];
   const cluster = await ClusterRun.create(path.join(folder, "c"), directory);

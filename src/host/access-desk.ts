@@ -14,6 +14,7 @@ import {
 } from "../cluster/index.ts";
 import type { AccessRole, AccessToken } from "../cluster/index.ts";
 import type { Clock, Directory } from "../ports/index.ts";
+import { Attempts } from "./attempts.ts";
 import type { AccessCreateRequest, AccessCreatedView, AccessView } from "./views.ts";
 
 const PREFIX = "drystone-access-";
@@ -23,10 +24,6 @@ const DAYS_DEFAULT = 90;
 const DAY_MS = 24 * 3600 * 1000;
 const BELIEVED_MS = 5000;
 const BELIEVED_MAX = 256;
-/** Wrong tokens from one address within a minute; after that it is not listened to for the rest. */
-const ATTEMPTS_MAX = 20;
-const ATTEMPTS_SPAN_MS = 60_000;
-const REMOTES_MAX = 1024;
 
 /** Who asks, and what that one may do. */
 export interface Principal {
@@ -52,10 +49,11 @@ export class AccessDesk {
   readonly #world: AccessDeskWorld;
   /** By the SHA-256 of what was shown. */
   readonly #believed = new Map<string, Believed>();
-  readonly #wrong = new Map<string, { count: number; readonly sinceMs: number }>();
+  readonly #attempts: Attempts;
 
   constructor(world: AccessDeskWorld) {
     this.#world = world;
+    this.#attempts = new Attempts(world.clock, "tokens");
   }
 
   async create(request: AccessCreateRequest): Promise<AccessCreatedView> {
@@ -94,10 +92,10 @@ export class AccessDesk {
    */
   async principalOf(shown: string, remote: string): Promise<Principal> {
     const nowMs = this.#world.clock.wallMs();
-    this.#checkAttempts(remote, nowMs);
+    this.#attempts.check(remote);
     const token = await this.#find(shown, nowMs);
     if (token === undefined) {
-      this.#noteWrong(remote, nowMs);
+      this.#attempts.noteWrong(remote);
       throw denied();
     }
     if (nowMs >= token.expiresMs)
@@ -122,27 +120,6 @@ export class AccessDesk {
     if (this.#believed.size >= BELIEVED_MAX) this.#believed.clear();
     this.#believed.set(key, { token, untilMs: nowMs + BELIEVED_MS });
     return token;
-  }
-
-  #checkAttempts(remote: string, nowMs: number): void {
-    const wrong = this.#wrong.get(remote);
-    if (wrong === undefined || nowMs - wrong.sinceMs >= ATTEMPTS_SPAN_MS) return;
-    if (wrong.count < ATTEMPTS_MAX) return;
-    throw new CodedError({
-      code: "too-many-attempts",
-      message: `${ATTEMPTS_MAX} wrong tokens came from ${remote} within a minute`,
-      hint: "Wait a minute, and check the token",
-    });
-  }
-
-  #noteWrong(remote: string, nowMs: number): void {
-    const wrong = this.#wrong.get(remote);
-    if (wrong !== undefined && nowMs - wrong.sinceMs < ATTEMPTS_SPAN_MS) {
-      wrong.count++;
-      return;
-    }
-    if (this.#wrong.size >= REMOTES_MAX) this.#wrong.clear();
-    this.#wrong.set(remote, { count: 1, sinceMs: nowMs });
   }
 }
 

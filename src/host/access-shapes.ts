@@ -127,7 +127,7 @@ const auditEntryShape: ObjectShape<views.AuditEntryView> = {
     remote: must(text("From where")),
     operation: must(text("What was asked for")),
     target: must(text("Of what")),
-    outcome: must(text("done, dry-run, or the code of the refusal")),
+    outcome: must(text("done, dry-run, the code of the refusal, or how many more were not done")),
     host: may(text("Whose entry it is, where all hosts were asked")),
   },
 };

@@ -5,7 +5,8 @@ import { errorText } from "../base/index.ts";
 import type { Clock, Directory, Log, MetadataStore } from "../ports/index.ts";
 import { AccessDesk } from "./access-desk.ts";
 import { AuditLog } from "./audit-log.ts";
-import { EventRing } from "./event-ring.ts";
+import type { Closers } from "./closers.ts";
+import type { EventRing } from "./event-ring.ts";
 import type { MachineFacts } from "./health-check.ts";
 import type { AccessDesks, HostControl } from "./host-control.ts";
 import type { ApiBackend } from "./http-api.ts";
@@ -52,13 +53,16 @@ export function accessDesks(world: {
   readonly clusterId: string;
   readonly clock: Clock;
   readonly log: Log;
+  readonly closers: Closers;
 }): AccessDesks {
-  const { store, directory, clusterId, clock, log } = world;
+  const { store, directory, clusterId, clock, log, closers } = world;
   const lost = (error: unknown): void =>
     log.write("error", "an entry of the audit log was not stored", { error: errorText(error) });
+  const audit = new AuditLog(store, clock, lost);
+  closers.add("audit log", async () => audit.close());
   return {
     access: new AccessDesk({ directory, clusterId, clock }),
-    audit: new AuditLog(new EventRing(store, clock, lost, "audit/")),
+    audit,
   };
 }
 

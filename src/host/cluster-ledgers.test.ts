@@ -21,13 +21,11 @@ class World {
     const clock = { nowMs: () => this.nowMs, wallMs: () => this.nowMs };
     const machine = new SimMachine(new Simulation({ seed: 1 }));
     for (const name of NAMES) {
-      const ring = (prefix: "event/" | "audit/"): EventRing => {
-        const store = new SimMetadataStore(machine, new MetadataMedium());
-        const whole = { ...clock, after: () => ({ cancel: () => {} }) };
-        return new EventRing(store, whole, (error) => assert.fail(String(error)), prefix);
-      };
-      this.#events.set(name, ring("event/"));
-      this.#audits.set(name, new AuditLog(ring("audit/")));
+      const store = new SimMetadataStore(machine, new MetadataMedium());
+      const whole = { ...clock, after: () => ({ cancel: () => {} }) };
+      const lost = (error: unknown): void => assert.fail(String(error));
+      this.#events.set(name, new EventRing(store, whole, lost));
+      this.#audits.set(name, new AuditLog(store, whole, lost));
     }
     const others = {
       callAt: async ({ hostId }: { readonly hostId: string }, method: string, path: string) => {

@@ -27,6 +27,7 @@ import type { GuestFiles } from "./dev-guest.ts";
 import { DirectoryGate, startDevDirectory } from "./dev-directory.ts";
 import type { DevDirectoryKind } from "./dev-directory.ts";
 import { nbdUri, parseAddress } from "./names.ts";
+import { BOOT_FOLDERS_DEFAULT } from "./host-config.ts";
 import { newId } from "./state-dir.ts";
 
 const CLI = fileURLToPath(new URL("../cli/main.js", import.meta.url));
@@ -205,9 +206,17 @@ export class DevCluster {
       devices: [{ path: "device", size: `${this.#deviceMegabytes()}M` }],
       memory: MEMORY,
       keyFile: devKeyFile(this.folder, host.folder),
+      bootFolders: this.#bootFolders(),
       cluster,
     };
     writeFileSync(join(host.folder, "host.json"), `${JSON.stringify(config, undefined, 2)}\n`);
+  }
+
+  /** Not the cluster's folder itself: what other hosts keep secret is in there. */
+  #bootFolders(): readonly string[] {
+    const { guest } = this.#options;
+    const own = [...BOOT_FOLDERS_DEFAULT, join(this.folder, "boot")];
+    return guest === undefined ? own : [...own, resolve(guest)];
   }
 
   #deviceMegabytes(): number {

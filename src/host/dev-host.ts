@@ -10,7 +10,7 @@ import { CodedError, errorText, shellWord } from "../base/index.ts";
 import { JsonLog } from "../platform/index.ts";
 import { devKeyFile } from "./dev-keys.ts";
 import { runForeground } from "./foreground.ts";
-import { MEMORY_BYTES_DEFAULT } from "./host-config.ts";
+import { BOOT_FOLDERS_DEFAULT, MEMORY_BYTES_DEFAULT } from "./host-config.ts";
 import type { HostConfig } from "./host-config.ts";
 import type { HostProcess } from "./host-process.ts";
 import { parseAddress } from "./names.ts";
@@ -77,6 +77,7 @@ function devConfig(folder: string, options: DevHostOptions): HostConfig {
     devices: [{ path: device, sizeBytes: options.deviceSizeBytes ?? defaultDeviceSize(folder) }],
     memoryBytes: MEMORY_BYTES_DEFAULT,
     keyFile: devKeyFile(folder, join(folder, "h1")),
+    bootFolders: [...BOOT_FOLDERS_DEFAULT, join(folder, "boot")],
     cluster: undefined,
   };
 }

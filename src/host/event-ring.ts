@@ -1,7 +1,8 @@
 /**
  * What happened on this host: the newest events, numbered without gaps, kept over restarts in a
- * metadata store of their own. Bounded: the oldest go. An event may be lost with a crash in the
- * instant after it happened; its number is then given to the next one.
+ * metadata store of their own. Bounded: the oldest go, where some have a share of their own the
+ * oldest of these. An event may be lost with a crash in the instant after it happened; its number
+ * is then given to the next one.
  */
 import { assert } from "../base/index.ts";
 import { MetadataBatch } from "../ports/index.ts";
@@ -23,6 +24,12 @@ export interface NewEvent {
   readonly details: Readonly<Record<string, string | number | boolean>>;
 }
 
+/** Events that take no more than a share, and so drive out none but each other. */
+export interface RingShare {
+  readonly isOf: (event: Pick<EventView, "level">) => boolean;
+  readonly countMax: number;
+}
+
 export class EventRing {
   readonly #store: MetadataStore;
   readonly #clock: Clock;
@@ -30,6 +37,8 @@ export class EventRing {
   readonly #listeners = new Set<(event: EventView) => void>();
   readonly #onLost: (error: unknown) => void;
   readonly #prefix: EventPrefix;
+  readonly #share: RingShare | undefined;
+  #shareCount = 0;
   #lastSequence = 0;
 
   /** `onLost` hears that an event could not be made durable. */
@@ -38,18 +47,30 @@ export class EventRing {
     clock: Clock,
     onLost: (error: unknown) => void,
     prefix: EventPrefix = "event/",
+    share?: RingShare,
   ) {
+    this.#share = share;
     this.#prefix = prefix;
     this.#store = store;
     this.#clock = clock;
     this.#onLost = onLost;
     let damagedCount = 0;
+    const left = new MetadataBatch();
+    let leftCount = 0;
     store.scan(keyOf(prefix, 0), keyOf(prefix, Number.MAX_SAFE_INTEGER), (_key, value) => {
       const event = parseEvent(value);
-      if (event !== undefined && event.sequence > this.#lastSequence) this.#keep(event);
-      else damagedCount++;
+      if (event === undefined || event.sequence <= this.#lastSequence) {
+        damagedCount++;
+        return true;
+      }
+      const dropped = this.#keep(event);
+      if (dropped === undefined) return true;
+      left.delete(keyOf(prefix, dropped));
+      leftCount++;
       return true;
     });
+    // What an older version has kept beyond the share.
+    if (leftCount > 0) store.commit(left).catch(onLost);
     if (damagedCount > 0) this.add(damagedEvent(damagedCount));
   }
 
@@ -95,7 +116,15 @@ export class EventRing {
     assert(event.sequence > this.#lastSequence, "event sequences only grow");
     this.#lastSequence = event.sequence;
     this.#events.push(event);
-    return this.#events.length > EVENTS_KEPT ? this.#events.shift()?.sequence : undefined;
+    if (this.#share?.isOf(event) === true && ++this.#shareCount > this.#share.countMax)
+      return this.#drop(this.#events.findIndex(this.#share.isOf));
+    return this.#events.length > EVENTS_KEPT ? this.#drop(0) : undefined;
+  }
+
+  #drop(index: number): number | undefined {
+    const [dropped] = this.#events.splice(index, 1);
+    if (dropped !== undefined && this.#share?.isOf(dropped) === true) this.#shareCount--;
+    return dropped?.sequence;
   }
 }
 

@@ -54,6 +54,7 @@ export function openCertificates(world: HostCertificatesWorld, closers: Closers)
     directoryText: () => directoryTextOf(cluster, opened),
     clusterKeyText: () => clusterKeyTextIn(keyFile),
   });
+  closers.add("joining", async () => desk.close());
   const keeper = new CertificateKeeper({ ...rest, hostName: name, tls, folder, desk, others });
   const stop = tls.trust.onChange(() => {
     // A thread that has ended shows nothing to anybody.

@@ -29,6 +29,7 @@ test("a configuration is read, with defaults, and relative paths count from the 
     isApiPlain: true,
     devices: [{ path: "/dev/sdb" }, { path: "/etc/drystone/d2", sizeBytes: 10 * 2 ** 30 }],
     keyFile: "/etc/drystone/state/cluster.key",
+    bootFolders: ["/boot", "/usr/share", "/var/lib/drystone/boot"],
     memoryBytes: 192 * 2 ** 20,
     cluster: undefined,
   });

@@ -17,6 +17,11 @@ const MEMORY_BYTES_MIN = 32 * 2 ** 20;
 const DEVICE_SIZE_BYTES_MIN = 256 * 2 ** 20;
 const CONFIG_BYTES_MAX = 1 << 20;
 const PATH_LENGTH_MAX = 4096;
+export const BOOT_FOLDERS_DEFAULT: readonly string[] = [
+  "/boot",
+  "/usr/share",
+  "/var/lib/drystone/boot",
+];
 const HOLD_SECONDS_DEFAULT = 60;
 const HOLD_SECONDS_MAX = 3600;
 const DIRECTORY_RULE = "must be URLs of etcd, served:ADDRESS:PORT or own:ADDRESS:PORT";
@@ -32,6 +37,8 @@ export interface HostConfig {
   readonly memoryBytes: number;
   /** The cluster key, for encrypted volumes. */
   readonly keyFile: string;
+  /** Machines boot from files below them alone, as `BootFiles` has it. */
+  readonly bootFolders: readonly string[];
   /** Undefined on a host that is alone: it keeps its own directory. */
   readonly cluster: ClusterConfig | undefined;
 }
@@ -84,6 +91,7 @@ interface HostConfigFile {
   readonly devices: readonly DeviceConfigFile[];
   readonly memory?: string;
   readonly keyFile?: string;
+  readonly bootFolders?: readonly string[];
   readonly cluster?: ClusterConfigFile;
 }
 
@@ -279,6 +287,15 @@ export const hostConfigShape: ObjectShape<HostConfigFile> = {
         "/run/credentials/drystone.service/cluster.key",
       ),
     },
+    bootFolders: {
+      optional: true,
+      shape: {
+        kind: "list",
+        countMax: 16,
+        description: `Where kernels, initramfs and firmware of machines lie (default: ${BOOT_FOLDERS_DEFAULT.join(", ")})`,
+        of: path("A folder", "/boot"),
+      },
+    },
     memory: {
       optional: true,
       shape: size(
@@ -346,6 +363,7 @@ function fromFile(file: HostConfigFile, base: string): HostConfig {
     memoryBytes: file.memory === undefined ? MEMORY_BYTES_DEFAULT : sizeOf(file.memory),
     keyFile:
       file.keyFile === undefined ? join(stateDir, "cluster.key") : absolute(base, file.keyFile),
+    bootFolders: (file.bootFolders ?? BOOT_FOLDERS_DEFAULT).map((one) => absolute(base, one)),
     cluster: file.cluster === undefined ? undefined : clusterOf(file.cluster, base),
   };
 }

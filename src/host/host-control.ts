@@ -6,6 +6,7 @@ import { CodedError } from "../base/index.ts";
 import type { Clock, Directory } from "../ports/index.ts";
 import type { AccessDesk } from "./access-desk.ts";
 import type { AuditLog } from "./audit-log.ts";
+import type { BootFiles } from "./boot-files.ts";
 import type { RotationView } from "./certificate-views.ts";
 import type { CertificateHandlers } from "./certificate-control.ts";
 import { listServices, readClusterVersion } from "../cluster/index.ts";
@@ -59,6 +60,7 @@ export interface HostFacts {
   readonly rotation: () => RotationView | undefined;
   readonly vmMachine: VmMachineHandlers;
   readonly machine: () => MachineFacts;
+  readonly bootFiles: Pick<BootFiles, "check">;
   readonly desks: AccessDesks;
   readonly others: Pick<OtherHosts, "callAt">;
   /** Of the cluster's authority; undefined where hosts have no certificates. */
@@ -235,6 +237,7 @@ export class HostControl {
       },
       forget: (name) => plane.call("vmForget", name),
       checkVolume: async (name) => void (await plane.call("showVolume", name)),
+      checkBootFile: (file) => this.#facts.bootFiles.check(file),
     };
   }
 

@@ -6,6 +6,7 @@ import type { VmCapacity } from "../ha/index.ts";
 import { QemuHypervisor } from "../platform/index.ts";
 import type { QemuOptions } from "../platform/index.ts";
 import type { Clock, Directory, Log } from "../ports/index.ts";
+import type { BootFiles } from "./boot-files.ts";
 import type { DataPlaneThread } from "./data-plane-thread.ts";
 import type { EventRing } from "./event-ring.ts";
 import type { HostConfig } from "./host-config.ts";
@@ -23,10 +24,15 @@ import { attachForVm, detachForVm, expectForVm } from "./vm-volumes.ts";
 const SYSTEM_BYTES: number = 2 ** 30;
 
 /** `DRYSTONE_QEMU` is the program, where it is not found by the name that Debian has for it. */
-export function openHypervisor(state: StateDir): QemuHypervisor {
+export function openHypervisor(state: StateDir, bootFiles: BootFiles): QemuHypervisor {
   const program = process.env["DRYSTONE_QEMU"];
   const chosen = program === undefined ? {} : { program };
-  return new QemuHypervisor({ folder: state.vmsPath, accelerator: accelerator(), ...chosen });
+  return new QemuHypervisor({
+    folder: state.vmsPath,
+    accelerator: accelerator(),
+    bootFile: (file) => bootFiles.open(file),
+    ...chosen,
+  });
 }
 
 /** `DRYSTONE_ACCEL=tcg` and `kvm` decide what is otherwise found out. */

@@ -15,6 +15,7 @@ import { DataPlaneThread } from "./data-plane-thread.ts";
 import type { ControlMethods } from "./data-plane-port.ts";
 import { directoryMethods } from "./directory-link.ts";
 import { accessDesks, apiBackend, healthBug, Gate, machineFacts } from "./api-backend.ts";
+import { BootFiles } from "./boot-files.ts";
 import { certificateHandlers } from "./certificate-control.ts";
 import { Closers } from "./closers.ts";
 import { EventRing } from "./event-ring.ts";
@@ -161,7 +162,8 @@ async function startParts(start: HostStart, closers: Closers): Promise<StartedPa
   closers.add("data plane", () => thread.close());
 
   const networks: NetworkViews = networkViews(hostId, thread.peer, management);
-  const hypervisor = openHypervisor(state);
+  const bootFiles = BootFiles.of(config);
+  const hypervisor = openHypervisor(state, bootFiles);
   let apiAddress = "";
   const { desk, keeper, authority, others } = openCertificates(
     { start, tls, directory, clusterId, clock, log, events, opened, thread },
@@ -172,7 +174,7 @@ async function startParts(start: HostStart, closers: Closers): Promise<StartedPa
     removeMember: async (other) => await member?.remove(other),
   });
   const facts = {
-    ...{ name: config.name, hostId, clusterId, certificates, others, networks },
+    ...{ name: config.name, hostId, clusterId, certificates, others, networks, bootFiles },
     rotation: () => authority?.view(),
     apiAddress: () => apiAddress,
     managementPeer: (other: string) => management.peer(other),
@@ -181,7 +183,7 @@ async function startParts(start: HostStart, closers: Closers): Promise<StartedPa
     machine: machineFacts(state.path, config.keyFile, tls, clock),
     addDevice: deviceAdder(state, () => thread.peer),
     caPem: () => tls?.trust.credentials.caPem,
-    desks: accessDesks({ store, directory, clusterId, clock, log }),
+    desks: accessDesks({ store, directory, clusterId, clock, log, closers }),
     onBug: healthBug(log),
   };
   const control = new HostControl(facts, thread.peer, events, clock, directory, desk);
@@ -341,7 +343,7 @@ function controlMethods(parts: {
   return {
     ...directoryMethods(directory, (method, argument) => thread().peer.call(method, argument)),
     addEvent: async (event) => void events.add(event),
-    confirmDead: (hostId) => management.confirmDead(hostId),
+    verdictOn: (hostId) => management.verdictOn(hostId),
     seenHosts: seen,
     log: async ({ level, message, fields }) => log.write(level, message, fields),
   };

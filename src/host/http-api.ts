@@ -217,9 +217,10 @@ export class HttpApi {
     const remote = request.socket.remoteAddress ?? "a socket";
     const audit = (target: string, outcome: string): void => {
       if (method === "GET") return;
-      // Of what somebody types on one machine an entry a minute, not one for each key.
       const { who } = principal;
-      if (name === "vm.type" && this.#typing.due(`${who} ${target}`) === undefined) return;
+      // Of what somebody types on one machine an entry a minute, not one for each key.
+      const isTyped = name === "vm.type" && outcome === "done";
+      if (isTyped && this.#typing.due(`${who} ${target}`) === undefined) return;
       this.#backend.audit({ who, remote, operation: name, target, outcome });
     };
     let target = Object.values(pathFields).join(" ");

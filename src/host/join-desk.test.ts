@@ -23,6 +23,7 @@ class World {
   nowMs = Date.now();
   readonly directory: EmbeddedDirectory;
   readonly desk: JoinDesk;
+  readonly #clock: Clock;
 
   static async make(hasAuthority = true): Promise<World> {
     const simulation = new Simulation({ seed: 1 });
@@ -39,6 +40,7 @@ class World {
     hasAuthority: boolean,
   ) {
     this.simulation = simulation;
+    this.#clock = clock;
     this.directory = directory;
     this.desk = new JoinDesk({
       directory,
@@ -70,7 +72,13 @@ class World {
     return { token, name, publicKeyPem: publicKeyOf(keyPem), proof, addresses: ["10.0.0.2"] };
   }
 
+  /** Of events as of the clock. */
+  async passMinute(): Promise<void> {
+    await this.run(new Promise<void>((resolve) => void this.#clock.after(MINUTE_MS + 1, resolve)));
+  }
+
   async refused(request: object, code: string): Promise<void> {
+    await this.passMinute();
     const before = this.events.length;
     await assert.rejects(this.run(this.desk.join(request, "10.0.0.9")), { code });
     const [event, ...more] = this.events.slice(before);
@@ -134,6 +142,38 @@ test("a request with something wrong does not use up its token", async () => {
   await world.run(putHost(world.directory, CLUSTER, host));
   await world.refused(good, "host-exists");
   await world.run(world.desk.join(world.request(token, "h3"), "10.0.0.3"));
+});
+
+test("an address that is refused again and again is not listened to, and few events tell of it", async () => {
+  const world = await World.make();
+  const request = world.request(await world.token());
+  const ask = async (remote: string): Promise<void> =>
+    void (await world.run(world.desk.join({ ...request, more: 1 }, remote)));
+  for (let i = 0; i < 20; i++) await assert.rejects(ask("10.0.0.9"), { code: "request-invalid" });
+  await assert.rejects(ask("10.0.0.9"), { code: "too-many-attempts" });
+  const mapped = world.run(world.desk.join(request, "::ffff:10.0.0.9"));
+  await assert.rejects(mapped, { code: "too-many-attempts" });
+  assert.equal(world.events.length, 1);
+  for (let i = 0; i < 100; i++)
+    await assert.rejects(ask(`10.0.1.${i}`), { code: "request-invalid" });
+  assert.equal(world.events.length, 4, "neither do many addresses fill the events");
+  await world.passMinute();
+  assert.match(world.events[4]?.message ?? "", /not let in 116 more times within a minute/);
+  world.nowMs += MINUTE_MS;
+  await world.run(world.desk.join(request, "10.0.0.9"));
+  assert.equal(world.events.at(-1)?.kind, "host-joined");
+});
+
+test("addresses of one IPv6 network count as one", async () => {
+  const world = await World.make();
+  for (let i = 0; i < 20; i++)
+    await assert.rejects(world.run(world.desk.join({}, `2001:db8:1:2::${i}`)), {
+      code: "request-invalid",
+    });
+  const more = world.run(world.desk.join({}, "2001:db8:1:2:3:4:5:6"));
+  await assert.rejects(more, { code: "too-many-attempts" });
+  const other = world.run(world.desk.join({}, "2001:db8:1:3::1"));
+  await assert.rejects(other, { code: "request-invalid" });
 });
 
 test("who has no token is not told which hosts there are", async () => {

@@ -25,7 +25,9 @@ import { fingerprintOf, isCertifiable, issueCertificate } from "../platform/inde
 import { publicKeyInvalid } from "../platform/index.ts";
 import type { CertifiedKey } from "../platform/index.ts";
 import type { Clock, Directory } from "../ports/index.ts";
+import { Attempts, sourceOf } from "./attempts.ts";
 import type { NewEvent } from "./event-ring.ts";
+import { FewEvents } from "./few-events.ts";
 import { hostNameInvalid } from "./names.ts";
 import { checkShape } from "./shape.ts";
 import type { ObjectShape } from "./shape.ts";
@@ -162,9 +164,13 @@ export interface JoinDeskWorld {
 
 export class JoinDesk {
   readonly #world: JoinDeskWorld;
+  readonly #attempts: Attempts;
+  readonly #refusals: FewEvents;
 
   constructor(world: JoinDeskWorld) {
     this.#world = world;
+    this.#attempts = new Attempts(world.clock, "requests to join");
+    this.#refusals = new FewEvents(world.clock, (event) => world.events.add(event));
   }
 
   /** Fails with `authority-elsewhere` or `too-many-tokens`. */
@@ -182,9 +188,12 @@ export class JoinDesk {
     return { token, expiresMs: nowMs + ttlMs };
   }
 
-  /** Whatever is wrong with it, the reason is told, an event says so, and nothing else happens. */
+  /**
+   * Whatever is wrong with it, the reason is told and nothing else happens; events tell of a few
+   * such refusals and count the others. Fails with `too-many-attempts`, too.
+   */
   async join(value: unknown, remote: string): Promise<JoinAnswer> {
-    const { events } = this.#world;
+    this.#attempts.check(remote);
     try {
       const request = checkShape(
         joinRequestShape,
@@ -195,12 +204,32 @@ export class JoinDesk {
       return await this.#admit(request);
     } catch (error) {
       if (error instanceof CodedError) {
-        const message = `a host at ${remote} was not let in: ${error.message}`;
-        const details = { remote, code: error.code };
-        events.add({ level: "warning", kind: "join-refused", message, details });
+        this.#attempts.noteWrong(remote);
+        this.#tellRefusal(remote, error);
       }
       throw error;
     }
+  }
+
+  /** Tells nothing more. */
+  close(): void {
+    this.#refusals.close();
+  }
+
+  #tellRefusal(remote: string, { code, message: why }: CodedError): void {
+    const base = { level: "warning", kind: "join-refused" } as const;
+    const message = `a host at ${remote} was not let in: ${why}`;
+    this.#refusals.add({
+      // All addresses together: who has many would have as many events.
+      key: "join",
+      kind: `${sourceOf(remote)} ${code}`,
+      event: { ...base, message, details: { remote, code } },
+      rest: (untoldCount) => ({
+        ...base,
+        message: `hosts were not let in ${untoldCount} more times within a minute`,
+        details: { untoldCount },
+      }),
+    });
   }
 
   /** Whether hosts can join and have certificates renewed here. */

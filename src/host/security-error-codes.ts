@@ -30,10 +30,15 @@ export const securityErrorCodes: Readonly<Record<string, ErrorCode>> = {
     "The token's role may not do this",
     "Use a token with the role that docs/operating/commands.md names",
   ),
+  "boot-file-refused": row(
+    403,
+    "Machines may not boot from this file of the host",
+    "Put it into one of the host's bootFolders (docs/operating/install.md)",
+  ),
   "scope-missing": row(403, "The token is for other groups of commands", "Use another token"),
   "too-many-attempts": row(
     429,
-    "Too many wrong tokens came from this address within a minute",
+    "Too many wrong tokens or requests to join came from this address within a minute",
     "Wait a minute, and check the token",
   ),
   "cluster-key-missing": row(

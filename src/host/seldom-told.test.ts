@@ -20,3 +20,15 @@ test("what happens again and again is told once in a while, with how often it ha
   nowMs += 5000;
   assert.equal(seldom.due("a"), 0);
 });
+
+test("keys of somebody's choice take a bounded room, and those beyond it count as one", () => {
+  let nowMs = 5;
+  const seldom = new SeldomTold({ nowMs: () => nowMs }, 1000);
+  for (let i = 0; i < 1024; i++) assert.equal(seldom.due(`key ${i}`), 0);
+  assert.equal(seldom.due("more"), 0);
+  assert.equal(seldom.due("still more"), undefined);
+  assert.equal(seldom.due("key 7"), undefined);
+  nowMs += 1000;
+  assert.equal(seldom.due("still more"), 0, "there is room again");
+  assert.equal(seldom.due("key 7"), 0);
+});

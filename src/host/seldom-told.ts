@@ -4,6 +4,10 @@
  */
 import type { Clock } from "../ports/index.ts";
 
+/** Keys beyond that count as one, so that those of a client's choice take a bounded room. */
+const KEYS_MAX = 1024;
+const SHARED_KEY = "";
+
 export class SeldomTold {
   readonly #clock: Pick<Clock, "nowMs">;
   readonly #everyMs: number;
@@ -18,17 +22,22 @@ export class SeldomTold {
    * How often it has happened since it was told last, if it is to be told now; undefined if it was
    * told a short while ago. What is told by another key counts by itself.
    */
-  due(key: string): number | undefined {
+  due(wanted: string): number | undefined {
     const nowMs = this.#clock.nowMs();
+    const key = this.#told.has(wanted) || this.#hasRoom(nowMs) ? wanted : SHARED_KEY;
     const told = this.#told.get(key);
     if (told !== undefined && nowMs - told.atMs < this.#everyMs) {
       told.untoldCount++;
       return undefined;
     }
+    this.#told.set(key, { atMs: nowMs, untoldCount: 0 });
+    return told?.untoldCount ?? 0;
+  }
+
+  #hasRoom(nowMs: number): boolean {
     // What has not happened for so long is not remembered.
     for (const [one, { atMs }] of this.#told)
       if (nowMs - atMs >= this.#everyMs) this.#told.delete(one);
-    this.#told.set(key, { atMs: nowMs, untoldCount: 0 });
-    return told?.untoldCount ?? 0;
+    return this.#told.size < KEYS_MAX;
   }
 }

@@ -1,6 +1,7 @@
 /** What operators are told and may do about machines, on hosts that look after them. */
 import assert from "node:assert/strict";
 import { test } from "../../test/support/test.ts";
+import { CodedError } from "../base/index.ts";
 import { directoryKeys } from "../cluster/index.ts";
 import { CLUSTER, cluster, FAILOVER_MS_MAX, running } from "../../test/support/vm-world.ts";
 import type { World } from "../../test/support/vm-world.ts";
@@ -19,6 +20,10 @@ function controlled({ directory, simulation, hosts }: World, forget = async (_na
     hostNames: async () => new Map(hosts.map(({ id }) => [id, id.toUpperCase()])),
     forget,
     checkVolume: async () => {},
+    checkBootFile: (file) => {
+      if (!file.startsWith("/boot/"))
+        throw new CodedError({ code: "boot-file-refused", message: file });
+    },
   };
   return { ...vmHandlers(control), ...haHandlers(control) };
 }
@@ -34,6 +39,21 @@ test("a deleted machine's home is looked for again once nobody can have it made 
     await answers["vm.delete"]({ name: "a" });
     assert.deepEqual(forgotten.slice(0, 1), ["with one"]);
     assert.deepEqual(forgotten.slice(-1), ["without a record"]);
+  });
+});
+
+test("a machine is not given files from elsewhere, neither when it is made nor later", async () => {
+  await cluster(71, async (world) => {
+    const answers = controlled(world);
+    const [key, kernel] = ["/var/lib/drystone/state/cluster.key", "/boot/vmlinuz"];
+    for (const boot of [{ kernel: key }, { kernel, initrd: key }, { firmware: key }]) {
+      const made = answers["vm.create"]({ name: "b", volumes: ["a"], ...boot });
+      await assert.rejects(made, { code: "boot-file-refused" });
+    }
+    await answers["vm.create"]({ name: "b", volumes: ["a"], kernel, initrd: "/boot/initrd" });
+    const set = answers["vm.set"]({ name: "b", firmware: key });
+    await assert.rejects(set, { code: "boot-file-refused" });
+    await answers["vm.set"]({ name: "b", firmware: "none" });
   });
 });
 

@@ -44,6 +44,8 @@ export interface VmControlWorld {
   readonly forget: (name: string) => Promise<void>;
   /** Fails with `volume-not-found`. */
   readonly checkVolume: (name: string) => Promise<void>;
+  /** Fails with `boot-file-refused`. */
+  readonly checkBootFile: (file: string) => void;
 }
 
 type VmHandlers = Pick<
@@ -132,9 +134,15 @@ class VmControl {
       startedEpoch: 0,
       history: [],
     };
+    this.#checkBootFiles(kernel, initrd, record.firmwarePath);
     for (const volume of volumes) await checkVolume(volume);
     await createVm(directory, clusterId, record);
     return await this.show(name);
+  }
+
+  /** The host that starts the machine judges them again: it may have others. */
+  #checkBootFiles(...files: readonly (string | undefined)[]): void {
+    for (const file of files) if (file !== undefined) this.#world.checkBootFile(file);
   }
 
   async list(): Promise<VmList> {
@@ -165,6 +173,7 @@ class VmControl {
   async set(request: VmSetRequest): Promise<VmView> {
     const { name, priority, antiAffinity: group, isolation, storageLoss } = request;
     const { watchdog, agent, firmware } = request;
+    this.#checkBootFiles(partsOf(request).firmwarePath);
     const change = {
       ...partsOf(request),
       ...(isolation === undefined ? {} : { isolation }),

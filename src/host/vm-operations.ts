@@ -193,7 +193,7 @@ export const vmOperations: Pick<OperationTable, VmOperation> = {
     role: "operator",
     request: vmCreateShape,
     response: vmViewShape,
-    errors: ["vm-name-invalid", "vm-invalid", "vm-exists", "volume-not-found"],
+    errors: ["vm-name-invalid", "vm-invalid", "boot-file-refused", "vm-exists", "volume-not-found"],
   },
   "vm.list": {
     name: "vm.list",
@@ -265,7 +265,7 @@ export const vmOperations: Pick<OperationTable, VmOperation> = {
     role: "operator",
     request: vmSetShape,
     response: vmViewShape,
-    errors: ["vm-not-found", "vm-invalid", "vm-running", "vm-contended"],
+    errors: ["vm-not-found", "vm-invalid", "boot-file-refused", "vm-running", "vm-contended"],
   },
   "vm.migrate": {
     name: "vm.migrate",

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import * as fs from "node:fs";
 import * as os from "node:os";
 import * as path from "node:path";
+import { CodedError } from "../base/index.ts";
 import type { VmStart } from "../ports/index.ts";
 import { test } from "../../test/support/test.ts";
 import { QemuHypervisor } from "./qemu-hypervisor.ts";
@@ -106,6 +107,38 @@ test("a machine that is slow to say how it is holds up no question to another on
   } finally {
     clearInterval(awake);
     for (const name of ["a", "b"]) await hypervisor.kill(name);
+    await hypervisor.close();
+    fs.rmSync(folder, { recursive: true });
+  }
+});
+
+test("what a machine boots from is judged where it starts, and a refused one is not started", async () => {
+  const folder = fs.mkdtempSync(path.join(os.tmpdir(), "drystone-hypervisor-"));
+  const program = path.join(folder, "qemu");
+  const asked: string[] = [];
+  const bootFile = (file: string): string => {
+    asked.push(file);
+    if (file === "/secret") throw new CodedError({ code: "boot-file-refused", message: file });
+    return `/real${file}`;
+  };
+  const vms = path.join(folder, "vms");
+  const hypervisor = new QemuHypervisor({ folder: vms, accelerator: "tcg", program, bootFile });
+  try {
+    const kernel = { kind: "kernel", kernelPath: "/kernel", commandLine: "" } as const;
+    const boots = [
+      { boot: { ...kernel, initrdPath: "/secret" } },
+      { boot: { ...kernel, kernelPath: "/secret", initrdPath: undefined } },
+      { firmwarePath: "/secret" },
+    ];
+    for (const boot of boots) {
+      const refused = { code: "boot-file-refused" };
+      await assert.rejects(hypervisor.start({ ...MACHINE, ...boot }), refused);
+      await assert.rejects(hypervisor.receive({ ...MACHINE, ...boot }, 1), refused);
+    }
+    assert.ok(asked.includes("/kernel"));
+    assert.deepEqual(await hypervisor.list(), []);
+    assert.ok(!fs.existsSync(path.join(vms, "a")), "nothing is made for it");
+  } finally {
     await hypervisor.close();
     fs.rmSync(folder, { recursive: true });
   }

@@ -40,6 +40,11 @@ export interface QemuOptions {
   readonly program?: string;
   /** "auto": KVM where it is of use, otherwise QEMU's own emulation. */
   readonly accelerator: "auto" | "kvm" | "tcg";
+  /**
+   * The file to be read in place of one that a machine is to boot from. Fails with
+   * `boot-file-refused` or `vm-not-started`.
+   */
+  readonly bootFile?: (file: string) => string;
 }
 
 /** What the folder of a machine says. */
@@ -133,8 +138,10 @@ export class QemuHypervisor implements Hypervisor {
     await (await this.#client(vmId)).command("migrate_cancel");
   }
 
-  async #launch(vm: VmStart, migration?: number): Promise<void> {
-    await this.kill(vm.vmId);
+  async #launch(wanted: VmStart, migration?: number): Promise<void> {
+    await this.kill(wanted.vmId);
+    const { bootFile } = this.#options;
+    const vm = bootFile === undefined ? wanted : withBootFiles(wanted, bootFile);
     requireFirmware(vm);
     const useKvm = await this.#mayUseKvm();
     const useVhost = await this.#mayUseVhost();
@@ -369,6 +376,23 @@ export class QemuHypervisor implements Hypervisor {
       hint: "is qemu-system-x86_64 installed on this host, and what its files name there?",
     });
   }
+}
+
+function withBootFiles(vm: VmStart, bootFile: (file: string) => string): VmStart {
+  const { boot, firmwarePath } = vm;
+  const real = (file: string | undefined): string | undefined => file && bootFile(file);
+  return {
+    ...vm,
+    firmwarePath: real(firmwarePath),
+    boot:
+      boot.kind === "disk"
+        ? boot
+        : {
+            ...boot,
+            kernelPath: bootFile(boot.kernelPath),
+            initrdPath: real(boot.initrdPath),
+          },
+  };
 }
 
 /** QEMU says of a firmware that is not there only that it cannot be loaded. */

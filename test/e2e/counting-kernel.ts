@@ -4,6 +4,7 @@
  * second. Started as a kernel, it runs within a second and needs next to no memory or processor.
  */
 import * as fs from "node:fs";
+import * as path from "node:path";
 
 const SECTOR_BYTES = 512;
 /**
@@ -66,6 +67,7 @@ export function writeHaltingKernel(file: string): void {
 }
 
 function writeKernel(file: string, code: Uint8Array): void {
+  fs.mkdirSync(path.dirname(file), { recursive: true });
   const image = new Uint8Array(FILE_BYTES);
   const view = new DataView(image.buffer);
   image[0x1f1] = 1; // Sectors of set-up code.

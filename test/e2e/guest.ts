@@ -3,6 +3,8 @@
  * QEMU's software emulation, reads its serial console, and kills it the way a power failure would.
  * It ends only its own process.
  */
+import * as fs from "node:fs";
+import * as path from "node:path";
 import { fileURLToPath } from "node:url";
 import { Program, runTool } from "./process.ts";
 
@@ -55,6 +57,19 @@ export function guestFiles(): Promise<GuestFiles> {
     return JSON.parse(built.stdout) as GuestFiles;
   })();
   return filesOnce;
+}
+
+/** The guest's files where hosts of a cluster in `folder` boot machines from. */
+export async function guestFilesIn(folder: string): Promise<GuestFiles> {
+  const { kernel, initramfs } = await guestFiles();
+  const boot = path.join(folder, "boot");
+  fs.mkdirSync(boot, { recursive: true });
+  const copied = (file: string): string => {
+    const copy = path.join(boot, path.basename(file));
+    fs.copyFileSync(file, copy);
+    return copy;
+  };
+  return { kernel: copied(kernel), initramfs: copied(initramfs) };
 }
 
 export class TestGuest {

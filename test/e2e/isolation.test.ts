@@ -106,7 +106,7 @@ async function startOnFirst(machines: Machines, kernel: string): Promise<void> {
 test("each machine of a host that is cut off does what it was told, and none is lost", async (t) => {
   process.env["DRYSTONE_ACCEL"] = "tcg";
   const folder = temporaryFolder(t);
-  const kernel = path.join(folder, "counting");
+  const kernel = path.join(folder, "c", "boot", "counting");
   writeCountingKernel(kernel);
   const cluster = await ClusterRun.create(path.join(folder, "c"));
   const machines = new Machines(cluster);

@@ -235,6 +235,7 @@ export class MachineCluster {
       apiAddress: `${this.#management(machine)}:7400`,
       devices: [{ path: "device", size: "2G" }],
       memory: "128M",
+      bootFolders: ["../boot"],
       cluster: {
         id: CLUSTER_ID,
         directory: endpoints.join(","),

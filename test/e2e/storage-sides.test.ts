@@ -53,7 +53,7 @@ class Sides {
 
   constructor(cluster: MachineCluster) {
     this.cluster = cluster;
-    this.kernel = path.join(cluster.folder, "counting");
+    this.kernel = path.join(cluster.folder, "boot", "counting");
     writeCountingKernel(this.kernel);
   }
 

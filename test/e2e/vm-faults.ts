@@ -11,7 +11,7 @@ import * as path from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
 import type { TestContext } from "node:test";
 import { countersIn, writeCountingKernel } from "./counting-kernel.ts";
-import { guestFiles } from "./guest.ts";
+import { guestFilesIn } from "./guest.ts";
 import { isLong } from "./harness.ts";
 import { MachineCluster } from "./machine-cluster.ts";
 import { runTool } from "./process.ts";
@@ -61,10 +61,10 @@ export class FaultedVms {
 
   static async create(t: TestContext): Promise<FaultedVms> {
     process.env["DRYSTONE_ACCEL"] = "tcg";
-    const { kernel, initramfs } = await guestFiles();
     const options = { hostCount: 3, etcdCount: 3, hasDemo: false };
     const vms = new FaultedVms(t, await MachineCluster.create(t, options));
-    const counting = path.join(vms.cluster.folder, "counting");
+    const { kernel, initramfs } = await guestFilesIn(vms.cluster.folder);
+    const counting = path.join(vms.cluster.folder, "boot", "counting");
     writeCountingKernel(counting);
     const line = "console=ttyS0 quiet panic=-1 drystone.job=counter drystone.pause=0.3";
     const linux = ["--initrd", initramfs, "--append", `${line} drystone.fsck=1`];

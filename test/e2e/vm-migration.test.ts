@@ -8,7 +8,7 @@ import * as path from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
 import { test } from "node:test";
 import { ClusterRun } from "./cluster-run.ts";
-import { guestFiles } from "./guest.ts";
+import { guestFilesIn } from "./guest.ts";
 import { temporaryFolder } from "./harness.ts";
 
 const BOOT_MS_MAX = 120_000;
@@ -52,9 +52,9 @@ function pidOn(cluster: ClusterRun, host: string): number | undefined {
 
 test("a running guest goes on where it is when its target fails, and moves unnoticed to another", async (t) => {
   process.env["DRYSTONE_ACCEL"] = "tcg";
-  const { kernel, initramfs } = await guestFiles();
   const cluster = await ClusterRun.create(path.join(temporaryFolder(t), "c"));
   t.after(() => cluster.kill());
+  const { kernel, initramfs } = await guestFilesIn(cluster.folder);
   let asked = 1;
   const show = async (): Promise<VmShown> => await cluster.cli(asked, ["vm", "show", "guest"]);
   const volume = ["volume", "create", "disk", "--size", "64M"];

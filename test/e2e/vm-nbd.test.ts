@@ -46,7 +46,7 @@ test("a machine whose QEMU lacks vhost-user-blk runs over NBD, also past the dea
   process.env["DRYSTONE_QEMU"] = program;
   t.after(() => delete process.env["DRYSTONE_QEMU"]);
   const host = await startHost(t);
-  const kernel = path.join(host.folder, "counting");
+  const kernel = path.join(host.folder, "data", "boot", "counting");
   writeCountingKernel(kernel);
   await host.cli(["volume", "create", "disk", "--size", "16M"]);
   const parts = ["--volume", "disk", "--memory", "16M", "--kernel", kernel];

@@ -12,7 +12,7 @@ import type { VmView } from "../../src/host/index.ts";
 import { browserMissing, startBrowser, WatchedPage } from "./browser.ts";
 import { ClusterRun } from "./cluster-run.ts";
 import { useMachine } from "./dashboard-buttons.ts";
-import { guestFiles } from "./guest.ts";
+import { guestFilesIn } from "./guest.ts";
 import { temporaryFolder } from "./harness.ts";
 
 const BOOT_MS_MAX = 120_000;
@@ -112,10 +112,10 @@ async function seenLive(watched: WatchedPage | undefined, host: string): Promise
 
 test("a virtual machine outlives its host process, and is run elsewhere when its host is gone", async (t) => {
   process.env["DRYSTONE_ACCEL"] = "tcg";
-  const { kernel, initramfs } = await guestFiles();
   const cluster = await ClusterRun.create(path.join(temporaryFolder(t), "c"));
   const run = new VmRun(cluster);
   t.after(() => cluster.kill());
+  const { kernel, initramfs } = await guestFilesIn(cluster.folder);
   const create = ["volume", "create", "disk", "--size", "64M"];
   await cluster.cli(1, [...create, "--failures-to-tolerate", "1"]);
   const boot = ["--kernel", kernel, "--initrd", initramfs];
