@@ -4,6 +4,7 @@
  * are of what was not done: whoever is refused, as often as they like, drives out no entry of a
  * change.
  */
+import { escapeControls } from "../base/index.ts";
 import type { Clock, MetadataStore } from "../ports/index.ts";
 import { EventRing } from "./event-ring.ts";
 import type { NewEvent } from "./event-ring.ts";
@@ -65,7 +66,8 @@ export class AuditLog {
 }
 
 function eventOf({ who, remote, operation, target, outcome }: NewAuditEntry): NewEvent {
-  const shown = target.slice(0, TARGET_LENGTH_MAX) || "-";
+  // Whoever is refused chooses it, too, and an administrator's terminal prints it.
+  const shown = escapeControls(target.slice(0, TARGET_LENGTH_MAX)) || "-";
   return {
     level: outcome === "done" ? "info" : "warning",
     kind: "audit",
