@@ -250,10 +250,10 @@ export class VmHost {
     const text = errorText(error);
     if (text === this.#trouble) return;
     this.#trouble = text;
-    const message = `virtual machines are not looked after: ${text}`;
-    const { log } = this.#world;
-    if (error instanceof CodedError || !(error instanceof Error)) log.write("warning", message);
-    else log.write("error", message, { stack: error.stack });
+    const stack =
+      error instanceof CodedError || !(error instanceof Error) ? undefined : error.stack;
+    const level = stack === undefined ? "warning" : "error";
+    this.#world.log.write(level, `virtual machines are not looked after: ${text}`, { stack });
   }
 
   /** Others may start what runs here. */
