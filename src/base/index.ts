@@ -27,7 +27,7 @@ export {
 } from "./bytes.ts";
 export { crc32c, hastenCrc32c, portableCrc32c } from "./crc32c.ts";
 export { escapeAll, escapeControls } from "./control-characters.ts";
-export { CodedError, errorText } from "./errors.ts";
+export { bugStack, CodedError, errorText } from "./errors.ts";
 export type { Fault } from "./errors.ts";
 export { IDLE_BUFFER_BYTES_MAX, IdleBuffers, idleBufferSize } from "./idle-buffers.ts";
 export { LATENCY_BOUNDS_MS, LatencyHistogram } from "./latency-histogram.ts";

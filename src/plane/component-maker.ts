@@ -208,8 +208,8 @@ export class ComponentMaker {
 
   /**
    * An old copy of a device brings back components that went long ago, of which no record and no
-   * intent knows. They go only where that is known: a directory that was restored from a backup does
-   * not know what is newer than that, and devices hold it still.
+   * intent knows. They go only where that is known: a directory that was restored from a backup
+   * does not know what is newer than that, and devices hold it still.
    */
   async removeForgotten(deviceId: string): Promise<void> {
     const { directory, clusterId, devices, log } = this.#world;
