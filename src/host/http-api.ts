@@ -3,8 +3,8 @@
  * Prometheus, `GET /healthz` and `/readyz` for load balancers, server-sent events for `events` with
  * `follow`, and the dashboard's files for browsers.
  *
- * Limits: 64 KiB of body, 10 seconds for a request to arrive, 64 followers of events, 1500
- * connections, of them 512 that have not asked anything yet. Every refusal is `{error: {code,
+ * Limits: 64 KiB of body, 10 seconds for a request to arrive, 64 followers of events, connections as
+ * `CONNECTION_LIMITS` has them. Every refusal is `{error: {code,
  * message, hint}}` with the status that the code's row names.
  */
 import type { IncomingMessage, Server, ServerResponse } from "node:http";
