@@ -2,8 +2,9 @@
  * How many connections the API has: in all, from one address, and of those that have not asked
  * anything yet. Where there are too many the oldest makes way for the new one: of those first that
  * do not read what was answered, then of those that have not asked, then of those that ask nothing
- * now. Connections that wait for their answer stay. So clients that connect and say nothing, or say it a byte at a time, or ask and never read,
- * keep nobody else out. Who reads nothing for half a minute is cut off in any case.
+ * now. Connections that wait for their answer stay. So clients that connect and say nothing, or say
+ * it a byte at a time, or ask and never read, keep nobody else out. Who reads nothing for half a
+ * minute is cut off in any case.
  *
  * Counted as Node gives them out: under TLS before the handshake.
  */
