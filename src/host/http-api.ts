@@ -301,11 +301,9 @@ export class HttpApi {
       else response.write(`id: ${event.sequence}\ndata: ${JSON.stringify(event)}\n\n`);
     };
     let stop = (): void => {};
-    let beat: NodeJS.Timeout | undefined;
     this.#followers.add(response);
     // Before anything is waited for: a follower may leave meanwhile.
     response.once("close", () => {
-      clearInterval(beat);
       stop();
       this.#followers.delete(response);
     });
@@ -314,10 +312,14 @@ export class HttpApi {
     response.writeHead(200, { "content-type": "text/event-stream", "cache-control": "no-store" });
     response.write(": events\n\n");
     for (const event of past.events) send(event);
-    stop = this.#backend.followEvents((event) => {
+    const unfollow = this.#backend.followEvents((event) => {
       if (event.sequence > past.lastSequence) send(event);
     });
-    beat = setInterval(() => response.write(":\n\n"), FOLLOW_BEAT_MS);
+    const beat = setInterval(() => response.write(":\n\n"), FOLLOW_BEAT_MS);
+    stop = () => {
+      clearInterval(beat);
+      unfollow();
+    };
   }
 }
 

@@ -12,13 +12,18 @@ test("who leaves while past events are looked up does not stay a follower", asyn
   const held: (() => void)[] = [];
   let isHeld = true;
   let listenerCount = 0;
+  let allStopped = (): void => {};
+  const stopped = new Promise<void>((resolve) => (allStopped = resolve));
   const events = async (): Promise<never> => {
     if (isHeld) await new Promise<void>((resolve) => held.push(resolve));
     return { events: [], lastSequence: 0 } as never;
   };
   const followEvents = (): (() => void) => {
     listenerCount++;
-    return () => listenerCount--;
+    return () => {
+      listenerCount--;
+      allStopped();
+    };
   };
   const api = new HttpApi({ ...quiet, handlers: { ...quiet.handlers, events }, followEvents });
   const port = await api.listen("127.0.0.1", 0);
@@ -44,6 +49,7 @@ test("who leaves while past events are looked up does not stay a follower", asyn
   await new Promise((resolve) => setImmediate(resolve));
   assert.equal(listenerCount, 1);
   left.abort();
-  while (listenerCount > 0) await new Promise((resolve) => setImmediate(resolve));
+  await stopped;
+  assert.equal(listenerCount, 0);
   assert.deepEqual(bugs, []);
 });
