@@ -243,6 +243,35 @@ test("keys of a lease go when it is not kept alive, and stay while it is", async
   );
 });
 
+test("a lease takes a bounded number of keys, and has room again for each that has gone", async () => {
+  const { simulation, directory } = await fresh();
+  const lease = await simulation.run(directory.grantLease(60_000));
+  const put = (from: number, count: number, isLeased = true): Promise<unknown> => {
+    const keys = Array.from({ length: count }, (_none, i) => `/k/${from + i}`);
+    const fields = { kind: "put", value: "", ...(isLeased ? { lease } : {}) } as const;
+    return simulation.run(
+      directory.transact(
+        [],
+        keys.map((key) => ({ ...fields, key })),
+      ),
+    );
+  };
+  for (let at = 0; at < 1024; at += 64) await put(at, 64);
+  const isFull = (error: unknown): boolean =>
+    error instanceof CodedError && error.code === "lease-full";
+  await assert.rejects(put(1024, 1), isFull);
+  await put(0, 64);
+  await put(0, 2, false);
+  await simulation.run(directory.transact([], [{ kind: "delete", key: "/k/5" }]));
+  await assert.rejects(put(2000, 4), isFull);
+  await put(2000, 3);
+  await simulation.run(directory.revokeLease(lease));
+  assert.deepEqual(
+    (await directory.list("/k/")).records.map(({ key }) => key),
+    ["/k/0", "/k/1"],
+  );
+});
+
 test("a key that is written anew without its lease stays when the lease ends", async () => {
   const { simulation, directory } = await fresh();
   const lease = await simulation.run(directory.grantLease(1000));

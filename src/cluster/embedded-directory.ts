@@ -29,6 +29,7 @@ import {
 import { stampOf } from "./directory-stamp.ts";
 import { DirectoryRows } from "./directory-rows.ts";
 import type { DirectoryRow, LeaseRow } from "./directory-rows.ts";
+import { LeasedKeys } from "./leased-keys.ts";
 import { LeaseTable } from "./lease-table.ts";
 import { WatchHistory } from "./watch-history.ts";
 
@@ -38,6 +39,7 @@ export class EmbeddedDirectory implements Directory {
   readonly #rows: DirectoryRows;
   readonly #store: MetadataStore;
   readonly #leases: LeaseTable;
+  readonly #leased = new LeasedKeys();
   readonly #history: WatchHistory;
   readonly #records = new Map<string, DirectoryRow>();
   /** Keys in order, rebuilt when a listing finds that keys came or went. */
@@ -51,7 +53,10 @@ export class EmbeddedDirectory implements Directory {
     this.#store = store;
     this.#rows = rows;
     this.#revision = rows.revision;
-    for (const row of rows.records) this.#records.set(row.key, row);
+    for (const row of rows.records) {
+      this.#records.set(row.key, row);
+      this.#leased.changed(undefined, row);
+    }
     this.#history = new WatchHistory(rows.revision, HISTORY_EVENTS_MAX);
     this.#leases = new LeaseTable(clock, (lease) => this.#endLease(lease));
     for (const lease of rows.leases) this.#leases.add(lease);
@@ -112,6 +117,7 @@ export class EmbeddedDirectory implements Directory {
         const revision = this.#records.get(condition.key)?.revision ?? 0;
         if (revision !== condition.revision) return { succeeded: false, revision: this.#revision };
       }
+      this.#leased.requireRoom(writes);
       await this.#apply(writes, new MetadataBatch());
       return { succeeded: true, revision: this.#revision };
     });
@@ -171,9 +177,8 @@ export class EmbeddedDirectory implements Directory {
   async #endLease(lease: LeaseRow): Promise<void> {
     if (this.#ended !== undefined) return;
     await this.#inTurn(async () => {
-      const writes: DirectoryWrite[] = [];
-      for (const row of this.#records.values())
-        if (row.leaseId === lease.leaseId) writes.push({ kind: "delete", key: row.key });
+      const keys = [...this.#leased.of(lease.leaseId)];
+      const writes = keys.map((key): DirectoryWrite => ({ kind: "delete", key }));
       const batch = new MetadataBatch();
       this.#rows.deleteLease(batch, lease);
       await this.#apply(writes, batch);
@@ -200,11 +205,17 @@ export class EmbeddedDirectory implements Directory {
     if (events.length > 0) this.#rows.putState(batch, revision);
     if (batch.size > 0) await this.#commit(batch);
     if (events.length === 0) return;
-    for (const event of events) if (event.kind === "delete") this.#records.delete(event.key);
-    for (const row of puts) this.#records.set(row.key, row);
+    for (const event of events) if (event.kind === "delete") this.#keep(event.key, undefined);
+    for (const row of puts) this.#keep(row.key, row);
     this.#sortedKeys = undefined;
     this.#revision = revision;
     this.#history.append(events);
+  }
+
+  #keep(key: string, row: DirectoryRow | undefined): void {
+    this.#leased.changed(this.#records.get(key), row);
+    if (row === undefined) this.#records.delete(key);
+    else this.#records.set(key, row);
   }
 
   #nextRow(

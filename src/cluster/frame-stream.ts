@@ -21,6 +21,10 @@ export interface FrameHandler {
   closed(reason: string): void;
 }
 
+export function isFrameTooLong(bytes: Uint8Array): boolean {
+  return bytes.length - HEAD_BYTES > FRAME_BYTES_MAX;
+}
+
 /** The bytes of a frame. Too long ones are the caller's to refuse. */
 export function encodeFrame(message: object): Uint8Array {
   const bytes = encodeAsciiJson(message, HEAD_BYTES);
@@ -59,7 +63,7 @@ export class FrameStream implements ByteStreamHandler {
   /** Of `encodeFrame`. Nothing is read while the other end does not fetch what is sent. */
   sendBytes(bytes: Uint8Array): void {
     if (this.#isClosed || this.#isEnding) return;
-    assert(bytes.length - HEAD_BYTES <= FRAME_BYTES_MAX, "a frame is too long");
+    assert(!isFrameTooLong(bytes), "a frame is too long");
     if (this.#queuedBytes + bytes.length > QUEUED_BYTES_MAX)
       return this.destroy("the other end does not fetch what it asked for");
     const token = this.#nextToken++;

@@ -19,7 +19,7 @@ import type {
   NetworkAddress,
   Timer,
 } from "../ports/index.ts";
-import { encodeFrame, FrameStream } from "./frame-stream.ts";
+import { encodeFrame, FrameStream, isFrameTooLong } from "./frame-stream.ts";
 import type { FrameHandler } from "./frame-stream.ts";
 import { faultOf, parseClientMessage, PROTOCOL } from "./directory-messages.ts";
 import type { Answer, Call, ClientMessage, ServerMessage } from "./directory-messages.ts";
@@ -33,7 +33,7 @@ const SILENCE_MS_MAX = 60_000;
 const SESSION_KEEP_MS = 10 * 60_000;
 /** Records of a listing leave in pieces of at least so many characters of keys and values. */
 const PIECE_LENGTH = 256 * 1024;
-/** Events of one frame; more of them go into the next, between two revisions. */
+/** Characters of one frame's events; more of them go into the next, between two revisions. */
 const EVENTS_LENGTH = 1024 * 1024;
 
 export interface ServedDirectoryOptions {
@@ -178,7 +178,7 @@ class Connection implements FrameHandler {
       case "watch":
         return this.#watch(message);
       case "unwatch":
-        return this.#unwatch(message.watch);
+        return void this.#unwatch(message.watch);
       case "ping":
         return this.#send({ kind: "pong" });
       case "bye":
@@ -283,7 +283,10 @@ class Connection implements FrameHandler {
       for (const events of wholeRevisions(gathered)) {
         // Cancelled meanwhile.
         if (!this.#watches.has(id)) break;
-        this.#send({ kind: "events", watch: id, events });
+        const bytes = encodeFrame({ kind: "events", watch: id, events });
+        // The client lists anew, in pieces of any number.
+        if (isFrameTooLong(bytes)) this.#lose(id);
+        else this.#sendBytes(bytes);
       }
       gathered = [];
     };
@@ -293,7 +296,7 @@ class Connection implements FrameHandler {
     };
     const onLost = (): void => {
       flush();
-      if (this.#watches.delete(id)) this.#send({ kind: "lost", watch: id });
+      this.#lose(id);
     };
     this.#watches.set(
       id,
@@ -301,13 +304,22 @@ class Connection implements FrameHandler {
     );
   }
 
-  #unwatch(id: number): void {
+  #lose(id: number): void {
+    if (this.#unwatch(id)) this.#send({ kind: "lost", watch: id });
+  }
+
+  /** False if there is no such watch. */
+  #unwatch(id: number): boolean {
     this.#watches.get(id)?.cancel();
-    this.#watches.delete(id);
+    return this.#watches.delete(id);
   }
 
   #send(message: ServerMessage): void {
-    if (!this.#isClosed) this.#frames.sendBytes(encodeFrame(message));
+    if (!this.#isClosed) this.#sendBytes(encodeFrame(message));
+  }
+
+  #sendBytes(bytes: Uint8Array): void {
+    if (!this.#isClosed) this.#frames.sendBytes(bytes);
   }
 
   #watchSilence(): void {
@@ -318,20 +330,31 @@ class Connection implements FrameHandler {
   }
 }
 
-/** Parts of a sensible length that are cut between revisions. */
+/** Parts of a sensible length that are cut between revisions; longer ones have only one. */
 function wholeRevisions(events: readonly DirectoryEvent[]): DirectoryEvent[][] {
   const parts: DirectoryEvent[][] = [];
   let length = Infinity;
-  let last = 0;
-  for (const event of events) {
-    const { key, revision } = event.kind === "put" ? event.record : event;
-    if (length >= EVENTS_LENGTH && revision !== last) {
+  for (let from = 0, to = 0; from < events.length; from = to) {
+    const revision = revisionOf(assertDefined(events[from], "an event"));
+    let added = 0;
+    for (; to < events.length && revisionOf(events[to]!) === revision; to++)
+      added += lengthOf(events[to]!);
+    if (length + added > EVENTS_LENGTH) {
       parts.push([]);
       length = 0;
     }
-    last = revision;
-    length += key.length + (event.kind === "put" ? event.record.value.length : 0);
-    assertDefined(parts.at(-1), "the first event begins a part").push(event);
+    length += added;
+    const part = assertDefined(parts.at(-1), "the first revision begins a part");
+    for (let i = from; i < to; i++) part.push(events[i]!);
   }
   return parts;
+}
+
+function revisionOf(event: DirectoryEvent): number {
+  return event.kind === "put" ? event.record.revision : event.revision;
+}
+
+function lengthOf(event: DirectoryEvent): number {
+  if (event.kind === "delete") return event.key.length;
+  return event.record.key.length + event.record.value.length;
 }

@@ -379,3 +379,14 @@ test("a master that dies in the middle of it leaves the rest to the next one", a
       5,
     );
 });
+
+test("a bug in the work for machines is told of, and the host goes on with it", async () => {
+  await cluster(1, async (world) => {
+    // Asked by each new master, and not checked here as a host does it.
+    world.homes.storageOf = () =>
+      ({ retrieve: async () => null }) as unknown as ReturnType<typeof world.homes.storageOf>;
+    await running(world, "a");
+    await world.change("a", { desired: "killed" });
+    await world.until(() => world.whereIs("a") === undefined, 5000);
+  });
+});

@@ -189,7 +189,7 @@ export class VmHost {
         await this.#look();
         this.#trouble = undefined;
       } catch (error) {
-        if (!(error instanceof CodedError)) throw error;
+        // Nobody waits for this: what is thrown on would end the process, of each master in turn.
         this.#note(error);
       }
     }
@@ -250,7 +250,10 @@ export class VmHost {
     const text = errorText(error);
     if (text === this.#trouble) return;
     this.#trouble = text;
-    this.#world.log.write("warning", `virtual machines are not looked after: ${text}`);
+    const message = `virtual machines are not looked after: ${text}`;
+    const { log } = this.#world;
+    if (error instanceof CodedError || !(error instanceof Error)) log.write("warning", message);
+    else log.write("error", message, { stack: error.stack });
   }
 
   /** Others may start what runs here. */

@@ -2,6 +2,7 @@
  * What the main thread and the data worker ask of each other. Every argument and answer can be
  * copied between threads; nothing here knows that there are any.
  */
+import type { HostVerdict } from "../link/index.ts";
 import type { LatencyView } from "../base/index.ts";
 import type { DirectoryCondition, DirectoryOutcome, DirectoryRecord } from "../ports/index.ts";
 import type { DirectoryStamp } from "../ports/index.ts";
@@ -137,8 +138,8 @@ export interface LogLine {
 /** Asked of the main thread by the data plane. */
 export interface ControlMethods {
   addEvent(event: NewEvent): Promise<void>;
-  /** Whether a host's machine says over the management network that its process is gone. */
-  confirmDead(hostId: string): Promise<boolean>;
+  /** What the management network tells of a host. */
+  verdictOn(hostId: string): Promise<HostVerdict>;
   /** What this host sees of the others, on both networks. */
   seenHosts(argument: undefined): Promise<readonly SeenHostView[]>;
   log(line: LogLine): Promise<void>;

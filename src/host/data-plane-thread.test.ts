@@ -25,7 +25,7 @@ const identity: PlaneIdentity = {
 const refuse = (): Promise<never> => Promise.reject(new Error("nobody asks"));
 const control: ControlMethods = {
   addEvent: refuse,
-  confirmDead: refuse,
+  verdictOn: refuse,
   seenHosts: refuse,
   log: refuse,
   directoryGet: refuse,

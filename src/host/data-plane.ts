@@ -444,6 +444,11 @@ function localDevices(devices: DeviceSet): LocalDevices {
     },
     list: () => devices.list(),
     storedBytes: () => devices.componentBytes(),
+    heldBy: (deviceId) =>
+      devices
+        .byId(deviceId)
+        .device.components()
+        .map(({ componentId }) => componentId),
     undecided: () => devices.undecidedObjects(),
     distrust: (deviceId, incarnation) => devices.byId(deviceId).device.distrust(incarnation),
   };

@@ -62,7 +62,7 @@ function main(): void {
       const { mappedFromBytes: residentBytesMax } = identity.memory;
       return LmdbMetadataStore.open(path, { ...opening, residentBytesMax });
     },
-    confirmDead: (hostId) => peer.call("confirmDead", hostId),
+    elsewhere: (hostId) => peer.call("verdictOn", hostId),
     seenHosts: () => peer.call("seenHosts", undefined),
     addEvent: (event) => void peer.call("addEvent", event).catch(() => undefined),
   });

@@ -30,6 +30,7 @@ const INTERNAL: ReadonlySet<string> = new Set([
   "host-without-lease",
   "internal",
   "lease-ended",
+  "lease-full",
   "lease-ttl-invalid",
   "link-refused",
   "message-invalid",

@@ -2,6 +2,7 @@
 import { CodedError } from "../base/index.ts";
 import { CuttableNetwork, StreamNetwork, TlsNetwork } from "../platform/index.ts";
 import { ManagementNetwork } from "../plane/index.ts";
+import type { HostVerdict } from "../link/index.ts";
 import type { ManagementPeer } from "../plane/index.ts";
 import type { Clock, Directory, Log, Network } from "../ports/index.ts";
 import type { EventRing } from "./event-ring.ts";
@@ -85,8 +86,8 @@ export class HostManagement {
     }));
   }
 
-  async confirmDead(hostId: string): Promise<boolean> {
-    return (await this.#management?.links.confirmDead(hostId)) === true;
+  async verdictOn(hostId: string): Promise<HostVerdict> {
+    return (await this.#management?.links.verdictOn(hostId)) ?? "silent";
   }
 
   /** As `HostProcess.cutOff`. */

@@ -343,7 +343,7 @@ function controlMethods(parts: {
   return {
     ...directoryMethods(directory, (method, argument) => thread().peer.call(method, argument)),
     addEvent: async (event) => void events.add(event),
-    confirmDead: (hostId) => management.confirmDead(hostId),
+    verdictOn: (hostId) => management.verdictOn(hostId),
     seenHosts: seen,
     log: async ({ level, message, fields }) => log.write(level, message, fields),
   };

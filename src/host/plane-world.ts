@@ -1,4 +1,5 @@
 /** What the data plane is built over: ports, and ways to open what they stand on. */
+import type { HostVerdict } from "../link/index.ts";
 import type {
   Clock,
   Digests,
@@ -33,8 +34,8 @@ export interface PlaneWorld {
   /** `path` is a file. Makes the store if it is not there, unless it must be. */
   readonly openMetadata: (path: string, options: MetadataOpening) => Promise<MetadataStore>;
   readonly addEvent: (event: NewEvent) => void;
-  /** As `HostPlaneWorld.confirmDead`. */
-  readonly confirmDead: (hostId: string) => Promise<boolean>;
+  /** As `HostPlaneWorld.elsewhere`. */
+  readonly elsewhere: (hostId: string) => Promise<HostVerdict>;
   /** What this host sees of the others, for them to ask. */
   readonly seenHosts: () => Promise<readonly SeenHostView[]>;
 }

@@ -52,7 +52,7 @@ function definitionOf(vm: VmRecord): string {
   });
 }
 
-export function haPeers(management: HostManagement): HaPeers {
+export function haPeers(management: Pick<HostManagement, "askHa">): HaPeers {
   const ask = (hostId: string, method: string, argument: unknown): Promise<unknown> =>
     management.askHa(hostId, method, argument, ASK_MS);
   return {
@@ -60,8 +60,28 @@ export function haPeers(management: HostManagement): HaPeers {
     persist: async (hostId, vm, sequence) =>
       void (await ask(hostId, "ha.persist", { vm, sequence })),
     retrieve: async (hostId, vms) =>
-      (await ask(hostId, "ha.retrieve", { vms })) as readonly ProtectionState[], // A host's own.
+      statesOf(await ask(hostId, "ha.retrieve", { vms }), new Set(vms)),
   };
+}
+
+/** Of the machines that were asked for. Fails with `message-invalid`. */
+function statesOf(said: unknown, vms: ReadonlySet<string>): readonly ProtectionState[] {
+  if (!Array.isArray(said)) throw invalid();
+  return said.map(stateOf).filter(({ vm }) => vms.has(vm));
+}
+
+function stateOf(said: unknown): ProtectionState {
+  if (!isRecord(said)) throw invalid();
+  const { vm, sequence, isProtected } = said;
+  if (typeof vm !== "string" || typeof isProtected !== "boolean") throw invalid();
+  if (typeof sequence !== "number" || !Number.isSafeInteger(sequence) || sequence < 0)
+    throw invalid();
+  return { vm, sequence, isProtected };
+}
+
+function invalid(): CodedError {
+  const message = "another host says something of machines' homes that cannot be read";
+  return new CodedError({ code: "message-invalid", message });
 }
 
 /** Answers other HA modules. */

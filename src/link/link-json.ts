@@ -2,6 +2,9 @@
 import { decodeUtf8, getU32 } from "../base/index.ts";
 import type { Fault } from "../base/index.ts";
 
+/** Of what other hosts say in words: it is quoted in messages, logs and the API. */
+const WORDS_LENGTH_MAX = 4096;
+
 export function parseJson(text: string): unknown {
   try {
     return JSON.parse(text) as unknown;
@@ -17,9 +20,17 @@ export function parseFault(text: string): Fault {
     const { code, message } = said;
     const hint = "hint" in said ? said.hint : undefined;
     if (typeof code === "string" && typeof message === "string")
-      return { code, message, ...(typeof hint === "string" ? { hint } : {}) };
+      return {
+        code: quoted(code),
+        message: quoted(message),
+        ...(typeof hint === "string" ? { hint: quoted(hint) } : {}),
+      };
   }
   return { code: "internal", message: "the other host answered with an error that cannot be read" };
+}
+
+function quoted(words: string): string {
+  return words.length <= WORDS_LENGTH_MAX ? words : `${words.slice(0, WORDS_LENGTH_MAX)}…`;
 }
 
 /** JSON with its length before it, and bytes behind it. */

@@ -21,13 +21,12 @@ import {
 } from "../format/index.ts";
 import type { LinkHeader } from "../format/index.ts";
 import { FrameReader } from "./frame-reader.ts";
-import { parseHello } from "./link-hello.ts";
+import { parseHello, versionOrRefusal } from "./link-hello.ts";
 import type { Hello, LinkIdentity } from "./link-hello.ts";
 import { parseFault, parseJson, splitBody } from "./link-json.ts";
 import type { LinkPorts } from "./link-ports.ts";
 import { Outgoing } from "./outgoing.ts";
 import { Patience, PING_MS } from "./patience.ts";
-import { commonVersion, describeVersions } from "./spoken-versions.ts";
 import { untilMoment } from "./wake-moments.ts";
 
 const HELLO_MS = 5000;
@@ -120,7 +119,7 @@ export class Link {
       this.#stream.write(bytes, token);
     });
     this.#reader = new FrameReader(ports.chunks, (header, bytes, start, end) => {
-      if (!this.#isDown) this.#received(header, bytes, start, end);
+      if (!this.#isDown) this.#receivedSafely(header, bytes, start, end);
     });
     this.#lastHeardMs = ports.clock.nowMs();
   }
@@ -320,6 +319,16 @@ export class Link {
       this.violation(`a message cannot be believed: ${fault}`);
   }
 
+  /** Nobody above could deal with what is thrown here: it would end the process. */
+  #receivedSafely(header: LinkHeader, bytes: Uint8Array, start: number, end: number): void {
+    try {
+      this.#received(header, bytes, start, end);
+    } catch (error) {
+      if (error instanceof CodedError) this.violation(error.message);
+      else this.violation(this.#noteBug("what it sent could not be dealt with", error));
+    }
+  }
+
   #received(header: LinkHeader, bytes: Uint8Array, start: number, end: number): void {
     this.counters.messagesIn++;
     const { type, requestId } = header;
@@ -359,7 +368,7 @@ export class Link {
       return;
     }
     try {
-      this.#checkHello(hello);
+      this.#spoken = versionOrRefusal(this.#own, hello, this.#stream.peer);
       this.#events.admit(hello);
     } catch (error) {
       if (!(error instanceof CodedError)) throw error;
@@ -381,28 +390,6 @@ export class Link {
     const { versions, ...identity } = this.#own;
     const { oldest, newest } = versions;
     this.#sendJson(type, 0, { ...identity, version: newest, oldestVersion: oldest });
-  }
-
-  #checkHello(hello: Hello): void {
-    const own = this.#own;
-    const refuse = (message: string): never => {
-      throw new CodedError({ code: "link-refused", message });
-    };
-    if (hello.clusterId !== own.clusterId)
-      refuse(`the host belongs to cluster ${hello.clusterId}, not to ${own.clusterId}`);
-    if (hello.network !== own.network)
-      refuse(`this is the ${own.network} network, not the ${hello.network} network`);
-    if (hello.hostId === own.hostId) refuse("the host is this one");
-    const { peer } = this.#stream;
-    // On a network that asks for proof a host speaks for itself alone.
-    const isProven = peer?.clusterId === hello.clusterId && peer.hostId === hello.hostId;
-    if (peer !== undefined && !isProven)
-      refuse(`it says that it is host ${hello.hostId}, its certificate is of ${peer.hostId}`);
-    this.#spoken = commonVersion(own.versions, hello.versions);
-    if (this.#spoken !== undefined) return;
-    const others = `host ${hello.hostId} speaks ${describeVersions(hello.versions)}`;
-    const ours = `host ${own.hostId} ${describeVersions(own.versions)}`;
-    refuse(`${others} of the messages between hosts, ${ours}: upgrade the older one`);
   }
 
   /** False, and the link is down, if the other end asks for more than it takes. */
@@ -445,10 +432,15 @@ export class Link {
 
   #faultOf(method: string, error: unknown): object {
     if (error instanceof CodedError) return error.fault;
-    const message = `${method} failed because of a bug: ${errorText(error)}`;
+    return { code: "internal", message: this.#noteBug(`${method} failed`, error) };
+  }
+
+  /** What to say of it. */
+  #noteBug(what: string, error: unknown): string {
+    const message = `${what} because of a bug: ${errorText(error)}`;
     const stack = error instanceof Error ? error.stack : undefined;
     this.#ports.log.write("error", message, { stack });
-    return { code: "internal", message };
+    return message;
   }
 
   #answered(type: number, requestId: number, bytes: Uint8Array, start: number, end: number): void {

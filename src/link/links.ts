@@ -77,6 +77,9 @@ interface PeerState {
   silentSinceMs: number | undefined;
 }
 
+/** It is heard; its machine says that the process is gone; or nothing is known. */
+export type HostVerdict = "heard" | "gone" | "silent";
+
 export class Links {
   readonly #ports: LinksPorts & { readonly chunks: ChunkPool };
   readonly #own: LinkIdentity & { readonly versions: SpokenVersions };
@@ -168,6 +171,12 @@ export class Links {
    */
   isProvenDead(hostId: string): boolean {
     return this.#peers.get(hostId)?.isProvenDead === true;
+  }
+
+  /** What this network tells of a host at this moment. */
+  async verdictOn(hostId: string): Promise<HostVerdict> {
+    if (this.peer(hostId)?.isUp === true) return "heard";
+    return (await this.confirmDead(hostId)) ? "gone" : "silent";
   }
 
   /**

@@ -18,11 +18,11 @@ export async function collectExtents(
   while (block < end && list.count <= extentsMax) {
     const count = Math.min(end - block, legs.runBlocks(block));
     const runs = await runsAt(legs, block, count, extentsMax + 1 - list.count);
+    assert(runs.length > 0, "a component tells of its first block at least");
     for (const run of runs) {
       list.add(run.kind, block, run.blockCount);
       block += run.blockCount;
     }
-    if (runs.length === 0) break;
   }
   return list.first(extentsMax);
 }

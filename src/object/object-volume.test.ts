@@ -287,6 +287,27 @@ test("a component that answers nothing is told of as hung, and may answer late",
   assert.ok(bytes.every((byte) => byte === 8));
 });
 
+test("a copy that catches up and has no room for long holds up no writes", async () => {
+  const prng = new Prng(5);
+  const bench = benchOf(trees["a mirror of two"]!, SIZE_BYTES, prng);
+  const { requests, components, volume, legs } = bench;
+  const follower = legs.members[1]!;
+  follower.role = "catching-up";
+  legs.rolesChanged();
+  components[1]!.refusal = 1;
+  let isAnswered = false;
+  const writing = requests.write(new Uint8Array(4096).fill(9), 0);
+  void writing.then(() => (isAnswered = true));
+  await runUntil([components[0]!], prng, () => components[0]!.isQuiet);
+  for (let i = 0; i < 3; i++) volume.tick(4);
+  await turn();
+  assert.deepEqual([follower.role, isAnswered], ["catching-up", false]);
+  volume.tick(4);
+  assert.equal(follower.role, "absent");
+  await runUntil([components[0]!], prng, () => requests.pendingCount === 0);
+  assert.equal(await writing, undefined);
+});
+
 async function readAll(bench: Bench, prng: Prng): Promise<{ readonly bytes: Uint8Array }> {
   const reading = bench.requests.read(0, 4096);
   await runUntil(bench.components, prng, () => bench.requests.pendingCount === 0);

@@ -4,12 +4,13 @@
  * queue, served in order: when a component has no room or the window is full, everything behind
  * waits, so that sequences only grow.
  */
-import { assert, assertDefined } from "../base/index.ts";
+import { assert, assertDefined, marks } from "../base/index.ts";
 import type { ComponentDone, ComponentFault, Transaction } from "../store/index.ts";
 import type { IoRequest } from "./io-request.ts";
 import { LANES_MAX } from "./legs.ts";
 import type { LegMember, Legs } from "./legs.ts";
 import type { ScratchBlocks } from "./scratch-blocks.ts";
+import type { SenderEvents } from "./sender-events.ts";
 import { SequenceWindow } from "./sequence-window.ts";
 import { cutPiece } from "./transaction-piece.ts";
 import type { IoFault } from "./volume-io.ts";
@@ -26,20 +27,6 @@ const EMPTY_SLOTS: readonly undefined[] = Array.from({ length: TRANSACTIONS_MAX 
 
 function emptySlots<T>(count: number): (T | undefined)[] {
   return EMPTY_SLOTS.slice(0, count);
-}
-
-export interface SenderEvents {
-  /** Everything of the request was answered, or will never be sent; `request.fault` tells. */
-  requestDone(request: IoRequest): void;
-  /** Nothing may be sent any more. Called at most once. */
-  failed(fault: IoFault, reason: string): void;
-  /** Components were given work outside of a caller's turn: they want a `submit`. */
-  submitWanted(): void;
-  /**
-   * A member has not done what others did. What it lacks is answered after `memberDropped` was
-   * called for it: by then the directory must say that it is stale.
-   */
-  memberFailed(member: LegMember, fault: ComponentFault | "hung"): void;
 }
 
 export class TransactionSender {
@@ -169,10 +156,12 @@ export class TransactionSender {
 
   /**
    * Time passes: to be called at regular intervals. Members that have not answered within
-   * `ticksMax` of them, while another one has, are told of as failed.
+   * `ticksMax` of them, while another one has, are told of as failed. Who catches up and has no
+   * room for as long begins anew: nobody waits for it.
    */
   tick(ticksMax: number): void {
     this.#tick++;
+    this.#endWaitForFollower(ticksMax);
     for (let slot = 0; slot < TRANSACTIONS_MAX; slot++) {
       if (this.#requests[slot] === undefined || slot === this.#openSlot) continue;
       if (this.#tick - this.#ticks[slot]! < ticksMax) continue;
@@ -183,6 +172,13 @@ export class TransactionSender {
         if (member !== undefined) this.#events.memberFailed(member, "hung");
       }
     }
+  }
+
+  #endWaitForFollower(ticksMax: number): void {
+    const isOpen = this.#openSlot !== NONE && this.#roomOf?.role === "catching-up";
+    if (!isOpen || this.#tick - this.#ticks[this.#openSlot]! < ticksMax) return;
+    marks.hit("a copy that catches up had no room for long");
+    this.#dropFollowers();
   }
 
   /** The member is absent from now on, and the directory says so. */

@@ -90,17 +90,21 @@ export function encodeOfferAnswer(
   return { result: isKeptKnown ? { blocksNext, offer } : blocksNext, bytes };
 }
 
-/** `blocks` were offered. */
+/**
+ * `blocks` were offered. What is wanted next fits into one batch, whatever was said. Fails with
+ * `message-invalid`.
+ */
 export function decodeOfferAnswer(said: unknown, bitmaps: Uint8Array, blocks: number): OfferAnswer {
   const shape: { blocksNext?: unknown; offer?: unknown } =
     typeof said === "object" && said !== null ? said : { blocksNext: said };
-  const { blocksNext, offer } = shape;
-  if (typeof blocksNext !== "number" || !(blocksNext >= 1)) throw invalid("no number of blocks");
+  const { blocksNext: wanted, offer } = shape;
+  if (typeof wanted !== "number" || !(wanted >= 1)) throw invalid("no number of blocks");
+  const blocksNext = Math.min(CHANGE_BLOCKS_MAX, Math.floor(wanted));
   const half = Math.ceil(blocks / 8);
   if (bitmaps.length !== 2 * half) throw invalid("not a bit for each block");
   const missing = bitmaps.subarray(0, half);
   const awaited = bitmaps.subarray(half);
-  if (typeof offer !== "number") return { missing, awaited, blocksNext };
+  if (!isCount(offer, Number.MAX_SAFE_INTEGER)) return { missing, awaited, blocksNext };
   return { missing, awaited, blocksNext, offer };
 }
 

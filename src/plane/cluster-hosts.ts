@@ -5,7 +5,7 @@
 import { errorText } from "../base/index.ts";
 import { DirectoryFollower, directoryKeys, listHosts } from "../cluster/index.ts";
 import type { HostRecord } from "../cluster/index.ts";
-import type { Links } from "../link/index.ts";
+import type { HostVerdict, Links } from "../link/index.ts";
 import type { Clock, Directory, Log, NetworkAddress } from "../ports/index.ts";
 
 const RETRY_MS = 1000;
@@ -20,6 +20,8 @@ export interface ClusterHostsWorld {
   /** Where a host is on this network; empty if it is not on it. */
   readonly addressOf: (record: HostRecord) => string;
   readonly parseAddress: (text: string) => NetworkAddress;
+  /** What another network tells of a host, if there is one. */
+  readonly elsewhere?: ((hostId: string) => Promise<HostVerdict>) | undefined;
 }
 
 export class ClusterHosts {
@@ -69,12 +71,15 @@ export class ClusterHosts {
   /**
    * Whether the host may still be at work: its lease lives, and its machine has not said, after the
    * lease was read, that the process is gone. Before that would not do: the process that holds the
-   * lease may have started in between. Fails as the directory does.
+   * lease may have started in between. What a firewall says in its place counts as little, as far
+   * as the host is heard over another network. Fails as the directory does.
    */
   async isAlive(hostId: string): Promise<boolean> {
     const { directory, clusterId, links } = this.#world;
     const lease = await directory.get(directoryKeys.alive(clusterId, hostId));
-    return lease !== undefined && !(await links.confirmDead(hostId));
+    if (lease === undefined) return false;
+    const verdicts = [await links.verdictOn(hostId), await this.#world.elsewhere?.(hostId)];
+    return verdicts.includes("heard") || !verdicts.includes("gone");
   }
 
   /** Those whose leases live, which they keep up over the management network. */

@@ -24,6 +24,7 @@ import { CHANGE_BLOCKS_MAX } from "../store/index.ts";
 import type { ComponentDone, ComponentFault, LocalComponent } from "../store/index.ts";
 import type { Transaction } from "../store/index.ts";
 import { decodeBatch, encodeBatch, encodeOfferAnswer, invalid } from "./change-codec.ts";
+import { checkedWanted } from "./extent-runs.ts";
 import { faultNumber, kindOf, RequestNumbers, WIRE_BLOCKS_MAX } from "./component-wire.ts";
 import { ReadLine } from "./read-line.ts";
 import type { WantedRead } from "./read-line.ts";
@@ -346,12 +347,13 @@ export class ComponentServer {
 type Work = (component: LocalComponent, request: CallRequest) => Promise<CallAnswer>;
 
 const extents: Work = async (component, { argument }) => {
-  const blockIndex = numberOf(argument, "blockIndex");
-  const blockCount = numberOf(argument, "blockCount");
-  if (blockIndex < 0 || blockCount < 0 || blockIndex + blockCount > component.blockCount)
-    throw invalid("extents beyond the component");
-  const runs = await component.extents(blockIndex, blockCount, numberOf(argument, "runsMax"));
-  return { result: runs };
+  const said = {
+    blockIndex: numberOf(argument, "blockIndex"),
+    blockCount: numberOf(argument, "blockCount"),
+    runsMax: numberOf(argument, "runsMax"),
+  };
+  const { blockIndex, blockCount, runsMax } = checkedWanted(said, component.blockCount);
+  return { result: await component.extents(blockIndex, blockCount, runsMax) };
 };
 
 const changes: Work = async (component, { argument }) => {

@@ -7,7 +7,8 @@
  * that were only held up. So a short one is earned: by renewals that were all answered promptly for
  * a minute. The first that was not brings the usual one back, and several that were very late, on a
  * network that loses packets, a long one. From one to the other the key passes without a moment in
- * which it is not there.
+ * which it is not there. Where there may have been such a moment a new term begins: whatever the
+ * host had before it others may have taken over, also if nothing tells so yet.
  */
 import { CodedError, errorText } from "../base/index.ts";
 import type { Clock, Directory, LeaseId, Log, Timer } from "../ports/index.ts";
@@ -54,6 +55,7 @@ export class HostLease {
   #lease: LeaseId | undefined;
   #ttlMs = LEASE_TTL_MS;
   #validUntilMs = -Infinity;
+  #term = 0;
   #promptSinceMs = Infinity;
   #mayBeShort = true;
   /** When the last very late answers came, oldest first. */
@@ -91,6 +93,11 @@ export class HostLease {
 
   isAlive(): boolean {
     return this.restMs > 0;
+  }
+
+  /** Greater after each moment in which the key may not have been there. */
+  get term(): number {
+    return this.#term;
   }
 
   /** For how long it surely lives on. */
@@ -150,7 +157,10 @@ export class HostLease {
       if (this.#isClosed) return;
       this.#noteAnswer(dueMs);
       if (restMs > 0) this.#extend(sentMs, restMs);
-      else this.#carried.clear();
+      else {
+        this.#validUntilMs = -Infinity;
+        this.#carried.clear();
+      }
       if (restMs === 0 || this.#ttlMs !== this.#wantedTtlMs) await this.#grant(this.#wantedTtlMs);
       this.#reason = undefined;
     } catch (error) {
@@ -186,6 +196,7 @@ export class HostLease {
     const sentMs = clock.nowMs();
     const lease = await directory.grantLease(ttlMs);
     const value = JSON.stringify({ format: 1, hostId, incarnation, ttlMs });
+    const heldUntilMs = this.#validUntilMs;
     // From here on the key may end with either of them, whether an answer comes or not.
     this.#validUntilMs = Math.min(this.#validUntilMs, sentMs + ttlMs - MARGIN_MS);
     this.#lease = undefined;
@@ -193,6 +204,7 @@ export class HostLease {
     const puts = all.map(([at, what]) => ({ kind: "put", key: at, value: what, lease }) as const);
     await directory.transact([], puts);
     if (this.#isClosed) return;
+    if (clock.nowMs() > heldUntilMs) this.#term++;
     this.#lease = lease;
     this.#ttlMs = ttlMs;
     this.#extend(sentMs, ttlMs);

@@ -1,5 +1,5 @@
 /** What a host's part in the cluster needs of the world, and what it tells of. */
-import type { SpokenVersions } from "../link/index.ts";
+import type { HostVerdict, SpokenVersions } from "../link/index.ts";
 import type { OwnerEvent, OwnerRules } from "../object/index.ts";
 import type { Clock, Directory, Log, Network, NetworkAddress } from "../ports/index.ts";
 import type { LocalDevices } from "./component-maker.ts";
@@ -25,8 +25,8 @@ export interface HostPlaneWorld {
   readonly parseAddress: (text: string) => NetworkAddress;
   readonly formatAddress: (address: NetworkAddress) => string;
   readonly addEvent: (event: OwnerEvent | HostEvent | DeviceEvent | ScrubEvent) => void;
-  /** Whether a host's machine says over another network that its process is gone. */
-  readonly confirmDead?: (hostId: string) => Promise<boolean>;
+  /** What another network tells of a host. */
+  readonly elsewhere?: (hostId: string) => Promise<HostVerdict>;
   readonly rules?: OwnerRules;
   /** For blocks that were read from other hosts; 0 keeps none. */
   readonly farBytes?: number;

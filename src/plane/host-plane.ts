@@ -111,6 +111,7 @@ export class HostPlane {
     this.hosts = new ClusterHosts({
       ...{ directory, clusterId, hostId, clock, log, links: this.links, parseAddress },
       addressOf: (record) => record.storageAddress,
+      elsewhere: world.elsewhere,
     });
     this.#lease = new HostLease({
       directory,
@@ -127,6 +128,7 @@ export class HostPlane {
       hostId,
       hostName: world.hostName,
       devices: devices.list,
+      removeForgotten: (deviceId) => this.#maker.removeForgotten(deviceId),
       distrust: devices.distrust,
       addEvent: world.addEvent,
     });
@@ -272,6 +274,12 @@ export class HostPlane {
     return !this.#isInCluster || this.#lease.isAlive();
   }
 
+  /** The same of what is taken from now on, for as long as it is had. */
+  #leaseOfThisTerm(): () => boolean {
+    const { term } = this.#lease;
+    return () => !this.#isInCluster || (this.#lease.term === term && this.#lease.isAlive());
+  }
+
   /** Why the directory does not renew the lease, if it does not. */
   get directoryTrouble(): string | undefined {
     return this.#lease.trouble;
@@ -309,7 +317,7 @@ export class HostPlane {
       },
       onTaking: (objectId) => this.#ownerships.taking(objectId),
       onTaken: (owned) => this.#ownerships.taken(owned),
-      isLeaseAlive: () => this.isLeaseAlive(),
+      isLeaseAlive: this.#leaseOfThisTerm(),
       isHostAlive: (other) => this.#isHostAlive(other),
       askToLeave: (other, objectId) => this.#askToLeave(other, objectId),
       ...(this.#pace === undefined ? {} : { pace: this.#pace }),
@@ -449,8 +457,7 @@ export class HostPlane {
   }
 
   async #isHostAlive(hostId: string): Promise<boolean> {
-    if (!this.#isInCluster || !(await this.hosts.isAlive(hostId))) return false;
-    return (await this.#world.confirmDead?.(hostId)) !== true;
+    return this.#isInCluster && (await this.hosts.isAlive(hostId));
   }
 
   /** Placement goes by the room that devices have. */

@@ -4,7 +4,7 @@
  * was done is unknown. After a break the component has to be opened again before it is used: the
  * other host may have started anew.
  */
-import { assert, BLOCK_SIZE_BYTES, CodedError } from "../base/index.ts";
+import { assert, BLOCK_SIZE_BYTES } from "../base/index.ts";
 import { LINK_PREPARED, LINK_READ_DONE, LinkDoneLayout } from "../format/index.ts";
 import type { LinkHeader } from "../format/index.ts";
 import type { Link, Links } from "../link/index.ts";
@@ -21,8 +21,10 @@ import type {
   OfferAnswer,
   Transaction,
 } from "../store/index.ts";
-import { decodeBatch, decodeOfferAnswer, encodeBatch, invalid } from "./change-codec.ts";
+import { decodeOfferAnswer, encodeBatch } from "./change-codec.ts";
+import { changesOf, completeSequenceOf, digestsOf, openingOf } from "./component-answers.ts";
 import { FarReads } from "./far-reads.ts";
+import { parseRuns } from "./extent-runs.ts";
 import { FAULTS, RequestNumbers, sendCommit, sendPrepare, sendRead } from "./component-wire.ts";
 
 /** Payload of prepares under way to one host; more is refused until answers come. */
@@ -194,25 +196,15 @@ export class RemoteComponent implements Component {
     this.far.forget();
     const link = this.#all.links.linkTo(this.hostId);
     const { result } = await this.#call("component.open", { epoch }, OPEN_MS);
-    const said: Partial<Record<string, unknown>> = objectOf(result);
-    const number = (name: string): number => {
-      const value = said[name];
-      if (typeof value === "number" && Number.isSafeInteger(value)) return value;
-      throw invalid(`the answer to open has no ${name}`);
-    };
-    this.#handle = number("handle");
+    const { opening, handle, blockCount } = openingOf(result);
+    this.#handle = handle;
     this.#link = link;
-    this.#blockCount = number("blockCount");
+    this.#blockCount = blockCount;
     this.#commitSent = 0;
     this.#commitSequence = 0;
     // Somebody else may have owned it meanwhile.
     this.far.forget();
-    return {
-      epoch: number("epoch"),
-      isComplete: said["isComplete"] === true,
-      committedSequence: number("committedSequence"),
-      preparedSequence: number("preparedSequence"),
-    };
+    return opening;
   }
 
   prepare(transaction: Transaction, done: ComponentDone, token: number): boolean {
@@ -302,8 +294,7 @@ export class RemoteComponent implements Component {
   ): Promise<readonly BlockRun[]> {
     const argument = { blockIndex, blockCount, runsMax };
     const { result } = await this.#call("component.extents", argument, OPEN_MS);
-    if (!Array.isArray(result)) throw invalid("extents are a list");
-    return result.map(parseRun);
+    return parseRuns(result, argument);
   }
 
   onRoom(callback: () => void): void {
@@ -316,14 +307,13 @@ export class RemoteComponent implements Component {
 
   async changes(request: ChangesRequest): Promise<ChangeBatch> {
     const { result, payload } = await this.#call("component.changes", request, CONTROL_MS);
-    return { ...decodeBatch(result, payload).batch, wireBytes: payload.length };
+    return changesOf(result, payload, request);
   }
 
   async beginCatchUp(epoch: number, since: number): Promise<number> {
     const argument = { epoch, since };
     const { result } = await this.#change("component.begin-catch-up", argument, CONTROL_MS);
-    if (typeof result !== "number") throw invalid("the answer is no sequence");
-    return result;
+    return completeSequenceOf(result, since);
   }
 
   async offer(epoch: number, batch: ChangeBatch, isSecond: boolean): Promise<OfferAnswer> {
@@ -359,7 +349,7 @@ export class RemoteComponent implements Component {
     if (link !== undefined) this.#sendCommit(link);
     const argument = { epoch, firstRegion, regionCount };
     const { payload } = await this.#call("component.digests", argument, CONTROL_MS);
-    return payload;
+    return digestsOf(payload, regionCount);
   }
 
   /** The link on which the handle is good. */
@@ -393,18 +383,4 @@ export class RemoteComponent implements Component {
     const answer = await this.#all.links.call(hostId, method, said, { deadlineMs, payload });
     return { result: answer.result, payload: answer.payload ?? new Uint8Array(0) };
   }
-}
-
-function objectOf(value: unknown): object {
-  if (typeof value === "object" && value !== null) return value;
-  throw new CodedError({ code: "message-invalid", message: "an answer is no object" });
-}
-
-function parseRun(value: unknown): BlockRun {
-  const said: Partial<Record<keyof BlockRun, unknown>> = objectOf(value);
-  const { kind, blockIndex, blockCount } = said;
-  const isKind = kind === "data" || kind === "hole" || kind === "allocated-zero";
-  if (!isKind || typeof blockIndex !== "number" || typeof blockCount !== "number")
-    throw invalid("an extent cannot be read");
-  return { kind, blockIndex, blockCount };
 }

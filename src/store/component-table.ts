@@ -8,6 +8,7 @@ import {
   getU16,
   getU32,
   getU64,
+  marks,
   setU16,
   setU32,
   setU64,
@@ -188,4 +189,14 @@ export class ComponentTable {
   all(): ComponentInfo[] {
     return [...this.#byIndex.values()];
   }
+}
+
+/** Fails with `component-missing`, from the moment on that the component is being deleted. */
+export function requireThere({ componentId, deleting }: ComponentInfo): void {
+  if (!deleting) return;
+  marks.hit("a component that goes was asked");
+  throw new CodedError({
+    code: "component-missing",
+    message: `this host has no component ${componentId}: it is being deleted`,
+  });
 }

@@ -13,6 +13,7 @@ import type { Component } from "./component.ts";
 import { commitCheckpoint, commitComponent } from "./device-records.ts";
 import type { Checkpoint } from "./device-records.ts";
 import type { DeviceState } from "./device-state.ts";
+import { ExtentWalks } from "./extent-walks.ts";
 import { StoreComponent } from "./store-component.ts";
 import type { ComponentHost } from "./store-component.ts";
 
@@ -43,6 +44,7 @@ interface Making {
 export class DeviceComponents {
   readonly #state: DeviceState;
   readonly #host: ComponentsHost;
+  readonly #walks: ExtentWalks;
   readonly #live = new Map<number, StoreComponent>();
   readonly #making = new Map<string, Making>();
   readonly #removing = new Map<string, Promise<void>>();
@@ -52,6 +54,12 @@ export class DeviceComponents {
   constructor(state: DeviceState, host: ComponentsHost) {
     this.#state = state;
     this.#host = host;
+    this.#walks = new ExtentWalks(state);
+  }
+
+  /** What looks through their maps fails from here on. */
+  close(): void {
+    this.#walks.close();
   }
 
   all(): readonly ComponentInfo[] {
@@ -72,7 +80,7 @@ export class DeviceComponents {
     if (info === undefined || info.deleting) return undefined;
     let component = this.#live.get(info.index);
     if (component === undefined) {
-      component = new StoreComponent(info, this.#host);
+      component = new StoreComponent(info, this.#host, this.#walks);
       this.#live.set(info.index, component);
     }
     return component;

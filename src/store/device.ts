@@ -12,7 +12,7 @@ import { KeptOffers } from "./kept-offers.ts";
 import { BlockCache } from "./block-cache.ts";
 import { COMPONENTS_MAX } from "./block-table.ts";
 import type { Component, Transaction } from "./component.ts";
-import { ComponentTable } from "./component-table.ts";
+import { ComponentTable, requireThere } from "./component-table.ts";
 import { SCRATCH_BLOCKS } from "./component-sync.ts";
 import type { ComponentInfo } from "./component-table.ts";
 import { ContentReferences } from "./content-references.ts";
@@ -59,7 +59,6 @@ import { RegionMap } from "./region-map.ts";
 import { SCRUB_MEMORY_BYTES, scrubDevice } from "./scrub.ts";
 import type { ScrubOptions, ScrubReport } from "./scrub.ts";
 import { SpaceMap } from "./space-map.ts";
-import { requireThere } from "./store-component.ts";
 import type { Admission, StoreComponent } from "./store-component.ts";
 import {
   inspectDisk,
@@ -411,6 +410,7 @@ export class Device implements ComponentsHost {
   async close(): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;
+    this.#components.close();
     try {
       if (!this.state.journal.hasFailed) await this.#destager.drain();
       await this.#destager.stop();

@@ -56,6 +56,14 @@ export class PendingBlocks {
     return false;
   }
 
+  /** Whether `locate` has to be asked for these blocks; the end is not one of them. */
+  mayHold(component: number, start: number, end: number): boolean {
+    if (this.table.size > 0) return true;
+    return this.#ranges.some(
+      (range) => range.component === component && range.start < end && start < range.end,
+    );
+  }
+
   hasRoom(kind: TransactionKind, blockCount: number): boolean {
     if (kind === "data" || blockCount < RANGE_BLOCKS_MIN) {
       return this.table.size + blockCount <= this.table.capacity;

@@ -3,9 +3,6 @@ import { assert, CodedError, marks } from "../base/index.ts";
 import type { DiskMemory } from "../ports/index.ts";
 import {
   newRecordHeader,
-  PHYSICAL_HOLE,
-  PHYSICAL_MAX,
-  PHYSICAL_ZERO,
   RECORD_COMMIT,
   RECORD_DATA,
   RECORD_DISCARD,
@@ -24,11 +21,12 @@ import type {
   OfferAnswer,
   Transaction,
 } from "./component.ts";
+import { requireThere } from "./component-table.ts";
 import type { ComponentInfo } from "./component-table.ts";
 import type { DeviceState } from "./device-state.ts";
+import type { ExtentWalks } from "./extent-walks.ts";
 import type { JournalWaiter } from "./journal-waiters.ts";
-import { entryOffset, pageOf, physicalOf } from "./logical-map.ts";
-import { LOCATION_HOLE, LOCATION_NONE, LOCATION_ZERO, RANGE_BLOCKS_MIN } from "./pending-blocks.ts";
+import { LOCATION_HOLE, LOCATION_ZERO, RANGE_BLOCKS_MIN } from "./pending-blocks.ts";
 import type { Reader } from "./reader.ts";
 
 /** Longest data transaction, in blocks (1 MiB): one journal frame holds it whole. */
@@ -58,8 +56,6 @@ export interface ComponentHost {
 
 /** A commit that no record has carried is journalled by itself after this many transactions. */
 const SILENT_COMMIT_DISTANCE = 4096;
-/** Blocks that one look at extents goes through: 1 GiB. */
-const EXTENT_BLOCKS_MAX = 262_144;
 const NO_WAITER: JournalWaiter = { recordDurable: () => {} };
 
 const RECORD_KINDS = { data: RECORD_DATA, zero: RECORD_ZERO, discard: RECORD_DISCARD } as const;
@@ -69,6 +65,7 @@ export class StoreComponent implements LocalComponent, JournalWaiter {
   /** Nothing can come between a device and its components. */
   readonly isOpen: boolean = true;
   readonly #host: ComponentHost;
+  readonly #walks: ExtentWalks;
   readonly #sync: ComponentSync;
   readonly #record: RecordHeader = newRecordHeader();
   readonly #payload: { bytes: Uint8Array; at: number } = { bytes: new Uint8Array(0), at: 0 };
@@ -80,9 +77,10 @@ export class StoreComponent implements LocalComponent, JournalWaiter {
   /** Refused without the journal: told at the end of the turn. */
   #refused: { done: ComponentDone; token: number; fault: ComponentFault }[] = [];
 
-  constructor(info: ComponentInfo, host: ComponentHost) {
+  constructor(info: ComponentInfo, host: ComponentHost, walks: ExtentWalks) {
     this.info = info;
     this.#host = host;
+    this.#walks = walks;
     this.#sync = new ComponentSync(this, host);
   }
 
@@ -282,40 +280,8 @@ export class StoreComponent implements LocalComponent, JournalWaiter {
     return this.#host.reader.readNow(this.info, target.bytes, targetAt, blockIndex, blockCount);
   }
 
-  async extents(
-    blockIndex: number,
-    blockCount: number,
-    runsMax: number,
-  ): Promise<readonly BlockRun[]> {
-    assert(blockIndex + blockCount <= this.info.blockCount, "range beyond component");
-    requireThere(this.info);
-    const runs: BlockRun[] = [];
-    const end = Math.min(blockIndex + blockCount, blockIndex + EXTENT_BLOCKS_MAX);
-    let kind = this.#kindOf(blockIndex);
-    let start = blockIndex;
-    for (let block = blockIndex + 1; block < end && runs.length < runsMax; block++) {
-      const next = this.#kindOf(block);
-      if (next === kind) continue;
-      runs.push({ kind, blockIndex: start, blockCount: block - start });
-      kind = next;
-      start = block;
-    }
-    if (runs.length < runsMax) runs.push({ kind, blockIndex: start, blockCount: end - start });
-    return runs;
-  }
-
-  #kindOf(blockIndex: number): BlockRun["kind"] {
-    const { pending, logical } = this.#host.state;
-    const location = pending.locate(this.info.index, blockIndex);
-    if (location === LOCATION_HOLE) return "hole";
-    if (location === LOCATION_ZERO) return "allocated-zero";
-    if (location !== LOCATION_NONE) return "data";
-    const page = logical.load(this.info.index, pageOf(blockIndex));
-    const physical = physicalOf(logical.entries, page + entryOffset(blockIndex));
-    if (physical < PHYSICAL_MAX) return "data";
-    if (physical === PHYSICAL_ZERO) return "allocated-zero";
-    // A damaged block must be read to be noticed: never call it a hole.
-    return physical === PHYSICAL_HOLE ? "hole" : "data";
+  extents(blockIndex: number, blockCount: number, runsMax: number): Promise<readonly BlockRun[]> {
+    return this.#walks.walk(this.info, blockIndex, blockCount, runsMax);
   }
 
   changes(request: ChangesRequest): Promise<ChangeBatch> {
@@ -356,14 +322,4 @@ export class StoreComponent implements LocalComponent, JournalWaiter {
     disk.submit();
     this.#host.reader.drain();
   }
-}
-
-/** Fails with `component-missing`, from the moment on that the component is being deleted. */
-export function requireThere({ componentId, deleting }: ComponentInfo): void {
-  if (!deleting) return;
-  marks.hit("a component that goes was asked");
-  throw new CodedError({
-    code: "component-missing",
-    message: `this host has no component ${componentId}: it is being deleted`,
-  });
 }

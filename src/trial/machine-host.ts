@@ -4,7 +4,8 @@ import { findVm, RemoteDirectoryClient } from "../cluster/index.ts";
 import { VmHost } from "../ha/index.ts";
 import type { HaPeers } from "../ha/index.ts";
 import type { VmStart } from "../ports/index.ts";
-import { SimHypervisor, SimLog, SimMachine, SimNetwork } from "../sim/index.ts";
+import { SimHypervisor, SimMachine, SimNetwork } from "../sim/index.ts";
+import { BugLog } from "./bug-log.ts";
 import type { OwnedDisk } from "./guest-disks.ts";
 import { CLUSTER_ID } from "./names.ts";
 import type { MachineWorld } from "./machine-world.ts";
@@ -50,7 +51,7 @@ export class MachineHost {
     const { fabric, directoryAddress, disks, rules } = this.#world;
     const machine = this.#machine;
     const { clock } = machine;
-    const log = new SimLog(clock);
+    const log = new BugLog(clock);
     const network = new SimNetwork(this.#machine, fabric, [this.address]);
     const address = directoryAddress;
     const directory = new RemoteDirectoryClient({ network, address, clock, log });

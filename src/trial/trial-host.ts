@@ -425,6 +425,7 @@ export class TrialHost {
         },
       ],
       readThrough: () => new ReadThrough(device),
+      heldBy: () => (this.device?.components() ?? []).map(({ componentId }) => componentId),
       storedBytes: () =>
         device.stats().components.map(({ componentId, mappedBytes }) => [componentId, mappedBytes]),
       undecided: () => device.undecided().map(({ objectId }) => objectId),
@@ -446,8 +447,11 @@ export class TrialHost {
 
   #log(): Log {
     return {
-      write: (level, message) => {
+      write: (level, message, fields) => {
         if (level !== "debug") this.#trace(`${level}: ${message}`);
+        // Only of bugs it is told where they happened.
+        const stack = fields?.["stack"];
+        if (stack !== undefined) this.#world.fail("crash", `${this.name}: ${String(stack)}`);
         // Here nobody says what it should not.
         if (message.startsWith(LINK_CUT) && !message.endsWith(STRANGER))
           this.#world.fail("violation", `${this.name}: ${message}`);

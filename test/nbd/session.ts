@@ -49,6 +49,8 @@ export class Session implements ConnectionOwner {
 
   agreed(): void {}
 
+  ending(): void {}
+
   violation(_connection: Connection, reason: string): void {
     this.violations.push(reason);
   }

@@ -11,7 +11,7 @@ import type { ObjectRecord } from "../../src/cluster/index.ts";
 import { ObjectLayout, ObjectOwner } from "../../src/object/index.ts";
 import { HostPlane, ManagementNetwork } from "../../src/plane/index.ts";
 import type { LocalDevices } from "../../src/plane/index.ts";
-import type { NetworkAddress } from "../../src/ports/index.ts";
+import type { Directory, NetworkAddress } from "../../src/ports/index.ts";
 import { DiskMedium, MetadataMedium, NetworkFabric, SimDigests } from "../../src/sim/index.ts";
 import { SimDisk, SimLog, SimMachine, SimMetadataStore, SimNetwork } from "../../src/sim/index.ts";
 import type { Simulation } from "../../src/sim/index.ts";
@@ -96,7 +96,7 @@ export class ClusterHost {
       const device = await this.#open(path);
       if (device !== undefined) this.devices.set(path, device);
     }
-    const { directory } = this.#world;
+    const directory = this.#world.directoryOf(this);
     const { clock } = this.#machine;
     this.#network = this.#connected();
     const world = {
@@ -120,7 +120,7 @@ export class ClusterHost {
       faultDomain: this.letter,
       devices: this.#localDevices(),
       newId: () => this.#world.newId(),
-      confirmDead: (hostId) => management.links.confirmDead(hostId),
+      elsewhere: (hostId) => management.links.verdictOn(hostId),
     });
     this.#plane = plane;
     const link = await management.listen(addressOf(this.managementAddress));
@@ -250,6 +250,10 @@ export class ClusterHost {
           hasFailed: this.failed.has(path),
           ...device.age,
         })),
+      heldBy: (deviceId) =>
+        this.#byId(deviceId)
+          .components()
+          .map(({ componentId }) => componentId),
       storedBytes: () =>
         [...this.devices.values()].flatMap((device) =>
           device
@@ -284,6 +288,9 @@ export class ClusterWorld {
     this.fabric = new NetworkFabric(simulation);
     for (const letter of letters) this.hosts.set(letter, new ClusterHost(letter, this));
   }
+
+  /** The way of a host to the directory. */
+  directoryOf: (host: ClusterHost) => Directory = () => this.directory;
 
   get directory(): EmbeddedDirectory {
     return assertDefined(this.#directory, "not built");

@@ -21,6 +21,8 @@ export interface ConnectionOwner {
   readonly requiresTls: boolean;
   /** The negotiation has ended well. */
   agreed(connection: Connection): void;
+  /** All was sent, and the client is to close. One that does not has to be destroyed. */
+  ending(connection: Connection): void;
   violation(connection: Connection, reason: string): void;
   closed(connection: Connection, reason: string | undefined): void;
 }
@@ -161,6 +163,7 @@ export class Connection implements ByteStreamHandler, HandshakeOwner, Transmissi
     if (this.#isOver) return;
     this.#isOver = true;
     this.#stream.end();
+    this.#owner.ending(this);
   }
 
   violation(reason: string): void {

@@ -18,6 +18,7 @@ import { SingleExport } from "./single-export.ts";
 
 const ADDRESS = { kind: "unix", path: "/run/test.sock" } as const;
 const WRITE = 1;
+const DISC = 2;
 const ESHUTDOWN = 108;
 
 interface Setup extends TestPorts {
@@ -68,6 +69,28 @@ test("ten thousand half-open clients keep nobody out", async () => {
   await turn();
   agreed.deliver(write(1));
   assert.equal(setup.volume.calls.length, 1);
+});
+
+test("clients that say ABORT or DISC and stay are closed, and keep nobody out", async () => {
+  const setup = await listening(4, 1000);
+  const aborted = Array.from({ length: 3 }, () => {
+    const client = setup.network.arrive();
+    client.deliver(Buffer.concat([clientFlags(), option(2)]));
+    return client;
+  });
+  const disconnected = join(setup);
+  disconnected.deliver(request({ command: DISC, cookie: 1 }));
+  await turn();
+  assert(aborted.every(({ isEnding, isClosed }) => isEnding && !isClosed));
+  assert(disconnected.isEnding && !disconnected.isClosed);
+  const guest = join(setup);
+  assert(aborted[0]!.isClosed, "the oldest makes room, and its socket is not forgotten");
+  assert(!guest.isClosed);
+  setup.clock.advance(60_000);
+  await turn();
+  assert([...aborted, disconnected].every(({ isClosed }) => isClosed));
+  assert.equal(setup.server.connections().length, 1);
+  assert.equal(setup.clock.timerCount, 0);
 });
 
 test("a server full of working clients refuses one more", async () => {

@@ -18,7 +18,7 @@ export interface NbdServerPorts {
 
 export interface NbdServerOptions {
   readonly address: NetworkAddress;
-  /** At this many connections the oldest one that is still negotiating makes room for a new one. */
+  /** At this many connections the oldest one that negotiates or ends makes room for a new one. */
   readonly connectionsMax?: number;
   readonly handshakeTimeoutMs?: number;
   /** The network's streams can be secured, and have to be. */
@@ -38,6 +38,8 @@ export interface NbdConnectionStatus {
 
 const CONNECTIONS_MAX = 64;
 const HANDSHAKE_TIMEOUT_MS = 30_000;
+/** For a client to take its last answers and to close, after its end. */
+const ENDING_TIMEOUT_MS = 5_000;
 
 export class NbdServer implements ConnectionOwner {
   readonly memory: ReadMemoryPool;
@@ -48,8 +50,8 @@ export class NbdServer implements ConnectionOwner {
   readonly #connectionsMax: number;
   readonly #handshakeTimeoutMs: number;
   readonly #connections = new Set<Connection>();
-  /** In order of arrival. */
-  readonly #negotiating = new Map<Connection, Timer>();
+  /** Those that negotiate or end, the oldest first, and when they are cut off. */
+  readonly #passing = new Map<Connection, Timer>();
   #listener: Listener | undefined;
   #isClosing = false;
   #onEmpty: (() => void) | undefined;
@@ -125,13 +127,20 @@ export class NbdServer implements ConnectionOwner {
   }
 
   agreed(connection: Connection): void {
-    this.#negotiating.get(connection)?.cancel();
-    this.#negotiating.delete(connection);
+    this.#hasPassed(connection);
     const { remote, exportName, clientName } = connection;
     this.#log.write("info", "NBD client connected", {
       ...{ remote, export: exportName },
       ...(clientName === undefined ? {} : { client: clientName }),
     });
+  }
+
+  ending(connection: Connection): void {
+    this.#hasPassed(connection);
+    // The client may have gone in the meantime, or lost its place.
+    if (!this.#connections.has(connection)) return;
+    const timer = this.#clock.after(ENDING_TIMEOUT_MS, () => connection.destroy());
+    this.#passing.set(connection, timer);
   }
 
   violation(connection: Connection, reason: string): void {
@@ -157,16 +166,18 @@ export class NbdServer implements ConnectionOwner {
       connection.violation(`no agreement within ${this.#handshakeTimeoutMs} ms`);
     });
     this.#connections.add(connection);
-    this.#negotiating.set(connection, timer);
+    this.#passing.set(connection, timer);
     connection.start();
   }
 
-  /** Half-open clients must not keep others out. */
+  /** Half-open clients must not keep others out, whichever half is open. */
   #makeRoom(): boolean {
     if (this.#connections.size < this.#connectionsMax) return true;
-    const [oldest] = this.#negotiating.keys();
+    const [oldest] = this.#passing.keys();
     if (oldest !== undefined) {
       oldest.violation("another client needs its place");
+      // A violation of one that has ended is none.
+      oldest.destroy();
       this.#forget(oldest);
       return true;
     }
@@ -176,9 +187,13 @@ export class NbdServer implements ConnectionOwner {
     return false;
   }
 
+  #hasPassed(connection: Connection): void {
+    this.#passing.get(connection)?.cancel();
+    this.#passing.delete(connection);
+  }
+
   #forget(connection: Connection): void {
-    this.#negotiating.get(connection)?.cancel();
-    this.#negotiating.delete(connection);
+    this.#hasPassed(connection);
     this.#connections.delete(connection);
   }
 

@@ -17,6 +17,8 @@ import { EXTENTS_DATA_BYTES, EXTENTS_MAX, ReplyWriter } from "./reply-writer.ts"
 import { RequestParser } from "./request-parser.ts";
 import type { Admission, RequestHandler } from "./request-parser.ts";
 import { REQUESTS_IN_FLIGHT_MAX, RequestSlots } from "./request-slots.ts";
+import { StatusQueue } from "./status-queue.ts";
+import type { StatusOwner } from "./status-queue.ts";
 import { Command, CommandFlag, Errno } from "./wire.ts";
 
 /** Writes handed to the volume and not answered, per connection; one may always go. */
@@ -41,7 +43,7 @@ export interface TransmissionOwner {
   violation(reason: string): void;
 }
 
-export class Transmission implements RequestHandler {
+export class Transmission implements RequestHandler, StatusOwner {
   readonly #owner: TransmissionOwner;
   readonly #memory: ReadMemory;
   readonly #volume: VolumeIo;
@@ -50,6 +52,7 @@ export class Transmission implements RequestHandler {
   readonly #replies: ReplyWriter;
   readonly #parser: RequestParser;
   readonly #longRead: LongRead;
+  readonly #statuses: StatusQueue;
   /** The slot whose payload is arriving. */
   #payloadSlot = 0;
   #unanswered = 0;
@@ -75,6 +78,7 @@ export class Transmission implements RequestHandler {
     this.#allocationContext = agreement.allocationContext;
     this.#replies = new ReplyWriter(stream, this.#slots, memory, agreement.structured);
     this.#parser = new RequestParser(this);
+    this.#statuses = new StatusQueue(agreement.volume, this);
     this.#longRead = new LongRead(this.#slots, memory, this.#replies, this.#readPiece);
   }
 
@@ -124,6 +128,7 @@ export class Transmission implements RequestHandler {
   /** Nothing is sent any more: the stream is being destroyed. */
   cutOff(): void {
     this.#phase = "gone";
+    this.#statuses.stop();
     this.#parser.stop();
   }
 
@@ -252,7 +257,8 @@ export class Transmission implements RequestHandler {
     if (command === Command.read) this.#startRead(slot, lengthBytes, offset);
     else if (command === Command.blockStatus) {
       const onlyOne = (flags & CommandFlag.requestOne) !== 0;
-      this.#startStatus(slot, offset, lengthBytes, onlyOne ? 1 : EXTENTS_MAX);
+      const extentsMax = onlyOne ? 1 : EXTENTS_MAX;
+      this.#statuses.add({ slot, offset, lengthBytes, extentsMax });
     } else if (command === Command.flush) {
       this.#countPart(slot);
       this.#volume.flush(this.#done, slot);
@@ -268,16 +274,7 @@ export class Transmission implements RequestHandler {
     }
   }
 
-  #startStatus(slot: number, offset: number, lengthBytes: number, extentsMax: number): void {
-    this.#volumeRequests++;
-    this.#volume.extents(offset, lengthBytes, extentsMax).then(
-      (extents) => this.#statusDone(slot, extents),
-      (error: unknown) => this.#statusFailed(slot, error),
-    );
-  }
-
-  #statusDone(slot: number, extents: readonly Extent[]): void {
-    this.#volumeRequests--;
+  statusDone(slot: number, extents: readonly Extent[]): void {
     if (this.#phase === "gone") {
       this.#reportIdle();
       return;
@@ -288,11 +285,13 @@ export class Transmission implements RequestHandler {
     this.#scheduleTurn();
   }
 
-  #statusFailed(slot: number, error: unknown): void {
-    this.#volumeRequests--;
+  statusFailed(slot: number, error: unknown): void {
     if (this.#phase === "gone") this.#reportIdle();
     else if (error instanceof CodedError) this.#answer(slot, Errno.inputOutput);
-    else this.#owner.violation(`extents cannot be told: ${errorText(error)}`);
+    else {
+      const stack = error instanceof Error ? error.stack : undefined;
+      this.#owner.violation(`extents cannot be told, a bug: ${stack ?? errorText(error)}`);
+    }
   }
 
   #startRead(slot: number, lengthBytes: number, offset: number): void {
@@ -428,7 +427,7 @@ export class Transmission implements RequestHandler {
 
   #reportIdle(): void {
     const onIdle = this.#onIdle;
-    if (onIdle === undefined || this.#volumeRequests > 0) return;
+    if (onIdle === undefined || this.#volumeRequests > 0 || this.#statuses.isUnderWay) return;
     this.#onIdle = undefined;
     this.#memory.releaseAll();
     onIdle();

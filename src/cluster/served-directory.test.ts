@@ -1,0 +1,98 @@
+/** What clients of a served directory can take of the process that serves it: bounded parts. */
+import assert from "node:assert/strict";
+import { test } from "../../test/support/test.ts";
+import { assertDefined } from "../base/index.ts";
+import type { Directory, DirectoryEvent, NetworkAddress } from "../ports/index.ts";
+import { MetadataMedium, NetworkFabric, SimMachine } from "../sim/index.ts";
+import { SimMetadataStore, SimNetwork, Simulation } from "../sim/index.ts";
+import { parseServerMessage } from "./directory-messages.ts";
+import type { ServerMessage } from "./directory-messages.ts";
+import { FrameStream } from "./frame-stream.ts";
+import { EmbeddedDirectory, ServedDirectory } from "./index.ts";
+
+const ADDRESS: NetworkAddress = { kind: "tcp", host: "10.0.0.1", port: 7000 };
+
+interface Client {
+  readonly heard: ServerMessage[];
+  readonly send: (message: object) => void;
+  readonly leave: () => void;
+  readonly isCut: () => boolean;
+}
+
+interface Scene {
+  readonly directory: EmbeddedDirectory;
+  readonly connect: (session?: string) => Promise<Client>;
+  readonly until: (condition: () => boolean) => Promise<void>;
+  readonly pass: (ms: number) => Promise<void>;
+}
+
+/** `bent` is what is served in place of the directory. */
+async function serving(
+  work: (scene: Scene) => Promise<void>,
+  bent: (directory: EmbeddedDirectory) => Directory = (directory) => directory,
+): Promise<void> {
+  const simulation = new Simulation({ seed: 1, eventCountMax: 5_000_000 });
+  const fabric = new NetworkFabric(simulation);
+  const machine = new SimMachine(simulation);
+  const { clock } = machine;
+  const others = new SimNetwork(new SimMachine(simulation), fabric, ["10.0.0.2"]);
+  const pass = (ms: number): Promise<void> =>
+    new Promise((resolve) => void simulation.clock.after(ms, resolve));
+  const until = async (condition: () => boolean): Promise<void> => {
+    for (let i = 0; i < 5000 && !condition(); i++) await pass(1);
+    assert.ok(condition(), "it did not come");
+  };
+  const connect = async (session?: string): Promise<Client> => {
+    const heard: ServerMessage[] = [];
+    let isCut = false;
+    const frames = new FrameStream(await others.connect(ADDRESS), {
+      frame: (value) => void heard.push(parseServerMessage(value)),
+      closed: () => void (isCut = true),
+    });
+    const named = session === undefined ? {} : { session };
+    frames.send({ kind: "hello", protocol: 1, ...named });
+    await until(() => heard.length > 0 || isCut);
+    const send = (message: object): void => frames.send(message);
+    return { heard, send, leave: () => frames.destroy("over"), isCut: () => isCut };
+  };
+  await simulation.run(async () => {
+    const store = new SimMetadataStore(machine, new MetadataMedium());
+    const directory = await EmbeddedDirectory.open(store, clock);
+    const network = new SimNetwork(machine, fabric, ["10.0.0.1"]);
+    const options = { directory: bent(directory), network, address: ADDRESS, clock };
+    const served = await ServedDirectory.listen({ ...options, incarnation: "i" });
+    await work({ directory, connect, until, pass });
+    await served.close();
+    await directory.close();
+  });
+}
+
+test("a revision that is too long for a frame ends its watch as lost, and nothing else", async () => {
+  let tell: ((event: DirectoryEvent) => void) | undefined;
+  let isCancelled = false;
+  const bent = (directory: EmbeddedDirectory): Directory =>
+    Object.assign(Object.create(directory) as Directory, {
+      watch: (_prefix: string, _from: number, onEvent: (event: DirectoryEvent) => void) => {
+        tell = onEvent;
+        return { cancel: () => void (isCancelled = true) };
+      },
+      get: (key: string) => directory.get(key),
+    });
+  await serving(async ({ connect, until }) => {
+    const client = await connect();
+    client.send({ kind: "watch", watch: 1, prefix: "", fromRevision: 1 });
+    await until(() => tell !== undefined);
+    const say = assertDefined(tell, "watched");
+    say({ kind: "delete", key: "a", revision: 1 });
+    for (let i = 0; i < 6000; i++)
+      say({ kind: "delete", key: `${i}`.padEnd(512, "\u00e9"), revision: 2 });
+    await until(() => client.heard.length >= 3);
+    assert.deepEqual(
+      client.heard.slice(1).map((one) => (one.kind === "events" ? one.events.length : one.kind)),
+      [1, "lost"],
+    );
+    assert.ok(isCancelled);
+    client.send({ kind: "call", id: 1, settled: 0, call: { method: "get", key: "x" } });
+    await until(() => client.heard.at(-1)?.kind === "answer");
+  }, bent);
+});
