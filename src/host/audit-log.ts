@@ -1,8 +1,7 @@
 /**
  * Who changed what through this host, and what came of it: kept beside the events, and apart from
  * them, so that no flood of events drives it out. The newest 5000 entries, of which 1000 at most
- * are of what was not done: whoever is refused, as often as they like, drives out no entry of a
- * change.
+ * are of what was not done: who is refused, as often as they like, drives out no entry of a change.
  */
 import { escapeControls } from "../base/index.ts";
 import type { Clock, MetadataStore } from "../ports/index.ts";
