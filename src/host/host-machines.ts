@@ -24,13 +24,14 @@ import { attachForVm, detachForVm, expectForVm } from "./vm-volumes.ts";
 const SYSTEM_BYTES: number = 2 ** 30;
 
 /** `DRYSTONE_QEMU` is the program, where it is not found by the name that Debian has for it. */
-export function openHypervisor(state: StateDir, bootFiles: BootFiles): QemuHypervisor {
+export function openHypervisor(state: StateDir, bootFiles: BootFiles, log: Log): QemuHypervisor {
   const program = process.env["DRYSTONE_QEMU"];
   const chosen = program === undefined ? {} : { program };
   return new QemuHypervisor({
     folder: state.vmsPath,
     accelerator: accelerator(),
     bootFile: (file) => bootFiles.open(file),
+    onLost: (message) => log.write("error", message),
     ...chosen,
   });
 }

@@ -59,6 +59,24 @@ net.createServer((connection) => {
 }).listen(socket);
 `;
 
+/** Its guest shuts down as soon as it is asked how it is. */
+const ENDING = `#!${process.execPath}
+const net = require("node:net");
+if (process.argv[3] === "help") process.exit(0);
+const socket = process.argv[process.argv.indexOf("-qmp") + 1].split(",")[0].slice("unix:".length);
+net.createServer((connection) => {
+  connection.on("error", () => {});
+  connection.write('{"QMP":{}}\\n');
+  connection.on("data", (commands) => {
+    for (const line of commands.toString().split("\\n").slice(0, -1)) {
+      if (line.includes("query-status"))
+        connection.write('{"event":"SHUTDOWN","data":{"guest":true}}\\n');
+      connection.write('{"return":{"status":"shutdown"}}\\n');
+    }
+  });
+}).listen(socket);
+`;
+
 const MACHINE: VmStart = {
   ...{ vmId: "a", name: "a", epoch: 1, cpuCount: 1, memoryBytes: 32 << 20 },
   ...{ disks: [], networks: [], hasWatchdog: false, hasAgent: false, firmwarePath: undefined },
@@ -139,6 +157,32 @@ test("what a machine boots from is judged where it starts, and a refused one is 
     assert.deepEqual(await hypervisor.list(), []);
     assert.ok(!fs.existsSync(path.join(vms, "a")), "nothing is made for it");
   } finally {
+    await hypervisor.close();
+    fs.rmSync(folder, { recursive: true });
+  }
+});
+
+test("a shutdown that cannot be written down ends no host, and is seen all the same", async () => {
+  const folder = fs.mkdtempSync(path.join(os.tmpdir(), "drystone-hypervisor-"));
+  const program = path.join(folder, "qemu");
+  fs.writeFileSync(program, ENDING, { mode: 0o755 });
+  const vms = path.join(folder, "vms");
+  const lost: string[] = [];
+  const onLost = (message: string): void => void lost.push(message);
+  const hypervisor = new QemuHypervisor({ folder: vms, accelerator: "tcg", program, onLost });
+  const awake = setInterval(() => {}, 1000);
+  try {
+    hypervisor.allow(600_000);
+    const started = hypervisor.start(MACHINE);
+    // Nobody can write a file where a folder is, as nobody can on a full disk.
+    fs.mkdirSync(path.join(vms, "a", "ended"), { recursive: true });
+    await started;
+    assert.equal((await hypervisor.list())[0]?.state, "ended");
+    assert.match(lost[0] ?? "", /^that a has shut down is not noted: EISDIR/);
+  } finally {
+    clearInterval(awake);
+    fs.rmSync(path.join(vms, "a", "ended"), { recursive: true });
+    await hypervisor.kill("a");
     await hypervisor.close();
     fs.rmSync(folder, { recursive: true });
   }
