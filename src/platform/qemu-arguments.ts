@@ -83,7 +83,8 @@ function nbdDisk({ name, nbdSocket }: VmDisk, i: number): DiskArguments {
 }
 
 function backendOf(network: VmNetwork): string {
-  if (network.kind === "user") return "user";
+  // Otherwise its NAT takes guests to the host's loopback, which is open to whoever is there.
+  if (network.kind === "user") return "user,restrict=on";
   if (network.kind === "bridge") return `bridge,br=${network.interfaceName}`;
   return `tap,ifname=${network.interfaceName},script=no,downscript=no`;
 }

@@ -83,7 +83,7 @@ export interface VmStart {
 }
 
 /**
- * "user": the guest reaches what its host reaches, and nobody reaches the guest. "tap" is an
+ * "user": the guest is given an address, reaches nobody, and nobody reaches it. "tap" is an
  * interface that somebody has made on each host; "bridge" has one made in a bridge that is there.
  */
 export type VmNetwork =
