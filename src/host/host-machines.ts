@@ -19,7 +19,8 @@ import type { HostTls } from "./tls-folder.ts";
 import { haPeers, offerHa, vmStorage } from "./vm-ha.ts";
 import { vmMachineHandlers } from "./vm-machine.ts";
 import type { VmMachineHandlers } from "./vm-machine.ts";
-import { attachForVm, detachForVm, expectForVm } from "./vm-volumes.ts";
+import { attachForVm, detachForVm, diskOfVm, expectForVm } from "./vm-volumes.ts";
+import type { DiskOfVm } from "./vm-volumes.ts";
 
 const SYSTEM_BYTES: number = 2 ** 30;
 
@@ -71,6 +72,7 @@ export async function startVms(parts: {
   const { name } = config;
   const names = await hostNames(plane, events, log);
   const storage = vmStorage(plane);
+  const disk = (volume: string, vm: string): DiskOfVm => diskOfVm(state.socketsPath, volume, vm);
   offerHa(management, storage, directory, clusterId);
   const vms = new VmHost({
     storage,
@@ -83,10 +85,9 @@ export async function startVms(parts: {
     clusterId,
     hostId,
     incarnation: Math.round(clock.wallMs()),
-    attach: (volume) =>
-      attachOnceFree(clock, () => attachForVm(plane, state.socketsPath, name, volume)),
-    detach: (volume) => detachForVm(plane, volume),
-    expect: (volume) => expectForVm(plane, state.socketsPath, volume),
+    attach: (volume, vm) => attachOnceFree(clock, () => attachForVm(plane, disk(volume, vm), name)),
+    detach: (volume, vm) => detachForVm(plane, disk(volume, vm)),
+    expect: (volume, vm) => expectForVm(plane, disk(volume, vm)),
     ways: new HostMigrationWays({
       network: hostNetwork(parts.tls, log),
       address: config.cluster?.managementAddress ?? config.cluster?.storageAddress,

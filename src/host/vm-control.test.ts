@@ -2,8 +2,8 @@
 import assert from "node:assert/strict";
 import { test } from "../../test/support/test.ts";
 import { CodedError } from "../base/index.ts";
-import { directoryKeys } from "../cluster/index.ts";
-import { CLUSTER, cluster, FAILOVER_MS_MAX, running } from "../../test/support/vm-world.ts";
+import { createVm, directoryKeys } from "../cluster/index.ts";
+import { CLUSTER, cluster, FAILOVER_MS_MAX, running, vm } from "../../test/support/vm-world.ts";
 import type { World } from "../../test/support/vm-world.ts";
 import { haHandlers } from "./ha-control.ts";
 import { vmHandlers } from "./vm-control.ts";
@@ -42,6 +42,24 @@ test("a deleted machine's home is looked for again once nobody can have it made 
   });
 });
 
+test("a volume is a disk of one machine, also where older records say otherwise", async () => {
+  await cluster(73, async (world) => {
+    const answers = controlled(world);
+    await answers["vm.create"]({ name: "m1", volumes: ["boot", "data"] });
+    const shared = answers["vm.create"]({ name: "m2", volumes: ["other", "data"] });
+    await assert.rejects(shared, { code: "volume-of-vm", message: /data is a disk of .* m1$/ });
+    await assert.rejects(answers["vm.show"]({ name: "m2" }), { code: "vm-not-found" });
+    await createVm(world.directory, CLUSTER, {
+      ...vm("m2"),
+      volumes: ["data"],
+      desired: "stopped",
+    });
+    await answers["vm.start"]({ name: "m1" });
+    await assert.rejects(answers["vm.start"]({ name: "m2" }), { code: "volume-of-vm" });
+    await answers["vm.start"]({ name: "m1" });
+  });
+});
+
 test("a machine is not given files from elsewhere, neither when it is made nor later", async () => {
   await cluster(71, async (world) => {
     const answers = controlled(world);
@@ -64,8 +82,8 @@ test("why a machine is where it is, is told with all that the master went by", a
     first.cutPower();
     await world.until(() => world.whereIs("a") !== undefined, FAILOVER_MS_MAX);
     await world.pass(3000);
-    const { vm, master, places } = await answers["vm.why"]({ name: "a" });
-    const said = vm.history.map(({ what, because }) => `${what}: ${because}`).join("\n");
+    const { vm: shown, master, places } = await answers["vm.why"]({ name: "a" });
+    const said = shown.history.map(({ what, because }) => `${what}: ${because}`).join("\n");
     const now = world.whereIs("a")!;
     assert.match(said, new RegExp(`placed on ${first.id}: it should run and has no host; of 3 `));
     assert.match(said, /protected: /);

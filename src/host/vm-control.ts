@@ -19,6 +19,7 @@ import { hostsOnDuty, HostViews, DOES_NOT_MOVE, isUnderWay } from "../ha/index.t
 import type { Clock, Directory } from "../ports/index.ts";
 import type { Handlers } from "./http-api.ts";
 import { admit, machinesOf } from "./ha-control.ts";
+import { requireFreeDisks, requireOwnDisks } from "./vm-disks.ts";
 import { calledOff, migrationOf } from "./vm-migrate.ts";
 import type {
   VmCreateRequest,
@@ -136,6 +137,7 @@ class VmControl {
     };
     this.#checkBootFiles(kernel, initrd, record.firmwarePath);
     for (const volume of volumes) await checkVolume(volume);
+    await requireOwnDisks(directory, clusterId, record);
     await createVm(directory, clusterId, record);
     return await this.show(name);
   }
@@ -166,6 +168,7 @@ class VmControl {
   /** It is tried at once, however often it has failed before. */
   async start(name: string): Promise<VmView> {
     const { record } = await findVm(this.#world.directory, this.#world.clusterId, name);
+    await requireFreeDisks(this.#world.directory, this.#world.clusterId, record);
     await admit(this.#world, record);
     return await this.change(name, { desired: "running", failureCount: 0 }, "to be started");
   }
