@@ -25,13 +25,22 @@ import type { DiskOfVm } from "./vm-volumes.ts";
 const SYSTEM_BYTES: number = 2 ** 30;
 
 /** `DRYSTONE_QEMU` is the program, where it is not found by the name that Debian has for it. */
-export function openHypervisor(state: StateDir, bootFiles: BootFiles): QemuHypervisor {
+export function openHypervisor(
+  state: StateDir,
+  bootFiles: BootFiles,
+  { events, log }: { readonly events: EventRing; readonly log: Log },
+): QemuHypervisor {
   const program = process.env["DRYSTONE_QEMU"];
   const chosen = program === undefined ? {} : { program };
   return new QemuHypervisor({
     folder: state.vmsPath,
     accelerator: accelerator(),
     bootFile: (file) => bootFiles.open(file),
+    onTrouble: (vm, what) => {
+      const message = `virtual machine ${vm} ${what}`;
+      log.write("warning", message, { event: "vm-failed" });
+      void events.add({ kind: "vm-failed", level: "warning", message, details: { vm } });
+    },
     ...chosen,
   });
 }

@@ -24,7 +24,7 @@ export function qemuArguments(
     ...["-name", name, "-machine", "q35,memory-backend=mem", "-accel", useKvm ? "kvm" : "tcg"],
     ...["-object", `memory-backend-memfd,id=mem,size=${memory},share=on`],
     ...["-m", memory, "-smp", String(cpuCount), "-nodefaults", "-display", "none"],
-    ...["-qmp", `unix:${optionOf(file("qmp.sock"))},server=on,wait=off`],
+    ...["-qmp", controlSocketOf(file("qmp.sock"))],
     ...["-chardev", consoleOf(optionOf(file("serial.sock")), optionOf(file("serial.log")))],
     ...["-serial", "chardev:console"],
     ...(boot.kind === "kernel"
@@ -48,6 +48,11 @@ export function qemuArguments(
       ...["-device", `virtio-net-pci,netdev=net${i},mac=${network.mac},romfile=`],
     ]),
   ];
+}
+
+/** An argument that no other machine's process has. */
+export function controlSocketOf(path: string): string {
+  return `unix:${optionOf(path)},server=on,wait=off`;
 }
 
 /** What is printed is kept whether somebody is connected or not. */

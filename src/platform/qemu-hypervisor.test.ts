@@ -5,6 +5,8 @@ import * as path from "node:path";
 import { CodedError } from "../base/index.ts";
 import type { VmStart } from "../ports/index.ts";
 import { test } from "../../test/support/test.ts";
+import { isSameProcess } from "./process-identity.ts";
+import type { ProcessIdentity } from "./process-identity.ts";
 import { QemuHypervisor } from "./qemu-hypervisor.ts";
 
 /** As QEMU does, it answers one connection at a time; it notes down how many came. */
@@ -107,6 +109,48 @@ test("a machine that is slow to say how it is holds up no question to another on
   } finally {
     clearInterval(awake);
     for (const name of ["a", "b"]) await hypervisor.kill(name);
+    await hypervisor.close();
+    fs.rmSync(folder, { recursive: true });
+  }
+});
+
+test("a machine's damaged file concerns it alone, and its process is found without it", async () => {
+  const folder = fs.mkdtempSync(path.join(os.tmpdir(), "drystone-hypervisor-"));
+  const program = path.join(folder, "qemu");
+  fs.writeFileSync(program, FAKE, { mode: 0o755 });
+  const vms = path.join(folder, "vms");
+  const troubles: string[] = [];
+  const onTrouble = (vmId: string): void => void troubles.push(vmId);
+  const open = (): QemuHypervisor =>
+    new QemuHypervisor({ folder: vms, accelerator: "tcg", program, onTrouble });
+  const awake = setInterval(() => {}, 1000);
+  let hypervisor = open();
+  const names = ["a", "b", "c"];
+  const file = (name: string): string => path.join(vms, name, "vm.json");
+  try {
+    hypervisor.allow(600_000);
+    for (const name of ["a", "b"]) await hypervisor.start({ ...MACHINE, vmId: name, name });
+    await hypervisor.close();
+    const lost = JSON.parse(fs.readFileSync(file("b"), "utf8")) as ProcessIdentity;
+    fs.writeFileSync(file("b"), "");
+    fs.mkdirSync(path.join(vms, "c"));
+    fs.writeFileSync(file("c"), '{"vmId":"c","epo');
+    fs.writeFileSync(path.join(vms, "lost+found"), "");
+    hypervisor = open();
+    for (let i = 0; i < 2; i++)
+      assert.deepEqual(await hypervisor.list(), [
+        { vmId: "a", epoch: 1, state: "running" },
+        { vmId: "b", epoch: 0, state: "running" },
+      ]);
+    assert.deepEqual(troubles.toSorted(), ["b", "c"]);
+    await hypervisor.kill("b");
+    assert.ok(!isSameProcess(lost), "its process has ended");
+    await hypervisor.start({ ...MACHINE, vmId: "c", name: "c" });
+    const left = (await hypervisor.list()).map(({ vmId, epoch }) => `${vmId} ${epoch}`);
+    assert.deepEqual(left, ["a 1", "c 1"]);
+  } finally {
+    clearInterval(awake);
+    for (const name of names) await hypervisor.kill(name);
     await hypervisor.close();
     fs.rmSync(folder, { recursive: true });
   }

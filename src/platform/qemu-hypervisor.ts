@@ -15,10 +15,11 @@ import { GuestAgent } from "./guest-agent.ts";
 import { isKvmOfUse } from "./kvm-probe.ts";
 import { boundToNbd, hasVhostDisks, requireNbd } from "./qemu-disks.ts";
 import { MachineGuard } from "./machine-guard.ts";
+import { MachineRecord } from "./machine-record.ts";
+import type { StoredVm } from "./machine-record.ts";
 import { identityOfProcess, isSameProcess, isStopped } from "./process-identity.ts";
-import type { ProcessIdentity } from "./process-identity.ts";
 import { SerialInput } from "./serial-input.ts";
-import { qemuArguments } from "./qemu-arguments.ts";
+import { controlSocketOf, qemuArguments } from "./qemu-arguments.ts";
 import { requireWhole, sendMemory } from "./qemu-migration.ts";
 import { QmpClient } from "./qmp-client.ts";
 
@@ -45,17 +46,8 @@ export interface QemuOptions {
    * `boot-file-refused` or `vm-not-started`.
    */
   readonly bootFile?: (file: string) => string;
-}
-
-/** What the folder of a machine says. */
-interface StoredVm extends ProcessIdentity {
-  readonly vmId: string;
-  readonly epoch: number;
-  /** It waits for the memory of one that runs elsewhere, by this migration. */
-  readonly migration?: number;
-  readonly hasAgent?: boolean;
-  /** Its disks are, for want of vhost-user in QEMU. */
-  readonly isOverNbd?: boolean;
+  /** Something is wrong with what is known of a machine, which concerns no other one. */
+  readonly onTrouble?: (vmId: string, what: string) => void;
 }
 
 export class QemuHypervisor implements Hypervisor {
@@ -64,6 +56,7 @@ export class QemuHypervisor implements Hypervisor {
   readonly #clients = new Map<string, Promise<QmpClient>>();
   readonly #inputs = new Map<string, SerialInput>();
   readonly #agents = new Map<string, GuestAgent>();
+  readonly #troubles = new Map<string, string>();
   readonly #guard: MachineGuard;
   /** Machines that the guard leaves alone. */
   #left: ReadonlySet<string> = new Set();
@@ -123,7 +116,7 @@ export class QemuHypervisor implements Hypervisor {
     if (isStopped(stored)) process.kill(stored.pid, "SIGCONT");
     await requireWhole(await this.#client(vmId), vmId);
     const { migration: _arrived, ...rest } = stored;
-    this.#store(rest);
+    this.#record(vmId).write(rest);
   }
 
   async send(vmId: string, socket: string): Promise<void> {
@@ -170,7 +163,7 @@ export class QemuHypervisor implements Hypervisor {
     const { vmId, epoch, hasAgent } = vm;
     const isOverNbd = !useVhost && vm.disks.length > 0;
     const stored = { vmId, epoch, hasAgent, isOverNbd, ...identityOfProcess(pid) };
-    this.#store(migration === undefined ? stored : { ...stored, migration });
+    this.#record(vmId).write(migration === undefined ? stored : { ...stored, migration });
     this.#tellGuard();
     try {
       const reason = await Promise.race([this.#ready(vm.vmId), end]);
@@ -217,6 +210,7 @@ export class QemuHypervisor implements Hypervisor {
         await pause();
       }
     }
+    this.#troubles.delete(vmId);
     for (const name of ["vm.json", "ended", CUT_OFF, ...SOCKETS])
       fs.rmSync(this.#file(vmId, name), { force: true });
     this.#tellGuard();
@@ -289,15 +283,24 @@ export class QemuHypervisor implements Hypervisor {
     return path.join(this.#options.folder, vmId, name);
   }
 
+  #record(vmId: string): MachineRecord {
+    const argument = controlSocketOf(this.#file(vmId, "qmp.sock"));
+    return new MachineRecord(vmId, this.#file(vmId, "vm.json"), argument);
+  }
+
   #stored(vmId: string): StoredVm | undefined {
-    try {
-      return JSON.parse(fs.readFileSync(this.#file(vmId, "vm.json"), "utf8")) as StoredVm;
-    } catch (error) {
-      if (error instanceof Error && "code" in error && error.code === "ENOENT") return undefined;
-      throw new CodedError({
-        code: "vm-unreachable",
-        message: `the folder of ${vmId} cannot be read: ${errorText(error)}`,
-      });
+    return this.#record(vmId).read((why) => {
+      this.#trouble(vmId, `is looked for by its process: its file is damaged: ${why}`);
+    });
+  }
+
+  /** Told once, until the machine has none or another one. */
+  #trouble(vmId: string, what: string | undefined): void {
+    if (this.#troubles.get(vmId) === what) return;
+    if (what === undefined) this.#troubles.delete(vmId);
+    else {
+      this.#troubles.set(vmId, what);
+      this.#options.onTrouble?.(vmId, what);
     }
   }
 
@@ -308,12 +311,6 @@ export class QemuHypervisor implements Hypervisor {
       .filter((stored) => stored !== undefined)
       .filter(({ vmId }) => !this.#left.has(vmId));
     this.#guard.watch(machines.filter(isSameProcess));
-  }
-
-  #store(stored: StoredVm): void {
-    const file = this.#file(stored.vmId, "vm.json");
-    fs.writeFileSync(`${file}.new`, JSON.stringify(stored), { mode: 0o600 });
-    fs.renameSync(`${file}.new`, file);
   }
 
   async #stateOf(vmId: string): Promise<Pick<RunningVm, "state" | "isHung">> {
