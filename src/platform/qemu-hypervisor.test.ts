@@ -22,6 +22,7 @@ net.createServer((connection) => {
   connection.on("error", () => {});
   if (speaking !== undefined) return;
   speaking = connection;
+  connection.on("close", () => (speaking = undefined));
   connection.write('{"QMP":{}}\\n');
   const answer = '{"return":{"status":"running"}}\\n';
   connection.on("data", (commands) => {
@@ -56,6 +57,28 @@ net.createServer((connection) => {
         clearInterval(look);
         answer("paused");
       }, 5);
+    }
+  });
+}).listen(socket);
+`;
+
+/** Says once how it is, and then only if it is "a". */
+const STUCK = `#!${process.execPath}
+const net = require("node:net");
+const fs = require("node:fs");
+if (process.argv[3] === "help") process.exit(0);
+const name = process.argv[process.argv.indexOf("-name") + 1];
+const socket = process.argv[process.argv.indexOf("-qmp") + 1].split(",")[0].slice("unix:".length);
+let count = 0;
+net.createServer((connection) => {
+  connection.on("error", () => {});
+  connection.write('{"QMP":{}}\\n');
+  connection.on("data", (commands) => {
+    for (const line of commands.toString().split("\\n").slice(0, -1)) {
+      const isLook = line.includes("query-status") && count++ > 0;
+      if (isLook) fs.appendFileSync(process.argv[1] + ".asked-" + name, "x");
+      if (name === "a" && isLook) connection.write('{"return":{"status":"paused"}}\\n');
+      else if (!isLook) connection.write('{"return":{"status":"running"}}\\n');
     }
   });
 }).listen(socket);
@@ -106,6 +129,34 @@ test("a machine that is slow to say how it is holds up no question to another on
     for (const name of ["a", "b"]) await hypervisor.start({ ...MACHINE, vmId: name, name });
     const states = (await hypervisor.list()).map(({ vmId, state }) => `${vmId} ${state}`);
     assert.deepEqual(states, ["a paused", "b paused"]);
+  } finally {
+    clearInterval(awake);
+    for (const name of ["a", "b"]) await hypervisor.kill(name);
+    await hypervisor.close();
+    fs.rmSync(folder, { recursive: true });
+  }
+});
+
+test("a QEMU that is stuck is told of once, is asked no second time, and holds up no other one", async () => {
+  const folder = fs.mkdtempSync(path.join(os.tmpdir(), "drystone-hypervisor-"));
+  const program = path.join(folder, "qemu");
+  fs.writeFileSync(program, STUCK, { mode: 0o755 });
+  const troubles: string[] = [];
+  const hypervisor = new QemuHypervisor({
+    ...{ folder: path.join(folder, "vms"), accelerator: "tcg", program },
+    onTrouble: (vmId, what) => void troubles.push(`${vmId} ${what}`),
+  });
+  const awake = setInterval(() => {}, 1000);
+  try {
+    hypervisor.allow(600_000);
+    for (const name of ["a", "b"]) await hypervisor.start({ ...MACHINE, vmId: name, name });
+    for (let i = 0; i < 3; i++) {
+      const states = (await hypervisor.list()).map(({ vmId, state }) => `${vmId} ${state}`);
+      assert.deepEqual(states, ["a paused", "b running"]);
+    }
+    assert.deepEqual(troubles, ["b runs, and its QEMU does not say how it is"]);
+    assert.equal(fs.readFileSync(`${program}.asked-a`, "utf8"), "xxx");
+    assert.equal(fs.readFileSync(`${program}.asked-b`, "utf8"), "x");
   } finally {
     clearInterval(awake);
     for (const name of ["a", "b"]) await hypervisor.kill(name);

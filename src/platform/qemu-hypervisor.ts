@@ -25,8 +25,10 @@ import { QmpClient } from "./qmp-client.ts";
 
 const READY_MS_MAX = 30_000;
 const END_MS_MAX = 10_000;
+/** For what a machine answers at once, unless its QEMU is stuck. */
+const LOOK_MS_MAX = 1000;
 const POLL_MS = 50;
-const LOG_TAIL_CHARACTERS = 600;
+const LOG_TAIL_BYTES = 600;
 /** A file in the folder of a machine that was asked to shut down because its host was cut off. */
 const CUT_OFF = "cut-off";
 const SOCKETS = ["qmp.sock", "incoming.sock", "agent.sock", "serial.sock"];
@@ -34,6 +36,11 @@ const SOCKETS = ["qmp.sock", "incoming.sock", "agent.sock", "serial.sock"];
 const HUNG = "watchdog";
 /** "postmigrate": all its memory was sent elsewhere, and it may still go on here. */
 const STILL: ReadonlySet<string> = new Set(["paused", "postmigrate", "finish-migrate"]);
+
+type VmCondition = Pick<RunningVm, "state" | "isHung">;
+type TroubleKind = "damaged" | "silent";
+
+const UNKNOWN: VmCondition = { state: "running" };
 
 export interface QemuOptions {
   /** Where the machines' folders are. */
@@ -56,6 +63,8 @@ export class QemuHypervisor implements Hypervisor {
   readonly #clients = new Map<string, Promise<QmpClient>>();
   readonly #inputs = new Map<string, SerialInput>();
   readonly #agents = new Map<string, GuestAgent>();
+  /** Questions how a machine is that it has not answered in time. */
+  readonly #late = new Map<string, Promise<VmCondition>>();
   readonly #troubles = new Map<string, string>();
   readonly #guard: MachineGuard;
   /** Machines that the guard leaves alone. */
@@ -80,7 +89,7 @@ export class QemuHypervisor implements Hypervisor {
     const stored = this.#stored(vmId);
     if (stored === undefined) return undefined;
     const { epoch, migration } = stored;
-    this.#console(vmId).trim();
+    for (const text of [this.#console(vmId), this.#log(vmId)]) text.trim();
     if (migration !== undefined && isSameProcess(stored))
       return { vmId, epoch, state: "arriving", migration };
     if (isStopped(stored)) return { vmId, epoch, state: "paused" };
@@ -141,7 +150,9 @@ export class QemuHypervisor implements Hypervisor {
     if (!useVhost) requireNbd(vm);
     fs.mkdirSync(this.#file(vm.vmId, ""), { recursive: true, mode: 0o700 });
     this.#console(vm.vmId).startAnew();
-    const log = fs.openSync(this.#file(vm.vmId, "qemu.log"), "w", 0o600);
+    this.#log(vm.vmId).startAnew();
+    // Only what is appended ends up in the right place once the file was cut.
+    const log = fs.openSync(this.#file(vm.vmId, "qemu.log"), "a", 0o600);
     const incoming = `unix:${this.#file(vm.vmId, "incoming.sock")}`;
     const waits = migration === undefined ? [] : ["-S", "-incoming", incoming];
     const child = spawn(
@@ -210,7 +221,8 @@ export class QemuHypervisor implements Hypervisor {
         await pause();
       }
     }
-    this.#troubles.delete(vmId);
+    this.#late.delete(vmId);
+    for (const kind of ["damaged", "silent"] as const) this.#trouble(vmId, kind, undefined);
     for (const name of ["vm.json", "ended", CUT_OFF, ...SOCKETS])
       fs.rmSync(this.#file(vmId, name), { force: true });
     this.#tellGuard();
@@ -225,7 +237,8 @@ export class QemuHypervisor implements Hypervisor {
   async resume(vmId: string): Promise<void> {
     const stored = this.#stored(vmId);
     if (stored !== undefined && isStopped(stored)) process.kill(stored.pid, "SIGCONT");
-    if ((await this.#stateOf(vmId)).isHung === true) return;
+    const { state, isHung } = await this.#stateOf(vmId);
+    if (isHung === true || state === "ended") return;
     await (await this.#client(vmId)).command("cont");
   }
 
@@ -279,6 +292,11 @@ export class QemuHypervisor implements Hypervisor {
     return new ConsoleLog(this.#file(vmId, "serial.log"));
   }
 
+  /** What QEMU itself says. */
+  #log(vmId: string): ConsoleLog {
+    return new ConsoleLog(this.#file(vmId, "qemu.log"));
+  }
+
   #file(vmId: string, name: string): string {
     return path.join(this.#options.folder, vmId, name);
   }
@@ -290,16 +308,17 @@ export class QemuHypervisor implements Hypervisor {
 
   #stored(vmId: string): StoredVm | undefined {
     return this.#record(vmId).read((why) => {
-      this.#trouble(vmId, `is looked for by its process: its file is damaged: ${why}`);
+      this.#trouble(vmId, "damaged", `is looked for by its process: its file is damaged: ${why}`);
     });
   }
 
-  /** Told once, until the machine has none or another one. */
-  #trouble(vmId: string, what: string | undefined): void {
-    if (this.#troubles.get(vmId) === what) return;
-    if (what === undefined) this.#troubles.delete(vmId);
+  /** Told once, until the machine has none of the kind or another one. */
+  #trouble(vmId: string, kind: TroubleKind, what: string | undefined): void {
+    const key = `${kind}/${vmId}`;
+    if (this.#troubles.get(key) === what) return;
+    if (what === undefined) this.#troubles.delete(key);
     else {
-      this.#troubles.set(vmId, what);
+      this.#troubles.set(key, what);
       this.#options.onTrouble?.(vmId, what);
     }
   }
@@ -313,16 +332,36 @@ export class QemuHypervisor implements Hypervisor {
     this.#guard.watch(machines.filter(isSameProcess));
   }
 
-  async #stateOf(vmId: string): Promise<Pick<RunningVm, "state" | "isHung">> {
+  /** "running", the careful answer, if it does not say so at once: others are waited for, too. */
+  async #stateOf(vmId: string): Promise<VmCondition> {
+    if (this.#late.has(vmId)) return UNKNOWN;
+    const answer = this.#ask(vmId);
+    let timer: NodeJS.Timeout | undefined;
+    const end = new Promise<undefined>((resolve) => {
+      timer = setTimeout(() => resolve(undefined), LOOK_MS_MAX);
+    });
+    const found = await Promise.race([answer, end]);
+    clearTimeout(timer);
+    if (found !== undefined) return found;
+    this.#late.set(vmId, answer);
+    this.#trouble(vmId, "silent", "runs, and its QEMU does not say how it is");
+    const forget = (): void => {
+      if (this.#late.get(vmId) === answer) this.#late.delete(vmId);
+    };
+    answer.then(forget, forget);
+    return UNKNOWN;
+  }
+
+  async #ask(vmId: string): Promise<VmCondition> {
     try {
       const answer = await (await this.#client(vmId)).command("query-status");
       const status = String((answer as { readonly status?: unknown }).status);
+      this.#trouble(vmId, "silent", undefined);
       if (status === "shutdown") return { state: "ended" };
       if (status === HUNG) return { state: "paused", isHung: true };
       return { state: STILL.has(status) ? "paused" : "running" };
     } catch (error) {
-      // It runs, and nobody knows how: the careful answer.
-      if (error instanceof CodedError) return { state: "running" };
+      if (error instanceof CodedError) return UNKNOWN;
       throw error;
     }
   }
@@ -366,10 +405,10 @@ export class QemuHypervisor implements Hypervisor {
   }
 
   #notStarted(vm: VmStart, why: string): CodedError {
-    const log = fs.readFileSync(this.#file(vm.vmId, "qemu.log"), "utf8").trim();
+    const log = this.#log(vm.vmId).read(undefined, LOG_TAIL_BYTES).text.trim();
     return new CodedError({
       code: "vm-not-started",
-      message: `${vm.name} does not start: ${why}: ${log.slice(-LOG_TAIL_CHARACTERS)}`,
+      message: `${vm.name} does not start: ${why}: ${log}`,
       hint: "is qemu-system-x86_64 installed on this host, and what its files name there?",
     });
   }

@@ -24,7 +24,7 @@ export interface Hypervisor {
   kill(vmId: string): Promise<void>;
   /** The machine stands still until `resume`; its memory is kept. */
   pause(vmId: string): Promise<void>;
-  /** Does nothing to one that hangs. */
+  /** Does nothing to one that hangs or has ended. */
   resume(vmId: string): Promise<void>;
   /** As if the machine's reset button were pressed: it executes from its start on. */
   reset(vmId: string): Promise<void>;
