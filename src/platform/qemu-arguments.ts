@@ -24,6 +24,8 @@ export function qemuArguments(
     ...["-name", name, "-machine", "q35,memory-backend=mem", "-accel", useKvm ? "kvm" : "tcg"],
     ...["-object", `memory-backend-memfd,id=mem,size=${memory},share=on`],
     ...["-m", memory, "-smp", String(cpuCount), "-nodefaults", "-display", "none"],
+    // One that has shut down stays until its host has seen it: there may be no process to tell.
+    ...["-action", "shutdown=pause"],
     ...["-qmp", controlSocketOf(file("qmp.sock"))],
     ...["-chardev", consoleOf(optionOf(file("serial.sock")), optionOf(file("serial.log")))],
     ...["-serial", "chardev:console"],
