@@ -42,6 +42,40 @@ test("a deleted machine's home is looked for again once nobody can have it made 
   });
 });
 
+test("of a start and a deletion at the same time one is refused, and the other one is whole", async () => {
+  await cluster(74, async (world) => {
+    let during = async (): Promise<void> => {};
+    const forgotten: string[] = [];
+    const answers = controlled(world, async (name) => {
+      await during();
+      forgotten.push(name);
+    });
+    await answers["vm.create"]({ name: "a", volumes: ["a"] });
+    await world.until(async () => (await answers["vm.show"]({ name: "a" })).isProtected, 10_000);
+    during = async () => {
+      during = async () => {};
+      const refused = { code: "vm-contended", message: /is being deleted/ };
+      await assert.rejects(answers["vm.start"]({ name: "a" }), refused);
+      throw new CodedError({ code: "object-inaccessible", message: "its home is not reached" });
+    };
+    await assert.rejects(answers["vm.delete"]({ name: "a" }), { code: "object-inaccessible" });
+    // What is left of its home nobody knows: it is made anew.
+    assert.equal((await answers["vm.show"]({ name: "a" })).protection, "pending");
+    await answers["vm.start"]({ name: "a" });
+    await assert.rejects(answers["vm.delete"]({ name: "a" }), { code: "vm-running" });
+    assert.deepEqual(forgotten, [], "its home is left alone");
+    await world.until(async () => (await answers["vm.show"]({ name: "a" })).isProtected, 10_000);
+    await answers["vm.kill"]({ name: "a" });
+    await world.until(() => world.whereIs("a") === undefined, 10_000);
+    await world.until(
+      async () => (await answers["vm.show"]({ name: "a" })).state === "stopped",
+      10_000,
+    );
+    await answers["vm.delete"]({ name: "a" });
+    await assert.rejects(answers["vm.show"]({ name: "a" }), { code: "vm-not-found" });
+  });
+});
+
 test("a volume is a disk of one machine, also where older records say otherwise", async () => {
   await cluster(73, async (world) => {
     const answers = controlled(world);

@@ -281,20 +281,37 @@ class VmControl {
     return await this.show(name);
   }
 
+  /** A start that comes first has it refused, and one that comes later is refused itself. */
   async delete(name: string): Promise<void> {
+    const { directory, clusterId, forget } = this.#world;
     await this.#swap(name, async (stored) => {
-      if (stored.record.hostId !== undefined || stored.record.desired === "running")
-        throw new CodedError({
-          code: "vm-running",
-          message: `virtual machine ${name} is not stopped`,
-          hint: `run drystone vm stop ${name}`,
-        });
+      requireStopped(stored.record);
+      return await swapVm(directory, clusterId, stored, { ...stored.record, isDeleting: true });
+    });
+    try {
       // First: without its record nobody would remember that it has a home.
-      await this.#world.forget(name);
-      return await removeVm(this.#world.directory, this.#world.clusterId, stored);
+      await forget(name);
+    } catch (error) {
+      await this.#keep(name);
+      throw error;
+    }
+    await this.#swap(name, async (stored) => {
+      requireStopped(stored.record);
+      return await removeVm(directory, clusterId, stored);
     });
     // Who was just having it protected may have made another one, and asks for its record no more.
-    await this.#world.forget(name);
+    await forget(name);
+  }
+
+  /** It is not deleted after all, and its home is made anew: nobody knows what is left of that. */
+  async #keep(name: string): Promise<void> {
+    const { directory, clusterId } = this.#world;
+    await this.#swap(name, async (stored) => {
+      const { record } = stored;
+      const protectionSequence = record.protectionSequence + 1;
+      const next = { ...record, isDeleting: false, protectionSequence };
+      return await swapVm(directory, clusterId, stored, next);
+    });
   }
 
   async #swap(name: string, attempt: (stored: StoredVm) => Promise<boolean>): Promise<void> {
@@ -309,10 +326,26 @@ class VmControl {
   }
 }
 
+/** Fails with `vm-running`. */
+function requireStopped({ name, hostId, desired }: VmRecord): void {
+  if (hostId === undefined && desired !== "running") return;
+  throw new CodedError({
+    code: "vm-running",
+    message: `virtual machine ${name} is not stopped`,
+    hint: `run drystone vm stop ${name}`,
+  });
+}
+
 /** A host that is cut off goes by what it has read last: whoever is left running stays so. */
 function checkChange(record: VmRecord, change: Partial<VmRecord>): void {
   const next = { ...record, ...change };
   checkVm(next);
+  if (record.isDeleting === true && change.desired === "running")
+    throw new CodedError({
+      code: "vm-contended",
+      message: `virtual machine ${record.name} is being deleted`,
+      hint: `drystone vm delete ${record.name} finishes that, if nobody does any more`,
+    });
   if (record.hostId === undefined) return;
   const isOther = (next.isolation === "leave") !== (record.isolation === "leave");
   const isMadeOtherwise =
