@@ -207,6 +207,34 @@ test("a machine's damaged file concerns it alone, and its process is found witho
   }
 });
 
+test("what QEMU says is cut as the console is, and begins anew with each start", async () => {
+  const folder = fs.mkdtempSync(path.join(os.tmpdir(), "drystone-hypervisor-"));
+  const program = path.join(folder, "qemu");
+  const says = 'require("node:fs").writeSync(1, "x".repeat(9 << 20) + "end");';
+  fs.writeFileSync(program, FAKE.replace("let count = 0;", `${says}\nlet count = 0;`));
+  fs.chmodSync(program, 0o755);
+  const vms = path.join(folder, "vms");
+  const hypervisor = new QemuHypervisor({ folder: vms, accelerator: "tcg", program });
+  const awake = setInterval(() => {}, 1000);
+  const log = path.join(vms, "a", "qemu.log");
+  try {
+    hypervisor.allow(600_000);
+    for (let i = 0; i < 2; i++) {
+      await hypervisor.start(MACHINE);
+      assert.equal(fs.statSync(log).size, (9 << 20) + 3, "this start alone is in it");
+      await hypervisor.list();
+      const kept = fs.readFileSync(log, "utf8");
+      assert.equal(kept.length, 4 << 20);
+      assert.ok(kept.endsWith("xend"));
+    }
+  } finally {
+    clearInterval(awake);
+    await hypervisor.kill("a");
+    await hypervisor.close();
+    fs.rmSync(folder, { recursive: true });
+  }
+});
+
 test("what a machine boots from is judged where it starts, and a refused one is not started", async () => {
   const folder = fs.mkdtempSync(path.join(os.tmpdir(), "drystone-hypervisor-"));
   const program = path.join(folder, "qemu");
