@@ -6,6 +6,8 @@
  * With `drystone.pause=` the counter waits for so many seconds between two steps. With
  * `drystone.fsck=1` a file system that is there already is checked before it is mounted.
  *
+ * The job `network` needs no disk, and is told with `drystone.port=` where to ask.
+ *
  *   READY job             drivers loaded, /dev/vda is there
  *   MOUNTED created|found the file system was made, or was there already
  *   COUNTER-FOUND n       what the counter file held at mount (0 if there was none)
@@ -15,6 +17,7 @@
  *                         what was found, its journal replayed (with `drystone.fsck=1`)
  *   TRIMMED bytes         what fstrim has given back after a large file was removed (job `trim`)
  *   DISCARDED ok|BAD      the disk reads as zeroes after blkdiscard (job `trim`)
+ *   REACHED|CUT-OFF       whether 10.0.2.2 answers HTTP at the port (job `network`)
  *   DONE                  the job is over, the guest powers off
  *   GUEST-FAILED text     something failed; the guest powers off
  */
@@ -36,13 +39,27 @@ done
 job=none
 pause=0
 fsck=0
+port=80
 for word in $(cat /proc/cmdline); do
   case $word in
     drystone.job=*) job=\${word#drystone.job=} ;;
     drystone.pause=*) pause=\${word#drystone.pause=} ;;
     drystone.fsck=*) fsck=\${word#drystone.fsck=} ;;
+    drystone.port=*) port=\${word#drystone.port=} ;;
   esac
 done
+
+# Where QEMU's user networking has its guest, and its host.
+if [ $job = network ]; then
+  echo "READY $job"
+  ip link set eth0 up || fail "no eth0"
+  ip addr add 10.0.2.15/24 dev eth0 || fail "no address"
+  # Busybox's wget looks names up, for which this guest has no libraries.
+  answer=$(printf 'GET / HTTP/1.0\\r\\n\\r\\n' | nc -w 5 10.0.2.2 $port)
+  [ -n "$answer" ] && echo REACHED || echo CUT-OFF
+  finish
+fi
+
 tries=0
 while [ ! -b /dev/vda ]; do
   tries=$((tries + 1))

@@ -42,7 +42,7 @@ const USER_PACKAGES = [
   "libuuid1",
 ] as const;
 const PROGRAMS = ["sbin/mke2fs", "sbin/e2fsck"] as const;
-const MODULES = ["virtio_pci", "virtio_blk", "ext4"] as const;
+const MODULES = ["virtio_pci", "virtio_blk", "virtio_net", "ext4"] as const;
 const LOADER = "lib64/ld-linux-x86-64.so.2";
 const LIBRARY_FOLDERS = ["lib/x86_64-linux-gnu", "usr/lib/x86_64-linux-gnu"] as const;
 

@@ -54,6 +54,8 @@ export interface VmRecord {
   /** Starts in a row that failed, and when the last of them did. */
   readonly failureCount: number;
   readonly lastFailureMs: number;
+  /** Its home is being removed, and then its record: nobody starts it any more. */
+  readonly isDeleting?: boolean | undefined;
   /** Its host is to end it and let go of it: it will run elsewhere. */
   readonly isLeaving: boolean;
   /** "killed": stopped, without asking the guest. */
@@ -318,6 +320,7 @@ function parse({ key, value, revision }: DirectoryRecord): StoredVm {
       failureCount: integerOr(fields, "failureCount", 0),
       lastFailureMs: integerOr(fields, "lastFailureMs", 0),
       isLeaving: fields.has("isLeaving") && fields.boolean("isLeaving"),
+      isDeleting: fields.has("isDeleting") && fields.boolean("isDeleting"),
       desired: fields.oneOf("desired", ["running", "stopped", "killed"]),
       hostId: fields.has("hostId") ? fields.text("hostId") : undefined,
       epoch: fields.integer("epoch", 0, Number.MAX_SAFE_INTEGER),

@@ -309,7 +309,7 @@ export class VmHost {
     this.#isolation.forget(vm.vmId);
     this.#event("vm-ended", "warning", vm.vmId, "was ended: it runs elsewhere, or nowhere");
     const stored = vms.find(({ record }) => record.name === vm.vmId);
-    for (const volume of stored?.record.volumes ?? []) await detach(volume);
+    for (const volume of stored?.record.volumes ?? []) await detach(volume, vm.vmId);
   }
 
   /** It runs here, and this is its place. */
@@ -369,7 +369,7 @@ export class VmHost {
     const { name } = stored.record;
     this.#seen.delete(name);
     this.#event("vm-failed", "error", name, "has ended by itself: its process is gone");
-    for (const volume of stored.record.volumes) await this.#world.detach(volume);
+    for (const volume of stored.record.volumes) await this.#world.detach(volume, name);
     const change = {
       hostId: undefined,
       ...oneMoreFailure(stored.record, this.#world.clock.wallMs()),
@@ -387,7 +387,8 @@ export class VmHost {
 
   /** Others may have it, and its volumes. */
   async #letGo(stored: StoredVm, what: string, because: string): Promise<void> {
-    for (const volume of stored.record.volumes) await this.#world.detach(volume);
+    for (const volume of stored.record.volumes)
+      await this.#world.detach(volume, stored.record.name);
     await this.#decide(stored, { hostId: undefined, isLeaving: false }, what, because);
   }
 
@@ -414,14 +415,14 @@ export class VmHost {
     const { name, epoch, volumes } = stored.record;
     try {
       if (!(await this.#execute(stored, this.#readUnder))) {
-        for (const volume of volumes) await this.#world.detach(volume);
+        for (const volume of volumes) await this.#world.detach(volume, name);
         return;
       }
     } catch (error) {
       const because = errorText(error);
       this.#event("vm-failed", "error", name, `does not start here: ${because}`);
       if (!(error instanceof CodedError)) await this.#cleanUp(name, error);
-      for (const volume of volumes) await this.#world.detach(volume);
+      for (const volume of volumes) await this.#world.detach(volume, name);
       const change = {
         hostId: undefined,
         ...oneMoreFailure(stored.record, this.#world.clock.wallMs()),
@@ -444,9 +445,9 @@ export class VmHost {
 
   async #execute({ record }: StoredVm, readUnder: LeaseId | undefined): Promise<boolean> {
     const { hypervisor, attach, clusterId, clock } = this.#world;
-    const { epoch, volumes } = record;
+    const { name, epoch, volumes } = record;
     const disks: VmDisk[] = [];
-    for (const volume of volumes) disks.push({ name: volume, ...(await attach(volume)) });
+    for (const volume of volumes) disks.push({ name: volume, ...(await attach(volume, name)) });
     const start = vmStart(clusterId, record, epoch, disks);
     return await this.#whileAlive(async () => {
       await hypervisor.start(start);

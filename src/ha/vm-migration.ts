@@ -124,7 +124,7 @@ export class VmMover {
   async mayResume({ record }: StoredVm): Promise<boolean> {
     if (record.migration?.epoch !== record.epoch) return true;
     return await this.#tried(async () => {
-      for (const volume of record.volumes) await this.#world.attach(volume);
+      for (const volume of record.volumes) await this.#world.attach(volume, record.name);
     });
   }
 
@@ -165,7 +165,7 @@ export class VmMover {
   async #goOn(vm: RunningVm, stored: StoredVm): Promise<void> {
     const { hypervisor, clusterId, directory } = this.#world;
     const { record } = stored;
-    for (const volume of record.volumes) await this.#world.attach(volume);
+    for (const volume of record.volumes) await this.#world.attach(volume, record.name);
     await hypervisor.accept(vm.vmId);
     this.#world.ways.close(vm.vmId);
     await this.#hooks.resume(vm.vmId);
@@ -203,7 +203,7 @@ export class VmMover {
         throw new CodedError({ code: "vm-migration-failed", message: `it lacks ${lacks}` });
       const disks: VmDisk[] = [];
       for (const volume of volumes)
-        disks.push({ name: volume, ...(await this.#world.expect(volume)) });
+        disks.push({ name: volume, ...(await this.#world.expect(volume, name)) });
       const machine = vmStart(clusterId, stored.record, epoch + 1, disks);
       const socket = await hypervisor.receive(machine, migration.id);
       const address = await ways.offer(name, socket);
@@ -225,7 +225,7 @@ export class VmMover {
   async #endArrival(name: string, volumes: readonly string[]): Promise<void> {
     this.#world.ways.close(name);
     await this.#world.hypervisor.kill(name);
-    for (const volume of volumes) await this.#world.detach(volume);
+    for (const volume of volumes) await this.#world.detach(volume, name);
   }
 
   async #awaitTarget({ record: { name } }: StoredVm, id: number): Promise<void> {
@@ -256,7 +256,7 @@ export class VmMover {
     try {
       await hypervisor.send(name, await ways.reach(name, to, address));
       // From here on it stands still, until it is given away or taken back.
-      for (const volume of volumes) await detach(volume);
+      for (const volume of volumes) await detach(volume, name);
       if (await this.#giveAway(name, migration))
         this.#tell("vm-moved", "info", name, `has moved to ${target} with all its memory`);
       else await this.#giveUp(name, id, "something else was decided meanwhile");

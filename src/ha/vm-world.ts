@@ -14,17 +14,18 @@ export interface VmWorld extends UnderRules {
   /** Counts the starts of the host. */
   readonly incarnation: number;
   /**
-   * Offers a volume to a machine of this host; resolves with the sockets. Doing it twice is fine.
+   * Offers a volume to that machine of this host alone; resolves with the sockets. Doing it twice
+   * is fine.
    */
-  readonly attach: (volume: string) => Promise<DiskSockets>;
+  readonly attach: (volume: string, vm: string) => Promise<DiskSockets>;
   /**
    * As `attach`, for a machine that has not arrived: its requests wait for `attach`, and the volume
    * stays with whoever has it.
    */
-  readonly expect: (volume: string) => Promise<DiskSockets>;
+  readonly expect: (volume: string, vm: string) => Promise<DiskSockets>;
   readonly ways: MigrationWays;
-  /** Does nothing if this host neither offers nor expects it. */
-  readonly detach: (volume: string) => Promise<void>;
+  /** Does nothing if this host neither offers it to that machine nor expects it to come. */
+  readonly detach: (volume: string, vm: string) => Promise<void>;
   readonly storage: VmStorage;
   /** Of this host, for all its machines together. */
   readonly capacity: VmCapacity;

@@ -130,7 +130,10 @@ export class Attachments {
     if (current !== undefined) throw attached(volume.name, current.address);
     await this.#dropDead(volume);
     const expected = this.#expected.get(volume.objectId);
-    if (expected !== undefined) return await this.#arrive(expected);
+    if (expected !== undefined) {
+      if (!isFor(expected, request)) throw attached(volume.name, expected.record.nbd);
+      return await this.#arrive(expected);
+    }
     const wanted = this.#newRecord(volume, request);
     const taken = await OfferedVolume.take(
       this.#volumeWorld(volume),
@@ -164,9 +167,10 @@ export class Attachments {
    */
   async expect(volume: ObjectRecord, request: VolumeAttachRequest): Promise<void> {
     const { objectId } = volume;
-    if (this.#expected.has(objectId)) return;
-    const current = this.view(objectId);
-    if (current !== undefined) throw attached(volume.name, current.address);
+    const expected = this.#expected.get(objectId);
+    if (expected !== undefined && isFor(expected, request)) return;
+    const current = expected?.record.nbd ?? this.view(objectId)?.address;
+    if (current !== undefined) throw attached(volume.name, current);
     const wanted = this.#newRecord(volume, request);
     const events = this.#eventsOf(wanted);
     const world = this.#volumeWorld(volume);
@@ -174,11 +178,12 @@ export class Attachments {
     this.#expected.set(objectId, await this.#offer(waiting));
   }
 
-  /** Does nothing if it is not expected. */
-  async expectNoMore(objectId: string): Promise<void> {
+  /** Does nothing if it is not expected at one of the sockets. */
+  async expectNoMore(objectId: string, sockets: readonly string[]): Promise<void> {
     const expected = this.#expected.get(objectId);
+    if (expected === undefined || !isAt(expected.record, sockets)) return;
     this.#expected.delete(objectId);
-    if (expected !== undefined) await withdraw(expected);
+    await withdraw(expected);
   }
 
   async #arrive(expected: Offered): Promise<AttachmentView> {
@@ -246,12 +251,12 @@ export class Attachments {
       throw attached(volume.name, `${nbd} on ${this.#plane.hosts.nameOf(hostId)}`);
   }
 
-  /** Fails with `volume-not-attached`. */
-  async detach(volume: ObjectRecord): Promise<void> {
+  /** Only if it is offered at one of the sockets, if given. Fails with `volume-not-attached`. */
+  async detach(volume: ObjectRecord, sockets?: readonly string[]): Promise<void> {
     const { objectId } = volume;
     const offered = this.#offered.get(objectId);
     const record = offered?.record ?? this.#failed.get(objectId)?.record;
-    if (record === undefined) {
+    if (record === undefined || (sockets !== undefined && !isAt(record, sockets))) {
       throw new CodedError({
         code: "volume-not-attached",
         message: `volume ${volume.name} is not attached`,
@@ -464,4 +469,14 @@ function withVolume(error: unknown, record: AttachmentRecord): unknown {
   const hint = fault.hint ?? "Choose another address with --nbd";
   const message = `volume ${record.volume} cannot be attached: ${fault.message}`;
   return new CodedError({ ...fault, message, hint }, { cause: error });
+}
+
+/** Whether it waits for the machine that the volume is asked for now. */
+function isFor({ record }: Offered, { vhostUser }: VolumeAttachRequest): boolean {
+  return record.vhostUser?.path === vhostUser;
+}
+
+/** Over vhost-user. */
+function isAt({ vhostUser }: AttachmentRecord, sockets: readonly string[]): boolean {
+  return vhostUser !== undefined && sockets.includes(vhostUser.path);
 }

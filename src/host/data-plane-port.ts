@@ -34,6 +34,13 @@ export interface OpenDeviceRequest {
   readonly mustBeEmpty?: boolean;
 }
 
+/** A volume as it is offered to one machine. */
+export interface OfferOfVm {
+  readonly name: string;
+  /** Over vhost-user; there may be older ones. */
+  readonly sockets: readonly string[];
+}
+
 export interface TakeOutRequest {
   readonly kind: "host" | "device";
   /** The name of a host, or the beginning of a device's id. */
@@ -110,11 +117,15 @@ export interface DataPlaneMethods {
   deleteVolume(name: string): Promise<void>;
   attach(request: VolumeAttachRequest): Promise<AttachmentView>;
   detach(name: string): Promise<void>;
-  /** Of this host alone: one that offers it by now keeps it. Fails with `volume-not-attached`. */
-  detachHere(name: string): Promise<void>;
+  /**
+   * Of this host alone, if it is offered at one of the sockets: one that offers it by now keeps it,
+   * and so does who attached it otherwise. Fails with `volume-not-attached`.
+   */
+  detachOf(wanted: OfferOfVm): Promise<void>;
   /** As the methods of `Attachments`. */
   expect(request: VolumeAttachRequest): Promise<void>;
-  expectNoMore(name: string): Promise<void>;
+  /** Does nothing if it is not expected at one of the sockets. */
+  expectNoMore(wanted: OfferOfVm): Promise<void>;
   /** As the methods of `VmHomes`. */
   vmReach(vms: readonly VmObjects[]): Promise<VmReachReport>;
   vmPersist(request: VmPersistRequest): Promise<void>;

@@ -33,6 +33,7 @@ import type {
   PeerView,
   RecoverReport,
   TakeOutRequest,
+  OfferOfVm,
 } from "./data-plane-port.ts";
 import { DeviceSet } from "./device-set.ts";
 import { SnapshotDesk } from "./snapshot-desk.ts";
@@ -315,14 +316,17 @@ export class DataPlane implements Omit<DataPlaneMethods, Others> {
         return;
       }
     }
-    await this.detachHere(name);
-  }
-
-  /** Leaves it to another host that offers it by now. */
-  async detachHere(name: string): Promise<void> {
     await this.#exclusive(name, async () => {
       const { record } = await this.#find(name);
       await this.#attachments.detach(record);
+    });
+  }
+
+  /** Leaves it to another host that offers it by now. */
+  async detachOf({ name, sockets }: OfferOfVm): Promise<void> {
+    await this.#exclusive(name, async () => {
+      const { record } = await this.#find(name);
+      await this.#attachments.detach(record, sockets);
     });
   }
 
@@ -333,10 +337,10 @@ export class DataPlane implements Omit<DataPlaneMethods, Others> {
     });
   }
 
-  async expectNoMore(name: string): Promise<void> {
+  async expectNoMore({ name, sockets }: OfferOfVm): Promise<void> {
     await this.#exclusive(name, async () => {
       const { record } = await this.#find(name);
-      await this.#attachments.expectNoMore(record.objectId);
+      await this.#attachments.expectNoMore(record.objectId, sockets);
     });
   }
 

@@ -106,6 +106,11 @@ export const errorCodes: Readonly<Record<string, ErrorCode>> = {
   ),
   "vm-invalid": row(400, "The virtual machine cannot be like that", "The message says why"),
   "vm-exists": row(409, "A virtual machine has this name already", "Choose another name"),
+  "volume-of-vm": row(
+    409,
+    "Another virtual machine has the volume as its disk",
+    "Give the machine a volume of its own: drystone vm list shows whose it is",
+  ),
   "vm-running": row(409, "The virtual machine is not stopped", "drystone vm stop NAME"),
   "claim-failed": row(
     500,

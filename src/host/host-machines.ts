@@ -19,19 +19,28 @@ import type { HostTls } from "./tls-folder.ts";
 import { haPeers, offerHa, vmStorage } from "./vm-ha.ts";
 import { vmMachineHandlers } from "./vm-machine.ts";
 import type { VmMachineHandlers } from "./vm-machine.ts";
-import { attachForVm, detachForVm, expectForVm } from "./vm-volumes.ts";
+import { attachForVm, detachForVm, diskOfVm, expectForVm } from "./vm-volumes.ts";
+import type { DiskOfVm } from "./vm-volumes.ts";
 
 const SYSTEM_BYTES: number = 2 ** 30;
 
 /** `DRYSTONE_QEMU` is the program, where it is not found by the name that Debian has for it. */
-export function openHypervisor(state: StateDir, bootFiles: BootFiles, log: Log): QemuHypervisor {
+export function openHypervisor(
+  state: StateDir,
+  bootFiles: BootFiles,
+  { events, log }: { readonly events: EventRing; readonly log: Log },
+): QemuHypervisor {
   const program = process.env["DRYSTONE_QEMU"];
   const chosen = program === undefined ? {} : { program };
   return new QemuHypervisor({
     folder: state.vmsPath,
     accelerator: accelerator(),
     bootFile: (file) => bootFiles.open(file),
-    onLost: (message) => log.write("error", message),
+    onTrouble: (vm, what) => {
+      const message = `virtual machine ${vm} ${what}`;
+      log.write("warning", message, { event: "vm-failed" });
+      void events.add({ kind: "vm-failed", level: "warning", message, details: { vm } });
+    },
     ...chosen,
   });
 }
@@ -72,6 +81,7 @@ export async function startVms(parts: {
   const { name } = config;
   const names = await hostNames(plane, events, log);
   const storage = vmStorage(plane);
+  const disk = (volume: string, vm: string): DiskOfVm => diskOfVm(state.socketsPath, volume, vm);
   offerHa(management, storage, directory, clusterId);
   const vms = new VmHost({
     storage,
@@ -84,10 +94,9 @@ export async function startVms(parts: {
     clusterId,
     hostId,
     incarnation: Math.round(clock.wallMs()),
-    attach: (volume) =>
-      attachOnceFree(clock, () => attachForVm(plane, state.socketsPath, name, volume)),
-    detach: (volume) => detachForVm(plane, volume),
-    expect: (volume) => expectForVm(plane, state.socketsPath, volume),
+    attach: (volume, vm) => attachOnceFree(clock, () => attachForVm(plane, disk(volume, vm), name)),
+    detach: (volume, vm) => detachForVm(plane, disk(volume, vm)),
+    expect: (volume, vm) => expectForVm(plane, disk(volume, vm)),
     ways: new HostMigrationWays({
       network: hostNetwork(parts.tls, log),
       address: config.cluster?.managementAddress ?? config.cluster?.storageAddress,

@@ -163,7 +163,7 @@ async function startParts(start: HostStart, closers: Closers): Promise<StartedPa
 
   const networks: NetworkViews = networkViews(hostId, thread.peer, management);
   const bootFiles = BootFiles.of(config);
-  const hypervisor = openHypervisor(state, bootFiles, log);
+  const hypervisor = openHypervisor(state, bootFiles, { events, log });
   let apiAddress = "";
   const { desk, keeper, authority, others } = openCertificates(
     { start, tls, directory, clusterId, clock, log, events, opened, thread },

@@ -2,8 +2,8 @@
 import assert from "node:assert/strict";
 import { test } from "../../test/support/test.ts";
 import { CodedError } from "../base/index.ts";
-import { directoryKeys } from "../cluster/index.ts";
-import { CLUSTER, cluster, FAILOVER_MS_MAX, running } from "../../test/support/vm-world.ts";
+import { createVm, directoryKeys } from "../cluster/index.ts";
+import { CLUSTER, cluster, FAILOVER_MS_MAX, running, vm } from "../../test/support/vm-world.ts";
 import type { World } from "../../test/support/vm-world.ts";
 import { haHandlers } from "./ha-control.ts";
 import { vmHandlers } from "./vm-control.ts";
@@ -42,6 +42,58 @@ test("a deleted machine's home is looked for again once nobody can have it made 
   });
 });
 
+test("of a start and a deletion at the same time one is refused, and the other one is whole", async () => {
+  await cluster(74, async (world) => {
+    let during = async (): Promise<void> => {};
+    const forgotten: string[] = [];
+    const answers = controlled(world, async (name) => {
+      await during();
+      forgotten.push(name);
+    });
+    await answers["vm.create"]({ name: "a", volumes: ["a"] });
+    await world.until(async () => (await answers["vm.show"]({ name: "a" })).isProtected, 10_000);
+    during = async () => {
+      during = async () => {};
+      const refused = { code: "vm-contended", message: /is being deleted/ };
+      await assert.rejects(answers["vm.start"]({ name: "a" }), refused);
+      throw new CodedError({ code: "object-inaccessible", message: "its home is not reached" });
+    };
+    await assert.rejects(answers["vm.delete"]({ name: "a" }), { code: "object-inaccessible" });
+    // What is left of its home nobody knows: it is made anew.
+    assert.equal((await answers["vm.show"]({ name: "a" })).protection, "pending");
+    await answers["vm.start"]({ name: "a" });
+    await assert.rejects(answers["vm.delete"]({ name: "a" }), { code: "vm-running" });
+    assert.deepEqual(forgotten, [], "its home is left alone");
+    await world.until(async () => (await answers["vm.show"]({ name: "a" })).isProtected, 10_000);
+    await answers["vm.kill"]({ name: "a" });
+    await world.until(() => world.whereIs("a") === undefined, 10_000);
+    await world.until(
+      async () => (await answers["vm.show"]({ name: "a" })).state === "stopped",
+      10_000,
+    );
+    await answers["vm.delete"]({ name: "a" });
+    await assert.rejects(answers["vm.show"]({ name: "a" }), { code: "vm-not-found" });
+  });
+});
+
+test("a volume is a disk of one machine, also where older records say otherwise", async () => {
+  await cluster(73, async (world) => {
+    const answers = controlled(world);
+    await answers["vm.create"]({ name: "m1", volumes: ["boot", "data"] });
+    const shared = answers["vm.create"]({ name: "m2", volumes: ["other", "data"] });
+    await assert.rejects(shared, { code: "volume-of-vm", message: /data is a disk of .* m1$/ });
+    await assert.rejects(answers["vm.show"]({ name: "m2" }), { code: "vm-not-found" });
+    await createVm(world.directory, CLUSTER, {
+      ...vm("m2"),
+      volumes: ["data"],
+      desired: "stopped",
+    });
+    await answers["vm.start"]({ name: "m1" });
+    await assert.rejects(answers["vm.start"]({ name: "m2" }), { code: "volume-of-vm" });
+    await answers["vm.start"]({ name: "m1" });
+  });
+});
+
 test("a machine is not given files from elsewhere, neither when it is made nor later", async () => {
   await cluster(71, async (world) => {
     const answers = controlled(world);
@@ -64,8 +116,8 @@ test("why a machine is where it is, is told with all that the master went by", a
     first.cutPower();
     await world.until(() => world.whereIs("a") !== undefined, FAILOVER_MS_MAX);
     await world.pass(3000);
-    const { vm, master, places } = await answers["vm.why"]({ name: "a" });
-    const said = vm.history.map(({ what, because }) => `${what}: ${because}`).join("\n");
+    const { vm: shown, master, places } = await answers["vm.why"]({ name: "a" });
+    const said = shown.history.map(({ what, because }) => `${what}: ${because}`).join("\n");
     const now = world.whereIs("a")!;
     assert.match(said, new RegExp(`placed on ${first.id}: it should run and has no host; of 3 `));
     assert.match(said, /protected: /);

@@ -19,6 +19,7 @@ import { hostsOnDuty, HostViews, DOES_NOT_MOVE, isUnderWay } from "../ha/index.t
 import type { Clock, Directory } from "../ports/index.ts";
 import type { Handlers } from "./http-api.ts";
 import { admit, machinesOf } from "./ha-control.ts";
+import { requireFreeDisks, requireOwnDisks } from "./vm-disks.ts";
 import { calledOff, migrationOf } from "./vm-migrate.ts";
 import type {
   VmCreateRequest,
@@ -136,6 +137,7 @@ class VmControl {
     };
     this.#checkBootFiles(kernel, initrd, record.firmwarePath);
     for (const volume of volumes) await checkVolume(volume);
+    await requireOwnDisks(directory, clusterId, record);
     await createVm(directory, clusterId, record);
     return await this.show(name);
   }
@@ -166,6 +168,7 @@ class VmControl {
   /** It is tried at once, however often it has failed before. */
   async start(name: string): Promise<VmView> {
     const { record } = await findVm(this.#world.directory, this.#world.clusterId, name);
+    await requireFreeDisks(this.#world.directory, this.#world.clusterId, record);
     await admit(this.#world, record);
     return await this.change(name, { desired: "running", failureCount: 0 }, "to be started");
   }
@@ -278,20 +281,37 @@ class VmControl {
     return await this.show(name);
   }
 
+  /** A start that comes first has it refused, and one that comes later is refused itself. */
   async delete(name: string): Promise<void> {
+    const { directory, clusterId, forget } = this.#world;
     await this.#swap(name, async (stored) => {
-      if (stored.record.hostId !== undefined || stored.record.desired === "running")
-        throw new CodedError({
-          code: "vm-running",
-          message: `virtual machine ${name} is not stopped`,
-          hint: `run drystone vm stop ${name}`,
-        });
+      requireStopped(stored.record);
+      return await swapVm(directory, clusterId, stored, { ...stored.record, isDeleting: true });
+    });
+    try {
       // First: without its record nobody would remember that it has a home.
-      await this.#world.forget(name);
-      return await removeVm(this.#world.directory, this.#world.clusterId, stored);
+      await forget(name);
+    } catch (error) {
+      await this.#keep(name);
+      throw error;
+    }
+    await this.#swap(name, async (stored) => {
+      requireStopped(stored.record);
+      return await removeVm(directory, clusterId, stored);
     });
     // Who was just having it protected may have made another one, and asks for its record no more.
-    await this.#world.forget(name);
+    await forget(name);
+  }
+
+  /** It is not deleted after all, and its home is made anew: nobody knows what is left of that. */
+  async #keep(name: string): Promise<void> {
+    const { directory, clusterId } = this.#world;
+    await this.#swap(name, async (stored) => {
+      const { record } = stored;
+      const protectionSequence = record.protectionSequence + 1;
+      const next = { ...record, isDeleting: false, protectionSequence };
+      return await swapVm(directory, clusterId, stored, next);
+    });
   }
 
   async #swap(name: string, attempt: (stored: StoredVm) => Promise<boolean>): Promise<void> {
@@ -306,10 +326,26 @@ class VmControl {
   }
 }
 
+/** Fails with `vm-running`. */
+function requireStopped({ name, hostId, desired }: VmRecord): void {
+  if (hostId === undefined && desired !== "running") return;
+  throw new CodedError({
+    code: "vm-running",
+    message: `virtual machine ${name} is not stopped`,
+    hint: `run drystone vm stop ${name}`,
+  });
+}
+
 /** A host that is cut off goes by what it has read last: whoever is left running stays so. */
 function checkChange(record: VmRecord, change: Partial<VmRecord>): void {
   const next = { ...record, ...change };
   checkVm(next);
+  if (record.isDeleting === true && change.desired === "running")
+    throw new CodedError({
+      code: "vm-contended",
+      message: `virtual machine ${record.name} is being deleted`,
+      hint: `drystone vm delete ${record.name} finishes that, if nobody does any more`,
+    });
   if (record.hostId === undefined) return;
   const isOther = (next.isolation === "leave") !== (record.isolation === "leave");
   const isMadeOtherwise =

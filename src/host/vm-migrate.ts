@@ -1,5 +1,5 @@
 /** Has a running machine move to another host: the record says so, and the hosts follow. */
-import { CodedError } from "../base/index.ts";
+import { CodedError, formatSize } from "../base/index.ts";
 import type { StoredVm, VmMigration, VmRecord } from "../cluster/index.ts";
 import { isUnderWay } from "../ha/index.ts";
 import type { HostViews } from "../ha/index.ts";
@@ -44,7 +44,8 @@ export function calledOff({ record }: StoredVm): VmMigration {
   throw refused(`${name} is not moving`, `run drystone vm show ${name}`);
 }
 
-function named(record: VmRecord, host: string, { names, alive, views, closed }: Cluster): string {
+function named(record: VmRecord, host: string, cluster: Cluster): string {
+  const { names, alive, views, closed } = cluster;
   const [id] = [...names].find(([, name]) => name === host) ?? [];
   if (id === undefined)
     throw new CodedError({
@@ -57,15 +58,18 @@ function named(record: VmRecord, host: string, { names, alive, views, closed }: 
   const lack = alive.includes(id) ? views.whyNot(id, record.name) : "it does not answer";
   if (lack !== undefined)
     throw refused(`${host} cannot run ${record.name}: ${lack}`, "Name another host");
+  const room = roomFor(record, id, cluster);
+  if (room < record.memoryBytes) {
+    const left = `${formatSize(Math.max(0, room))} of ${formatSize(record.memoryBytes)} are left`;
+    throw refused(`${host} has no room for ${record.name}: ${left}`, "Name none, or another host");
+  }
   return id;
 }
 
 /** Of the hosts that could run it, the one with the most room left. */
-function roomiest(record: VmRecord, { vms, alive, views, closed }: Cluster): string {
-  const roomOn = (hostId: string): number =>
-    vms
-      .filter((vm) => vm.hostId === hostId)
-      .reduce((room, vm) => room - vm.memoryBytes, views.capacityOf(hostId).memoryBytes);
+function roomiest(record: VmRecord, cluster: Cluster): string {
+  const { alive, views, closed } = cluster;
+  const roomOn = (id: string): number => roomFor(record, id, cluster);
   const [best] = alive
     .filter((id) => id !== record.hostId && !closed.has(id))
     .filter((id) => views.whyNot(id, record.name) === undefined)
@@ -77,6 +81,17 @@ function roomiest(record: VmRecord, { vms, alive, views, closed }: Cluster): str
       : `no other host has room for ${record.name}`,
     `drystone why vm ${record.name}`,
   );
+}
+
+/** Bytes of memory beside all other machines that are on the host or on their way to it. */
+function roomFor({ name }: VmRecord, hostId: string, { vms, views }: Cluster): number {
+  return vms
+    .filter((vm) => vm.name !== name && (vm.hostId === hostId || isOnItsWay(vm, hostId)))
+    .reduce((room, vm) => room - vm.memoryBytes, views.capacityOf(hostId).memoryBytes);
+}
+
+function isOnItsWay(vm: VmRecord, hostId: string): boolean {
+  return isUnderWay(vm) && vm.migration?.to === hostId;
 }
 
 function refused(message: string, hint: string): CodedError {

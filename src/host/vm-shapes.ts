@@ -137,7 +137,12 @@ export const vmCreateShape: ObjectShape<views.VmCreateRequest> = {
     kernel: may(text("A kernel's path on every host: it is booted instead of the first disk")),
     initrd: may(text("An initramfs for that kernel")),
     append: may(text("The kernel's command line")),
-    networks: may(list("What it is connected to", text("user, tap:NAME or bridge:NAME"))),
+    networks: may(
+      list(
+        "What it is connected to (user: an address, and nobody to reach)",
+        text("user, tap:NAME or bridge:NAME"),
+      ),
+    ),
     unprotected: may(flag("Do not start it elsewhere when its host has failed")),
     priority: may(vmPriority),
     antiAffinity: may(text("A group whose machines are kept on different hosts")),

@@ -13,7 +13,10 @@ class Played {
   nowMs = 0;
   /** What is said to each question; undefined: nothing. */
   answer: string | undefined = '{"return": {}}\n';
+  /** Said again and again after that. */
+  flood: string | undefined;
   asked = 0;
+  cutOffCount = 0;
   readonly agent: GuestAgent;
   readonly #sockets = new Set<net.Socket>();
 
@@ -25,7 +28,10 @@ class Played {
       socket.on("data", () => {
         this.asked++;
         if (this.answer !== undefined) socket.write(this.answer);
+        if (this.flood !== undefined) pour(socket, this.flood);
       });
+      socket.on("error", () => {});
+      socket.on("close", () => this.cutOffCount++);
     });
     server.listen(this.path);
     t.after(() => {
@@ -55,6 +61,14 @@ class Played {
     }
     return isSilent;
   }
+}
+
+function pour(socket: net.Socket, text: string): void {
+  const fill = (): void => {
+    while (!socket.destroyed && socket.write(text));
+  };
+  socket.on("drain", fill);
+  fill();
 }
 
 function turn(): Promise<void> {
@@ -98,4 +112,18 @@ test("who has not looked for a while does not take that for silence", async (t) 
   await played.pass(10);
   played.nowMs += 600_000;
   assert.equal(played.agent.isSilent(), false);
+});
+
+test("a guest that floods its agent's port is read no further, and counts as silent while it does", async (t) => {
+  const played = await Played.begin(t);
+  played.agent.isSilent();
+  while (played.asked === 0) await turn();
+  assert.equal(await played.pass(10), false);
+  played.flood = '{"return": {}}\n'.repeat(1000);
+  const before = played.cutOffCount;
+  await played.pass(10);
+  while (played.cutOffCount === before) await turn();
+  assert.equal(await played.pass(40), true);
+  played.flood = undefined;
+  assert.equal(await played.pass(20), false, "it answers again");
 });

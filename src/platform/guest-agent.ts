@@ -1,12 +1,14 @@
 /**
  * QEMU's guest agent in one machine, asked from time to time whether it is there. Machines without
- * one never answer, which says nothing; one that has answered and does not any more hangs.
+ * one never answer, which says nothing; one that has answered and does not any more hangs. So does
+ * one that says much more than it is asked for: nothing more is read of it until the next question.
  */
 import * as net from "node:net";
 
 const PING_MS = 10_000;
 const SILENT_MS = 30_000;
-const LINE_LENGTH_MAX = 64 * 1024;
+/** Characters between two questions; an answer has a few dozen. */
+const SAID_MAX = 64 * 1024;
 const PING = `${JSON.stringify({ execute: "guest-ping" })}\n`;
 
 export class GuestAgent {
@@ -17,6 +19,10 @@ export class GuestAgent {
   #askedMs = -Infinity;
   /** When it answered last; undefined: not since the machine was started or reset. */
   #answeredMs: number | undefined;
+  /** The same, before the last question. */
+  #answeredBeforeMs: number | undefined;
+  /** Characters since the last question. */
+  #saidCount = 0;
 
   /** `path` is the socket of its port. */
   constructor(path: string, nowMs: () => number = () => performance.now()) {
@@ -36,12 +42,15 @@ export class GuestAgent {
 
   /** The machine stands still: that its agent does not answer says nothing. */
   stands(): void {
-    if (this.#answeredMs !== undefined) this.#answeredMs = this.#nowMs();
+    if (this.#answeredMs === undefined) return;
+    this.#answeredMs = this.#nowMs();
+    this.#answeredBeforeMs = this.#answeredMs;
   }
 
   /** The machine begins anew, and its agent later. */
   forget(): void {
     this.#answeredMs = undefined;
+    this.#answeredBeforeMs = undefined;
     this.#askedMs = -Infinity;
   }
 
@@ -52,6 +61,8 @@ export class GuestAgent {
 
   #ask(nowMs: number): void {
     this.#askedMs = nowMs;
+    this.#answeredBeforeMs = this.#answeredMs;
+    this.#saidCount = 0;
     const socket = this.#socket ?? this.#connect();
     // A guest that takes nothing is asked nothing more.
     if (socket.writableLength === 0) socket.write(PING);
@@ -63,7 +74,10 @@ export class GuestAgent {
     this.#text = "";
     socket.unref();
     socket.setEncoding("utf8");
-    socket.on("data", (text: string) => this.#data(text));
+    socket.on("data", (text: string) => {
+      // What it has said before it was cut off may still come.
+      if (this.#socket === socket) this.#data(text);
+    });
     // The close that follows tells; the next question connects again.
     socket.on("error", () => {});
     socket.on("close", () => {
@@ -73,8 +87,13 @@ export class GuestAgent {
   }
 
   #data(text: string): void {
-    this.#text = (this.#text + text).slice(-LINE_LENGTH_MAX);
-    const lines = this.#text.split("\n");
+    this.#saidCount += text.length;
+    if (this.#saidCount > SAID_MAX) {
+      this.#answeredMs = this.#answeredBeforeMs;
+      this.close();
+      return;
+    }
+    const lines = (this.#text + text).slice(-SAID_MAX).split("\n");
     this.#text = lines.pop() ?? "";
     if (lines.some((line) => isAnswer(line))) this.#answeredMs = this.#nowMs();
   }

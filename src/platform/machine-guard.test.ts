@@ -74,6 +74,32 @@ test("who is allowed more in time goes on, and a guard that is gone is started a
   await until(() => isStopped(a));
 });
 
+test("a guard that is killed while machines live is started again by who looks after them", async (t) => {
+  const folder = guardFolder(t);
+  const guard = new MachineGuard(folder);
+  const a = await machine(t);
+  guard.allow(60_000);
+  guard.watch([a]);
+  const first = guardOf(folder);
+  process.kill(first.pid, "SIGKILL");
+  await until(() => !isSameProcess(first));
+  guard.allow(60_000);
+  assert.ok(isSameProcess(guardOf(folder)));
+  guard.allow(0);
+  await until(() => isStopped(a));
+});
+
+test("a damaged note of the guard's process keeps nobody from starting another one", async (t) => {
+  for (const text of ["", '{"pid":', "null", '{"pid":-1,"startTicks":"1"}']) {
+    const folder = guardFolder(t);
+    fs.writeFileSync(path.join(folder, "process.json"), text);
+    const guard = new MachineGuard(folder);
+    guard.allow(60_000);
+    guard.watch([await machine(t)]);
+    assert.ok(isSameProcess(guardOf(folder)));
+  }
+});
+
 test("a process that has the id of a machine that is gone is left alone", async (t) => {
   const folder = guardFolder(t);
   const guard = new MachineGuard(folder);

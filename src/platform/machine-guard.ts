@@ -10,8 +10,9 @@
 import { spawn } from "node:child_process";
 import * as fs from "node:fs";
 import * as path from "node:path";
-import { identityOfProcess, isSameProcess } from "./process-identity.ts";
+import { identityOfProcess, isProcessIdentity, isSameProcess } from "./process-identity.ts";
 import type { ProcessIdentity } from "./process-identity.ts";
+import { writeWhole } from "./whole-file.ts";
 
 /** A deadline is written anew when it is later by so much. */
 const STEP_HUNDREDTHS = 50;
@@ -53,6 +54,7 @@ done
 export class MachineGuard {
   readonly #folder: string;
   #process: ProcessIdentity | undefined;
+  #machines: readonly ProcessIdentity[] = [];
   #untilHundredths = 0;
 
   /** The folder is made. */
@@ -66,11 +68,16 @@ export class MachineGuard {
   watch(machines: readonly ProcessIdentity[]): void {
     const lines = machines.map(({ pid, startTicks }) => `${pid} ${startTicks}\n`);
     this.#write("machines", lines.join(""));
+    this.#machines = machines;
     if (machines.length > 0) this.#ensureRuns();
   }
 
-  /** They may execute for so long from now on, unless this is called again. */
+  /**
+   * They may execute for so long from now on, unless this is called again. A guard that was ended
+   * while machines live is started again.
+   */
   allow(ms: number): void {
+    if (!this.#isRunning() && this.#machines.some(isSameProcess)) this.#ensureRuns();
     const until = Math.floor(uptimeHundredths() + ms / 10);
     const isLittle = until < this.#untilHundredths + STEP_HUNDREDTHS;
     if (isLittle && until >= this.#untilHundredths - ROUNDING_HUNDREDTHS) return;
@@ -79,7 +86,7 @@ export class MachineGuard {
   }
 
   #ensureRuns(): void {
-    if (this.#process !== undefined && isSameProcess(this.#process)) return;
+    if (this.#isRunning()) return;
     const child = spawn("/bin/sh", ["-c", SCRIPT, "drystone-guard", this.#folder], {
       detached: true,
       stdio: "ignore",
@@ -88,13 +95,22 @@ export class MachineGuard {
     child.once("error", () => undefined);
     if (child.pid === undefined) return;
     this.#process = identityOfProcess(child.pid);
-    this.#write("process.json", JSON.stringify(this.#process));
+    writeWhole(path.join(this.#folder, "process.json"), JSON.stringify(this.#process));
   }
 
+  #isRunning(): boolean {
+    return this.#process !== undefined && isSameProcess(this.#process);
+  }
+
+  /** Undefined if there is none, or what there is of it is damaged: two guards do no harm. */
   #read(): ProcessIdentity | undefined {
-    const file = path.join(this.#folder, "process.json");
-    if (!fs.existsSync(file)) return undefined;
-    return JSON.parse(fs.readFileSync(file, "utf8")) as ProcessIdentity;
+    try {
+      const text = fs.readFileSync(path.join(this.#folder, "process.json"), "utf8");
+      const stored: unknown = JSON.parse(text);
+      return isProcessIdentity(stored) ? stored : undefined;
+    } catch {
+      return undefined;
+    }
   }
 
   /** The guard reads while this writes: a file is the old one or the new one. */

@@ -27,6 +27,32 @@ export function isStopped({ pid, startTicks }: ProcessIdentity): boolean {
   return stat?.startTicks === startTicks && stat.state === "T";
 }
 
+/** Whether it is one, wherever it was read. */
+export function isProcessIdentity(value: unknown): value is ProcessIdentity {
+  if (typeof value !== "object" || value === null) return false;
+  const { pid, startTicks } = value as Partial<Record<keyof ProcessIdentity, unknown>>;
+  // Of other numbers `kill` makes all processes, or a group of them.
+  return Number.isSafeInteger(pid) && Number(pid) > 0 && typeof startTicks === "string";
+}
+
+/** The one that has the argument; undefined if there is none. */
+export function processWithArgument(argument: string): ProcessIdentity | undefined {
+  const pid = fs
+    .readdirSync("/proc")
+    .map(Number)
+    .find((id) => Number.isSafeInteger(id) && argumentsOf(id).includes(argument));
+  return pid === undefined ? undefined : identityOfProcess(pid);
+}
+
+/** None of one that has ended. */
+function argumentsOf(pid: number): string[] {
+  try {
+    return fs.readFileSync(`/proc/${pid}/cmdline`, "utf8").split("\0");
+  } catch {
+    return [];
+  }
+}
+
 /** Undefined if there is none. */
 function statOf(pid: number): ProcessStat | undefined {
   try {

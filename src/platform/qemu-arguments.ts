@@ -24,7 +24,9 @@ export function qemuArguments(
     ...["-name", name, "-machine", "q35,memory-backend=mem", "-accel", useKvm ? "kvm" : "tcg"],
     ...["-object", `memory-backend-memfd,id=mem,size=${memory},share=on`],
     ...["-m", memory, "-smp", String(cpuCount), "-nodefaults", "-display", "none"],
-    ...["-qmp", `unix:${optionOf(file("qmp.sock"))},server=on,wait=off`],
+    // One that has shut down stays until its host has seen it: there may be no process to tell.
+    ...["-action", "shutdown=pause"],
+    ...["-qmp", controlSocketOf(file("qmp.sock"))],
     ...["-chardev", consoleOf(optionOf(file("serial.sock")), optionOf(file("serial.log")))],
     ...["-serial", "chardev:console"],
     ...(boot.kind === "kernel"
@@ -48,6 +50,11 @@ export function qemuArguments(
       ...["-device", `virtio-net-pci,netdev=net${i},mac=${network.mac},romfile=`],
     ]),
   ];
+}
+
+/** An argument that no other machine's process has. */
+export function controlSocketOf(path: string): string {
+  return `unix:${optionOf(path)},server=on,wait=off`;
 }
 
 /** What is printed is kept whether somebody is connected or not. */
@@ -83,7 +90,8 @@ function nbdDisk({ name, nbdSocket }: VmDisk, i: number): DiskArguments {
 }
 
 function backendOf(network: VmNetwork): string {
-  if (network.kind === "user") return "user";
+  // Otherwise its NAT takes guests to the host's loopback, which is open to whoever is there.
+  if (network.kind === "user") return "user,restrict=on";
   if (network.kind === "bridge") return `bridge,br=${network.interfaceName}`;
   return `tap,ifname=${network.interfaceName},script=no,downscript=no`;
 }

@@ -15,17 +15,20 @@ import { GuestAgent } from "./guest-agent.ts";
 import { isKvmOfUse } from "./kvm-probe.ts";
 import { boundToNbd, hasVhostDisks, requireNbd } from "./qemu-disks.ts";
 import { MachineGuard } from "./machine-guard.ts";
+import { MachineRecord } from "./machine-record.ts";
+import type { StoredVm } from "./machine-record.ts";
 import { identityOfProcess, isSameProcess, isStopped } from "./process-identity.ts";
-import type { ProcessIdentity } from "./process-identity.ts";
 import { SerialInput } from "./serial-input.ts";
-import { qemuArguments } from "./qemu-arguments.ts";
+import { controlSocketOf, qemuArguments } from "./qemu-arguments.ts";
 import { requireWhole, sendMemory } from "./qemu-migration.ts";
 import { QmpClient } from "./qmp-client.ts";
 
 const READY_MS_MAX = 30_000;
 const END_MS_MAX = 10_000;
+/** For what a machine answers at once, unless its QEMU is stuck. */
+const LOOK_MS_MAX = 1000;
 const POLL_MS = 50;
-const LOG_TAIL_CHARACTERS = 600;
+const LOG_TAIL_BYTES = 600;
 /** A file in the folder of a machine that was asked to shut down because its host was cut off. */
 const CUT_OFF = "cut-off";
 const SOCKETS = ["qmp.sock", "incoming.sock", "agent.sock", "serial.sock"];
@@ -33,6 +36,11 @@ const SOCKETS = ["qmp.sock", "incoming.sock", "agent.sock", "serial.sock"];
 const HUNG = "watchdog";
 /** "postmigrate": all its memory was sent elsewhere, and it may still go on here. */
 const STILL: ReadonlySet<string> = new Set(["paused", "postmigrate", "finish-migrate"]);
+
+type VmCondition = Pick<RunningVm, "state" | "isHung">;
+type TroubleKind = "damaged" | "silent";
+
+const UNKNOWN: VmCondition = { state: "running" };
 
 export interface QemuOptions {
   /** Where the machines' folders are. */
@@ -45,19 +53,8 @@ export interface QemuOptions {
    * `boot-file-refused` or `vm-not-started`.
    */
   readonly bootFile?: (file: string) => string;
-  /** Hears what could not be written down about a machine. */
-  readonly onLost?: (message: string) => void;
-}
-
-/** What the folder of a machine says. */
-interface StoredVm extends ProcessIdentity {
-  readonly vmId: string;
-  readonly epoch: number;
-  /** It waits for the memory of one that runs elsewhere, by this migration. */
-  readonly migration?: number;
-  readonly hasAgent?: boolean;
-  /** Its disks are, for want of vhost-user in QEMU. */
-  readonly isOverNbd?: boolean;
+  /** Something is wrong with what is known of a machine, which concerns no other one. */
+  readonly onTrouble?: (vmId: string, what: string) => void;
 }
 
 export class QemuHypervisor implements Hypervisor {
@@ -66,6 +63,9 @@ export class QemuHypervisor implements Hypervisor {
   readonly #clients = new Map<string, Promise<QmpClient>>();
   readonly #inputs = new Map<string, SerialInput>();
   readonly #agents = new Map<string, GuestAgent>();
+  /** Questions how a machine is that it has not answered in time. */
+  readonly #late = new Map<string, Promise<VmCondition>>();
+  readonly #troubles = new Map<string, string>();
   readonly #guard: MachineGuard;
   /** Machines that the guard leaves alone. */
   #left: ReadonlySet<string> = new Set();
@@ -89,7 +89,7 @@ export class QemuHypervisor implements Hypervisor {
     const stored = this.#stored(vmId);
     if (stored === undefined) return undefined;
     const { epoch, migration } = stored;
-    this.#console(vmId).trim();
+    for (const text of [this.#console(vmId), this.#log(vmId)]) text.trim();
     if (migration !== undefined && isSameProcess(stored))
       return { vmId, epoch, state: "arriving", migration };
     if (isStopped(stored)) return { vmId, epoch, state: "paused" };
@@ -125,7 +125,7 @@ export class QemuHypervisor implements Hypervisor {
     if (isStopped(stored)) process.kill(stored.pid, "SIGCONT");
     await requireWhole(await this.#client(vmId), vmId);
     const { migration: _arrived, ...rest } = stored;
-    this.#store(rest);
+    this.#record(vmId).write(rest);
   }
 
   async send(vmId: string, socket: string): Promise<void> {
@@ -150,7 +150,9 @@ export class QemuHypervisor implements Hypervisor {
     if (!useVhost) requireNbd(vm);
     fs.mkdirSync(this.#file(vm.vmId, ""), { recursive: true, mode: 0o700 });
     this.#console(vm.vmId).startAnew();
-    const log = fs.openSync(this.#file(vm.vmId, "qemu.log"), "w", 0o600);
+    this.#log(vm.vmId).startAnew();
+    // Only what is appended ends up in the right place once the file was cut.
+    const log = fs.openSync(this.#file(vm.vmId, "qemu.log"), "a", 0o600);
     const incoming = `unix:${this.#file(vm.vmId, "incoming.sock")}`;
     const waits = migration === undefined ? [] : ["-S", "-incoming", incoming];
     const child = spawn(
@@ -172,7 +174,7 @@ export class QemuHypervisor implements Hypervisor {
     const { vmId, epoch, hasAgent } = vm;
     const isOverNbd = !useVhost && vm.disks.length > 0;
     const stored = { vmId, epoch, hasAgent, isOverNbd, ...identityOfProcess(pid) };
-    this.#store(migration === undefined ? stored : { ...stored, migration });
+    this.#record(vmId).write(migration === undefined ? stored : { ...stored, migration });
     this.#tellGuard();
     try {
       const reason = await Promise.race([this.#ready(vm.vmId), end]);
@@ -219,6 +221,8 @@ export class QemuHypervisor implements Hypervisor {
         await pause();
       }
     }
+    this.#late.delete(vmId);
+    for (const kind of ["damaged", "silent"] as const) this.#trouble(vmId, kind, undefined);
     for (const name of ["vm.json", "ended", CUT_OFF, ...SOCKETS])
       fs.rmSync(this.#file(vmId, name), { force: true });
     this.#tellGuard();
@@ -233,7 +237,8 @@ export class QemuHypervisor implements Hypervisor {
   async resume(vmId: string): Promise<void> {
     const stored = this.#stored(vmId);
     if (stored !== undefined && isStopped(stored)) process.kill(stored.pid, "SIGCONT");
-    if ((await this.#stateOf(vmId)).isHung === true) return;
+    const { state, isHung } = await this.#stateOf(vmId);
+    if (isHung === true || state === "ended") return;
     await (await this.#client(vmId)).command("cont");
   }
 
@@ -287,19 +292,34 @@ export class QemuHypervisor implements Hypervisor {
     return new ConsoleLog(this.#file(vmId, "serial.log"));
   }
 
+  /** What QEMU itself says. */
+  #log(vmId: string): ConsoleLog {
+    return new ConsoleLog(this.#file(vmId, "qemu.log"));
+  }
+
   #file(vmId: string, name: string): string {
     return path.join(this.#options.folder, vmId, name);
   }
 
+  #record(vmId: string): MachineRecord {
+    const argument = controlSocketOf(this.#file(vmId, "qmp.sock"));
+    return new MachineRecord(vmId, this.#file(vmId, "vm.json"), argument);
+  }
+
   #stored(vmId: string): StoredVm | undefined {
-    try {
-      return JSON.parse(fs.readFileSync(this.#file(vmId, "vm.json"), "utf8")) as StoredVm;
-    } catch (error) {
-      if (error instanceof Error && "code" in error && error.code === "ENOENT") return undefined;
-      throw new CodedError({
-        code: "vm-unreachable",
-        message: `the folder of ${vmId} cannot be read: ${errorText(error)}`,
-      });
+    return this.#record(vmId).read((why) => {
+      this.#trouble(vmId, "damaged", `is looked for by its process: its file is damaged: ${why}`);
+    });
+  }
+
+  /** Told once, until the machine has none of the kind or another one. */
+  #trouble(vmId: string, kind: TroubleKind, what: string | undefined): void {
+    const key = `${kind}/${vmId}`;
+    if (this.#troubles.get(key) === what) return;
+    if (what === undefined) this.#troubles.delete(key);
+    else {
+      this.#troubles.set(key, what);
+      this.#options.onTrouble?.(vmId, what);
     }
   }
 
@@ -312,22 +332,36 @@ export class QemuHypervisor implements Hypervisor {
     this.#guard.watch(machines.filter(isSameProcess));
   }
 
-  #store(stored: StoredVm): void {
-    const file = this.#file(stored.vmId, "vm.json");
-    fs.writeFileSync(`${file}.new`, JSON.stringify(stored), { mode: 0o600 });
-    fs.renameSync(`${file}.new`, file);
+  /** "running", the careful answer, if it does not say so at once: others are waited for, too. */
+  async #stateOf(vmId: string): Promise<VmCondition> {
+    if (this.#late.has(vmId)) return UNKNOWN;
+    const answer = this.#ask(vmId);
+    let timer: NodeJS.Timeout | undefined;
+    const end = new Promise<undefined>((resolve) => {
+      timer = setTimeout(() => resolve(undefined), LOOK_MS_MAX);
+    });
+    const found = await Promise.race([answer, end]);
+    clearTimeout(timer);
+    if (found !== undefined) return found;
+    this.#late.set(vmId, answer);
+    this.#trouble(vmId, "silent", "runs, and its QEMU does not say how it is");
+    const forget = (): void => {
+      if (this.#late.get(vmId) === answer) this.#late.delete(vmId);
+    };
+    answer.then(forget, forget);
+    return UNKNOWN;
   }
 
-  async #stateOf(vmId: string): Promise<Pick<RunningVm, "state" | "isHung">> {
+  async #ask(vmId: string): Promise<VmCondition> {
     try {
       const answer = await (await this.#client(vmId)).command("query-status");
       const status = String((answer as { readonly status?: unknown }).status);
+      this.#trouble(vmId, "silent", undefined);
       if (status === "shutdown") return { state: "ended" };
       if (status === HUNG) return { state: "paused", isHung: true };
       return { state: STILL.has(status) ? "paused" : "running" };
     } catch (error) {
-      // It runs, and nobody knows how: the careful answer.
-      if (error instanceof CodedError) return { state: "running" };
+      if (error instanceof CodedError) return UNKNOWN;
       throw error;
     }
   }
@@ -366,7 +400,7 @@ export class QemuHypervisor implements Hypervisor {
       if (this.#stored(vmId) === undefined) return;
       fs.writeFileSync(this.#file(vmId, "ended"), JSON.stringify(data));
     } catch (error) {
-      this.#options.onLost?.(`that ${vmId} has shut down is not noted: ${errorText(error)}`);
+      this.#options.onTrouble?.(vmId, `has shut down, which is not noted: ${errorText(error)}`);
     }
   }
 
@@ -380,10 +414,10 @@ export class QemuHypervisor implements Hypervisor {
   }
 
   #notStarted(vm: VmStart, why: string): CodedError {
-    const log = fs.readFileSync(this.#file(vm.vmId, "qemu.log"), "utf8").trim();
+    const log = this.#log(vm.vmId).read(undefined, LOG_TAIL_BYTES).text.trim();
     return new CodedError({
       code: "vm-not-started",
-      message: `${vm.name} does not start: ${why}: ${log.slice(-LOG_TAIL_CHARACTERS)}`,
+      message: `${vm.name} does not start: ${why}: ${log}`,
       hint: "is qemu-system-x86_64 installed on this host, and what its files name there?",
     });
   }

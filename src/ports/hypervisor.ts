@@ -24,7 +24,7 @@ export interface Hypervisor {
   kill(vmId: string): Promise<void>;
   /** The machine stands still until `resume`; its memory is kept. */
   pause(vmId: string): Promise<void>;
-  /** Does nothing to one that hangs. */
+  /** Does nothing to one that hangs or has ended. */
   resume(vmId: string): Promise<void>;
   /** As if the machine's reset button were pressed: it executes from its start on. */
   reset(vmId: string): Promise<void>;
@@ -83,7 +83,7 @@ export interface VmStart {
 }
 
 /**
- * "user": the guest reaches what its host reaches, and nobody reaches the guest. "tap" is an
+ * "user": the guest is given an address, reaches nobody, and nobody reaches it. "tap" is an
  * interface that somebody has made on each host; "bridge" has one made in a bridge that is there.
  */
 export type VmNetwork =

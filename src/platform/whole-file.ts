@@ -1,0 +1,22 @@
+/** Small files that are the old one or the new one, whole, also after a loss of power. */
+import * as fs from "node:fs";
+import * as path from "node:path";
+
+/** For the owner alone. Throws what the file system does. */
+export function writeWhole(file: string, text: string): void {
+  const unfinished = `${file}.new`;
+  const written = fs.openSync(unfinished, "w", 0o600);
+  try {
+    fs.writeFileSync(written, text);
+    fs.fsyncSync(written);
+  } finally {
+    fs.closeSync(written);
+  }
+  fs.renameSync(unfinished, file);
+  const folder = fs.openSync(path.dirname(file), "r");
+  try {
+    fs.fsyncSync(folder);
+  } finally {
+    fs.closeSync(folder);
+  }
+}
