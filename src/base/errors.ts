@@ -31,3 +31,8 @@ export class CodedError extends Error {
 export function errorText(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
 }
+
+/** Where a bug was thrown, for the log; undefined for failures of the outside world. */
+export function bugStack(error: unknown): string | undefined {
+  return error instanceof CodedError || !(error instanceof Error) ? undefined : error.stack;
+}

@@ -26,7 +26,8 @@ export {
   toHex,
 } from "./bytes.ts";
 export { crc32c, hastenCrc32c, portableCrc32c } from "./crc32c.ts";
-export { CodedError, errorText } from "./errors.ts";
+export { escapeAll, escapeControls } from "./control-characters.ts";
+export { bugStack, CodedError, errorText } from "./errors.ts";
 export type { Fault } from "./errors.ts";
 export { IDLE_BUFFER_BYTES_MAX, IdleBuffers, idleBufferSize } from "./idle-buffers.ts";
 export { LATENCY_BOUNDS_MS, LatencyHistogram } from "./latency-histogram.ts";
@@ -36,6 +37,7 @@ export { marks } from "./marks.ts";
 export type { ExpectedMark } from "./marks.ts";
 export { Prng } from "./prng.ts";
 export { SHA256_BYTES, sha256 } from "./sha256.ts";
+export { shellWord } from "./shell-word.ts";
 export { formatSize, parseSize } from "./sizes.ts";
 export { SlabPool } from "./slab-pool.ts";
 export { firstNotBefore, SortedList } from "./sorted-list.ts";

@@ -22,7 +22,7 @@ import type { Output } from "./output.ts";
 import { followConsole, interactConsole } from "./follow-console.ts";
 import { runInit, runJoin } from "./set-up.ts";
 import { writeSupportBundle } from "./support-bundle.ts";
-import { eventLine, render } from "./render.ts";
+import { followedLine, render } from "./render.ts";
 import { exportVolume } from "./volume-export.ts";
 import { importVolume } from "./volume-import.ts";
 
@@ -173,7 +173,7 @@ async function followEvents(
 ): Promise<number> {
   await client.follow(request, (text) => {
     if (output.isJson) output.data(`${text}\n`);
-    else output.data(`${eventLine(JSON.parse(text) as EventView, output)}\n`);
+    else output.data(`${followedLine(JSON.parse(text) as EventView, output)}\n`);
   });
   throw new CodedError({
     code: "connection-failed",

@@ -35,6 +35,12 @@ test("a failure is one line with cause and next step on stderr", () => {
   assert.deepEqual(data, []);
 });
 
+test("a failure's text makes a terminal do nothing", () => {
+  const { output, messages } = recorded(false);
+  reportFault(output, { code: "x", message: "no \u001b]0;owned\u0007", hint: "\u202etry" });
+  assert.deepEqual(messages, ["drystone: no \\x1b]0;owned\\x07. \\u202etry\n"]);
+});
+
 test("the program is named in a hint as it is typed", () => {
   const { output, messages } = recorded(false);
   reportFault(output, { code: "x", message: "no", hint: "drystone status tells why" });

@@ -1,4 +1,5 @@
 /** Where output goes and how it may look: colour on terminals only, and never with NO_COLOR. */
+import { escapeControls } from "../base/index.ts";
 import type { Fault } from "../base/index.ts";
 
 export interface Output {
@@ -42,11 +43,19 @@ export function processOutput(isJson: boolean): Output {
   const { stdout, stderr } = process;
   return {
     data: (text) => void stdout.write(text),
-    message: (text) => void stderr.write(text),
+    message: (text) => void stderr.write(printableLines(text)),
     style: mayColour(stdout, process.env) ? coloured : plain,
     widthMax: stdout.isTTY ? Math.max(40, stdout.columns) : Infinity,
     isJson,
   };
+}
+
+/** Nothing that a terminal obeys but the ends of lines: a file's name or an error may hold it. */
+function printableLines(text: string): string {
+  return text
+    .split("\r\n")
+    .map((part) => escapeControls(part, "\n\t"))
+    .join("\r\n");
 }
 
 /** One line with the cause and the next step; with `--json` an object on stdout for machines. */
@@ -57,7 +66,7 @@ export function reportFault(output: Output, fault: Fault): void {
     return;
   }
   const hint = fault.hint === undefined ? "" : `. ${sentence(fault.hint)}`;
-  output.message(`drystone: ${oneLine(fault.message)}${oneLine(hint)}\n`);
+  output.message(`drystone: ${escapeControls(oneLine(`${fault.message}${hint}`))}\n`);
 }
 
 function sentence(text: string): string {

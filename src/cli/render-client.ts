@@ -1,4 +1,5 @@
 /** Where a volume is, and the clients that may use it, as people read it. */
+import { shellWord } from "../base/index.ts";
 import type { AttachmentView, OperationName, ResponseOf } from "../host/index.ts";
 import { table } from "./blocks.ts";
 import type { Output } from "./output.ts";
@@ -30,7 +31,7 @@ export function attachmentLines(attachment: AttachmentView): string[] {
   const { volume, uri, tls, vhostUser } = attachment;
   return [
     `${volume} is at ${uri}`,
-    ...(tls ? tlsLines(attachment) : [`  try: nbdinfo '${uri}'`]),
+    ...(tls ? tlsLines(attachment) : [`  try: nbdinfo ${shellWord(uri)}`]),
     ...(vhostUser === undefined
       ? []
       : [
@@ -46,20 +47,22 @@ function tlsLines({ volume, uri, address }: AttachmentView): string[] {
   const at = address.lastIndexOf(":");
   const host = address.slice(0, at).replace(/^\[|\]$/g, "");
   const port = address.slice(at + 1);
-  const image = `driver=nbd,host=${host},port=${port},export=${volume},tls-creds=tls0`;
-  const listed = `qemu-nbd --list -b ${host} -p ${port} --tls-creds tls0`;
+  const image = shellWord(`driver=nbd,host=${host},port=${port},export=${volume},tls-creds=tls0`);
+  const listed = `qemu-nbd --list -b ${shellWord(host)} -p ${shellWord(port)} --tls-creds tls0`;
+  const certified = shellWord(`${uri}?tls-certificates=DIR`);
+  const keyed = shellWord(`${keyUri}?tls-psk-file=DIR/keys.psk`);
   const x509 = "--object tls-creds-x509,id=tls0,endpoint=client,dir=DIR";
   const psk = "--object tls-creds-psk,id=tls0,endpoint=client,username=NAME,dir=DIR";
   return [
-    `  next: drystone client create NAME --volume ${volume}, and its files into DIR on the client`,
+    `  next: drystone client create NAME --volume ${shellWord(volume)}, and its files into DIR on the client`,
     "  with a certificate:",
-    `    nbdinfo '${uri}?tls-certificates=DIR'`,
-    `    nbdcopy '${uri}?tls-certificates=DIR' FILE`,
+    `    nbdinfo ${certified}`,
+    `    nbdcopy ${certified} FILE`,
     `    qemu-img info ${x509} --image-opts ${image}`,
     `    ${listed} ${x509}`,
     "  with a shared key (--proof key):",
-    `    nbdinfo '${keyUri}?tls-psk-file=DIR/keys.psk'`,
-    `    nbdcopy '${keyUri}?tls-psk-file=DIR/keys.psk' FILE`,
+    `    nbdinfo ${keyed}`,
+    `    nbdcopy ${keyed} FILE`,
     `    qemu-img info ${psk} --image-opts ${image}`,
     `    ${listed} ${psk}`,
   ];

@@ -1,5 +1,5 @@
 /** Answers about virtual machines and high availability, as people read them. */
-import { formatSize } from "../base/index.ts";
+import { formatSize, shellWord } from "../base/index.ts";
 import type {
   HaView,
   OperationName,
@@ -18,16 +18,16 @@ type VmRenderers = {
 };
 
 export const vmRenderers: VmRenderers = {
-  "vm.create": (vm) => [`defined ${vm.name}`, `  next: drystone vm start ${vm.name}`],
+  "vm.create": (vm) => [`defined ${vm.name}`, `  next: drystone vm start ${shellWord(vm.name)}`],
   "vm.list": renderVms,
   "vm.show": renderVm,
-  "vm.start": (vm) => [`${vm.name} is to run`, `  see: drystone vm show ${vm.name}`],
+  "vm.start": (vm) => [`${vm.name} is to run`, `  see: drystone vm show ${shellWord(vm.name)}`],
   "vm.stop": (vm) => [`${vm.name} is asked to shut down`],
   "vm.kill": (vm) => [`${vm.name} is ended`],
   "vm.set": renderVm,
   "vm.migrate": ({ name, movesTo = "another host" }) => [
     `${name} is moving to ${movesTo}`,
-    `  see: drystone vm show ${name}`,
+    `  see: drystone vm show ${shellWord(name)}`,
   ],
   "ha.show": renderHa,
   "ha.set": renderHa,
@@ -36,7 +36,7 @@ export const vmRenderers: VmRenderers = {
   "vm.protect": (vm) => [
     vm.isProtected
       ? `${vm.name} is protected`
-      : `${vm.name} is to be protected\n  see: drystone vm show ${vm.name}`,
+      : `${vm.name} is to be protected\n  see: drystone vm show ${shellWord(vm.name)}`,
   ],
   "vm.unprotect": (vm) => [`${vm.name} stays down with its host from now on`],
   "vm.why": renderWhy,

@@ -1,5 +1,5 @@
 /** Answers as people read them: one function per operation. With `--json` none of this is used. */
-import { byHost, byName, formatSize } from "../base/index.ts";
+import { byHost, byName, escapeAll, formatSize, shellWord } from "../base/index.ts";
 import type {
   ComponentView,
   DeviceView,
@@ -77,7 +77,7 @@ const renderers: Renderers = {
   ],
   "volume.create": (volume) => [
     `created ${volume.name}, ${formatSize(volume.sizeBytes)}`,
-    `  next: drystone volume attach ${volume.name}`,
+    `  next: drystone volume attach ${shellWord(volume.name)}`,
   ],
   "volume.list": ({ volumes, ageMs }, output) => [
     ...(ageMs === undefined ? [] : [`as it was ${formatDuration(ageMs)} ago: ${AWAY}`]),
@@ -105,11 +105,11 @@ const renderers: Renderers = {
   ],
   "volume.clone": (volume) => [
     `created ${volume.name}, ${formatSize(volume.sizeBytes)}`,
-    `  next: drystone volume attach ${volume.name}`,
+    `  next: drystone volume attach ${shellWord(volume.name)}`,
   ],
   "snapshot.create": (snapshot) => [
     `took ${snapshot.name}`,
-    `  next: drystone volume attach ${snapshot.name}, to read it`,
+    `  next: drystone volume attach ${shellWord(snapshot.name)}, to read it`,
   ],
   "snapshot.list": ({ snapshots }, output) =>
     snapshots.length === 0
@@ -198,11 +198,24 @@ export function render<N extends OperationName>(
   answer: ResponseOf<N>,
   output: Output,
 ): string {
-  const lines = renderers[name](answer, output);
+  const lines = renderers[name](printableAnswer(name, answer), output);
   return lines.map((line) => `${line}\n`).join("");
 }
 
-export function eventLine(event: EventView, output: Output): string {
+/** Texts of an answer come from whoever gave them, and a terminal obeys some. */
+function printableAnswer<N extends OperationName>(name: N, answer: ResponseOf<N>): ResponseOf<N> {
+  // What a machine prints is for the terminal.
+  if (name === "vm.console") return answer;
+  // Files of certificates have lines.
+  return escapeAll(answer, name === "client.create" ? "\n" : "");
+}
+
+/** Of `drystone events --follow`. */
+export function followedLine(event: EventView, output: Output): string {
+  return eventLine(escapeAll(event), output);
+}
+
+function eventLine(event: EventView, output: Output): string {
   const colours: Readonly<Record<EventView["level"], Colour | undefined>> = {
     info: undefined,
     warning: "yellow",

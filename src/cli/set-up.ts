@@ -1,4 +1,5 @@
 /** `drystone init` and `drystone join`: what was made, and what to do next. */
+import { escapeControls, shellWord } from "../base/index.ts";
 import { initCluster, joinCluster } from "../host/index.ts";
 import type { SetUp, SetUpOptions } from "../host/index.ts";
 import { usageError } from "./command-line.ts";
@@ -26,8 +27,8 @@ export async function runInit(request: Request, output: Output): Promise<number>
     `made the cluster ${made.clusterId}, and host ${made.name} as its first one\n${warning}`,
     "  keep a copy of tls/ca.key in a safe place: with it hosts are let in\n",
     `  keep a copy of ${made.keyFile}, too: without it encrypted volumes are lost\n`,
-    `  next: drystone host run --config ${made.config}\n`,
-    `  then, for each other host: drystone --api unix:${made.socket} token create\n`,
+    `  next: drystone host run --config ${shellWord(made.config)}\n`,
+    `  then, for each other host: drystone --api ${shellWord(`unix:${made.socket}`)} token create\n`,
   ]);
   return 0;
 }
@@ -39,8 +40,8 @@ export async function runJoin(request: Request, output: Output): Promise<number>
   const made = await joinCluster({ ...options, cluster: String(cluster), token });
   report(output, made, [
     `host ${made.name} belongs to the cluster ${made.clusterId}\n`,
-    `  next: drystone host run --config ${made.config}\n`,
-    `  then: drystone --api unix:${made.socket} host list\n`,
+    `  next: drystone host run --config ${shellWord(made.config)}\n`,
+    `  then: drystone --api ${shellWord(`unix:${made.socket}`)} host list\n`,
   ]);
   return 0;
 }
@@ -64,5 +65,5 @@ function optionsOf(command: string, request: Request, example: string): SetUpOpt
 }
 
 function report(output: Output, made: SetUp, lines: readonly string[]): void {
-  output.data(output.isJson ? `${JSON.stringify(made)}\n` : lines.join(""));
+  output.data(output.isJson ? `${JSON.stringify(made)}\n` : escapeControls(lines.join(""), "\n"));
 }

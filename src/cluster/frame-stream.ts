@@ -15,8 +15,11 @@ const QUEUED_BYTES_MAX = 64 * 1024 * 1024;
 assert(QUEUED_BYTES_MAX > FRAME_BYTES_MAX, "a frame of any length may be queued");
 
 export interface FrameHandler {
-  /** What it throws ends the connection, with its message as the reason. */
-  frame(value: unknown): void;
+  /**
+   * What it throws ends the connection, with its message as the reason. The frame came in so many
+   * bytes.
+   */
+  frame(value: unknown, lengthBytes: number): void;
   /** Called once, also after `destroy`. */
   closed(reason: string): void;
 }
@@ -43,7 +46,11 @@ export class FrameStream implements ByteStreamHandler {
   #nextToken = 0;
   #isClosed = false;
   #isEnding = false;
-  #isPaused = false;
+  /**
+   * Nothing is read while one of them is true: the other end fetches too little, or has to wait.
+   */
+  #isFull = false;
+  #isHeld = false;
   #reason: string | undefined;
 
   constructor(stream: ByteStream, handler: FrameHandler) {
@@ -69,9 +76,23 @@ export class FrameStream implements ByteStreamHandler {
     const token = this.#nextToken++;
     this.#queued.set(token, bytes.length);
     this.#queuedBytes += bytes.length;
-    if (this.#stream.write(bytes, token) || this.#isPaused) return;
-    this.#isPaused = true;
-    this.#stream.pause();
+    if (this.#stream.write(bytes, token)) return;
+    this.#pause(true, this.#isHeld);
+  }
+
+  /** Nothing more is read, beyond what has come already, until it is called with false. */
+  hold(isHeld: boolean): void {
+    if (!this.#isClosed) this.#pause(this.#isFull, isHeld);
+  }
+
+  #pause(isFull: boolean, isHeld: boolean): void {
+    const wasPaused = this.#isFull || this.#isHeld;
+    this.#isFull = isFull;
+    this.#isHeld = isHeld;
+    const isPaused = isFull || isHeld;
+    if (isPaused === wasPaused) return;
+    if (isPaused) this.#stream.pause();
+    else this.#stream.resume();
   }
 
   /** Closes when what was sent has left and the other end has closed too. */
@@ -125,7 +146,7 @@ export class FrameStream implements ByteStreamHandler {
 
   #frame(body: Uint8Array): void {
     try {
-      this.#handler.frame(JSON.parse(decodeAscii(body)));
+      this.#handler.frame(JSON.parse(decodeAscii(body)), HEAD_BYTES + body.length);
     } catch (error) {
       this.destroy(error instanceof Error ? error.message : String(error));
     }
@@ -137,9 +158,7 @@ export class FrameStream implements ByteStreamHandler {
   }
 
   drained(): void {
-    if (!this.#isPaused) return;
-    this.#isPaused = false;
-    this.#stream.resume();
+    this.#pause(false, this.#isHeld);
   }
 
   ended(): void {

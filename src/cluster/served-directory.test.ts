@@ -20,6 +20,7 @@ interface Client {
 }
 
 interface Scene {
+  readonly served: ServedDirectory;
   readonly directory: EmbeddedDirectory;
   readonly connect: (session?: string) => Promise<Client>;
   readonly until: (condition: () => boolean) => Promise<void>;
@@ -61,7 +62,7 @@ async function serving(
     const network = new SimNetwork(machine, fabric, ["10.0.0.1"]);
     const options = { directory: bent(directory), network, address: ADDRESS, clock };
     const served = await ServedDirectory.listen({ ...options, incarnation: "i" });
-    await work({ directory, connect, until, pass });
+    await work({ served, directory, connect, until, pass });
     await served.close();
     await directory.close();
   });
@@ -95,4 +96,94 @@ test("a revision that is too long for a frame ends its watch as lost, and nothin
     client.send({ kind: "call", id: 1, settled: 0, call: { method: "get", key: "x" } });
     await until(() => client.heard.at(-1)?.kind === "answer");
   }, bent);
+});
+
+test("a client may call much while the store is slow: it is read from as calls are answered", async () => {
+  const writing: (() => void)[] = [];
+  let sentCount = 0;
+  const bent = (directory: EmbeddedDirectory): Directory =>
+    Object.assign(Object.create(directory) as Directory, {
+      transact: async () => {
+        sentCount++;
+        await new Promise<void>((resolve) => void writing.push(resolve));
+        return { succeeded: true, revision: sentCount };
+      },
+      grantLease: async () => "1",
+    });
+  await serving(async ({ connect, until, pass, served }) => {
+    const client = await connect();
+    const calls = 18;
+    const value = "v".repeat(50_000);
+    const writes = Array.from({ length: 80 }, (_none, i) => ({ kind: "put", key: `${i}`, value }));
+    for (let id = 1; id <= calls; id++) {
+      client.send({
+        ...{ kind: "call", id, settled: 0 },
+        call: { method: "transact", conditions: [], writes },
+      });
+      // What the other end does not read waits here, and is bounded, too.
+      if (id % 5 === 0) await pass(50);
+    }
+    await pass(1000);
+    assert.ok(served.callBytes <= 24 << 20, `${served.callBytes} bytes`);
+    assert.ok(sentCount >= 4 && sentCount <= 6, `${sentCount} calls`);
+    // Longer than a client may be silent.
+    await pass(70_000);
+    const answers = (): number => client.heard.filter(({ kind }) => kind === "answer").length;
+    while (answers() < calls) {
+      for (const resolve of writing.splice(0)) resolve();
+      await pass(10);
+      assert.ok(!client.isCut() && served.callBytes <= 24 << 20);
+    }
+    assert.equal(sentCount, calls);
+    await until(() => served.callBytes === 0);
+  }, bent);
+});
+
+test("clients that connect anew for each call are cut off before their calls fill the memory", async () => {
+  const bent = (directory: EmbeddedDirectory): Directory =>
+    Object.assign(Object.create(directory) as Directory, {
+      transact: () => new Promise(() => {}),
+    });
+  await serving(async ({ connect, pass, served }) => {
+    const value = "v".repeat(60_000);
+    const writes = Array.from({ length: 120 }, (_none, i) => ({ kind: "put", key: `${i}`, value }));
+    let cutCount = 0;
+    for (let i = 0; i < 30; i++) {
+      const client = await connect();
+      const call = { method: "transact", conditions: [], writes };
+      client.send({ kind: "call", id: 1, settled: 0, call });
+      await pass(200);
+      if (client.isCut()) cutCount++;
+      client.leave();
+    }
+    assert.ok(cutCount >= 10, `${cutCount} were cut off`);
+    assert.ok(served.callBytes <= 128 << 20, `${served.callBytes} bytes`);
+  }, bent);
+});
+
+test("hellos keep no sessions without a bound, nor any client's answers out", async () => {
+  await serving(async ({ connect, until, pass, served, directory }) => {
+    const client = await connect();
+    const [welcome] = client.heard;
+    assert.ok(welcome?.kind === "welcome");
+    const call = {
+      method: "transact",
+      conditions: [],
+      writes: [{ kind: "put", key: "k", value: "" }],
+    };
+    const message = { kind: "call", id: 1, settled: 0, call };
+    client.send(message);
+    await until(() => client.heard.at(-1)?.kind === "answer");
+    client.leave();
+    await pass(10);
+    for (let i = 0; i < 1200; i++) (await connect()).leave();
+    await pass(10);
+    assert.ok(served.sessions.count <= 1024, `${served.sessions.count} sessions`);
+    const again = await connect(welcome.session);
+    assert.ok(again.heard[0]?.kind === "welcome" && again.heard[0].isResumed);
+    again.send(message);
+    await until(() => again.heard.at(-1)?.kind === "answer");
+    assert.deepEqual(again.heard.at(-1), client.heard.at(-1));
+    assert.equal((await directory.list("")).revision, 1, "it was made once");
+  });
 });

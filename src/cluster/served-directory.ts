@@ -19,9 +19,11 @@ import type {
   NetworkAddress,
   Timer,
 } from "../ports/index.ts";
-import { encodeFrame, FrameStream, isFrameTooLong } from "./frame-stream.ts";
+import { encodeFrame, FRAME_BYTES_MAX, FrameStream, isFrameTooLong } from "./frame-stream.ts";
 import type { FrameHandler } from "./frame-stream.ts";
 import { faultOf, parseClientMessage, PROTOCOL } from "./directory-messages.ts";
+import { DirectorySessions } from "./directory-sessions.ts";
+import type { Session } from "./directory-sessions.ts";
 import type { Answer, Call, ClientMessage, ServerMessage } from "./directory-messages.ts";
 
 const CONNECTIONS_MAX = 256;
@@ -29,8 +31,12 @@ const WATCHES_MAX = 1024;
 const CALLS_MAX = 1024;
 /** A client says something every few seconds. */
 const SILENCE_MS_MAX = 60_000;
-/** How long answers are kept for a client that is away: longer than any call of it waits. */
-const SESSION_KEEP_MS = 10 * 60_000;
+/** Of calls that are not answered yet, as they came: one client's, from which nothing is read. */
+const CALL_BYTES_MAX = FRAME_BYTES_MAX;
+/** All clients': nothing is read from those that call. */
+const CALLS_BYTES_MAX = 4 * CALL_BYTES_MAX;
+/** Clients that call all the same, each on a new connection, are cut off. */
+const CALLS_BYTES_END = 8 * CALL_BYTES_MAX;
 /** Records of a listing leave in pieces of at least so many characters of keys and values. */
 const PIECE_LENGTH = 256 * 1024;
 /** Characters of one frame's events; more of them go into the next, between two revisions. */
@@ -47,25 +53,20 @@ export interface ServedDirectoryOptions {
   readonly log?: Log;
 }
 
-/** What outlives a client's connections. */
-interface Session {
-  readonly name: string;
-  /** Of calls that change something, by number, until the client has them. */
-  readonly answers: Map<number, Promise<Answer>>;
-  connection: Connection | undefined;
-  expiry: Timer | undefined;
-}
-
 export class ServedDirectory {
   readonly options: ServedDirectoryOptions;
   readonly #listener: Listener;
   readonly #connections = new Set<Connection>();
-  readonly #sessions = new Map<string, Session>();
-  #sessionCount = 0;
+  readonly sessions: DirectorySessions<Connection>;
+  /** Of calls that are not answered yet. */
+  callBytes = 0;
+  /** Those from which nothing is read for now. */
+  readonly held: Set<Connection> = new Set();
 
   private constructor(options: ServedDirectoryOptions, listener: Listener) {
     this.options = options;
     this.#listener = listener;
+    this.sessions = new DirectorySessions(options.clock, options.incarnation);
   }
 
   /** Fails as `Network.listen` does. */
@@ -92,45 +93,13 @@ export class ServedDirectory {
   async close(): Promise<void> {
     await this.#listener.close();
     for (const connection of [...this.#connections]) connection.destroy("the server is closed");
-    for (const session of this.#sessions.values()) session.expiry?.cancel();
-    this.#sessions.clear();
+    this.sessions.close();
   }
 
-  /** Called by a connection: the session it asks for if that is known, otherwise a new one. */
-  join(connection: Connection, name: string | undefined): { session: Session; isResumed: boolean } {
-    const known = name === undefined ? undefined : this.#sessions.get(name);
-    const session = known ?? this.#newSession();
-    session.expiry?.cancel();
-    session.expiry = undefined;
-    // The client knows better than we whether its last connection is still of use.
-    session.connection?.destroy("the client has connected again");
-    session.connection = connection;
-    return { session, isResumed: known !== undefined };
-  }
-
-  /** Called by a connection that has ended; `isOver` if the client wants nothing more. */
-  leave(connection: Connection, session: Session | undefined, isOver: boolean): void {
+  /** Called by a connection that has ended. */
+  leave(connection: Connection): void {
     this.#connections.delete(connection);
-    if (session === undefined || session.connection !== connection) return;
-    session.connection = undefined;
-    if (isOver) this.#sessions.delete(session.name);
-    else if (this.#sessions.has(session.name)) {
-      session.expiry = this.options.clock.after(SESSION_KEEP_MS, () => {
-        this.#sessions.delete(session.name);
-      });
-    }
-  }
-
-  #newSession(): Session {
-    const name = `${this.options.incarnation}/${++this.#sessionCount}`;
-    const session: Session = {
-      name,
-      answers: new Map(),
-      connection: undefined,
-      expiry: undefined,
-    };
-    this.#sessions.set(name, session);
-    return session;
+    this.held.delete(connection);
   }
 
   #accept(stream: ByteStream): void {
@@ -149,10 +118,11 @@ class Connection implements FrameHandler {
   readonly #served: ServedDirectory;
   readonly #frames: FrameStream;
   readonly #watches = new Map<number, DirectoryWatch>();
-  #session: Session | undefined;
+  #session: Session<Connection> | undefined;
   #isOver = false;
   #isClosed = false;
   #callCount = 0;
+  #callBytes = 0;
   #lastHeardMs: number;
   #silence: Timer | undefined;
 
@@ -167,14 +137,14 @@ class Connection implements FrameHandler {
     this.#frames.destroy(reason);
   }
 
-  frame(value: unknown): void {
+  frame(value: unknown, lengthBytes: number): void {
     this.#lastHeardMs = this.#served.options.clock.nowMs();
     const message = parseClientMessage(value);
     if (message.kind === "hello") return this.#hello(message);
     assert(this.#session !== undefined, "a client says hello first");
     switch (message.kind) {
       case "call":
-        return this.#take(message, this.#session);
+        return this.#take(message, lengthBytes, this.#session);
       case "watch":
         return this.#watch(message);
       case "unwatch":
@@ -192,7 +162,8 @@ class Connection implements FrameHandler {
     this.#silence?.cancel();
     for (const watch of this.#watches.values()) watch.cancel();
     this.#watches.clear();
-    this.#served.leave(this, this.#session, this.#isOver);
+    this.#served.leave(this);
+    if (this.#session !== undefined) this.#served.sessions.leave(this, this.#session, this.#isOver);
     const fields = { remote: this.#frames.remote, reason };
     this.#served.options.log?.write("debug", "a client of the directory has left", fields);
   }
@@ -200,28 +171,61 @@ class Connection implements FrameHandler {
   #hello(message: Extract<ClientMessage, { kind: "hello" }>): void {
     assert(this.#session === undefined, "a client says hello once");
     assert(message.protocol === PROTOCOL, `protocol ${message.protocol} is not ${PROTOCOL}`);
-    const { session, isResumed } = this.#served.join(this, message.session);
+    const { session, isResumed } = this.#served.sessions.join(this, message.session);
     this.#session = session;
     this.#send({ kind: "welcome", session: session.name, isResumed });
   }
 
-  #take(message: Extract<ClientMessage, { kind: "call" }>, session: Session): void {
+  #take(
+    message: Extract<ClientMessage, { kind: "call" }>,
+    lengthBytes: number,
+    session: Session<Connection>,
+  ): void {
     const { id, settled, call } = message;
     for (const known of session.answers.keys()) if (known < settled) session.answers.delete(known);
     assert(this.#callCount < CALLS_MAX && session.answers.size < CALLS_MAX, "too many calls");
+    const known = session.answers.get(id);
     this.#callCount++;
-    void this.#answer(id, this.#outcome(id, call, session)).finally(() => this.#callCount--);
+    void this.#answer(id, known ?? this.#begin(id, call, lengthBytes, session)).finally(() => {
+      this.#callCount--;
+    });
   }
 
   /** Never rejects: a failure is an answer. */
-  #outcome(id: number, call: Call, session: Session): Promise<Answer> {
-    if (call.method === "get" || call.method === "list" || call.method === "keep-alive")
-      return this.#made(id, call);
-    const known = session.answers.get(id);
-    if (known !== undefined) return known;
-    const answer = this.#made(id, call);
-    session.answers.set(id, answer);
+  #begin(
+    id: number,
+    call: Call,
+    lengthBytes: number,
+    session: Session<Connection>,
+  ): Promise<Answer> {
+    const served = this.#served;
+    // It has not been made, and may be sent again.
+    assert(served.callBytes + lengthBytes <= CALLS_BYTES_END, "too much is asked for at once");
+    served.callBytes += lengthBytes;
+    this.#callBytes += lengthBytes;
+    if (!this.#mayGoOn) {
+      served.held.add(this);
+      this.#frames.hold(true);
+    }
+    const answer = this.#made(id, call).finally(() => {
+      served.callBytes -= lengthBytes;
+      this.#callBytes -= lengthBytes;
+      for (const one of served.held) one.#goOn();
+    });
+    const isOnce = call.method !== "get" && call.method !== "list" && call.method !== "keep-alive";
+    if (isOnce) session.answers.set(id, answer);
     return answer;
+  }
+
+  get #mayGoOn(): boolean {
+    return this.#callBytes <= CALL_BYTES_MAX && this.#served.callBytes <= CALLS_BYTES_MAX;
+  }
+
+  #goOn(): void {
+    if (!this.#mayGoOn) return;
+    this.#served.held.delete(this);
+    this.#lastHeardMs = this.#served.options.clock.nowMs();
+    this.#frames.hold(false);
   }
 
   async #made(id: number, call: Call): Promise<Answer> {
@@ -324,6 +328,8 @@ class Connection implements FrameHandler {
 
   #watchSilence(): void {
     const { clock } = this.#served.options;
+    // Whoever is not listened to is not silent.
+    if (this.#served.held.has(this)) this.#lastHeardMs = clock.nowMs();
     const leftMs = this.#lastHeardMs + SILENCE_MS_MAX - clock.nowMs();
     if (leftMs <= 0) return this.destroy("the client is silent");
     this.#silence = clock.after(leftMs, () => this.#watchSilence());

@@ -8,7 +8,7 @@
  * The machine's volumes are fenced by the storage itself, whatever happens here: a machine that
  * runs on where it should not reads and writes nothing.
  */
-import { CodedError, errorText } from "../base/index.ts";
+import { bugStack, CodedError, errorText } from "../base/index.ts";
 import { decided, directoryKeys, freshVms, listVms, swapVm, vmListOf } from "../cluster/index.ts";
 import type { FreshList, StoredVm, UnreadableVm, VmRecord } from "../cluster/index.ts";
 import type { DirectoryEvent, DirectoryWatch, LeaseId } from "../ports/index.ts";
@@ -250,10 +250,9 @@ export class VmHost {
     const text = errorText(error);
     if (text === this.#trouble) return;
     this.#trouble = text;
-    const message = `virtual machines are not looked after: ${text}`;
-    const { log } = this.#world;
-    if (error instanceof CodedError || !(error instanceof Error)) log.write("warning", message);
-    else log.write("error", message, { stack: error.stack });
+    const stack = bugStack(error);
+    const level = stack === undefined ? "warning" : "error";
+    this.#world.log.write(level, `virtual machines are not looked after: ${text}`, { stack });
   }
 
   /** Others may start what runs here. */

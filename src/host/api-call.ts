@@ -6,6 +6,8 @@ import { CodedError, errorText } from "../base/index.ts";
 import { isRecord } from "./shape.ts";
 
 const CALL_MS_MAX = 70_000;
+/** Of an answer, which is kept whole: some times what the largest clusters have to list. */
+const ANSWER_MIB_MAX = 32;
 
 export interface ApiCallOptions {
   /** How long the host may take to answer. Default: 70 s. */
@@ -58,7 +60,12 @@ function exchange(
     call.on("error", (error) => reject(failed(api, error)));
     call.on("response", (response) => {
       const pieces: Buffer[] = [];
-      response.on("data", (piece: Buffer) => pieces.push(piece));
+      let leftBytes = ANSWER_MIB_MAX << 20;
+      response.on("data", (piece: Buffer) => {
+        leftBytes -= piece.length;
+        if (leftBytes >= 0) pieces.push(piece);
+        else response.destroy(new Error(`its answer is longer than ${ANSWER_MIB_MAX} MiB`));
+      });
       response.on("error", (error) => reject(failed(api, error)));
       response.on("end", () => {
         resolve({ status: response.statusCode ?? 500, text: Buffer.concat(pieces).toString() });

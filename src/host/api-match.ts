@@ -4,6 +4,7 @@ import { nearest } from "./nearest.ts";
 import { operationNames, operationRow } from "./operations.ts";
 import type { Operation } from "./operations.ts";
 import { anyShape, shapeProblems } from "./shape.ts";
+import type { AnyShape } from "./shape.ts";
 
 export interface Match {
   readonly operation: Operation;
@@ -73,15 +74,18 @@ function decode(text: string): string {
 /** Query parameters as the kinds of value that the request's shape wants. */
 export function queryFields(operation: Operation, url: URL): Record<string, unknown> {
   const { fields } = anyShape(operation.request);
-  const values: Record<string, unknown> = {};
-  for (const [key, text] of url.searchParams) {
-    const kind = fields[key]?.shape.kind;
-    if (kind === "integer" && /^\d{1,16}$/.test(text)) values[key] = Number(text);
-    else if (kind === "boolean" && (text === "" || text === "true")) values[key] = true;
-    else if (kind === "boolean" && text === "false") values[key] = false;
-    else values[key] = text;
-  }
-  return values;
+  return Object.fromEntries(
+    Array.from(url.searchParams, ([key, text]) => {
+      const kind = Object.hasOwn(fields, key) ? fields[key]?.shape.kind : undefined;
+      return [key, queryValue(kind, text)];
+    }),
+  );
+}
+
+function queryValue(kind: AnyShape["kind"] | undefined, text: string): unknown {
+  if (kind === "integer" && /^\d{1,16}$/.test(text)) return Number(text);
+  if (kind === "boolean" && (text === "" || text === "true")) return true;
+  return kind === "boolean" && text === "false" ? false : text;
 }
 
 /** Fails with `request-invalid`, which names every problem. */

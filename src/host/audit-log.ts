@@ -1,9 +1,9 @@
 /**
  * Who changed what through this host, and what came of it: kept beside the events, and apart from
  * them, so that no flood of events drives it out. The newest 5000 entries, of which 1000 at most
- * are of what was not done: whoever is refused, as often as they like, drives out no entry of a
- * change.
+ * are of what was not done: who is refused, as often as they like, drives out no entry of a change.
  */
+import { escapeControls } from "../base/index.ts";
 import type { Clock, MetadataStore } from "../ports/index.ts";
 import { EventRing } from "./event-ring.ts";
 import type { NewEvent } from "./event-ring.ts";
@@ -65,7 +65,8 @@ export class AuditLog {
 }
 
 function eventOf({ who, remote, operation, target, outcome }: NewAuditEntry): NewEvent {
-  const shown = target.slice(0, TARGET_LENGTH_MAX) || "-";
+  // Whoever is refused chooses it, too, and an administrator's terminal prints it.
+  const shown = escapeControls(target.slice(0, TARGET_LENGTH_MAX)) || "-";
   return {
     level: outcome === "done" ? "info" : "warning",
     kind: "audit",

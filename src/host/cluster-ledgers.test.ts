@@ -4,6 +4,7 @@ import { test } from "../../test/support/test.ts";
 import { CodedError } from "../base/index.ts";
 import { MetadataMedium, SimMachine, SimMetadataStore, Simulation } from "../sim/index.ts";
 import { AuditLog } from "./audit-log.ts";
+import type { NewAuditEntry } from "./audit-log.ts";
 import { ClusterLedgers } from "./cluster-ledgers.ts";
 import { EventRing } from "./event-ring.ts";
 
@@ -47,6 +48,10 @@ class World {
     this.nowMs++;
     this.#events.get(host)!.add({ level: "info", kind: "k", message, details: {} });
     const entry = { who: "anna", remote: "r", operation: message, target: "t", outcome: "done" };
+    this.audited(host, entry);
+  }
+
+  audited(host: string, entry: NewAuditEntry): void {
     this.#audits.get(host)!.add(entry);
   }
 }
@@ -65,6 +70,14 @@ test("what happened on all hosts is one list by time, and each entry says whose 
     entries.map(({ host, operation }) => `${host} ${operation}`),
     ["h3 m2", "h2 m3"],
   );
+});
+
+test("an audit entry keeps no control characters of what a request names", async () => {
+  const world = new World();
+  const entry = { who: "anna", remote: "r", operation: "volume.detach", outcome: "role-too-low" };
+  world.audited("h1", { ...entry, target: "x\u001b[2J\n\u202e".padEnd(1000, "y") });
+  const { entries } = await world.ledgers.audit({});
+  assert.match(entries[0]!.target, /^x\\x1b\[2J\\x0a\\u202ey+$/);
 });
 
 test("a host that does not answer is named, and the others' are told all the same", async () => {

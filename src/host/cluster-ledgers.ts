@@ -6,6 +6,9 @@ import { CodedError } from "../base/index.ts";
 import type { AuditLog } from "./audit-log.ts";
 import type { EventRing } from "./event-ring.ts";
 import type { OtherHosts } from "./other-hosts.ts";
+import { auditListShape } from "./access-shapes.ts";
+import { readAnswer } from "./peer-answers.ts";
+import { eventListShape } from "./view-shapes.ts";
 import type { AuditList, AuditRequest, EventList, EventsRequest } from "./views.ts";
 
 const LIMIT_DEFAULT = 100;
@@ -49,7 +52,7 @@ export class ClusterLedgers {
     if (!allHosts) return { events: own, lastSequence };
     refuseNumbers(request);
     const { entries, silentHosts } = await this.#gather(own, limit, async (host) => {
-      return (await this.#ask<EventList>(host, "events", limit)).events;
+      return readAnswer(eventListShape, await this.#ask(host, "events", limit)).events;
     });
     return { events: entries, lastSequence, silentHosts };
   }
@@ -61,14 +64,13 @@ export class ClusterLedgers {
     if (!allHosts) return { entries: own };
     refuseNumbers(request);
     return await this.#gather(own, limit, async (host) => {
-      return (await this.#ask<AuditList>(host, "audit", limit)).entries;
+      return readAnswer(auditListShape, await this.#ask(host, "audit", limit)).entries;
     });
   }
 
-  async #ask<T>(host: LedgerHost, what: "events" | "audit", limit: number): Promise<T> {
+  async #ask(host: LedgerHost, what: "events" | "audit", limit: number): Promise<unknown> {
     const path = `/v1/${what}?limit=${limit}`;
-    const answer = await this.#world.others.callAt(host, "GET", path, undefined, ASK_MS);
-    return answer as T; // By the operation table, which every host answers by.
+    return await this.#world.others.callAt(host, "GET", path, undefined, ASK_MS);
   }
 
   async #gather<T extends { readonly timeMs: number }>(

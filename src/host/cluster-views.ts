@@ -10,33 +10,26 @@ import type { HostPlane } from "../plane/index.ts";
 import type { Attachments } from "./attachments.ts";
 import type { PeerView } from "./data-plane-port.ts";
 import type { DeviceSet } from "./device-set.ts";
-import { completed } from "./older-answers.ts";
+import { hostPartOf } from "./host-part.ts";
+import type { HostPart } from "./host-part.ts";
+import { PeerAnswers, readAnswer, readAnswers } from "./peer-answers.ts";
 import type { PlaneWorld } from "./plane-world.ts";
 import type { DeviceView, ScrubView, SeenHostView } from "./views.ts";
-import type { StatsView, TrafficView, VolumeIoView, VolumeView } from "./views.ts";
+import type { StatsView, TrafficView, VolumeView } from "./views.ts";
+import { scrubShape } from "./stats-shapes.ts";
+import { seenHostShape } from "./view-shapes.ts";
 import { volumeView } from "./volume-view.ts";
 
 const ASK_MS = 2000;
 /** A large device is read through. */
 const SCRUB_MS = 30 * 60_000;
 
-/** What one host knows of its own, for another host's answers. */
-interface HostPart {
-  readonly owners: readonly OwnerState[];
-  readonly logicalBytes: readonly (readonly [string, number])[];
-  readonly componentBytes: readonly (readonly [string, number])[];
-  readonly sequences: readonly (readonly [string, number])[];
-  readonly stats: StatsView;
-  readonly devices: readonly DeviceView[];
-  /** By object, of what is attached there. */
-  readonly io: readonly (readonly [string, VolumeIoView])[];
-}
-
 export class ClusterViews {
   readonly #world: PlaneWorld;
   readonly #plane: HostPlane;
   readonly #devices: DeviceSet;
   readonly #attachments: Attachments;
+  readonly #answers: PeerAnswers;
   #records: readonly ObjectRecord[] = [];
   #asking: Promise<readonly HostPart[]> | undefined;
 
@@ -45,6 +38,7 @@ export class ClusterViews {
     this.#plane = plane;
     this.#devices = devices;
     this.#attachments = attachments;
+    this.#answers = new PeerAnswers(world);
     const { links } = plane;
     links.handle("host.part", async () => ({ result: this.#part() }));
     links.handle("host.seen", async () => ({ result: await world.seenHosts() }));
@@ -78,11 +72,11 @@ export class ClusterViews {
     }
   }
 
-  /** Fails with `host-unreachable`. */
+  /** Fails with `host-unreachable` or `message-invalid`. */
   async askSeen(hostId: string): Promise<readonly SeenHostView[]> {
     const options = { deadlineMs: ASK_MS };
     const { result } = await this.#plane.links.call(hostId, "host.seen", null, options);
-    return result as readonly SeenHostView[]; // What a host of the same version has made.
+    return readAnswers(seenHostShape, result);
   }
 
   /** This host's first. */
@@ -111,7 +105,7 @@ export class ClusterViews {
     const options = { deadlineMs: SCRUB_MS };
     const { links } = this.#plane;
     const { result } = await links.call(record.hostId, "device.scrub", only.deviceId, options);
-    return result as ScrubView; // What a host of the same version has made.
+    return readAnswer(scrubShape, result, "host-unreachable");
   }
 
   async volumes(): Promise<readonly VolumeView[]> {
@@ -178,17 +172,13 @@ export class ClusterViews {
   async #askOthers(): Promise<readonly HostPart[]> {
     const { hostId } = this.#world.identity;
     const others = this.#plane.hosts.records.filter((record) => record.hostId !== hostId);
-    const asked = others.map(async (record): Promise<HostPart | undefined> => {
-      try {
+    const asked = others.map(({ hostId: other, name }) =>
+      this.#answers.of(name, "host.part", async () => {
         const options = { deadlineMs: ASK_MS };
-        const { result } = await this.#plane.links.call(record.hostId, "host.part", null, options);
-        // It may be of an older version, which does not know all of it.
-        return completed(result, this.#part());
-      } catch (error) {
-        if (error instanceof CodedError) return undefined;
-        throw error;
-      }
-    });
+        const { result } = await this.#plane.links.call(other, "host.part", null, options);
+        return hostPartOf(result, this.#part());
+      }),
+    );
     const answers = await Promise.all(asked);
     return answers.filter((part) => part !== undefined);
   }

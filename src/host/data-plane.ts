@@ -20,6 +20,7 @@ import type { ObjectPolicy, StoredObject } from "../cluster/index.ts";
 import { decideUnused } from "../object/index.ts";
 import { HostPlane } from "../plane/index.ts";
 import type { LocalDevices, NamespaceState } from "../plane/index.ts";
+import { attachmentViewShape } from "./attach-shapes.ts";
 import { attached } from "./attachment-records.ts";
 import { Attachments } from "./attachments.ts";
 import { heldContents, ReadThrough } from "../store/index.ts";
@@ -42,6 +43,7 @@ import { KeyKeeper } from "./key-keeper.ts";
 import { KeyedSerial } from "./keyed-serial.ts";
 import { formatAddress, parseAddress } from "./names.ts";
 import { nearest } from "./nearest.ts";
+import { readAnswer } from "./peer-answers.ts";
 import type { PlaneWorld } from "./plane-world.ts";
 import { VmHomes } from "../plane/index.ts";
 import type { VmObjects, VmPersistRequest, VmReachReport } from "../plane/index.ts";
@@ -116,7 +118,7 @@ export class DataPlane implements Omit<DataPlaneMethods, Others> {
       plane: this.#plane,
       attachments: this.#attachments,
       views: this.#views,
-      room: new SnapshotRoom(this.#plane, this.#devices, identity.hostId),
+      room: new SnapshotRoom(this.#plane, this.#devices, world),
       exclusive: (name, task) => this.#exclusive(name, task),
     });
     this.#desk = new ServiceDesk(world, this.#plane, this.#views);
@@ -296,7 +298,7 @@ export class DataPlane implements Omit<DataPlaneMethods, Others> {
     if (target !== undefined && target.hostId !== this.#world.identity.hostId) {
       const options = { deadlineMs: FORWARD_MS };
       const answer = await this.#plane.links.call(target.hostId, "volume.attach", rest, options);
-      return answer.result as AttachmentView; // What a host of the same version has made.
+      return readAnswer(attachmentViewShape, answer.result, "host-unreachable");
     }
     return await this.#exclusive(request.name, async () => {
       const { record } = await this.#find(request.name);
@@ -448,6 +450,11 @@ function localDevices(devices: DeviceSet): LocalDevices {
     },
     list: () => devices.list(),
     storedBytes: () => devices.componentBytes(),
+    heldBy: (deviceId) =>
+      devices
+        .byId(deviceId)
+        .device.components()
+        .map(({ componentId }) => componentId),
     undecided: () => devices.undecidedObjects(),
     distrust: (deviceId, incarnation) => devices.byId(deviceId).device.distrust(incarnation),
   };

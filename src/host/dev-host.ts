@@ -6,7 +6,7 @@
 import { createWriteStream, existsSync, mkdirSync, renameSync } from "node:fs";
 import { statSync, statfsSync, writeFileSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
-import { CodedError, errorText } from "../base/index.ts";
+import { CodedError, errorText, shellWord } from "../base/index.ts";
 import { JsonLog } from "../platform/index.ts";
 import { devKeyFile } from "./dev-keys.ts";
 import { runForeground } from "./foreground.ts";
@@ -156,9 +156,9 @@ function howToUse({ volume, uri }: AttachmentView, folder: string): string {
 Volume ${volume} is at ${uri}
 Use it with any NBD client, for example:
 
-  nbdinfo '${uri}'
-  qemu-img convert -p -O qcow2 '${uri}' '${image}'
-  fio --name=${volume} --ioengine=nbd --uri='${uri}' ${load}
+  nbdinfo ${shellWord(uri)}
+  qemu-img convert -p -O qcow2 ${shellWord(uri)} ${shellWord(image)}
+  fio --name=${volume} --ioengine=nbd --uri=${shellWord(uri)} ${load}
 `;
 }
 

@@ -1,8 +1,8 @@
 /**
  * What happened on this host: the newest events, numbered without gaps, kept over restarts in a
- * metadata store of their own. Bounded: the oldest go, where some have a share of their own the
- * oldest of these. An event may be lost with a crash in the instant after it happened; its number
- * is then given to the next one.
+ * metadata store of their own. Bounded: the oldest go, and of those that have a share of their own
+ * the oldest of these. An event may be lost with a crash in the instant after it happened; its
+ * number is then given to the next one.
  */
 import { assert } from "../base/index.ts";
 import { MetadataBatch } from "../ports/index.ts";

@@ -41,6 +41,7 @@ export function openHypervisor(
       log.write("warning", message, { event: "vm-failed" });
       void events.add({ kind: "vm-failed", level: "warning", message, details: { vm } });
     },
+    onLost: (message) => log.write("error", message),
     ...chosen,
   });
 }

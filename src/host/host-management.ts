@@ -10,6 +10,8 @@ import type { HostStart } from "./host-process.ts";
 import { formatAddress, parseAddress } from "./names.ts";
 import type { PlaneIdentity } from "./plane-world.ts";
 import type { HostTls } from "./tls-folder.ts";
+import { readAnswers } from "./peer-answers.ts";
+import { seenHostShape } from "./view-shapes.ts";
 import type { SeenHostView } from "./views.ts";
 
 const ASK_MS = 1000;
@@ -60,12 +62,12 @@ export class HostManagement {
     return this.#management?.peer(hostId);
   }
 
-  /** What another host sees of the others. Fails as `Links.call`. */
+  /** What another host sees of the others. Fails as `Links.call`, or with `message-invalid`. */
   async askSeen(hostId: string): Promise<readonly SeenHostView[]> {
     if (this.#management === undefined) throw noSecondNetwork();
     const options = { deadlineMs: ASK_MS };
     const { result } = await this.#management.links.call(hostId, "host.seen", null, options);
-    return result as readonly SeenHostView[]; // What a host of the same version has made.
+    return readAnswers(seenHostShape, result);
   }
 
   /** Answers others. */

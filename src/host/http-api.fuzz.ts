@@ -96,7 +96,7 @@ interface Conversation {
 export async function fuzzHttp(seed: number): Promise<number> {
   const prng = new Prng(seed);
   const bugs: string[] = [];
-  const api = new HttpApi(backend(bugs), undefined, DASHBOARD);
+  const api = new HttpApi(quietBackend(bugs), undefined, DASHBOARD);
   const port = await api.listen("127.0.0.1", 0);
   let requests = 0;
   try {
@@ -254,7 +254,7 @@ function bend(parts: readonly Buffer[], prng: Prng): Buffer {
 }
 
 /** Answers everything with nothing, at once. */
-function backend(bugs: string[]): ApiBackend {
+export function quietBackend(bugs: string[]): ApiBackend {
   const nothing = async (): Promise<never> => ({ events: [], lastSequence: 0 }) as never;
   const handlers = Object.fromEntries(operationNames.map((name) => [name, nothing]));
   return {

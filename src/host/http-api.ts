@@ -3,8 +3,8 @@
  * Prometheus, `GET /healthz` and `/readyz` for load balancers, server-sent events for `events` with
  * `follow`, and the dashboard's files for browsers.
  *
- * Limits: 64 KiB of body, 10 seconds for a request to arrive, 64 followers of events, 1500
- * connections, of them 512 that have not asked anything yet. Every refusal is `{error: {code,
+ * Limits: 64 KiB of body, 10 seconds for a request to arrive, 64 followers of events, connections
+ * as `CONNECTION_LIMITS` has them. Every refusal is `{error: {code,
  * message, hint}}` with the status that the code's row names.
  */
 import type { IncomingMessage, Server, ServerResponse } from "node:http";
@@ -300,20 +300,26 @@ export class HttpApi {
       if (response.writableLength > 1 << 20) response.destroy();
       else response.write(`id: ${event.sequence}\ndata: ${JSON.stringify(event)}\n\n`);
     };
-    const past = await this.#backend.handlers.events(request);
-    response.writeHead(200, { "content-type": "text/event-stream", "cache-control": "no-store" });
-    response.write(": events\n\n");
-    for (const event of past.events) send(event);
-    const stop = this.#backend.followEvents((event) => {
-      if (event.sequence > past.lastSequence) send(event);
-    });
-    const beat = setInterval(() => response.write(":\n\n"), FOLLOW_BEAT_MS);
+    let stop = (): void => {};
     this.#followers.add(response);
-    response.on("close", () => {
-      clearInterval(beat);
+    // Before anything is waited for: a follower may leave meanwhile.
+    response.once("close", () => {
       stop();
       this.#followers.delete(response);
     });
+    const past = await this.#backend.handlers.events(request);
+    if (!this.#followers.has(response) || response.writableEnded) return;
+    response.writeHead(200, { "content-type": "text/event-stream", "cache-control": "no-store" });
+    response.write(": events\n\n");
+    for (const event of past.events) send(event);
+    const unfollow = this.#backend.followEvents((event) => {
+      if (event.sequence > past.lastSequence) send(event);
+    });
+    const beat = setInterval(() => response.write(":\n\n"), FOLLOW_BEAT_MS);
+    stop = () => {
+      clearInterval(beat);
+      unfollow();
+    };
   }
 }
 

@@ -48,6 +48,10 @@ test("an NBD URI names the export and escapes what URIs cannot hold", () => {
     nbdUri(parseAddress("/run/a b.sock"), "demo"),
     "nbd+unix:///demo?socket=/run/a%20b.sock",
   );
+  assert.equal(
+    nbdUri(parseAddress("/run/x';touch$IFS&#(y)!*;'.sock"), "it's"),
+    "nbd+unix:///it%27s?socket=/run/x%27%3Btouch%24IFS%26%23%28y%29%21%2A%3B%27.sock",
+  );
   assert.equal(nbdUri(parseAddress("[::1]:80"), "demo"), "nbd://[::1]:80/demo");
 });
 

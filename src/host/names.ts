@@ -69,9 +69,19 @@ export function formatAddress(address: NetworkAddress): string {
 
 /** The NBD URI of an export, as libnbd, qemu and fio understand it; under TLS as libnbd does. */
 export function nbdUri(address: NetworkAddress, exportName: string, tls = false): string {
-  const name = encodeURIComponent(exportName);
-  if (address.kind === "unix") return `nbd+unix:///${name}?socket=${encodeURI(address.path)}`;
+  const name = uriPart(exportName);
+  if (address.kind === "unix") {
+    const socket = address.path.split("/").map(uriPart).join("/");
+    return `nbd+unix:///${name}?socket=${socket}`;
+  }
   return `${tls ? "nbds" : "nbd"}://${formatAddress(address)}/${name}`;
+}
+
+/** Also without what URIs may hold and shells take for something else. */
+function uriPart(text: string): string {
+  return encodeURIComponent(text).replace(/[!'()*]/g, (sign) => {
+    return `%${sign.charCodeAt(0).toString(16).toUpperCase()}`;
+  });
 }
 
 /** The text without control characters and not longer than a line, for messages. */

@@ -2,7 +2,7 @@
 import { connect } from "node:net";
 import { existsSync } from "node:fs";
 import { join, resolve } from "node:path";
-import { CodedError, errorText } from "../base/index.ts";
+import { CodedError, errorText, shellWord } from "../base/index.ts";
 import { DevCluster } from "./dev-cluster.ts";
 import type { DevClusterOptions } from "./dev-cluster.ts";
 import { runTour } from "./dev-tour.ts";
@@ -69,7 +69,7 @@ function demoText(uri: string, otherApi: string): string {
 Volume demo has two copies and is at ${uri}
 It stays there while hosts die. In another terminal:
 
-  fio --name=demo --ioengine=nbd --uri='${uri}' ${load}
+  fio --name=demo --ioengine=nbd --uri=${shellWord(uri)} ${load}
   bin/drystone dev kill h1
   bin/drystone volume show demo --api ${otherApi}
   bin/drystone dev start h1

@@ -68,6 +68,13 @@ test("what is no object, missing, empty or too many is refused", () => {
   assert.match(problems({ name: "a", count: 1.5, nested: [] })[0]!, /whole number/);
 });
 
+test("lists and objects in the place of something else are told by their kind, however deep", () => {
+  const deep: unknown = JSON.parse(`${"[".repeat(30_000)}${"]".repeat(30_000)}`);
+  assert.match(problems({ name: deep, nested: [] })[0]!, /name must be a text, not a list$/);
+  assert.match(problems({ name: { a: deep }, nested: [] })[0]!, /a text, not an object$/);
+  assert.match(problems({ name: null, nested: [] })[0]!, /a text, not null$/);
+});
+
 test("a check throws one coded error with every problem", () => {
   assert.throws(
     () => checkShape(shape, { name: 1 }, "config-invalid", "Correct it"),

@@ -209,6 +209,9 @@ function place(at: string): string {
 
 function show(value: unknown): string {
   if (value === undefined) return "nothing";
+  // Not what is in them: it may be nested deeper than whatever shows it can go.
+  if (Array.isArray(value)) return "a list";
+  if (isRecord(value)) return "an object";
   const text = JSON.stringify(value) ?? typeof value;
   return text.length > 60 ? `${text.slice(0, 57)}...` : text;
 }

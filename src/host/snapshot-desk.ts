@@ -19,8 +19,10 @@ import type { ForkRequest, HostPlane } from "../plane/index.ts";
 import type { Attachments } from "./attachments.ts";
 import { attached } from "./attachment-records.ts";
 import type { ClusterViews } from "./cluster-views.ts";
+import { readAnswer } from "./peer-answers.ts";
 import type { PlaneWorld } from "./plane-world.ts";
 import type { SnapshotRoom } from "./snapshot-room.ts";
+import { volumeChangesShape } from "./snapshot-shapes.ts";
 import type { CloneRequest, SnapshotListRequest, SnapshotView } from "./snapshot-views.ts";
 import type { VolumeChangesRequest, VolumeChangesView } from "./snapshot-views.ts";
 import type { VolumeView } from "./views.ts";
@@ -133,7 +135,7 @@ export class SnapshotDesk {
     if (at !== undefined && at.hostId !== world.identity.hostId) {
       const options = { deadlineMs: FORWARD_MS };
       const answer = await plane.links.call(at.hostId, "volume.changes", request, options);
-      return answer.result as VolumeChangesView; // What a host of the same version has made.
+      return readAnswer(volumeChangesShape, answer.result, "host-unreachable");
     }
     const sequence = since === undefined ? 0 : await this.#sequenceOf(since, record);
     return await this.#owned(record, async (owner) => {

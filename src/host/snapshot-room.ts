@@ -2,10 +2,13 @@
  * The room that each snapshot takes by itself, as told by the hosts that hold its components: what
  * deleting it gives back on the devices of one copy. Counted when it is asked for.
  */
-import { BLOCK_SIZE_BYTES, CodedError } from "../base/index.ts";
+import { BLOCK_SIZE_BYTES } from "../base/index.ts";
 import type { HostPlane } from "../plane/index.ts";
 import { uniqueBlocks } from "../store/index.ts";
 import type { DeviceSet } from "./device-set.ts";
+import { numbersOf } from "./host-part.ts";
+import { PeerAnswers } from "./peer-answers.ts";
+import type { PlaneWorld } from "./plane-world.ts";
 
 const ASK_MS = 30_000;
 
@@ -13,11 +16,13 @@ export class SnapshotRoom {
   readonly #plane: HostPlane;
   readonly #devices: DeviceSet;
   readonly #hostId: string;
+  readonly #answers: PeerAnswers;
 
-  constructor(plane: HostPlane, devices: DeviceSet, hostId: string) {
+  constructor(plane: HostPlane, devices: DeviceSet, world: PlaneWorld) {
     this.#plane = plane;
     this.#devices = devices;
-    this.#hostId = hostId;
+    this.#hostId = world.identity.hostId;
+    this.#answers = new PeerAnswers(world);
     plane.links.handle("snapshot.room", async ({ argument }) => ({
       result: await this.#here(Array.isArray(argument) ? argument.map(String) : []),
     }));
@@ -28,7 +33,7 @@ export class SnapshotRoom {
     const others = this.#plane.hosts.records.filter(({ hostId }) => hostId !== this.#hostId);
     const answers = await Promise.all([
       this.#here(objectIds),
-      ...others.map(({ hostId }) => this.#ask(hostId, objectIds)),
+      ...others.map((host) => this.#ask(host, objectIds)),
     ]);
     const room = new Map<string, number>();
     for (const [objectId, bytes] of answers.flat())
@@ -36,15 +41,16 @@ export class SnapshotRoom {
     return room;
   }
 
-  async #ask(hostId: string, objectIds: readonly string[]): Promise<readonly [string, number][]> {
-    try {
+  async #ask(
+    { hostId, name }: { readonly hostId: string; readonly name: string },
+    objectIds: readonly string[],
+  ): Promise<readonly (readonly [string, number])[]> {
+    const asked = await this.#answers.of(name, "snapshot.room", async () => {
       const options = { deadlineMs: ASK_MS };
       const answer = await this.#plane.links.call(hostId, "snapshot.room", objectIds, options);
-      return answer.result as [string, number][]; // What a host of the same version has made.
-    } catch (error) {
-      if (error instanceof CodedError) return [];
-      throw error;
-    }
+      return numbersOf(answer.result);
+    });
+    return asked ?? [];
   }
 
   /** Of those that have components here; the columns of a striped copy are added up. */

@@ -31,7 +31,7 @@ const ioCountShape: ObjectShape<views.IoCountView> = {
   },
 };
 
-const volumeIoShape: ObjectShape<views.VolumeIoView> = {
+export const volumeIoShape: ObjectShape<views.VolumeIoView> = {
   kind: "object",
   description: "What clients of an attached volume ask for",
   fields: { reads: must(ioCountShape), writes: must(ioCountShape) },

@@ -2,6 +2,7 @@
  * Volumes offered to virtual machines over vhost-user, beside their NBD listener: the request of a
  * user, the part of the attachment's record, the server, and the command line that fits it.
  */
+import { shellWord } from "../base/index.ts";
 import { SectionCache, ShortPoll, VhostUserServer } from "../frontend/index.ts";
 import type { ReadMemoryPool } from "../frontend/index.ts";
 import type { VolumeIo } from "../object/index.ts";
@@ -115,11 +116,6 @@ function qemuArguments(volume: string, { path, queueCount }: VhostUserRecord): s
     `-chardev ${shellWord(`socket,id=${id},path=${socket},reconnect=1`)}`,
     `-device vhost-user-blk-pci,chardev=${id},num-queues=${queueCount}`,
   ].join(" ");
-}
-
-function shellWord(text: string): string {
-  if (/^[A-Za-z0-9@%+=:,./_-]*$/.test(text)) return text;
-  return `'${text.replaceAll("'", "'\\''")}'`;
 }
 
 function parseOwner(text: string): SocketOwner | undefined {

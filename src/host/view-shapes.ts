@@ -140,7 +140,7 @@ export const hostViewShape: ObjectShape<views.HostView> = {
   },
 };
 
-const seenHostShape: ObjectShape<views.SeenHostView> = {
+export const seenHostShape: ObjectShape<views.SeenHostView> = {
   kind: "object",
   description: "What one host sees of another one",
   fields: {

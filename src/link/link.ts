@@ -3,7 +3,7 @@
  * is known before anything else is listened to; a message that cannot be believed ends the link and
  * nothing else; silence ends it, too, so that everything under way is answered within a bound.
  */
-import { assert, CodedError, LatencyHistogram } from "../base/index.ts";
+import { assert, bugStack, CodedError, LatencyHistogram } from "../base/index.ts";
 import { decodeUtf8, encodeUtf8, errorText, setU32 } from "../base/index.ts";
 import type { ByteStream, Timer } from "../ports/index.ts";
 import {
@@ -438,8 +438,7 @@ export class Link {
   /** What to say of it. */
   #noteBug(what: string, error: unknown): string {
     const message = `${what} because of a bug: ${errorText(error)}`;
-    const stack = error instanceof Error ? error.stack : undefined;
-    this.#ports.log.write("error", message, { stack });
+    this.#ports.log.write("error", message, { stack: bugStack(error) });
     return message;
   }
 

@@ -3,7 +3,7 @@
  * a crash leaves between a device and the directory is settled by intents.
  */
 import { CodedError, marks } from "../base/index.ts";
-import { dropIntent, findObject, listIntents } from "../cluster/index.ts";
+import { dropIntent, findObject, listIntents, listVolumes } from "../cluster/index.ts";
 import type { Links } from "../link/index.ts";
 import type { Clock, Directory, DiskMemory, Log } from "../ports/index.ts";
 import type { ComponentFork, LocalComponent, NewComponent, ReadThrough } from "../store/index.ts";
@@ -25,6 +25,8 @@ export interface LocalDevices {
   readonly create: (component: PlacedComponent) => Promise<void>;
   /** As `Device.forkComponent`, on the device of the source. */
   readonly fork: (fork: ComponentFork) => Promise<void>;
+  /** Components of a device. */
+  readonly heldBy: (deviceId: string) => readonly string[];
   /** Does nothing if there is no such component. */
   readonly remove: (componentId: string) => Promise<void>;
   readonly grow: (componentId: string, blockCount: number) => Promise<void>;
@@ -201,6 +203,28 @@ export class ComponentMaker {
         if (!(error instanceof CodedError)) throw error;
         log.write("warning", `a component stays for now: ${error.message}`, { componentId });
       }
+    }
+  }
+
+  /**
+   * An old copy of a device brings back components that went long ago, of which no record and no
+   * intent knows. They go only where that is known: a directory that was restored from a backup
+   * does not know what is newer than that, and devices hold it still.
+   */
+  async removeForgotten(deviceId: string): Promise<void> {
+    const { directory, clusterId, devices, log } = this.#world;
+    // Intents first: what one is dropped for is in a record before.
+    const intents = await listIntents(directory, clusterId);
+    const records = await listVolumes(directory, clusterId);
+    const known = new Set([
+      ...intents.map(({ componentId }) => componentId),
+      ...records.flatMap(({ components }) => components.map((one) => one.componentId)),
+    ]);
+    for (const componentId of devices.heldBy(deviceId)) {
+      if (known.has(componentId)) continue;
+      marks.hit("what an old copy of a device brought back was removed");
+      await devices.remove(componentId);
+      log.write("info", "a component that nobody names any more was removed", { componentId });
     }
   }
 

@@ -229,3 +229,38 @@ test("what has not changed of a device is told again only once a minute", async 
     await again.owner.close();
   });
 });
+
+test("what an old image brings back of volumes that are gone goes, and what is named stays", async () => {
+  await scene(5, async ({ world, volume, copies }) => {
+    const host = world.host(copies[0]);
+    const owner = await world.take(host, volume.objectId);
+    const client = new VolumeClient(world.prng, SIZE_BYTES, requestsOf(owner));
+    await client.work(20);
+    await owner.close();
+    await host.stop();
+    const image = imageOf(host.medium());
+    await host.start();
+    await world.allConnected();
+    const { name, policy } = volume;
+    await host.plane.deleteVolume(name);
+    const again = await host.plane.createVolume({ name, sizeBytes: SIZE_BYTES, policy });
+    // Devices tell how far they have come.
+    await world.pass(6000);
+    await host.stop();
+    host.media.set("/dev/one", image);
+    await host.start();
+    await world.allConnected();
+    assert.ok(world.heard("device-outdated"));
+    const gone = new Set(volume.components.map(({ componentId }) => componentId));
+    const left = host.device.components().filter(({ componentId }) => gone.has(componentId));
+    assert.deepEqual(left, []);
+    const next = await world.take(world.host(copies[1]), again.objectId);
+    await world.untilActive(again.objectId);
+    await next.close();
+    await world.until(async () => {
+      await host.device.destage();
+      return host.device.stats().uniqueBytes === 0;
+    });
+    await world.assertClean();
+  });
+});

@@ -36,6 +36,8 @@ export interface DeviceRegisterWorld {
   readonly hostId: string;
   readonly hostName: string;
   readonly devices: () => readonly LocalDevice[];
+  /** What is on a device that is an old copy, and that nobody names any more. */
+  readonly removeForgotten: (deviceId: string) => Promise<void>;
   /** Durably: none of its components counts; its incarnation is above this one. */
   readonly distrust: (deviceId: string, incarnation: number) => Promise<void>;
   readonly addEvent: (event: DeviceEvent) => void;
@@ -90,6 +92,8 @@ export class DeviceRegister {
     const { deviceId, path, incarnation } = record;
     const device = this.#find(deviceId);
     if (device === undefined || !isBehind(device, record)) return;
+    // Before: afterwards nothing tells any more that it is an old copy.
+    await this.#world.removeForgotten(deviceId);
     await this.#world.distrust(deviceId, incarnation);
     this.#event("device-outdated", "error", record, [
       `device ${deviceId} at ${path} is an old copy of itself:`,

@@ -36,6 +36,7 @@ import { ClusterHosts } from "./cluster-hosts.ts";
 import { allEnded, ComponentMaker, isOutcomeUnknown } from "./component-maker.ts";
 import { ComponentServer } from "./component-server.ts";
 import { DeviceRegister } from "./device-register.ts";
+import { leaseEvent, reachedEvent } from "./host-events.ts";
 import { HostLease } from "./host-lease.ts";
 import type { HostPlaneWorld } from "./host-plane-world.ts";
 import { KeptMemory } from "./kept-memory.ts";
@@ -120,7 +121,7 @@ export class HostPlane {
       hostId,
       key: directoryKeys.alive(clusterId, hostId),
       incarnation,
-      onChange: (isAlive, reason) => this.#leaseChanged(isAlive, reason),
+      onChange: (isAlive, reason) => world.addEvent(leaseEvent(hostId, isAlive, reason)),
     });
     this.#register = new DeviceRegister({
       directory,
@@ -128,6 +129,7 @@ export class HostPlane {
       hostId,
       hostName: world.hostName,
       devices: devices.list,
+      removeForgotten: (deviceId) => this.#maker.removeForgotten(deviceId),
       distrust: devices.distrust,
       addEvent: world.addEvent,
     });
@@ -472,30 +474,10 @@ export class HostPlane {
     });
   }
 
-  #leaseChanged(isAlive: boolean, reason: string | undefined): void {
-    const why = reason === undefined ? "" : `: ${reason}`;
-    this.#world.addEvent({
-      kind: isAlive ? "lease-held" : "lease-lost",
-      level: isAlive ? "info" : "error",
-      message: isAlive
-        ? "this host holds its lease in the directory"
-        : `this host has lost its lease in the directory${why}; until it is back nothing is read`,
-      details: { hostId: this.#world.hostId },
-    });
-  }
-
   #hostChanged(hostId: string, isUp: boolean, reason: string | undefined): void {
-    const name = this.hosts.nameOf(hostId);
     this.#maker.linkChanged(hostId);
     if (isUp) this.#patrol.hostReached();
     else this.#patrol.wake();
-    this.#world.addEvent({
-      kind: isUp ? "host-up" : "host-down",
-      level: isUp ? "info" : "warning",
-      message: isUp
-        ? `host ${name} is reachable over the storage network`
-        : `host ${name} cannot be reached over the storage network: ${reason ?? "unknown"}`,
-      details: { hostId },
-    });
+    this.#world.addEvent(reachedEvent(hostId, this.hosts.nameOf(hostId), isUp, reason));
   }
 }

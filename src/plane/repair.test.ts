@@ -316,12 +316,10 @@ for (const isAdded of [false, true])
       for (const { hostId: id } of others)
         await putService(world.directory, CLUSTER, { id, kind: "host", mode: "none" });
       const { device, plane } = world.host("a");
-      const used = (): number => usedOf(device);
       const owners: ObjectOwner[] = [];
-      while (used() < 0.82) {
+      while (usedOf(device) < 0.82) {
         const { objectId } = await volumeOf(world, SINGLE);
-        const owner = plane.ownerWorld();
-        const taken = await ObjectOwner.take(owner, objectId, false);
+        const taken = await ObjectOwner.take(plane.ownerWorld(), objectId, false);
         owners.push(taken);
         const bytes = new Uint8Array(SIZE_BYTES);
         world.prng.fill(bytes);
@@ -333,7 +331,7 @@ for (const isAdded of [false, true])
       const count = device.components().length;
       if (isAdded) await world.host("a").add("/dev/two");
       else for (const { hostId } of others) await dropService(world.directory, CLUSTER, hostId);
-      await world.until(() => used() < 0.8);
+      await world.until(() => usedOf(device) < 0.8);
       await world.pass(60_000);
       const left = device.components().length;
       assert.ok(left < count && left >= 3, `${left} of ${count} components are left`);

@@ -16,18 +16,21 @@ const fs = require("node:fs");
 if (process.argv[3] === "help") process.exit(0);
 const socket = process.argv[process.argv.indexOf("-qmp") + 1].split(",")[0].slice("unix:".length);
 let count = 0;
-let speaking;
+let last = Promise.resolve();
 net.createServer((connection) => {
   fs.writeFileSync(process.argv[1] + ".connections", String(++count));
   connection.on("error", () => {});
-  if (speaking !== undefined) return;
-  speaking = connection;
-  connection.on("close", () => (speaking = undefined));
-  connection.write('{"QMP":{}}\\n');
-  const answer = '{"return":{"status":"running"}}\\n';
-  connection.on("data", (commands) => {
-    const count = commands.toString().split("\\n").length - 1;
-    setTimeout(() => connection.write(answer.repeat(count)), 20);
+  const before = last;
+  last = new Promise((resolve) => connection.once("close", resolve));
+  connection.pause();
+  before.then(() => {
+    connection.write('{"QMP":{}}\\n');
+    const answer = '{"return":{"status":"running"}}\\n';
+    connection.on("data", (commands) => {
+      const count = commands.toString().split("\\n").length - 1;
+      setTimeout(() => connection.write(answer.repeat(count)), 20);
+    });
+    connection.resume();
   });
 }).listen(socket);
 `;
@@ -79,6 +82,24 @@ net.createServer((connection) => {
       if (isLook) fs.appendFileSync(process.argv[1] + ".asked-" + name, "x");
       if (name === "a" && isLook) connection.write('{"return":{"status":"paused"}}\\n');
       else if (!isLook) connection.write('{"return":{"status":"running"}}\\n');
+    }
+  });
+}).listen(socket);
+`;
+
+/** Its guest shuts down as soon as it is asked how it is. */
+const ENDING = `#!${process.execPath}
+const net = require("node:net");
+if (process.argv[3] === "help") process.exit(0);
+const socket = process.argv[process.argv.indexOf("-qmp") + 1].split(",")[0].slice("unix:".length);
+net.createServer((connection) => {
+  connection.on("error", () => {});
+  connection.write('{"QMP":{}}\\n');
+  connection.on("data", (commands) => {
+    for (const line of commands.toString().split("\\n").slice(0, -1)) {
+      if (line.includes("query-status"))
+        connection.write('{"event":"SHUTDOWN","data":{"guest":true}}\\n');
+      connection.write('{"return":{"status":"shutdown"}}\\n');
     }
   });
 }).listen(socket);
@@ -262,6 +283,32 @@ test("what a machine boots from is judged where it starts, and a refused one is 
     assert.deepEqual(await hypervisor.list(), []);
     assert.ok(!fs.existsSync(path.join(vms, "a")), "nothing is made for it");
   } finally {
+    await hypervisor.close();
+    fs.rmSync(folder, { recursive: true });
+  }
+});
+
+test("a shutdown that cannot be written down ends no host, and is seen all the same", async () => {
+  const folder = fs.mkdtempSync(path.join(os.tmpdir(), "drystone-hypervisor-"));
+  const program = path.join(folder, "qemu");
+  fs.writeFileSync(program, ENDING, { mode: 0o755 });
+  const vms = path.join(folder, "vms");
+  const lost: string[] = [];
+  const onLost = (message: string): void => void lost.push(message);
+  const hypervisor = new QemuHypervisor({ folder: vms, accelerator: "tcg", program, onLost });
+  const awake = setInterval(() => {}, 1000);
+  try {
+    hypervisor.allow(600_000);
+    const started = hypervisor.start(MACHINE);
+    // Nobody can write a file where a folder is, as nobody can on a full disk.
+    fs.mkdirSync(path.join(vms, "a", "ended"), { recursive: true });
+    await started;
+    assert.equal((await hypervisor.list())[0]?.state, "ended");
+    assert.match(lost[0] ?? "", /^that a has shut down is not noted: EISDIR/);
+  } finally {
+    clearInterval(awake);
+    fs.rmSync(path.join(vms, "a", "ended"), { recursive: true });
+    await hypervisor.kill("a");
     await hypervisor.close();
     fs.rmSync(folder, { recursive: true });
   }

@@ -55,6 +55,8 @@ export interface QemuOptions {
   readonly bootFile?: (file: string) => string;
   /** Something is wrong with what is known of a machine, which concerns no other one. */
   readonly onTrouble?: (vmId: string, what: string) => void;
+  /** Hears what could not be written down about a machine. */
+  readonly onLost?: (message: string) => void;
 }
 
 export class QemuHypervisor implements Hypervisor {
@@ -384,8 +386,7 @@ export class QemuHypervisor implements Hypervisor {
     if (known !== undefined) return known;
     const client = QmpClient.connect(this.#file(vmId, "qmp.sock"), ({ name, data }) => {
       // The guest has shut down; a host that ends the process does not say so.
-      if (name === "SHUTDOWN" && data["guest"] === true && this.#stored(vmId) !== undefined)
-        fs.writeFileSync(this.#file(vmId, "ended"), JSON.stringify(data));
+      if (name === "SHUTDOWN" && data["guest"] === true) this.#noteEnd(vmId, data);
     });
     this.#clients.set(vmId, client);
     const forget = (): void => {
@@ -393,6 +394,16 @@ export class QemuHypervisor implements Hypervisor {
     };
     client.then(({ closed }) => closed.then(forget), forget);
     return client;
+  }
+
+  /** QEMU itself still knows while its process is there, however full the disk is. */
+  #noteEnd(vmId: string, data: Readonly<Record<string, unknown>>): void {
+    try {
+      if (this.#stored(vmId) === undefined) return;
+      fs.writeFileSync(this.#file(vmId, "ended"), JSON.stringify(data));
+    } catch (error) {
+      this.#options.onLost?.(`that ${vmId} has shut down is not noted: ${errorText(error)}`);
+    }
   }
 
   #hangUp(vmId: string): void {

@@ -425,6 +425,7 @@ export class TrialHost {
         },
       ],
       readThrough: () => new ReadThrough(device),
+      heldBy: () => (this.device?.components() ?? []).map(({ componentId }) => componentId),
       storedBytes: () =>
         device.stats().components.map(({ componentId, mappedBytes }) => [componentId, mappedBytes]),
       undecided: () => device.undecided().map(({ objectId }) => objectId),

@@ -138,6 +138,8 @@ const machines: readonly Step[] = [
   ["vm-runs-not", "vm.type", { name: "vm1", text: "ls" }],
   ["vm-migration-refused", "vm.migrate", { name: "vm1", cancel: true }],
   ["vm-invalid", "vm.set", { name: "vm1", isolation: "leave" }],
+  ["boot-file-refused", "vm.create", { name: "vm2", volumes: ["plain"], kernel: "/etc/passwd" }],
+  ["boot-file-refused", "vm.set", { name: "vm1", firmware: "/etc/passwd" }],
   ["", "ha.set", { toleratedHosts: 1, admission: "refuse" }],
   ["admission-refused", "vm.start", { name: "vm1" }],
   ["", "ha.set", { admission: "off" }],

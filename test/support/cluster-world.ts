@@ -250,6 +250,10 @@ export class ClusterHost {
           hasFailed: this.failed.has(path),
           ...device.age,
         })),
+      heldBy: (deviceId) =>
+        this.#byId(deviceId)
+          .components()
+          .map(({ componentId }) => componentId),
       storedBytes: () =>
         [...this.devices.values()].flatMap((device) =>
           device

@@ -1,6 +1,7 @@
 /** Making a volume, and then the lines with which it is attached. */
 import { useState } from "react";
 import type { ReactNode } from "react";
+import { shellWord } from "../../src/base/shell-word.ts";
 import { textOf, useActions } from "./actions.tsx";
 import { call } from "./api.ts";
 import { refresh } from "./cluster-store.ts";
@@ -129,12 +130,13 @@ function AttachLines({ name, onClose }: { name: string; onClose: () => void }): 
     }
     void refresh();
   };
+  const line = `drystone volume attach ${shellWord(name)}`;
   return (
     <>
       <p>It takes space only for what is written. To use it, run on a host:</p>
-      <CommandLine line={`drystone volume attach ${name} --nbd /run/${name}.sock`} />
+      <CommandLine line={`${line} --nbd ${shellWord(`/run/${name}.sock`)}`} />
       <p>Or for a virtual machine, over shared memory:</p>
-      <CommandLine line={`drystone volume attach ${name} --vhost-user /run/${name}.vhost`} />
+      <CommandLine line={`${line} --vhost-user ${shellWord(`/run/${name}.vhost`)}`} />
       <div className="buttons">
         <button type="button" onClick={onClose}>
           Later

@@ -1,6 +1,7 @@
 /** Tokens: who may use the API, and how a host joins. */
 import { useState } from "react";
 import type { ReactNode } from "react";
+import { shellWord } from "../../../src/base/shell-word.ts";
 import type { AccessRole, AccessView } from "../../../src/host/index.ts";
 import { textOf, useActions } from "../actions.tsx";
 import { call } from "../api.ts";
@@ -216,7 +217,9 @@ function JoinCard({ address }: { address: string }): ReactNode {
       ) : (
         <>
           <p>On the new host, within half an hour:</p>
-          <CommandLine line={`drystone join ${address} --token ${token} --device PATH`} />
+          <CommandLine
+            line={`drystone join ${shellWord(address)} --token ${shellWord(token)} --device PATH`}
+          />
         </>
       )}
     </Card>

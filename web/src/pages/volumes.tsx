@@ -1,6 +1,7 @@
 /** Volumes: whether each is whole, where it is attached, and how it is spread. */
 import { useState } from "react";
 import type { ReactNode } from "react";
+import { shellWord } from "../../../src/base/shell-word.ts";
 import type { VolumeView } from "../../../src/host/index.ts";
 import { useActions } from "../actions.tsx";
 import { call } from "../api.ts";
@@ -149,7 +150,9 @@ function Attachment({ volume: { name, attachment } }: { volume: VolumeView }): R
     return (
       <Card title="Not attached">
         <p>Nobody can use it yet. Offer it over NBD with the button above, or on a host:</p>
-        <CommandLine line={`drystone volume attach ${name} --nbd /run/${name}.sock`} />
+        <CommandLine
+          line={`drystone volume attach ${shellWord(name)} --nbd ${shellWord(`/run/${name}.sock`)}`}
+        />
       </Card>
     );
   return (
@@ -161,9 +164,9 @@ function Attachment({ volume: { name, attachment } }: { volume: VolumeView }): R
       <p>Give this to clients on {attachment.host}:</p>
       <CommandLine line={attachment.uri} />
       {attachment.tls ? (
-        <CommandLine line={`drystone client create NAME --volume ${name}`} />
+        <CommandLine line={`drystone client create NAME --volume ${shellWord(name)}`} />
       ) : (
-        <CommandLine line={`qemu-img info '${attachment.uri}'`} />
+        <CommandLine line={`qemu-img info ${shellWord(attachment.uri)}`} />
       )}
       {attachment.vhostUser !== undefined && (
         <>
