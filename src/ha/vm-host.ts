@@ -387,8 +387,7 @@ export class VmHost {
 
   /** Others may have it, and its volumes. */
   async #letGo(stored: StoredVm, what: string, because: string): Promise<void> {
-    for (const volume of stored.record.volumes)
-      await this.#world.detach(volume, stored.record.name);
+    for (const disk of stored.record.volumes) await this.#world.detach(disk, stored.record.name);
     await this.#decide(stored, { hostId: undefined, isLeaving: false }, what, because);
   }
 

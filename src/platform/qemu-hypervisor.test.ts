@@ -16,18 +16,21 @@ const fs = require("node:fs");
 if (process.argv[3] === "help") process.exit(0);
 const socket = process.argv[process.argv.indexOf("-qmp") + 1].split(",")[0].slice("unix:".length);
 let count = 0;
-let speaking;
+let last = Promise.resolve();
 net.createServer((connection) => {
   fs.writeFileSync(process.argv[1] + ".connections", String(++count));
   connection.on("error", () => {});
-  if (speaking !== undefined) return;
-  speaking = connection;
-  connection.on("close", () => (speaking = undefined));
-  connection.write('{"QMP":{}}\\n');
-  const answer = '{"return":{"status":"running"}}\\n';
-  connection.on("data", (commands) => {
-    const count = commands.toString().split("\\n").length - 1;
-    setTimeout(() => connection.write(answer.repeat(count)), 20);
+  const before = last;
+  last = new Promise((resolve) => connection.once("close", resolve));
+  connection.pause();
+  before.then(() => {
+    connection.write('{"QMP":{}}\\n');
+    const answer = '{"return":{"status":"running"}}\\n';
+    connection.on("data", (commands) => {
+      const count = commands.toString().split("\\n").length - 1;
+      setTimeout(() => connection.write(answer.repeat(count)), 20);
+    });
+    connection.resume();
   });
 }).listen(socket);
 `;

@@ -38,6 +38,11 @@ const HUNG = "watchdog";
 const STILL: ReadonlySet<string> = new Set(["paused", "postmigrate", "finish-migrate"]);
 
 type VmCondition = Pick<RunningVm, "state" | "isHung">;
+interface LateQuestion {
+  /** What was answered in the end. */
+  found?: VmCondition;
+}
+
 type TroubleKind = "damaged" | "silent";
 
 const UNKNOWN: VmCondition = { state: "running" };
@@ -64,7 +69,7 @@ export class QemuHypervisor implements Hypervisor {
   readonly #inputs = new Map<string, SerialInput>();
   readonly #agents = new Map<string, GuestAgent>();
   /** Questions how a machine is that it has not answered in time. */
-  readonly #late = new Map<string, Promise<VmCondition>>();
+  readonly #late = new Map<string, LateQuestion>();
   readonly #troubles = new Map<string, string>();
   readonly #guard: MachineGuard;
   /** Machines that the guard leaves alone. */
@@ -334,7 +339,10 @@ export class QemuHypervisor implements Hypervisor {
 
   /** "running", the careful answer, if it does not say so at once: others are waited for, too. */
   async #stateOf(vmId: string): Promise<VmCondition> {
-    if (this.#late.has(vmId)) return UNKNOWN;
+    const late = this.#late.get(vmId);
+    // Where everything is slow what comes late is all that ever comes: it counts once.
+    if (late?.found !== undefined) this.#late.delete(vmId);
+    if (late !== undefined) return late.found ?? UNKNOWN;
     const answer = this.#ask(vmId);
     let timer: NodeJS.Timeout | undefined;
     const end = new Promise<undefined>((resolve) => {
@@ -343,12 +351,11 @@ export class QemuHypervisor implements Hypervisor {
     const found = await Promise.race([answer, end]);
     clearTimeout(timer);
     if (found !== undefined) return found;
-    this.#late.set(vmId, answer);
+    const question: LateQuestion = {};
+    this.#late.set(vmId, question);
     this.#trouble(vmId, "silent", "runs, and its QEMU does not say how it is");
-    const forget = (): void => {
-      if (this.#late.get(vmId) === answer) this.#late.delete(vmId);
-    };
-    answer.then(forget, forget);
+    const settle = (answered: VmCondition): void => void (question.found = answered);
+    answer.then(settle, () => settle(UNKNOWN));
     return UNKNOWN;
   }
 

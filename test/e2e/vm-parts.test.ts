@@ -148,7 +148,9 @@ async function converse(cli: Cli, api: string): Promise<void> {
 test("what is typed on a console gets to the guest, and what it answers comes back, until Ctrl-]", async (t) => {
   process.env["DRYSTONE_ACCEL"] = "tcg";
   const host = await startHost(t);
-  const firmware = path.join(host.folder, "echo");
+  const folder = path.join(host.folder, "data", "boot");
+  fs.mkdirSync(folder, { recursive: true });
+  const firmware = path.join(folder, "echo");
   writeRom(firmware, ECHOES);
   const cli: Cli = async (...args) =>
     (await runTool(process.execPath, [CLI, ...args, "--api", host.api])).stdout;
