@@ -17,19 +17,26 @@ export function leaseEvent(
   };
 }
 
-/** Over the storage network. */
+/** A host that is reached over the management network alone is not down. */
+const KINDS = {
+  storage: ["host-up", "host-down"],
+  management: ["management-up", "management-down"],
+} as const;
+
 export function reachedEvent(
-  hostId: string,
-  name: string,
+  network: keyof typeof KINDS,
+  host: { readonly hostId: string; readonly name: string },
   isUp: boolean,
   reason: string | undefined,
 ): HostEvent {
+  const [up, down] = KINDS[network];
+  const { hostId, name } = host;
   return {
-    kind: isUp ? "host-up" : "host-down",
+    kind: isUp ? up : down,
     level: isUp ? "info" : "warning",
     message: isUp
-      ? `host ${name} is reachable over the storage network`
-      : `host ${name} cannot be reached over the storage network: ${reason ?? "unknown"}`,
+      ? `host ${name} is reachable over the ${network} network`
+      : `host ${name} cannot be reached over the ${network} network: ${reason ?? "unknown"}`,
     details: { hostId },
   };
 }

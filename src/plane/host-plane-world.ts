@@ -39,7 +39,13 @@ export interface HostPlaneWorld {
 }
 
 export interface HostEvent {
-  readonly kind: "host-up" | "host-down" | "lease-lost" | "lease-held";
+  readonly kind:
+    | "host-up"
+    | "host-down"
+    | "lease-lost"
+    | "lease-held"
+    | "management-up"
+    | "management-down";
   readonly level: "info" | "warning" | "error";
   readonly message: string;
   readonly details: Readonly<Record<string, string | number>>;

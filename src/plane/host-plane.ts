@@ -478,6 +478,7 @@ export class HostPlane {
     this.#maker.linkChanged(hostId);
     if (isUp) this.#patrol.hostReached();
     else this.#patrol.wake();
-    this.#world.addEvent(reachedEvent(hostId, this.hosts.nameOf(hostId), isUp, reason));
+    const name = this.hosts.nameOf(hostId);
+    this.#world.addEvent(reachedEvent("storage", { hostId, name }, isUp, reason));
   }
 }

@@ -8,6 +8,8 @@ import type { HostRecord } from "../cluster/index.ts";
 import { Links } from "../link/index.ts";
 import type { Clock, Directory, Log, Network, NetworkAddress } from "../ports/index.ts";
 import { ClusterHosts } from "./cluster-hosts.ts";
+import { reachedEvent } from "./host-events.ts";
+import type { HostEvent } from "./host-plane-world.ts";
 
 export interface ManagementNetworkWorld {
   readonly clock: Clock;
@@ -19,14 +21,7 @@ export interface ManagementNetworkWorld {
   readonly incarnation: number;
   readonly parseAddress: (text: string) => NetworkAddress;
   readonly formatAddress: (address: NetworkAddress) => string;
-  readonly addEvent: (event: ManagementEvent) => void;
-}
-
-export interface ManagementEvent {
-  readonly kind: "management-up" | "management-down";
-  readonly level: "info" | "warning";
-  readonly message: string;
-  readonly details: Readonly<Record<string, string>>;
+  readonly addEvent: (event: HostEvent) => void;
 }
 
 export interface ManagementPeer {
@@ -76,13 +71,6 @@ export class ManagementNetwork {
 
   #changed(hostId: string, isUp: boolean, reason: string | undefined): void {
     const name = this.#hosts.nameOf(hostId);
-    this.#world.addEvent({
-      kind: isUp ? "management-up" : "management-down",
-      level: isUp ? "info" : "warning",
-      message: isUp
-        ? `host ${name} is reachable over the management network`
-        : `host ${name} cannot be reached over the management network: ${reason ?? "unknown"}`,
-      details: { hostId },
-    });
+    this.#world.addEvent(reachedEvent("management", { hostId, name }, isUp, reason));
   }
 }
