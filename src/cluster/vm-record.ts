@@ -279,7 +279,9 @@ function cut(text: string): string {
   return text.length <= DECISION_LENGTH_MAX ? text : `${text.slice(0, DECISION_LENGTH_MAX - 1)}…`;
 }
 
-/** Fails with `vm-invalid` where nobody could read it: such a machine would be looked after no more. */
+/**
+ * Fails with `vm-invalid` where nobody could read it: such a machine would be looked after no more.
+ */
 function encode(vm: VmRecord): string {
   const value = textOf(vm);
   const why = unreadability(value);

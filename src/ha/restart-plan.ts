@@ -105,7 +105,9 @@ export class Places {
   readonly #rooms: ReadonlyMap<string, Room>;
   readonly #input: PlanInput;
 
-  /** Beside what the plan starts and moves, and what has left its host or is to and has no other. */
+  /**
+   * Beside what the plan starts and moves, and what has left its host or is to and has no other.
+   */
   constructor(input: PlanInput, { starts, moves, waits }: Plan) {
     this.#input = input;
     this.#rooms = roomsOf(input);
