@@ -59,6 +59,8 @@ export class TrialHost {
   /** Apart from all other chance, so that seeds in which nothing is late go their way. */
   readonly #lateChance: Prng;
   readonly #forked = new Set<string>();
+  /** Forks under way: a device takes nothing away that it is just making. */
+  readonly #forking = new Map<string, Promise<void>>();
   #network: SimNetwork | undefined;
   #plane: HostPlane | undefined;
   #starts = 0;
@@ -272,6 +274,8 @@ export class TrialHost {
 
   async #boot(machine: SimMachine): Promise<void> {
     const { clock } = machine;
+    // What the life before had under way comes to no end.
+    this.#forking.clear();
     const { plan, simulation, fabric } = this.#world;
     clock.setRate(plan.clockRates[this.number] ?? 1);
     const network = new SimNetwork(machine, fabric, this.#addresses);
@@ -410,8 +414,17 @@ export class TrialHost {
       component: (componentId) => this.component(componentId),
       allocate: (lengthBytes) => device.allocate(lengthBytes),
       create: async (component) => void (await device.createComponent(component)),
-      remove: (componentId) => device.deleteComponent(componentId),
-      fork: (fork) => this.#fork(device, fork),
+      remove: async (componentId) => {
+        await this.#forking.get(componentId)?.catch(() => undefined);
+        await device.deleteComponent(componentId);
+      },
+      fork: (fork) => {
+        const forking = this.#fork(device, fork).finally(() => {
+          this.#forking.delete(fork.componentId);
+        });
+        this.#forking.set(fork.componentId, forking);
+        return forking;
+      },
       grow: async (componentId, blockCount) => {
         await device.resizeComponent(componentId, blockCount * BLOCK_SIZE_BYTES);
       },
