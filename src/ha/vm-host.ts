@@ -437,7 +437,7 @@ export class VmHost {
   /** After what nobody foresaw, such as a full disk, a part of it may run. */
   async #cleanUp(name: string, error: unknown): Promise<void> {
     const { log, hypervisor } = this.#world;
-    const stack = error instanceof Error ? error.stack?.slice(0, STACK_LENGTH_MAX) : undefined;
+    const stack = bugStack(error)?.slice(0, STACK_LENGTH_MAX);
     log.write("error", `the start of ${name} has failed: ${errorText(error)}`, { stack });
     await hypervisor.kill(name);
   }

@@ -1,21 +1,13 @@
 /** Small files that are whole or not there, also after a crash. */
-import { closeSync, fsyncSync, openSync, renameSync, writeSync } from "node:fs";
 import { join } from "node:path";
 import { CodedError, errorText } from "../base/index.ts";
+import { writeWhole } from "../platform/index.ts";
 import { systemErrorCode } from "./system-error.ts";
 
 /** For the owner alone. Fails with `state-unwritable` or `no-space`. */
 export function writeDurably(folder: string, name: string, text: string): void {
   try {
-    const unfinished = join(folder, `${name}.unfinished`);
-    const file = openSync(unfinished, "w", 0o600);
-    writeSync(file, text);
-    fsyncSync(file);
-    closeSync(file);
-    renameSync(unfinished, join(folder, name));
-    const directory = openSync(folder, "r");
-    fsyncSync(directory);
-    closeSync(directory);
+    writeWhole(join(folder, name), text);
   } catch (error) {
     throw unwritable(folder, errorText(error), error);
   }

@@ -50,3 +50,4 @@ export {
   publicKeyOf,
 } from "./certificate.ts";
 export type { CertifiedKey, CertificateIdentity, CertificateRequest } from "./certificate.ts";
+export { writeWhole } from "./whole-file.ts";

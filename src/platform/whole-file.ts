@@ -1,10 +1,11 @@
 /** Small files that are the old one or the new one, whole, also after a loss of power. */
 import * as fs from "node:fs";
 import * as path from "node:path";
+import { syncFolder } from "./file-lock.ts";
 
 /** For the owner alone. Throws what the file system does. */
 export function writeWhole(file: string, text: string): void {
-  const unfinished = `${file}.new`;
+  const unfinished = `${file}.unfinished`;
   const written = fs.openSync(unfinished, "w", 0o600);
   try {
     fs.writeFileSync(written, text);
@@ -13,10 +14,5 @@ export function writeWhole(file: string, text: string): void {
     fs.closeSync(written);
   }
   fs.renameSync(unfinished, file);
-  const folder = fs.openSync(path.dirname(file), "r");
-  try {
-    fs.fsyncSync(folder);
-  } finally {
-    fs.closeSync(folder);
-  }
+  syncFolder(path.dirname(file));
 }

@@ -5,7 +5,7 @@
  * client can make grow has a limit: requests in flight, memory for replies, bytes of writes. At a
  * limit `consume` stops, and the rest stays in the socket.
  */
-import { assert, CodedError, errorText } from "../../base/index.ts";
+import { assert, bugStack, CodedError, errorText } from "../../base/index.ts";
 import type { Extent, IoFault, VolumeIo } from "../../object/index.ts";
 import type { ByteStream } from "../../ports/index.ts";
 import { faultErrno, requestErrno } from "./command-rules.ts";
@@ -289,8 +289,9 @@ export class Transmission implements RequestHandler, StatusOwner {
     if (this.#phase === "gone") this.#reportIdle();
     else if (error instanceof CodedError) this.#answer(slot, Errno.inputOutput);
     else {
-      const stack = error instanceof Error ? error.stack : undefined;
-      this.#owner.violation(`extents cannot be told, a bug: ${stack ?? errorText(error)}`);
+      this.#owner.violation(
+        `extents cannot be told, a bug: ${bugStack(error) ?? errorText(error)}`,
+      );
     }
   }
 
