@@ -26,6 +26,17 @@ async function isFree(world: World, name: string): Promise<boolean> {
   return (await findVm(world.directory, CLUSTER, name)).record.hostId === undefined;
 }
 
+/** The host of machine "a" has died, and its lease has ended, since nobody starts it elsewhere. */
+async function diedWhileDisarmed(world: World) {
+  const answers = controlled(world);
+  const host = await running(world, "a");
+  await answers["ha.disarm"]({});
+  await world.pass(2000);
+  host.cutPower();
+  await world.pass(20_000);
+  return { answers, host };
+}
+
 /** As `drystone host remove` does. */
 async function remove({ directory }: World, hostId: string): Promise<void> {
   await directory.transact(
@@ -60,12 +71,7 @@ test("whoever arms it is told of hosts with machines that do not know of it", as
 
 test("after a host has died for good while it was disarmed, killing its machines lets it be armed", async () => {
   await cluster(2, async (world) => {
-    const answers = controlled(world);
-    const host = await running(world, "a");
-    await answers["ha.disarm"]({});
-    await world.pass(2000);
-    host.cutPower();
-    await world.pass(20_000);
+    const { answers } = await diedWhileDisarmed(world);
     await assert.rejects(answers["ha.arm"]({}), { code: "ha-hosts-unheard" });
     await answers["vm.kill"]({ name: "a" });
     await world.until(() => isFree(world, "a"), 5000);
@@ -77,12 +83,7 @@ test("after a host has died for good while it was disarmed, killing its machines
 
 test("machines of a host that was removed are started elsewhere, and hold up nobody who arms", async () => {
   await cluster(3, async (world) => {
-    const answers = controlled(world);
-    const host = await running(world, "a");
-    await answers["ha.disarm"]({});
-    await world.pass(2000);
-    host.cutPower();
-    await world.pass(20_000);
+    const { answers, host } = await diedWhileDisarmed(world);
     assert.equal(world.whereIs("a"), undefined);
     await remove(world, host.id);
     assert.equal((await answers["ha.arm"]({})).isArmed, true);
