@@ -7,13 +7,12 @@
  * table is a bug. Nothing is allocated per request.
  */
 import { assert, assertDefined } from "../base/index.ts";
+import { DISK_REQUESTS_MAX } from "../ports/index.ts";
 import type { Disk, DiskDone, DiskFault, DiskMemory } from "../ports/index.ts";
 import type { DeviceFile } from "./device-file.ts";
 import { MemoryPool } from "./mapped-memory.ts";
 import { FALLOCATE_KEEP_SIZE, FALLOCATE_ZERO_RANGE, errorName } from "./sys.ts";
 
-/** Requests that one disk may have waiting and running together. */
-export const DISK_REQUESTS_MAX = 16_384;
 /** Linux transfers no more than this in one call. */
 const TRANSFER_BYTES_MAX = 0x7ffff000;
 

@@ -8,6 +8,12 @@ export type DiskFault = "read-error" | "write-error" | "no-space" | "gone";
 export type DiskDone = (token: number, fault: DiskFault | undefined) => void;
 
 /**
+ * Requests that a disk takes at once; more are a bug and assert. Whoever passes on what clients ask
+ * for has to see to that.
+ */
+export const DISK_REQUESTS_MAX = 16_384;
+
+/**
  * A device's bytes. Requests may complete in any order. A write is durable once a `flush` that was
  * requested after the write's completion has completed; until then a crash may keep any subset of
  * its 512-byte sectors. Nothing is ordered by the order of requests alone.

@@ -20,6 +20,7 @@ export type {
   DirectoryWrite,
   LeaseId,
 } from "./directory.ts";
+export { DISK_REQUESTS_MAX } from "./disk.ts";
 export type { Disk, DiskDone, DiskFault, DiskMemory, MemoryHandle } from "./disk.ts";
 export { DiskRequests } from "./disk-requests.ts";
 export type { Log, LogFields, LogLevel } from "./log.ts";

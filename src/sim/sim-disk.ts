@@ -15,6 +15,7 @@
  * is filled with 0xE7 until the read completes.
  */
 import { assert, CodedError, type Prng, SECTOR_SIZE_BYTES } from "../base/index.ts";
+import { DISK_REQUESTS_MAX } from "../ports/index.ts";
 import type { Disk, DiskDone, DiskFault, DiskMemory } from "../ports/index.ts";
 import type { DiskMedium, MediumWrite } from "./disk-medium.ts";
 import type { SimMachine } from "./sim-machine.ts";
@@ -248,6 +249,7 @@ export class SimDisk implements Disk {
   }
 
   #later(latency: Latency, finish: () => void): void {
+    assert(this.#underWay < DISK_REQUESTS_MAX, "more requests than a disk takes");
     this.#underWay++;
     const delayMs = this.#machine.simulation.drawLatencyMs("disk", latency, this.#prng);
     const complete = (): void => {

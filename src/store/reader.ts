@@ -13,57 +13,23 @@
  * Slots are pooled; nothing is allocated per block.
  */
 import { assert, assertDefined, BLOCK_SIZE_BYTES, marks } from "../base/index.ts";
+import { DISK_REQUESTS_MAX } from "../ports/index.ts";
 import type { DiskFault, DiskMemory } from "../ports/index.ts";
 import { PHYSICAL_DAMAGED, PHYSICAL_MAX } from "../format/index.ts";
 import { BlockFills } from "./block-fills.ts";
-import type { ComponentDone, ComponentFault } from "./component.ts";
+import type { ComponentDone } from "./component.ts";
 import type { ComponentInfo } from "./component-table.ts";
 import type { DeviceState } from "./device-state.ts";
 import { checksumOf, entryOffset, pageOf, physicalOf } from "./logical-map.ts";
 import { LOCATION_DAMAGED, LOCATION_NONE } from "./pending-blocks.ts";
 import { isPlacedLocation } from "./placed-blocks.ts";
+import { CACHED_READ_BLOCKS_MAX, READ_BLOCKS_MAX, ReadSlot } from "./read-slot.ts";
 
-/** Longest read of one call, in blocks (1 MiB). */
-export const READ_BLOCKS_MAX = 256;
-/** Longer reads pass by the block cache: they are copies and scans. */
-const CACHED_READ_BLOCKS_MAX = 32;
-
-class ReadSlot {
-  readonly index: number;
-  readonly physical: Float64Array = new Float64Array(READ_BLOCKS_MAX);
-  readonly checksum: Uint32Array = new Uint32Array(READ_BLOCKS_MAX);
-  /** Offset of the block within the request, in blocks. */
-  readonly position: Int32Array = new Int32Array(READ_BLOCKS_MAX);
-  diskBlocks = 0;
-  runsLeft = 0;
-  /** Blocks that others are reading. Of these: which could not be had from the cache afterwards. */
-  readonly waitPhysical: Float64Array = new Float64Array(CACHED_READ_BLOCKS_MAX);
-  readonly waitChecksum: Uint32Array = new Uint32Array(CACHED_READ_BLOCKS_MAX);
-  readonly waitPosition: Int32Array = new Int32Array(CACHED_READ_BLOCKS_MAX);
-  readonly waitFailed: Uint8Array = new Uint8Array(CACHED_READ_BLOCKS_MAX);
-  waitCount = 0;
-  waitsLeft = 0;
-  /** The disk, or a second look, is not over. */
-  isReading = false;
-  /** Others may be waiting for the blocks that are being read. */
-  isFilling = false;
-  info: ComponentInfo | undefined = undefined;
-  blockIndex = 0;
-  blockCount = 0;
-  target: DiskMemory | undefined = undefined;
-  targetAt = 0;
-  /** Where the disk puts blocks: the target, or at a second look memory of our own. */
-  into: DiskMemory | undefined = undefined;
-  intoAt = 0;
-  fault: ComponentFault | undefined = undefined;
-  done: ComponentDone | undefined = undefined;
-  token = 0;
-  stamp = 0;
-
-  constructor(index: number) {
-    this.index = index;
-  }
-}
+/**
+ * Requests that the disk has of reads at once; the rest is for everything else. Clients may ask for
+ * far more: blocks that lie scattered take one request each.
+ */
+const DISK_READS_MAX = DISK_REQUESTS_MAX / 2;
 
 export class Reader {
   readonly #state: DeviceState;
@@ -77,6 +43,9 @@ export class Reader {
   readonly #secondLooks: ReadSlot[] = [];
   readonly #fills = new BlockFills();
   #own: DiskMemory | undefined;
+  /** Of the disk, and reads that wait until it has fewer. */
+  #requestsUnderWay = 0;
+  #line: ReadSlot[] = [];
 
   constructor(state: DeviceState) {
     this.#state = state;
@@ -304,11 +273,30 @@ export class Reader {
     this.#collectStored(slot, position, placed.placeOf(location), placed.checksumOf(location));
   }
 
-  /** Reads runs of blocks that are neighbours both on the disk and in the target. */
   #startDisk(slot: ReadSlot): void {
+    slot.isReading = true;
+    if (this.#line.length === 0 && this.#hasRoom(slot)) return this.#readRuns(slot);
+    marks.hit("a read waited for its turn at the disk");
+    this.#line.push(slot);
+  }
+
+  #hasRoom(slot: ReadSlot): boolean {
+    return this.#requestsUnderWay + slot.diskBlocks <= DISK_READS_MAX;
+  }
+
+  #startWaiting(): void {
+    let started = 0;
+    while (started < this.#line.length && this.#hasRoom(this.#line[started]!))
+      this.#readRuns(this.#line[started++]!);
+    if (started === 0) return;
+    this.#line.splice(0, started);
+    this.#state.disk.submit();
+  }
+
+  /** Reads runs of blocks that are neighbours both on the disk and in the target. */
+  #readRuns(slot: ReadSlot): void {
     const { disk, superblock, counters } = this.#state;
     counters.blocksRead += slot.diskBlocks;
-    slot.isReading = true;
     slot.runsLeft = 0;
     let start = 0;
     for (let i = 1; i <= slot.diskBlocks; i++) {
@@ -328,10 +316,13 @@ export class Reader {
       );
       start = i;
     }
+    this.#requestsUnderWay += slot.runsLeft;
   }
 
   readonly #diskDone = (token: number, fault: DiskFault | undefined): void => {
     const slot = this.#slots[token]!;
+    this.#requestsUnderWay--;
+    if (this.#line.length > 0) this.#startWaiting();
     if (fault !== undefined) slot.fault = "read-error";
     if (fault === "gone") this.#diskGone();
     slot.runsLeft--;
