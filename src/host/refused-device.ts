@@ -11,17 +11,23 @@ import type { DeviceView } from "./views.ts";
 const DISK_CODES: ReadonlySet<string> = new Set([
   "device-foreign",
   "device-incomplete",
+  "device-invalid",
   "device-missing",
   "device-other-cluster",
   "device-other-host",
+  "device-read-only",
+  "device-too-small",
   "format-unknown",
+  "gone",
   "journal-damaged",
   "metadata-damaged",
+  "metadata-failed",
   "metadata-foreign",
   "metadata-missing",
   "metadata-other-device",
   "read-error",
   "superblock-damaged",
+  "write-error",
 ]);
 
 /** What to show in place of the device; fails with `error` if the host may not start without it. */
@@ -34,7 +40,8 @@ export async function refusedDevice(
   if (identity.storageAddress === undefined) throw error;
   const stored = await listDevices(directory, identity.clusterId);
   const had = stored.find(({ record }) => {
-    return record.path === path && record.hostId === identity.hostId && record.state === "online";
+    // Failed before, or missing: it is what it was when the host was last there.
+    return record.path === path && record.hostId === identity.hostId && record.state !== "lost";
   });
   if (had === undefined) throw error;
   const { deviceId } = had.record;

@@ -31,6 +31,15 @@ function batchOf(count: number, seed: number, valueBytes = 40): MetadataBatch {
   return batch;
 }
 
+function hasStrace(): boolean {
+  try {
+    execFileSync("strace", ["-V"], { stdio: "ignore" });
+    return true;
+  } catch {
+    return false;
+  }
+}
+
 function countEntries(store: LmdbMetadataStore): number {
   let count = 0;
   store.scan(new Uint8Array([0]), new Uint8Array(64).fill(255), () => ++count > 0);
@@ -92,6 +101,31 @@ for (const [what, code, damage] of damages) {
     equal(before.compare(readFileSync(path)), 0);
   });
 }
+
+test("what the disk cannot read is found before it is mapped, long values included", async (t) => {
+  if (!hasStrace()) return t.skip("needs strace");
+  const path = join(folder, "unreadable");
+  const store = await LmdbMetadataStore.open(path);
+  await store.commit(batchOf(20, 1, 60_000));
+  await store.close();
+  const script = `
+    const { LmdbMetadataStore } = await import(${JSON.stringify(index)});
+    const told = await LmdbMetadataStore.open(${JSON.stringify(path)}).catch(({ code }) => code);
+    process.stdout.write(String(told));`;
+  for (const when of ["1", "2", "200"]) {
+    const fault = [
+      "-P",
+      path,
+      "-e",
+      "trace=pread64",
+      "-e",
+      `inject=pread64:error=EIO:when=${when}`,
+    ];
+    const run = [process.execPath, "--input-type=module", "-e", script];
+    const told = execFileSync("strace", ["-f", "-o", "/dev/null", ...fault, ...run]);
+    equal(told.toString(), "metadata-failed", `read ${when}`);
+  }
+});
 
 test("locks that a killed process left behind are in nobody's way", async () => {
   const path = await written("stale-locks");
@@ -165,11 +199,7 @@ test("what was durable when a process was killed is there, and each batch is who
 });
 
 test("the data is on disk before the promise resolves", async (t) => {
-  try {
-    execFileSync("strace", ["-V"], { stdio: "ignore" });
-  } catch {
-    return t.skip("needs strace");
-  }
+  if (!hasStrace()) return t.skip("needs strace");
   const path = join(folder, "traced");
   const script = `${writer(path)} process.on("exit", () => {});`.replace("10000", "3");
   const trace = join(folder, "trace");

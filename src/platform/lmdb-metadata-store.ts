@@ -30,8 +30,8 @@ import { METADATA_KEY_BYTES_MAX, METADATA_VALUE_BYTES_MAX } from "../ports/index
 import type { MetadataBatch, MetadataStore } from "../ports/index.ts";
 import { lockExclusively, syncFolder } from "./file-lock.ts";
 import { FileReserve } from "./file-reserve.ts";
-import { LMDB_PAGE_BYTES, checkLmdbFile, damaged } from "./lmdb-file.ts";
-import { checkLmdbTrees } from "./lmdb-walk.ts";
+import { LMDB_PAGE_BYTES, damaged } from "./lmdb-file.ts";
+import { checkMetadataFile } from "./lmdb-walk.ts";
 import { LOG_MARK_KEY, LoggedEntries, logSizesOf } from "./logged-entries.ts";
 import type { MetadataLogOptions } from "./logged-entries.ts";
 import { PendingEntries, mergeEntries } from "./pending-entries.ts";
@@ -110,19 +110,18 @@ export class LmdbMetadataStore implements MetadataStore {
   #closed: Promise<void> | undefined;
 
   /**
-   * Fails with code `metadata-missing`, `metadata-foreign`, `metadata-damaged`, `device-in-use` or
-   * `no-space`.
+   * Fails with code `metadata-missing`, `metadata-foreign`, `metadata-damaged`, `metadata-failed`,
+   * `device-in-use` or `no-space`.
    */
   static async open(path: string, options: MetadataOptions = {}): Promise<LmdbMetadataStore> {
     const fd = openFile(path, options.mustExist === true);
     try {
       lockExclusively(fd, path);
-      const header = checkLmdbFile(fd, path);
-      if (header !== undefined) checkLmdbTrees(fd, path, header);
+      const isNew = !checkMetadataFile(fd, path);
       // Locks of processes that are gone; nobody else has the database open.
       rmSync(`${path}-lock`, { force: true });
       const database = openDatabase(path, options.mapBytesMax ?? MAP_BYTES_DEFAULT);
-      if (header === undefined) syncFolder(dirname(path));
+      if (isNew) syncFolder(dirname(path));
       const { residentBytesMax = Infinity } = options;
       const resident = ResidentLimit.of(path, residentBytesMax);
       const store = new LmdbMetadataStore(path, fd, database, resident);

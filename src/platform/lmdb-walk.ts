@@ -10,10 +10,11 @@
  * of 24 bytes. Entry: u16, u16, u16, key length u16, key, data. In a branch the first three are the
  * child's page number; in a leaf the data's length in two parts, and flags.
  */
-import { getU16, getU32, getU64 } from "../base/index.ts";
+import { CodedError, errorText, getU16, getU32, getU64 } from "../base/index.ts";
 import { fstatSync, readSync } from "node:fs";
-import { LMDB_PAGE_BYTES, damaged } from "./lmdb-file.ts";
-import type { LmdbHeader, LmdbTree } from "./lmdb-file.ts";
+import { LMDB_PAGE_BYTES, checkLmdbFile, damaged } from "./lmdb-file.ts";
+import type { LmdbTree } from "./lmdb-file.ts";
+import { systemErrorCode } from "./sys.ts";
 
 const PAGE_HEADER_BYTES = 24;
 const PAGE_BODY_BYTES = LMDB_PAGE_BYTES - PAGE_HEADER_BYTES;
@@ -29,15 +30,26 @@ const ENTRY_FLAG_OVERFLOW = 1;
 const OVERFLOW_REFERENCE_BYTES = 24;
 const PAGE_NUMBER_HIGH_MAX = 2 ** 16;
 
-/** Fails with code `metadata-damaged`. Reads every page but those of long values. */
-export function checkLmdbTrees(fd: number, path: string, header: LmdbHeader): void {
-  const walk = new LmdbWalk(fd, header.lastPage);
+/**
+ * Whether the file holds a database; if not it is empty, and so a new one. Reads every page that is
+ * in use: who touches a mapped page that the disk cannot read is killed. Fails with
+ * `metadata-damaged`, `metadata-failed` if it cannot be read, or `metadata-foreign`.
+ */
+export function checkMetadataFile(fd: number, path: string): boolean {
   try {
+    const header = checkLmdbFile(fd, path);
+    if (header === undefined) return false;
+    const walk = new LmdbWalk(fd, header.lastPage);
     walk.tree(header.freeTree);
     walk.tree(header.mainTree);
+    return true;
   } catch (error) {
-    if (!(error instanceof BadPage)) throw error;
-    throw damaged(path, `page ${error.page} ${error.reason}`);
+    if (error instanceof BadPage) throw damaged(path, `page ${error.page} ${error.reason}`);
+    if (error instanceof CodedError || systemErrorCode(error) === undefined) throw error;
+    const message = `the metadata at ${path} cannot be read: ${errorText(error)}`;
+    const hint = "Check the disk that holds it (dmesg, smartctl)";
+    const fault = { code: "metadata-failed", message, hint, details: { path } };
+    throw new CodedError(fault, { cause: error });
   }
 }
 
@@ -57,6 +69,7 @@ class LmdbWalk {
   readonly #pageCount: number;
   readonly #seen: Uint8Array;
   readonly #overflowHead = new Uint8Array(PAGE_HEADER_BYTES);
+  readonly #rest = new Uint8Array(1);
   /** One page per level of the tree. */
   readonly #pages: Uint8Array[] = [];
 
@@ -117,6 +130,10 @@ class LmdbWalk {
     if (!isPage(head, first, FLAG_OVERFLOW)) throw new BadPage(first, "is not what it should be");
     const hasRoom = PAGE_HEADER_BYTES + dataBytes <= count * LMDB_PAGE_BYTES;
     if (!hasRoom || getU32(head, 20) !== count) throw new BadPage(first, "has the wrong length");
+    // The rest has nothing to check: whether it can be read.
+    const { length } = this.#rest;
+    for (let page = first + 1; page < first + count; page++)
+      readSync(this.#fd, this.#rest, 0, length, page * LMDB_PAGE_BYTES);
   }
 
   #reach(first: number, count: number): void {

@@ -47,6 +47,7 @@ export class SimMetadataStore implements MetadataStore {
   #isClosed = false;
   #whenQuiet: (() => void) | undefined;
   #refusals = 0;
+  #refusal: "no-space" | "metadata-failed" = "no-space";
 
   /** Fails with code `device-in-use` if a store has the medium open already. */
   constructor(machine: SimMachine, medium: MetadataMedium, options: SimMetadataStoreOptions = {}) {
@@ -123,12 +124,13 @@ export class SimMetadataStore implements MetadataStore {
   }
 
   /**
-   * Fault: so many of the next commits fail with `no-space`, after their time. What they had made
-   * visible is taken back then, and so are the batches that were called for meanwhile: those fail
-   * with them, as in a real store.
+   * Fault: so many of the next commits fail, after their time. What they had made visible is taken
+   * back then, and so are the batches that were called for meanwhile: those fail with them, as in a
+   * real store.
    */
-  refuseNextCommits(count: number): void {
+  refuseNextCommits(count: number, fault: "no-space" | "metadata-failed" = "no-space"): void {
     this.#refusals = count;
+    this.#refusal = fault;
   }
 
   /** Checks that the store may be used and takes back the value that was lent. */
@@ -162,7 +164,8 @@ export class SimMetadataStore implements MetadataStore {
       this.#refusals--;
       this.medium.takeBack();
       this.#entries = this.medium.visible;
-      for (const { reject } of this.#waiting.splice(0)) reject(fullError());
+      const error = this.#refusal === "no-space" ? fullError() : failedError();
+      for (const { reject } of this.#waiting.splice(0)) reject(error);
     } else {
       this.medium.flush(count);
       for (const { resolve } of this.#waiting.splice(0, count)) resolve();
@@ -194,5 +197,13 @@ function fullError(): CodedError {
     code: "no-space",
     message: "the metadata store is full",
     hint: "delete data or give the device more space",
+  });
+}
+
+function failedError(): CodedError {
+  return new CodedError({
+    code: "metadata-failed",
+    message: "metadata cannot be written",
+    hint: "check the disk that holds it",
   });
 }

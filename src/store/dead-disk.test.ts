@@ -100,3 +100,37 @@ test("a damaged block that nobody needs any more is damaged no more", async () =
   });
   freed.verify(1);
 });
+
+test("a device whose metadata cannot be written has failed, and nothing else happens", async () => {
+  const found = marks.expect("metadata could not be written");
+  let left: StoreWorld | undefined;
+  await stored(async (world, events) => {
+    left = world;
+    assert.equal(await world.send("data", 0, [50, 51]), undefined);
+    world.simMetadata!.refuseNextCommits(1, "metadata-failed");
+    await world.device!.destage();
+    assert.deepEqual(
+      events.map(({ kind, message }) => [kind, message]),
+      [
+        [
+          "device-failed",
+          "metadata cannot be written; the device takes no more writes until it is opened again",
+        ],
+      ],
+    );
+    assert.equal(await world.send("data", 1, [52]), "write-error");
+    // A batch that has failed may be there tomorrow: nothing may be built on its absence.
+    await assert.rejects(world.component!.open(100), { code: "metadata-failed" });
+    assert.equal(Buffer.compare(await world.read(0, 1), StoreWorld.content(50)), 0);
+  });
+  const world = left!;
+  world.replaceMachine();
+  const again = await world.run(async () => {
+    await world.open();
+    await world.verify();
+    await world.scrub();
+    await world.device!.close();
+  });
+  assert.equal(again.kind, "done");
+  found.verify(1);
+});

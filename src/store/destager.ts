@@ -185,6 +185,8 @@ export class Destager {
   }
 
   #roundFailed(error: unknown, code: string): void {
+    // The device has told why.
+    if (error instanceof CodedError && this.#state.journal.hasFailed) return;
     if (code === "no-space") {
       if (!this.#outOfSpace) {
         this.#state.emit({

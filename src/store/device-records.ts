@@ -155,6 +155,8 @@ export function loadSpace(metadata: MetadataStore, into: SpaceMap): void {
   });
 }
 
-export function loadBadBlocks(metadata: MetadataStore, into: Set<number>): void {
-  scanTable(metadata, TABLE_BAD_BLOCK, (key) => void into.add(getBigEndian(key, 1, 6)));
+export function loadBadBlocks(metadata: MetadataStore): Set<number> {
+  const blocks = new Set<number>();
+  scanTable(metadata, TABLE_BAD_BLOCK, (key) => void blocks.add(getBigEndian(key, 1, 6)));
+  return blocks;
 }

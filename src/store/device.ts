@@ -45,6 +45,7 @@ import { newCounters } from "./device-state.ts";
 import type { DeviceEvent, DevicePorts, DeviceState } from "./device-state.ts";
 import { deviceStats } from "./device-stats.ts";
 import type { DeviceStats } from "./device-stats.ts";
+import { GuardedMetadata } from "./guarded-metadata.ts";
 import { HurtPlaces } from "./hurt-places.ts";
 import { Journal } from "./journal.ts";
 import type { RecoveredJournal } from "./journal-recovery.ts";
@@ -92,6 +93,8 @@ export class Device implements ComponentsHost {
   #scrubMemory: DiskMemory | undefined;
   #scratchTurn: Promise<void> = Promise.resolve();
   #closed = false;
+  /** Why, once the journal has failed. */
+  #failure = "the journal could not be written";
 
   /** What a disk holds, without changing anything. */
   static inspect(disk: DevicePorts["disk"]): Promise<DeviceInspection> {
@@ -114,7 +117,8 @@ export class Device implements ComponentsHost {
   }
 
   /** Opens a device and replays its journal. Fails with a `CodedError` that says what is wrong. */
-  static async open(ports: DevicePorts, options: OpenOptions): Promise<Device> {
+  static async open(given: DevicePorts, options: OpenOptions): Promise<Device> {
+    const ports = { ...given, metadata: new GuardedMetadata(given.metadata) };
     const found = await inspectDisk(ports.disk);
     const superblock = requireSuperblock(found, options);
     const stored = readCheckpoint(ports.metadata, superblock.deviceId);
@@ -150,7 +154,7 @@ export class Device implements ComponentsHost {
     return device;
   }
 
-  private constructor(ports: DevicePorts, options: OpenOptions, parts: OpenedParts) {
+  private constructor(ports: OpenPorts, options: OpenOptions, parts: OpenedParts) {
     const { superblock, replay, recovered } = parts;
     if (options.onEvent !== undefined) this.#listeners.add(options.onEvent);
     this.#checkpoint = parts.checkpoint;
@@ -176,8 +180,6 @@ export class Device implements ComponentsHost {
         reportDamagedMetadata(this.state, `logical map page ${page} (${reason})`, component);
       },
     });
-    const badBlocks = new Set<number>();
-    loadBadBlocks(ports.metadata, badBlocks);
     const cacheBytes = options.blockCacheBytes ?? 64 << 20;
     this.state = {
       ...ports,
@@ -199,7 +201,7 @@ export class Device implements ComponentsHost {
       contents: new ContentReferences(ports.metadata, parts.space, (id) => {
         reportMissingContent(this.state, id);
       }),
-      badBlocks,
+      badBlocks: loadBadBlocks(ports.metadata),
       hurt: new HurtPlaces(),
       counters: newCounters(),
       emit: (event) => this.#emit(event),
@@ -219,6 +221,7 @@ export class Device implements ComponentsHost {
     this.#room = new DeviceRoom(this.state, this.#destager, this.#reclaimer);
     this.#components = new DeviceComponents(this.state, this);
     journal.onGroupDone(() => this.#groupDone());
+    ports.metadata.listen((error) => this.#metadataFailed(error));
   }
 
   get deviceId(): string {
@@ -360,6 +363,15 @@ export class Device implements ComponentsHost {
     this.#room.decided();
   }
 
+  /** Nothing will ever leave the journal. */
+  #metadataFailed(error: CodedError): void {
+    const { journal } = this.state;
+    if (journal.hasFailed) return;
+    marks.hit("metadata could not be written");
+    this.#failure = error.message;
+    journal.fail();
+  }
+
   #groupDone(): void {
     if (!this.state.journal.hasFailed) return;
     forgetUnwritten(this.state);
@@ -367,8 +379,7 @@ export class Device implements ComponentsHost {
     this.#emit({
       kind: "device-failed",
       level: "error",
-      message:
-        "the journal could not be written; the device takes no more writes until it is opened again",
+      message: `${this.#failure}; the device takes no more writes until it is opened again`,
       details: { deviceId: this.deviceId },
     });
   }
@@ -422,6 +433,8 @@ export class Device implements ComponentsHost {
     }
   }
 }
+
+type OpenPorts = DevicePorts & { readonly metadata: GuardedMetadata };
 
 interface OpenedParts {
   readonly superblock: Superblock;
