@@ -13,12 +13,18 @@
  *
  * A frame names the highest frame that was durable when it was written, so a later frame decides
  * whether a bad one had been acknowledged. Nothing after a torn frame was.
+ *
+ * Each start writes into a new segment, beginning with the frame at which the journal ended for it.
+ * What an earlier start has left in the segment before, from that frame on, is torn for ever:
+ * it may look whole later, when its payload has been written to the same place again, or when the
+ * disk can read it again.
  */
 import {
   assert,
   BLOCK_SIZE_BYTES,
   CodedError,
   getU32,
+  marks,
   setU16,
   setU32,
   setU64,
@@ -134,7 +140,8 @@ export class JournalRecovery {
       segments,
       lastFrame: expected - 1,
       lastGeneration,
-      repairs: this.#repairs,
+      // The first frame of a segment is looked at more than once.
+      repairs: [...new Set(this.#repairs)],
     };
   }
 
@@ -227,6 +234,7 @@ export class JournalRecovery {
     visit: RecordVisitor,
   ): Promise<{ segment: RecoveredSegment | undefined; expected: number; incarnation: number }> {
     const base = from.slot * this.#segmentBlocks;
+    const behind = await this.#firstFrame(from.generation + 1);
     let { expected, incarnation } = from;
     let used = 0;
     let payload = 0;
@@ -242,6 +250,10 @@ export class JournalRecovery {
       const isOld = found !== undefined && found.frameNumber < expected && lastFrame < 0;
       const isNext =
         found !== undefined && found.frameNumber === expected && found.incarnation >= incarnation;
+      if (isNext && isSuperseded(found, behind)) {
+        marks.hit("a frame that had been torn before was whole");
+        break;
+      }
       if (!isOld && !isNext) {
         // What is destaged already may be unreadable: the frames behind it are not for that.
         const ahead = lastFrame < 0 ? this.#headAhead(memory.bytes, base, used, from) : undefined;
@@ -251,14 +263,14 @@ export class JournalRecovery {
           used = ahead;
           continue;
         }
-        await this.#assertTorn(memory, base + used, from.generation, expected, incarnation);
+        if (behind?.frameNumber !== expected || behind.incarnation < incarnation)
+          await this.#assertTorn(memory, base + used, from.generation, expected);
         break;
       }
       assert(found !== undefined, "a frame was found");
       if (isNext) {
         const damaged = await this.#damagedPayload(memory.bytes, base + used, found);
         if (damaged.size > 0) {
-          if (await this.#goesOnBehind(from.generation, expected, found.incarnation + 1)) break;
           const known = await this.#isKnownDurable(
             memory,
             base + used + 1,
@@ -344,24 +356,13 @@ export class JournalRecovery {
     }
   }
 
-  /**
-   * Whether the next segment begins with exactly the frame that is due, of this incarnation or
-   * later.
-   */
-  async #goesOnBehind(generation: number, expected: number, incarnation: number): Promise<boolean> {
-    const next = await this.#firstFrame(generation + 1);
-    return next !== undefined && next.frameNumber === expected && next.incarnation >= incarnation;
-  }
-
   /** Where the chain of frames ends: fine if nothing vouches for the frame that is missing. */
   async #assertTorn(
     memory: DiskMemory,
     block: number,
     generation: number,
     expected: number,
-    incarnation: number,
   ): Promise<void> {
-    if (await this.#goesOnBehind(generation, expected, incarnation)) return;
     if (!(await this.#isKnownDurable(memory, block, generation, expected))) return;
     throw new CodedError({
       code: "journal-damaged",
@@ -408,6 +409,12 @@ export class JournalRecovery {
     }
     return false;
   }
+}
+
+/** Whether a later start has found the journal at its end before this frame. */
+function isSuperseded(frame: FrameHeader, behind: FrameHeader | undefined): boolean {
+  if (behind === undefined) return false;
+  return behind.incarnation > frame.incarnation && behind.frameNumber <= frame.frameNumber;
 }
 
 /** In memory, one destaged frame without records: whoever walks the frames steps over it. */
