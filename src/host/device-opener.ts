@@ -62,6 +62,8 @@ interface Subject {
   readonly onEvent: (event: DeviceEvent) => void;
 }
 
+type OwnInspection = Extract<DeviceInspection, { kind: "drystone" }>;
+
 class DeviceOpening {
   readonly #world: PlaneWorld;
   readonly #subject: Subject;
@@ -90,6 +92,7 @@ class DeviceOpening {
     // For every other finding than a device of this cluster `Device.open` knows the right refusal,
     // and makes it before it looks at the metadata.
     if (!isOurs) return await this.#open(NO_METADATA);
+    this.#requireJournal(found.superblock);
     const path = this.#metadataPath(found.superblock.deviceId);
     if (!existsSync(path)) {
       throw refusal(
@@ -106,6 +109,21 @@ class DeviceOpening {
       await metadata.close();
       throw error;
     }
+  }
+
+  /** What lies beyond the end of a journal that was cut would be looked for in the data. */
+  #requireJournal(of: OwnInspection["superblock"]): void {
+    const { path, journalPath } = this.#subject.place;
+    if (journalPath === undefined) return;
+    const { size } = statSync(journalPath);
+    const end = of.journalOffset + of.segmentCount * of.segmentBytes;
+    if (size >= end) return;
+    throw refusal(
+      "device-shrunk",
+      path,
+      `the journal of ${path} has ${size} bytes, and had ${end} when it was made`,
+      "Restore the device, or remove it and rebuild from the other copies",
+    );
   }
 
   async #format(found: DeviceInspection): Promise<Device> {

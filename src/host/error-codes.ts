@@ -347,6 +347,11 @@ export const errorCodes: Readonly<Record<string, ErrorCode>> = {
     "The device's path does not exist",
     "Check the path in the configuration",
   ),
+  "device-shrunk": row(
+    500,
+    "The device, or its journal, is smaller than when it was formatted",
+    "Give it back the size that it had",
+  ),
   "device-too-small": row(
     400,
     "The device cannot hold a journal and data",

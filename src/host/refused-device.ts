@@ -16,6 +16,7 @@ const DISK_CODES: ReadonlySet<string> = new Set([
   "device-other-cluster",
   "device-other-host",
   "device-read-only",
+  "device-shrunk",
   "device-too-small",
   "format-unknown",
   "gone",

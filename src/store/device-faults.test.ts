@@ -277,6 +277,23 @@ test("an unknown format version is refused", async () => {
   });
 });
 
+test("a device that has become smaller is refused, unless what it uses is there", async () => {
+  const world = await stored(10);
+  const { sizeBytes } = world.disk;
+  const shrink = (bytes: number) =>
+    Object.defineProperty(world.disk, "sizeBytes", { value: sizeBytes - bytes });
+  shrink(BLOCK_SIZE_BYTES);
+  await inWorld(world, async () => {
+    const error = await failsWith("device-shrunk", world.open());
+    assert.match(error.message, /has 67104768 bytes now, and uses 67108864/);
+  });
+  shrink(0);
+  await inWorld(world, async () => {
+    await world.open();
+    await world.verify();
+  });
+});
+
 test("a full device refuses new data, keeps what it has, and takes data again after a discard", async () => {
   const world = new StoreWorld({ seed: 11, diskBytes: 11 << 20, blockCount: 2000 });
   await inWorld(world, async () => {

@@ -120,7 +120,7 @@ export class Device implements ComponentsHost {
   static async open(given: DevicePorts, options: OpenOptions): Promise<Device> {
     const ports = { ...given, metadata: new GuardedMetadata(given.metadata) };
     const found = await inspectDisk(ports.disk);
-    const superblock = requireSuperblock(found, options);
+    const superblock = requireSuperblock(found, { ...options, sizeBytes: ports.disk.sizeBytes });
     const stored = readCheckpoint(ports.metadata, superblock.deviceId);
     const checkpoint = { ...stored, incarnation: stored.incarnation + 1 };
     const components = new ComponentTable();

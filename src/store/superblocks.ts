@@ -93,12 +93,16 @@ export async function writeBlankJournal(disk: Disk, superblock: Superblock): Pro
 }
 
 /**
- * The superblock of a device that this host formatted for this cluster; every other finding is an
- * error with its reason.
+ * The superblock of a device that this host formatted for this cluster, on a disk of `sizeBytes`;
+ * every other finding is an error with its reason.
  */
 export function requireSuperblock(
   found: DeviceInspection,
-  { clusterId, hostId }: { readonly clusterId: string; readonly hostId?: string },
+  {
+    clusterId,
+    hostId,
+    sizeBytes,
+  }: { readonly clusterId: string; readonly hostId?: string; readonly sizeBytes: number },
 ): Superblock {
   const fail = (code: string, message: string, hint: string): never => {
     throw new CodedError({ code, message, hint });
@@ -137,6 +141,16 @@ export function requireSuperblock(
           `the device belongs to host ${found.superblock.hostId}, not to ${hostId}`,
           "Put it back into that host, or pass --wipe to destroy what it holds",
         );
+      if (endOf(found.superblock) > sizeBytes)
+        return fail(
+          "device-shrunk",
+          `the device has ${sizeBytes} bytes now, and uses ${endOf(found.superblock)}`,
+          "Give it back the size that it had, or remove it and rebuild from the other copies",
+        );
       return found.superblock;
   }
+}
+
+function endOf({ blocksOffset, blockCount }: Superblock): number {
+  return blocksOffset + blockCount * BLOCK_SIZE_BYTES;
 }

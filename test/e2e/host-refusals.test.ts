@@ -202,6 +202,11 @@ test("a directory with other files, or half a device, is refused and left alone"
     assert.equal((await owner.refusal()).code, "device-incomplete", part);
     fs.renameSync(`${half}.away`, part);
   }
+  const journal = path.join(half, "journal");
+  fs.copyFileSync(journal, `${half}.away`);
+  fs.truncateSync(journal, fs.statSync(journal).size - 4096);
+  assert.equal((await owner.refusal()).code, "device-shrunk");
+  fs.renameSync(`${half}.away`, journal);
   await owner.start();
   await assertData(uri);
 });
