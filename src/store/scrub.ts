@@ -167,7 +167,7 @@ class Scrub {
         this.#report.damagedMetadata++;
         return true;
       }
-      used[stored.physical >>> 3]! |= 1 << (stored.physical & 7);
+      used[byteOf(stored.physical)]! |= 1 << (stored.physical & 7);
       contents.set(keyText(key, 1), { key: key.slice(), stored, pointers: 0 });
       return true;
     });
@@ -231,7 +231,7 @@ class Scrub {
     const { space } = this.#state;
     const leaked: number[] = [];
     for (let block = 0; block < space.blockCount; block++) {
-      const isUsed = (used[block >>> 3]! & (1 << (block & 7))) !== 0;
+      const isUsed = (used[byteOf(block)]! & (1 << (block & 7))) !== 0;
       const isTaken = space.isUsedOnDisk(block);
       if (isTaken && !isUsed) leaked.push(block);
       if (!isTaken && isUsed) {
@@ -376,6 +376,11 @@ class Scrub {
       });
     }
   }
+}
+
+/** Of the map of used blocks. Not by a shift: there may be more than 2^32 of them. */
+function byteOf(block: number): number {
+  return Math.floor(block / 8);
 }
 
 function writeCounts(batch: MetadataBatch, wrong: readonly Counted[]): void {

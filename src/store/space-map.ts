@@ -14,6 +14,11 @@ const WORD_FULL = 0xffffffff;
 /** How far to look for a long run of free blocks: 2 GiB of them. */
 const RUN_SEARCH_WORDS_MAX = 16_384;
 
+/** Not by a shift: a device of more than 16 TiB has more than 2^32 blocks. */
+function wordOf(block: number): number {
+  return Math.floor(block / WORD_BITS);
+}
+
 export class SpaceMap {
   readonly blockCount: number;
   /** Bit set: in use, in quarantine, or being punched. */
@@ -41,7 +46,7 @@ export class SpaceMap {
     this.#freeBlocks = blockCount;
     // Bits beyond the end are taken, so that searches need no bound.
     for (let block = blockCount; block < words * WORD_BITS; block++) {
-      this.#taken[block >>> 5]! |= 1 << (block & 31);
+      this.#taken[wordOf(block)]! |= 1 << (block & 31);
     }
   }
 
@@ -74,7 +79,7 @@ export class SpaceMap {
   }
 
   isTaken(block: number): boolean {
-    return (this.#taken[block >>> 5]! & (1 << (block & 31))) !== 0;
+    return (this.#taken[wordOf(block)]! & (1 << (block & 31))) !== 0;
   }
 
   /** Whether the durable space map calls the block used. */
@@ -118,16 +123,16 @@ export class SpaceMap {
 
   #setHidden(block: number, hidden: boolean): void {
     const bit = 1 << (block & 31);
-    if (hidden) this.#hidden[block >>> 5]! |= bit;
-    else this.#hidden[block >>> 5]! &= ~bit;
+    if (hidden) this.#hidden[wordOf(block)]! |= bit;
+    else this.#hidden[wordOf(block)]! &= ~bit;
   }
 
   #isHidden(block: number): boolean {
-    return (this.#hidden[block >>> 5]! & (1 << (block & 31))) !== 0;
+    return (this.#hidden[wordOf(block)]! & (1 << (block & 31))) !== 0;
   }
 
   #take(block: number): void {
-    const word = block >>> 5;
+    const word = wordOf(block);
     const bit = 1 << (block & 31);
     assert((this.#taken[word]! & bit) === 0, "block is taken already");
     this.#taken[word]! |= bit;
@@ -142,7 +147,7 @@ export class SpaceMap {
   allocate(): number | undefined {
     if (this.#freeBlocks === 0) return undefined;
     const words = this.#taken.length;
-    let word = this.#rotor >>> 5;
+    let word = wordOf(this.#rotor);
     // The bits below the rotor in its word come last.
     let candidates = ~this.#taken[word]! & (-1 << (this.#rotor & 31));
     for (let step = 0; candidates === 0; step++) {
@@ -191,7 +196,7 @@ export class SpaceMap {
       let step = 1;
       if (block % WORD_BITS === 0) {
         looked++;
-        const word = this.#taken[block >>> 5]!;
+        const word = this.#taken[wordOf(block)]!;
         if (word === WORD_FULL || word === 0) step = WORD_BITS;
       }
       run = this.isTaken(block) ? 0 : run + step;
@@ -240,7 +245,7 @@ export class SpaceMap {
   }
 
   #giveBack(block: number): void {
-    const word = block >>> 5;
+    const word = wordOf(block);
     const bit = 1 << (block & 31);
     assert((this.#taken[word]! & bit) !== 0, "block is free already");
     this.#taken[word]! &= ~bit;
@@ -314,10 +319,10 @@ export class SpaceMap {
    */
   beginPunch(from: number, blocksMax: number): { start: number; count: number } | undefined {
     const is = (block: number): boolean =>
-      (this.#unpunched[block >>> 5]! & (1 << (block & 31))) !== 0;
+      (this.#unpunched[wordOf(block)]! & (1 << (block & 31))) !== 0;
     let start = from;
     while (start < this.blockCount && !is(start)) {
-      start = this.#unpunched[start >>> 5] === 0 ? ((start >>> 5) + 1) * WORD_BITS : start + 1;
+      start = this.#unpunched[wordOf(start)] === 0 ? (wordOf(start) + 1) * WORD_BITS : start + 1;
     }
     if (start >= this.blockCount) return undefined;
     let count = 0;
@@ -336,7 +341,7 @@ export class SpaceMap {
       this.#setHidden(block, false);
       this.#giveBack(block);
       if (punched) {
-        this.#unpunched[block >>> 5]! &= ~(1 << (block & 31));
+        this.#unpunched[wordOf(block)]! &= ~(1 << (block & 31));
         this.#unpunchedBlocks--;
       }
     }

@@ -122,3 +122,29 @@ test("blocks being punched are not handed out, and count as free on disk", () =>
   assert.equal(space.unpunchedBlocks, 0);
   assert.equal(space.allocate(), first);
 });
+
+test("blocks beyond 2^32, on devices of more than 16 TiB, are blocks of their own", () => {
+  // Address space: only what is touched is memory.
+  const count = 2 ** 32 + 3 * SPACE_GROUP_BLOCKS;
+  const space = new SpaceMap(count);
+  const first = 2 ** 32 + 64;
+  const bits = new Uint8Array(SPACE_GROUP_BLOCKS / 8).fill(255);
+  space.loadGroup(2 ** 32 / SPACE_GROUP_BLOCKS + 1, bits);
+  assert.equal(space.isTaken(2 ** 32 + SPACE_GROUP_BLOCKS), true);
+  assert.equal(space.isTaken(SPACE_GROUP_BLOCKS), false);
+  space.reserve(first, 2);
+  assert.deepEqual([space.isTaken(first), space.isTaken(64)], [true, false]);
+  space.adopt(first);
+  assert.deepEqual([space.isUsedOnDisk(first), space.isUsedOnDisk(first + 1)], [true, false]);
+  assert.equal(space.reserveRun(8), 0);
+  space.reserve(count - 1, 1);
+  space.releaseReserved([first + 1, count - 1], 1);
+  space.releaseQuarantine(1);
+  assert.deepEqual(space.beginPunch(2 ** 32, 16), { start: first + 1, count: 1 });
+  space.finishPunch(first + 1, 1, true);
+  assert.deepEqual(space.beginPunch(2 ** 32, 16), { start: count - 1, count: 1 });
+  space.finishPunch(count - 1, 1, true);
+  assert.equal(space.beginPunch(2 ** 32, 16), undefined);
+  assert.equal(space.freeBlocks, count - SPACE_GROUP_BLOCKS - 1 - 8);
+  assert.deepEqual(space.takeDirtyGroups(), [2 ** 32 / SPACE_GROUP_BLOCKS]);
+});
