@@ -211,12 +211,12 @@ export class DeviceSet {
     const report = await scrubbed
       .scrub({ onProgress: (done, total) => void this.#scrubs.set(deviceId, done / total) })
       .finally(() => this.#scrubs.delete(deviceId));
-    const { contents, logicalBlocks, repaired, ...findings } = report;
+    const { contents, logicalBlocks, ...findings } = report;
     const problems = Object.entries(findings).filter(([, count]) => count > 0);
     return {
       deviceId,
       problemCount: isClean(report) ? 0 : problems.reduce((sum, [, count]) => sum + count, 0),
-      report: { contents, logicalBlocks, repaired, ...findings },
+      report: { contents, logicalBlocks, ...findings },
       problems: problems.map(([name, count]) => `${count} ${words(name)}`),
     };
   }

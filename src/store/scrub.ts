@@ -8,12 +8,11 @@
  * - The space map calls exactly the blocks in use that some content uses.
  * - Each region's digest and mapped-block count follow from the logical entries.
  *
- * What is found is reported; with `repair`, counts are set right and leaked blocks freed. A count
- * is never lowered below its pointers, so repair cannot lose data.
+ * What is found is reported, and nothing is changed.
  */
 import { BLOCK_SIZE_BYTES, equalBytes } from "../base/index.ts";
 import { FINGERPRINT_BYTES } from "../ports/index.ts";
-import type { DiskMemory, MetadataBatch } from "../ports/index.ts";
+import type { DiskMemory } from "../ports/index.ts";
 import {
   CONTENT_ID_BYTES,
   contentKey,
@@ -27,14 +26,13 @@ import {
   TABLE_CONTENT,
   TABLE_LOGICAL,
 } from "../format/index.ts";
-import { decodeContent, encodeContent } from "./content-references.ts";
+import { decodeContent } from "./content-references.ts";
 import type { StoredContent } from "./content-references.ts";
 import type { ComponentInfo } from "./component-table.ts";
 import { knownPages } from "./known-pages.ts";
 import type { Destager } from "./destager.ts";
 import type { DeviceState } from "./device-state.ts";
 import { contentAt, decodePage, ENTRY_BYTES, physicalOf } from "./logical-map.ts";
-import { MapUpdate } from "./map-update.ts";
 import { RegionGroup, regionGroupOfPage } from "./region-map.ts";
 
 const COUNTED_CONTENTS_MAX = 500_000;
@@ -42,8 +40,6 @@ const READ_BLOCKS = 256;
 export const SCRUB_MEMORY_BYTES: number = READ_BLOCKS * BLOCK_SIZE_BYTES;
 
 export interface ScrubOptions {
-  /** Set counts right and free leaked blocks. */
-  readonly repair?: boolean;
   /** Read every block and compare its fingerprint. Default true. */
   readonly readBlocks?: boolean;
   readonly onProgress?: (done: number, total: number) => void;
@@ -65,7 +61,6 @@ export interface ScrubReport {
   readonly unprotectedBlocks: number;
   readonly wrongDigests: number;
   readonly damagedMetadata: number;
-  readonly repaired: number;
 }
 
 type Mutable<T> = { -readonly [K in keyof T]: T[K] };
@@ -88,10 +83,9 @@ export async function scrubDevice(
     unprotectedBlocks: 0,
     wrongDigests: 0,
     damagedMetadata: 0,
-    repaired: 0,
   };
   const scrub = new Scrub(state, options, report);
-  await destager.exclusive(() => scrub.checkMaps());
+  await destager.exclusive(async () => scrub.checkMaps());
   if (options.readBlocks ?? true)
     await scrub.checkBlocks(memory(), (work) => destager.exclusive(work));
   state.emit({
@@ -104,18 +98,13 @@ export async function scrubDevice(
 }
 
 export function isClean(report: ScrubReport): boolean {
-  const {
-    contents: _contents,
-    logicalBlocks: _logicalBlocks,
-    repaired: _repaired,
-    ...findings
-  } = report;
+  const { contents: _contents, logicalBlocks: _logicalBlocks, ...findings } = report;
   return Object.values(findings).every((count) => count === 0);
 }
 
 interface Counted {
-  readonly key: Uint8Array;
-  readonly stored: StoredContent;
+  readonly physical: number;
+  readonly references: number;
   pointers: number;
 }
 
@@ -132,7 +121,7 @@ class Scrub {
     this.#report = report;
   }
 
-  async checkMaps(): Promise<void> {
+  checkMaps(): void {
     this.#checkDigests();
     const used = new Uint8Array(Math.ceil(this.#state.superblock.blockCount / 8));
     let from: Uint8Array = Uint8Array.of(TABLE_CONTENT);
@@ -141,11 +130,11 @@ class Scrub {
       const slice = this.#loadContents(from, end, used);
       const next = slice.next ?? end;
       this.#countPointers(slice.contents, from, next);
-      await this.#judgeCounts(slice.contents);
+      this.#judgeCounts(slice.contents);
       if (slice.next === undefined) break;
       from = slice.next;
     }
-    await this.#checkSpace(used);
+    this.#checkSpace(used);
   }
 
   /** Contents from `from` on, as many as fit; `next` is where to go on. */
@@ -168,7 +157,8 @@ class Scrub {
         return true;
       }
       used[byteOf(stored.physical)]! |= 1 << (stored.physical & 7);
-      contents.set(keyText(key, 1), { key: key.slice(), stored, pointers: 0 });
+      const { physical, references } = stored;
+      contents.set(keyText(key, 1), { physical, references, pointers: 0 });
       return true;
     });
     return { contents, next };
@@ -181,7 +171,7 @@ class Scrub {
       if (isBelow(key, from) || !isBelow(key, end)) return;
       this.#report.logicalBlocks++;
       const counted = contents.get(keyText(key, 1));
-      if (counted === undefined || counted.stored.physical !== physicalOf(entries, at)) {
+      if (counted === undefined || counted.physical !== physicalOf(entries, at)) {
         this.#report.danglingPointers++;
       } else {
         counted.pointers++;
@@ -201,49 +191,22 @@ class Scrub {
     });
   }
 
-  async #judgeCounts(contents: Map<string, Counted>): Promise<void> {
-    const wrong: Counted[] = [];
-    for (const counted of contents.values()) {
-      if (counted.pointers === counted.stored.references) continue;
-      if (counted.pointers < counted.stored.references) this.#report.countsTooHigh++;
-      else this.#report.countsTooLow++;
-      wrong.push(counted);
+  #judgeCounts(contents: Map<string, Counted>): void {
+    for (const { pointers, references } of contents.values()) {
+      if (pointers < references) this.#report.countsTooHigh++;
+      else if (pointers > references) this.#report.countsTooLow++;
     }
-    if (this.#options.repair !== true || wrong.length === 0) return;
-    const freed = wrong.filter(({ pointers }) => pointers === 0);
-    const update = new MapUpdate(this.#state);
-    await update.commit((batch) => writeCounts(batch, wrong));
-    this.#report.repaired += wrong.length;
-    this.#state.space.beginFree(freed.map(({ stored }) => stored.physical));
-    const after = new MapUpdate(this.#state);
-    await after.commit(() => {});
-    const { space, readStamps, blockCache } = this.#state;
-    for (const { stored } of freed) blockCache.remove(stored.physical);
-    space.finishFree(
-      freed.map(({ stored }) => stored.physical),
-      readStamps.advance(),
-    );
-    readStamps.settle(space);
   }
 
   /** Blocks in use against blocks that contents use. */
-  async #checkSpace(used: Uint8Array): Promise<void> {
+  #checkSpace(used: Uint8Array): void {
     const { space } = this.#state;
-    const leaked: number[] = [];
     for (let block = 0; block < space.blockCount; block++) {
       const isUsed = (used[byteOf(block)]! & (1 << (block & 7))) !== 0;
       const isTaken = space.isUsedOnDisk(block);
-      if (isTaken && !isUsed) leaked.push(block);
-      if (!isTaken && isUsed) {
-        this.#report.unprotectedBlocks++;
-        if (this.#options.repair === true && !space.isTaken(block)) space.reclaimAsUsed(block);
-      }
+      if (isTaken && !isUsed) this.#report.leakedBlocks++;
+      if (!isTaken && isUsed) this.#report.unprotectedBlocks++;
     }
-    this.#report.leakedBlocks += leaked.length;
-    if (this.#options.repair !== true) return;
-    for (const block of leaked) space.unallocate(block);
-    this.#report.repaired += leaked.length;
-    await new MapUpdate(this.#state).commit(() => {});
   }
 
   /** Digests, page presence and mapped counts, recomputed from the logical entries. */
@@ -381,13 +344,6 @@ class Scrub {
 /** Of the map of used blocks. Not by a shift: there may be more than 2^32 of them. */
 function byteOf(block: number): number {
   return Math.floor(block / 8);
-}
-
-function writeCounts(batch: MetadataBatch, wrong: readonly Counted[]): void {
-  for (const { key, stored, pointers } of wrong) {
-    if (pointers === 0) batch.delete(key);
-    else batch.put(key, encodeContent(key, { ...stored, references: pointers }));
-  }
 }
 
 function sameGroup(a: RegionGroup, b: RegionGroup): boolean {

@@ -238,12 +238,6 @@ export class SpaceMap {
     this.#markDirty(block);
   }
 
-  /** For scrub: a block the maps use and the space map calls free. */
-  reclaimAsUsed(block: number): void {
-    this.#take(block);
-    this.#markDirty(block);
-  }
-
   #giveBack(block: number): void {
     const word = wordOf(block);
     const bit = 1 << (block & 31);
