@@ -32,16 +32,6 @@ export interface StoredContent {
   readonly fingerprintTail: Uint8Array;
 }
 
-export function encodeContent(key: Uint8Array, content: StoredContent): Uint8Array {
-  const at = ContentValueLayout.at;
-  const value = new Uint8Array(ContentValueLayout.sizeBytes);
-  setU40(value, at.physical, content.physical);
-  setU32(value, at.references, content.references);
-  value.set(content.fingerprintTail, at.fingerprintTail);
-  sealValue(key, value);
-  return value;
-}
-
 /** Undefined if the value cannot be believed. */
 export function decodeContent(key: Uint8Array, value: Uint8Array): StoredContent | undefined {
   const at = ContentValueLayout.at;
@@ -62,6 +52,9 @@ const KNOWN = 0;
 const ALLOCATED = 1;
 const ADOPTED = 2;
 const NO_PLACE = -1;
+/** What `#find` says: nothing has the id, or something does and cannot be believed. */
+const ABSENT = -1;
+const DAMAGED = -2;
 
 /** A row of the table, until the batch is over. */
 export type ContentRow = number;
@@ -156,11 +149,12 @@ export class ContentReferences {
     }
   }
 
-  /** Fetches an entry from the content map; -1 if there is none. */
+  /** Fetches an entry from the content map. */
   #load(id: Uint8Array, at: number): ContentRow {
     const key = contentKey(id, at, this.#key);
     const value = this.#metadata.get(key);
-    if (value === undefined || !contentIsIntact(key, value)) return -1;
+    if (value === undefined) return ABSENT;
+    if (!contentIsIntact(key, value)) return DAMAGED;
     const layout = ContentValueLayout.at;
     const row = this.#add(id, at, value, layout.fingerprintTail);
     this.#physical[row] = getU40(value, layout.physical);
@@ -199,7 +193,8 @@ export class ContentReferences {
     let idAt = at;
     for (let probe = 0; probe < PROBES_MAX; probe++) {
       const row = this.#find(id, idAt);
-      if (row < 0) {
+      // Entries may point to one that is damaged: its id stays theirs.
+      if (row === ABSENT) {
         const physical = this.#takeBlock(place);
         const created = this.#add(id, idAt, fingerprints, tailAt);
         this.#physical[created] = physical;
@@ -208,7 +203,7 @@ export class ContentReferences {
         this.#changes[created] = 1;
         return created;
       }
-      if (this.#tailEquals(row, fingerprints, tailAt)) {
+      if (row !== DAMAGED && this.#tailEquals(row, fingerprints, tailAt)) {
         this.#changes[row]!++;
         return row;
       }
@@ -246,21 +241,23 @@ export class ContentReferences {
     throw new CodedError({ code: "no-space", message: "the block store has no free block" });
   }
 
-  /** Adds a reference to a content that an entry of the logical map points to. */
-  share(ids: Uint8Array, at: number): void {
+  /** Adds a reference to a content that an entry of the logical map points to, at `physical`. */
+  share(ids: Uint8Array, at: number, physical: number): void {
     const row = this.#find(ids, at);
-    if (row < 0) this.#onMissing(ids.slice(at, at + CONTENT_ID_BYTES));
+    if (row < 0 || this.#physical[row] !== physical) this.#tellMissing(ids, at);
     else this.#changes[row]!++;
   }
 
-  /** Takes one reference away. */
-  drop(ids: Uint8Array, at: number): void {
+  /** Takes one reference away: that of an entry which points to `physical`. */
+  drop(ids: Uint8Array, at: number, physical: number): void {
     const row = this.#find(ids, at);
-    if (row < 0 || this.#references[row]! + this.#changes[row]! <= 0) {
-      this.#onMissing(ids.slice(at, at + CONTENT_ID_BYTES));
-      return;
-    }
-    this.#changes[row]!--;
+    const isThere = row >= 0 && this.#physical[row] === physical;
+    if (!isThere || this.#references[row]! + this.#changes[row]! <= 0) this.#tellMissing(ids, at);
+    else this.#changes[row]!--;
+  }
+
+  #tellMissing(ids: Uint8Array, at: number): void {
+    this.#onMissing(ids.slice(at, at + CONTENT_ID_BYTES));
   }
 
   /** Puts all changes into the batch; returns the blocks that it frees. */

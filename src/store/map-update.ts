@@ -117,8 +117,10 @@ export class MapUpdate {
   /** One more entry points to each of the page's contents. */
   #share({ entries, start }: PageCopy): void {
     const end = start + PAGE_ENTRIES_BYTES;
-    for (let at = start; at < end; at += ENTRY_BYTES)
-      if (physicalOf(entries, at) < PHYSICAL_MAX) this.contents.share(entries, contentAt(at));
+    for (let at = start; at < end; at += ENTRY_BYTES) {
+      const physical = physicalOf(entries, at);
+      if (physical < PHYSICAL_MAX) this.contents.share(entries, contentAt(at), physical);
+    }
   }
 
   #allocatePage(): { entries: Uint8Array; start: number } {
@@ -202,8 +204,9 @@ export class MapUpdate {
   }
 
   #unmap(info: ComponentInfo, blockIndex: number, entries: Uint8Array, at: number): void {
-    if (physicalOf(entries, at) >= PHYSICAL_MAX) return;
-    this.contents.drop(entries, contentAt(at));
+    const physical = physicalOf(entries, at);
+    if (physical >= PHYSICAL_MAX) return;
+    this.contents.drop(entries, contentAt(at), physical);
     this.#region(info, pageOf(blockIndex)).change(blockIndex, entries, contentAt(at), -1);
     this.#countMapped(info, -1);
   }
@@ -213,8 +216,9 @@ export class MapUpdate {
     const copy = this.#page(info, page);
     const end = copy.start + PAGE_ENTRIES_BYTES;
     for (let at = copy.start; at < end; at += ENTRY_BYTES) {
-      if (physicalOf(copy.entries, at) >= PHYSICAL_MAX) continue;
-      this.contents.drop(copy.entries, contentAt(at));
+      const physical = physicalOf(copy.entries, at);
+      if (physical >= PHYSICAL_MAX) continue;
+      this.contents.drop(copy.entries, contentAt(at), physical);
       this.#countMapped(info, -1);
       setMarker(copy.entries, at, PHYSICAL_HOLE, 0);
     }
