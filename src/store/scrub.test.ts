@@ -83,3 +83,39 @@ test("scrubs of a device read into the same memory, which disks never take back"
     assert.equal(allocatedBytes, 0);
   });
 });
+
+test("while a scrub looks at the maps, others get a turn after a few values", async () => {
+  const world = new StoreWorld({ seed: 1, blockCount: 1 << 17 });
+  const outcome = await world.run(async () => {
+    await world.open();
+    // Zeroes that are set aside have a page for every 64 blocks.
+    await world.send(
+      "zero",
+      0,
+      Array.from({ length: world.blockCount }, () => 0),
+    );
+    await world.device!.destage();
+    const { metadata } = world.device!.state;
+    const scan = metadata.scan.bind(metadata);
+    let pages = 0;
+    let atOnce = 0;
+    let most = 0;
+    metadata.scan = (from, to, visit) =>
+      scan(from, to, (key, value) => {
+        most = Math.max(most, ++atOnce);
+        pages++;
+        return visit(key, value);
+      });
+    const { clock } = world.machine;
+    const after = clock.after.bind(clock);
+    clock.after = (delayMs, callback) => {
+      atOnce = 0;
+      return after(delayMs, callback);
+    };
+    assert.ok(isClean(await world.device!.scrub()));
+    assert.ok(pages >= 2 * 2048, `${pages} pages`);
+    assert.ok(most < 2048, `${most} values in one turn`);
+    await world.device!.close();
+  });
+  assert.equal(outcome.kind, "done");
+});

@@ -12,7 +12,7 @@
  */
 import { BLOCK_SIZE_BYTES, equalBytes } from "../base/index.ts";
 import { FINGERPRINT_BYTES } from "../ports/index.ts";
-import type { DiskMemory } from "../ports/index.ts";
+import type { DiskMemory, MetadataStore } from "../ports/index.ts";
 import {
   CONTENT_ID_BYTES,
   contentKey,
@@ -36,6 +36,10 @@ import { contentAt, decodePage, ENTRY_BYTES, physicalOf } from "./logical-map.ts
 import { RegionGroup, regionGroupOfPage } from "./region-map.ts";
 
 const COUNTED_CONTENTS_MAX = 500_000;
+/** Values, groups of digests, and blocks of the space map that are looked at in one turn. */
+const VALUES_AT_ONCE = 512;
+const GROUPS_AT_ONCE = 16;
+const BLOCKS_AT_ONCE = 1 << 18;
 const READ_BLOCKS = 256;
 export const SCRUB_MEMORY_BYTES: number = READ_BLOCKS * BLOCK_SIZE_BYTES;
 
@@ -85,7 +89,7 @@ export async function scrubDevice(
     damagedMetadata: 0,
   };
   const scrub = new Scrub(state, options, report);
-  await destager.exclusive(async () => scrub.checkMaps());
+  await destager.exclusive(() => scrub.checkMaps());
   if (options.readBlocks ?? true)
     await scrub.checkBlocks(memory(), (work) => destager.exclusive(work));
   state.emit({
@@ -121,31 +125,52 @@ class Scrub {
     this.#report = report;
   }
 
-  checkMaps(): void {
-    this.#checkDigests();
+  /** A part at a time: clients' requests run in between, and nothing changes the maps. */
+  async checkMaps(): Promise<void> {
+    await this.#checkDigests();
     const used = new Uint8Array(Math.ceil(this.#state.superblock.blockCount / 8));
     let from: Uint8Array = Uint8Array.of(TABLE_CONTENT);
     const end = keyAfterPrefix(from);
     for (;;) {
-      const slice = this.#loadContents(from, end, used);
+      const slice = await this.#loadContents(from, end, used);
       const next = slice.next ?? end;
-      this.#countPointers(slice.contents, from, next);
+      await this.#countPointers(slice.contents, from, next);
       this.#judgeCounts(slice.contents);
       if (slice.next === undefined) break;
       from = slice.next;
     }
-    this.#checkSpace(used);
+    await this.#checkSpace(used);
+  }
+
+  #othersTurn(): Promise<void> {
+    return new Promise((resolve) => void this.#state.clock.after(0, resolve));
+  }
+
+  /** As `MetadataStore.scan`, in many turns. */
+  async #scan(...[from, end, visit]: Parameters<MetadataStore["scan"]>): Promise<void> {
+    let next: Uint8Array | undefined = from;
+    while (next !== undefined) {
+      const start: Uint8Array = next;
+      let seen = 0;
+      next = undefined;
+      this.#state.metadata.scan(start, end, (key, value) => {
+        if (seen++ < VALUES_AT_ONCE) return visit(key, value);
+        next = key.slice();
+        return false;
+      });
+      if (next !== undefined) await this.#othersTurn();
+    }
   }
 
   /** Contents from `from` on, as many as fit; `next` is where to go on. */
-  #loadContents(
+  async #loadContents(
     from: Uint8Array,
     end: Uint8Array,
     used: Uint8Array,
-  ): { contents: Map<string, Counted>; next: Uint8Array | undefined } {
+  ): Promise<{ contents: Map<string, Counted>; next: Uint8Array | undefined }> {
     const contents = new Map<string, Counted>();
     let next: Uint8Array | undefined;
-    this.#state.metadata.scan(from, end, (key, value) => {
+    await this.#scan(from, end, (key, value) => {
       if (contents.size >= COUNTED_CONTENTS_MAX) {
         next = key.slice();
         return false;
@@ -164,9 +189,13 @@ class Scrub {
     return { contents, next };
   }
 
-  #countPointers(contents: Map<string, Counted>, from: Uint8Array, end: Uint8Array): void {
+  async #countPointers(
+    contents: Map<string, Counted>,
+    from: Uint8Array,
+    end: Uint8Array,
+  ): Promise<void> {
     const key = new Uint8Array(1 + CONTENT_ID_BYTES);
-    this.#eachEntry((entries, at) => {
+    await this.#eachEntry((entries, at) => {
       contentKey(entries, contentAt(at), key);
       if (isBelow(key, from) || !isBelow(key, end)) return;
       this.#report.logicalBlocks++;
@@ -179,10 +208,10 @@ class Scrub {
     });
   }
 
-  #eachEntry(visit: (entries: Uint8Array, at: number) => void): void {
+  async #eachEntry(visit: (entries: Uint8Array, at: number) => void): Promise<void> {
     const entries = new Uint8Array(PAGE_ENTRIES_BYTES);
     const first = Uint8Array.of(TABLE_LOGICAL);
-    this.#state.metadata.scan(first, keyAfterPrefix(first), (key, value) => {
+    await this.#scan(first, keyAfterPrefix(first), (key, value) => {
       if (!decodePage(key, value, entries, 0)) return true;
       for (let at = 0; at < PAGE_ENTRIES_BYTES; at += ENTRY_BYTES) {
         if (physicalOf(entries, at) < PHYSICAL_MAX) visit(entries, at);
@@ -199,9 +228,10 @@ class Scrub {
   }
 
   /** Blocks in use against blocks that contents use. */
-  #checkSpace(used: Uint8Array): void {
+  async #checkSpace(used: Uint8Array): Promise<void> {
     const { space } = this.#state;
     for (let block = 0; block < space.blockCount; block++) {
+      if (block % BLOCKS_AT_ONCE === BLOCKS_AT_ONCE - 1) await this.#othersTurn();
       const isUsed = (used[byteOf(block)]! & (1 << (block & 7))) !== 0;
       const isTaken = space.isUsedOnDisk(block);
       if (isTaken && !isUsed) this.#report.leakedBlocks++;
@@ -210,12 +240,12 @@ class Scrub {
   }
 
   /** Digests, page presence and mapped counts, recomputed from the logical entries. */
-  #checkDigests(): void {
+  async #checkDigests(): Promise<void> {
     const groups = new Map<string, RegionGroup>();
     const mapped = new Map<number, number>();
     const entries = new Uint8Array(PAGE_ENTRIES_BYTES);
     const first = Uint8Array.of(TABLE_LOGICAL);
-    this.#state.metadata.scan(first, keyAfterPrefix(first), (key, value) => {
+    await this.#scan(first, keyAfterPrefix(first), (key, value) => {
       const component = getBigEndian(key, 1, 4);
       const page = getBigEndian(key, 5, 4);
       const name = `${component}:${regionGroupOfPage(page)}`;
@@ -235,17 +265,23 @@ class Scrub {
       }
       return true;
     });
+    await this.#compareGroups(groups);
+    for (const info of this.#state.components.all()) {
+      // What a component shares is counted where it is.
+      if (info.deleting || info.base !== 0) continue;
+      if (info.mappedBlocks !== (mapped.get(info.index) ?? 0)) this.#report.wrongDigests++;
+    }
+  }
+
+  async #compareGroups(groups: ReadonlyMap<string, RegionGroup>): Promise<void> {
+    let compared = 0;
     for (const [name, expected] of groups) {
+      if (++compared % GROUPS_AT_ONCE === 0) await this.#othersTurn();
       const [component, group] = name.split(":").map(Number);
       const info = this.#state.components.at(component!);
       if (info !== undefined && info.base !== 0) this.#addShared(info, group!, expected);
       const actual = this.#state.regions.group(component!, group!);
       if (!sameGroup(expected, actual)) this.#report.wrongDigests++;
-    }
-    for (const info of this.#state.components.all()) {
-      // What a component shares is counted where it is.
-      if (info.deleting || info.base !== 0) continue;
-      if (info.mappedBlocks !== (mapped.get(info.index) ?? 0)) this.#report.wrongDigests++;
     }
   }
 
