@@ -5,7 +5,7 @@
  * The directory must hand out all events of one revision in the same turn, as the embedded one and
  * etcd's do: they leave in one frame, so that a client never has a part of a revision.
  */
-import { assert, assertDefined } from "../base/index.ts";
+import { assert, assertDefined, marks } from "../base/index.ts";
 import type {
   ByteStream,
   Clock,
@@ -194,6 +194,7 @@ class Connection implements FrameHandler {
     for (const known of session.answers.keys()) if (known < settled) session.answers.delete(known);
     assert(this.#callCount < CALLS_MAX && session.answers.size < CALLS_MAX, "too many calls");
     const known = session.answers.get(id);
+    if (known !== undefined) marks.hit("a call that came to the directory twice was made once");
     this.#callCount++;
     void this.#answer(id, known ?? this.#begin(id, call, lengthBytes, session)).finally(() => {
       this.#callCount--;
