@@ -43,7 +43,9 @@ async function keepReading(
 ): Promise<void> {
   while (!isOver()) {
     for (const volume of world.volumes) {
-      if (!host.owns(volume.objectId) || volume.isHeld) continue;
+      // Without a lease the first question would end it.
+      const isBelieved = host.owns(volume.objectId) && host.plane?.isLeaseAlive() === true;
+      if (!isBelieved || volume.isHeld) continue;
       const firstSector = prng.pick(volume.plan.workload.hotBlocks) * BLOCK_SECTORS;
       const ask = { kind: "read", firstSector, sectorCount: BLOCK_SECTORS } as const;
       await new TrialClient(world, volume, READER, host).ask(ask);
