@@ -5,12 +5,18 @@
 import { assert, decodeAscii, getU32, setU32 } from "../base/index.ts";
 import type { ByteStream, ByteStreamHandler } from "../ports/index.ts";
 import { encodeAsciiJson } from "./ascii-json.ts";
+import type { PartialFrames } from "./partial-frames.ts";
 
 const HEAD_BYTES = 4;
 /** A transaction with as many writes of as long values as the embedded directory takes fits. */
 export const FRAME_BYTES_MAX: number = 16 * 1024 * 1024;
 /** Of frames that the other end does not fetch. */
 const QUEUED_BYTES_MAX = 64 * 1024 * 1024;
+
+const NOTHING = new Uint8Array(0);
+const GATHERED_BYTES_MIN = 1024;
+/** Of a frame that has not come whole: for each connection, whatever others hold. */
+const HELD_BYTES_FREE = 64 * 1024;
 
 assert(QUEUED_BYTES_MAX > FRAME_BYTES_MAX, "a frame of any length may be queued");
 
@@ -38,8 +44,12 @@ export function encodeFrame(message: object): Uint8Array {
 export class FrameStream implements ByteStreamHandler {
   readonly #stream: ByteStream;
   readonly #handler: FrameHandler;
-  readonly #pieces: Uint8Array[] = [];
+  readonly #partial: PartialFrames | undefined;
+  /** The beginning of a frame that has not come whole. */
+  #gathered: Uint8Array = NOTHING;
   #gatheredBytes = 0;
+  /** Longer ones are not believed. */
+  #frameBytesMax = FRAME_BYTES_MAX;
   /** Lengths of what was written and has not left, by token. */
   readonly #queued = new Map<number, number>();
   #queuedBytes = 0;
@@ -53,14 +63,21 @@ export class FrameStream implements ByteStreamHandler {
   #isHeld = false;
   #reason: string | undefined;
 
-  constructor(stream: ByteStream, handler: FrameHandler) {
+  /** `partial` bounds what connections hold together of frames that have not come whole. */
+  constructor(stream: ByteStream, handler: FrameHandler, partial?: PartialFrames) {
     this.#stream = stream;
     this.#handler = handler;
+    this.#partial = partial;
     stream.start(this);
   }
 
   get remote(): string {
     return this.#stream.remote;
+  }
+
+  /** Longer frames end the connection from now on. */
+  limit(frameBytesMax: number): void {
+    this.#frameBytesMax = frameBytesMax;
   }
 
   send(message: object): void {
@@ -112,17 +129,45 @@ export class FrameStream implements ByteStreamHandler {
   data(bytes: Uint8Array): void {
     if (this.#isClosed) return;
     // Most frames come whole, and alone: only what waits for more is copied.
-    const rest = this.#gatheredBytes === 0 ? this.#takeWhole(bytes) : bytes;
+    if (this.#gatheredBytes === 0) return this.#keep(this.#takeWhole(bytes));
+    this.#append(bytes);
+    const gathered = this.#gathered.subarray(0, this.#gatheredBytes);
+    const isWhole =
+      gathered.length >= HEAD_BYTES && getU32(gathered, 0) + HEAD_BYTES <= gathered.length;
+    if (isWhole) this.#forget();
+    const rest = this.#takeWhole(gathered);
+    if (isWhole) this.#keep(rest);
+    else this.#tellHeld();
+  }
+
+  /** The rest is the beginning of another frame. */
+  #keep(rest: Uint8Array): void {
     if (this.#isClosed || rest.length === 0) return;
-    this.#pieces.push(rest.slice());
-    this.#gatheredBytes += rest.length;
-    for (;;) {
-      const lengthBytes = this.#frameBytes();
-      if (lengthBytes === undefined || this.#isTooLong(lengthBytes)) return;
-      if (this.#gatheredBytes < HEAD_BYTES + lengthBytes) return;
-      this.#frame(this.#take(HEAD_BYTES + lengthBytes).subarray(HEAD_BYTES));
-      if (this.#isClosed) return;
+    this.#append(rest);
+    this.#tellHeld();
+  }
+
+  #append(bytes: Uint8Array): void {
+    const wanted = this.#gatheredBytes + bytes.length;
+    if (wanted > this.#gathered.length) {
+      const before = this.#gathered;
+      const doubled = Math.min(HEAD_BYTES + FRAME_BYTES_MAX, 2 * before.length);
+      this.#gathered = new Uint8Array(Math.max(GATHERED_BYTES_MIN, doubled, wanted));
+      this.#gathered.set(before.subarray(0, this.#gatheredBytes));
     }
+    this.#gathered.set(bytes, this.#gatheredBytes);
+    this.#gatheredBytes = wanted;
+  }
+
+  #tellHeld(): void {
+    const bytes = this.#gathered.length;
+    if (bytes > HELD_BYTES_FREE) this.#partial?.hold(this, bytes);
+  }
+
+  #forget(): void {
+    this.#gathered = NOTHING;
+    this.#gatheredBytes = 0;
+    this.#partial?.release(this);
   }
 
   /** Handles the whole frames that the bytes begin with; returns what is behind them. */
@@ -130,8 +175,7 @@ export class FrameStream implements ByteStreamHandler {
     let at = 0;
     while (!this.#isClosed && bytes.length - at >= HEAD_BYTES) {
       const end = at + HEAD_BYTES + getU32(bytes, at);
-      if (end > bytes.length) break;
-      if (this.#isTooLong(end - at - HEAD_BYTES)) break;
+      if (this.#isTooLong(end - at - HEAD_BYTES) || end > bytes.length) break;
       this.#frame(bytes.subarray(at + HEAD_BYTES, end));
       at = end;
     }
@@ -139,8 +183,8 @@ export class FrameStream implements ByteStreamHandler {
   }
 
   #isTooLong(lengthBytes: number): boolean {
-    if (lengthBytes <= FRAME_BYTES_MAX) return false;
-    this.destroy(`a frame of ${lengthBytes} bytes, the limit is ${FRAME_BYTES_MAX}`);
+    if (lengthBytes <= this.#frameBytesMax) return false;
+    this.destroy(`a frame of ${lengthBytes} bytes, the limit is ${this.#frameBytesMax}`);
     return true;
   }
 
@@ -173,32 +217,7 @@ export class FrameStream implements ByteStreamHandler {
   #close(): void {
     if (this.#isClosed) return;
     this.#isClosed = true;
-    this.#pieces.length = 0;
+    this.#forget();
     this.#handler.closed(this.#reason ?? "closed");
-  }
-
-  /** Of the next frame, once its head is there. */
-  #frameBytes(): number | undefined {
-    if (this.#gatheredBytes < HEAD_BYTES) return undefined;
-    if (this.#pieces[0]!.length < HEAD_BYTES) this.#join();
-    return getU32(this.#pieces[0]!, 0);
-  }
-
-  #join(): void {
-    const all = new Uint8Array(this.#gatheredBytes);
-    let at = 0;
-    for (const piece of this.#pieces.splice(0)) {
-      all.set(piece, at);
-      at += piece.length;
-    }
-    this.#pieces.push(all);
-  }
-
-  #take(count: number): Uint8Array {
-    if (this.#pieces.length > 1) this.#join();
-    const all = this.#pieces.pop()!;
-    if (all.length > count) this.#pieces.push(all.subarray(count));
-    this.#gatheredBytes -= count;
-    return all.subarray(0, count);
   }
 }

@@ -1,16 +1,21 @@
 /** What clients of a served directory can take of the process that serves it: bounded parts. */
 import assert from "node:assert/strict";
 import { test } from "../../test/support/test.ts";
-import { assertDefined } from "../base/index.ts";
-import type { Directory, DirectoryEvent, NetworkAddress } from "../ports/index.ts";
+import { assertDefined, setU32 } from "../base/index.ts";
+import type { ByteStream, Directory, DirectoryEvent, NetworkAddress } from "../ports/index.ts";
 import { MetadataMedium, NetworkFabric, SimMachine } from "../sim/index.ts";
 import { SimMetadataStore, SimNetwork, Simulation } from "../sim/index.ts";
 import { parseServerMessage } from "./directory-messages.ts";
 import type { ServerMessage } from "./directory-messages.ts";
-import { FrameStream } from "./frame-stream.ts";
+import { encodeFrame, FRAME_BYTES_MAX, FrameStream } from "./frame-stream.ts";
 import { EmbeddedDirectory, ServedDirectory } from "./index.ts";
 
 const ADDRESS: NetworkAddress = { kind: "tcp", host: "10.0.0.1", port: 7000 };
+
+interface Stranger {
+  readonly stream: ByteStream;
+  isCut: boolean;
+}
 
 interface Client {
   readonly heard: ServerMessage[];
@@ -23,6 +28,8 @@ interface Scene {
   readonly served: ServedDirectory;
   readonly directory: EmbeddedDirectory;
   readonly connect: (session?: string) => Promise<Client>;
+  /** Has said nothing yet. */
+  readonly connectOnly: () => Promise<Stranger>;
   readonly until: (condition: () => boolean) => Promise<void>;
   readonly pass: (ms: number) => Promise<void>;
 }
@@ -56,13 +63,23 @@ async function serving(
     const send = (message: object): void => frames.send(message);
     return { heard, send, leave: () => frames.destroy("over"), isCut: () => isCut };
   };
+  const connectOnly = async (): Promise<Stranger> => {
+    const stranger = { stream: await others.connect(ADDRESS), isCut: false };
+    const over = (): void => void (stranger.isCut = true);
+    const nothing = (): void => undefined;
+    stranger.stream.start({
+      ...{ data: nothing, written: nothing, drained: nothing },
+      ...{ ended: over, closed: over },
+    });
+    return stranger;
+  };
   await simulation.run(async () => {
     const store = new SimMetadataStore(machine, new MetadataMedium());
     const directory = await EmbeddedDirectory.open(store, clock);
     const network = new SimNetwork(machine, fabric, ["10.0.0.1"]);
     const options = { directory: bent(directory), network, address: ADDRESS, clock };
     const served = await ServedDirectory.listen({ ...options, incarnation: "i" });
-    await work({ served, directory, connect, until, pass });
+    await work({ served, directory, connect, connectOnly, until, pass });
     await served.close();
     await directory.close();
   });
@@ -185,5 +202,69 @@ test("hellos keep no sessions without a bound, nor any client's answers out", as
     await until(() => again.heard.at(-1)?.kind === "answer");
     assert.deepEqual(again.heard.at(-1), client.heard.at(-1));
     assert.equal((await directory.list("")).revision, 1, "it was made once");
+  });
+});
+
+/** The beginning of a frame of the greatest length. */
+function longFrame(sentBytes: number): Uint8Array {
+  const bytes = new Uint8Array(sentBytes).fill(0x20);
+  setU32(bytes, 0, FRAME_BYTES_MAX);
+  return bytes;
+}
+
+const HELLO = encodeFrame({ kind: "hello", protocol: 1 });
+
+test("what has come of frames that are not whole is bounded for all clients together", async () => {
+  await serving(async ({ served, connect, connectOnly, until, pass }) => {
+    const strangers: Stranger[] = [];
+    let heldMax = 0;
+    for (let i = 0; i < 12; i++) {
+      const stranger = await connectOnly();
+      strangers.push(stranger);
+      stranger.stream.write(HELLO, -1);
+      stranger.stream.write(longFrame(15 << 20), -1);
+      await pass(300);
+      heldMax = Math.max(heldMax, served.partialFrames.bytes);
+    }
+    assert.ok(heldMax > 40 << 20 && heldMax <= 64 << 20, `${heldMax} bytes`);
+    await until(() => strangers[0]!.isCut);
+    assert.ok(!strangers.at(-1)!.isCut, "those that began first are cut off");
+    const sane = await connect();
+    const writes = [{ kind: "put", key: "k", value: "v".repeat(60_000) }];
+    sane.send({
+      ...{ kind: "call", id: 1, settled: 0 },
+      call: { method: "transact", conditions: [], writes: writes },
+    });
+    await until(() => sane.heard.at(-1)?.kind === "answer");
+    // However little comes at a time, a frame has as long as a client may be silent.
+    const slow = strangers.at(-1)!;
+    for (let i = 0; i < 70 && !slow.isCut; i++) {
+      slow.stream.write(new Uint8Array(1), -1);
+      await pass(1000);
+    }
+    assert.ok(slow.isCut, "it may send for ever");
+    await until(() => served.partialFrames.bytes === 0);
+  });
+});
+
+test("whoever has not said hello sends no long frame, and a frame that comes whole is as good in pieces", async () => {
+  await serving(async ({ connectOnly, until, pass, directory }) => {
+    const stranger = await connectOnly();
+    const beginning = longFrame(4);
+    stranger.stream.write(beginning, -1);
+    await until(() => stranger.isCut);
+    const client = await connectOnly();
+    client.stream.write(HELLO, -1);
+    await pass(50);
+    const writes = [{ kind: "put", key: "k", value: "v".repeat(60_000) }];
+    const call = { method: "transact", conditions: [], writes };
+    const frame = encodeFrame({ kind: "call", id: 1, settled: 0, call });
+    for (let at = 0; at < frame.length; at += 900) {
+      client.stream.write(frame.slice(at, at + 900), -1);
+      if (at % 9000 === 0) await pass(1);
+    }
+    await pass(100);
+    assert.equal((await directory.get("k"))?.value.length, 60_000);
+    client.stream.destroy();
   });
 });

@@ -5,7 +5,7 @@
  * The directory must hand out all events of one revision in the same turn, as the embedded one and
  * etcd's do: they leave in one frame, so that a client never has a part of a revision.
  */
-import { assert, assertDefined } from "../base/index.ts";
+import { assert, assertDefined, marks } from "../base/index.ts";
 import type {
   ByteStream,
   Clock,
@@ -21,6 +21,7 @@ import type {
 } from "../ports/index.ts";
 import { encodeFrame, FRAME_BYTES_MAX, FrameStream, isFrameTooLong } from "./frame-stream.ts";
 import type { FrameHandler } from "./frame-stream.ts";
+import { PartialFrames } from "./partial-frames.ts";
 import { faultOf, parseClientMessage, PROTOCOL } from "./directory-messages.ts";
 import { DirectorySessions } from "./directory-sessions.ts";
 import type { Session } from "./directory-sessions.ts";
@@ -37,6 +38,10 @@ const CALL_BYTES_MAX = FRAME_BYTES_MAX;
 const CALLS_BYTES_MAX = 4 * CALL_BYTES_MAX;
 /** Clients that call all the same, each on a new connection, are cut off. */
 const CALLS_BYTES_END = 8 * CALL_BYTES_MAX;
+/** Of frames that have not come whole: four of the longest, all clients' together. */
+const PARTIAL_BYTES_MAX = 4 * FRAME_BYTES_MAX;
+/** Of whoever has not said hello yet. */
+const HELLO_BYTES_MAX = 4096;
 /** Records of a listing leave in pieces of at least so many characters of keys and values. */
 const PIECE_LENGTH = 256 * 1024;
 /** Characters of one frame's events; more of them go into the next, between two revisions. */
@@ -60,6 +65,8 @@ export class ServedDirectory {
   readonly sessions: DirectorySessions<Connection>;
   /** Of calls that are not answered yet. */
   callBytes = 0;
+  /** Of all clients. */
+  readonly partialFrames: PartialFrames = new PartialFrames(PARTIAL_BYTES_MAX);
   /** Those from which nothing is read for now. */
   readonly held: Set<Connection> = new Set();
 
@@ -129,7 +136,8 @@ class Connection implements FrameHandler {
   constructor(served: ServedDirectory, stream: ByteStream) {
     this.#served = served;
     this.#lastHeardMs = served.options.clock.nowMs();
-    this.#frames = new FrameStream(stream, this);
+    this.#frames = new FrameStream(stream, this, served.partialFrames);
+    this.#frames.limit(HELLO_BYTES_MAX);
     this.#watchSilence();
   }
 
@@ -173,6 +181,7 @@ class Connection implements FrameHandler {
     assert(message.protocol === PROTOCOL, `protocol ${message.protocol} is not ${PROTOCOL}`);
     const { session, isResumed } = this.#served.sessions.join(this, message.session);
     this.#session = session;
+    this.#frames.limit(FRAME_BYTES_MAX);
     this.#send({ kind: "welcome", session: session.name, isResumed });
   }
 
@@ -185,6 +194,7 @@ class Connection implements FrameHandler {
     for (const known of session.answers.keys()) if (known < settled) session.answers.delete(known);
     assert(this.#callCount < CALLS_MAX && session.answers.size < CALLS_MAX, "too many calls");
     const known = session.answers.get(id);
+    if (known !== undefined) marks.hit("a call that came to the directory twice was made once");
     this.#callCount++;
     void this.#answer(id, known ?? this.#begin(id, call, lengthBytes, session)).finally(() => {
       this.#callCount--;

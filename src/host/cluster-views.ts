@@ -40,7 +40,7 @@ export class ClusterViews {
     this.#attachments = attachments;
     this.#answers = new PeerAnswers(world);
     const { links } = plane;
-    links.handle("host.part", async () => ({ result: this.#part() }));
+    links.handle("host.part", async () => ({ result: this.#part() }), "long");
     links.handle("host.seen", async () => ({ result: await world.seenHosts() }));
     links.handle("device.scrub", async ({ argument }) => ({
       result: await devices.scrub(String(argument)),

@@ -15,6 +15,7 @@ import {
 } from "../cluster/index.ts";
 import type { ObjectRecord, StoredObject } from "../cluster/index.ts";
 import { ObjectOwner } from "../object/index.ts";
+import type { CallAnswer, CallRequest } from "../link/index.ts";
 import type { ForkRequest, HostPlane } from "../plane/index.ts";
 import type { Attachments } from "./attachments.ts";
 import { attached } from "./attachment-records.ts";
@@ -54,9 +55,10 @@ export class SnapshotDesk {
   }
 
   #answerOthers(): void {
-    this.#desk.plane.links.handle("volume.changes", async ({ argument }) => ({
+    const answer = async ({ argument }: CallRequest): Promise<CallAnswer> => ({
       result: await this.changes(changesOf(argument)),
-    }));
+    });
+    this.#desk.plane.links.handle("volume.changes", answer, "long");
   }
 
   async create(name: string): Promise<SnapshotView> {

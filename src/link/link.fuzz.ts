@@ -127,6 +127,7 @@ class Conversation implements ByteStream {
           this.#fail("a call that is none");
         return answer();
       },
+      answerLength: () => "short" as const,
       message: (_: Link, { type }: { type: number }) => {
         if (this.#isOver || type < 9) this.#fail(`a message of type ${type} is heard`);
       },

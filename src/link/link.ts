@@ -3,27 +3,20 @@
  * is known before anything else is listened to; a message that cannot be believed ends the link and
  * nothing else; silence ends it, too, so that everything under way is answered within a bound.
  */
-import { assert, bugStack, CodedError, LatencyHistogram } from "../base/index.ts";
-import { decodeUtf8, encodeUtf8, errorText, setU32 } from "../base/index.ts";
+import { assert, bugStack, CodedError, LatencyHistogram, marks } from "../base/index.ts";
+import { decodeUtf8, encodeUtf8, errorText } from "../base/index.ts";
 import type { ByteStream, Timer } from "../ports/index.ts";
-import {
-  encodeLinkHeader,
-  LINK_BODY_BYTES_MAX,
-  LINK_CALL,
-  LINK_FAULT,
-  LINK_HEADER_BYTES,
-  LINK_HELLO,
-  LINK_PING,
-  LINK_PONG,
-  LINK_REFUSAL,
-  LINK_RESULT,
-  LINK_WELCOME,
-} from "../format/index.ts";
+import { encodeLinkHeader, LINK_BODY_BYTES_MAX, LINK_CALL, LINK_FAULT } from "../format/index.ts";
+import { LINK_HEADER_BYTES, LINK_HELLO, LINK_PING, LINK_PONG } from "../format/index.ts";
+import { LINK_REFUSAL, LINK_RESULT, LINK_WELCOME } from "../format/index.ts";
 import type { LinkHeader } from "../format/index.ts";
+import { AnswerRoom } from "./answer-room.ts";
+import type { AnswerLength, BegunCall } from "./answer-room.ts";
 import { FrameReader } from "./frame-reader.ts";
 import { parseHello, versionOrRefusal } from "./link-hello.ts";
 import type { Hello, LinkIdentity } from "./link-hello.ts";
-import { parseFault, parseJson, splitBody } from "./link-json.ts";
+import { bodyBytes, lengthOf, parseCall, parseFault, parseJson } from "./link-json.ts";
+import { splitBody, writeBody } from "./link-json.ts";
 import type { LinkPorts } from "./link-ports.ts";
 import { Outgoing } from "./outgoing.ts";
 import { Patience, PING_MS } from "./patience.ts";
@@ -36,6 +29,9 @@ const CALLS_MAX = 4096;
 const ANSWERING_MAX: number = 2 * CALLS_MAX;
 /** What waits to leave when more is asked for: far above what all limits together add up to. */
 const QUEUED_BYTES_MAX = 256 << 20;
+/** Of calls that are not answered yet. */
+const CALLED_BYTES_MAX = 64 << 20;
+const TOO_MUCH = "it asks for more than it takes";
 /** How often the end that was dialed asks for a pong, which it does not need to hear the other. */
 const MEASURED_MS = 20 * PING_MS;
 /** A timer this late says that we stood still, not the other end. */
@@ -59,6 +55,7 @@ export interface LinkEvents {
   /** The other end is known, and the link is up. */
   welcome(link: Link, hello: LinkIdentity): void;
   call(link: Link, request: CallRequest): Promise<CallAnswer>;
+  answerLength(method: string): AnswerLength;
   /** Messages that belong to nobody here. */
   message(link: Link, header: LinkHeader, bytes: Uint8Array, start: number, end: number): void;
   down(link: Link, reason: string): void;
@@ -68,6 +65,7 @@ interface Waiting {
   readonly resolve: (answer: CallAnswer) => void;
   readonly reject: (error: CodedError) => void;
   readonly timer: Timer;
+  readonly bytes: number;
 }
 
 export class Link {
@@ -92,7 +90,8 @@ export class Link {
   #pingDueMs = Infinity;
   #isDown = false;
   #flushScheduled = false;
-  #answering = 0;
+  readonly #answers: AnswerRoom;
+  #calledBytes = 0;
   #onceSent: (() => void)[] = [];
   /** Of pings. Replaced by the host's own once that is known. */
   roundTrips: LatencyHistogram = new LatencyHistogram();
@@ -121,6 +120,7 @@ export class Link {
     this.#reader = new FrameReader(ports.chunks, (header, bytes, start, end) => {
       if (!this.#isDown) this.#receivedSafely(header, bytes, start, end);
     });
+    this.#answers = new AnswerRoom(ports.clock);
     this.#lastHeardMs = ports.clock.nowMs();
   }
 
@@ -166,6 +166,7 @@ export class Link {
 
   #written(token: number): void {
     this.#outgoing.written(token, this.#isDown);
+    if (!this.#isDown) this.#answers.left(this.#outgoing.writtenBytes);
     if (this.#onceSent.length === 0 || this.#isDown) return;
     const listeners = this.#onceSent;
     this.#onceSent = [];
@@ -190,6 +191,7 @@ export class Link {
       reject(error);
     }
     this.#calls.clear();
+    this.#answers.clear();
     this.#events.down(this, reason);
   }
 
@@ -202,19 +204,28 @@ export class Link {
   ): Promise<CallAnswer> {
     const host = this.#other?.hostId ?? this.remote;
     if (this.#isDown) return Promise.reject(unreachable(host, "the link is down"));
-    if (this.#calls.size >= CALLS_MAX)
+    const bytes = lengthOf(payload);
+    const isTooMuch = bytes > 0 && this.#calledBytes + bytes > CALLED_BYTES_MAX;
+    if (this.#calls.size >= CALLS_MAX || isTooMuch)
       return Promise.reject(unreachable(host, "too many calls are under way"));
     const id = this.#nextCall;
     this.#nextCall = id === 0xffff_ffff ? 1 : id + 1;
     return new Promise((resolve, reject) => {
       const timer = this.#ports.clock.after(deadlineMs, () => {
-        this.#calls.delete(id);
+        this.#ended(id);
         reject(unreachable(host, `no answer to ${method} within ${deadlineMs} ms`));
       });
-      this.#calls.set(id, { resolve, reject, timer });
+      this.#calls.set(id, { resolve, reject, timer, bytes });
+      this.#calledBytes += bytes;
       this.#sendJson(LINK_CALL, id, { method, argument }, payload);
       this.flush();
     });
+  }
+
+  /** Nobody waits for it any more. */
+  #ended(id: number): void {
+    this.#calledBytes -= this.#calls.get(id)?.bytes ?? 0;
+    this.#calls.delete(id);
   }
 
   /** Room for a message; the caller fills the body at once. */
@@ -344,7 +355,7 @@ export class Link {
       this.#answered(type, requestId, bytes, start, end);
     } else if (type === LINK_HELLO || type === LINK_WELCOME || type === LINK_REFUSAL) {
       this.violation("a second hello");
-    } else {
+    } else if (this.#takesAnswers()) {
       this.#events.message(this, header, bytes, start, end);
     }
   }
@@ -394,38 +405,40 @@ export class Link {
 
   /** False, and the link is down, if the other end asks for more than it takes. */
   #takesAnswers(): boolean {
-    const isTooMuch = this.queuedBytes > QUEUED_BYTES_MAX || this.#answering >= ANSWERING_MAX;
-    if (isTooMuch) this.violation("it asks for more than it takes");
+    const isTooMuch = this.queuedBytes > QUEUED_BYTES_MAX || this.#answers.count >= ANSWERING_MAX;
+    if (isTooMuch) this.violation(TOO_MUCH);
     return !isTooMuch;
   }
 
   #called(requestId: number, bytes: Uint8Array, start: number, end: number): void {
     if (!this.#takesAnswers()) return;
-    const parts = splitBody(bytes, start, end);
-    const said = parts && parseJson(parts.text);
-    if (parts === undefined || typeof said !== "object" || said === null || !("method" in said)) {
-      this.violation("a call that cannot be read");
-      return;
-    }
-    const { method } = said;
-    const argument = "argument" in said ? said.argument : undefined;
-    if (typeof method !== "string") {
-      this.violation("a call without a method");
-      return;
-    }
-    this.#answering++;
+    const call = parseCall(bytes, start, end);
+    if (typeof call === "string") return this.violation(call);
+    const length = this.#events.answerLength(call.method);
+    const begun = this.#answers.begin(length);
+    if (begun !== undefined) return this.#answer(requestId, call, begun);
+    marks.hit("a call waited for room for its answer");
+    // What was received is the stream's, for this turn only.
+    const kept = { ...call, payload: call.payload.slice() };
+    const isRoom = this.#answers.wait(length, end - start, (later) =>
+      this.#answer(requestId, kept, later),
+    );
+    if (!isRoom) this.violation(TOO_MUCH);
+  }
+
+  #answer(requestId: number, call: CallRequest, begun: BegunCall): void {
+    const answered = (type: number, value: unknown, payload: readonly Uint8Array[]): void => {
+      const before = this.#outgoing.appendedBytes;
+      if (!this.#isDown) this.#sendJson(type, requestId, value, payload);
+      const end = this.#outgoing.appendedBytes;
+      this.#answers.answered(begun, end - before, end);
+    };
     this.#events
-      .call(this, { method, argument, payload: parts.payload })
+      .call(this, call)
       .then(
-        ({ result, payload }) => {
-          this.#answering--;
-          const parts = payload === undefined ? [] : [payload];
-          if (!this.#isDown) this.#sendJson(LINK_RESULT, requestId, result ?? null, parts);
-        },
-        (error: unknown) => {
-          this.#answering--;
-          if (!this.#isDown) this.#sendJson(LINK_FAULT, requestId, this.#faultOf(method, error));
-        },
+        ({ result, payload }) =>
+          answered(LINK_RESULT, result ?? null, payload === undefined ? [] : [payload]),
+        (error: unknown) => answered(LINK_FAULT, this.#faultOf(call.method, error), []),
       )
       .catch((error: unknown) => this.violation(errorText(error)));
   }
@@ -451,7 +464,7 @@ export class Link {
       this.violation("an answer that cannot be read");
       return;
     }
-    this.#calls.delete(requestId);
+    this.#ended(requestId);
     waiting.timer.cancel();
     if (type === LINK_FAULT) waiting.reject(new CodedError(parseFault(parts.text)));
     else waiting.resolve({ result: parseJson(parts.text), payload: parts.payload.slice() });
@@ -464,17 +477,9 @@ export class Link {
     payload: readonly Uint8Array[] = [],
   ): void {
     const text = encodeUtf8(JSON.stringify(value));
-    const payloadBytes = payload.reduce((sum, { length }) => sum + length, 0);
-    const isPlain = type === LINK_HELLO || type === LINK_WELCOME || type === LINK_REFUSAL;
-    const prefix = isPlain ? 0 : 4;
-    const room = this.message(type, requestId, prefix + text.length + payloadBytes);
-    if (!isPlain) setU32(room.bytes, room.at, text.length);
-    room.bytes.set(text, room.at + prefix);
-    let at = room.at + prefix + text.length;
-    for (const part of payload) {
-      room.bytes.set(part, at);
-      at += part.length;
-    }
+    const isAlone = type === LINK_HELLO || type === LINK_WELCOME || type === LINK_REFUSAL;
+    const room = this.message(type, requestId, bodyBytes(text, payload, isAlone));
+    writeBody(room, text, payload, isAlone);
   }
 }
 

@@ -5,6 +5,7 @@
 import { assertDefined, CodedError, errorText, LatencyHistogram } from "../base/index.ts";
 import type { Clock, Listener, Log, Network, NetworkAddress, Timer } from "../ports/index.ts";
 import type { LinkHeader } from "../format/index.ts";
+import type { AnswerLength } from "./answer-room.ts";
 import { ChunkPool } from "./chunk-pool.ts";
 import { Link, unreachable } from "./link.ts";
 import type { CallAnswer, CallRequest } from "./link.ts";
@@ -85,6 +86,7 @@ export class Links {
   readonly #own: LinkIdentity & { readonly versions: SpokenVersions };
   readonly #peers = new Map<string, PeerState>();
   readonly #handlers = new Map<string, CallHandler>();
+  readonly #longAnswers = new Set<string>();
   readonly #messages = new Map<number, MessageHandler>();
   readonly #changes = new Set<PeerChange>();
   /** Accepted and not yet known. */
@@ -226,8 +228,14 @@ export class Links {
     return await link.call(method, argument, deadlineMs, ...payload);
   }
 
-  handle(method: string, handler: CallHandler): void {
+  /**
+   * Answers that move data, or tell of everything on this host, are long: few of those are made at
+   * once.
+   */
+  handle(method: string, handler: CallHandler, answers: AnswerLength = "short"): void {
     this.#handlers.set(method, handler);
+    if (answers === "long") this.#longAnswers.add(method);
+    else this.#longAnswers.delete(method);
   }
 
   handleMessages(types: readonly number[], handler: MessageHandler): void {
@@ -307,6 +315,7 @@ export class Links {
         admit: (hello) => this.#admit(hello, to),
         welcome: (one, hello) => this.#welcome(one, hello),
         call: (one, request) => this.#call(one, request),
+        answerLength: (method) => (this.#longAnswers.has(method) ? "long" : "short"),
         message: (one, header, bytes, start, end) => {
           const handler = this.#messages.get(header.type);
           if (handler === undefined) one.violation(`a message of type ${header.type}`);

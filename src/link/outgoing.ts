@@ -22,6 +22,7 @@ export class Outgoing {
   readonly #freeTokens: number[] = [];
   #current = -1;
   #queuedBytes = 0;
+  #appendedBytes = 0;
 
   /** `write` keeps the bytes until `written` is called with the token. */
   constructor(pool: ChunkPool, write: (bytes: Uint8Array, token: number) => void) {
@@ -34,6 +35,15 @@ export class Outgoing {
     return this.#queuedBytes;
   }
 
+  /** Bytes appended since the beginning, and those of them that have been reported as written. */
+  get appendedBytes(): number {
+    return this.#appendedBytes;
+  }
+
+  get writtenBytes(): number {
+    return this.#appendedBytes - this.#queuedBytes;
+  }
+
   /** Room for a message of this length: `bytes[at..at + lengthBytes)`, to be filled at once. */
   append(lengthBytes: number): { readonly bytes: Uint8Array; readonly at: number } {
     let chunk = this.#current < 0 ? undefined : this.#chunks[this.#current];
@@ -44,6 +54,7 @@ export class Outgoing {
     const at = chunk.used;
     chunk.used += lengthBytes;
     this.#queuedBytes += lengthBytes;
+    this.#appendedBytes += lengthBytes;
     return { bytes: chunk.bytes, at };
   }
 

@@ -18,7 +18,7 @@ import {
   LinkReadLayout,
 } from "../format/index.ts";
 import type { LinkHeader } from "../format/index.ts";
-import type { CallAnswer, CallRequest, Link, Links } from "../link/index.ts";
+import type { CallAnswer, CallHandler, CallRequest, Link, Links } from "../link/index.ts";
 import type { DiskMemory } from "../ports/index.ts";
 import { CHANGE_BLOCKS_MAX } from "../store/index.ts";
 import type { ComponentDone, ComponentFault, LocalComponent } from "../store/index.ts";
@@ -98,17 +98,18 @@ export class ComponentServer {
         this.#message(link, header, bytes, from, to);
       },
     );
-    const handle = (method: string, work: Work): void => {
-      links.handle(`component.${method}`, async (request) => await this.#call(request, work));
+    const handle = (method: string, work: Work, answers?: "long"): void => {
+      const answer: CallHandler = async (request) => await this.#call(request, work);
+      links.handle(`component.${method}`, answer, answers);
     };
-    handle("extents", extents);
-    handle("changes", changes);
+    handle("extents", extents, "long");
+    handle("changes", changes, "long");
     handle("begin-catch-up", beginCatchUp);
-    handle("offer", offer);
-    handle("offer-again", offerAgain);
+    handle("offer", offer, "long");
+    handle("offer-again", offerAgain, "long");
     handle("apply", apply);
     handle("end-catch-up", endCatchUp);
-    handle("digests", digests);
+    handle("digests", digests, "long");
     this.#openOver(links);
   }
 

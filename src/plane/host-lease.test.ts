@@ -146,6 +146,21 @@ test("what is carried passes to the next lease, and ends with a lease that has e
   });
 });
 
+test("a host that wakes up after minutes finds its lease ended, and the next one is of a new term", async () => {
+  await leased(4, async (world) => {
+    const { lease, machine } = world;
+    const { term } = lease;
+    machine.pause();
+    await world.pass(120_000);
+    assert.equal(lease.isAlive(), false);
+    machine.resume();
+    await world.pass(5000);
+    assert.equal(lease.isAlive(), true);
+    assert.ok(lease.term > term);
+    assert.equal(world.goneCount, 1);
+  });
+});
+
 test("whenever the network is cut and healed, it ends for its holder before it ends for others", async () => {
   for (let seed = 1; seed <= 30; seed++)
     await leased(seed, async (world) => {

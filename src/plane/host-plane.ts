@@ -3,7 +3,7 @@
  * reaches theirs, makes and removes components on whichever hosts a volume lies, holds the lease
  * under which it owns objects. Daemon, trials and browser build the same.
  */
-import { BLOCK_SIZE_BYTES, CodedError, errorText } from "../base/index.ts";
+import { BLOCK_SIZE_BYTES, CodedError, errorText, marks } from "../base/index.ts";
 import {
   createVolumeRecord,
   deleteVolumeRecord,
@@ -278,7 +278,11 @@ export class HostPlane {
   /** The same of what is taken from now on, for as long as it is had. */
   #leaseOfThisTerm(): () => boolean {
     const { term } = this.#lease;
-    return () => !this.#isInCluster || (this.#lease.term === term && this.#lease.isAlive());
+    return () => {
+      if (!this.#isInCluster || !this.#lease.isAlive()) return !this.#isInCluster;
+      if (this.#lease.term !== term) marks.hit("a new lease brought back nothing of before");
+      return this.#lease.term === term;
+    };
   }
 
   /** Why the directory does not renew the lease, if it does not. */

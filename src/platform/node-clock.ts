@@ -1,13 +1,26 @@
 import { assert } from "../base/index.ts";
 import type { Clock, Timer } from "../ports/index.ts";
+import { sinceStartMs } from "./sys.ts";
 
 /** The longest delay that a timer of Node takes; longer ones would fire at once. */
 const DELAY_MS_MAX = 2 ** 31 - 1;
 
-/** The clocks of the machine. `nowMs` counts from the start of the process or worker. */
+/** Of this process or worker. */
+const loadedMs = sinceStartMs();
+
+/**
+ * The clocks of the machine. `nowMs` counts from the start of the process or worker, and goes on
+ * while the machine is suspended: a lease ends meanwhile. Timers do not, and come later then.
+ */
 export class NodeClock implements Clock {
+  readonly #sinceStartMs: () => number;
+
+  constructor(readMs: () => number = sinceStartMs) {
+    this.#sinceStartMs = readMs;
+  }
+
   nowMs(): number {
-    return performance.now();
+    return this.#sinceStartMs() - loadedMs;
   }
 
   wallMs(): number {

@@ -155,6 +155,25 @@ export function viewMemory(address: number, lengthBytes: number): ArrayBuffer {
   return koffi.view(BigInt(address), lengthBytes);
 }
 
+// Time.
+
+/** From linux/time.h. Unlike the clock that Node reads, it goes on while the machine is suspended. */
+const CLOCK_BOOTTIME = 7;
+const nativeClockGettime: (clock: number, into: number) => number = library.func(
+  "clock_gettime",
+  "int",
+  ["int", "uint64_t"],
+);
+const timeAddress = mapAnonymous(PAGE_BYTES);
+/** Seconds, whose upper half is 0 for the first 136 years after the start, and nanoseconds. */
+const timeWords = new Uint32Array(viewMemory(timeAddress, PAGE_BYTES), 0, 3);
+
+/** Milliseconds since the machine was started, the time in which it was suspended included. */
+export function sinceStartMs(): number {
+  checked("clock_gettime", nativeClockGettime(CLOCK_BOOTTIME, timeAddress));
+  return timeWords[0]! * 1000 + timeWords[2]! / 1e6;
+}
+
 // Files.
 
 /** From linux/falloc.h. */

@@ -2,7 +2,10 @@
  * Time, as the only way to learn of it. Real hosts use the machine's clocks, trials a virtual one.
  */
 export interface Clock {
-  /** Monotonic milliseconds, fractions included. Leases and time-outs are measured on this one. */
+  /**
+   * Monotonic milliseconds, fractions included. Leases and time-outs are measured on this one, and
+   * it goes on while the machine is suspended.
+   */
   nowMs(): number;
   /** Milliseconds since 1970. For people and logs only: it may jump. */
   wallMs(): number;

@@ -4,6 +4,7 @@ import { HOST_FAULTS } from "./host-faults.ts";
 import { LATE_FAULTS } from "./late-faults.ts";
 import { OPERATOR_FAULTS } from "./operator-faults.ts";
 import { NETWORK_FAULTS } from "./network-faults.ts";
+import { UNHEARD_FAULTS } from "./unheard-faults.ts";
 
 /** Everything that can go wrong in a trial. */
 export const FAULT_KINDS: readonly FaultKind[] = [
@@ -12,4 +13,5 @@ export const FAULT_KINDS: readonly FaultKind[] = [
   ...DISK_FAULTS,
   ...OPERATOR_FAULTS,
   ...LATE_FAULTS,
+  ...UNHEARD_FAULTS,
 ];

@@ -16,7 +16,7 @@ const ASK_AGAIN_MS = 40;
 const ASK_MS = 1000;
 
 /** As machines are started elsewhere at once: the host takes over what the dead one had. */
-async function succeed(
+export async function succeed(
   world: TrialWorld,
   host: TrialHost,
   objectIds: readonly string[],
@@ -41,7 +41,7 @@ function pickHolder(world: TrialWorld, prng: Prng, owner: TrialHost): TrialHost 
   return prng.pick(holders.length > 0 ? holders : others);
 }
 
-function ownedBy(world: TrialWorld, owner: TrialHost): readonly string[] {
+export function ownedBy(world: TrialWorld, owner: TrialHost): readonly string[] {
   return world.volumes.map(({ objectId }) => objectId).filter((id) => owner.owns(id));
 }
 

@@ -16,6 +16,8 @@ export interface Mutant {
   readonly device?: Partial<DeviceRules>;
   /** Reads are answered whether or not the lease lives. */
   readonly ignoresLease?: boolean;
+  /** What was had before a lease ended is had again with the next one. */
+  readonly ignoresTerm?: boolean;
 }
 
 export const MUTANTS: readonly Mutant[] = [
@@ -60,6 +62,11 @@ export const MUTANTS: readonly Mutant[] = [
     name: "no-lease-on-read",
     rule: "nothing is read once the lease may have ended",
     ignoresLease: true,
+  },
+  {
+    name: "lease-of-any-term",
+    rule: "a lease that is granted anew brings back nothing that was had before",
+    ignoresTerm: true,
   },
   {
     name: "wrong-range",

@@ -1,5 +1,6 @@
 import { assertDefined } from "../base/index.ts";
 import type { Prng } from "../base/index.ts";
+import type { NetworkAddress } from "../ports/index.ts";
 
 /** 32 hexadecimal digits that tell people what they stand for. */
 export function idOf(kind: string, number: number): string {
@@ -20,4 +21,13 @@ export function shuffled<T>(prng: Prng, items: readonly T[]): T[] {
     result[j] = item;
   }
   return result;
+}
+
+export function parseAddress(text: string): NetworkAddress {
+  const [host = "", port = ""] = text.split(":");
+  return { kind: "tcp", host, port: Number(port) };
+}
+
+export function formatAddress(address: NetworkAddress): string {
+  return address.kind === "tcp" ? `${address.host}:${address.port}` : address.path;
 }

@@ -16,7 +16,7 @@ export function storagePaths(from: readonly TrialHost[], to: readonly TrialHost[
 }
 
 /** Towards the directory, and back. */
-function managementPaths(
+export function managementPaths(
   world: TrialWorld,
   hosts: readonly TrialHost[],
 ): { to: Paths; back: Paths } {

@@ -36,13 +36,14 @@ export class TrialClient {
   readonly #isPatient: boolean;
   #host: TrialHost;
 
-  constructor(world: TrialWorld, volume: TrialVolume, number: number) {
+  /** `host`: whom it asks first. */
+  constructor(world: TrialWorld, volume: TrialVolume, number: number, host?: TrialHost) {
     this.#world = world;
     this.#volume = volume;
     this.#prng = world.prng.fork();
     this.#name = `${volume.name}.c${number}`;
     this.#isPatient = this.#prng.chance(volume.plan.workload.patientShare);
-    this.#host = this.#anyHost();
+    this.#host = host ?? this.#anyHost();
   }
 
   async run(): Promise<void> {

@@ -7,7 +7,7 @@ import { releaseOwnerships, RemoteDirectoryClient } from "../cluster/index.ts";
 import { decideUnused, ObjectOwner } from "../object/index.ts";
 import { HostPlane } from "../plane/index.ts";
 import type { LocalDevices } from "../plane/index.ts";
-import type { DiskMemory, Log, NetworkAddress } from "../ports/index.ts";
+import type { Directory, DiskMemory, Log, NetworkAddress } from "../ports/index.ts";
 import { SimDigests, SimDisk, SimMachine, SimMetadataStore, SimNetwork } from "../sim/index.ts";
 import type { CrashPolicy } from "../sim/index.ts";
 import { Device, ReadThrough } from "../store/index.ts";
@@ -16,9 +16,10 @@ import { SEGMENT_BYTES } from "./depot.ts";
 import type { HostMedia } from "./depot.ts";
 import { LifeMemory } from "./life-memory.ts";
 import { ownerRulesOf } from "./mutants.ts";
-import { CLUSTER_ID, hostIdOf } from "./names.ts";
+import { CLUSTER_ID, formatAddress, hostIdOf, parseAddress } from "./names.ts";
 import type { TrialWorld } from "./trial-world.ts";
 import { forgetNewerCalls, versionsOf } from "./version-skew.ts";
+import { lagging, WatchLag } from "./watch-lag.ts";
 import { WatchedComponent } from "./watched-component.ts";
 
 export type Answer<T> =
@@ -48,6 +49,7 @@ export class TrialHost {
   /** The disk cannot be opened any more, and the plan allows for that. */
   isLost = false;
   isUp = false;
+  readonly watches: WatchLag = new WatchLag();
   readonly #world: TrialWorld;
   readonly #components = new Map<string, WatchedComponent>();
   readonly #owners = new Map<string, Promise<ObjectOwner>>();
@@ -304,12 +306,9 @@ export class TrialHost {
       },
     );
     this.device = device;
-    const directory = new RemoteDirectoryClient({
-      network,
-      address: this.#world.directory.address,
-      clock,
-      log,
-    });
+    const { address } = this.#world.directory;
+    const client = new RemoteDirectoryClient({ network, address, clock, log });
+    const directory = lagging(client, machine, this.watches);
     await this.#join(this.#newPlane({ machine, network, log, directory, device }));
     this.isUp = true;
     this.#trace("is up");
@@ -320,7 +319,7 @@ export class TrialHost {
     readonly machine: SimMachine;
     readonly network: SimNetwork;
     readonly log: Log;
-    readonly directory: RemoteDirectoryClient;
+    readonly directory: Directory;
     readonly device: Device;
   }): HostPlane {
     const { machine, device, ...ports } = parts;
@@ -373,6 +372,9 @@ export class TrialHost {
     return {
       ...world,
       ...(this.#world.mutant?.ignoresLease === true ? { isLeaseAlive: () => true } : {}),
+      ...(this.#world.mutant?.ignoresTerm === true
+        ? { isLeaseAlive: () => plane.isLeaseAlive() }
+        : {}),
       ...(this.#isOlder ? { offersFingerprints: () => false } : {}),
     };
   }
@@ -484,13 +486,4 @@ function freeBytes(stats: DeviceStats, availableBytes: number): number {
 
 export function stackOf(error: unknown): string {
   return error instanceof Error ? (error.stack ?? error.message) : String(error);
-}
-
-function parseAddress(text: string): NetworkAddress {
-  const [host = "", port = ""] = text.split(":");
-  return { kind: "tcp", host, port: Number(port) };
-}
-
-function formatAddress(address: NetworkAddress): string {
-  return address.kind === "tcp" ? `${address.host}:${address.port}` : address.path;
 }

@@ -10,6 +10,10 @@ import { FAULT_KINDS } from "./fault-kinds.ts";
 import type { FaultKind } from "./fault.ts";
 import { LATE_FAULTS, RETURN_CUT_SHORT } from "./late-faults.ts";
 import { idOf, shuffled } from "./names.ts";
+import { UNHEARD_FAULTS } from "./unheard-faults.ts";
+import { widened } from "./wide-plan.ts";
+import { planWorkload } from "./workload.ts";
+import type { Workload } from "./workload.ts";
 import { planSkew } from "./version-skew.ts";
 
 export interface TrialPlan {
@@ -74,23 +78,6 @@ export interface VolumePlan {
   readonly workload: Workload;
 }
 
-export interface Workload {
-  /** How many requests are under way at most. */
-  readonly clientCount: number;
-  /** Clients that stay with their host whatever it takes, as a VM does. */
-  readonly patientShare: number;
-  /** Blocks that most requests go to. */
-  readonly hotBlocks: readonly number[];
-  readonly readShare: number;
-  readonly zeroShare: number;
-  /** Requests that cover blocks in part. */
-  readonly partialShare: number;
-  /** Writes of a content that others have written, too. */
-  readonly commonShare: number;
-  readonly blocksMax: number;
-  readonly thinkMsMax: number;
-}
-
 export interface FaultPlan {
   readonly kinds: readonly FaultKind[];
   /** Mean time between two faults. */
@@ -104,6 +91,10 @@ export interface FaultPlan {
 }
 
 export function planTrial(seed: number): TrialPlan {
+  return widened(seed, planUsual(seed));
+}
+
+function planUsual(seed: number): TrialPlan {
   const prng = new Prng(seed ^ 0x5eed);
   const hostCount = prng.pick([3, 3, 4, 4, 4, 5]);
   const sickHost = prng.chance(0.25) ? prng.below(hostCount) : undefined;
@@ -114,7 +105,7 @@ export function planTrial(seed: number): TrialPlan {
   return {
     hostCount,
     volumes,
-    faults: withCutReturns(seed, withLateFaults(seed, planFaults(prng, sickHost))),
+    faults: withFaultsApart(seed, planFaults(prng, sickHost)),
     network: isSlow ? { minMs: 1, maxMs: 25 } : { minMs: 0.05, maxMs: 0.5 },
     clockRates: Array.from({ length: hostCount }, () =>
       prng.chance(0.3) ? 1 + (prng.below(81) - 40) / 1000 : 1,
@@ -171,7 +162,8 @@ function planLateChanges(seed: number, sickHost: number | undefined): number {
 }
 
 function planFaults(prng: Prng, sickHost: number | undefined): FaultPlan {
-  const possible = FAULT_KINDS.filter((kind) => !LATE_FAULTS.includes(kind)).filter((kind) =>
+  const apart = [...LATE_FAULTS, ...UNHEARD_FAULTS];
+  const possible = FAULT_KINDS.filter((kind) => !apart.includes(kind)).filter((kind) =>
     sickHost === undefined ? kind.needs !== "sick-host" : kind.needs !== "any-host",
   );
   const share = prng.pick([0.15, 0.4, 1]);
@@ -190,6 +182,18 @@ function withLateFaults(seed: number, plan: FaultPlan): FaultPlan {
   if (plan.sickHost !== undefined || !prng.chance(0.25)) return plan;
   const kind = prng.pick(LATE_FAULTS.filter((one) => one !== RETURN_CUT_SHORT));
   return { ...plan, kinds: [...plan.kinds, kind, kind] };
+}
+
+/** As often as one of the others where there are few of those. */
+function withUnheard(seed: number, plan: FaultPlan): FaultPlan {
+  const prng = new Prng(seed ^ 0x0a1d);
+  if (plan.sickHost !== undefined || !prng.chance(0.2)) return plan;
+  const kind = prng.pick(UNHEARD_FAULTS);
+  return { ...plan, kinds: [...plan.kinds, kind, kind] };
+}
+
+function withFaultsApart(seed: number, plan: FaultPlan): FaultPlan {
+  return withUnheard(seed, withCutReturns(seed, withLateFaults(seed, plan)));
 }
 
 function withCutReturns(seed: number, plan: FaultPlan): FaultPlan {
@@ -241,19 +245,4 @@ function planLeg(
     component(place(column % 2 === 1 ? (other ?? host) : host), column === 0 ? 1 : 0),
   );
   return stripe(children, STRIPE_UNIT_BLOCKS);
-}
-
-function planWorkload(prng: Prng, blocks: number): Workload {
-  const hotCount = prng.pick([1, 4, 12, 24]);
-  return {
-    clientCount: prng.between(2, 6),
-    patientShare: prng.pick([0, 0.5, 1]),
-    hotBlocks: Array.from({ length: hotCount }, () => prng.below(blocks - 1)),
-    readShare: prng.pick([0.3, 0.5, 0.8]),
-    zeroShare: prng.pick([0, 0.1]),
-    partialShare: prng.pick([0, 0.2, 0.5]),
-    commonShare: prng.pick([0, 0.3]),
-    blocksMax: prng.pick([1, 4, 16]),
-    thinkMsMax: prng.pick([50, 500, 3000]),
-  };
 }
