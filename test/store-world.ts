@@ -31,6 +31,8 @@ const contents = new Map<number, Uint8Array>();
 
 export interface WorldOptions {
   readonly seed: number;
+  /** Of another world, so that both run together. Default: its own. */
+  readonly simulation?: Simulation;
   readonly blockCount?: number;
   readonly diskBytes?: number;
   readonly digests?: SimDigestsOptions;
@@ -72,7 +74,7 @@ export class StoreWorld {
 
   constructor(options: WorldOptions) {
     this.options = options;
-    this.simulation = new Simulation({ seed: options.seed });
+    this.simulation = options.simulation ?? new Simulation({ seed: options.seed });
     this.prng = new Prng(options.seed ^ 0x5eed);
     this.disk = new DiskMedium({
       sizeBytes: options.diskBytes ?? 64 << 20,

@@ -106,7 +106,9 @@ export const ComponentValueLayout: Layout<
   epoch: u64("highest epoch that opened it; lower ones are refused"),
   committedSequence: u64("highest committed sequence at the last destage"),
   mappedBlocks: u64("blocks with data in the logical map"),
-  catchUpFrom: u64("state 3: it is complete up to this sequence only"),
+  catchUpFrom: u64(
+    "state 3: it is complete up to this sequence only; state 1: 1 if it was made anew and shares no pages yet",
+  ),
   checksum: u32("CRC32C of key and value"),
 });
 

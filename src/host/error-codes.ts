@@ -164,6 +164,11 @@ export const errorCodes: Readonly<Record<string, ErrorCode>> = {
     "Too few hosts or devices for the policy",
     "Ask for less, or add hosts",
   ),
+  "policy-no-room": row(
+    409,
+    "No devices have room for the copies that the policy needs more of",
+    "The message says how much is needed; delete or discard data, or add a device",
+  ),
   "volume-shrink-unsupported": row(
     409,
     "The new size is smaller",

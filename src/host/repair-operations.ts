@@ -69,6 +69,7 @@ export const repairOperations: Pick<OperationTable, RepairOperation> = {
     errors: [
       "volume-not-found",
       "policy-unsatisfiable",
+      "policy-no-room",
       "snapshot-policy-fixed",
       "encryption-fixed",
     ],

@@ -16,8 +16,11 @@ export interface ResyncView {
   readonly device: string;
   /** The host whose component it takes the place of. */
   readonly from?: string;
-  /** Of what its sources have, how much was looked at: 0 to 1. */
+  /**
+   * Of what its sources have, how much was looked at, in the attempt that came furthest: 0 to 1.
+   */
   readonly share?: number;
+  /** These three: in all attempts since the volume has the owner that it has. */
   readonly bytesNeeded: number;
   readonly bytesSent: number;
   readonly bytesSkipped: number;

@@ -17,8 +17,7 @@ import type { ExchangeOptions } from "./change-exchange.ts";
 import type { Leg, Legs, ObjectMember } from "./legs.ts";
 import type { ObjectVolume } from "./object-volume.ts";
 import { compareRegions } from "./region-compare.ts";
-import { ResyncProgress } from "./resync-progress.ts";
-import type { ResyncState, ResyncTraffic } from "./resync-progress.ts";
+import type { ResyncProgress } from "./resync-progress.ts";
 import type { TransferMemory } from "./transfer-memory.ts";
 
 const SETTLE_ATTEMPTS_MAX = 500;
@@ -30,7 +29,8 @@ export interface CatchUpWorld {
   readonly epoch: number;
   readonly clock: Clock;
   readonly memory: TransferMemory;
-  readonly traffic: ResyncTraffic;
+  /** Of this attempt, and of those before it. */
+  readonly progress: ResyncProgress;
   readonly exchange: ExchangeOptions;
   /** Durably, by compare-and-swap: the component is active. */
   readonly activate: (member: ObjectMember) => Promise<void>;
@@ -56,7 +56,6 @@ export class CatchUp {
   readonly #leg: Leg<Component>;
   readonly #column: number;
   readonly #transfer: BlockTransfer;
-  #progress: ResyncProgress | undefined;
   #since: number | undefined;
   #forgetting: Promise<void> | undefined;
 
@@ -102,18 +101,20 @@ export class CatchUp {
       // More may have come meanwhile, and nobody knows when it is tried again.
       await this.#forget();
       throw error;
+    } finally {
+      this.#world.progress.end(this.#world.clock.nowMs());
     }
   }
 
   async #bring(complete: number): Promise<void> {
-    const { legs, volume, traffic, clock, rules } = this.#world;
+    const { legs, volume, progress, clock, rules } = this.#world;
     const place = { leg: this.#leg, column: this.#column };
     const { isFilteredByRange } = rules;
     const objectBlocks = Math.ceil(volume.sizeBytes / BLOCK_SIZE_BYTES);
     const sources = sourcesOf(legs, place, objectBlocks, isFilteredByRange);
     if (sources.length === 0) throw noSource();
-    this.#progress = new ResyncProgress(traffic, sources.length, clock.nowMs());
-    const exchange = this.#exchange(this.#progress, volume.watermark);
+    progress.begin(sources.length, clock.nowMs());
+    const exchange = this.#exchange(progress, volume.watermark);
     await Promise.all(sources.map((source, i) => exchange().bring(source, complete, i)));
     // Most of what is left in the journals goes home while writes go on.
     await this.#settledDigests(this.#member, 0, 1);
@@ -147,11 +148,6 @@ export class CatchUp {
     if (this.#world.rules.isVerified) await this.#verify();
     this.#requireFollowing();
     await reachable(this.#member).endCatchUp(this.#world.epoch);
-  }
-
-  /** Undefined before it has begun. */
-  get progress(): ResyncState | undefined {
-    return this.#progress?.at(this.#world.clock.nowMs());
   }
 
   #exchange(progress: ResyncProgress, sequenceMax: number): () => ChangeExchange {

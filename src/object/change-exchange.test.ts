@@ -101,10 +101,12 @@ async function bring(
   const fromLeg = new Leg(assertDefined(fromLayout, "no leg"), [source]);
   const leg = new Leg(assertDefined(toLayout, "no leg"), [member]);
   const transfer = new BlockTransfer(new Legs([fromLeg, leg]), 1, new TransferMemory(fakeMemory));
+  const progress = new ResyncProgress(noTraffic());
+  progress.begin(1, 0);
   const exchange = new ChangeExchange(
     { member, leg, column: 0, epoch: 1, sequenceMax: 1, isFilteredByRange: true },
     transfer,
-    new ResyncProgress(noTraffic(), 1, 0),
+    progress,
     {
       pace: undefined,
       offersFingerprints: true,

@@ -17,6 +17,8 @@ import type { MemberFault } from "./volume-options.ts";
 import { ALL_RULES } from "./owner-world.ts";
 import type { OwnerEvent, OwnerWorld } from "./owner-world.ts";
 import type { ResyncState } from "./resync-progress.ts";
+import { newReturning } from "./returning.ts";
+import type { Returning } from "./returning.ts";
 import { PolicyChange } from "./policy-change.ts";
 import { Replacements } from "./replacements.ts";
 
@@ -27,7 +29,6 @@ const QUIET_TICK_MS = 1000;
 const WITNESS_MS_MAX = 3000;
 /** A device that answers nothing for this long, while another one does, is given up: 10 s. */
 const HUNG_TICKS = 40;
-const RETRY_MS_MIN = 250;
 const RETRY_MS_MAX = 5000;
 /** What is being made and finds no room so often is given up. */
 const FULL_MAX = 3;
@@ -43,14 +44,6 @@ export interface MembersOwner {
   /** By compare-and-swap, with other writes in the same transaction. */
   readonly swap: (change: RecordChange, also?: readonly DirectoryWrite[]) => Promise<void>;
   readonly stop: (reason: string) => void;
-}
-
-interface Returning {
-  nextMs: number;
-  delayMs: number;
-  running: Promise<void> | undefined;
-  /** Attempts that found no room. */
-  fullCount: number;
 }
 
 export class ObjectMembers {
@@ -106,10 +99,10 @@ export class ObjectMembers {
     );
   }
 
-  /** How far a component has come that is being brought to the present. */
+  /** How far a component has come that is being brought to the present, or will be again soon. */
   resyncOf(componentId: string): ResyncState | undefined {
-    for (const [member, catchUp] of this.#catchUps)
-      if (member.componentId === componentId) return catchUp.progress;
+    for (const [member, { progress }] of this.#returning)
+      if (member.componentId === componentId) return progress.at(this.#world.clock.nowMs());
     return undefined;
   }
 
@@ -273,7 +266,7 @@ export class ObjectMembers {
       if (entry.state.kind === "joining" && !this.#policyChange.mayJoin(member)) continue;
       let returning = this.#returning.get(member);
       if (returning === undefined) {
-        returning = { nextMs: nowMs, delayMs: RETRY_MS_MIN, running: undefined, fullCount: 0 };
+        returning = newReturning(this.#world, entry.state.kind);
         this.#returning.set(member, returning);
       }
       if (returning.running !== undefined || nowMs < returning.nextMs) continue;
@@ -322,7 +315,7 @@ export class ObjectMembers {
   }
 
   #return(member: ObjectMember, component: Component, returning: Returning): void {
-    const running = this.#tryReturn(member, component)
+    const running = this.#tryReturn(member, component, returning)
       .then(() => this.#returning.delete(member))
       .catch((error: unknown) => {
         if (isFenced(error)) this.#volume.stop("not-owner");
@@ -351,7 +344,11 @@ export class ObjectMembers {
     }
   }
 
-  async #tryReturn(member: ObjectMember, component: Component): Promise<void> {
+  async #tryReturn(
+    member: ObjectMember,
+    component: Component,
+    { progress }: Returning,
+  ): Promise<void> {
     const state = this.#entryOf(member)?.state;
     if (state === undefined || state.kind === "active")
       throw new CodedError({ code: "not-stale", message: "the record does not call it stale" });
@@ -362,7 +359,7 @@ export class ObjectMembers {
     const isNew = state.kind === "building" || state.kind === "joining";
     // A disk that went back in time holds less than the directory says.
     const since = isNew ? 0 : Math.min(state.since, sinceOf(opening, state.since));
-    const { clock, transferMemory, catchUp: caughtUp, replacing } = this.#world;
+    const { clock, transferMemory, replacing } = this.#world;
     const catchUp = new CatchUp(
       {
         legs: this.#legs,
@@ -376,7 +373,7 @@ export class ObjectMembers {
           isAlone: () => transferMemory.resyncCount <= 1,
           isGivenUp: () => this.#isStopped,
         },
-        traffic: isNew ? (replacing?.traffic ?? caughtUp) : caughtUp,
+        progress,
         ...(state.kind === "joining"
           ? { together: (catchUp) => this.#policyChange.follow(member, catchUp) }
           : {}),
@@ -393,7 +390,7 @@ export class ObjectMembers {
     transferMemory.resyncCount++;
     try {
       await catchUp.run(since);
-      const went = catchUp.progress;
+      const went = progress.at(clock.nowMs());
       if (isNew && went !== undefined) replacing?.onMade(went);
     } finally {
       this.#catchUps.delete(member);

@@ -10,9 +10,13 @@ export interface ResyncTraffic {
   metadataBytes: number;
 }
 
+/** Of all attempts since the object's owner began with it. */
 export interface ResyncState extends Readonly<ResyncTraffic> {
-  /** Of what its sources have, how much was looked at: 0 to 1. */
+  /**
+   * Of what its sources have, how much was looked at, in the attempt that came furthest: 0 to 1.
+   */
   readonly share: number;
+  /** Without what it waited between two attempts. */
   readonly elapsedMs: number;
   /** As long as it goes on as it has so far; undefined while that cannot be told. */
   readonly msLeft: number | undefined;
@@ -25,33 +29,78 @@ export function noTraffic(): ResyncTraffic {
 /** Below this share nothing can be said about the rest. */
 const SHARE_MIN = 0.01;
 
+/**
+ * Goes on over the attempts that it takes under one owner. An attempt looks at everything again:
+ * what the earlier ones have sent is found there then, and counts as sent, not as skipped.
+ */
 export class ResyncProgress {
   readonly #total: ResyncTraffic;
-  readonly #own: ResyncTraffic = noTraffic();
-  readonly #shares: number[];
-  readonly #startedMs: number;
+  /** Of the attempt that is under way. */
+  #own: ResyncTraffic = noTraffic();
+  /** Of all attempts. */
+  readonly #whole: ResyncTraffic = noTraffic();
+  #sentBefore = 0;
+  #shares: number[] = [];
+  #shareBefore = 0;
+  #elapsedBeforeMs = 0;
+  /** Undefined between two attempts. */
+  #startedMs: number | undefined;
+  #hasBegun = false;
 
   /** What is counted is counted in `total`, too. */
-  constructor(total: ResyncTraffic, sourceCount: number, nowMs: number) {
-    assert(sourceCount > 0, "somebody has what is missing");
+  constructor(total: ResyncTraffic) {
     this.#total = total;
+  }
+
+  /** An attempt begins. */
+  begin(sourceCount: number, nowMs: number): void {
+    assert(sourceCount > 0, "somebody has what is missing");
+    assert(this.#startedMs === undefined, "one attempt at a time");
+    this.#own = noTraffic();
+    this.#sentBefore = this.#whole.bytesSent;
     this.#shares = Array.from({ length: sourceCount }, () => 0);
     this.#startedMs = nowMs;
+    this.#hasBegun = true;
+  }
+
+  /** It has come to its end, whatever that is. */
+  end(nowMs: number): void {
+    if (this.#startedMs === undefined) return;
+    this.#shareBefore = this.#share;
+    this.#elapsedBeforeMs += nowMs - this.#startedMs;
+    this.#startedMs = undefined;
   }
 
   count(kind: keyof ResyncTraffic, bytes: number): void {
-    this.#total[kind] += bytes;
     this.#own[kind] += bytes;
+    const known = this.#whole[kind];
+    this.#whole[kind] = this.#countedOnce(kind, known, bytes);
+    this.#total[kind] += this.#whole[kind] - known;
+  }
+
+  #countedOnce(kind: keyof ResyncTraffic, known: number, bytes: number): number {
+    if (kind === "bytesNeeded") return Math.max(known, this.#own.bytesNeeded);
+    if (kind === "bytesSkipped") return Math.max(known, this.#own.bytesSkipped - this.#sentBefore);
+    return known + bytes;
   }
 
   walked(source: number, share: number): void {
     this.#shares[source] = share;
   }
 
-  at(nowMs: number): ResyncState {
+  get #share(): number {
+    if (this.#startedMs === undefined) return this.#shareBefore;
     const share = this.#shares.reduce((sum, one) => sum + one, 0) / this.#shares.length;
-    const elapsedMs = nowMs - this.#startedMs;
+    return Math.max(this.#shareBefore, share);
+  }
+
+  /** Undefined before anything has begun. */
+  at(nowMs: number): ResyncState | undefined {
+    if (!this.#hasBegun) return undefined;
+    const share = this.#share;
+    const sinceMs = this.#startedMs === undefined ? 0 : nowMs - this.#startedMs;
+    const elapsedMs = this.#elapsedBeforeMs + sinceMs;
     const msLeft = share < SHARE_MIN ? undefined : (elapsedMs * (1 - share)) / share;
-    return { ...this.#own, share, elapsedMs, msLeft };
+    return { ...this.#whole, share, elapsedMs, msLeft };
   }
 }

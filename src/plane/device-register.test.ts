@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { CodedError } from "../base/index.ts";
-import { listDevices } from "../cluster/index.ts";
-import type { ObjectRecord } from "../cluster/index.ts";
+import { listDevices, putDevice } from "../cluster/index.ts";
+import type { ObjectRecord, StoredDevice } from "../cluster/index.ts";
 import { Simulation } from "../sim/index.ts";
 import {
   CLUSTER,
@@ -154,6 +154,48 @@ test("a disk that only lost power is what it was", async () => {
       assert.ok(!world.heard("device-outdated"));
       assert.ok(!world.heard("copies-differed"));
     });
+});
+
+test("what a process that has ended said late of its disk does not hide that the disk is lost", async () => {
+  await scene(22, async (all) => {
+    const { world, volume, copies } = all;
+    const { owner } = await written(all);
+    await owner.close();
+    const host = world.host(copies[0]);
+    const deviceId = volume.components.find(({ hostId }) => hostId === host.hostId)!.deviceId;
+    await host.stop();
+    let isLate = true;
+    const { directory } = world;
+    const said = async (): Promise<StoredDevice> => {
+      const all = await listDevices(directory, CLUSTER);
+      return all.find(({ record }) => record.deviceId === deviceId)!;
+    };
+    world.directoryOf = () => ({
+      get: (key) => directory.get(key),
+      list: (prefix) => directory.list(prefix),
+      stamp: (prefix) => directory.stamp(prefix),
+      grantLease: (ttlMs) => directory.grantLease(ttlMs),
+      keepAlive: (lease) => directory.keepAlive(lease),
+      revokeLease: (lease) => directory.revokeLease(lease),
+      watch: (...what) => directory.watch(...what),
+      close: async () => {},
+      async transact(conditions, writes) {
+        const isLoss = writes.some((one) => one.kind === "put" && one.value.includes('"lost"'));
+        if (isLate && isLoss) {
+          isLate = false;
+          const { record, revision } = await said();
+          const freeBytes = record.freeBytes - 4096;
+          assert.ok(await putDevice(directory, CLUSTER, { ...record, freeBytes }, revision));
+        }
+        return await directory.transact(conditions, writes);
+      },
+    });
+    host.media.set("/dev/one", emptyMedia());
+    await host.start();
+    assert.equal(isLate, false);
+    assert.equal((await said()).record.state, "lost");
+    assert.ok(world.heard("device-lost"));
+  });
 });
 
 test("an emptied disk is told of, and what it held does not count", async () => {

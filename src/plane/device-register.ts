@@ -4,7 +4,7 @@
  * of itself, and what it holds counts for nothing until it has caught up from the beginning. From
  * then on the records follow the devices, so that a copy made now is known as old soon.
  */
-import { CodedError } from "../base/index.ts";
+import { CodedError, marks } from "../base/index.ts";
 import { listDevices, putDevice } from "../cluster/index.ts";
 import type { DeviceRecord, StoredDevice } from "../cluster/index.ts";
 import type { Directory } from "../ports/index.ts";
@@ -123,16 +123,12 @@ export class DeviceRegister {
       if (stored !== undefined && stored.record.incarnation > device.incarnation) break;
       last = stored?.revision ?? 0;
     }
-    throw new CodedError({
-      code: "device-contended",
-      message: `somebody else has told the cluster of device ${deviceId}`,
-      hint: "a copy of it may be in use: keep one, and start its host again",
-    });
+    throw contended(deviceId);
   }
 
   /** A device that this host had, and has not now. */
   async #miss({ record, revision }: StoredDevice): Promise<void> {
-    const { directory, clusterId, hostName, devices } = this.#world;
+    const { hostName, devices } = this.#world;
     const { deviceId, path, state } = record;
     if (state === "lost") return;
     const successor = devices().find((device) => device.path === path);
@@ -140,14 +136,31 @@ export class DeviceRegister {
       this.#event("device-gone", "warning", record, [
         `host ${hostName} had device ${deviceId} at ${path} and does not have it now`,
       ]);
-      await putDevice(directory, clusterId, { ...record, state: "missing" }, revision);
+      await this.#putAway({ record, revision }, "missing");
       return;
     }
-    await putDevice(directory, clusterId, { ...record, state: "lost" }, revision);
+    await this.#putAway({ record, revision }, "lost");
     this.#event("device-lost", "error", record, [
       `device ${deviceId} is lost: ${path} was empty and is device ${successor.deviceId} now;`,
       "its components are to be made anew",
     ]);
+  }
+
+  /** What this host's process said of it before it ended may have come to the directory since. */
+  async #putAway(stored: StoredDevice, state: "missing" | "lost"): Promise<void> {
+    const { directory, clusterId } = this.#world;
+    const { deviceId } = stored.record;
+    let last: StoredDevice | undefined = stored;
+    for (let attempt = 0; attempt < ATTEMPTS_MAX && last !== undefined; attempt++) {
+      const { record, revision } = last;
+      if (record.state === state) return;
+      const written = await putDevice(directory, clusterId, { ...record, state }, revision);
+      if (written !== undefined) return;
+      marks.hit("what was said late of a device that is gone was overruled");
+      const devices = await listDevices(directory, clusterId);
+      last = devices.find((one) => one.record.deviceId === deviceId);
+    }
+    if (last !== undefined) throw contended(deviceId);
   }
 
   #event(
@@ -163,4 +176,12 @@ export class DeviceRegister {
 /** A device has a higher incarnation at each start, and frames that were durable stay. */
 function isBehind(device: DeviceAge, record: DeviceRecord): boolean {
   return device.incarnation <= record.incarnation || device.frame < record.frame;
+}
+
+function contended(deviceId: string): CodedError {
+  return new CodedError({
+    code: "device-contended",
+    message: `somebody else has told the cluster of device ${deviceId}`,
+    hint: "a copy of it may be in use: keep one, and start its host again",
+  });
 }

@@ -107,3 +107,42 @@ test("two hosts with data and a small one are enough for a mirror; that one gets
     ["w"],
   );
 });
+
+test("copies go where there is room for their columns, and votes to where there is none", () => {
+  const { hosts, devices } = clusterOf(3);
+  let next = 0;
+  const newId = (): string => `c${next++}`;
+  // Of rack2, the roomiest by its sum, one device has room for two columns, the others have none.
+  const roomiest = "h4a";
+  const isSmall = ({ hostId }: PlacementDevice): boolean => hostId === "h4" || hostId === "h5";
+  const columnsIn = (device: PlacementDevice): number => {
+    if (isSmall(device)) return device.deviceId === roomiest ? 2 : 0;
+    return 1;
+  };
+  const tooFull = (among: readonly PlacementDevice[]): CodedError =>
+    new CodedError({ code: "no-room", message: `${among.length} devices` });
+  const room = { columnsIn, tooFull };
+  const policy = { failuresToTolerate: 1, stripes: 3 };
+  const { tree, placement } = placeVolume(policy, hosts, devices, newId, { room });
+  const homeOf = (componentId: string): string | undefined =>
+    placement.find((one) => one.componentId === componentId)?.deviceId;
+  const small = new Set(devices.filter(isSmall).map(({ deviceId }) => deviceId));
+  for (const leg of legsOf(tree)) {
+    const homes = componentsOf(leg).map(({ componentId }) => homeOf(componentId) ?? "");
+    assert.equal(new Set(homes).size, 3, "each on a device of its own");
+    assert.ok(homes.every((deviceId) => !small.has(deviceId)));
+  }
+  const votes = leavesOf(tree).filter(({ kind }) => kind === "witness");
+  assert.deepEqual(
+    votes.map(({ componentId }) => small.has(homeOf(componentId) ?? "")),
+    [true],
+  );
+  const two = { failuresToTolerate: 0, stripes: 2 };
+  const alone = placeVolume(two, hosts.slice(4), devices, newId, { room });
+  assert.deepEqual(
+    alone.placement.map(({ deviceId }) => deviceId),
+    [roomiest, roomiest],
+  );
+  const three = { failuresToTolerate: 0, stripes: 3 };
+  assert.throws(() => placeVolume(three, hosts.slice(4), devices, newId, { room }), /4 devices/);
+});

@@ -41,6 +41,16 @@ export interface PlacementWishes {
   readonly kept?: Kept;
   /** Whether the device has most of the contents already. */
   readonly isHolding?: (device: PlacementDevice) => boolean;
+  /** Without it what is placed holds nothing yet. */
+  readonly room?: PlacementRoom;
+}
+
+/** What the components of a copy need. */
+export interface PlacementRoom {
+  /** For how many of them a device has room. */
+  readonly columnsIn: (device: PlacementDevice) => number;
+  /** What to fail with: these devices, of different domains, have not enough for what is wanted. */
+  readonly tooFull: (devices: readonly PlacementDevice[]) => CodedError;
 }
 
 interface Domain {
@@ -71,14 +81,13 @@ export function placeVolume(
   if (domains.length < wanted) throw tooFew(failures, [...kept.domains], domains);
   const placed: PlacedComponent[] = [];
   // Those with the most room get data, the next ones votes.
-  const legs = [
-    ...kept.legs,
-    ...domains.slice(0, legsWanted).map((domain) => legIn(domain, policy.stripes, placed, newId)),
-  ];
+  const homes = homesOfLegs(domains, legsWanted, policy.stripes, wishes.room);
+  const legs = [...kept.legs, ...homes.map(({ devices: home }) => legOn(home, placed, newId))];
   const [single] = legs;
   assert(single !== undefined, "an object has a leg");
   if (failures === 0) return { tree: single, placement: placed };
-  const witnesses = domains.slice(legsWanted, wanted).map((domain) => {
+  const left = domains.filter((domain) => homes.every((home) => home.domain !== domain));
+  const witnesses = left.slice(0, failures - kept.witnesses.length).map((domain) => {
     const [device] = domain.devices;
     assert(device !== undefined, "a domain has a device");
     const componentId = newId();
@@ -88,19 +97,57 @@ export function placeVolume(
   return { tree: mirror([...legs, ...kept.witnesses, ...witnesses]), placement: placed };
 }
 
+interface LegHome {
+  readonly domain: Domain;
+  /** Of each column. */
+  readonly devices: readonly PlacementDevice[];
+}
+
+function homesOfLegs(
+  domains: readonly Domain[],
+  legsWanted: number,
+  stripes: number,
+  room: PlacementRoom | undefined,
+): readonly LegHome[] {
+  const homes: LegHome[] = [];
+  for (const domain of domains) {
+    if (homes.length >= legsWanted) break;
+    const devices = homesOfColumns(domain, stripes, room);
+    if (devices !== undefined) homes.push({ domain, devices });
+  }
+  if (homes.length >= legsWanted || room === undefined) return homes;
+  throw room.tooFull(domains.flatMap(({ devices }) => devices));
+}
+
+/** Spread over the devices of the domain; undefined if there is no room for one of them. */
+function homesOfColumns(
+  { devices }: Domain,
+  stripes: number,
+  room: PlacementRoom | undefined,
+): readonly PlacementDevice[] | undefined {
+  const left = new Map(devices.map((device) => [device, room?.columnsIn(device) ?? stripes]));
+  const homes: PlacementDevice[] = [];
+  for (let column = 0; column < stripes; column++) {
+    const at = column % devices.length;
+    const inTurn = [...devices.slice(at), ...devices.slice(0, at)];
+    const home = inTurn.find((device) => (left.get(device) ?? 0) > 0);
+    if (home === undefined) return undefined;
+    left.set(home, (left.get(home) ?? 0) - 1);
+    homes.push(home);
+  }
+  return homes;
+}
+
 const NOTHING: Kept = { legs: [], witnesses: [], domains: new Set() };
 
-function legIn(
-  domain: Domain,
-  stripes: number,
+function legOn(
+  devices: readonly PlacementDevice[],
   placed: PlacedComponent[],
   newId: () => string,
 ): LegNode {
-  const nodes = Array.from({ length: stripes }, (_, column) => {
-    const device = domain.devices[column % domain.devices.length];
-    assert(device !== undefined, "a domain has a device");
+  const nodes = devices.map(({ hostId, deviceId }, column) => {
     const componentId = newId();
-    placed.push({ componentId, hostId: device.hostId, deviceId: device.deviceId });
+    placed.push({ componentId, hostId, deviceId });
     return component(componentId, column === 0 ? 1 : 0);
   });
   const [only] = nodes;

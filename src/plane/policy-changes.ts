@@ -2,7 +2,7 @@
  * Begins, replaces and takes back changes of policy. What is to be stands in the object's record;
  * whoever owns the object brings it about, and if nobody does, a host that holds a copy takes it.
  */
-import { BLOCK_SIZE_BYTES, CodedError } from "../base/index.ts";
+import { assertDefined, BLOCK_SIZE_BYTES, CodedError } from "../base/index.ts";
 import { findVolume, intentDrop, removalPut, swapObject } from "../cluster/index.ts";
 import type {
   ComponentRecord,
@@ -19,7 +19,9 @@ import type { ComponentMaker } from "./component-maker.ts";
 import { planPolicy } from "./policy-plan.ts";
 import type { PolicyPlan } from "./policy-plan.ts";
 import type { RepairBoard, RepairView } from "./repair-board.ts";
+import { DeviceClaims } from "./repair-places.ts";
 import { waitingRepairs } from "./repair-queue.ts";
+import { spareBytes } from "./successor-placement.ts";
 
 const ATTEMPTS_MAX = 5;
 
@@ -42,8 +44,8 @@ export class PolicyChanges {
   }
 
   /**
-   * Fails with `volume-not-found`, `snapshot-policy-fixed`, `policy-unsatisfiable`, or as the hosts
-   * of new components do.
+   * Fails with `volume-not-found`, `snapshot-policy-fixed`, `policy-unsatisfiable`,
+   * `policy-no-room`, or as the hosts of new components do.
    */
   async begin(name: string, policy: ObjectPolicy): Promise<ObjectRecord> {
     const { directory, clusterId } = this.#world;
@@ -81,8 +83,22 @@ export class PolicyChanges {
 
   async #beginOnce(stored: StoredObject, policy: ObjectPolicy): Promise<ObjectRecord | undefined> {
     const { board, newId } = this.#world;
-    const view = await board.fresh();
+    const view = await board.withStored(board.fresh());
+    const { objectId: own } = stored.record;
+    const others = (await board.volumes()).filter(({ objectId }) => objectId !== own);
+    // What joins for a change that this one takes the place of, goes.
+    const claims = DeviceClaims.of(view, [...others, withoutJoining(stored.record)]);
+    const deviceOf = new Map(view.devices.map((device) => [device.deviceId, device]));
     const plan = planPolicy(stored.record, policy, {
+      stored: view.stored,
+      spareBytes: ({ deviceId }) => {
+        const device = assertDefined(deviceOf.get(deviceId), "a device that was listed");
+        return spareBytes({ ...device, freeBytes: claims.freeBytes(device) });
+      },
+      nameOf: ({ deviceId, hostId }) => {
+        const host = view.hosts.find((one) => one.hostId === hostId);
+        return `${deviceOf.get(deviceId)?.path ?? deviceId} on ${host?.name ?? hostId}`;
+      },
       hosts: view.hosts.filter(({ hostId }) => view.isReachable(hostId)),
       devices: view.devices.filter((device) => isUsable(view, device)),
       isHere: (entry) => isHere(view, stored.record, entry),

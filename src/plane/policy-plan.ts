@@ -3,7 +3,7 @@
  * so do witnesses, as many as are wanted; only what is missing is made. New legs go where the
  * volume's contents are already, if the rule of placement lets them: little is sent there then.
  */
-import { assert } from "../base/index.ts";
+import { assert, CodedError, formatSize } from "../base/index.ts";
 import { componentsOf, isLeaf, legsOf } from "../cluster/index.ts";
 import type {
   ComponentRecord,
@@ -14,7 +14,8 @@ import type {
   WitnessNode,
 } from "../cluster/index.ts";
 import { placeVolume } from "./placement.ts";
-import type { Kept, PlacedComponent, PlacementDevice, PlacementHost } from "./placement.ts";
+import type { Kept, PlacedComponent, PlacementDevice } from "./placement.ts";
+import type { PlacementHost, PlacementRoom } from "./placement.ts";
 
 export interface PolicyPlan extends ObjectChange {
   /** Components of the tree that have to be made. */
@@ -26,10 +27,16 @@ export interface PolicyWorld {
   readonly devices: readonly PlacementDevice[];
   /** Whether a component can be relied on to stay where it is. */
   readonly isHere: (entry: ComponentRecord) => boolean;
+  /** What a device can take beside what is on its way to it and what has to stay free, in bytes. */
+  readonly spareBytes: (device: PlacementDevice) => number;
+  /** What each component holds before deduplication, as far as that is known. */
+  readonly stored: ReadonlyMap<string, number>;
+  /** How people know a device. */
+  readonly nameOf: (device: PlacementDevice) => string;
   readonly newId: () => string;
 }
 
-/** Fails with `policy-unsatisfiable`. */
+/** Fails with `policy-unsatisfiable` or `policy-no-room`. */
 export function planPolicy(
   record: ObjectRecord,
   policy: ObjectPolicy,
@@ -40,8 +47,61 @@ export function planPolicy(
   const holders = record.components.filter((entry) => isLeaf(entry) && isGood(entry, world));
   const holding = new Set(holders.map(({ deviceId }) => deviceId));
   const isHolding = (device: PlacementDevice): boolean => holding.has(device.deviceId);
-  const { tree, placement } = placeVolume(policy, hosts, devices, newId, { kept, isHolding });
+  const room = roomFor(record, policy, world, kept);
+  const wishes = { kept, isHolding, ...(room === undefined ? {} : { room }) };
+  const { tree, placement } = placeVolume(policy, hosts, devices, newId, wishes);
   return { policy, tree, made: placement };
+}
+
+/** Undefined if nobody knows of anything that would have to be held. */
+function roomFor(
+  record: ObjectRecord,
+  policy: ObjectPolicy,
+  { spareBytes, stored, nameOf, ...world }: PolicyWorld,
+  kept: Kept,
+): PlacementRoom | undefined {
+  const legs = legsOf(record.tree).map((leg) => componentsOf(leg));
+  const bytesOf = (leg: (typeof legs)[number]): number =>
+    leg.reduce((sum, { componentId }) => sum + (stored.get(componentId) ?? 0), 0);
+  const bytes = Math.max(...legs.map(bytesOf));
+  if (bytes === 0) return undefined;
+  const columnBytes = Math.ceil(bytes / policy.stripes);
+  const whole = new Set(legs.map((leg) => onlyDeviceOf(record, leg, world)));
+  const spareOf = (device: PlacementDevice): number => Math.max(0, spareBytes(device));
+  return {
+    // What it holds is not stored once more.
+    columnsIn: (device) =>
+      whole.has(device.deviceId) ? policy.stripes : Math.floor(spareOf(device) / columnBytes),
+    tooFull: (devices) => {
+      const [roomiest] = devices.toSorted((a, b) => spareOf(b) - spareOf(a));
+      assert(roomiest !== undefined, "a domain has a device");
+      const copies = policy.failuresToTolerate + 1 - kept.legs.length;
+      const parts = policy.stripes === 1 ? "" : `${policy.stripes} parts of `;
+      return new CodedError({
+        code: "policy-no-room",
+        message:
+          `${record.name} needs ${copies} new ${copies === 1 ? "copy" : "copies"} with ` +
+          `${parts}${formatSize(columnBytes)}, in fault domains of their own, and there is no ` +
+          `room for that: of ${devices.length} devices that could take it the one with the most, ` +
+          `${nameOf(roomiest)}, has ${formatSize(Math.floor(spareOf(roomiest)))} beside what is ` +
+          "on its way there and what has to stay free",
+        hint: "delete or discard data there, or add a device or a host",
+      });
+    },
+  };
+}
+
+/** The device that holds all of a good copy. */
+function onlyDeviceOf(
+  { components }: ObjectRecord,
+  leg: ReturnType<typeof componentsOf>,
+  world: Pick<PolicyWorld, "isHere">,
+): string | undefined {
+  const ids = new Set(leg.map(({ componentId }) => componentId));
+  const entries = components.filter(({ componentId }) => ids.has(componentId));
+  if (!entries.every((entry) => isGood(entry, world))) return undefined;
+  const [only, ...others] = new Set(entries.map(({ deviceId }) => deviceId));
+  return others.length === 0 ? only : undefined;
 }
 
 function keptOf(record: ObjectRecord, policy: ObjectPolicy, world: PolicyWorld): Kept {
@@ -82,6 +142,6 @@ function keptOf(record: ObjectRecord, policy: ObjectPolicy, world: PolicyWorld):
   return { legs, witnesses, domains: taken };
 }
 
-function isGood(entry: ComponentRecord, world: PolicyWorld): boolean {
+function isGood(entry: ComponentRecord, world: Pick<PolicyWorld, "isHere">): boolean {
   return entry.state.kind === "active" && world.isHere(entry);
 }

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import type { ObjectPolicy, ObjectRecord } from "../cluster/index.ts";
 import { BLOCK_SIZE_BYTES, marks } from "../base/index.ts";
 import { changeSettings, findObject, listIntents, swapObject } from "../cluster/index.ts";
+import type { ResyncState } from "../object/index.ts";
 import { Simulation } from "../sim/index.ts";
 import type { Device } from "../store/index.ts";
 import { CLUSTER, ClusterWorld, emptyMedia, imageOf } from "../../test/support/cluster-world.ts";
@@ -338,6 +339,40 @@ for (const winner of ["the old copy", "the new copy"] as const)
     });
     abandoned.verify(winner === "the old copy" ? 1 : 0);
   });
+
+test("a rebuild that is cut short counts on, and what was sent counts as sent", async () => {
+  await cluster(63, "abcd", MIRROR, async (world, volume) => {
+    await changeSettings(world.directory, CLUSTER, { repairDelayMs: 2000 });
+    const near = hostOf(world, volume, 1);
+    const { owner } = await clientOf(world, near, volume);
+    const requests = requestsOf(owner);
+    const piece = 64 * BLOCK_SIZE_BYTES;
+    for (let at = 0; at < SIZE_BYTES; at += piece)
+      assert.equal(await requests.write(randomBytes(world.prng, piece), at), undefined);
+    const spare = world.host("d");
+    const made = new Brought(() => true, 1);
+    made.watch(spare.device);
+    const building = (): ResyncState | undefined =>
+      owner.state.components.find(({ state }) => state.kind === "building")?.resync;
+    hostOf(world, volume, 0).crash();
+    assert.equal(await requests.write(randomBytes(world.prng, piece), 0), undefined);
+    await world.until(() => made.through === 1 && made.waiting > 0);
+    // What has come through is durable.
+    await world.pass(500);
+    const { bytesSent } = building()!;
+    assert.ok(bytesSent > 0 && bytesSent < SIZE_BYTES, `${bytesSent} bytes`);
+    spare.crash();
+    await world.until(() => !owner.state.components.some(({ isCatchingUp }) => isCatchingUp));
+    assert.equal(building()?.bytesSent, bytesSent, "between two attempts it is known, too");
+    await spare.start();
+    await untilRebuilt(world, volume);
+    const went = near.plane.rebuild;
+    assert.deepEqual([went.bytesNeeded, went.bytesSkipped], [SIZE_BYTES, 0]);
+    assert.equal(went.bytesSent, SIZE_BYTES, "nothing twice");
+    await owner.close();
+    await world.assertEqualCopies(volume.objectId);
+  });
+});
 
 test("what is built on a disk that is emptied, too, is built elsewhere", async () => {
   await cluster(31, "abcd", MIRROR, async (world, volume) => {

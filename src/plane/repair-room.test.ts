@@ -1,6 +1,7 @@
 /** Components that are made anew, and the room that there is for them. */
 import assert from "node:assert/strict";
-import { changeSettings, dropService, putService } from "../cluster/index.ts";
+import { CodedError } from "../base/index.ts";
+import { changeSettings, dropService, listIntents, putService } from "../cluster/index.ts";
 import type { ObjectPolicy, ObjectRecord } from "../cluster/index.ts";
 import type { ObjectOwner } from "../object/index.ts";
 import { Simulation } from "../sim/index.ts";
@@ -66,7 +67,7 @@ async function crowd(world: ClusterWorld, host: ClusterHost, freeBytes: number):
     await host.device.destage();
     const wanted = Math.floor((host.device.stats().freeBytes - freeBytes) / MIB) * MIB;
     if (wanted <= 0) break;
-    const name = `filler${names.length}`;
+    const name = `filler${host.letter}${names.length}`;
     const sizeBytes = Math.min(wanted, SIZE_BYTES);
     const made = await host.plane.createVolume({ name, sizeBytes, policy: SINGLE });
     const owner = await host.take(made.objectId);
@@ -110,6 +111,67 @@ test("a component is not made where what it holds does not fit, and it is told h
     await world.until(() => isWhole(owner, sick));
     await owner.close();
     await world.assertEqualCopies(volume.objectId);
+    await world.assertClean();
+  });
+});
+
+test("a change of policy that has no room is refused before anything is made", async () => {
+  const world = new ClusterWorld(new Simulation({ seed: 5 }), "abc");
+  await world.simulation.run(async () => {
+    await world.build();
+    const made = { name: "v", sizeBytes: SIZE_BYTES, policy: SINGLE };
+    const volume = await world.host("a").plane.createVolume(made);
+    const home = world.hostOf(volume.components[0]!.hostId);
+    const owner = await world.take(home, volume.objectId);
+    await fill(world, owner, SIZE_BYTES);
+    const others = [...world.hosts.values()].filter((host) => host !== home);
+    const fillers = new Map<ClusterHost, readonly string[]>();
+    for (const host of others) fillers.set(host, await crowd(world, host, 6 * MIB));
+    await home.device.destage();
+    await world.pass(6000);
+    const there = others.map(({ device }) => device.components().length);
+    const begin = (policy: ObjectPolicy): Promise<ObjectRecord> =>
+      home.plane.policies.begin("v", policy);
+    await assert.rejects(begin(MIRROR), (error: unknown) => {
+      assert.ok(error instanceof CodedError);
+      assert.equal(error.code, "policy-no-room");
+      const where = "v needs 1 new copy with 8 MiB, .*: of 2 devices that could take it the one";
+      assert.match(error.message, new RegExp(`${where} with the most, /dev/one on [abc], has `));
+      assert.equal(error.fault.hint, "delete or discard data there, or add a device or a host");
+      return true;
+    });
+    assert.equal((await world.record(volume.objectId)).change, undefined);
+    assert.deepEqual(await listIntents(world.directory, CLUSTER), []);
+    assert.deepEqual(
+      others.map(({ device }) => device.components().length),
+      there,
+    );
+    const [first] = others;
+    await home.plane.deleteVolume(fillers.get(first!)![0]!);
+    await world.pass(6000);
+    await begin(MIRROR);
+    await world.until(() => owner.record.policy.failuresToTolerate === 1);
+    const copies = owner.record.components.slice(0, 2).map(({ hostId }) => hostId);
+    assert.ok(copies.includes(first!.hostId), "the witness is where there is no room");
+    await owner.close();
+    await world.assertEqualCopies(volume.objectId);
+    await world.assertClean();
+  });
+});
+
+test("stripes on the devices that hold the volume need no room", async () => {
+  const world = new ClusterWorld(new Simulation({ seed: 6 }), "a");
+  await world.simulation.run(async () => {
+    await world.build();
+    const made = { name: "v", sizeBytes: SIZE_BYTES, policy: SINGLE };
+    const { plane } = world.host("a");
+    const volume = await plane.createVolume(made);
+    const owner = await world.take(world.host("a"), volume.objectId);
+    await fill(world, owner, SIZE_BYTES);
+    await crowd(world, world.host("a"), 6 * MIB);
+    await plane.policies.begin("v", { failuresToTolerate: 0, stripes: 2 });
+    await world.until(() => owner.record.policy.stripes === 2);
+    await owner.close();
     await world.assertClean();
   });
 });

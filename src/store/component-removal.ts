@@ -1,5 +1,5 @@
 /** Growing and removing components: changes of the maps that have no transaction of their own. */
-import { BLOCK_SIZE_BYTES, CodedError } from "../base/index.ts";
+import { BLOCK_SIZE_BYTES, CodedError, marks } from "../base/index.ts";
 import { componentKey, getBigEndian, keyAfterPrefix, regionsKey } from "../format/index.ts";
 import { encodeComponent } from "./component-table.ts";
 import type { ComponentInfo } from "./component-table.ts";
@@ -39,6 +39,7 @@ const GROUPS_PER_UPDATE_MAX = 256;
 /** Idempotent: a removal that a crash cut short goes on with the pages that are left. */
 export async function deleteComponentMaps(state: DeviceState, info: ComponentInfo): Promise<void> {
   await commitComponent(state.metadata, info);
+  await joinHeirs(state, info);
   for (;;) {
     const pages = existingPages(state, info.index, 0, PAGE_LAST);
     if (pages.length === 0) break;
@@ -46,16 +47,70 @@ export async function deleteComponentMaps(state: DeviceState, info: ComponentInf
     for (const page of pages) update.removePage(info, page);
     await update.commit(() => {});
   }
-  const groups: Uint8Array[] = [];
-  const first = regionsKey(info.index, 0);
-  state.metadata.scan(first, keyAfterPrefix(first.subarray(0, 5)), (key) => {
-    groups.push(key.slice());
-    return true;
-  });
+  const groups = groupKeys(state, info);
   await giveGroups(state, info, groups);
   await removeLast(state, info, groups);
   state.regions.forget(info.index);
   state.components.remove(info);
+}
+
+/**
+ * What several share goes to one of them, which the others share with from now on: a page is given
+ * away once. Each batch leaves every component as it was.
+ */
+async function joinHeirs(state: DeviceState, info: ComponentInfo): Promise<void> {
+  const byPages = [...state.components.heirs(info.index)].toSorted(
+    (a, b) => b.basePages - a.basePages || a.index - b.index,
+  );
+  const [first, ...others] = byPages;
+  if (first === undefined) return;
+  for (const other of others) {
+    marks.hit("who shared pages of one that goes came to share another's");
+    await ownDifferences(state, other, first);
+    const before = { base: other.base, basePages: other.basePages };
+    state.components.inherit(other, { base: first.index, basePages: other.basePages });
+    try {
+      await commitComponent(state.metadata, other);
+    } catch (error) {
+      state.components.inherit(other, before);
+      throw error;
+    }
+  }
+}
+
+/** Where the other one has a page or digests of its own, the component comes to have them, too. */
+async function ownDifferences(
+  state: DeviceState,
+  info: ComponentInfo,
+  other: ComponentInfo,
+): Promise<void> {
+  for (let next = 0; next < info.basePages;) {
+    const pages = existingPages(state, other.index, next, info.basePages - 1);
+    const last = pages.at(-1);
+    if (last === undefined) break;
+    const update = new MapUpdate(state);
+    for (const page of pages) update.ownPage(info, page);
+    await update.commit(() => {});
+    next = last + 1;
+  }
+  let update = new MapUpdate(state);
+  for (const key of groupKeys(state, other)) {
+    update.ownGroup(info, getBigEndian(key, 5, 4));
+    if (update.groupCount < GROUPS_PER_UPDATE_MAX) continue;
+    await update.commit(() => {});
+    update = new MapUpdate(state);
+  }
+  await update.commit(() => {});
+}
+
+function groupKeys(state: DeviceState, info: ComponentInfo): Uint8Array[] {
+  const keys: Uint8Array[] = [];
+  const first = regionsKey(info.index, 0);
+  state.metadata.scan(first, keyAfterPrefix(first.subarray(0, 5)), (key) => {
+    keys.push(key.slice());
+    return true;
+  });
+  return keys;
 }
 
 /** Digests may be shared where no page is any more. */

@@ -124,8 +124,7 @@ export class ComponentSync {
   async end(epoch: number): Promise<void> {
     this.#component.requireEpoch(epoch);
     this.#host.state.keptOffers.forget(this.#info.index);
-    this.#info.catchUpFrom = undefined;
-    await this.#host.persist(this.#info);
+    await this.#host.complete(this.#info);
   }
 
   /**

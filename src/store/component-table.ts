@@ -32,6 +32,8 @@ export interface ComponentInfo {
   deleting: boolean;
   /** Set while it lacks transactions after this sequence. */
   catchUpFrom: number | undefined;
+  /** It was made anew, and others may have pages that are equal to its own (`PageSharing`). */
+  madeAnew: boolean;
   /** The watermark that its newest record in the journal carries. */
   journalledCommit: number;
   /**
@@ -50,6 +52,8 @@ type Mutable<T> = { -readonly [K in keyof T]: T[K] };
 const STATE_LIVE = 1;
 const STATE_DELETING = 2;
 const STATE_CATCHING_UP = 3;
+/** What the sequence up to which it is complete says of one that lacks nothing. */
+const MADE_ANEW = 1;
 const STATES = [STATE_LIVE, STATE_DELETING, STATE_CATCHING_UP] as const;
 
 export function newComponentInfo(
@@ -63,6 +67,7 @@ export function newComponentInfo(
     mappedBlocks: 0,
     deleting: false,
     catchUpFrom: undefined,
+    madeAnew: false,
     journalledCommit: 0,
     base: 0,
     basePages: 0,
@@ -90,7 +95,7 @@ export function encodeComponent(
   setU64(value, at.epoch, info.epoch);
   setU64(value, at.committedSequence, info.committedSequence);
   setU64(value, at.mappedBlocks, mappedBlocks);
-  setU64(value, at.catchUpFrom, info.catchUpFrom ?? 0);
+  setU64(value, at.catchUpFrom, info.catchUpFrom ?? (info.madeAnew ? MADE_ANEW : 0));
   sealValue(componentKey(info.index), value);
   return value;
 }
@@ -114,6 +119,7 @@ export function decodeComponent(index: number, value: Uint8Array): ComponentInfo
     mappedBlocks: getU64(value, at.mappedBlocks),
     deleting: state === STATE_DELETING,
     catchUpFrom: state === STATE_CATCHING_UP ? getU64(value, at.catchUpFrom) : undefined,
+    madeAnew: state === STATE_LIVE && getU64(value, at.catchUpFrom) === MADE_ANEW,
     journalledCommit: committedSequence,
     base: value[at.baseHigh]! * 2 ** 16 + getU16(value, at.baseLow),
     basePages: getU32(value, at.basePages),

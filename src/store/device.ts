@@ -54,6 +54,7 @@ import { JournalReplay } from "./journal-replay.ts";
 import { forgetUnwritten } from "./pending-rebuild.ts";
 import { placedBlocksOf } from "./placed-recovery.ts";
 import { Reader } from "./reader.ts";
+import { PageSharing } from "./page-sharing.ts";
 import { ReadStamps } from "./read-stamps.ts";
 import { Reclaimer } from "./reclaimer.ts";
 import { RegionMap } from "./region-map.ts";
@@ -83,6 +84,7 @@ export class Device implements ComponentsHost {
   readonly #reclaimer: Reclaimer;
   readonly #room: DeviceRoom;
   readonly #components: DeviceComponents;
+  readonly #sharing: PageSharing = new PageSharing(this);
   readonly #listeners = new Set<(event: DeviceEvent) => void>();
   #checkpoint: Checkpoint;
   /**
@@ -151,6 +153,7 @@ export class Device implements ComponentsHost {
     }
     for (const repair of recovered.repairs) device.#emitRepair("journal-repaired", repair);
     device.#components.resumeRemovals();
+    device.#sharing.start();
     return device;
   }
 
@@ -330,6 +333,18 @@ export class Device implements ComponentsHost {
     });
   }
 
+  async complete(info: ComponentInfo): Promise<void> {
+    info.madeAnew ||= info.catchUpFrom === 0 && info.blockCount > 0;
+    info.catchUpFrom = undefined;
+    await this.persist(info);
+    this.#sharing.completed(info);
+  }
+
+  /** Resolves when components that were made anew share what they can. */
+  async pagesShared(): Promise<void> {
+    await this.#sharing.whenIdle();
+  }
+
   exclusive<T>(work: () => Promise<T>): Promise<T> {
     return this.#destager.exclusive(work);
   }
@@ -422,6 +437,7 @@ export class Device implements ComponentsHost {
     if (this.#closed) return;
     this.#closed = true;
     this.#components.close();
+    await this.#sharing.stop();
     try {
       if (!this.state.journal.hasFailed) await this.#destager.drain();
       await this.#destager.stop();

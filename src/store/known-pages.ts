@@ -18,10 +18,26 @@ export function existingPages(
   first: number,
   last: number,
 ): number[] {
+  return firstPages(state, component, { first, last, pagesMax: PAGES_PER_UPDATE_MAX });
+}
+
+export interface PageSearch {
+  readonly first: number;
+  /** Inclusive. */
+  readonly last: number;
+  readonly pagesMax: number;
+}
+
+/** The first of its own pages. */
+export function firstPages(
+  state: DeviceState,
+  component: number,
+  { first, last, pagesMax }: PageSearch,
+): number[] {
   const pages: number[] = [];
   state.metadata.scan(logicalKey(component, first), logicalKey(component, last + 1), (key) => {
     pages.push(getBigEndian(key, 5, 4));
-    return pages.length < PAGES_PER_UPDATE_MAX;
+    return pages.length < pagesMax;
   });
   return pages;
 }
@@ -33,10 +49,29 @@ export function knownPages(
   first: number,
   last: number,
 ): number[] {
-  const own = existingPages(state, component, first, last);
+  return firstKnownPages(state, component, { first, last, pagesMax: PAGES_PER_UPDATE_MAX });
+}
+
+/** As `firstPages`, with those that it shares. */
+export function firstKnownPages(
+  state: DeviceState,
+  component: number,
+  search: PageSearch,
+): number[] {
+  const own = firstPages(state, component, search);
   const info = state.components.at(component);
-  if (info === undefined || info.base === 0 || first >= info.basePages) return own;
-  const shared = knownPages(state, info.base, first, Math.min(last, info.basePages - 1));
-  const all = new Set([...own, ...shared]);
-  return [...all].toSorted((a, b) => a - b).slice(0, PAGES_PER_UPDATE_MAX);
+  if (info === undefined || info.base === 0 || search.first >= info.basePages) return own;
+  const last = Math.min(search.last, info.basePages - 1);
+  const shared = firstKnownPages(state, info.base, { ...search, last });
+  return joinedPages(own, shared, search.pagesMax);
+}
+
+/** The lowest numbers of both, in order. */
+export function joinedPages(
+  some: readonly number[],
+  others: readonly number[],
+  pagesMax: number,
+): number[] {
+  const all = new Set([...some, ...others]);
+  return [...all].toSorted((a, b) => a - b).slice(0, pagesMax);
 }

@@ -226,6 +226,33 @@ export class MapUpdate {
     copy.remove = true;
   }
 
+  /** The page becomes the component's own, as it is now. */
+  ownPage(info: ComponentInfo, page: number): void {
+    if (!this.#hasPage(info, page)) this.#own(info, page);
+  }
+
+  /**
+   * Takes an own page out that is equal to the one that the component comes to share there: what it
+   * holds stays what it is. Goes with `commitShared`.
+   */
+  sharePage(info: ComponentInfo, page: number): void {
+    const copy: PageCopy = { info, page, ...this.#allocatePage(), remove: true };
+    this.#state.logical.copyPage(info.index, page, copy.entries, copy.start);
+    const end = copy.start + PAGE_ENTRIES_BYTES;
+    for (let at = copy.start; at < end; at += ENTRY_BYTES)
+      if (physicalOf(copy.entries, at) < PHYSICAL_MAX)
+        this.contents.drop(copy.entries, contentAt(at));
+    this.#pages.set(info.index * 2 ** 32 + page, copy);
+    const group = regionGroupOfPage(page);
+    const known = this.#regions.get(info.index * 2 ** 32 + group)?.value;
+    (known ?? this.#ownGroup(info, group)).setPage(page, false);
+  }
+
+  /** The group's digests, as they are now, become the component's own. */
+  ownGroup(info: ComponentInfo, group: number): void {
+    if (this.#state.regions.group(info.index, group).isInherited) this.#ownGroup(info, group);
+  }
+
   /** Has the component's record written with this update. */
   touch(info: ComponentInfo): void {
     this.#countMapped(info, 0);
@@ -266,6 +293,17 @@ export class MapUpdate {
     }
     this.#publish();
     this.#giveMemory();
+  }
+
+  /**
+   * As `commit`, of nothing but pages that are shared from now on. The caller has said in the table
+   * whose they are: a batch can be read before it is durable, so a page that is gone must be looked
+   * for there by then.
+   */
+  async commitShared(also: (batch: MetadataBatch) => void): Promise<void> {
+    for (const { info, group, value } of this.#regions.values())
+      this.#state.regions.publish(info.index, group, value);
+    await this.commit(also);
   }
 
   #giveMemory(): void {

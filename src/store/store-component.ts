@@ -46,6 +46,8 @@ export interface ComponentHost {
   onRoom(callback: () => void): void;
   /** Writes the component's record; resolves when it is durable. */
   persist(info: ComponentInfo): Promise<void>;
+  /** The component lacks nothing any more; resolves when that is durable. */
+  complete(info: ComponentInfo): Promise<void>;
   /** Runs `work` while nothing is destaged. */
   exclusive<T>(work: () => Promise<T>): Promise<T>;
   /** Resolves when everything decided so far has left the journal. */
