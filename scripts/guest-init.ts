@@ -17,6 +17,13 @@
  *                         what was found, its journal replayed (with `drystone.fsck=1`)
  *   TRIMMED bytes         what fstrim has given back after a large file was removed (job `trim`)
  *   DISCARDED ok|BAD      the disk reads as zeroes after blkdiscard (job `trim`)
+ *   QUEUES n              the disk's (job `changes`)
+ *   SIZE bytes            of the disk, at the beginning and whenever it changes (job `changes`)
+ *   END ok|BAD            its last block was written and read, past all caches (job `changes`)
+ *   MEMORY kib            the machine's, at the beginning and whenever it changes (job `changes`)
+ *   CACHED kib            pages of files in memory, /mnt/large among them (job `changes`)
+ *   COPIED                /mnt/large from there to the disk, from 512 MiB on (job `changes`)
+ *   ANSWERS a b           to requests of the first and the second queue so far (job `changes`)
  *   REACHED|CUT-OFF       whether 10.0.2.2 answers HTTP at the port (job `network`)
  *   DONE                  the job is over, the guest powers off
  *   GUEST-FAILED text     something failed; the guest powers off
@@ -92,6 +99,24 @@ mount_disk() {
   echo "COUNTER-FOUND $counter"
 }
 
+# A file that is too large for the first memory is read, and what was read is copied past the file
+# system, where whoever serves the disk can compare it.
+fill_memory() {
+  dd if=/mnt/large of=/dev/null bs=1M 2>/dev/null || fail "large"
+  echo "CACHED $(awk '/^Cached/ { print $2 }' /proc/meminfo)"
+  dd if=/mnt/large of=/dev/vda bs=1M seek=512 oflag=direct 2>/dev/null || fail "copy"
+  echo "COPIED"
+}
+
+try_end() {
+  at=$(($1 / 4096 - 1))
+  dd if=/dev/urandom of=/dev/vda bs=4k seek=$at count=1 oflag=direct 2>/dev/null || fail "end"
+  left=$(dd if=/dev/vda bs=4k skip=$at iflag=direct 2>/dev/null | tr -d '\\000' | wc -c)
+  [ $left -gt 3000 ] && [ $left -lt 4096 ] && echo "END ok" || echo "END BAD $left"
+  # What fills the memory goes, so that the memory can.
+  sync && echo 3 > /proc/sys/vm/drop_caches
+}
+
 case $job in
   counter)
     mount_disk
@@ -123,6 +148,36 @@ case $job in
     left=$(dd if=/dev/vda bs=1M count=64 iflag=direct 2>/dev/null | tr -d '\\000' | wc -c)
     [ "$left" = 0 ] && echo "DISCARDED ok" || echo "DISCARDED BAD"
     finish ;;
+  changes)
+    mount_disk
+    echo "QUEUES $(ls /sys/block/vda/mq | wc -l)"
+    size=0
+    memory=0
+    while :; do
+      # Memory that is added lies idle until somebody says what for; pages of files can leave it.
+      for state in /sys/devices/system/memory/memory*/state; do
+        [ "$(cat $state)" != offline ] || echo online_movable > $state
+      done
+      now=$(awk '/^MemTotal/ { print $2 }' /proc/meminfo)
+      if [ $now != $memory ]; then
+        echo "MEMORY $now"
+        [ $memory = 0 ] || [ $now -lt $memory ] || fill_memory
+        memory=$now
+      fi
+      now=$(blockdev --getsize64 /dev/vda)
+      if [ $now != $size ]; then
+        echo "SIZE $now"
+        [ $size = 0 ] || try_end $now
+        size=$now
+      fi
+      for processor in 1 2; do
+        taskset $processor dd if=/dev/vda of=/dev/null bs=4k count=8 iflag=direct 2>/dev/null ||
+          fail "read"
+      done
+      echo "ANSWERS" $(awk '/virtio[0-9]+-req/ { print $2 + $3 }' /proc/interrupts)
+      counter=$((counter + 1))
+      echo "COUNTER $counter"
+    done ;;
   none) finish ;;
   *) fail "no such job: $job" ;;
 esac

@@ -39,7 +39,8 @@ const LONG = e2eFiles(
 const ALONE = e2eFiles("dashboard-large", "tour");
 /** Minutes each: begun first, so that none is left over at the end. */
 const FIRST = e2eFiles(
-  ...["vhost-guest", "cluster", "partition", "resources", "guest", "host-refusals", "dashboard"],
+  ...["vhost-cluster", "vhost-changes", "vhost-guest", "cluster", "partition", "resources"],
+  ...["guest", "host-refusals", "dashboard"],
   ...["vm", "catch-up", "host-restart", "disk-faults", "snapshot", "storage-partition"],
 );
 

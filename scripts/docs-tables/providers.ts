@@ -12,6 +12,7 @@ import {
 import type { DocsTable } from "../../src/host/index.ts";
 import { metricsTable } from "../../src/host/metrics-table.ts";
 import { alertRules } from "./alert-rules.ts";
+import { clientExample } from "./client-example.ts";
 import { debianPackagesTable } from "./debian-packages-table.ts";
 import { decisionsTable } from "./decisions-table.ts";
 import { floorsTable } from "./floors-table.ts";
@@ -22,6 +23,7 @@ import { markdownTable } from "./markdown-table.ts";
 
 export const providers: Providers = new Map<string, () => string>([
   ["checks", () => rendered(checksTable())],
+  ["client-example", clientExample],
   ["commands", () => rendered(commandsTable())],
   ["debian-packages", debianPackagesTable],
   ["errors", () => rendered(errorsTable())],

@@ -4,6 +4,7 @@ import * as fs from "node:fs";
 import * as path from "node:path";
 import { test } from "node:test";
 import type { TestContext } from "node:test";
+import { fileURLToPath } from "node:url";
 import { Prng } from "../../src/base/index.ts";
 import { VolumeClient } from "../../src/client/index.ts";
 import { startHost } from "./harness.ts";
@@ -11,6 +12,8 @@ import type { DevHost } from "./harness.ts";
 import { runTool } from "./process.ts";
 import { destagedStats } from "./stats.ts";
 
+const REPOSITORY = fileURLToPath(new URL("../../..", import.meta.url));
+const EXAMPLE = path.join(REPOSITORY, "examples/volume-client.mjs");
 const VOLUME_BYTES = 64 << 20;
 const BLOCK_BYTES = 4096;
 const IMAGE_BYTES = 4 << 20;
@@ -162,6 +165,25 @@ test("a program's requests outlive the host process", { timeout: TEST_MS_MAX }, 
     assert.equal(Buffer.compare(buffer.bytes, expected), 0, `at ${offset}`);
   }
 });
+
+test(
+  "the example of the document runs as it is, and what it wrote is there when it runs again",
+  { timeout: TEST_MS_MAX },
+  async (t) => {
+    const host = await startHost(t);
+    const { socket } = await attach(host, "v1");
+    // As in a folder of somebody else's, where npm has put the package.
+    const folder = path.join(host.folder, "program");
+    fs.mkdirSync(path.join(folder, "node_modules"), { recursive: true });
+    fs.symlinkSync(REPOSITORY, path.join(folder, "node_modules", "drystone"));
+    const program = path.join(folder, path.basename(EXAMPLE));
+    fs.copyFileSync(EXAMPLE, program);
+    for (const times of [0, 1, 2]) {
+      const { stdout } = await runTool(process.execPath, [program, socket]);
+      assert.equal(stdout, `a volume of ${VOLUME_BYTES} bytes, seen ${times} times before\n`);
+    }
+  },
+);
 
 /** Asks the host's API: what a command would do, without starting a process for it. */
 async function post(host: DevHost, path: string, body: object): Promise<void> {

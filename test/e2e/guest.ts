@@ -3,12 +3,13 @@
  * QEMU's software emulation, reads its serial console, and kills it the way a power failure would.
  * It ends only its own process.
  */
+import assert from "node:assert/strict";
 import * as fs from "node:fs";
 import * as path from "node:path";
 import { fileURLToPath } from "node:url";
 import { Program, runTool } from "./process.ts";
 
-export type GuestJob = "counter" | "check" | "trim" | "none";
+export type GuestJob = "changes" | "check" | "counter" | "none" | "trim";
 
 /** The drive's NBD address: a unix socket and the name of the export. */
 export interface NbdDrive {
@@ -26,6 +27,10 @@ export interface VhostDrive {
   readonly monitor?: string;
   /** Where the machine waits to be migrated to. */
   readonly incoming?: string;
+  /** Where QEMU listens for commands (QMP), and that there is a place for more memory. */
+  readonly control?: string;
+  /** One queue each; default 1. */
+  readonly processors?: number;
 }
 
 export type Drive = NbdDrive | VhostDrive;
@@ -43,7 +48,8 @@ interface GuestFiles {
   readonly initramfs: string;
 }
 
-const MEMORY_MIB = 256;
+export const MEMORY_MIB = 256;
+const MEMORY_MIB_MAX = 1024;
 const BOOT_MS_MAX = 120_000;
 const BUILD_MS_MAX = 300_000;
 
@@ -82,7 +88,7 @@ export class TestGuest {
   static async start(options: GuestOptions): Promise<TestGuest> {
     const { kernel, initramfs } = await guestFiles();
     const args = [
-      ["-accel", "tcg", "-m", String(MEMORY_MIB)],
+      ["-accel", "tcg", "-m", memoryArgument(options)],
       ["-nodefaults", "-no-reboot", "-display", "none", "-serial", "stdio"],
       ["-kernel", kernel, "-initrd", initramfs],
       ["-append", `console=ttyS0 quiet panic=-1 drystone.job=${options.job}`],
@@ -139,15 +145,31 @@ export class TestGuest {
   }
 }
 
+/** What a guest that counted has left on its disk is whole, and nothing that it told is missing. */
+export async function assertWhole(drive: VhostDrive, counterMin: number): Promise<void> {
+  const found = await TestGuest.check(drive);
+  assert.equal(found.fsckCode, 0, "e2fsck -n -f found errors");
+  assert.ok(found.logIsWhole, "lines are missing in the guest's log");
+  assert.ok(found.counter >= counterMin, `printed ${counterMin}, found ${found.counter}`);
+}
+
+function memoryArgument(drive: Drive): string {
+  const mayGrow = "control" in drive && drive.control !== undefined;
+  return mayGrow ? `${MEMORY_MIB}M,slots=1,maxmem=${MEMORY_MIB_MAX}M` : `${MEMORY_MIB}M`;
+}
+
 /** As `volume attach` prints it, for a smaller machine. */
-function vhostArguments({ vhostSocket, monitor, incoming }: VhostDrive): string[] {
+function vhostArguments(drive: VhostDrive): string[] {
+  const { vhostSocket, monitor, incoming, control, processors = 1 } = drive;
   return [
+    ...["-smp", String(processors)],
+    ...(control === undefined ? [] : ["-qmp", `unix:${control},server,nowait`]),
     ...(monitor === undefined ? [] : ["-monitor", `unix:${monitor},server,nowait`]),
     ...(incoming === undefined ? [] : ["-incoming", `unix:${incoming}`]),
     ...["-object", `memory-backend-memfd,id=mem,size=${MEMORY_MIB}M,share=on`],
     ...["-machine", "memory-backend=mem"],
     ...["-chardev", `socket,id=vhost,path=${vhostSocket},reconnect=1`],
-    ...["-device", "vhost-user-blk-pci,chardev=vhost,num-queues=1"],
+    ...["-device", `vhost-user-blk-pci,chardev=vhost,num-queues=${processors}`],
   ];
 }
 
