@@ -7,7 +7,6 @@ import {
   directoryKeys,
   findVm,
   isProtected,
-  listServices,
   listVms,
   PRIORITY_DEFAULT,
   removeVm,
@@ -202,9 +201,7 @@ class VmControl {
     const { directory, clusterId, hostId: by, clock, hostNames } = this.#world;
     const names = await hostNames();
     await this.#swap(name, async (stored) => {
-      const services = await listServices(directory, clusterId);
-      const closed = new Set(services.map(({ id }) => id));
-      const cluster = { ...(await machinesOf(this.#world)), names, closed };
+      const cluster = { ...(await machinesOf(this.#world)), names };
       const migration = migrationOf(stored, host, cluster);
       const what = `to move to ${names.get(migration.to) ?? migration.to}`;
       const timeMs = Math.round(clock.wallMs());
