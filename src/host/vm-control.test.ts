@@ -94,6 +94,27 @@ test("a volume is a disk of one machine, also where older records say otherwise"
   });
 });
 
+test("of machines that are made at the same time with one volume the first one has it", async () => {
+  for (let seed = 1; seed <= 5; seed++)
+    await cluster(seed, async (world) => {
+      const answers = controlled(world);
+      const make = (name: string, volume: string) =>
+        answers["vm.create"]({ name, volumes: [volume] });
+      const names = ["m1", "m2", "m3", "m4"];
+      const shared = await Promise.allSettled(names.map((name) => make(name, "data")));
+      const refused = shared.filter(({ status }) => status === "rejected");
+      assert.equal(refused.length, names.length - 1);
+      for (const one of refused)
+        assert.match(String((one as PromiseRejectedResult).reason), /data is a disk of .* m\d/);
+      const others = ["n1", "n2", "n3", "n4"];
+      await Promise.all(others.map((name) => make(name, name)));
+      const [one, other] = await Promise.allSettled([make("same", "x"), make("same", "y")]);
+      const lost = [one, other].find(({ status }) => status === "rejected");
+      assert.match(String((lost as PromiseRejectedResult).reason), /machine named same already/);
+      assert.equal((await answers["vm.list"]({})).vms.length, 6);
+    });
+});
+
 test("a machine is not given files from elsewhere, neither when it is made nor later", async () => {
   await cluster(71, async (world) => {
     const answers = controlled(world);

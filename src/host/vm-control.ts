@@ -2,7 +2,7 @@
 import { CodedError } from "../base/index.ts";
 import {
   checkVm,
-  createVm,
+  createVmBeside,
   decided,
   directoryKeys,
   findVm,
@@ -136,8 +136,8 @@ class VmControl {
     };
     this.#checkBootFiles(kernel, initrd, record.firmwarePath);
     for (const volume of volumes) await checkVolume(volume);
-    await requireOwnDisks(directory, clusterId, record);
-    await createVm(directory, clusterId, record);
+    const check = (others: readonly StoredVm[]): void => requireOwnDisks(record, others);
+    await createVmBeside(directory, clusterId, record, check);
     return await this.show(name);
   }
 
