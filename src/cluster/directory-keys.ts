@@ -69,6 +69,8 @@ export const directoryKeys = {
   vms: (clusterId: string): string => `${prefix(clusterId)}/vm/`,
   /** Names of virtual machines are ids of their records. */
   vm: (clusterId: string, name: string): string => keyOf(clusterId, "vm", name),
+  /** The virtual machine that was made last: two that are made at the same time know it by that. */
+  vmMade: (clusterId: string): string => `${prefix(clusterId)}/vm-made`,
   haSettings: (clusterId: string): string => `${prefix(clusterId)}/ha-settings`,
   vmView: (clusterId: string, hostId: string): string => `${prefix(clusterId)}/vm-view/${hostId}`,
   vmViews: (clusterId: string): string => `${prefix(clusterId)}/vm-view/`,

@@ -135,7 +135,7 @@ export type { NewVolume, StoredObject } from "./volumes.ts";
 export { vmNetworks } from "./vm-network.ts";
 export type { FreshList } from "./fresh-list.ts";
 export { checkVm, createVm, decided, findVm, freshVms, isProtected } from "./vm-record.ts";
-export { listVms, vmListOf } from "./vm-record.ts";
+export { createVmBeside, listVms, vmListOf } from "./vm-record.ts";
 export { PRIORITY_DEFAULT, removeVm, swapVm } from "./vm-record.ts";
 export { VM_ISOLATIONS, VM_PRIORITIES, VM_STORAGE_LOSSES } from "./vm-record.ts";
 export { RecordFields } from "./record-fields.ts";

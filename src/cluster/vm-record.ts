@@ -119,6 +119,9 @@ export interface VmList {
   readonly unreadable: readonly UnreadableVm[];
 }
 
+/** Each attempt but the last was overtaken by somebody who has made another machine. */
+const CREATE_ATTEMPTS_MAX = 50;
+
 /** Fails with `vm-name-invalid` or `vm-invalid`. */
 export function checkVm(vm: VmRecord): void {
   if (!NAME_PATTERN.test(vm.name))
@@ -171,11 +174,52 @@ export async function createVm(
   const key = directoryKeys.vm(clusterId, vm.name);
   const put = { kind: "put", key, value: encode(vm) } as const;
   const outcome = await directory.transact([{ key, revision: 0 }], [put]);
-  if (outcome.succeeded) return;
+  if (!outcome.succeeded) throw exists(vm.name);
+}
+
+/**
+ * As `createVm`, if `check` throws nothing when it is told what machines there are: of those that
+ * are made at the same time each is checked beside the ones before it. Fails with `vm-contended`,
+ * too, where others are made too often.
+ */
+export async function createVmBeside(
+  directory: Directory,
+  clusterId: string,
+  vm: VmRecord,
+  check: (others: readonly StoredVm[]) => void,
+): Promise<void> {
+  checkVm(vm);
+  const key = directoryKeys.vm(clusterId, vm.name);
+  const made = directoryKeys.vmMade(clusterId);
+  for (let i = 0; i < CREATE_ATTEMPTS_MAX; i++) {
+    // Before the others are read: who is made after that has it changed.
+    const revision = (await directory.get(made))?.revision ?? 0;
+    const { vms, unreadable } = await listVms(directory, clusterId);
+    const names = [...vms.map(({ record }) => record.name), ...unreadable.map(({ name }) => name)];
+    if (names.includes(vm.name)) throw exists(vm.name);
+    check(vms);
+    const conditions = [
+      { key, revision: 0 },
+      { key: made, revision },
+    ];
+    const writes = [
+      { kind: "put", key, value: encode(vm) },
+      { kind: "put", key: made, value: vm.name },
+    ] as const;
+    if ((await directory.transact(conditions, writes)).succeeded) return;
+  }
   throw new CodedError({
+    code: "vm-contended",
+    message: `${vm.name} is not made: others make virtual machines all the time`,
+    hint: "try again",
+  });
+}
+
+function exists(name: string): CodedError {
+  return new CodedError({
     code: "vm-exists",
-    message: `there is a virtual machine named ${vm.name} already`,
-    hint: `run drystone vm show ${vm.name}`,
+    message: `there is a virtual machine named ${name} already`,
+    hint: `run drystone vm show ${name}`,
   });
 }
 

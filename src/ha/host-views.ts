@@ -5,6 +5,7 @@
  */
 import { CodedError } from "../base/index.ts";
 import { directoryKeys, RecordFields } from "../cluster/index.ts";
+import type { VmRecord } from "../cluster/index.ts";
 import { leaseTtlOf } from "../plane/index.ts";
 import type { Directory } from "../ports/index.ts";
 import type { VmCapacity, VmReach } from "./vm-storage.ts";
@@ -48,6 +49,20 @@ export async function unheardHosts(directory: Directory, clusterId: string): Pro
     idsBelow(directoryKeys.revokedHosts(clusterId)),
   ]);
   return { unbound, removed };
+}
+
+/**
+ * Hosts that must be heard before high availability is armed, since they may go by what was before
+ * and run machines that would be started a second time: in the order of their ids.
+ */
+export function unheardWithMachines(
+  vms: readonly VmRecord[],
+  alive: readonly string[],
+  removed: ReadonlySet<string>,
+): readonly string[] {
+  const hosts = vms.map(({ hostId }) => hostId).filter((hostId) => hostId !== undefined);
+  const unheard = hosts.filter((hostId) => !alive.includes(hostId) && !removed.has(hostId));
+  return [...new Set(unheard)].toSorted();
 }
 
 /** The longest of the leases by which the host's volumes and machines are taken to be alive. */

@@ -2,9 +2,11 @@
  * Virtual machines on the hosts of a cluster: who runs which, and what happens when a host fails.
  */
 export { admissionProblem } from "./admission.ts";
+export type { AdmissionProblem } from "./admission.ts";
 export { attachOnceFree } from "./attach-once-free.ts";
 export type { HaRules } from "./ha-rules.ts";
 export { hostsOnDuty, HostViews, longestLeaseMs, unheardHosts } from "./host-views.ts";
+export { unheardWithMachines } from "./host-views.ts";
 export { judgeHosts } from "./host-conditions.ts";
 export type { HostCondition, HostSight } from "./host-conditions.ts";
 export { foreseeFailure } from "./what-if.ts";

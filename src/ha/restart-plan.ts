@@ -58,6 +58,8 @@ export interface Wait {
    * "host": its own may run it on. */
   readonly for: "objects" | "room" | "turn" | "back-off" | "help" | "host";
   readonly because: string;
+  /** What it needs, and what is left of that: of one that waits for room. */
+  readonly lack?: string;
 }
 
 export interface Plan {
@@ -255,8 +257,8 @@ function whyToWait(
   if (!reaching.some(([, room]) => fits(room, record))) {
     const left = reaching.map(([hostId, room]) => `${nameOf(hostId)} ${leftIn(room)}`);
     const needs = `${formatSize(record.memoryBytes)} of memory and ${record.cpuCount} processors`;
-    const because = `${why}; it needs ${needs}, and there is left: ${left.join("; ")}`;
-    return { stored, for: "room", because };
+    const lack = `it needs ${needs}, and there is left: ${left.join("; ")}`;
+    return { stored, for: "room", because: `${why}; ${lack}`, lack };
   }
   if (failureCount >= FAILURES_MAX) {
     const because = `${why}; it has failed to start ${failureCount} times in a row`;

@@ -7,7 +7,7 @@ import { assert } from "../base/index.ts";
 import { isProtected } from "../cluster/index.ts";
 import type { StoredVm, VmRecord } from "../cluster/index.ts";
 import { LEASE_TTL_MS } from "../plane/index.ts";
-import { planRestarts } from "./restart-plan.ts";
+import { planRounds } from "./plan-rounds.ts";
 import type { PlanInput } from "./restart-plan.ts";
 
 /** A lease is renewed four times in its life: on average so much of it is left at a failure. */
@@ -68,17 +68,15 @@ export function foreseeFailure(
       .map(({ record }) => record.name),
   );
   const foreseen = new Map<string, Foreseen>();
-  let vms = now.vms;
-  let plan = planRestarts({ ...input, vms });
-  for (let round = 1; plan.starts.length > 0; round++) {
-    const afterMs = leaseMs * LEASE_LEFT + round * startMs;
-    const placed = new Map(plan.starts.map((start) => [start.stored.record.name, start]));
-    for (const [vm, { hostId, because }] of placed)
+  const planned = planRounds(input);
+  for (const [round, starts] of planned.rounds.entries()) {
+    const afterMs = leaseMs * LEASE_LEFT + (round + 1) * startMs;
+    for (const { stored, hostId, because } of starts) {
+      const vm = stored.record.name;
       if (affected.has(vm)) foreseen.set(vm, { vm, outcome: "restarts", hostId, afterMs, because });
-    vms = vms.map((stored) => startedOn(stored, placed.get(stored.record.name)?.hostId));
-    plan = planRestarts({ ...input, vms });
+    }
   }
-  const waits = new Map(plan.waits.map((wait) => [wait.stored.record.name, wait.because]));
+  const waits = new Map(planned.waits.map((wait) => [wait.stored.record.name, wait.because]));
   for (const { record } of now.vms) {
     if (!affected.has(record.name) || foreseen.has(record.name)) continue;
     foreseen.set(record.name, left(record, waits.get(record.name) ?? lost.get(record.name), now));
@@ -98,12 +96,6 @@ function usualStartMs(vms: readonly StoredVm[]): number {
     .filter((ms) => ms >= START_MS_MIN && ms <= START_MS_MAX)
     .toSorted((a, b) => a - b);
   return seen[Math.floor(seen.length / 2)] ?? START_MS;
-}
-
-function startedOn(stored: StoredVm, hostId: string | undefined): StoredVm {
-  if (hostId === undefined) return stored;
-  const epoch = stored.record.epoch + 1;
-  return { ...stored, record: { ...stored.record, hostId, epoch, startedEpoch: epoch } };
 }
 
 function left(record: VmRecord, because: string | undefined, { isArmed }: PlanInput): Foreseen {

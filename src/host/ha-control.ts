@@ -1,8 +1,16 @@
 /** The handlers for high availability as a whole. */
 import { CodedError } from "../base/index.ts";
-import { directoryKeys, listVms, readHaSettings, swapHaSettings } from "../cluster/index.ts";
+import {
+  directoryKeys,
+  listServices,
+  listVms,
+  readHaSettings,
+  swapHaSettings,
+} from "../cluster/index.ts";
 import type { HaSettings, VmRecord } from "../cluster/index.ts";
 import { admissionProblem, hostsOnDuty, HostViews, unheardHosts } from "../ha/index.ts";
+import { unheardWithMachines } from "../ha/index.ts";
+import type { AdmissionProblem } from "../ha/index.ts";
 import type { Handlers } from "./http-api.ts";
 import type { VmControlWorld } from "./vm-control.ts";
 import type { HaView } from "./views.ts";
@@ -28,6 +36,8 @@ interface Machines {
   readonly vms: readonly VmRecord[];
   readonly alive: readonly string[];
   readonly views: HostViews;
+  /** Hosts that are being taken out of service. */
+  readonly closed: ReadonlySet<string>;
 }
 
 class HaControl {
@@ -41,9 +51,10 @@ class HaControl {
     const { directory, clusterId, hostNames } = this.#world;
     const names = await hostNames();
     const { settings } = await readHaSettings(directory, clusterId);
-    const { vms, alive, views } = await machinesOf(this.#world);
+    const machines = await machinesOf(this.#world);
+    const { vms, alive, views } = machines;
     const master = (await directory.get(directoryKeys.vmMaster(clusterId)))?.value;
-    const problem = admissionProblem(vms, alive, views, settings.toleratedHosts);
+    const problem = problemOf(machines, vms, names, settings);
     const unaware = settings.isArmed ? await this.#unaware(vms) : [];
     return {
       ...settings,
@@ -54,7 +65,9 @@ class HaControl {
         host: names.get(hostId) ?? hostId,
         ...views.capacityOf(hostId),
       })),
-      ...(problem === undefined || settings.admission === "off" ? {} : { problem }),
+      ...(problem === undefined || settings.admission === "off"
+        ? {}
+        : { problem: problem.because }),
     };
   }
 
@@ -75,17 +88,12 @@ class HaControl {
     const { vms, alive } = await machinesOf(this.#world);
     const names = await this.#world.hostNames();
     const { removed } = await unheardHosts(directory, clusterId);
-    const unheard = new Set(
-      vms
-        .map(({ hostId }) => hostId)
-        .filter((hostId) => hostId !== undefined)
-        .filter((hostId) => !alive.includes(hostId) && !removed.has(hostId)),
-    );
-    if (unheard.size > 0)
+    const unheard = unheardWithMachines(vms, alive, removed);
+    if (unheard.length > 0)
       throw new CodedError({
         code: "ha-hosts-unheard",
         message:
-          `${[...unheard].map((id) => names.get(id) ?? id).join(", ")} cannot be heard, ` +
+          `${unheard.map((id) => names.get(id) ?? id).join(", ")} cannot be heard, ` +
           "and may run machines that would be started a second time",
         hint:
           "Bring it back, or make sure that it is off and run drystone host remove, or drystone " +
@@ -115,25 +123,43 @@ class HaControl {
   }
 }
 
-/** Fails with `admission-refused` if the machine would take the room that is kept for failures. */
+/**
+ * Fails with `admission-refused` if the machine would take the room that is kept for failures. One
+ * that is not protected is refused for what it takes from others only: nobody keeps room for it.
+ */
 export async function admit(world: VmControlWorld, vm: VmRecord): Promise<void> {
   const { settings } = await readHaSettings(world.directory, world.clusterId);
-  if (settings.admission !== "refuse" || !vm.isProtected || vm.desired === "running") return;
-  const { vms, alive, views } = await machinesOf(world);
-  const others = vms.filter(({ name }) => name !== vm.name);
+  if (settings.admission !== "refuse" || vm.desired === "running") return;
+  const machines = await machinesOf(world);
+  if (machines.alive.length === 0) return;
+  const names = await world.hostNames();
+  const others = machines.vms.filter(({ name }) => name !== vm.name);
   const then = [...others, { ...vm, desired: "running" as const }];
-  const problem = admissionProblem(then, alive, views, settings.toleratedHosts);
-  if (problem === undefined || alive.length === 0) return;
+  const problem = problemOf(machines, then, names, settings);
+  if (problem === undefined) return;
+  const before = vm.isProtected ? undefined : problemOf(machines, others, names, settings);
+  if (before !== undefined && before.unplacedBytes >= problem.unplacedBytes) return;
   throw new CodedError({
     code: "admission-refused",
-    message: `${vm.name} is not started: ${problem}`,
+    message: `${vm.name} is not started: ${problem.because}`,
     hint: "Stop others, add a host, or: drystone ha set --admission warn",
   });
+}
+
+function problemOf(
+  { alive, views, closed }: Machines,
+  vms: readonly VmRecord[],
+  names: ReadonlyMap<string, string>,
+  { toleratedHosts }: HaSettings,
+): AdmissionProblem | undefined {
+  const nameOf = (hostId: string): string => names.get(hostId) ?? hostId;
+  return admissionProblem({ vms, alive, views, closed, nameOf, toleratedHosts });
 }
 
 export async function machinesOf({ directory, clusterId }: VmControlWorld): Promise<Machines> {
   const { vms } = await listVms(directory, clusterId);
   const views = await HostViews.read(directory, clusterId);
   const alive = await hostsOnDuty(directory, clusterId);
-  return { vms: vms.map(({ record }) => record), alive, views };
+  const closed = new Set((await listServices(directory, clusterId)).map(({ id }) => id));
+  return { vms: vms.map(({ record }) => record), alive, views, closed };
 }

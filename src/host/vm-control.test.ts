@@ -94,6 +94,27 @@ test("a volume is a disk of one machine, also where older records say otherwise"
   });
 });
 
+test("of machines that are made at the same time with one volume the first one has it", async () => {
+  for (let seed = 1; seed <= 5; seed++)
+    await cluster(seed, async (world) => {
+      const answers = controlled(world);
+      const make = (name: string, volume: string) =>
+        answers["vm.create"]({ name, volumes: [volume] });
+      const names = ["m1", "m2", "m3", "m4"];
+      const shared = await Promise.allSettled(names.map((name) => make(name, "data")));
+      const refused = shared.filter(({ status }) => status === "rejected");
+      assert.equal(refused.length, names.length - 1);
+      for (const one of refused)
+        assert.match(String((one as PromiseRejectedResult).reason), /data is a disk of .* m\d/);
+      const others = ["n1", "n2", "n3", "n4"];
+      await Promise.all(others.map((name) => make(name, name)));
+      const [one, other] = await Promise.allSettled([make("same", "x"), make("same", "y")]);
+      const lost = [one, other].find(({ status }) => status === "rejected");
+      assert.match(String((lost as PromiseRejectedResult).reason), /machine named same already/);
+      assert.equal((await answers["vm.list"]({})).vms.length, 6);
+    });
+});
+
 test("a machine is not given files from elsewhere, neither when it is made nor later", async () => {
   await cluster(71, async (world) => {
     const answers = controlled(world);
@@ -165,15 +186,29 @@ test("a start that leaves too little room for failures is refused, or told of, a
     await answers["ha.set"]({ toleratedHosts: 1, admission: "refuse" });
     for (const name of ["big1", "big2"]) await answers["vm.start"]({ name });
     assert.equal((await answers["ha.show"]({})).problem, undefined);
-    const refused = { code: "admission-refused", message: /^big3 is not started: .*GiB is left/ };
-    await assert.rejects(answers["vm.start"]({ name: "big3" }), refused);
+    const code = "admission-refused";
+    const own = /^big3 is not started: if H\d of 3 hosts failed, big\d .*12 GiB.* left: H/;
+    await assert.rejects(answers["vm.start"]({ name: "big3" }), { code, message: own });
     await answers["vm.unprotect"]({ name: "big3" });
-    await answers["vm.start"]({ name: "big3" });
-    await answers["vm.kill"]({ name: "big3" });
+    const taken = /^big3 is not started: if H\d of 3 hosts failed, big[12] would have no place/;
+    await assert.rejects(answers["vm.start"]({ name: "big3" }), { code, message: taken });
+    // It takes nothing that is kept for others.
+    await answers["vm.create"]({ name: "small", volumes: ["s"], memoryBytes: GIB });
+    await answers["vm.unprotect"]({ name: "small" });
+    await answers["vm.start"]({ name: "small" });
     await answers["vm.protect"]({ name: "big3" });
     await answers["ha.set"]({ admission: "warn" });
     await answers["vm.start"]({ name: "big3" });
-    assert.match((await answers["ha.show"]({})).problem ?? "", /GiB is left/);
+    assert.match((await answers["ha.show"]({})).problem ?? "", /^if H\d of 3 hosts failed/);
+    // There is too little room anyway, and it makes that no worse.
+    await answers["vm.create"]({
+      name: "tiny",
+      volumes: ["t"],
+      memoryBytes: GIB,
+      unprotected: true,
+    });
+    await answers["ha.set"]({ admission: "refuse" });
+    await answers["vm.start"]({ name: "tiny" });
     await answers["ha.set"]({ admission: "off" });
     assert.equal((await answers["ha.show"]({})).problem, undefined);
   });

@@ -2,12 +2,11 @@
 import { CodedError } from "../base/index.ts";
 import {
   checkVm,
-  createVm,
+  createVmBeside,
   decided,
   directoryKeys,
   findVm,
   isProtected,
-  listServices,
   listVms,
   PRIORITY_DEFAULT,
   removeVm,
@@ -137,8 +136,8 @@ class VmControl {
     };
     this.#checkBootFiles(kernel, initrd, record.firmwarePath);
     for (const volume of volumes) await checkVolume(volume);
-    await requireOwnDisks(directory, clusterId, record);
-    await createVm(directory, clusterId, record);
+    const check = (others: readonly StoredVm[]): void => requireOwnDisks(record, others);
+    await createVmBeside(directory, clusterId, record, check);
     return await this.show(name);
   }
 
@@ -202,9 +201,7 @@ class VmControl {
     const { directory, clusterId, hostId: by, clock, hostNames } = this.#world;
     const names = await hostNames();
     await this.#swap(name, async (stored) => {
-      const services = await listServices(directory, clusterId);
-      const closed = new Set(services.map(({ id }) => id));
-      const cluster = { ...(await machinesOf(this.#world)), names, closed };
+      const cluster = { ...(await machinesOf(this.#world)), names };
       const migration = migrationOf(stored, host, cluster);
       const what = `to move to ${names.get(migration.to) ?? migration.to}`;
       const timeMs = Math.round(clock.wallMs());

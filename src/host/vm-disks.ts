@@ -1,22 +1,17 @@
 /** One volume is a disk of one machine: two that write to it destroy what is on it. */
 import { CodedError } from "../base/index.ts";
 import { listVms } from "../cluster/index.ts";
-import type { VmRecord } from "../cluster/index.ts";
+import type { StoredVm, VmRecord } from "../cluster/index.ts";
 import type { Directory } from "../ports/index.ts";
 
 /** Fails with `volume-of-vm` if any other machine has one of its volumes. */
-export async function requireOwnDisks(
-  directory: Directory,
-  clusterId: string,
-  vm: VmRecord,
-): Promise<void> {
-  const { vms } = await listVms(directory, clusterId);
-  for (const { record } of vms) refuseShared(vm, record);
+export function requireOwnDisks(vm: VmRecord, others: readonly StoredVm[]): void {
+  for (const { record } of others) refuseShared(vm, record);
 }
 
 /**
  * Fails with `volume-of-vm` if another machine that is not stopped has one of its volumes: records
- * that older versions have made, or two that were made in the same moment, may name the same.
+ * that older versions have made may name the same.
  */
 export async function requireFreeDisks(
   directory: Directory,

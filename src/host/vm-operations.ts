@@ -193,7 +193,15 @@ export const vmOperations: Pick<OperationTable, VmOperation> = {
     role: "operator",
     request: vmCreateShape,
     response: vmViewShape,
-    errors: ["vm-name-invalid", "vm-invalid", "boot-file-refused", "vm-exists", "volume-not-found"],
+    errors: [
+      "vm-name-invalid",
+      "vm-invalid",
+      "boot-file-refused",
+      "vm-exists",
+      "volume-not-found",
+      "volume-of-vm",
+      "vm-contended",
+    ],
   },
   "vm.list": {
     name: "vm.list",
