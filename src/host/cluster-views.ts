@@ -6,6 +6,7 @@ import { LATENCY_BOUNDS_MS, CodedError } from "../base/index.ts";
 import { isNamespaceName } from "../cluster/index.ts";
 import type { ObjectRecord } from "../cluster/index.ts";
 import type { OwnerState } from "../object/index.ts";
+import { withReach } from "../plane/index.ts";
 import type { HostPlane } from "../plane/index.ts";
 import type { Attachments } from "./attachments.ts";
 import type { PeerView } from "./data-plane-port.ts";
@@ -147,7 +148,13 @@ export class ClusterViews {
   #part(): HostPart {
     const records = [...this.#attachments.owners(), ...this.#plane.repairOwners()];
     return {
-      owners: records.map((owner) => owner.state),
+      owners: records.map((owner) =>
+        withReach(
+          owner.state,
+          (hostId) => this.#plane.hosts.isReachable(hostId),
+          (hostId) => this.#plane.hosts.nameOf(hostId),
+        ),
+      ),
       logicalBytes: [...this.#devices.logicalBytes()],
       componentBytes: this.#devices.componentBytes(),
       sequences: this.#devices.sequences(),

@@ -89,6 +89,32 @@ test("all hosts are killed at once and come back in any order; clients wait, and
   await cluster.stop();
 });
 
+test("a volume whose copies are gone is told of before anybody asks it for something", async (t) => {
+  const cluster = await started(t);
+  const { components } = await cluster.cli<VolumeView>(1, [
+    "volume",
+    "create",
+    "v",
+    "--size",
+    "1G",
+  ]);
+  const hostOf = (index: number): string => components[index]!.host;
+  const { tree } = await cluster.cli<VolumeView>(1, ["volume", "show", "v"]);
+  assert.equal(tree.children?.at(-1)?.kind, "witness");
+  const voter = hostOf(2);
+  await cluster.cli(1, ["volume", "attach", "v", "--host", voter]);
+  const number = Number(voter.slice(1));
+  const shown = (): Promise<VolumeView> => cluster.cli<VolumeView>(number, ["volume", "show", "v"]);
+  for (const host of [hostOf(0), hostOf(1)]) {
+    assert.deepEqual([(await shown()).accessible, (await shown()).owner], [true, voter], host);
+    await cluster.dev("kill", host);
+    await cluster.untilSeen(number, host, "down");
+  }
+  const { accessible, reason } = await shown();
+  assert.equal(accessible, false);
+  assert.match(reason ?? "", /no complete copy is in reach|components 2 are not there/);
+});
+
 test("a policy that the hosts cannot keep is refused, and says what is missing", async (t) => {
   const cluster = await started(t);
   const create = ["volume", "create", "big", "--size", "1G", "--failures-to-tolerate", "2"];
