@@ -201,8 +201,10 @@ async function main(argv: readonly string[]): Promise<void> {
   const output = processOutput(argv.includes("--json"));
   // The reader of a pipe has seen enough, as in `drystone events | head -1`.
   process.stdout.on("error", (error: NodeJS.ErrnoException) => {
-    if (error.code !== "EPIPE") throw error;
-    process.exit(0);
+    if (error.code === "EPIPE") process.exit(0);
+    const message = `standard output cannot be written: ${error.message}`;
+    output.message(`drystone: ${message}. What was asked for may have been done\n`);
+    process.exit(1);
   });
   try {
     process.exitCode = await run(argv, output);
