@@ -33,8 +33,13 @@ export function apiBackend(
     ready: gate.opened,
     metricsText: async () => {
       const { stats, status, "health.list": health } = control.handlers;
-      const [first, second, third] = await Promise.all([stats({}), status({}), health({})]);
-      return metricsText({ stats: first, status: second, health: third, host: control.name });
+      const [first, own, second, third] = await Promise.all([
+        stats({}),
+        control.ownStats(),
+        status({}),
+        health({}),
+      ]);
+      return metricsText({ stats: first, own, status: second, health: third, host: control.name });
     },
     unhealthyReason: () => control.unhealthyReason(),
     unreadyReason: async () => (gate.isOpen ? await control.unreadyReason() : "the host starts"),

@@ -241,6 +241,11 @@ export class HostControl {
     };
   }
 
+  /** Of this host alone, without volumes. */
+  async ownStats(): Promise<StatsView> {
+    return await this.#plane.call("ownStats", undefined);
+  }
+
   async #stats(): Promise<StatsView> {
     const [stats, peers] = await Promise.all([
       this.#plane.call("stats", undefined),

@@ -6,7 +6,7 @@ import assert from "node:assert/strict";
 import * as path from "node:path";
 import { test } from "node:test";
 import type { TestContext } from "node:test";
-import type { VolumeView } from "../../src/host/index.ts";
+import type { StatsView, VolumeView } from "../../src/host/index.ts";
 import { fio } from "./fio.ts";
 import { ClusterRun } from "./cluster-run.ts";
 import { PacedLoad } from "./paced-load.ts";
@@ -113,6 +113,24 @@ test("a volume whose copies are gone is told of before anybody asks it for somet
   const { accessible, reason } = await shown();
   assert.equal(accessible, false);
   assert.match(reason ?? "", /no complete copy is in reach|components 2 are not there/);
+});
+
+test("each host tells metrics of its own process and devices, which add up to the cluster's", async (t) => {
+  const cluster = await started(t);
+  const { memory, caches } = await cluster.cli<StatsView>(1, ["stats"]);
+  const texts = await Promise.all(
+    [1, 2, 3].map(async (host) => await (await fetch(`${cluster.api(host)}/metrics`)).text()),
+  );
+  const plans = texts.map((text) =>
+    Number(/drystone_memory{counter="planBytes"} (\d+)/.exec(text)?.[1]),
+  );
+  assert.equal(plans[0]! + plans[1]! + plans[2]!, memory["planBytes"]);
+  const devices = texts.flatMap((text) =>
+    [...text.matchAll(/^drystone_device_cache_hits_total{.*device="(\w+)"/gm)].map(
+      (one) => one[1]!,
+    ),
+  );
+  assert.deepEqual(devices.toSorted(), caches.map(({ deviceId }) => deviceId).toSorted());
 });
 
 test("a policy that the hosts cannot keep is refused, and says what is missing", async (t) => {
