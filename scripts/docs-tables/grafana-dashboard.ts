@@ -100,8 +100,8 @@ const panels: readonly Panel[] = [
     kind: "timeseries",
     unit: "bytes",
     queries: [
-      ['max(drystone_catch_up{counter="bytesSent"})', "catch-up"],
-      ['max(drystone_rebuild{counter="bytesSent"})', "rebuild"],
+      ['sum(drystone_catch_up{counter="bytesSent"})', "catch-up"],
+      ['sum(drystone_rebuild{counter="bytesSent"})', "rebuild"],
     ],
   },
 ];

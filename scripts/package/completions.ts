@@ -9,32 +9,42 @@ const OBJECTS: Readonly<Record<string, { readonly list: string; readonly field: 
   device: { list: "device list", field: "deviceId" },
   health: { list: "health list", field: "id" },
   access: { list: "access list", field: "id" },
+  snapshot: { list: "snapshot list", field: "name" },
+  client: { list: "client list", field: "name" },
+  "key-domain": { list: "key-domain list", field: "name" },
 };
+/** Groups whose commands name what another group lists. */
+const LISTED_AS: Readonly<Record<string, string>> = { whatif: "host", why: "vm", dev: "none" };
+/** Last words of commands that name what is not there yet. */
+const MAKERS: ReadonlySet<string> = new Set(["create", "import", "add"]);
 
-/** First words, the words behind each, and the options of each command. */
 interface Tree {
-  readonly firsts: readonly string[];
-  readonly seconds: ReadonlyMap<string, readonly string[]>;
+  /** What may follow the words that begin a command; "" is where the line begins. */
+  readonly next: ReadonlyMap<string, readonly string[]>;
+  /** The options of each command. */
   readonly options: ReadonlyMap<string, readonly string[]>;
   /** Commands that take the name of something that exists, by the group of their object. */
   readonly named: ReadonlyMap<string, string>;
 }
 
 function tree(): Tree {
-  const commands = commandEntries.map(({ command }) => command);
-  const firsts = [...new Set(commands.map(({ words }) => words[0]!)), "help", "version"];
-  const seconds = new Map<string, string[]>();
+  const next = new Map<string, string[]>([["", ["help", "version"]]]);
   const options = new Map<string, string[]>();
   const named = new Map<string, string>();
   const everywhere = globalOptions.map(({ name }) => `--${name}`);
-  for (const { words, options: own, positionals } of commands) {
+  for (const { command } of commandEntries) {
+    const { words, options: own, positionals } = command;
     const line = words.join(" ");
-    const [first, second] = words;
-    if (second !== undefined) seconds.set(first!, [...(seconds.get(first!) ?? []), second]);
+    for (const [depth, word] of words.entries()) {
+      const before = words.slice(0, depth).join(" ");
+      next.set(before, [...new Set([...(next.get(before) ?? []), word])]);
+    }
     options.set(line, [...own.map(({ name }) => `--${name}`), ...everywhere]);
-    if (positionals.length > 0 && second !== "create" && first! in OBJECTS) named.set(line, first!);
+    const group = LISTED_AS[words[0]!] ?? words[0]!;
+    if (positionals.length > 0 && !MAKERS.has(words.at(-1)!) && group in OBJECTS)
+      named.set(line, group);
   }
-  return { firsts, seconds, options, named };
+  return { next, options, named };
 }
 
 /** A shell function that prints the names of a group's objects, one on a line. */
@@ -47,39 +57,39 @@ function namesFunction(name: string): string {
 }
 
 export function bashCompletion(): string {
-  const { firsts, seconds, options, named } = tree();
-  const secondCases = [...seconds].map(
-    ([first, words]) => `      ${first}) words="${words.join(" ")}" ;;`,
-  );
-  const optionCases = [...options].map(
-    ([line, names]) => `    "${line}") words="${names.join(" ")}" ;;`,
-  );
-  const namedCases = [...named].map(
-    ([line, group]) => `    "${line}") words="$(_drystone_names ${group})" ;;`,
-  );
+  const { next, options, named } = tree();
+  const cases = (entries: readonly (readonly [string, string])[]): string =>
+    entries.map(([line, words]) => `      "${line}") words="${words}" ;;`).join("\n");
+  const following = [
+    ...[...next].map(([line, words]) => [line, words.join(" ")] as const),
+    ...[...named].map(([line, group]) => [line, `$(_drystone_names ${group})`] as const),
+  ];
+  const commands = [...options.keys()].map((line) => `"${line}"`).join("|");
+  const optionsOf = [...options].map(([line, names]) => [line, names.join(" ")] as const);
   return `# bash completion for drystone, generated from its commands
 ${namesFunction("_drystone_names")}
 
 _drystone() {
-  local current="\${COMP_WORDS[COMP_CWORD]}" words="" line=""
+  local current="\${COMP_WORDS[COMP_CWORD]}" words="" line="" command="" word at
   COMPREPLY=()
-  if [ "$COMP_CWORD" -eq 1 ]; then
-    words="${firsts.join(" ")}"
-  elif [ "$COMP_CWORD" -eq 2 ] && [[ "$current" != -* ]]; then
-    case "\${COMP_WORDS[1]}" in
-${secondCases.join("\n")}
+  for ((at = 1; at < COMP_CWORD; at++)); do
+    word="\${COMP_WORDS[at]}"
+    case "$word" in
+      --api) at=$((at + 1)) ;;
+      --json|--yes) ;;
+      *) line="\${line:+$line }$word" ;;
     esac
-  fi
-  line="\${COMP_WORDS[1]}"
-  [ -n "\${COMP_WORDS[2]}" ] && [ "$COMP_CWORD" -gt 2 ] && [[ "\${COMP_WORDS[2]}" != -* ]] &&
-    line="$line \${COMP_WORDS[2]}"
+    case "$line" in
+      ${commands}) command="$line" ;;
+    esac
+  done
   if [[ "$current" == -* ]]; then
-    case "$line" in
-${optionCases.join("\n")}
+    case "$command" in
+${cases(optionsOf)}
     esac
-  elif [ "$COMP_CWORD" -eq 3 ]; then
+  else
     case "$line" in
-${namedCases.join("\n")}
+${cases(following)}
     esac
   fi
   COMPREPLY=($(compgen -W "$words" -- "$current"))
@@ -97,16 +107,17 @@ source /usr/share/bash-completion/completions/drystone
 }
 
 export function fishCompletion(): string {
-  const { firsts, seconds, options, named } = tree();
+  const { next, options, named } = tree();
+  const firsts = next.get("") ?? [];
   const first = `complete -c drystone -n __fish_use_subcommand -f -a "${firsts.join(" ")}"`;
   const isAt = (words: string): string => {
     const parts = words.split(" ");
     const same = parts.map((word, index) => `test "$words[${index + 2}]" = ${word}`);
     return `'set -l words (commandline -opc); ${same.join("; and ")}; and test (count $words) -eq ${parts.length + 1}'`;
   };
-  const secondLines = [...seconds].map(
-    ([word, next]) => `complete -c drystone -n ${isAt(word)} -f -a "${next.join(" ")}"`,
-  );
+  const nextLines = [...next]
+    .filter(([line]) => line !== "")
+    .map(([line, words]) => `complete -c drystone -n ${isAt(line)} -f -a "${words.join(" ")}"`);
   const optionLines = [...options].flatMap(([line, names]) => {
     const parts = line.split(" ").map((word) => `__fish_seen_subcommand_from ${word}`);
     return names.map(
@@ -128,7 +139,7 @@ export function fishCompletion(): string {
     "  end",
     "end",
     first,
-    ...secondLines,
+    ...nextLines,
     ...optionLines,
     ...namedLines,
     "",

@@ -7,6 +7,9 @@ import { CodedError, errorText } from "../base/index.ts";
 
 const TLS_FOLDER_DEFAULT = "/var/lib/drystone/tls";
 
+/** Names of this machine for itself: what is sent there stays in it. */
+const LOOPBACK = /^(localhost|127(\.\d+){3}|\[::1\])$/;
+
 const TLS_CHECKS: RequestOptions = {
   minVersion: "TLSv1.3",
   // The authority is the cluster's own, and signs for hosts alone: an address proves no more.
@@ -34,7 +37,10 @@ export function apiAddress(text: string): ApiAddress {
       options: { socketPath, ...shown },
     };
   const base = URL.canParse(text) ? new URL(text) : undefined;
-  if (base?.protocol === "http:") return { text, base, isTls: false, options: shown };
+  if (base?.protocol === "http:") {
+    if (token !== "" && !LOOPBACK.test(base.hostname)) throw tokenInTheClear(text);
+    return { text, base, isTls: false, options: shown };
+  }
   if (base?.protocol === "https:") {
     const options = token === "" ? tlsOptions() : { ...authorityOptions(), ...shown };
     return { text, base, isTls: true, options };
@@ -43,6 +49,14 @@ export function apiAddress(text: string): ApiAddress {
     code: "usage",
     message: `"${text}" is not the address of an API`,
     hint: "Give --api or DRYSTONE_API as unix:PATH, https://ADDRESS:PORT or http://ADDRESS:PORT",
+  });
+}
+
+function tokenInTheClear(text: string): CodedError {
+  return new CodedError({
+    code: "usage",
+    message: `a token is not sent to ${text}, where everybody on the way could read it`,
+    hint: "Give the address with https://, or unset DRYSTONE_TOKEN",
   });
 }
 
@@ -89,5 +103,6 @@ function tlsOptions(): RequestOptions {
 
 function strangerOf(certificate: X509Certificate): Error | undefined {
   const isHost = /URI:drystone:\/\/[0-9a-f]{32}\/host\//.test(certificate.subjectAltName ?? "");
-  return isHost ? undefined : new Error("the certificate is not a host's");
+  if (isHost) return undefined;
+  return Object.assign(new Error("it is not a host's"), { code: "ERR_DRYSTONE_STRANGER" });
 }

@@ -2,15 +2,22 @@
 import { request as httpRequest } from "node:http";
 import type { IncomingMessage } from "node:http";
 import { request as httpsRequest } from "node:https";
-import { assertDefined, CodedError, errorText } from "../base/index.ts";
+import { assertDefined, CodedError } from "../base/index.ts";
 import type { Fault } from "../base/index.ts";
 import { apiAddress } from "./api-address.ts";
 import type { ApiAddress } from "./api-address.ts";
+import { allUnheard, cutShort, unanswered, unheard, Unheard } from "./no-answer.ts";
 import { operationRow } from "../host/index.ts";
 import type { OperationName, ResponseOf } from "../host/index.ts";
 
+/** Of a machine without power nothing comes back at all. */
+const CONNECT_MS_MAX = 5000;
+/** What only looks is answered at once by a host that works. */
+const LOOK_MS_MAX = 60_000;
 /** Long enough for a scrub of a large device to finish. */
 const ANSWER_MS_MAX = 30 * 60_000;
+/** Tells of a machine that lost its power while it was listened to. */
+const KEEP_ALIVE_MS = 30_000;
 const ANSWER_BYTES_MAX = 64 * 2 ** 20;
 
 export class ApiClient {
@@ -30,7 +37,7 @@ export class ApiClient {
     request: Readonly<Record<string, unknown>>,
   ): Promise<ResponseOf<N>> {
     const response = await this.#send(name, request);
-    const text = await readAll(response);
+    const text = await this.#readAll(response);
     const value = parseJson(text, this.#first.text);
     // The host answers by the same row.
     if (response.statusCode === 200) return value as ResponseOf<N>;
@@ -43,7 +50,7 @@ export class ApiClient {
   async text(path: string): Promise<string> {
     const address = this.#first;
     const response = await ask(address, new URL(path, address.base), "GET");
-    const text = await readAll(response);
+    const text = await this.#readAll(response);
     if (response.statusCode === 200) return text;
     const fault = faultOf(parseJson(text, address.text));
     throw new CodedError(fault ?? { code: "bug", message: `the host answered ${text}` });
@@ -58,15 +65,36 @@ export class ApiClient {
   ): Promise<void> {
     const response = await this.#send("events", { ...request, follow: true });
     if (response.statusCode !== 200) {
-      const fault = faultOf(parseJson(await readAll(response), this.#first.text));
+      const fault = faultOf(parseJson(await this.#readAll(response), this.#first.text));
       throw new CodedError(fault ?? { code: "bug", message: "the host refused without a reason" });
     }
     response.setEncoding("utf8");
     let rest = "";
-    for await (const chunk of response as AsyncIterable<string>) {
+    for await (const chunk of this.#chunksOf<string>(response)) {
       const lines = (rest + chunk).split("\n");
       rest = lines.pop() ?? "";
       for (const line of lines) if (line.startsWith("data: ")) onEvent(line.slice(6));
+    }
+  }
+
+  async #readAll(response: IncomingMessage): Promise<string> {
+    const chunks: Buffer[] = [];
+    let lengthBytes = 0;
+    for await (const chunk of this.#chunksOf<Buffer>(response)) {
+      lengthBytes += chunk.length;
+      if (lengthBytes > ANSWER_BYTES_MAX)
+        throw new CodedError({ code: "bug", message: "the answer has no end" });
+      chunks.push(chunk);
+    }
+    return Buffer.concat(chunks).toString("utf8");
+  }
+
+  async *#chunksOf<T>(response: IncomingMessage): AsyncIterable<T> {
+    try {
+      yield* response as AsyncIterable<T>;
+    } catch (error) {
+      if (!(error instanceof Error)) throw error;
+      throw cutShort(this.#first, error);
     }
   }
 
@@ -78,20 +106,20 @@ export class ApiClient {
     name: OperationName,
     request: Readonly<Record<string, unknown>>,
   ): Promise<IncomingMessage> {
-    const refused: CodedError[] = [];
-    for (const address of [...this.#addresses]) {
+    const refused: Unheard[] = [];
+    const addresses = [...this.#addresses];
+    for (const address of addresses) {
       try {
         const response = await this.#sendTo(address, name, request);
         this.#addresses.splice(this.#addresses.indexOf(address), 1);
         this.#addresses.unshift(address);
         return response;
       } catch (error) {
-        // Nobody has heard it: another host may be asked.
-        if (!(error instanceof CodedError) || error.code !== "connection-refused") throw error;
+        if (!(error instanceof Unheard)) throw error;
         refused.push(error);
       }
     }
-    throw assertDefined(refused[0], "every address was tried");
+    throw allUnheard(refused, addresses);
   }
 
   #sendTo(
@@ -122,39 +150,34 @@ function ask(
 ): Promise<IncomingMessage> {
   return new Promise((resolve, reject) => {
     const { isTls, options } = address;
+    const isChange = method !== "GET";
     const send = isTls ? httpsRequest : httpRequest;
-    const outgoing = send(url, { ...options, method, timeout: ANSWER_MS_MAX }, resolve);
-    outgoing.on("timeout", () => outgoing.destroy(new Error("no answer in time")));
-    outgoing.on("error", (error) => reject(unreachable(address, error)));
+    const outgoing = send(url, { ...options, method });
+    let isConnected = false;
+    const limit = (ms: number, what: string): NodeJS.Timeout =>
+      setTimeout(() => outgoing.destroy(new Error(`${what} within ${ms / 1000} s`)), ms);
+    let timer = limit(CONNECT_MS_MAX, "it has not taken a connection");
+    const connected = (): void => {
+      isConnected = true;
+      clearTimeout(timer);
+      timer = limit(isChange ? ANSWER_MS_MAX : LOOK_MS_MAX, "it has not answered");
+    };
+    outgoing.on("socket", (socket) => {
+      if (socket.connecting) socket.on(isTls ? "secureConnect" : "connect", connected);
+      else connected();
+    });
+    outgoing.setSocketKeepAlive(true, KEEP_ALIVE_MS);
+    outgoing.on("response", (response) => {
+      clearTimeout(timer);
+      resolve(response);
+    });
+    outgoing.on("error", (error) => {
+      clearTimeout(timer);
+      reject(isConnected ? unanswered(address, error, isChange) : unheard(address, error));
+    });
     if (body !== undefined) outgoing.setHeader("content-type", "application/json");
     outgoing.end(body);
   });
-}
-
-function unreachable(address: ApiAddress, error: Error): CodedError {
-  const isRefused = "code" in error && (error.code === "ECONNREFUSED" || error.code === "ENOENT");
-  return new CodedError(
-    {
-      code: isRefused ? "connection-refused" : "connection-failed",
-      message: isRefused
-        ? `no host is running at ${address.text}`
-        : `the host at ${address.text} cannot be asked: ${errorText(error)}`,
-      hint: "Start one with `drystone dev` or `drystone host run --config FILE`, or give its address with --api URL",
-    },
-    { cause: error },
-  );
-}
-
-async function readAll(response: IncomingMessage): Promise<string> {
-  const chunks: Buffer[] = [];
-  let lengthBytes = 0;
-  for await (const chunk of response as AsyncIterable<Buffer>) {
-    lengthBytes += chunk.length;
-    if (lengthBytes > ANSWER_BYTES_MAX)
-      throw new CodedError({ code: "bug", message: "the answer has no end" });
-    chunks.push(chunk);
-  }
-  return Buffer.concat(chunks).toString("utf8");
 }
 
 function parseJson(text: string, where: string): unknown {

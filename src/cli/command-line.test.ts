@@ -4,6 +4,7 @@ import { CodedError } from "../base/index.ts";
 import { operationNames, operationRow, processCommands } from "../host/index.ts";
 import { parseCommandLine } from "./command-line.ts";
 import type { Invocation } from "./command-line.ts";
+import { helpText } from "./help.ts";
 
 const parse = (line: string): Invocation =>
   parseCommandLine(
@@ -91,6 +92,14 @@ test("mistakes are answered with what was probably meant", () => {
   assert.match(refusal("statsu").hint, /drystone (status|stats)/);
   assert.match(refusal("volume create a --sixe 1G").hint, /--size/);
   assert.match(refusal("frobnicate").hint, /--help/);
+  assert.match(
+    refusal("host maintenance offf h1").hint,
+    /^Did you mean: drystone host maintenance off$/,
+  );
+  assert.equal(
+    refusal("host maintenance sideways h1").hint,
+    "drystone host maintenance has: on, off",
+  );
 });
 
 test("what is missing, too much or of the wrong kind is refused", () => {
@@ -101,6 +110,17 @@ test("what is missing, too much or of the wrong kind is refused", () => {
   assert.match(refusal("events --follow=yes").message, /takes no value/);
   assert.match(refusal("events --limit many").message, /whole number/);
   assert.match(refusal("volume").message, /needs one more word/);
+  assert.equal(
+    refusal("host maintenance").message,
+    "drystone host maintenance needs one more word",
+  );
+  assert.match(refusal("volume create a --size 1G --size 2G").message, /--size is given twice/);
+  assert.ok(request("volume create a --size 1G --size 1G"), "as scripts may");
+  assert.match(refusal("host run").message, /needs --config FILE$/);
+  assert.match(
+    refusal("join 10.0.0.1 --address 10.0.0.2 --device d").message,
+    /needs --token TOKEN/,
+  );
   assert.match(refusal("status --api").message, /--api needs a value/);
   assert.match(refusal("--nonsense").message, /no option --nonsense/);
 });
@@ -116,4 +136,12 @@ test("help is given for everything, a group and one command", () => {
   assert.deepEqual(words("volume --help"), ["volume"]);
   assert.deepEqual(words("help volume create"), ["volume", "create"]);
   assert.deepEqual(words("volume create --help"), ["volume", "create"]);
+  assert.deepEqual(words("help host maintenance"), ["host", "maintenance"]);
+  assert.match(helpText(["host", "maintenance"]), /Commands of drystone host maintenance\n/);
+  assert.match(
+    helpText(["access", "create"]),
+    /Usage: drystone access create NAME --role ROLE \[OPTIONS\]\n/,
+  );
+  assert.match(helpText(["volume", "resize"]), /Usage: drystone volume resize NAME --size SIZE\n/);
+  assert.match(helpText(["status"]), /Usage: drystone status\n/);
 });

@@ -6,7 +6,14 @@
 import { isAbsolute, resolve } from "node:path";
 import { parseArgs } from "node:util";
 import { CodedError, VOLUME_SIZE_BYTES_MAX, formatSize, parseSize } from "../base/index.ts";
-import { anyShape, nearest, operationNames, operations, processCommands } from "../host/index.ts";
+import {
+  nearest,
+  operationNames,
+  operations,
+  optionUsage,
+  processCommands,
+  requiredOptions,
+} from "../host/index.ts";
 import type { Command, CommandOption, OperationName, ProcessCommandName } from "../host/index.ts";
 
 /** Of the first host that runs, of a development cluster. */
@@ -100,8 +107,8 @@ export function parseCommandLine(argv: readonly string[], directory: string): In
   if (entry === undefined)
     throw wanted.length === 0 ? unknownOption(args[0]!, globalOptions, []) : unknownCommand(wanted);
   const request = parseRequest(entry.command, args, directory);
+  requireOptions(entry.command, request);
   if (entry.operation !== undefined) {
-    requireOptions(entry.operation, request);
     return { kind: "operation", name: entry.operation, request, global };
   }
   return { kind: "process", name: entry.process!, request, global };
@@ -132,12 +139,12 @@ function startsWith(words: readonly string[], prefix: readonly string[]): boolea
   return prefix.every((word, index) => words[index] === word);
 }
 
-/** The first word, if it begins a group of commands such as `volume`. */
+/** The words, if they begin a group of commands such as `volume`. */
 function groupWords(words: readonly string[]): readonly string[] {
   const isGroup = commandEntries.some(
-    ({ command }) => command.words.length > 1 && command.words[0] === words[0],
+    ({ command }) => command.words.length > words.length && startsWith(command.words, words),
   );
-  return isGroup && words.length === 1 ? words.slice(0, 1) : [];
+  return isGroup ? words : [];
 }
 
 function readGlobals(args: readonly string[]): GlobalOptions {
@@ -181,25 +188,27 @@ function parseRequest(
     if (globalOptions.includes(option)) continue;
     const value = optionValue(option, token.value, directory);
     const earlier = request[option.field];
-    if (option.isList !== true) request[option.field] = value;
-    else if (Array.isArray(earlier)) earlier.push(value);
+    if (option.isList !== true) {
+      if (earlier !== undefined && earlier !== value) throw givenTwice(option);
+      request[option.field] = value;
+    } else if (Array.isArray(earlier)) earlier.push(value);
     else request[option.field] = [value];
   }
   return { ...request, ...positionalFields(command, positionals.slice(command.words.length)) };
 }
 
+/** Which of the two is meant cannot be known. */
+function givenTwice({ name }: CommandOption): CodedError {
+  return usageError(`--${name} is given twice, with different values`, "Give it once");
+}
+
 /** The host would refuse it as well, and speak of fields. */
-function requireOptions(name: OperationName, request: Readonly<Record<string, unknown>>): void {
-  const { request: shape, options, words, examples } = operations[name];
-  const { fields } = anyShape(shape);
-  const missing = options.find(
-    ({ field }) => fields[field]?.optional === false && request[field] === undefined,
-  );
+function requireOptions(command: Command, request: Readonly<Record<string, unknown>>): void {
+  const missing = requiredOptions(command).find(({ field }) => request[field] === undefined);
   if (missing === undefined) return;
-  const option = `--${missing.name}${missing.argument === undefined ? "" : ` ${missing.argument}`}`;
   throw usageError(
-    `drystone ${words.join(" ")} needs ${option}`,
-    `For example: ${examples[0]!.line}`,
+    `drystone ${command.words.join(" ")} needs ${optionUsage(missing)}`,
+    `For example: ${command.examples[0]!.line}`,
   );
 }
 
@@ -287,23 +296,24 @@ function unknownOption(
 
 function unknownCommand(words: readonly string[]): CodedError {
   const known = commandEntries.map(({ command }) => command.words);
-  const group = known.filter((candidate) => candidate.length > 1 && candidate[0] === words[0]);
-  if (group.length > 0) {
-    const seconds = group.map((candidate) => candidate[1]!);
-    if (words[1] === undefined) {
-      return usageError(
-        `drystone ${words[0]} needs one more word`,
-        `One of: ${seconds.join(", ")}`,
-      );
-    }
-    const suggestion = nearest(words[1], seconds);
-    return usageError(
-      `there is no command "${words[0]} ${words[1]}"`,
-      suggestion === undefined
-        ? `drystone ${words[0]} has: ${seconds.join(", ")}`
-        : `Did you mean: drystone ${words[0]} ${suggestion}`,
-    );
-  }
+  const depth = words.findIndex(
+    (_, at) => !known.some((one) => startsWith(one, words.slice(0, at + 1))),
+  );
+  if (depth === 0) return unknownFirst(words, known);
+  const group = words.slice(0, depth < 0 ? words.length : depth);
+  const line = ["drystone", ...group].join(" ");
+  const behind = known.filter((one) => startsWith(one, group)).map((one) => one[group.length]!);
+  const choices = [...new Set(behind)].join(", ");
+  const wrong = words[group.length];
+  if (wrong === undefined) return usageError(`${line} needs one more word`, `One of: ${choices}`);
+  const suggestion = nearest(wrong, behind);
+  return usageError(
+    `there is no command "${[...group, wrong].join(" ")}"`,
+    suggestion === undefined ? `${line} has: ${choices}` : `Did you mean: ${line} ${suggestion}`,
+  );
+}
+
+function unknownFirst(words: readonly string[], known: readonly (readonly string[])[]): CodedError {
   const typed = words.slice(0, 2).join(" ");
   const lines = known.map((candidate) => candidate.join(" "));
   const firsts = [...new Set(known.map((candidate) => candidate[0]!))];

@@ -1,4 +1,5 @@
 /** Help texts, made from the command tables: examples first. */
+import { optionUsage, requiredOptions } from "../host/index.ts";
 import type { Command, CommandOption } from "../host/index.ts";
 import { commandEntries, globalOptions } from "./command-line.ts";
 
@@ -12,12 +13,12 @@ export function helpText(words: readonly string[]): string {
   const commands = commandEntries
     .map(({ command }) => command)
     .filter((command) => words.every((word, index) => command.words[index] === word));
-  return words.length === 0 ? overview(commands) : groupHelp(words[0]!, commands);
+  return words.length === 0 ? overview(commands) : groupHelp(words.join(" "), commands);
 }
 
 function overview(commands: readonly Command[]): string {
   const examples = [
-    { line: "drystone dev", why: "a host on this machine, with a volume to try" },
+    { line: "drystone dev", why: "three hosts on this machine, with a volume to try" },
     { line: "drystone volume create web1 --size 10G", why: "a volume" },
     { line: "drystone volume attach web1 --nbd /run/web1.sock", why: "use it" },
     { line: "drystone status", why: "is everything all right?" },
@@ -38,18 +39,24 @@ function overview(commands: readonly Command[]): string {
   ]);
 }
 
-function groupHelp(word: string, commands: readonly Command[]): string {
+function groupHelp(group: string, commands: readonly Command[]): string {
   return lines([
     "Examples",
     ...pairs(commands.map(({ examples }) => [examples[0]!.line, examples[0]!.why])),
     "",
-    `Commands of drystone ${word}`,
+    `Commands of drystone ${group}`,
     ...pairs(commands.map((command) => [usageWords(command), command.summary])),
   ]);
 }
 
 function commandHelp(command: Command): string {
-  const usage = ["drystone", usageWords(command), command.options.length > 0 ? "[OPTIONS]" : ""];
+  const required = requiredOptions(command);
+  const isMore = command.options.length > required.length;
+  const usage = [
+    ...["drystone", usageWords(command)],
+    ...required.map(optionUsage),
+    ...(isMore ? ["[OPTIONS]"] : []),
+  ];
   const options =
     command.options.length === 0 ? [] : ["", "Options", ...pairs(command.options.map(optionPair))];
   return lines([
@@ -58,7 +65,7 @@ function commandHelp(command: Command): string {
     "Examples",
     ...pairs(command.examples.map(({ line, why }) => [line, why])),
     "",
-    `Usage: ${usage.filter((word) => word !== "").join(" ")}`,
+    `Usage: ${usage.join(" ")}`,
     ...options,
     "",
     "Options of every command",
@@ -71,8 +78,7 @@ function usageWords(command: Command): string {
 }
 
 function optionPair(option: CommandOption): readonly [string, string] {
-  const argument = option.argument === undefined ? "" : ` ${option.argument}`;
-  return [`--${option.name}${argument}`, option.summary];
+  return [optionUsage(option), option.summary];
 }
 
 function pairs(rows: readonly (readonly [string, string])[]): string[] {

@@ -17,6 +17,7 @@ import { ApiClient } from "./api-client.ts";
 import { API_URL_DEFAULT, parseCommandLine, usageError } from "./command-line.ts";
 import type { Invocation } from "./command-line.ts";
 import { helpText } from "./help.ts";
+import { byOptions } from "./by-options.ts";
 import { processOutput, reportFault } from "./output.ts";
 import type { Output } from "./output.ts";
 import { followConsole, interactConsole } from "./follow-console.ts";
@@ -63,13 +64,11 @@ async function runProcess(started: Started, output: Output): Promise<number> {
     return carryVolume(name, clientOf(global.api), request, output);
   if (name !== "host.run") return tellDev(name, request, output);
   const { config, wipe } = request;
-  if (typeof config !== "string") {
-    throw usageError(
-      "drystone host run needs --config FILE",
-      "For example: drystone host run --config /etc/drystone/host.json",
-    );
-  }
-  return runHost({ config, wipe: Array.isArray(wipe) ? wipe.map(String) : [], isJson });
+  return runHost({
+    config: String(config),
+    wipe: Array.isArray(wipe) ? wipe.map(String) : [],
+    isJson,
+  });
 }
 
 function carryVolume(
@@ -156,7 +155,9 @@ async function runOperation(asked: Asked, output: Output): Promise<number> {
   if (asked.name === "vm.console" && asked.request["follow"] === true) {
     return followConsole(client, asked.request, output);
   }
-  const answer = await client.call(asked.name, asked.request);
+  const answer = await client.call(asked.name, asked.request).catch((error: unknown) => {
+    throw byOptions(operations[asked.name], error);
+  });
   output.data(output.isJson ? `${JSON.stringify(answer)}\n` : render(asked.name, answer, output));
   return 0;
 }
@@ -201,8 +202,10 @@ async function main(argv: readonly string[]): Promise<void> {
   const output = processOutput(argv.includes("--json"));
   // The reader of a pipe has seen enough, as in `drystone events | head -1`.
   process.stdout.on("error", (error: NodeJS.ErrnoException) => {
-    if (error.code !== "EPIPE") throw error;
-    process.exit(0);
+    if (error.code === "EPIPE") process.exit(0);
+    const message = `standard output cannot be written: ${error.message}`;
+    output.message(`drystone: ${message}. What was asked for may have been done\n`);
+    process.exit(1);
   });
   try {
     process.exitCode = await run(argv, output);

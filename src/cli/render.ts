@@ -386,7 +386,7 @@ function componentText({ componentId, state, host, device, sequence }: Component
 function memoryText({ memory }: Pick<StatsView, "memory">): string {
   const { planBytes = 0, residentBytes = 0, privateBytes = 0 } = memory;
   const taken = `${formatSize(residentBytes)} resident, ${formatSize(privateBytes)} of it private`;
-  return `${taken}; planned are ${formatSize(planBytes)}`;
+  return `${taken}; planned are ${formatSize(planBytes)}, all hosts together`;
 }
 
 function renderStats(stats: StatsView, output: Output): string[] {

@@ -2,19 +2,14 @@
 import { escapeControls, shellWord } from "../base/index.ts";
 import { initCluster, joinCluster } from "../host/index.ts";
 import type { SetUp, SetUpOptions } from "../host/index.ts";
-import { usageError } from "./command-line.ts";
 import type { Output } from "./output.ts";
 
 type Request = Readonly<Record<string, unknown>>;
 
-const INIT_EXAMPLE = "For example: drystone init --address 10.0.0.1 --device /dev/sdb";
-const JOIN_EXAMPLE =
-  "For example: drystone join 10.0.0.1:7400 --token TOKEN --address 10.0.0.2 --device /dev/sdb";
-
 export async function runInit(request: Request, output: Output): Promise<number> {
   const { directory } = request;
   const made = await initCluster({
-    ...optionsOf("init", request, INIT_EXAMPLE),
+    ...optionsOf(request),
     ...(typeof directory === "string" ? { directory } : {}),
   });
   const warning =
@@ -35,9 +30,8 @@ export async function runInit(request: Request, output: Output): Promise<number>
 
 export async function runJoin(request: Request, output: Output): Promise<number> {
   const { cluster, token } = request;
-  if (typeof token !== "string") throw usageError("drystone join needs --token", JOIN_EXAMPLE);
-  const options = optionsOf("join", request, JOIN_EXAMPLE);
-  const made = await joinCluster({ ...options, cluster: String(cluster), token });
+  const options = { ...optionsOf(request), cluster: String(cluster), token: String(token) };
+  const made = await joinCluster(options);
   report(output, made, [
     `host ${made.name} belongs to the cluster ${made.clusterId}\n`,
     `  next: drystone host run --config ${shellWord(made.config)}\n`,
@@ -46,14 +40,12 @@ export async function runJoin(request: Request, output: Output): Promise<number>
   return 0;
 }
 
-function optionsOf(command: string, request: Request, example: string): SetUpOptions {
+function optionsOf(request: Request): SetUpOptions {
   const { address, devices, name, dir, port, storageAddress, faultDomain } = request;
   const { deviceSizeBytes, keyFile } = request;
-  if (typeof address !== "string") throw usageError(`drystone ${command} needs --address`, example);
-  if (!Array.isArray(devices)) throw usageError(`drystone ${command} needs --device`, example);
   return {
-    address,
-    devices: devices.map(String),
+    address: String(address),
+    devices: Array.isArray(devices) ? devices.map(String) : [],
     ...(typeof name === "string" ? { name } : {}),
     ...(typeof dir === "string" ? { dir } : {}),
     ...(typeof port === "number" ? { port } : {}),

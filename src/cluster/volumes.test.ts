@@ -11,7 +11,7 @@ import type { ObjectRecord } from "./object-record.ts";
 import { component, mirror, stripe, treeInvalid, votesOf, witness } from "./tree-node.ts";
 import { createVolumeRecord, deleteVolumeRecord, findObject, findVolume } from "./volumes.ts";
 import { growVolumeRecord, listVolumes, releaseOwnerships, shownName } from "./volumes.ts";
-import { swapObject } from "./volumes.ts";
+import { checkUserName, swapObject } from "./volumes.ts";
 import type { NewVolume } from "./volumes.ts";
 
 const CLUSTER = "c1";
@@ -57,6 +57,7 @@ test("a volume is created once, found by name, listed by name, and gone when del
   assert.deepEqual(names, ["a", "b"]);
   assert.deepEqual(await run(deleteVolumeRecord(directory, CLUSTER, "b")), made);
   await assert.rejects(findVolume(directory, CLUSTER, "b"), hasCode("volume-not-found"));
+  await assert.rejects(findVolume(directory, CLUSTER, "b@monday"), /no snapshot named b@monday/);
   const second = deleteVolumeRecord(directory, CLUSTER, "b");
   await assert.rejects(run(second), hasCode("volume-not-found"));
   await run(createVolumeRecord(directory, CLUSTER, newVolume("b", "o4")));
@@ -74,6 +75,11 @@ test("of two hosts that create one name at the same time, one wins", async () =>
     outcomes.map(({ status }) => status),
     ["fulfilled", "rejected"],
   );
+});
+
+test("a name that cannot be is told as the volume's or the snapshot's", () => {
+  assert.throws(() => checkUserName("@monday"), /"" cannot be the name of a volume/);
+  assert.throws(() => checkUserName("web1@"), /"" cannot be the name of a snapshot/);
 });
 
 test("names and sizes that cannot be are refused before anything is written", async () => {

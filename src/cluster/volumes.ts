@@ -89,7 +89,7 @@ export function snapshotNames(
 export function checkUserName(name: string): void {
   const names = snapshotNames(name);
   checkVolumeName(names?.volume ?? name);
-  if (names !== undefined) checkVolumeName(names.snapshot);
+  if (names !== undefined) checkVolumeName(names.snapshot, "snapshot");
 }
 
 function checkObjectName(name: string): void {
@@ -97,12 +97,12 @@ function checkObjectName(name: string): void {
 }
 
 /** Throws `volume-name-invalid` with the rule. */
-export function checkVolumeName(name: string): void {
+export function checkVolumeName(name: string, what: "volume" | "snapshot" = "volume"): void {
   if (NAME_PATTERN.test(name)) return;
   const shown = name.length > 80 ? `${name.slice(0, 80)}... (${name.length} characters)` : name;
   throw new CodedError({
     code: "volume-name-invalid",
-    message: `${JSON.stringify(shown)} cannot be the name of a volume`,
+    message: `${JSON.stringify(shown)} cannot be the name of a ${what}`,
     hint:
       "use 1 to 63 lower-case letters, digits, dots, underscores and hyphens, " +
       "the first one a letter or a digit",
@@ -292,10 +292,14 @@ export async function findVolume(
   const entry = await directory.get(directoryKeys.volumeName(clusterId, name));
   const stored = entry && (await findObject(directory, clusterId, entry.value));
   if (stored !== undefined) return stored;
+  const snapshot = snapshotNames(name);
   throw new CodedError({
     code: "volume-not-found",
-    message: `there is no volume named ${name}`,
-    hint: "`drystone volume list` shows all volumes",
+    message: `there is no ${snapshot === undefined ? "volume" : "snapshot"} named ${name}`,
+    hint:
+      snapshot === undefined
+        ? "`drystone volume list` shows all volumes"
+        : `\`drystone snapshot list --volume ${snapshot.volume}\` shows all of that volume`,
   });
 }
 

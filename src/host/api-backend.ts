@@ -1,6 +1,7 @@
 /** What the API answers from: the handlers, the events, and when the host is ready. */
 import { X509Certificate } from "node:crypto";
 import { statfsSync } from "node:fs";
+import { totalmem } from "node:os";
 import { errorText } from "../base/index.ts";
 import type { Clock, Directory, Log, MetadataStore } from "../ports/index.ts";
 import { AccessDesk } from "./access-desk.ts";
@@ -13,6 +14,9 @@ import type { ApiBackend } from "./http-api.ts";
 import type { JoinDesk } from "./join-desk.ts";
 import { metricsText } from "./metrics-text.ts";
 import { keyReasonAgainst } from "./cluster-key-file.ts";
+import type { HostConfig } from "./host-config.ts";
+import type { MemoryPlan } from "./memory-plan.ts";
+import type { StateDir } from "./state-dir.ts";
 import type { HostTls } from "./tls-folder.ts";
 
 export function apiBackend(
@@ -33,8 +37,13 @@ export function apiBackend(
     ready: gate.opened,
     metricsText: async () => {
       const { stats, status, "health.list": health } = control.handlers;
-      const [first, second, third] = await Promise.all([stats({}), status({}), health({})]);
-      return metricsText({ stats: first, status: second, health: third, host: control.name });
+      const [first, own, second, third] = await Promise.all([
+        stats({}),
+        control.ownStats(),
+        status({}),
+        health({}),
+      ]);
+      return metricsText({ stats: first, own, status: second, health: third, host: control.name });
     },
     unhealthyReason: () => control.unhealthyReason(),
     unreadyReason: async () => (gate.isOpen ? await control.unreadyReason() : "the host starts"),
@@ -76,8 +85,9 @@ function bugFields(error: unknown): { readonly stack: string | undefined } {
 
 /** What is asked of the machine for each look at health. */
 export function machineFacts(
-  statePath: string,
-  keyFile: string,
+  { path: statePath }: Pick<StateDir, "path">,
+  { keyFile, memoryBytes }: Pick<HostConfig, "keyFile" | "memoryBytes">,
+  plan: MemoryPlan,
   tls: HostTls | undefined,
   clock: Clock,
 ): () => MachineFacts {
@@ -85,15 +95,26 @@ export function machineFacts(
     tls && Date.parse(new X509Certificate(tls.trust.credentials.certificatePem).validTo);
   let certificateEndsMs = endsMs();
   tls?.trust.onChange(() => (certificateEndsMs = endsMs()));
+  const memory = {
+    ...{ planBytes: plan.residentBytes, limitBytes: memoryLimit() },
+    ...{ configuredBytes: memoryBytes, usedBytes: plan.usedBytes },
+  };
   return () => {
     const { bavail, blocks, bsize } = statfsSync(statePath);
     const nowMs = clock.wallMs();
     return {
       ...{ nowMs, stateFreeBytes: bavail * bsize, stateSizeBytes: blocks * bsize },
+      memory,
       certificateEndsMs,
       keyReason: keyReasonAgainst(keyFile),
     };
   };
+}
+
+/** In bytes: without a limit the control group says 0, or more than there can be. */
+function memoryLimit(): number {
+  const limit = process.constrainedMemory();
+  return limit > 0 ? Math.min(limit, totalmem()) : totalmem();
 }
 
 /** A promise with a handle. */

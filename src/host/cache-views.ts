@@ -5,6 +5,8 @@ import type { DeviceStats } from "../store/index.ts";
 import { addUp, numbersOf } from "./add-up.ts";
 import type { CacheStatsView, StatsView } from "./views.ts";
 
+const KINDS = ["block", "page"] as const;
+
 type CacheOwner = Pick<DeviceStats, "deviceId" | "pageCache" | "blockCache">;
 
 export function cacheViews(devices: readonly CacheOwner[]): Pick<StatsView, "cache" | "caches"> {
@@ -17,6 +19,16 @@ export function cacheViews(devices: readonly CacheOwner[]): Pick<StatsView, "cac
       ...(blockCache === undefined ? [] : [cacheView(deviceId, "blocks", blockCache)]),
     ]),
   };
+}
+
+/** The counters of several hosts as one; ratios are not added. */
+export function addCaches(all: readonly StatsView["cache"][]): Record<string, number> {
+  const total = addUp(all);
+  const ratios = KINDS.map((kind): [string, number] => [
+    `${kind}HitRatio`,
+    hitRatioOf(total[`${kind}Hits`] ?? 0, total[`${kind}Misses`] ?? 0),
+  ]);
+  return { ...total, ...Object.fromEntries(ratios) };
 }
 
 function cacheView(
@@ -38,7 +50,10 @@ function cacheView(
   };
 }
 
-function summary(prefix: string, all: readonly CacheStats[]): Record<string, number> {
+function summary(
+  prefix: (typeof KINDS)[number],
+  all: readonly CacheStats[],
+): Record<string, number> {
   const total = addUp(all.map(numbersOf));
   const { hits = 0, misses = 0 } = total;
   const values = { ...total, hitRatio: hitRatioOf(hits, misses) };

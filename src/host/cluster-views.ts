@@ -6,8 +6,11 @@ import { LATENCY_BOUNDS_MS, CodedError } from "../base/index.ts";
 import { isNamespaceName } from "../cluster/index.ts";
 import type { ObjectRecord } from "../cluster/index.ts";
 import type { OwnerState } from "../object/index.ts";
+import { withReach } from "../plane/index.ts";
 import type { HostPlane } from "../plane/index.ts";
+import { addUp } from "./add-up.ts";
 import type { Attachments } from "./attachments.ts";
+import { addCaches } from "./cache-views.ts";
 import type { PeerView } from "./data-plane-port.ts";
 import type { DeviceSet } from "./device-set.ts";
 import { hostPartOf } from "./host-part.ts";
@@ -134,6 +137,12 @@ export class ClusterViews {
     return { ...addStats(parts.map(({ stats }) => stats)), volumes };
   }
 
+  /** Of this host alone, without volumes. */
+  ownStats(): StatsView {
+    const { sharedMemory } = this.#attachments;
+    return { ...this.#devices.stats([], this.#plane), sharedMemory };
+  }
+
   /** While the directory cannot be asked, counters go on, of the volumes that were known last. */
   async #recordsKnown(): Promise<readonly ObjectRecord[]> {
     try {
@@ -147,16 +156,19 @@ export class ClusterViews {
   #part(): HostPart {
     const records = [...this.#attachments.owners(), ...this.#plane.repairOwners()];
     return {
-      owners: records.map((owner) => owner.state),
+      owners: records.map((owner) =>
+        withReach(
+          owner.state,
+          (hostId) => this.#plane.hosts.isReachable(hostId),
+          (hostId) => this.#plane.hosts.nameOf(hostId),
+        ),
+      ),
       logicalBytes: [...this.#devices.logicalBytes()],
       componentBytes: this.#devices.componentBytes(),
       sequences: this.#devices.sequences(),
       io: this.#attachments.io(),
       devices: this.#devices.views(),
-      stats: {
-        ...this.#devices.stats([], this.#plane),
-        sharedMemory: this.#attachments.sharedMemory,
-      },
+      stats: this.ownStats(),
     };
   }
 
@@ -211,13 +223,7 @@ function addStats(all: readonly StatsView[]): StatsView {
     all.reduce((total, stats) => total + pick(stats), 0);
   const counts = (
     pick: (stats: StatsView) => Readonly<Record<string, number>>,
-  ): Record<string, number> => {
-    const total: Record<string, number> = {};
-    for (const stats of all)
-      for (const [name, value] of Object.entries(pick(stats)))
-        total[name] = (total[name] ?? 0) + value;
-    return total;
-  };
+  ): Record<string, number> => addUp(all.map(pick));
   const traffic = (pick: (stats: StatsView) => TrafficView): TrafficView => ({
     bytesNeeded: sum((stats) => pick(stats).bytesNeeded),
     bytesSent: sum((stats) => pick(stats).bytesSent),
@@ -234,7 +240,7 @@ function addStats(all: readonly StatsView[]): StatsView {
     freeBytes: sum((stats) => stats.freeBytes),
     reclaimableBytes: sum((stats) => stats.reclaimableBytes),
     dedupRatio: uniqueBytes === 0 ? 1 : logicalBytes / uniqueBytes,
-    cache: counts((stats) => stats.cache),
+    cache: addCaches(all.map((stats) => stats.cache)),
     caches: all.flatMap((stats) => stats.caches),
     journal: counts((stats) => stats.journal),
     destage: counts((stats) => stats.destage),

@@ -34,4 +34,6 @@ export interface CommandOption {
   readonly summary: string;
   /** May be given more than once; the field is then a list. */
   readonly isList?: boolean;
+  /** Of a process; what an operation needs its request's shape says. */
+  readonly isRequired?: boolean;
 }

@@ -135,7 +135,10 @@ export interface DataPlaneMethods {
   rotateClusterKey(request: KeyRotateRequest): Promise<ClusterKeyView>;
   listKeyDomains(argument: undefined): Promise<readonly KeyDomainView[]>;
   destroyKeyDomain(request: KeyDomainRequest): Promise<void>;
+  /** Of the cluster, as far as hosts answer. */
   stats(argument: undefined): Promise<StatsView>;
+  /** Of this host alone, without volumes. */
+  ownStats(argument: undefined): Promise<StatsView>;
   /** No new connections; answers what is in flight, closes volumes and devices. */
   close(argument: undefined): Promise<void>;
 }

@@ -364,6 +364,10 @@ export class DataPlane implements Omit<DataPlaneMethods, Others> {
     return this.#views.stats();
   }
 
+  async ownStats(): Promise<StatsView> {
+    return this.#views.ownStats();
+  }
+
   async close(): Promise<void> {
     this.#isClosing = true;
     await this.#serial.idle();

@@ -123,6 +123,7 @@ function methodsOf(
     listKeyDomains: () => plane.keys.domains(),
     destroyKeyDomain: (request) => plane.keys.destroyDomain(request),
     stats: () => plane.stats(),
+    ownStats: () => plane.ownStats(),
     cutOff: async (addresses) => {
       assert(cuttable !== undefined, "only hosts of a development cluster are cut off");
       cuttable.cut(addresses);

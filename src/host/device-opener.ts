@@ -4,14 +4,15 @@
  * clear that the device may be taken.
  */
 import { existsSync, mkdirSync, rmSync, statSync } from "node:fs";
-import { dirname } from "node:path";
-import { CodedError } from "../base/index.ts";
+import { dirname, join } from "node:path";
+import { CodedError, errorText } from "../base/index.ts";
 import { DiskRequests } from "../ports/index.ts";
 import type { Disk, MetadataStore } from "../ports/index.ts";
 import { readClusterVersion, VERSION_OF, versionKnownBy } from "../cluster/index.ts";
 import { Device } from "../store/index.ts";
 import type { DeviceEvent, DeviceInspection } from "../store/index.ts";
 import type { OpenDeviceRequest } from "./data-plane-port.ts";
+import { DeviceMounts } from "./device-mounts.ts";
 import { findDevicePlace, metadataPathOf, refusal, writeRefusal } from "./device-place.ts";
 import { systemErrorCode } from "./system-error.ts";
 import type { DevicePlace } from "./device-place.ts";
@@ -44,14 +45,30 @@ export async function openDeviceAt(
   request: OpenDeviceRequest,
   onEvent: (event: DeviceEvent) => void,
 ): Promise<OpenedDevice> {
-  const place = findDevicePlace(request.path, request.sizeBytes);
+  const mounts = new DeviceMounts(world.identity.devicesPath);
+  if (!request.wipe && !existsSync(join(request.path, "data"))) mounts.check(request.path);
+  const place = findDevicePlace(request.path, request.sizeBytes, request.mustBeEmpty !== true);
   const disk = openDisk(world, place);
   try {
     const opening = new DeviceOpening(world, { request, place, disk, onEvent });
-    return { path: request.path, device: await opening.run(), disk };
+    const device = await opening.run();
+    if (place.isDirectory) noteMount(world, mounts, request.path);
+    return { path: request.path, device, disk };
   } catch (error) {
     await disk.close();
     throw withPath(error, request.path);
+  }
+}
+
+/** A host whose state directory is full serves what it has all the same. */
+function noteMount(world: PlaneWorld, mounts: DeviceMounts, path: string): void {
+  try {
+    mounts.note(path);
+  } catch (error) {
+    world.log.write("warning", "where a device is mounted was not noted", {
+      path,
+      error: errorText(error),
+    });
   }
 }
 

@@ -36,13 +36,17 @@ export interface DevicePlace {
 }
 
 /**
- * Looks at what the user gave, and makes the directory if its parent exists. Fails with
- * `device-missing`,
- * `device-invalid`, `device-read-only`, `permission-denied`, `device-foreign`,
+ * Looks at what the user gave, and makes the directory if `mayMake` and its parent exists. Fails
+ * with `device-missing`, `device-invalid`, `device-read-only`, `permission-denied`,
+ * `device-foreign`,
  * `device-incomplete`, `device-too-small`, `no-space`.
  */
-export function findDevicePlace(path: string, sizeBytes: number | undefined): DevicePlace {
-  const found = statOf(path);
+export function findDevicePlace(
+  path: string,
+  sizeBytes: number | undefined,
+  mayMake: boolean,
+): DevicePlace {
+  const found = statOf(path, mayMake);
   if (found.isBlockDevice()) return { path, isDirectory: false, dataPath: path };
   if (!found.isDirectory()) {
     throw refusal(
@@ -73,12 +77,12 @@ export function metadataPathOf(place: DevicePlace, devicesPath: string, deviceId
   return join(folder, "metadata", "data.mdb");
 }
 
-function statOf(path: string): ReturnType<typeof statSync> & object {
+function statOf(path: string, mayMake: boolean): ReturnType<typeof statSync> & object {
   try {
     const found = statSync(path, { throwIfNoEntry: false });
     if (found !== undefined) return found;
     // A folder there would be in memory, where a disk was meant.
-    if (!isDeviceFile(path)) {
+    if (mayMake && !isDeviceFile(path)) {
       mkdirSync(path, { mode: 0o700 });
       return statSync(path);
     }
@@ -96,7 +100,7 @@ function isDeviceFile(path: string): boolean {
 }
 
 function missing(path: string, cause?: unknown): CodedError {
-  const hint = "Check the path, and that the disk is attached";
+  const hint = "Check the path, and that the disk is attached; or make the directory";
   return refusal("device-missing", path, `${path} does not exist`, hint, cause);
 }
 

@@ -9,6 +9,7 @@ import { operationNames, operationRow } from "./operations.ts";
 import { processCommands } from "./process-commands.ts";
 import { anyShape } from "./shape.ts";
 import type { AnyField, AnyShape } from "./shape.ts";
+import { optionUsage, requiredOptions } from "./command-usage.ts";
 import type { Command } from "./command.ts";
 
 export interface DocsTable {
@@ -89,10 +90,12 @@ function fieldCells(name: string, { optional, shape }: AnyField): string[] {
 
 function usage(command: Command): string {
   const positionals = command.positionals.map((field) => field.toUpperCase());
-  const options = command.options.map(({ name, argument }) =>
-    argument === undefined ? `[--${name}]` : `[--${name} ${argument}]`,
-  );
-  return ["drystone", ...command.words, ...positionals, ...options].join(" ");
+  const required = requiredOptions(command);
+  const options = command.options
+    .filter((option) => !required.includes(option))
+    .map((option) => `[${optionUsage(option)}]`);
+  const words = [...command.words, ...positionals, ...required.map(optionUsage), ...options];
+  return ["drystone", ...words].join(" ");
 }
 
 function code(text: string): string {

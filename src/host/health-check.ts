@@ -41,10 +41,22 @@ export interface HealthFacts {
 }
 
 /** Of the machine and the process of the host that judges. */
+/** In bytes. */
+export interface MemoryFacts {
+  /** What the host's process plans to have resident at the most. */
+  readonly planBytes: number;
+  /** What the machine has, or less where the process is in a control group with a limit. */
+  readonly limitBytes: number;
+  /** `memory` of the configuration, and what of it the host's devices can use. */
+  readonly configuredBytes: number;
+  readonly usedBytes: number;
+}
+
 export interface MachineFacts {
   readonly nowMs: number;
   readonly stateFreeBytes: number;
   readonly stateSizeBytes: number;
+  readonly memory: MemoryFacts;
   /** When the host's certificate ends; undefined without one. */
   readonly certificateEndsMs: number | undefined;
   /** Why the host cannot serve encrypted volumes; undefined if it has a cluster key. */

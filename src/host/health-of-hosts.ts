@@ -171,6 +171,36 @@ export const hostChecks: readonly HealthCheck[] = [
         : [],
   },
   {
+    id: "memory-short",
+    severity: "degraded",
+    meaning: "The host plans to have more memory than there is: the kernel would end it under load",
+    action: "make `memory` in its configuration smaller and start it again, or give it more",
+    find: ({ machine }) =>
+      machine !== undefined && machine.memory.planBytes > machine.memory.limitBytes
+        ? [
+            {
+              subject: "self",
+              message: `this host plans to have ${formatSize(machine.memory.planBytes)} in memory, and there are ${formatSize(machine.memory.limitBytes)}`,
+            },
+          ]
+        : [],
+  },
+  {
+    id: "memory-unused",
+    severity: "note",
+    meaning: "The host may have more memory than its devices can use: each uses 6 GiB at most",
+    action: "make `memory` in its configuration smaller, or add a device",
+    find: ({ machine }) =>
+      machine !== undefined && machine.memory.usedBytes < machine.memory.configuredBytes
+        ? [
+            {
+              subject: "self",
+              message: `this host uses ${formatSize(machine.memory.usedBytes)} of the ${formatSize(machine.memory.configuredBytes)} that \`memory\` says`,
+            },
+          ]
+        : [],
+  },
+  {
     id: "certificate-ending",
     severity: "degraded",
     meaning: "The host's certificate ends within a month; afterwards no other host lets it in",

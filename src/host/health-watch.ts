@@ -67,7 +67,8 @@ export class HealthWatch {
       throw new CodedError({
         code: "check-unknown",
         message: `there is no check named ${id.slice(0, 80)}`,
-        hint: meant === undefined ? "drystone health list" : `Did you mean ${meant}?`,
+        hint:
+          meant === undefined ? "drystone health list shows all checks" : `Did you mean ${meant}?`,
       });
     }
     return { check: this.#viewOf(id, raised), history: this.#history(id) };

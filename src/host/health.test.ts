@@ -5,7 +5,7 @@ import { EventRing } from "./event-ring.ts";
 import { healthChecks, judgeHealth, raisedChecks } from "./health.ts";
 import type { RotationView } from "./certificate-views.ts";
 import type { RaisedCheck } from "./health.ts";
-import type { HealthFacts } from "./health-check.ts";
+import type { HealthFacts, MemoryFacts } from "./health-check.ts";
 import { HealthWatch } from "./health-watch.ts";
 import type { ResyncView } from "./repair-views.ts";
 import type { AttachmentView, DeviceView, HostView, VmView, VolumeView } from "./views.ts";
@@ -90,6 +90,7 @@ const well: HealthFacts = {
   },
   machine: {
     ...{ nowMs: NOW_MS, stateFreeBytes: 50 * GIB, stateSizeBytes: 100 * GIB },
+    memory: { planBytes: GIB, limitBytes: 8 * GIB, configuredBytes: GIB / 2, usedBytes: GIB / 2 },
     certificateEndsMs: NOW_MS + 400 * 24 * 3600 * 1000,
     keyReason: undefined,
   },
@@ -97,6 +98,11 @@ const well: HealthFacts = {
 
 function raised(facts: Partial<HealthFacts>): readonly string[] {
   return raisedChecks({ ...well, ...facts }).map(({ check }) => check.id);
+}
+
+function withMemory(memory: Partial<MemoryFacts>): Partial<HealthFacts> {
+  const machine = well.machine!;
+  return { machine: { ...machine, memory: { ...machine.memory, ...memory } } };
 }
 
 function event(kind: string): HealthFacts["faults"][number] {
@@ -173,6 +179,8 @@ const troubles: readonly (readonly [Partial<HealthFacts>, readonly string[]])[] 
   ],
   [{ directory: { members: well.directory!.members.slice(1) } }, ["directory-members-few"]],
   [{ machine: { ...well.machine!, stateFreeBytes: 1 << 20 } }, ["state-almost-full"]],
+  [withMemory({ planBytes: 8 * GIB + 1 }), ["memory-short"]],
+  [withMemory({ configuredBytes: GIB }), ["memory-unused"]],
   [{ machine: { ...well.machine!, certificateEndsMs: NOW_MS + 1000 } }, ["certificate-ending"]],
   [
     {

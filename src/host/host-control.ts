@@ -21,7 +21,7 @@ import type { RaisedCheck } from "./health.ts";
 import type { Handlers } from "./http-api.ts";
 import type { JoinDesk } from "./join-desk.ts";
 import type { NetworkViews } from "./network-views.ts";
-import { nearest } from "./nearest.ts";
+import { hostUnknown } from "./find-peer.ts";
 import { KnownVolumes } from "./known-volumes.ts";
 import { clientHandlers } from "./nbd-client-desk.ts";
 import { upgradeHandlers } from "./upgrade-control.ts";
@@ -241,6 +241,11 @@ export class HostControl {
     };
   }
 
+  /** Of this host alone, without volumes. */
+  async ownStats(): Promise<StatsView> {
+    return await this.#plane.call("ownStats", undefined);
+  }
+
   async #stats(): Promise<StatsView> {
     const [stats, peers] = await Promise.all([
       this.#plane.call("stats", undefined),
@@ -278,15 +283,10 @@ export class HostControl {
     const hosts = await this.#status.hosts();
     const found = hosts.find((host) => host.name === name || host.hostId === name);
     if (found !== undefined) return found;
-    const meant = nearest(
+    throw hostUnknown(
       name,
       hosts.map((host) => host.name),
     );
-    throw new CodedError({
-      code: "host-unknown",
-      message: `there is no host named ${name.slice(0, 80)}`,
-      hint: meant === undefined ? "drystone host list shows all hosts" : `Did you mean ${meant}?`,
-    });
   }
 }
 

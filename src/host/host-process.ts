@@ -180,7 +180,7 @@ async function startParts(start: HostStart, closers: Closers): Promise<StartedPa
     managementPeer: (other: string) => management.peer(other),
     directoryView: (names: ReadonlyMap<string, string>) => member?.view(names),
     vmMachine: machineHandlers({ config, state, directory, others, hypervisor }),
-    machine: machineFacts(state.path, config.keyFile, tls, clock),
+    machine: machineFacts(state, config, planOf(config), tls, clock),
     addDevice: deviceAdder(state, () => thread.peer),
     caPem: () => tls?.trust.credentials.caPem,
     desks: accessDesks({ store, directory, clusterId, clock, log, closers }),

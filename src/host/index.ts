@@ -11,6 +11,7 @@ export type { Command, CommandOption, Example } from "./command.ts";
 export { errorCodes } from "./error-codes.ts";
 export type { ErrorCode } from "./error-code.ts";
 export { hostConfigShape } from "./host-config.ts";
+export { optionUsage, requiredOptions } from "./command-usage.ts";
 export { nearest } from "./nearest.ts";
 export { operationNames, operationRow, operations } from "./operations.ts";
 export type {

@@ -20,6 +20,17 @@ test("what devices get and what blocks of other hosts get is within the memory o
       }
 });
 
+test("a device gets no more than one array can hold, and what is left over is not planned", () => {
+  const memoryBytes = 2 ** 40;
+  for (const devices of [1, 3]) {
+    const plan = memoryPlanOf({ memoryBytes, cluster: undefined }, devices);
+    assert.ok(plan.device.blockCacheBytes <= 2 ** 32);
+    assert.equal(plan.usedBytes, devices * 6 * 1024 * MIB);
+    assert.ok(plan.privateBytes - plan.usedBytes < 256 * MIB);
+  }
+  assert.equal(memoryPlanOf({ memoryBytes: MIB * 64, cluster: undefined }, 1).usedBytes, MIB * 64);
+});
+
 test("a host alone keeps no blocks of others, and plans nothing for them", () => {
   const alone = memoryPlanOf({ memoryBytes: 128 * MIB, cluster: undefined }, 1);
   const joined = memoryPlanOf({ memoryBytes: 128 * MIB, cluster: CLUSTER }, 1);

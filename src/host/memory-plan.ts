@@ -18,6 +18,8 @@ const FAR_SHARE = 0.125;
 const BLOCK_CACHE_SHARE = 0.65;
 const JOURNAL_SHARE = 0.2;
 const PAGE_CACHE_SHARE = 0.05;
+/** What one device can use: its cache of blocks is one array, of 4 GiB at most. */
+const SHARE_BYTES_MAX = 6 * 1024 * MIB;
 /** Of each of the two tables of a device's metadata that are not in their tree yet. */
 const METADATA_TABLE_SHARE = 1 / 16;
 const METADATA_TABLE_BYTES_MAX = 12 * MIB;
@@ -49,6 +51,8 @@ export interface DeviceMemory {
 }
 
 export interface MemoryPlan {
+  /** What caches and blocks on their way to disk get: as configured, or what devices can use. */
+  readonly usedBytes: number;
   /** Of each device. */
   readonly device: DeviceMemory;
   /** Blocks that were read from other hosts. */
@@ -62,10 +66,11 @@ export interface MemoryPlan {
 }
 
 export function memoryPlanOf(
-  { memoryBytes, cluster }: Pick<HostConfig, "memoryBytes" | "cluster">,
+  { memoryBytes: wantedBytes, cluster }: Pick<HostConfig, "memoryBytes" | "cluster">,
   deviceCount: number,
 ): MemoryPlan {
   const devices = Math.max(1, deviceCount);
+  const memoryBytes = Math.min(wantedBytes, devices * SHARE_BYTES_MAX);
   const share = Math.floor(memoryBytes / devices);
   const isInCluster = cluster !== undefined;
   const farBytes = isInCluster ? Math.min(FAR_BYTES_MAX, Math.floor(memoryBytes * FAR_SHARE)) : 0;
@@ -88,6 +93,7 @@ export function memoryPlanOf(
       pageCacheBytes: Math.floor(share * PAGE_CACHE_SHARE),
       metadataTableBytes,
     },
+    usedBytes: memoryBytes,
     farBytes,
     privateBytes,
     residentBytes: privateBytes + MAPPED_BYTES_MIN,

@@ -10,18 +10,21 @@ const NONE = { bytesNeeded: 0, bytesSent: 0, bytesSkipped: 0, metadataBytes: 0 }
 const COUNT = { count: 0, bytes: 0, totalMs: 0, faults: 0, buckets: [0, 0] };
 const CACHE = { hitRatio: 0, hits: 0, misses: 0, promotions: 0, ghostHits: 0, skippedSlots: 0 };
 
+const STATS: MetricsFacts["stats"] = {
+  ...{ logicalBytes: 0, uniqueBytes: 0, physicalBytes: 0, capacityBytes: 0, freeBytes: 0 },
+  ...{ reclaimableBytes: 0, dedupRatio: 1, rebuild: NONE, catchUp: NONE },
+  ...{ cache: { counter: 0 }, journal: { counter: 0 }, destage: { counter: 0 } },
+  ...{ farCache: { counter: 0 }, memory: { counter: 0 } },
+  ...{ sharedMemory: { counter: 0 }, scrub: { counter: 0 }, latencyBoundsMs: [1] },
+  networks: [{ host: "h2", network: "storage", buckets: [0, 0], totalMs: 0 }],
+  caches: [{ deviceId: "d1", kind: "pages", evictions: 0, ...CACHE }],
+  volumes: [{ name: "v1", sizeBytes: 0, logicalBytes: 0, io: { reads: COUNT, writes: COUNT } }],
+};
+
 const specimen: MetricsFacts = {
   host: "h1",
-  stats: {
-    ...{ logicalBytes: 0, uniqueBytes: 0, physicalBytes: 0, capacityBytes: 0, freeBytes: 0 },
-    ...{ reclaimableBytes: 0, dedupRatio: 1, rebuild: NONE, catchUp: NONE },
-    ...{ cache: { counter: 0 }, journal: { counter: 0 }, destage: { counter: 0 } },
-    ...{ farCache: { counter: 0 }, memory: { counter: 0 } },
-    ...{ sharedMemory: { counter: 0 }, scrub: { counter: 0 }, latencyBoundsMs: [1] },
-    networks: [{ host: "h2", network: "storage", buckets: [0, 0], totalMs: 0 }],
-    caches: [{ deviceId: "d1", kind: "pages", evictions: 0, ...CACHE }],
-    volumes: [{ name: "v1", sizeBytes: 0, logicalBytes: 0, io: { reads: COUNT, writes: COUNT } }],
-  },
+  stats: STATS,
+  own: STATS,
   status: {
     ...{
       health: "healthy",

@@ -11,22 +11,29 @@ interface Family {
 }
 
 export interface MetricsFacts {
+  /** Of the cluster. */
   readonly stats: StatsView;
+  /** Of the host that answers, alone. */
+  readonly own: StatsView;
   readonly status: StatusView;
   readonly health: HealthListView;
   /** The name of the host that answers. */
   readonly host: string;
 }
 
-/** Of devices and of volumes' requests each host tells its own, so that nothing counts twice. */
-export function metricsText({ stats, status, health, host }: MetricsFacts): string {
+/**
+ * Of its process, of devices and of volumes' requests each host tells its own, so that nothing
+ * counts twice, and no counter falls because another host is away.
+ */
+export function metricsText({ stats, own, status, health, host }: MetricsFacts): string {
   // Made anew for each scrape: what was deleted leaves no samples behind.
   const metrics = new PrometheusMetrics();
   const all = [
-    ...hostFamilies(stats, status),
+    ...clusterFamilies(stats, status),
+    ...processFamilies(own),
     ...deviceFamilies(status, host),
     healthFamily(health),
-    ...cacheFamilies(stats),
+    ...cacheFamilies(own),
     ...volumeFamilies(stats),
   ];
   for (const { name, type, help, samples } of all) {
@@ -74,7 +81,7 @@ function addLatencies(metrics: PrometheusMetrics, stats: StatsView): void {
   }
 }
 
-function hostFamilies(stats: StatsView, status: StatusView): Family[] {
+function clusterFamilies(stats: StatsView, status: StatusView): Family[] {
   const one = (name: string, help: string, value: number): Family => ({
     name: `drystone_${name}`,
     type: "gauge",
@@ -112,15 +119,20 @@ function hostFamilies(stats: StatsView, status: StatusView): Family[] {
     },
     one("volumes", "Volumes that exist", status.volumeCount),
     one("attachments", "Volumes that are attached", status.attachments.length),
-    counters("cache", "Cache counters", stats.cache),
-    counters("journal", "Journal counters and sizes", stats.journal),
-    counters("destage", "Destage counters", stats.destage),
-    counters("shared_memory", "Memory shared with virtual machines", stats.sharedMemory),
-    counters("far_cache", "Blocks of other hosts kept in memory", stats.farCache),
-    counters("memory", "Memory of the process, in bytes: planned and taken", stats.memory),
-    counters("rebuild", "Bytes of rebuilds", { ...stats.rebuild }),
-    counters("catch_up", "Bytes of catch-ups", { ...stats.catchUp }),
-    counters("scrub", "What was looked through for damage", stats.scrub),
+  ];
+}
+
+function processFamilies(own: StatsView): Family[] {
+  return [
+    counters("cache", "Cache counters", own.cache),
+    counters("journal", "Journal counters and sizes", own.journal),
+    counters("destage", "Destage counters", own.destage),
+    counters("shared_memory", "Memory shared with virtual machines", own.sharedMemory),
+    counters("far_cache", "Blocks of other hosts kept in memory", own.farCache),
+    counters("memory", "Memory of the process, in bytes: planned and taken", own.memory),
+    counters("rebuild", "Bytes of rebuilds", { ...own.rebuild }),
+    counters("catch_up", "Bytes of catch-ups", { ...own.catchUp }),
+    counters("scrub", "What was looked through for damage", own.scrub),
   ];
 }
 

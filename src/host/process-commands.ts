@@ -26,6 +26,7 @@ const HOST_OPTIONS: readonly CommandOption[] = [
     kind: "text",
     argument: "ADDRESS",
     summary: "The address of this host, where the others reach it",
+    isRequired: true,
   },
   {
     name: "device",
@@ -34,6 +35,7 @@ const HOST_OPTIONS: readonly CommandOption[] = [
     argument: "PATH",
     summary: "A disk or an empty directory for the cluster; may be repeated",
     isList: true,
+    isRequired: true,
   },
   {
     name: "name",
@@ -268,6 +270,7 @@ export const processCommands: Readonly<Record<ProcessCommandName, Command>> = {
         kind: "text",
         argument: "TOKEN",
         summary: "From drystone token create; good once",
+        isRequired: true,
       },
       ...HOST_OPTIONS,
     ],
@@ -392,6 +395,7 @@ export const processCommands: Readonly<Record<ProcessCommandName, Command>> = {
         kind: "path",
         argument: "FILE",
         summary: "Its configuration, JSON",
+        isRequired: true,
       },
       {
         name: "wipe",

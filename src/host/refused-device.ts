@@ -40,8 +40,9 @@ export async function refusedDevice(
   if (!(error instanceof CodedError) || !DISK_CODES.has(error.code)) throw error;
   if (identity.storageAddress === undefined) throw error;
   const stored = await listDevices(directory, identity.clusterId);
+  // Also one that had failed, or that an earlier start went without: it is no more of a mistake
+  // now.
   const had = stored.find(({ record }) => {
-    // Failed before, or missing: it is what it was when the host was last there.
     return record.path === path && record.hostId === identity.hostId && record.state !== "lost";
   });
   if (had === undefined) throw error;

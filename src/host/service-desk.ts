@@ -7,6 +7,7 @@ import { putService, shownName } from "../cluster/index.ts";
 import type { ComponentRecord, ComponentState, ServiceRecord } from "../cluster/index.ts";
 import type { ComponentOwnerState, OwnerState } from "../object/index.ts";
 import type { HostPlane, ServicePlan } from "../plane/index.ts";
+import { hostUnknown } from "./find-peer.ts";
 import type { ClusterViews } from "./cluster-views.ts";
 import type { TakeOutRequest } from "./data-plane-port.ts";
 import type { PlaneWorld } from "./plane-world.ts";
@@ -128,11 +129,10 @@ export class ServiceDesk {
     if (kind === "host") {
       const host = this.#plane.hosts.find(name);
       if (host !== undefined) return { id: host.hostId, host: host.name, label: host.name };
-      throw new CodedError({
-        code: "host-unknown",
-        message: `there is no host named ${name.slice(0, 80)}`,
-        hint: "drystone host list shows all hosts",
-      });
+      throw hostUnknown(
+        name,
+        this.#plane.hosts.records.map((one) => one.name),
+      );
     }
     const found = devices.filter(({ deviceId }) => deviceId.startsWith(name));
     const [only] = found;

@@ -5,6 +5,7 @@
  *   host.json    the ids that the host and its cluster got at their first start
  *   metadata/    the embedded directory and the events
  *   devices/ID/  metadata of block devices (devices that are directories carry their own)
+ *   devices/mounts.json  where the file systems of devices that are directories were mounted
  *   api.sock     the API, for the owner and the group
  *   nbd/         sockets of volumes attached without an address
  */

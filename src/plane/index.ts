@@ -1,4 +1,4 @@
-export { inaccessibility } from "./accessibility.ts";
+export { inaccessibility, withReach } from "./accessibility.ts";
 export { HostPlane } from "./host-plane.ts";
 export type { ForkRequest } from "./volume-forks.ts";
 export { namespaceName } from "./namespace-objects.ts";

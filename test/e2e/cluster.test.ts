@@ -6,7 +6,7 @@ import assert from "node:assert/strict";
 import * as path from "node:path";
 import { test } from "node:test";
 import type { TestContext } from "node:test";
-import type { VolumeView } from "../../src/host/index.ts";
+import type { StatsView, VolumeView } from "../../src/host/index.ts";
 import { fio } from "./fio.ts";
 import { ClusterRun } from "./cluster-run.ts";
 import { PacedLoad } from "./paced-load.ts";
@@ -87,6 +87,50 @@ test("all hosts are killed at once and come back in any order; clients wait, and
   await load.stop();
   await load.verify(address);
   await cluster.stop();
+});
+
+test("a volume whose copies are gone is told of before anybody asks it for something", async (t) => {
+  const cluster = await started(t);
+  const { components } = await cluster.cli<VolumeView>(1, [
+    "volume",
+    "create",
+    "v",
+    "--size",
+    "1G",
+  ]);
+  const hostOf = (index: number): string => components[index]!.host;
+  const { tree } = await cluster.cli<VolumeView>(1, ["volume", "show", "v"]);
+  assert.equal(tree.children?.at(-1)?.kind, "witness");
+  const voter = hostOf(2);
+  await cluster.cli(1, ["volume", "attach", "v", "--host", voter]);
+  const number = Number(voter.slice(1));
+  const shown = (): Promise<VolumeView> => cluster.cli<VolumeView>(number, ["volume", "show", "v"]);
+  for (const host of [hostOf(0), hostOf(1)]) {
+    assert.deepEqual([(await shown()).accessible, (await shown()).owner], [true, voter], host);
+    await cluster.dev("kill", host);
+    await cluster.untilSeen(number, host, "down");
+  }
+  const { accessible, reason } = await shown();
+  assert.equal(accessible, false);
+  assert.match(reason ?? "", /no complete copy is in reach|components 2 are not there/);
+});
+
+test("each host tells metrics of its own process and devices, which add up to the cluster's", async (t) => {
+  const cluster = await started(t);
+  const { memory, caches } = await cluster.cli<StatsView>(1, ["stats"]);
+  const texts = await Promise.all(
+    [1, 2, 3].map(async (host) => await (await fetch(`${cluster.api(host)}/metrics`)).text()),
+  );
+  const plans = texts.map((text) =>
+    Number(/drystone_memory{counter="planBytes"} (\d+)/.exec(text)?.[1]),
+  );
+  assert.equal(plans[0]! + plans[1]! + plans[2]!, memory["planBytes"]);
+  const devices = texts.flatMap((text) =>
+    [...text.matchAll(/^drystone_device_cache_hits_total{.*device="(\w+)"/gm)].map(
+      (one) => one[1]!,
+    ),
+  );
+  assert.deepEqual(devices.toSorted(), caches.map(({ deviceId }) => deviceId).toSorted());
 });
 
 test("a policy that the hosts cannot keep is refused, and says what is missing", async (t) => {

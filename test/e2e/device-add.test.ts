@@ -1,5 +1,6 @@
 /** Devices that a host is given while it runs. */
 import assert from "node:assert/strict";
+import * as fs from "node:fs";
 import * as path from "node:path";
 import { test } from "node:test";
 import { temporaryFolder } from "./harness.ts";
@@ -18,6 +19,8 @@ test("a device is added to a running host, takes data, and is there after a rest
   const host = await HostRun.configure(t, folder, [path.join(folder, "one")]);
   await host.start();
   const two = path.join(folder, "two");
+  await assert.rejects(host.cli(["device", "add", two]), /does not exist/, "a mistyped path");
+  fs.mkdirSync(two);
   // It has more room than the first one: the next volume goes there.
   const added = await host.cli<{ deviceId: string }>(["device", "add", two, "--size", "1G"]);
   const volume = await host.cli<{ components: readonly { device: string }[] }>([

@@ -1,5 +1,6 @@
 /** Devices that cannot be taken away, since what they hold has no other place. */
 import assert from "node:assert/strict";
+import * as fs from "node:fs";
 import * as path from "node:path";
 import { test } from "node:test";
 import { temporaryFolder } from "./harness.ts";
@@ -40,6 +41,7 @@ test("the last good copy is not taken away: with no other place, or too little r
   assert.equal(alone.code, "evacuation-impossible");
   assert.match(alone.message, /no other place to go to, of only/);
   assert.match(alone.hint, /add a host/);
+  fs.mkdirSync(path.join(folder, "small"));
   await host.cli(["device", "add", path.join(folder, "small"), "--size", "256M"]);
   const plan = await host.cli<Removal>([...removal, "--dry-run"]);
   assert.deepEqual([plan.isReady, plan.bytesAtMost], [false, DATA_BYTES]);
@@ -58,6 +60,7 @@ test("the last good copy is not taken away: with no other place, or too little r
     assert.ok((await client.read(at, part.length)).equals(part), `at ${at}`);
   }
   // With room for it, it goes.
+  fs.mkdirSync(path.join(folder, "large"));
   await host.cli(["device", "add", path.join(folder, "large"), "--size", "1G"]);
   await host.cli(removal);
   await untilMoved(host, home);

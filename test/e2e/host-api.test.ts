@@ -169,6 +169,9 @@ test("the command line tells a mistake from a refusal by its exit code", async (
   });
   assert.match(silent.stderr, /no host is running at http:\/\/127\.0\.0\.1:1/);
   assert.equal(silent.stdout, "");
+  const full = `${process.execPath} ${CLI} status --api ${api} > /dev/full`;
+  const { stderr } = await runTool("sh", ["-c", full], { codes: [1] });
+  assert.match(stderr, /^drystone: standard output cannot be written: ENOSPC[^\n]*\n$/);
 });
 
 test("a stopping host answers what is in flight and ends in time", async (t) => {
