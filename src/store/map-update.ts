@@ -239,9 +239,10 @@ export class MapUpdate {
     const copy: PageCopy = { info, page, ...this.#allocatePage(), remove: true };
     this.#state.logical.copyPage(info.index, page, copy.entries, copy.start);
     const end = copy.start + PAGE_ENTRIES_BYTES;
-    for (let at = copy.start; at < end; at += ENTRY_BYTES)
-      if (physicalOf(copy.entries, at) < PHYSICAL_MAX)
-        this.contents.drop(copy.entries, contentAt(at));
+    for (let at = copy.start; at < end; at += ENTRY_BYTES) {
+      const physical = physicalOf(copy.entries, at);
+      if (physical < PHYSICAL_MAX) this.contents.drop(copy.entries, contentAt(at), physical);
+    }
     this.#pages.set(info.index * 2 ** 32 + page, copy);
     const group = regionGroupOfPage(page);
     const known = this.#regions.get(info.index * 2 ** 32 + group)?.value;
