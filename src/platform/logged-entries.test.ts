@@ -201,3 +201,24 @@ test("a tree that fails for a while is asked again, and what is committed stays"
   await logged!.close();
   equal(tree.entries.size, model.size + 1);
 });
+
+test("a table that one large batch has made larger than it may be is not kept", async () => {
+  const tree = new MemoryTree();
+  const sizes = { halfBytes: 16 << 20, tableBytes: 4 << 20 };
+  const logged = await LoggedEntries.open(join(folder, "large"), tree, sizes);
+  const deletions = (count: number, first: number): PendingEntry[] =>
+    Array.from({ length: count }, (_none, n) => {
+      const key = new Uint8Array(17);
+      new DataView(key.buffer).setUint32(1, first + n);
+      return { key, value: undefined };
+    });
+  // Both tables have their turn.
+  for (let first = 0; first < 400_000; first += 100_000)
+    await logged!.commit(deletions(100_000, first));
+  let writes = 0;
+  tree.onWrite = () => writes++;
+  for (let batch = 0; batch < 100; batch++) await logged!.commit(deletions(10, batch * 10));
+  // What the large ones have left, and nothing of the small ones.
+  equal(writes < 200, true, `${writes} steps of transactions for 100 small batches`);
+  await logged!.close();
+});

@@ -22,6 +22,8 @@ import { systemErrorCode } from "./sys.ts";
 export const LOG_MARK_KEY: Uint8Array = new Uint8Array(65).fill(255);
 /** Goes to the tree in one transaction, which copies each page that it changes. */
 const ENTRIES_AT_ONCE = 2048;
+/** Of what a table may take: what an empty one may take that is kept. */
+const SPARE_SHARE_MAX = 3 / 4;
 /** After so long without a batch what is there goes to the tree. */
 const IDLE_MS = 5000;
 const STORE_TAG_MAX = 2 ** 47;
@@ -181,7 +183,8 @@ export class LoggedEntries {
     await mergeInto(this.#tree, sealed, { ...is, storeTag: this.#log.storeTag });
     this.#sealed = undefined;
     sealed.release();
-    this.#spare = sealed;
+    // One that has grown so far would count as full with its first entries, for ever.
+    if (sealed.bytes < this.#tableBytes * SPARE_SHARE_MAX) this.#spare = sealed;
   }
 
   #mergeIfIdle(): void {
