@@ -2,16 +2,15 @@
 import { getBigEndian, logicalKey } from "../format/index.ts";
 import type { DeviceState } from "./device-state.ts";
 
+/** The most pages that `existingPages` returns at once. */
+export const PAGES_FOUND_MAX: number = 1024;
 /**
- * Pages that one metadata batch changes at most when it applies ranges or removes components, and
- * the most that `existingPages` returns at once.
+ * Pages that one metadata batch changes at most when it applies ranges or removes components. Each
+ * may point to 64 contents, and clients wait while their references are dropped.
  */
-export const PAGES_PER_UPDATE_MAX: number = 1024;
+export const PAGES_PER_UPDATE_MAX: number = 64;
 
-/**
- * Numbers of logical-map pages of a component in [first, last] that exist, at most one update's
- * worth.
- */
+/** Numbers of logical-map pages of a component in [first, last] that exist, the first of them. */
 export function existingPages(
   state: DeviceState,
   component: number,
@@ -21,7 +20,7 @@ export function existingPages(
   const pages: number[] = [];
   state.metadata.scan(logicalKey(component, first), logicalKey(component, last + 1), (key) => {
     pages.push(getBigEndian(key, 5, 4));
-    return pages.length < PAGES_PER_UPDATE_MAX;
+    return pages.length < PAGES_FOUND_MAX;
   });
   return pages;
 }
@@ -38,5 +37,5 @@ export function knownPages(
   if (info === undefined || info.base === 0 || first >= info.basePages) return own;
   const shared = knownPages(state, info.base, first, Math.min(last, info.basePages - 1));
   const all = new Set([...own, ...shared]);
-  return [...all].toSorted((a, b) => a - b).slice(0, PAGES_PER_UPDATE_MAX);
+  return [...all].toSorted((a, b) => a - b).slice(0, PAGES_FOUND_MAX);
 }
