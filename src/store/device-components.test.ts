@@ -149,3 +149,33 @@ test("a discard, or a removal, of very much changes a few pages at a time", asyn
   });
   assert.equal(outcome.kind, "done");
 });
+
+test("a device opens with the discards of a component that was just going, and those of others", async () => {
+  const world = new StoreWorld({ seed: 9, blockCount: 64 });
+  const zeroes = Array.from({ length: world.blockCount }, () => 0);
+  const discards = (count: number): Promise<unknown> =>
+    Promise.all(Array.from({ length: count }, () => world.send("discard", 0, zeroes)));
+  const outcome = await world.run(async () => {
+    await world.open();
+    const sizeBytes = world.blockCount * BLOCK_SIZE_BYTES;
+    const ids = { componentId: OTHER_ID, objectId: OBJECT_ID };
+    const other = await world.device!.createComponent({ ...ids, sizeBytes });
+    await other.open(world.epoch);
+    // As many as may wait for destage.
+    await discards(256);
+    world.simMetadata!.commitLatency = { minMs: 1e6, maxMs: 1e6 };
+    void world.device!.deleteComponent(world.componentId);
+    world.component = other;
+    await discards(2);
+    world.machine.cutPower({ kind: "none" });
+  });
+  assert.equal(outcome.kind, "power-cut");
+  world.replaceMachine();
+  const again = await world.run(async () => {
+    await world.open();
+    await world.device!.destage();
+    await world.scrub();
+    await world.device!.close();
+  });
+  assert.equal(again.kind, "done");
+});
