@@ -1,4 +1,5 @@
 /** The devices of this host: opening them, finding components on them, adding up their numbers. */
+import { dirname } from "node:path";
 import { LATENCY_BOUNDS_MS, CodedError } from "../base/index.ts";
 import type { DiskMemory } from "../ports/index.ts";
 import type { HostPlane, LocalDevice } from "../plane/index.ts";
@@ -10,6 +11,7 @@ import type { OpenDeviceRequest } from "./data-plane-port.ts";
 import { openDeviceAt } from "./device-opener.ts";
 import type { OpenedDevice } from "./device-opener.ts";
 import { nearest } from "./nearest.ts";
+import { OpeningCounts } from "./opening-counts.ts";
 import { refusedDevice } from "./refused-device.ts";
 import { memoryNow } from "./memory-plan.ts";
 import type { PlaneWorld } from "./plane-world.ts";
@@ -18,6 +20,7 @@ import type { DeviceView, ScrubView, StatsView, VolumeStatsView } from "./views.
 export class DeviceSet {
   readonly #world: PlaneWorld;
   readonly #volumeName: (objectId: string) => string | undefined;
+  readonly #openings: OpeningCounts;
   readonly #opened: OpenedDevice[] = [];
   readonly #refused: DeviceView[] = [];
   readonly #failures = new Map<string, string>();
@@ -28,13 +31,14 @@ export class DeviceSet {
   constructor(world: PlaneWorld, volumeName: (objectId: string) => string | undefined) {
     this.#world = world;
     this.#volumeName = volumeName;
+    this.#openings = new OpeningCounts(dirname(world.identity.devicesPath), world.log);
   }
 
   /** What cannot be opened is shown as refused. */
   async open(request: OpenDeviceRequest): Promise<DeviceView> {
     let opened: OpenedDevice;
     try {
-      opened = await this.#openAt(request);
+      opened = await this.#openings.during(request.path, () => this.#openAt(request));
     } catch (error) {
       const refused = await refusedDevice(this.#world, request.path, error);
       this.#refused.push(refused);

@@ -367,6 +367,11 @@ export const errorCodes: Readonly<Record<string, ErrorCode>> = {
     "The device cannot be written",
     "Mount it read-write, check its permissions",
   ),
+  "device-ends-host": row(
+    500,
+    "The host's process ended again and again while it opened the device",
+    "Look into the host's log and dmesg, then start it again",
+  ),
   "device-foreign": row(
     409,
     "The device holds data that is not ours",

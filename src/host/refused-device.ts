@@ -9,6 +9,7 @@ import type { PlaneWorld } from "./plane-world.ts";
 import type { DeviceView } from "./views.ts";
 
 const DISK_CODES: ReadonlySet<string> = new Set([
+  "device-ends-host",
   "device-foreign",
   "device-incomplete",
   "device-invalid",

@@ -1,5 +1,6 @@
-import { deepEqual, equal } from "node:assert/strict";
-import { copyFileSync, mkdtempSync, rmSync } from "node:fs";
+import { deepEqual, equal, rejects } from "node:assert/strict";
+import { closeSync, copyFileSync, mkdtempSync, openSync, readFileSync } from "node:fs";
+import { renameSync, rmSync, writeSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { Prng, toHex } from "../base/index.ts";
@@ -107,6 +108,79 @@ test("a crash between any two steps loses nothing that was committed", async () 
   equal(steps > 60, true, `${steps} crashes`);
 });
 
+/** As a killed process leaves it: the log, and a copy of the tree. */
+function left(path: string, tree: MemoryTree): MemoryTree {
+  copyFileSync(path, `${path}.left`);
+  renameSync(`${path}.left`, path);
+  return new MemoryTree(tree.entries);
+}
+
+function overwrite(path: string, at: number, bytes: Uint8Array): void {
+  const fd = openSync(path, "r+");
+  writeSync(fd, bytes, 0, bytes.length, at);
+  closeSync(fd);
+}
+
+/** Some 40 KiB each: a chunk of 1 MiB has 25 of them. */
+const longEntries = (count: number, round: number): PendingEntry[] =>
+  Array.from({ length: count }, (_none, n) => ({
+    key: keyOf(n),
+    value: new Uint8Array(40 << 10).fill(round).fill(0, 1),
+  }));
+
+const LONG_SIZES = { halfBytes: 8 << 20, tableBytes: 16 << 20 };
+const HALF_AT = 4096 + LONG_SIZES.halfBytes;
+const CHUNK_AT = HALF_AT + 251 * 4096;
+
+/** A log whose first batch was not written whole: of three chunks the first is missing. */
+async function torn(path: string): Promise<{ tree: MemoryTree; logged: LoggedEntries }> {
+  const tree = new MemoryTree();
+  const first = await LoggedEntries.open(path, tree, LONG_SIZES);
+  await first!.commit(longEntries(75, 1));
+  overwrite(path, HALF_AT, new Uint8Array(4096));
+  const next = left(path, tree);
+  const logged = await LoggedEntries.open(path, next, LONG_SIZES);
+  deepEqual(read(logged!, next), new Map());
+  return { tree: next, logged: logged! };
+}
+
+test("chunks of a batch that never was are not taken for damage", async () => {
+  const path = join(folder, "chunks");
+  const { tree, logged } = await torn(path);
+  await logged.commit(longEntries(50, 2));
+  const next = left(path, tree);
+  const again = await LoggedEntries.open(path, next, LONG_SIZES);
+  deepEqual(read(again!, next), new Map(Array.from({ length: 50 }, (_none, n) => [n, 2])));
+});
+
+test("chunks of a batch that never was do not complete another", async () => {
+  const path = join(folder, "completed");
+  const { tree, logged } = await torn(path);
+  const before = readFileSync(path).subarray(CHUNK_AT);
+  await logged.commit(longEntries(75, 2));
+  // The power went when the first chunk was there and nothing else.
+  overwrite(path, CHUNK_AT, before);
+  const next = left(path, tree);
+  const again = await LoggedEntries.open(path, next, LONG_SIZES);
+  deepEqual(read(again!, next), new Map());
+});
+
+test("a mark of the log in the tree with a flipped bit is refused, and nothing is lost", async () => {
+  const path = join(folder, "mark");
+  const tree = new MemoryTree();
+  const logged = await LoggedEntries.open(path, tree, SIZES);
+  for (let round = 1; round < 4; round++) await logged!.commit(longEntries(1, round));
+  const before = readFileSync(path);
+  for (let bit = 0; bit < 8 * tree.mark!.length; bit++) {
+    const copy = new MemoryTree(tree.entries);
+    const mark = copy.mark!.slice();
+    mark[bit >> 3]! ^= 1 << (bit & 7);
+    copy.entries.set(toHex(LOG_MARK_KEY), mark);
+    await rejects(LoggedEntries.open(path, copy, SIZES), { code: "metadata-damaged" }, `${bit}`);
+    equal(before.compare(readFileSync(path)), 0);
+  }
+});
+
 test("a tree that fails for a while is asked again, and what is committed stays", async () => {
   const prng = new Prng(4);
   const tree = new MemoryTree();
@@ -126,4 +200,25 @@ test("a tree that fails for a while is asked again, and what is committed stays"
   tree.fails = false;
   await logged!.close();
   equal(tree.entries.size, model.size + 1);
+});
+
+test("a table that one large batch has made larger than it may be is not kept", async () => {
+  const tree = new MemoryTree();
+  const sizes = { halfBytes: 16 << 20, tableBytes: 4 << 20 };
+  const logged = await LoggedEntries.open(join(folder, "large"), tree, sizes);
+  const deletions = (count: number, first: number): PendingEntry[] =>
+    Array.from({ length: count }, (_none, n) => {
+      const key = new Uint8Array(17);
+      new DataView(key.buffer).setUint32(1, first + n);
+      return { key, value: undefined };
+    });
+  // Both tables have their turn.
+  for (let first = 0; first < 400_000; first += 100_000)
+    await logged!.commit(deletions(100_000, first));
+  let writes = 0;
+  tree.onWrite = () => writes++;
+  for (let batch = 0; batch < 100; batch++) await logged!.commit(deletions(10, batch * 10));
+  // What the large ones have left, and nothing of the small ones.
+  equal(writes < 200, true, `${writes} steps of transactions for 100 small batches`);
+  await logged!.close();
 });

@@ -12,7 +12,7 @@ import { existsSync } from "node:fs";
 import { damaged } from "./lmdb-file.ts";
 import { decodeMetadataLogMark, encodeMetadataLogMark } from "./metadata-log-format.ts";
 import type { MetadataLogMark } from "./metadata-log-format.ts";
-import { loggedBytesMax, MetadataLog } from "./metadata-log.ts";
+import { GENERATIONS_MAX, loggedBytesMax, MetadataLog } from "./metadata-log.ts";
 import type { PendingEntry } from "./pending-entries.ts";
 import { mergeEntries } from "./pending-entries.ts";
 import { RECENT_ENTRIES_MAX, RecentEntries } from "./recent-entries.ts";
@@ -22,6 +22,8 @@ import { systemErrorCode } from "./sys.ts";
 export const LOG_MARK_KEY: Uint8Array = new Uint8Array(65).fill(255);
 /** Goes to the tree in one transaction, which copies each page that it changes. */
 const ENTRIES_AT_ONCE = 2048;
+/** Of what a table may take: what an empty one may take that is kept. */
+const SPARE_SHARE_MAX = 3 / 4;
 /** After so long without a batch what is there goes to the tree. */
 const IDLE_MS = 5000;
 const STORE_TAG_MAX = 2 ** 47;
@@ -59,7 +61,7 @@ export function logSizesOf(
   wanted: MetadataLogOptions | undefined,
 ): LogSizes | undefined {
   if (mark === undefined && wanted?.mayBegin !== true) return undefined;
-  const holdsNothing = mark === undefined || decodeMetadataLogMark(mark).isEmpty;
+  const holdsNothing = mark === undefined || decodeMetadataLogMark(mark)?.isEmpty === true;
   if (wanted === undefined && holdsNothing) return undefined;
   const { bytes, tableBytes } = wanted ?? LOG_DEFAULT;
   const halfBytes = Math.ceil(Math.max(bytes, LOG_BYTES_MIN) / 2 ** 21) * 2 ** 20;
@@ -181,7 +183,8 @@ export class LoggedEntries {
     await mergeInto(this.#tree, sealed, { ...is, storeTag: this.#log.storeTag });
     this.#sealed = undefined;
     sealed.release();
-    this.#spare = sealed;
+    // One that has grown so far would count as full with its first entries, for ever.
+    if (sealed.bytes < this.#tableBytes * SPARE_SHARE_MAX) this.#spare = sealed;
   }
 
   #mergeIfIdle(): void {
@@ -213,13 +216,17 @@ async function openLog(
   sizes: LogSizes,
 ): Promise<LoggedEntries | undefined> {
   const mark = tree.mark === undefined ? undefined : decodeMetadataLogMark(tree.mark);
+  if (tree.mark !== undefined && mark === undefined)
+    throw damaged(path, "what the tree says of it is damaged");
   if (mark === undefined || mark.isEmpty) return await beginLog(path, tree, { ...sizes, mark });
   if (!existsSync(path)) throw damaged(path, "it is missing, and the tree is not whole without it");
   const log = MetadataLog.open(path);
   try {
     if (log.storeTag !== mark.storeTag) throw damaged(path, "it belongs to another tree");
     const recent = new RecentEntries();
-    const merged = log.replay(mark.merged, (key, value) => recent.put(key, value));
+    log.replay(mark.merged, (key, value) => recent.put(key, value));
+    // Numbers of what may lie there in part: another generation must not be completed by it.
+    const merged = mark.merged + GENERATIONS_MAX;
     await mergeInto(tree, recent, { ...mark, merged });
     recent.release();
     log.begin(merged + 1);

@@ -31,7 +31,7 @@ const ChunkAt = {
 export const CHUNK_HEADER_BYTES = 40;
 
 /** Offsets within the mark of the log in the tree; what is not named is zero. */
-const MarkAt = { storeTag: 0, merged: 8, isEmpty: 16 } as const;
+const MarkAt = { storeTag: 0, merged: 8, isEmpty: 16, checksum: 20 } as const;
 const MARK_BYTES = 24;
 
 /** Where the first half begins, and where every chunk begins within its half. */
@@ -121,10 +121,15 @@ export function encodeMetadataLogMark(mark: MetadataLogMark): Uint8Array {
   setU64(bytes, MarkAt.storeTag, mark.storeTag);
   setU64(bytes, MarkAt.merged, mark.merged);
   bytes[MarkAt.isEmpty] = mark.isEmpty ? 1 : 0;
+  setU32(bytes, MarkAt.checksum, crc32c(bytes, 0, MarkAt.checksum));
   return bytes;
 }
 
-export function decodeMetadataLogMark(bytes: Uint8Array): MetadataLogMark {
+/** Undefined if it cannot be believed. One of an earlier release has no checksum. */
+export function decodeMetadataLogMark(bytes: Uint8Array): MetadataLogMark | undefined {
+  if (bytes.length !== MARK_BYTES) return undefined;
+  const checksum = getU32(bytes, MarkAt.checksum);
+  if (checksum !== 0 && checksum !== crc32c(bytes, 0, MarkAt.checksum)) return undefined;
   return {
     storeTag: getU64(bytes, MarkAt.storeTag),
     merged: getU64(bytes, MarkAt.merged),

@@ -168,6 +168,7 @@ const damages: readonly (readonly [string, (path: string) => void])[] = [
     "is damaged before its last batch",
     (path) => flip(`${path}.log`, chunksOf(path).at(-2)! + 5000),
   ],
+  ["was cut", (path) => fs.truncateSync(`${path}.log`, 8 << 20)],
   ["has lost its first batch", (path) => flip(`${path}.log`, chunksOf(path)[0]! + 4)],
 ];
 

@@ -26,6 +26,8 @@ import { syncFolder } from "./file-lock.ts";
 import { damaged, foreignVersion } from "./lmdb-file.ts";
 import { fallocate } from "./sys.ts";
 
+/** Of a log: which are not in the tree, or not known to be. */
+export const GENERATIONS_MAX = 2;
 /** Holds the longest entry many times over. */
 const CHUNK_BYTES = 1 << 20;
 
@@ -78,6 +80,9 @@ export class MetadataLog {
       if (header === undefined) throw damaged(path, "its header is damaged");
       if ("unknownVersion" in header)
         throw foreignVersion(path, header.unknownVersion, METADATA_LOG_VERSION);
+      const { size } = fs.fstatSync(fd);
+      if (size < METADATA_LOG_ALIGNMENT + 2 * header.halfBytes)
+        throw damaged(path, `it ends after ${size} bytes, within its halves`);
       return new MetadataLog(path, fd, header);
     } catch (error) {
       fs.closeSync(fd);
@@ -178,15 +183,14 @@ export class MetadataLog {
   }
 
   /**
-   * Visits what was logged after generation `merged`, in the order in which it was; returns the
-   * last generation that is there, or `merged`. Fails with `metadata-damaged`.
+   * Visits what was logged after generation `merged`, in the order in which it was. Fails with
+   * `metadata-damaged`.
    */
-  replay(merged: number, visit: Visit): number {
+  replay(merged: number, visit: Visit): void {
     const hasFirst = this.#replayHalf(merged + 1, visit);
     const hasSecond = this.#replayHalf(merged + 2, visit);
     if (hasSecond && !hasFirst)
       throw damaged(this.#path, "a half of it is missing that was not in the tree yet");
-    return merged + (hasSecond ? 2 : hasFirst ? 1 : 0);
   }
 
   #replayHalf(generation: number, visit: Visit): boolean {

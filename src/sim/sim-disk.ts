@@ -53,6 +53,7 @@ export class SimDisk implements Disk {
   #whenQuiet: (() => void) | undefined;
   #nextWriteLandsAt: number | "nowhere" | undefined;
   #writesToFail = 0;
+  #flushesToFail = 0;
 
   /** Fails with code `device-in-use` if a disk has the medium open already. */
   constructor(machine: SimMachine, medium: DiskMedium, options: SimDiskOptions = {}) {
@@ -142,9 +143,12 @@ export class SimDisk implements Disk {
     this.#check(offset, lengthBytes);
     const covered = this.medium.completions;
     this.#machine.operationRequested("flush", offset, lengthBytes);
+    const fault = this.#flushesToFail > 0 ? "write-error" : undefined;
+    if (fault !== undefined) this.#flushesToFail--;
     this.#later(this.flushLatency, () => {
-      if (!this.#isGone) this.medium.flush(covered, offset, offset + lengthBytes);
-      done(token, this.#isGone ? "gone" : undefined);
+      const isDone = !this.#isGone && fault === undefined;
+      if (isDone) this.medium.flush(covered, offset, offset + lengthBytes);
+      done(token, this.#isGone ? "gone" : fault);
     });
   }
 
@@ -188,6 +192,11 @@ export class SimDisk implements Disk {
   /** Fault: so many of the next writes fail with `write-error`. */
   failNextWrites(count: number): void {
     this.#writesToFail = count;
+  }
+
+  /** Fault: so many of the next flushes fail with `write-error`. */
+  failNextFlushes(count: number): void {
+    this.#flushesToFail = count;
   }
 
   /** Fault: nothing completes until `unhang`. */

@@ -23,7 +23,7 @@ import type { BlockRange } from "./change-log.ts";
 import { CHANGE_DATA, CHANGE_HOLE, CHANGE_ZERO } from "./component.ts";
 import type { ChangeBatch, ChangesRequest } from "./component.ts";
 import type { ComponentInfo } from "./component-table.ts";
-import { knownPages, PAGES_PER_UPDATE_MAX } from "./known-pages.ts";
+import { knownPages, PAGES_FOUND_MAX } from "./known-pages.ts";
 import type { DeviceState } from "./device-state.ts";
 import { contentAt, entryOffset, pageOf, physicalOf, sequenceOf } from "./logical-map.ts";
 import { LOCATION_HOLE, LOCATION_NONE, LOCATION_ZERO } from "./pending-blocks.ts";
@@ -106,7 +106,7 @@ class ChangeCollector {
     const lastPage = pageOf(toBlock - 1);
     const pages = knownPages(this.#state, component, pageOf(fromBlock), lastPage);
     const last = pages.at(-1);
-    const isCut = pages.length === PAGES_PER_UPDATE_MAX && last !== undefined && last < lastPage;
+    const isCut = pages.length === PAGES_FOUND_MAX && last !== undefined && last < lastPage;
     if (isCut) this.#horizon = (last + 1) * PAGE_BLOCKS;
     const end = this.#horizon;
     const ranges: BlockRange[] = [];

@@ -3,7 +3,7 @@ import { BLOCK_SIZE_BYTES, CodedError, marks } from "../base/index.ts";
 import { componentKey, getBigEndian, keyAfterPrefix, regionsKey } from "../format/index.ts";
 import { encodeComponent } from "./component-table.ts";
 import type { ComponentInfo } from "./component-table.ts";
-import { existingPages } from "./known-pages.ts";
+import { existingPages, PAGES_PER_UPDATE_MAX } from "./known-pages.ts";
 import { commitComponent } from "./device-records.ts";
 import type { DeviceState } from "./device-state.ts";
 import { MapUpdate } from "./map-update.ts";
@@ -43,9 +43,12 @@ export async function deleteComponentMaps(state: DeviceState, info: ComponentInf
   for (;;) {
     const pages = existingPages(state, info.index, 0, PAGE_LAST);
     if (pages.length === 0) break;
-    const update = new MapUpdate(state);
-    for (const page of pages) update.removePage(info, page);
-    await update.commit(() => {});
+    for (let first = 0; first < pages.length; first += PAGES_PER_UPDATE_MAX) {
+      const update = new MapUpdate(state);
+      for (const page of pages.slice(first, first + PAGES_PER_UPDATE_MAX))
+        update.removePage(info, page);
+      await update.commit(() => {});
+    }
   }
   const groups = groupKeys(state, info);
   await giveGroups(state, info, groups);

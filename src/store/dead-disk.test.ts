@@ -134,3 +134,17 @@ test("a device whose metadata cannot be written has failed, and nothing else hap
   assert.equal(again.kind, "done");
   found.verify(1);
 });
+
+test("a device whose blocks could not be flushed has failed: that error is not told again", async () => {
+  await stored(async (world, events) => {
+    assert.equal(await world.send("data", 0, [50, 51]), undefined);
+    world.simDisk!.failNextFlushes(1);
+    await world.device!.destage();
+    assert.deepEqual(
+      events.map(({ kind }) => kind),
+      ["device-failed"],
+    );
+    assert.equal(await world.send("data", 0, [52]), "write-error");
+    assert.equal(Buffer.compare(await world.read(0, 1), StoreWorld.content(50)), 0);
+  });
+});

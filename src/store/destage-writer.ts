@@ -41,7 +41,14 @@ export class DestageWriter {
     }
     await Promise.all(underWay);
     counters.writtenBlocks += writes.length;
-    await requests.flushRange(superblock.blocksOffset, superblock.blockCount * BLOCK_SIZE_BYTES);
+    try {
+      await requests.flushRange(superblock.blocksOffset, superblock.blockCount * BLOCK_SIZE_BYTES);
+    } catch (error) {
+      // It was told to this flush alone, and may concern large writes that the journal's flush will
+      // call durable.
+      if (!this.#state.journal.hasFailed) this.#state.journal.fail();
+      throw error;
+    }
   }
 
   async #writeRuns(writes: readonly BlockWrite[], underWay: Promise<void>[]): Promise<void> {

@@ -24,7 +24,7 @@ import { DestageBatch } from "./destage-batch.ts";
 import type { JournalCursor } from "./destage-batch.ts";
 import { DestageWriter } from "./destage-writer.ts";
 import type { BlockWrite } from "./destage-writer.ts";
-import { knownPages, PAGES_PER_UPDATE_MAX } from "./known-pages.ts";
+import { knownPages, PAGES_FOUND_MAX, PAGES_PER_UPDATE_MAX } from "./known-pages.ts";
 import { MapUpdate } from "./map-update.ts";
 import { LOCATION_DAMAGED, LOCATION_HOLE, LOCATION_ZERO } from "./pending-blocks.ts";
 import type { PendingRange } from "./pending-blocks.ts";
@@ -371,7 +371,7 @@ export class Destager {
     while (next <= last) {
       const pages = knownPages(this.#state, info.index, next, last);
       yield* pages;
-      if (pages.length < PAGES_PER_UPDATE_MAX) return;
+      if (pages.length < PAGES_FOUND_MAX) return;
       next = pages.at(-1)! + 1;
     }
   }

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { BLOCK_SIZE_BYTES, CodedError, marks } from "../base/index.ts";
+import { TABLE_LOGICAL } from "../format/index.ts";
 import { StoreWorld } from "../../test/store-world.ts";
 import { test } from "../../test/support/test.ts";
 
@@ -119,4 +120,62 @@ test("a fork that is removed while it waits for its source does not come to be",
     ]);
   });
   assert.ok(!found.includes(OTHER_ID));
+});
+
+test("a discard, or a removal, of very much changes a few pages at a time", async () => {
+  const world = new StoreWorld({ seed: 8, blockCount: 1 << 16 });
+  const outcome = await world.run(async () => {
+    await world.open();
+    const { metadata } = world.device!.state;
+    const commit = metadata.commit.bind(metadata);
+    let most = 0;
+    let pages = 0;
+    metadata.commit = (batch) => {
+      const changed = batch.operations.filter(({ key }) => key[0] === TABLE_LOGICAL).length;
+      most = Math.max(most, changed);
+      pages += changed;
+      return commit(batch);
+    };
+    const all = Array.from({ length: world.blockCount }, () => 0);
+    // Zeroes that are set aside have a page for every 64 blocks.
+    await world.send("zero", 0, all);
+    await world.device!.destage();
+    await world.send("discard", 0, all);
+    await world.device!.destage();
+    await world.device!.deleteComponent(world.componentId);
+    assert.equal(pages, 3 * 1024);
+    assert.ok(most <= 64, `${most} pages in one batch`);
+    await world.device!.close();
+  });
+  assert.equal(outcome.kind, "done");
+});
+
+test("a device opens with the discards of a component that was just going, and those of others", async () => {
+  const world = new StoreWorld({ seed: 9, blockCount: 64 });
+  const zeroes = Array.from({ length: world.blockCount }, () => 0);
+  const discards = (count: number): Promise<unknown> =>
+    Promise.all(Array.from({ length: count }, () => world.send("discard", 0, zeroes)));
+  const outcome = await world.run(async () => {
+    await world.open();
+    const sizeBytes = world.blockCount * BLOCK_SIZE_BYTES;
+    const ids = { componentId: OTHER_ID, objectId: OBJECT_ID };
+    const other = await world.device!.createComponent({ ...ids, sizeBytes });
+    await other.open(world.epoch);
+    // As many as may wait for destage.
+    await discards(256);
+    world.simMetadata!.commitLatency = { minMs: 1e6, maxMs: 1e6 };
+    void world.device!.deleteComponent(world.componentId);
+    world.component = other;
+    await discards(2);
+    world.machine.cutPower({ kind: "none" });
+  });
+  assert.equal(outcome.kind, "power-cut");
+  world.replaceMachine();
+  const again = await world.run(async () => {
+    await world.open();
+    await world.device!.destage();
+    await world.scrub();
+    await world.device!.close();
+  });
+  assert.equal(again.kind, "done");
 });

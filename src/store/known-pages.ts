@@ -2,23 +2,22 @@
 import { getBigEndian, logicalKey } from "../format/index.ts";
 import type { DeviceState } from "./device-state.ts";
 
+/** The most pages that `existingPages` returns at once. */
+export const PAGES_FOUND_MAX: number = 1024;
 /**
- * Pages that one metadata batch changes at most when it applies ranges or removes components, and
- * the most that `existingPages` returns at once.
+ * Pages that one metadata batch changes at most when it applies ranges or removes components. Each
+ * may point to 64 contents, and clients wait while their references are dropped.
  */
-export const PAGES_PER_UPDATE_MAX: number = 1024;
+export const PAGES_PER_UPDATE_MAX: number = 64;
 
-/**
- * Numbers of logical-map pages of a component in [first, last] that exist, at most one update's
- * worth.
- */
+/** Numbers of logical-map pages of a component in [first, last] that exist, the first of them. */
 export function existingPages(
   state: DeviceState,
   component: number,
   first: number,
   last: number,
 ): number[] {
-  return firstPages(state, component, { first, last, pagesMax: PAGES_PER_UPDATE_MAX });
+  return firstPages(state, component, { first, last, pagesMax: PAGES_FOUND_MAX });
 }
 
 export interface PageSearch {
@@ -49,7 +48,7 @@ export function knownPages(
   first: number,
   last: number,
 ): number[] {
-  return firstKnownPages(state, component, { first, last, pagesMax: PAGES_PER_UPDATE_MAX });
+  return firstKnownPages(state, component, { first, last, pagesMax: PAGES_FOUND_MAX });
 }
 
 /** As `firstPages`, with those that it shares. */

@@ -5,7 +5,6 @@
  * Single blocks are in a table; long discards and zeroings are ranges, so that trimming a terabyte
  * costs one entry. Both are bounded by the journal's memory: full is backpressure.
  */
-import { assert } from "../base/index.ts";
 import type { TransactionKind } from "./component.ts";
 import { blockKey, BlockTable } from "./block-table.ts";
 
@@ -75,8 +74,11 @@ export class PendingBlocks {
     this.table.set(blockKey(component, blockIndex), location, sequence);
   }
 
+  /**
+   * Whoever adds one has asked for room. A journal that is replayed may have more: those of a
+   * component that was just going made room for others.
+   */
   putRange(range: PendingRange): void {
-    assert(this.#ranges.length < RANGES_MAX, "too many pending ranges");
     this.#ranges.push(range);
   }
 
