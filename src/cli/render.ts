@@ -131,6 +131,7 @@ const renderers: Renderers = {
   "snapshot.rollback": (volume) => [`${volume.name} is as it was`],
   "volume.attach": attachmentLines,
   "volume.detach": () => ["detached"],
+  "volume.move": attachmentLines,
   "resync.list": ({ resyncs }, output) =>
     resyncs.length === 0
       ? ["nothing is being repaired, moved or caught up"]

@@ -42,6 +42,7 @@ export const routes: Readonly<Record<OperationName, Route>> = {
   "volume.delete": route("DELETE", "/v1/volumes/:name"),
   "volume.attach": route("POST", "/v1/volumes/:name/attach"),
   "volume.detach": route("POST", "/v1/volumes/:name/detach"),
+  "volume.move": route("POST", "/v1/volumes/:name/move"),
   "snapshot.create": route("POST", "/v1/snapshots/:name"),
   "snapshot.list": route("GET", "/v1/snapshots"),
   "snapshot.delete": route("DELETE", "/v1/snapshots/:name"),

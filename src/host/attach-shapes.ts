@@ -10,21 +10,25 @@ import type { ObjectShape } from "./shape.ts";
 import { choice, count, flag, may, must, text, volumeName } from "./shape-words.ts";
 import type * as views from "./views.ts";
 
+const nbdAddress = {
+  kind: "text",
+  lengthMax: ADDRESS_LENGTH_MAX,
+  invalid: nbdAddressInvalid,
+  description:
+    "A unix socket's path or ADDRESS:PORT; without it a socket in the host's state directory",
+  example: "/run/drystone/web1.sock",
+} as const;
+const underTls = flag("Under TLS, also on this machine");
+const inTheClear = flag("Without TLS, also for other machines");
+
 export const volumeAttachShape: ObjectShape<views.VolumeAttachRequest> = {
   kind: "object",
   description: "Where the volume is offered",
   fields: {
     name: must(volumeName("The volume")),
-    nbd: may({
-      kind: "text",
-      lengthMax: ADDRESS_LENGTH_MAX,
-      invalid: nbdAddressInvalid,
-      description:
-        "A unix socket's path or ADDRESS:PORT; without it a socket in the host's state directory",
-      example: "/run/drystone/web1.sock",
-    }),
-    tls: may(flag("Under TLS, also on this machine")),
-    plain: may(flag("Without TLS, also for other machines")),
+    nbd: may(nbdAddress),
+    tls: may(underTls),
+    plain: may(inTheClear),
     vhostUser: may({
       kind: "text",
       lengthMax: ADDRESS_LENGTH_MAX,
@@ -47,6 +51,18 @@ export const volumeAttachShape: ObjectShape<views.VolumeAttachRequest> = {
     }),
     readOnly: may(flag("Refuse writes")),
     host: may(volumeName("The host that offers it (default: the one asked)")),
+  },
+};
+
+export const volumeMoveShape: ObjectShape<views.VolumeMoveRequest> = {
+  kind: "object",
+  description: "Where an attached volume is to be offered from now on",
+  fields: {
+    name: must(volumeName("The volume")),
+    host: must(volumeName("The host that is to offer it")),
+    nbd: may(nbdAddress),
+    tls: may(underTls),
+    plain: may(inTheClear),
   },
 };
 

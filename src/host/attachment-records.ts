@@ -7,6 +7,7 @@ import type { Directory } from "../ports/index.ts";
 import { isRecord } from "./shape.ts";
 import { parseVhostRecord } from "./vhost-attachments.ts";
 import type { VhostUserRecord } from "./vhost-attachments.ts";
+import type { VolumeAttachRequest } from "./views.ts";
 
 const FORMAT = 1;
 /** Versions that know nothing of TLS must not offer the volume in the clear. */
@@ -25,6 +26,8 @@ export interface AttachmentRecord {
   readonly attachmentId: string;
   /** Its host cannot serve the volume now: another one may take the attachment over. */
   readonly isHolding: boolean;
+  /** The host that it has given the volume up for: that one alone may take the attachment over. */
+  readonly givenTo?: string;
   readonly vhostUser?: VhostUserRecord;
 }
 
@@ -56,14 +59,14 @@ export async function removeAttachment(
   return outcome.succeeded;
 }
 
-/** False if it has changed since, or is gone. */
+/** In the place of the one of that revision: false if it has changed since, or is gone. */
 export async function replaceAttachment(
   directory: Directory,
   clusterId: string,
-  { record, revision, isHolding }: StoredAttachment & { readonly isHolding: boolean },
+  { record, revision }: StoredAttachment,
 ): Promise<boolean> {
   const key = keyOf(clusterId, record.objectId);
-  const value = valueOf({ ...record, isHolding });
+  const value = valueOf(record);
   const outcome = await directory.transact([{ key, revision }], [{ kind: "put", key, value }]);
   return outcome.succeeded;
 }
@@ -100,6 +103,33 @@ export function attached(volume: string, where: string): CodedError {
   });
 }
 
+export function notAttached(volume: string): CodedError {
+  return new CodedError({
+    code: "volume-not-attached",
+    message: `volume ${volume} is not attached`,
+    hint: "drystone volume list shows what is",
+  });
+}
+
+/** The listener's refusals name the address; say what it was wanted for and what to do. */
+export function withVolume(error: unknown, record: AttachmentRecord): unknown {
+  if (!(error instanceof CodedError)) return error;
+  const { fault } = error;
+  const hint = fault.hint ?? "Choose another address with --nbd";
+  const message = `volume ${record.volume} cannot be attached: ${fault.message}`;
+  return new CodedError({ ...fault, message, hint }, { cause: error });
+}
+
+/** What has it offered in the same way once more. */
+export function requestOf({ volume, nbd, tls, readOnly }: AttachmentRecord): VolumeAttachRequest {
+  return { name: volume, nbd, readOnly, ...(tls ? { tls } : { plain: true }) };
+}
+
+/** Over vhost-user. */
+export function isAt({ vhostUser }: AttachmentRecord, sockets: readonly string[]): boolean {
+  return vhostUser !== undefined && sockets.includes(vhostUser.path);
+}
+
 function keyOf(clusterId: string, objectId: string): string {
   return `/drystone/${clusterId}/attachment/${objectId}`;
 }
@@ -124,6 +154,7 @@ function parseAttachment(key: string, value: string): AttachmentRecord {
     throw new CodedError({ code: "record-invalid", message: `the record ${key} lacks ${name}` });
   };
   const attachmentId = fields["attachmentId"];
+  const givenTo = fields["givenTo"];
   const vhostUser = parseVhostRecord(fields["vhostUser"]);
   return {
     objectId: text("objectId"),
@@ -135,6 +166,7 @@ function parseAttachment(key: string, value: string): AttachmentRecord {
     // Earlier versions wrote none.
     attachmentId: typeof attachmentId === "string" ? attachmentId : "",
     isHolding: fields["isHolding"] === true,
+    ...(typeof givenTo === "string" ? { givenTo } : {}),
     ...(vhostUser === undefined ? {} : { vhostUser }),
   };
 }

@@ -18,16 +18,20 @@ import {
   attached,
   createAttachment,
   findAttachment,
+  isAt,
   isSameAttachment,
   listAttachments,
+  notAttached,
   removeAttachment,
+  requestOf,
+  withVolume,
 } from "./attachment-records.ts";
 import type { AttachmentRecord } from "./attachment-records.ts";
 import { MeteredVolume } from "./metered-volume.ts";
 import { formatAddress, nbdUri, parseAddress } from "./names.ts";
 import { isUnderTls, NbdOffers } from "./nbd-offers.ts";
 import { OfferedVolume } from "./offered-volume.ts";
-import type { OfferedVolumeEvents, OfferedVolumeWorld } from "./offered-volume.ts";
+import type { NextHost, OfferedVolumeEvents, OfferedVolumeWorld } from "./offered-volume.ts";
 import type { PlaneWorld } from "./plane-world.ts";
 import { VhostOffers, vhostOf, vhostView } from "./vhost-attachments.ts";
 import type { AttachmentView, VolumeAttachRequest, VolumeIoView } from "./views.ts";
@@ -238,15 +242,16 @@ export class Attachments {
   }
 
   /**
-   * An attachment whose host is gone, or cannot serve the volume, is moved here: first its record
-   * goes, then the object is taken. Fails with `volume-attached`.
+   * An attachment whose host is gone, or cannot serve the volume, or gives it to this one, is moved
+   * here: first its record goes, then the object is taken. Fails with `volume-attached`.
    */
   async #dropDead(volume: ObjectRecord): Promise<void> {
     const { directory, identity } = this.#world;
     const stored = await findAttachment(directory, identity.clusterId, volume.objectId);
     if (stored === undefined || stored.record.hostId === identity.hostId) return;
-    const { hostId, nbd, isHolding } = stored.record;
-    const isServed = !isHolding && (await this.#plane.hosts.isAlive(hostId));
+    const { hostId, nbd, isHolding, givenTo } = stored.record;
+    const isFree = isHolding || givenTo === identity.hostId;
+    const isServed = !isFree && (await this.#plane.hosts.isAlive(hostId));
     if (isServed || !(await removeAttachment(directory, identity.clusterId, stored)))
       throw attached(volume.name, `${nbd} on ${this.#plane.hosts.nameOf(hostId)}`);
   }
@@ -256,18 +261,42 @@ export class Attachments {
     const { objectId } = volume;
     const offered = this.#offered.get(objectId);
     const record = offered?.record ?? this.#failed.get(objectId)?.record;
-    if (record === undefined || (sockets !== undefined && !isAt(record, sockets))) {
-      throw new CodedError({
-        code: "volume-not-attached",
-        message: `volume ${volume.name} is not attached`,
-        hint: "drystone volume list shows what is",
-      });
-    }
+    if (record === undefined || (sockets !== undefined && !isAt(record, sockets)))
+      throw notAttached(volume.name);
     if (offered !== undefined) await withdraw(offered);
     await this.#removeOwn(record);
     this.#offered.delete(objectId);
     this.#failed.delete(objectId);
     this.#event("info", "volume-detached", `volume ${volume.name} is detached`, record);
+  }
+
+  /**
+   * Requests wait while `take` has another host take the attachment over; then clients here are cut
+   * off without an answer to them. Fails as `take`, and the volume is offered here as before then.
+   */
+  async handOver<T>(volume: ObjectRecord, to: NextHost, take: () => Promise<T>): Promise<T> {
+    const offered = this.#offered.get(volume.objectId);
+    if (offered === undefined) throw notAttached(volume.name);
+    try {
+      return await offered.volume.handOver(to, take);
+    } catch (error) {
+      await this.#offerAgain(volume, offered);
+      throw error;
+    }
+  }
+
+  /** Where the other host has removed the record, and then could not offer the volume. */
+  async #offerAgain(volume: ObjectRecord, { record }: Offered): Promise<void> {
+    try {
+      if ((await this.find(volume.objectId)) !== undefined) return;
+      const offered = this.#offered.get(volume.objectId);
+      this.#offered.delete(volume.objectId);
+      if (offered !== undefined) await withdraw(offered);
+      await this.attach(volume, requestOf(record));
+    } catch (error) {
+      const message = `volume ${record.volume} cannot be offered again: ${errorText(error)}`;
+      this.#event("error", "attach-failed", message, record);
+    }
   }
 
   /**
@@ -462,21 +491,7 @@ function failedView(record: AttachmentRecord, host: string, reason: string): Att
   return { ...viewOf(record, host), state: "failed", reason };
 }
 
-/** The listener's refusals name the address; say what it was wanted for and what to do. */
-function withVolume(error: unknown, record: AttachmentRecord): unknown {
-  if (!(error instanceof CodedError)) return error;
-  const { fault } = error;
-  const hint = fault.hint ?? "Choose another address with --nbd";
-  const message = `volume ${record.volume} cannot be attached: ${fault.message}`;
-  return new CodedError({ ...fault, message, hint }, { cause: error });
-}
-
 /** Whether it waits for the machine that the volume is asked for now. */
 function isFor({ record }: Offered, { vhostUser }: VolumeAttachRequest): boolean {
   return record.vhostUser?.path === vhostUser;
-}
-
-/** Over vhost-user. */
-function isAt({ vhostUser }: AttachmentRecord, sockets: readonly string[]): boolean {
-  return vhostUser !== undefined && sockets.includes(vhostUser.path);
 }

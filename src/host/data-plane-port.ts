@@ -21,7 +21,7 @@ import type { ResyncView, ServicePlanView, VolumeSetRequest } from "./repair-vie
 import type { CloneRequest, SnapshotListRequest, SnapshotView } from "./snapshot-views.ts";
 import type { VolumeChangesRequest, VolumeChangesView } from "./snapshot-views.ts";
 import type { AttachmentView, DeviceView, ScrubView, SeenHostView } from "./views.ts";
-import type { StatsView, VolumeView } from "./views.ts";
+import type { StatsView, VolumeMoveRequest, VolumeView } from "./views.ts";
 import type { VmObjects, VmPersistRequest, VmReachReport } from "../plane/index.ts";
 import type { VolumeAttachRequest, VolumeCreateRequest, VolumeResizeRequest } from "./views.ts";
 
@@ -117,6 +117,8 @@ export interface DataPlaneMethods {
   deleteVolume(name: string): Promise<void>;
   attach(request: VolumeAttachRequest): Promise<AttachmentView>;
   detach(name: string): Promise<void>;
+  /** As the method of `VolumeMover`. */
+  moveVolume(request: VolumeMoveRequest): Promise<AttachmentView>;
   /**
    * Of this host alone, if it is offered at one of the sockets: one that offers it by now keeps it,
    * and so does who attached it otherwise. Fails with `volume-not-attached`.

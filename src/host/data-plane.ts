@@ -45,6 +45,7 @@ import { formatAddress, parseAddress } from "./names.ts";
 import { nearest } from "./nearest.ts";
 import { readAnswer } from "./peer-answers.ts";
 import type { PlaneWorld } from "./plane-world.ts";
+import { VolumeMover } from "./volume-mover.ts";
 import { VmHomes } from "../plane/index.ts";
 import type { VmObjects, VmPersistRequest, VmReachReport } from "../plane/index.ts";
 import type { ResyncView, ServicePlanView, VolumeSetRequest } from "./repair-views.ts";
@@ -75,6 +76,7 @@ type Others =
   | "rollBack"
   | "cloneVolume"
   | "volumeChanges"
+  | "moveVolume"
   | "clusterKey"
   | "rotateClusterKey"
   | "listKeyDomains"
@@ -87,6 +89,7 @@ export class DataPlane implements Omit<DataPlaneMethods, Others> {
   readonly #attachments: Attachments;
   readonly #views: ClusterViews;
   readonly snapshots: SnapshotDesk;
+  readonly moves: VolumeMover;
   readonly keys: KeyDesk;
   readonly #keeper: KeyKeeper;
   readonly #homes: VmHomes;
@@ -119,6 +122,14 @@ export class DataPlane implements Omit<DataPlaneMethods, Others> {
       attachments: this.#attachments,
       views: this.#views,
       room: new SnapshotRoom(this.#plane, this.#devices, world),
+      exclusive: (name, task) => this.#exclusive(name, task),
+    });
+    const { links, hosts } = this.#plane;
+    this.moves = new VolumeMover({
+      ...{ links, hosts },
+      hostId: identity.hostId,
+      attachments: this.#attachments,
+      find: async (name) => (await this.#find(name)).record,
       exclusive: (name, task) => this.#exclusive(name, task),
     });
     this.#desk = new ServiceDesk(world, this.#plane, this.#views);

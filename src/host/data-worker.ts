@@ -115,6 +115,7 @@ function methodsOf(
     deleteVolume: (name) => plane.deleteVolume(name),
     attach: (request) => plane.attach(request),
     detach: (name) => plane.detach(name),
+    moveVolume: (request) => plane.moves.move(request),
     detachOf: (wanted) => plane.detachOf(wanted),
     expect: (request) => plane.expect(request),
     expectNoMore: (wanted) => plane.expectNoMore(wanted),

@@ -186,6 +186,10 @@ export class HostControl {
         await plane.call("detach", name);
         return done;
       },
+      "volume.move": async (request) => {
+        await this.#showHost(request.host);
+        return await plane.call("moveVolume", request);
+      },
       ...snapshotHandlers(plane),
       ...vmHandlers(this.#vmWorld()),
       ...haHandlers(this.#vmWorld()),

@@ -36,6 +36,8 @@ const RECORD: AttachmentRecord = {
   isHolding: false,
 };
 
+const H2 = { hostId: "h2", name: "h2" } as const;
+
 class World {
   readonly simulation = new Simulation({ seed: 1 });
   readonly log = new SimLog(this.simulation.clock);
@@ -289,4 +291,66 @@ test("a record that was looked at before the object was taken says nothing", asy
   await world.until(offered.close());
   assert.deepEqual(world.answers, ["not-owner"]);
   assert.equal(await world.content(), 2);
+});
+
+test("a volume that is handed over is given up first, and what waits goes to nobody", async () => {
+  const world = await World.create();
+  const offered = await world.offer();
+  world.write(offered, 1);
+  await world.pass(100);
+  assert.deepEqual(world.answers.splice(0), ["good"]);
+  const moving = offered.handOver(H2, async () => {
+    world.write(offered, 3);
+    const stored = await findAttachment(world.plain, CLUSTER, "o1");
+    assert.deepEqual([stored?.record.isHolding, stored?.record.givenTo], [false, "h2"]);
+    assert.equal((await findObject(world.plain, CLUSTER, "o1"))?.record.owner, undefined);
+    assert.equal(offered.isHolding, true);
+    await world.moveElsewhere(2);
+    return "taken";
+  });
+  assert.equal(await world.until(moving), "taken");
+  await world.pass(3000);
+  assert.deepEqual(world.events, ["stopped", "moved"]);
+  assert.deepEqual(world.answers, []);
+  await world.until(offered.close());
+  assert.deepEqual(world.answers, ["not-owner"]);
+  assert.equal(await world.content(), 2);
+});
+
+test("where nobody takes it over it is served again, and what waited is done", async () => {
+  const world = await World.create();
+  const offered = await world.offer();
+  const refused = new CodedError({ code: "address-in-use", message: "somebody listens there" });
+  const moving = offered.handOver(H2, async () => {
+    world.write(offered, 3);
+    // Longer than it takes to try to have the object again.
+    await new Promise<void>((resolve) => void world.simulation.clock.after(5000, resolve));
+    assert.equal((await findObject(world.plain, CLUSTER, "o1"))?.record.owner, undefined);
+    throw refused;
+  });
+  await assert.rejects(world.until(moving), { code: "address-in-use" });
+  await world.pass(3000);
+  assert.deepEqual(world.answers, ["good"]);
+  assert.deepEqual(world.events, ["stopped", "resumed"]);
+  assert.deepEqual([offered.isHolding, await world.isHolding()], [false, false]);
+  const stored = await world.until(findAttachment(world.plain, CLUSTER, "o1"));
+  assert.equal(stored?.record.givenTo, undefined, "a late one does not take it");
+  await world.until(offered.close());
+  assert.equal(await world.content(), 3);
+});
+
+test("it is handed over once at a time", async () => {
+  const world = await World.create();
+  const offered = await world.offer();
+  const { clock } = world.simulation;
+  const moving = offered.handOver(
+    H2,
+    () => new Promise<void>((resolve) => void clock.after(100, resolve)),
+  );
+  await assert.rejects(
+    offered.handOver({ hostId: "h3", name: "h3" }, async () => undefined),
+    { code: "volume-in-use" },
+  );
+  await world.until(moving);
+  await world.until(offered.close());
 });

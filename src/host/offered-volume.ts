@@ -41,6 +41,12 @@ export interface OfferedVolumeEvents {
   moved(): void;
 }
 
+export interface NextHost {
+  readonly hostId: string;
+  /** For people. */
+  readonly name: string;
+}
+
 /** What may be otherwise in a moment. */
 const PASSING = new Set([
   "directory-outcome-unknown",
@@ -66,6 +72,8 @@ export class OfferedVolume {
   /** Why the volume is not served now. */
   #reason: string | undefined;
   #reopening: Promise<VolumeIo> | undefined;
+  /** Of a move to another host: until it has ended nothing is taken again. */
+  #handingOver: Promise<void> | undefined;
   #hasMoved = false;
   #isClosed = false;
 
@@ -146,6 +154,43 @@ export class OfferedVolume {
     const source = await this.#takeOwner();
     this.#arrival?.resolve(source);
     this.#arrival = undefined;
+  }
+
+  /**
+   * Gives the volume up in good order for that host, and has `take` see to it that this
+   * one takes the attachment over: first its record, then the volume, as ever. Requests wait
+   * meanwhile. Once it has ended the volume is taken here again, and is nobody else's to take any
+   * more; or, if the record is another one's or gone, `moved` is told. Fails as `take` does.
+   */
+  async handOver<T>(to: NextHost, take: () => Promise<T>): Promise<T> {
+    if (this.#held === undefined || this.#handingOver !== undefined || this.#isClosed)
+      throw new CodedError({
+        code: "volume-in-use",
+        message: `volume ${this.record.volume} cannot be moved now: it is being moved or detached`,
+      });
+    const before = this.#reopening;
+    let end = (): void => {};
+    this.#handingOver = new Promise((resolve) => (end = resolve));
+    try {
+      // It may be just about to have the object again.
+      await before?.catch(() => undefined);
+      await this.#giveUp(`it moves to host ${to.name}`);
+      await this.#mark(false, to.hostId);
+      return await take();
+    } finally {
+      this.#handingOver = undefined;
+      end();
+    }
+  }
+
+  async #giveUp(reason: string): Promise<void> {
+    const source = this.#source;
+    if (source !== undefined && this.#owner !== undefined) {
+      this.#reason = reason;
+      this.#events.stopped(reason);
+      this.#held?.sourceStopped(source, reason);
+    }
+    await this.#leaveOwner();
   }
 
   /** For the servers. */
@@ -230,13 +275,14 @@ export class OfferedVolume {
   }
 
   async #reopen(): Promise<VolumeIo> {
+    await this.#handingOver;
     await this.#leaveOwner();
     try {
       if (!this.#world.plane.isLeaseAlive()) throw leaseless();
       await this.#requireRecord();
       const source = await this.#takeOwner();
       // Only now: see above.
-      await this.#markHolding(false);
+      await this.#mark(false);
       if (this.#isClosed) throw leaving();
       this.#events.resumed();
       return source;
@@ -269,7 +315,7 @@ export class OfferedVolume {
     // There is nobody to tell.
     if (cause.code.startsWith("directory-")) return;
     try {
-      await this.#markHolding(true);
+      await this.#mark(true);
     } catch (error) {
       if (!(error instanceof CodedError)) throw error;
       const { volume } = this.record;
@@ -294,12 +340,14 @@ export class OfferedVolume {
     });
   }
 
-  async #markHolding(isHolding: boolean): Promise<void> {
+  async #mark(isHolding: boolean, givenTo?: string): Promise<void> {
     const { directory, clusterId } = this.#world;
     for (;;) {
-      const stored = await this.#requireRecord();
-      if (stored.record.isHolding === isHolding) return;
-      if (await replaceAttachment(directory, clusterId, { ...stored, isHolding })) return;
+      const { record, revision } = await this.#requireRecord();
+      if (record.isHolding === isHolding && record.givenTo === givenTo) return;
+      const { givenTo: _before, ...rest } = record;
+      const marked = { ...rest, isHolding, ...(givenTo === undefined ? {} : { givenTo }) };
+      if (await replaceAttachment(directory, clusterId, { record: marked, revision })) return;
     }
   }
 }

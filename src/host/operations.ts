@@ -45,6 +45,7 @@ export interface OperationTypes {
   "volume.delete": { request: views.NameRequest; response: views.Done };
   "volume.attach": { request: views.VolumeAttachRequest; response: views.AttachmentView };
   "volume.detach": { request: views.NameRequest; response: views.Done };
+  "volume.move": { request: views.VolumeMoveRequest; response: views.AttachmentView };
   "resync.list": { request: views.Nothing; response: repairs.ResyncList };
   "settings.show": { request: views.Nothing; response: repairs.SettingsView };
   "settings.change": { request: repairs.SettingsChangeRequest; response: repairs.SettingsView };

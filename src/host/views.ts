@@ -402,6 +402,15 @@ export interface VolumeAttachRequest {
   readonly host?: string;
 }
 
+export interface VolumeMoveRequest {
+  readonly name: string;
+  /** The host that is to offer it. */
+  readonly host: string;
+  readonly nbd?: string;
+  readonly tls?: boolean;
+  readonly plain?: boolean;
+}
+
 export interface DeviceScrubRequest {
   readonly device: string;
 }

@@ -1,5 +1,5 @@
 /** The rows of the operation table that are about volumes. */
-import { attachmentViewShape, volumeAttachShape } from "./attach-shapes.ts";
+import { attachmentViewShape, volumeAttachShape, volumeMoveShape } from "./attach-shapes.ts";
 import type { OperationTable } from "./operations.ts";
 import * as shapes from "./view-shapes.ts";
 
@@ -10,13 +10,32 @@ type VolumeOperation =
   | "volume.resize"
   | "volume.delete"
   | "volume.attach"
-  | "volume.detach";
+  | "volume.detach"
+  | "volume.move";
 
 const KEY_ERRORS = [
   "cluster-key-missing",
   "cluster-key-invalid",
   "cluster-key-wrong",
   "key-domain-gone",
+] as const;
+
+/** Of where a volume is offered. */
+const ADDRESS_OPTIONS = [
+  {
+    name: "nbd",
+    field: "nbd",
+    kind: "address",
+    argument: "SOCKET-OR-ADDRESS",
+    summary: "A unix socket's path, or ADDRESS:PORT; to other machines under TLS",
+  },
+  { name: "tls", field: "tls", kind: "flag", summary: "Under TLS, also on this machine" },
+  {
+    name: "plain",
+    field: "plain",
+    kind: "flag",
+    summary: "Without TLS: everybody who reaches the address may use the volume",
+  },
 ] as const;
 
 export const volumeOperations: Pick<OperationTable, VolumeOperation> = {
@@ -167,20 +186,7 @@ export const volumeOperations: Pick<OperationTable, VolumeOperation> = {
     ],
     positionals: ["name"],
     options: [
-      {
-        name: "nbd",
-        field: "nbd",
-        kind: "address",
-        argument: "SOCKET-OR-ADDRESS",
-        summary: "A unix socket's path, or ADDRESS:PORT; to other machines under TLS",
-      },
-      { name: "tls", field: "tls", kind: "flag", summary: "Under TLS, also on this machine" },
-      {
-        name: "plain",
-        field: "plain",
-        kind: "flag",
-        summary: "Without TLS: everybody who reaches the address may use the volume",
-      },
+      ...ADDRESS_OPTIONS,
       {
         name: "vhost-user",
         field: "vhostUser",
@@ -242,5 +248,48 @@ export const volumeOperations: Pick<OperationTable, VolumeOperation> = {
     request: shapes.nameRequestShape,
     response: shapes.doneShape,
     errors: ["volume-not-found", "volume-not-attached"],
+  },
+  "volume.move": {
+    name: "volume.move",
+    words: ["volume", "move"],
+    summary: "Have another host offer an attached volume; what is asked meanwhile waits",
+    examples: [
+      { line: "drystone volume move web1 --to h2", why: "clients find it there after a pause" },
+      {
+        line: "drystone volume move web1 --to h2 --nbd 10.0.0.2:10809",
+        why: "over TCP under TLS, as volume attach",
+      },
+    ],
+    positionals: ["name"],
+    options: [
+      {
+        name: "to",
+        field: "host",
+        kind: "text",
+        argument: "HOST",
+        summary: "The host that is to offer it",
+      },
+      ...ADDRESS_OPTIONS,
+    ],
+    method: "POST",
+    path: "/v1/volumes/:name/move",
+    scope: "cluster",
+    role: "operator",
+    request: volumeMoveShape,
+    response: attachmentViewShape,
+    errors: [
+      "volume-not-found",
+      "volume-not-attached",
+      "volume-attached",
+      "volume-in-use",
+      "volume-of-vm",
+      "address-in-use",
+      "address-invalid",
+      "permission-denied",
+      "host-unknown",
+      "host-unreachable",
+      "object-inaccessible",
+      ...KEY_ERRORS,
+    ],
   },
 };

@@ -31,6 +31,7 @@ const SHOWN_ELSEWHERE: Readonly<Record<string, string>> = {
   "device-foreign": "test/e2e/host-refusals.test.ts",
   "evacuation-too-large": "test/e2e/device-remove.test.ts",
   "ha-hosts-unheard": "src/host/vm-control.test.ts",
+  "host-unreachable": "src/host/volume-mover.test.ts",
   "host-in-use": "test/e2e/host-removal.test.ts",
   "hosts-outdated": "test/e2e/upgrade.test.ts",
   "key-domain-gone": "src/host/key-keeper.test.ts",
@@ -42,6 +43,7 @@ const SHOWN_ELSEWHERE: Readonly<Record<string, string>> = {
   "too-many-tokens": "src/cluster/record-limits.test.ts",
   "upgrade-not-finalized": "test/e2e/upgrade.test.ts",
   "volume-in-use": "src/cluster/volumes.test.ts",
+  "volume-of-vm": "src/host/volume-mover.test.ts",
 };
 
 /** What it is refused with, or "" if it is done. */
@@ -76,6 +78,7 @@ const HOSTS: readonly OperationName[] = [
 const strangers: readonly Step[] = [
   ...each("volume-not-found", VOLUMES, nobody),
   ["volume-not-found", "volume.resize", { ...nobody, ...SIZE }],
+  ["volume-not-found", "volume.move", { ...nobody, host: "h1" }],
   ...each("volume-not-found", SNAPSHOTS, { name: "nobody@monday" }),
   ["volume-not-found", "volume.clone", { name: "nobody@monday", clone: "copy" }],
   ["volume-not-found", "snapshot.list", { volume: "nobody" }],
@@ -113,10 +116,13 @@ const volumes: readonly Step[] = [
   ["", "volume.attach", { name: "web1" }],
   ...each("volume-attached", ["volume.attach", "volume.delete"], { name: "web1" }),
   ["volume-attached", "snapshot.rollback", snapshot],
+  ["", "volume.move", { name: "web1", host: "h1" }],
+  ["host-unknown", "volume.move", { name: "web1", host: "nobody" }],
   ["evacuation-impossible", "host.maintenance-on", { name: "h1", mode: "evacuate" }],
   ["host-up", "host.remove", { name: "h1" }],
   ["", "volume.detach", { name: "web1" }],
   ["volume-not-attached", "volume.detach", { name: "web1" }],
+  ["volume-not-attached", "volume.move", { name: "web1", host: "h1" }],
 ];
 
 const keysAndClients: readonly Step[] = [

@@ -80,6 +80,13 @@ const keyCalls: readonly Call[] = [
   { name: "key-domain.destroy", request: { name: "default" }, status: 404 },
 ];
 
+const attachedCalls: readonly Call[] = [
+  { name: "volume.attach", request: { name: "web1" } },
+  { name: "volume.delete", request: { name: "web1" }, status: 409 },
+  { name: "volume.move", request: { name: "web1", host: "h1" } },
+  { name: "volume.move", request: { name: "web1", host: "nobody" }, status: 404 },
+];
+
 function calls(device: string): readonly Call[] {
   const web1 = { name: "web1" };
   const nobody = { name: "nobody" };
@@ -103,8 +110,7 @@ function calls(device: string): readonly Call[] {
     { name: "volume.set", request: { ...web1, stripes: 1 } },
     { name: "volume.set", request: { ...web1, failuresToTolerate: 1 }, status: 409 },
     ...snapshotCalls,
-    { name: "volume.attach", request: web1 },
-    { name: "volume.delete", request: web1, status: 409 },
+    ...attachedCalls,
     { name: "stats" },
     { name: "volume.detach", request: web1 },
     { name: "volume.detach", request: web1, status: 409 },
