@@ -3,7 +3,7 @@ import { BLOCK_SIZE_BYTES, CodedError, marks } from "../base/index.ts";
 import { componentKey, getBigEndian, keyAfterPrefix, regionsKey } from "../format/index.ts";
 import { encodeComponent } from "./component-table.ts";
 import type { ComponentInfo } from "./component-table.ts";
-import { existingPages } from "./known-pages.ts";
+import { existingPages, firstPages } from "./known-pages.ts";
 import { commitComponent } from "./device-records.ts";
 import type { DeviceState } from "./device-state.ts";
 import { MapUpdate } from "./map-update.ts";
@@ -33,6 +33,8 @@ export async function resizeComponentMaps(
   }
 }
 
+/** As far as it matters who has fewer. */
+const OWN_PAGES_COUNTED = 4096;
 /** Groups of digests that one metadata batch gives away at most. */
 const GROUPS_PER_UPDATE_MAX = 256;
 
@@ -59,10 +61,15 @@ export async function deleteComponentMaps(state: DeviceState, info: ComponentInf
  * away once. Each batch leaves every component as it was.
  */
 async function joinHeirs(state: DeviceState, info: ComponentInfo): Promise<void> {
-  const byPages = [...state.components.heirs(info.index)].toSorted(
-    (a, b) => b.basePages - a.basePages || a.index - b.index,
-  );
-  const [first, ...others] = byPages;
+  const heirs = [...state.components.heirs(info.index)].map((heir) => ({
+    heir,
+    // What it has of its own is what the others need copies of.
+    own: firstPages(state, heir.index, { first: 0, last: PAGE_LAST, pagesMax: OWN_PAGES_COUNTED })
+      .length,
+  }));
+  const [first, ...others] = heirs
+    .toSorted((a, b) => b.heir.basePages - a.heir.basePages || a.own - b.own)
+    .map(({ heir }) => heir);
   if (first === undefined) return;
   for (const other of others) {
     marks.hit("who shared pages of one that goes came to share another's");
