@@ -1,5 +1,5 @@
 /** Growing and removing components: changes of the maps that have no transaction of their own. */
-import { BLOCK_SIZE_BYTES, CodedError, marks } from "../base/index.ts";
+import { assert, BLOCK_SIZE_BYTES, CodedError, marks } from "../base/index.ts";
 import { componentKey, getBigEndian, keyAfterPrefix, regionsKey } from "../format/index.ts";
 import { encodeComponent } from "./component-table.ts";
 import type { ComponentInfo } from "./component-table.ts";
@@ -61,7 +61,9 @@ export async function deleteComponentMaps(state: DeviceState, info: ComponentInf
  * away once. Each batch leaves every component as it was.
  */
 async function joinHeirs(state: DeviceState, info: ComponentInfo): Promise<void> {
-  const heirs = [...state.components.heirs(info.index)].map((heir) => ({
+  const { components } = state;
+  if (components.heirs(info.index).size < 2) return;
+  const heirs = [...components.heirs(info.index)].map((heir) => ({
     heir,
     // What it has of its own is what the others need copies of.
     own: firstPages(state, heir.index, { first: 0, last: PAGE_LAST, pagesMax: OWN_PAGES_COUNTED })
@@ -70,16 +72,16 @@ async function joinHeirs(state: DeviceState, info: ComponentInfo): Promise<void>
   const [first, ...others] = heirs
     .toSorted((a, b) => b.heir.basePages - a.heir.basePages || a.own - b.own)
     .map(({ heir }) => heir);
-  if (first === undefined) return;
+  assert(first !== undefined, "there are several");
   for (const other of others) {
     marks.hit("who shared pages of one that goes came to share another's");
     await ownDifferences(state, other, first);
     const before = { base: other.base, basePages: other.basePages };
-    state.components.inherit(other, { base: first.index, basePages: other.basePages });
+    components.inherit(other, { base: first.index, basePages: other.basePages });
     try {
       await commitComponent(state.metadata, other);
     } catch (error) {
-      state.components.inherit(other, before);
+      components.inherit(other, before);
       throw error;
     }
   }

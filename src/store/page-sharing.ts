@@ -202,6 +202,7 @@ export class PageSharing {
       // Most have nothing in common with it.
       if (equal === 0 && i > samples.length / 2) break;
       if (i % PAGES_AT_ONCE === 0) await this.#pause();
+      if (page >= pagesOf(other.blockCount)) continue;
       this.#state.logical.copyPage(other.index, page, this.#others, 0);
       if (areEqual(entries, this.#others)) equal++;
     }
