@@ -140,15 +140,17 @@ export class ForkWorld extends StoreWorld {
   }
 }
 
-/** Writes, forks and deletions of forks, in turn. */
+/** Writes, forks, forks that are made anew, and deletions of forks, in turn. */
 export async function forkWorkload(world: ForkWorld, rounds: number): Promise<void> {
   const { prng } = world;
   for (let round = 0; round < rounds; round++) {
     await randomWorkload(world, prng.between(1, 8));
     // A refused transaction stays undecided here, so that nothing can be forked any more.
     if (world.faults.length > 0) return;
-    const choice = prng.below(4);
+    const choice = prng.below(5);
     if (choice < 2) await world.makeFork(prng.chance(0.7));
-    else if (choice === 2 && world.forks.length > 0) await world.deleteFork(prng.pick(world.forks));
+    else if (world.forks.length === 0) continue;
+    else if (choice === 2) await world.deleteFork(prng.pick(world.forks));
+    else if (choice === 3) await world.remakeFork(prng.pick(world.forks));
   }
 }

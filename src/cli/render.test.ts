@@ -54,3 +54,32 @@ test("what a machine prints on its console, and files to keep, stay as they are"
   } as const;
   assert.ok(render("client.create", { ...client, files }, output).includes("BEGIN\nabc\nEND"));
 });
+
+test("a volume tells why a component of it is not repaired, below the component", () => {
+  const reason = "no device may take it; add a device or a host";
+  const ids = ["a".repeat(32), "b".repeat(32)] as const;
+  const [good, stale] = ids;
+  const at = { host: "h1", device: "d".repeat(32) };
+  const volume = {
+    ...{ name: "v", objectId: "0".repeat(32), sizeBytes: 4096, failuresToTolerate: 1, stripes: 1 },
+    ...{ accessible: true, epoch: 1, owner: "h1" },
+    tree: {
+      kind: "mirror",
+      children: ids.map((componentId) => ({ kind: "component", componentId }) as const),
+    },
+    components: [
+      { ...at, componentId: good, state: "active", sequence: 4 },
+      { ...at, componentId: stale, state: "stale", sequence: 2, reason },
+      { ...at, componentId: "c".repeat(32), state: "building", reason: "its device is full" },
+    ],
+  } as const;
+  const lines = render("volume.show", volume, output).trimEnd().split("\n");
+  assert.deepEqual(lines.slice(-6), [
+    "mirror",
+    "  component aaaaaaaa  active  h1/dddddddd  sequence 4",
+    "  component bbbbbbbb  stale  h1/dddddddd  sequence 2",
+    `    why: ${reason}`,
+    "being made cccccccc  building  h1/dddddddd",
+    "  why: its device is full",
+  ]);
+});

@@ -360,7 +360,14 @@ function renderVolume(volume: VolumeView, output: Output): string[] {
     ]),
     "",
     ...treeLines(volume.tree, volume, 0),
+    ...volume.components
+      .filter(({ state }) => state === "building" || state === "joining")
+      .flatMap((one) => [`being made ${componentText(one)}`, ...whyLines(one, "")]),
   ];
+}
+
+function whyLines({ reason }: ComponentView, indent: string): string[] {
+  return reason === undefined ? [] : [`${indent}  why: ${reason}`];
 }
 
 function policyText({
@@ -374,8 +381,9 @@ function treeLines(node: TreeView, volume: VolumeView, depth: number): string[] 
   const indent = "  ".repeat(depth);
   const component = volume.components.find(({ componentId }) => componentId === node.componentId);
   const where = component === undefined ? "" : ` ${componentText(component)}`;
+  const why = component === undefined ? [] : whyLines(component, indent);
   const below = (node.children ?? []).flatMap((child) => treeLines(child, volume, depth + 1));
-  return [`${indent}${node.kind}${where}`, ...below];
+  return [`${indent}${node.kind}${where}`, ...why, ...below];
 }
 
 function componentText({ componentId, state, host, device, sequence }: ComponentView): string {

@@ -12,6 +12,7 @@ import type { ClusterViews } from "./cluster-views.ts";
 import type { TakeOutRequest } from "./data-plane-port.ts";
 import type { PlaneWorld } from "./plane-world.ts";
 import { inOneLine, refusalOf } from "./service-refusals.ts";
+import { waitingReason } from "./waiting-reason.ts";
 import type { LeavingView, ResyncView, ServicePlanView } from "./repair-views.ts";
 import type { DeviceView } from "./views.ts";
 
@@ -65,7 +66,7 @@ export class ServiceDesk {
     const kind = isMove ? "move" : KINDS[state.kind];
     const progress = known?.resync;
     const isRunning = known?.isCatchingUp === true;
-    const reason = blocked ?? (isRunning ? undefined : this.#whyNot(owner, entry));
+    const reason = waitingReason(this.#plane.hosts, entry, owner, known);
     const isBlocked = blocked?.startsWith("no device") === true;
     return {
       componentId,
@@ -81,15 +82,6 @@ export class ServiceDesk {
       ...(progress?.msLeft === undefined ? {} : { secondsLeft: progress.msLeft / 1000 }),
       ...(reason === undefined ? {} : { reason }),
     };
-  }
-
-  #whyNot(owner: OwnerState | undefined, { hostId, state }: ComponentRecord): string {
-    const name = this.#plane.hosts.nameOf(hostId);
-    if (!this.#plane.hosts.isReachable(hostId)) return `host ${name} cannot be reached`;
-    if (owner === undefined) return "nobody uses the volume; a host that holds it takes it soon";
-    if (state.kind === "joining")
-      return "others come first, or it waits for the rest of the change";
-    return "it is tried again in a moment";
   }
 
   /**

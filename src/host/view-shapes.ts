@@ -221,6 +221,7 @@ const componentViewShape: ObjectShape<views.ComponentView> = {
     device: must(text("The device that has it")),
     state: must(text("active, stale, catching-up, building or absent")),
     sequence: may(count("The newest committed transaction")),
+    reason: may(text("Why it is not good, or has not left yet, and what would help")),
   },
 };
 

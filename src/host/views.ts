@@ -204,6 +204,8 @@ export interface ComponentView {
   readonly state: string;
   /** The newest committed transaction; absent while nobody on this host has opened the object. */
   readonly sequence?: number;
+  /** Why it is not good, made anew, or away from where it has to leave; and what would help. */
+  readonly reason?: string;
 }
 
 export interface PolicyView {

@@ -1,6 +1,7 @@
 /** A volume's record and what its owner knows, as the API shows them. */
 import type { ComponentRecord, ObjectRecord, TreeNode, WitnessNode } from "../cluster/index.ts";
 import type { ComponentOwnerState, OwnerState } from "../object/index.ts";
+import { waitingReason } from "./waiting-reason.ts";
 import type { AttachmentView, ComponentView, TreeView, VolumeView } from "./views.ts";
 
 export interface VolumeFacts {
@@ -18,12 +19,14 @@ export function volumeView(record: ObjectRecord, facts: VolumeFacts): VolumeView
   const components = record.components.map((entry): ComponentView => {
     const owned = ownerState?.components.find((one) => one.componentId === entry.componentId);
     const sequence = owned?.sequence ?? facts.sequenceOf(entry.componentId);
+    const reason = waitingReason(facts, entry, ownerState, owned);
     return {
       componentId: entry.componentId,
       host: facts.nameOf(entry.hostId),
       device: entry.deviceId,
       state: stateOf(entry, owned, sequence !== undefined && facts.isReachable(entry.hostId)),
       ...(sequence === undefined ? {} : { sequence }),
+      ...(reason === undefined ? {} : { reason }),
     };
   });
   const reason = inaccessibleReason(components, ownerState);

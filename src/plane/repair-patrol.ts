@@ -9,6 +9,7 @@ import type { ObjectRecord } from "../cluster/index.ts";
 import { ObjectOwner, releaseLeftover } from "../object/index.ts";
 import type { OwnerState, OwnerWorld } from "../object/index.ts";
 import type { Clock, Log, Timer } from "../ports/index.ts";
+import { byLineage } from "./lineage-order.ts";
 import type { Ownerships } from "./ownerships.ts";
 import type { RepairListener, RepairOccasions } from "./repair-occasions.ts";
 import type { RepairBoard, RepairView } from "./repair-board.ts";
@@ -154,7 +155,7 @@ export class RepairPatrol {
       if (owner === this.#world.hostId) await this.#releaseLeftover(objectId);
     const volumes = (await board.volumes())
       .filter((record) => this.#mayBeMine(record, view))
-      .toSorted((a, b) => view.copiesOf(a) - view.copiesOf(b));
+      .toSorted((a, b) => view.copiesOf(a) - view.copiesOf(b) || byLineage(a, b));
     for (const record of volumes) {
       if (this.#isClosed || this.#repairs.size >= view.settings.rebuildsAtOnce) break;
       if (await this.#isMine(record, view)) await this.#takenOver(record);

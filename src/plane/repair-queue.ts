@@ -9,6 +9,7 @@ import { formatSize } from "../base/index.ts";
 import { isLeaf, leavesOf } from "../cluster/index.ts";
 import type { ComponentRecord, DeviceRecord, ObjectRecord } from "../cluster/index.ts";
 import type { Likeness } from "./content-likeness.ts";
+import { byLineage } from "./lineage-order.ts";
 import { crowdedOut, isBetterPlace } from "./rebalance.ts";
 import type { RepairView } from "./repair-board.ts";
 import { builtFor, bytesToHold, DeviceClaims } from "./repair-places.ts";
@@ -138,6 +139,7 @@ export function comesBefore(a: WaitingRepair, b: WaitingRepair): number {
   return (
     REASONS.indexOf(a.why) - REASONS.indexOf(b.why) ||
     a.copiesLeft - b.copiesLeft ||
+    byLineage(a.record, b.record) ||
     (a.componentId < b.componentId ? -1 : 1)
   );
 }

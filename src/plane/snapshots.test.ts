@@ -9,6 +9,7 @@ import { requestsOf } from "../../test/support/cluster-world.ts";
 import type { ClusterHost } from "../../test/support/cluster-world.ts";
 import { sample } from "../../test/support/sample.ts";
 import { test } from "../../test/support/test.ts";
+import { randomBytes } from "../../test/support/volume-bench.ts";
 import { VolumeClient } from "../../test/support/volume-client.ts";
 
 const SIZE_BYTES = 4 * 2 ** 20;
@@ -249,6 +250,55 @@ test("snapshots on a disk that is emptied are made anew, and are sent what diffe
       same(await contentsOn(world, far!, objectId), held, "from the new copies alone");
     await near!.start();
     await owner.close();
+    await world.assertClean();
+  });
+});
+
+test("a device that is emptied has no more metadata afterwards, however many snapshots there are", async (t) => {
+  await cluster(71, MIRROR, async (world, volume) => {
+    const [broken, near] = volume.components.map(({ hostId }) => world.hostOf(hostId));
+    assert.ok(broken !== undefined && near !== undefined);
+    const owner = await world.take(near, volume.objectId);
+    const requests = requestsOf(owner);
+    const piece = 64 * BLOCK_SIZE_BYTES;
+    for (let at = 0; at < SIZE_BYTES; at += piece)
+      assert.equal(await requests.write(randomBytes(world.prng, piece), at), undefined);
+    const objects = [volume.objectId];
+    for (let i = 0; i < 20; i++) {
+      objects.push((await fork(world, near, owner, `v@${i}`)).objectId);
+      const at = BLOCK_SIZE_BYTES * ((i * 100) % (SIZE_BYTES / BLOCK_SIZE_BYTES));
+      assert.equal(await requests.write(randomBytes(world.prng, BLOCK_SIZE_BYTES), at), undefined);
+    }
+    const used = ({ device }: ClusterHost): number => device.state.metadata.usedBytes();
+    await broken.device.destage();
+    const before = used(broken);
+    broken.crash();
+    broken.media.set("/dev/one", emptyMedia());
+    await broken.start();
+    const isWhole = async (objectId: string): Promise<boolean> => {
+      const { components } = await world.record(objectId);
+      return components.every(
+        ({ state, hostId }) =>
+          state.kind === "active" &&
+          (hostId !== broken.hostId || components.length === volume.components.length),
+      );
+    };
+    await world.until(async () => {
+      const there = broken.device.components().map(({ objectId }) => objectId);
+      if (!objects.every((objectId) => there.includes(objectId))) return false;
+      return (await Promise.all(objects.map(isWhole))).every(Boolean);
+    });
+    await broken.device.destage();
+    await broken.device.pagesShared();
+    const traffic = [...world.hosts.values()].map(({ plane }) => plane.rebuild);
+    const sum = (kind: "bytesSent" | "metadataBytes"): number =>
+      traffic.reduce((all, one) => all + one[kind], 0);
+    t.diagnostic(`${before} bytes of metadata before, ${used(broken)} afterwards`);
+    t.diagnostic(`${sum("bytesSent")} bytes sent, ${sum("metadataBytes")} of fingerprints`);
+    assert.ok(used(broken) < 1.25 * before, `${used(broken)} bytes, ${before} before`);
+    assert.ok(sum("bytesSent") < 1.02 * (SIZE_BYTES + 20 * BLOCK_SIZE_BYTES));
+    await owner.close();
+    for (const objectId of objects) await world.assertEqualCopies(objectId);
     await world.assertClean();
   });
 });

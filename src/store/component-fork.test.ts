@@ -35,6 +35,7 @@ test("a power cut anywhere leaves each fork whole, or not made", async (t) => {
       world.faults = [];
       await world.run(async () => {
         await world.open();
+        await world.dropHalfMade();
         await world.verify();
         await forkWorkload(world, 12);
         await world.device!.close();
@@ -43,10 +44,12 @@ test("a power cut anywhere leaves each fork whole, or not made", async (t) => {
       world.replaceMachine();
       const outcome = await world.run(async () => {
         await world.open();
+        await world.dropHalfMade();
         await world.verify();
         await world.verifyForks();
         await world.scrub();
         await world.device!.destage();
+        await world.device!.pagesShared();
         await world.verifyForks();
         await world.scrub();
         await world.device!.close();

@@ -1,9 +1,9 @@
 /** Growing and removing components: changes of the maps that have no transaction of their own. */
-import { BLOCK_SIZE_BYTES, CodedError, marks } from "../base/index.ts";
+import { assert, BLOCK_SIZE_BYTES, CodedError, marks } from "../base/index.ts";
 import { componentKey, getBigEndian, keyAfterPrefix, regionsKey } from "../format/index.ts";
 import { encodeComponent } from "./component-table.ts";
 import type { ComponentInfo } from "./component-table.ts";
-import { existingPages, PAGES_PER_UPDATE_MAX } from "./known-pages.ts";
+import { existingPages, firstPages, PAGES_PER_UPDATE_MAX } from "./known-pages.ts";
 import { commitComponent } from "./device-records.ts";
 import type { DeviceState } from "./device-state.ts";
 import { MapUpdate } from "./map-update.ts";
@@ -33,6 +33,8 @@ export async function resizeComponentMaps(
   }
 }
 
+/** As far as it matters who has fewer. */
+const OWN_PAGES_COUNTED = 4096;
 /** Groups of digests that one metadata batch gives away at most. */
 const GROUPS_PER_UPDATE_MAX = 256;
 
@@ -43,12 +45,7 @@ export async function deleteComponentMaps(state: DeviceState, info: ComponentInf
   for (;;) {
     const pages = existingPages(state, info.index, 0, PAGE_LAST);
     if (pages.length === 0) break;
-    for (let first = 0; first < pages.length; first += PAGES_PER_UPDATE_MAX) {
-      const update = new MapUpdate(state);
-      for (const page of pages.slice(first, first + PAGES_PER_UPDATE_MAX))
-        update.removePage(info, page);
-      await update.commit(() => {});
-    }
+    await updatePages(state, pages, (update, page) => update.removePage(info, page));
   }
   const groups = groupKeys(state, info);
   await giveGroups(state, info, groups);
@@ -57,25 +54,45 @@ export async function deleteComponentMaps(state: DeviceState, info: ComponentInf
   state.components.remove(info);
 }
 
+/** Changes some pages in each batch, so that clients need not wait for all of them. */
+async function updatePages(
+  state: DeviceState,
+  pages: readonly number[],
+  change: (update: MapUpdate, page: number) => void,
+): Promise<void> {
+  for (let first = 0; first < pages.length; first += PAGES_PER_UPDATE_MAX) {
+    const update = new MapUpdate(state);
+    for (const page of pages.slice(first, first + PAGES_PER_UPDATE_MAX)) change(update, page);
+    await update.commit(() => {});
+  }
+}
+
 /**
  * What several share goes to one of them, which the others share with from now on: a page is given
  * away once. Each batch leaves every component as it was.
  */
 async function joinHeirs(state: DeviceState, info: ComponentInfo): Promise<void> {
-  const byPages = [...state.components.heirs(info.index)].toSorted(
-    (a, b) => b.basePages - a.basePages || a.index - b.index,
-  );
-  const [first, ...others] = byPages;
-  if (first === undefined) return;
+  const { components } = state;
+  if (components.heirs(info.index).size < 2) return;
+  const heirs = [...components.heirs(info.index)].map((heir) => ({
+    heir,
+    // What it has of its own is what the others need copies of.
+    own: firstPages(state, heir.index, { first: 0, last: PAGE_LAST, pagesMax: OWN_PAGES_COUNTED })
+      .length,
+  }));
+  const [first, ...others] = heirs
+    .toSorted((a, b) => b.heir.basePages - a.heir.basePages || a.own - b.own)
+    .map(({ heir }) => heir);
+  assert(first !== undefined, "there are several");
   for (const other of others) {
     marks.hit("who shared pages of one that goes came to share another's");
     await ownDifferences(state, other, first);
     const before = { base: other.base, basePages: other.basePages };
-    state.components.inherit(other, { base: first.index, basePages: other.basePages });
+    components.inherit(other, { base: first.index, basePages: other.basePages });
     try {
       await commitComponent(state.metadata, other);
     } catch (error) {
-      state.components.inherit(other, before);
+      components.inherit(other, before);
       throw error;
     }
   }
@@ -91,9 +108,7 @@ async function ownDifferences(
     const pages = existingPages(state, other.index, next, info.basePages - 1);
     const last = pages.at(-1);
     if (last === undefined) break;
-    const update = new MapUpdate(state);
-    for (const page of pages) update.ownPage(info, page);
-    await update.commit(() => {});
+    await updatePages(state, pages, (update, page) => update.ownPage(info, page));
     next = last + 1;
   }
   let update = new MapUpdate(state);

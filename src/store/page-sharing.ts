@@ -92,7 +92,7 @@ export class PageSharing {
 
   /** Resolves when nothing is left to be compared. */
   async whenIdle(): Promise<void> {
-    await this.#running;
+    while (this.#running !== undefined) await this.#running;
   }
 
   async stop(): Promise<void> {
@@ -104,6 +104,8 @@ export class PageSharing {
     if (this.#running !== undefined || this.#queue.size === 0 || this.#isStopped) return;
     this.#running = this.#lookAtAll().finally(() => {
       this.#running = undefined;
+      // Somebody may have come since the last look.
+      this.#run();
     });
   }
 
@@ -200,6 +202,7 @@ export class PageSharing {
       // Most have nothing in common with it.
       if (equal === 0 && i > samples.length / 2) break;
       if (i % PAGES_AT_ONCE === 0) await this.#pause();
+      if (page >= pagesOf(other.blockCount)) continue;
       this.#state.logical.copyPage(other.index, page, this.#others, 0);
       if (areEqual(entries, this.#others)) equal++;
     }

@@ -36,6 +36,7 @@ function Node({ node, volume }: { node: TreeView; volume: VolumeView }): ReactNo
             {part.sequence !== undefined && (
               <small>transaction {part.sequence.toLocaleString("en")}</small>
             )}
+            {part.reason !== undefined && <small>{part.reason}</small>}
           </>
         )}
       </span>
