@@ -37,12 +37,14 @@ import { run as runRebuildPeers } from "./rebuild-peers.ts";
 import { relayBenchmark } from "./relay.ts";
 import { startUpBenchmark } from "./start-up.ts";
 import { scaleBenchmark } from "./scale.ts";
+import { sectionsBenchmark } from "./sections.ts";
 import { stallsBenchmark } from "./stalls.ts";
 import { storeBenchmark } from "./store.ts";
 import { vhostBenchmark } from "./vhost.ts";
 
 const BENCHMARKS: readonly Benchmark[] = [
   vhostBenchmark,
+  sectionsBenchmark,
   nbdBenchmark,
   mirrorBenchmark,
   budgetBenchmark,

@@ -1,12 +1,15 @@
 /*
  * Load on a disk at a vhost-user socket, as of vhost-load.ts, at a tenth of its cost:
  *
- *   vhost-load SOCKET PID DEPTH SECONDS read|write
+ *   vhost-load SOCKET PID DEPTH SECONDS read|write [MEMORY random|hot|sequential]
  *   vhost-load --copies BYTES SECONDS
  *
  * Blocks of 4 KiB at random places, DEPTH under way at once; a write is followed by a flush, and
  * counts when that is answered. Sleeps on the event until there are answers. Prints one line of
  * JSON, with the processor time that the process PID has used for each answer.
+ *
+ * With MEMORY the data lies in so many bytes, each time at another page: at any, nine in ten times
+ * in a fifth of them which is spread over all in pieces of 64 KiB, or at the one that follows.
  *
  * With --copies nobody is asked: blocks at random places of so many bytes are copied to as many
  * places as are under way at most. No disk in memory can take less time for a read.
@@ -37,6 +40,7 @@ enum {
   LANES_MAX = 32,
   /* A header, the data and a status each. */
   CHAIN = 3,
+  HOT_PIECE_PAGES = 16,
   SAMPLES_MAX = 8000000,
 };
 
@@ -107,7 +111,7 @@ struct guest_memory {
     struct request_header header;
     uint8_t status;
   } requests[LANES_MAX];
-  _Alignas(4096) uint8_t data[LANES_MAX][BLOCK_BYTES];
+  _Alignas(4096) uint8_t data[][BLOCK_BYTES];
 };
 
 static int connection, kick, call;
@@ -117,7 +121,10 @@ static uint16_t told_index, seen_index;
 static int is_write, is_flushing[LANES_MAX], ready[LANES_MAX], ready_count, under_way;
 static uint64_t started_ns[LANES_MAX];
 static uint32_t *latencies_ns;
-static size_t answers;
+static size_t answers, requests;
+
+static enum { OF_LANE, RANDOM, HOT, SEQUENTIAL } places;
+static size_t page_count = LANES_MAX, page_of[LANES_MAX], next_page;
 
 static void fail(const char *what) {
   perror(what);
@@ -193,7 +200,7 @@ static uint64_t at(const void *place) {
 }
 
 static void share_memory(void) {
-  size_t size = (sizeof *guest + 4095) & ~4095ul;
+  size_t size = sizeof *guest + page_count * BLOCK_BYTES;
   int file = memfd_create("load", MFD_ALLOW_SEALING);
   if (file < 0 || ftruncate(file, size) != 0) fail("memfd");
   /* What might shrink under a back end that maps it may be refused. */
@@ -258,6 +265,24 @@ static uint64_t next_random(void) {
   return random_state;
 }
 
+/* Where a lane's next data lies. */
+static size_t choose_page(int lane) {
+  switch (places) {
+    case OF_LANE:
+      return lane;
+    case SEQUENTIAL:
+      return next_page++ % page_count;
+    case HOT:
+      if (next_random() % 10 != 0) {
+        size_t piece = next_random() % (page_count / HOT_PIECE_PAGES / 5) * 5;
+        return piece * HOT_PIECE_PAGES + next_random() % HOT_PIECE_PAGES;
+      }
+      /* fall through */
+    default:
+      return next_random() % page_count;
+  }
+}
+
 static void offer(int lane, enum block_request type, uint64_t sector) {
   int head = lane * CHAIN;
   struct descriptor *chain = &guest->descriptors[head];
@@ -268,7 +293,7 @@ static void offer(int lane, enum block_request type, uint64_t sector) {
   int has_data = type != FLUSH;
   uint16_t rights = type == READ ? DEVICE_WRITES : 0;
   chain[0] = (struct descriptor){at(header), sizeof *header, HAS_NEXT, head + (has_data ? 1 : 2)};
-  chain[1] = (struct descriptor){at(guest->data[lane]), BLOCK_BYTES, HAS_NEXT | rights, head + 2};
+  chain[1] = (struct descriptor){at(guest->data[page_of[lane]]), BLOCK_BYTES, HAS_NEXT | rights, head + 2};
   chain[2] = (struct descriptor){at(status), 1, DEVICE_WRITES, 0};
   uint16_t index = atomic_load_explicit(&guest->available.index, memory_order_relaxed);
   guest->available.entries[index % ENTRIES] = head;
@@ -278,8 +303,10 @@ static void offer(int lane, enum block_request type, uint64_t sector) {
 static void start(int lane) {
   started_ns[lane] = now_ns();
   /* No two blocks alike: a store that knows a content would have it easy. */
+  page_of[lane] = choose_page(lane);
+  uint64_t *words = (uint64_t *)guest->data[page_of[lane]];
   if (is_write)
-    for (int word = 0; word < 2; word++) ((uint64_t *)guest->data[lane])[word] = next_random();
+    for (int word = 0; word < 2; word++) words[word] = next_random();
   is_flushing[lane] = 0;
   under_way++;
   offer(lane, is_write ? WRITE : READ, next_random() % block_count * SECTORS_PER_BLOCK);
@@ -297,6 +324,7 @@ static void answered(int lane) {
   }
   if (answers < SAMPLES_MAX) latencies_ns[answers] = now_ns() - started_ns[lane];
   answers++;
+  requests++;
   under_way--;
   ready[ready_count++] = lane;
 }
@@ -378,12 +406,20 @@ static int copy_only(size_t bytes, double seconds) {
   return 0;
 }
 
+static int spread(const char *bytes, const char *how) {
+  page_count = strtoull(bytes, NULL, 10) / BLOCK_BYTES;
+  if (strcmp(how, "random") == 0) places = RANDOM;
+  if (strcmp(how, "hot") == 0) places = HOT;
+  if (strcmp(how, "sequential") == 0) places = SEQUENTIAL;
+  return places != OF_LANE && page_count >= 256;
+}
+
 int main(int count, char **words) {
   random_state = now_ns() | 1;
   if (count == 4 && strcmp(words[1], "--copies") == 0)
     return copy_only(strtoull(words[2], NULL, 10), atof(words[3]));
-  if (count != 6) {
-    fprintf(stderr, "usage: vhost-load SOCKET PID DEPTH SECONDS read|write\n"
+  if (count != 6 && count != 8) {
+    fprintf(stderr, "usage: vhost-load SOCKET PID DEPTH SECONDS read|write [MEMORY PLACES]\n"
                     "       vhost-load --copies BYTES SECONDS\n");
     return 2;
   }
@@ -394,10 +430,15 @@ int main(int count, char **words) {
     return 2;
   }
   is_write = strcmp(words[5], "write") == 0;
+  if (count == 8 && !spread(words[6], words[7])) {
+    fprintf(stderr, "MEMORY is 1M or more bytes, PLACES are random, hot or sequential\n");
+    return 2;
+  }
   latencies_ns = malloc(SAMPLES_MAX * sizeof *latencies_ns);
   begin(words[1]);
-  for (size_t i = 0; i < sizeof guest->data; i += sizeof(uint64_t))
-    *(uint64_t *)((uint8_t *)guest->data + i) = next_random();
+  if (is_write)
+    for (size_t i = 0; i < page_count * BLOCK_BYTES; i += sizeof(uint64_t))
+      *(uint64_t *)((uint8_t *)guest->data + i) = next_random();
   for (int lane = 0; lane < depth; lane++) ready[ready_count++] = lane;
   run_for(RAMP_SECONDS);
   answers = 0;
@@ -409,9 +450,10 @@ int main(int count, char **words) {
   while (under_way > 0) turn(1);
   size_t samples = done < SAMPLES_MAX ? done : SAMPLES_MAX;
   qsort(latencies_ns, samples, sizeof *latencies_ns, by_size);
-  printf("{\"iops\":%.1f,\"cpuUs\":%.3f,\"p50Us\":%.2f,\"p99Us\":%.2f,\"p999Us\":%.2f}\n",
+  printf("{\"iops\":%.1f,\"cpuUs\":%.3f,\"p50Us\":%.2f,\"p99Us\":%.2f,\"p999Us\":%.2f,"
+         "\"requests\":%zu}\n",
          done / seconds, cpu_us, quantile_us(samples, 0.5), quantile_us(samples, 0.99),
-         quantile_us(samples, 0.999));
+         quantile_us(samples, 0.999), requests);
   struct {
     uint32_t index, number;
   } state = {0, 0};

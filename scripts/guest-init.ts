@@ -6,6 +6,8 @@
  * With `drystone.pause=` the counter waits for so many seconds between two steps. With
  * `drystone.fsck=1` a file system that is there already is checked before it is mounted.
  *
+ * The job `trims` is `counter` that gives back a file and a part of the disk before each `COUNTER`.
+ * `drystone.disk=` names another disk than /dev/vda for the file system, as a partition of it.
  * The job `network` needs no disk, and is told with `drystone.port=` where to ask.
  *
  *   READY job             drivers loaded, /dev/vda is there
@@ -47,12 +49,14 @@ job=none
 pause=0
 fsck=0
 port=80
+disk=/dev/vda
 for word in $(cat /proc/cmdline); do
   case $word in
     drystone.job=*) job=\${word#drystone.job=} ;;
     drystone.pause=*) pause=\${word#drystone.pause=} ;;
     drystone.fsck=*) fsck=\${word#drystone.fsck=} ;;
     drystone.port=*) port=\${word#drystone.port=} ;;
+    drystone.disk=*) disk=\${word#drystone.disk=} ;;
   esac
 done
 
@@ -68,35 +72,55 @@ if [ $job = network ]; then
 fi
 
 tries=0
-while [ ! -b /dev/vda ]; do
+while [ ! -b $disk ]; do
   tries=$((tries + 1))
-  [ $tries -lt 100 ] || fail "no /dev/vda"
+  [ $tries -lt 100 ] || fail "no $disk"
   sleep 0.1
 done
 echo "READY $job"
 
 # The ext4 magic number sits at byte 1080; a blank disk reads as zeros there.
-magic() { dd if=/dev/vda bs=1 skip=1080 count=2 2>/dev/null | hexdump -v -e '1/1 "%02x"'; }
+magic() { dd if=$disk bs=1 skip=1080 count=2 2>/dev/null | hexdump -v -e '1/1 "%02x"'; }
 
 # As a mount does: what the journal holds is part of the file system.
 check_disk() {
-  /e2fsprogs/e2fsck -y -E journal_only /dev/vda || fail "the journal cannot be replayed"
-  /e2fsprogs/e2fsck -n -f /dev/vda
+  /e2fsprogs/e2fsck -y -E journal_only $disk || fail "the journal cannot be replayed"
+  /e2fsprogs/e2fsck -n -f $disk
   echo "FSCK $?"
 }
 
 mount_disk() {
   state=found
+  extent=
+  [ $job != trims ] || extent=512M
   case $(magic) in
     53ef) [ $fsck = 0 ] || check_disk ;;
-    0000) state=created; /e2fsprogs/mke2fs -q -t ext4 /dev/vda || fail "mke2fs" ;;
-    *) fail "/dev/vda holds neither zeros nor ext4: $(magic)" ;;
+    0000) state=created; /e2fsprogs/mke2fs -q -t ext4 $disk $extent || fail "mke2fs" ;;
+    *) fail "$disk holds neither zeros nor ext4: $(magic)" ;;
   esac
-  mount -t ext4 -o errors=panic /dev/vda /mnt || fail "mount"
+  mount -t ext4 -o errors=panic $disk /mnt || fail "mount"
   counter=0
   [ -e /mnt/counter ] && read counter < /mnt/counter
   echo "MOUNTED $state"
   echo "COUNTER-FOUND $counter"
+}
+
+# A file's blocks by fstrim, and blocks past the file system by blkdiscard.
+give_back() {
+  dd if=/dev/urandom of=/mnt/gone bs=64k count=8 conv=fsync 2>/dev/null || fail "gone"
+  rm /mnt/gone && sync
+  trimmed=$(fstrim -v /mnt | tr -dc 0-9)
+  [ "$trimmed" -ge 524288 ] || fail "fstrim gave back $trimmed"
+  at=$((768 << 20))
+  dd if=/dev/urandom of=/dev/vda bs=64k seek=$((at / 65536)) count=4 oflag=direct 2>/dev/null ||
+    fail "write past the file system"
+  # It wants the disk for itself.
+  umount /mnt || fail "umount"
+  blkdiscard -o $at -l 262144 /dev/vda || fail "blkdiscard"
+  left=$(dd if=/dev/vda bs=64k skip=$((at / 65536)) count=4 iflag=direct 2>/dev/null |
+    tr -d '\\000' | wc -c)
+  [ "$left" = 0 ] || fail "$left bytes are left after blkdiscard"
+  mount -t ext4 -o errors=panic /dev/vda /mnt || fail "mount again"
 }
 
 # A file that is too large for the first memory is read, and what was read is copied past the file
@@ -118,13 +142,14 @@ try_end() {
 }
 
 case $job in
-  counter)
+  counter|trims)
     mount_disk
     while :; do
       counter=$((counter + 1))
       echo $counter | dd of=/mnt/log oflag=append conv=notrunc,fsync 2>/dev/null || fail "log"
       printf '%12d\\n' $counter | dd of=/mnt/counter conv=notrunc,fsync 2>/dev/null ||
         fail "counter"
+      [ $job = counter ] || give_back
       echo "COUNTER $counter"
       [ $pause = 0 ] || sleep $pause
     done ;;
@@ -134,7 +159,7 @@ case $job in
     awk '$1 != last + 1 && $1 != last { bad = 1 } { last = $1 }
       END { print "LOG", last + 0, bad ? "BAD" : "ok" }' /mnt/log
     umount /mnt || fail "umount"
-    /e2fsprogs/e2fsck -n -f /dev/vda
+    /e2fsprogs/e2fsck -n -f $disk
     echo "FSCK $?"
     finish ;;
   trim)

@@ -16,11 +16,14 @@ import * as path from "node:path";
 import { fileURLToPath } from "node:url";
 import { cpioArchive, cpioCharacterDevice, cpioFile, cpioFolder, cpioLink } from "./cpio.ts";
 import type { CpioEntry } from "./cpio.ts";
+import { bootSectors } from "./guest-boot.ts";
 import { GUEST_INIT } from "./guest-init.ts";
 
 export interface GuestImage {
   readonly kernel: string;
   readonly initramfs: string;
+  /** The beginning of a disk that boots them from its first partition: see guest-boot.ts. */
+  readonly bootSectors: string;
   /** Package name and version of everything inside. */
   readonly packages: Readonly<Record<string, string>>;
 }
@@ -40,6 +43,16 @@ const USER_PACKAGES = [
   "libcom-err2",
   "libext2fs2",
   "libuuid1",
+] as const;
+/** For the boot disk: GRUB, and the libraries of the program that puts it together. */
+const BOOT_PACKAGES = [
+  "grub-common",
+  "grub-pc-bin",
+  "libdevmapper1.02.1",
+  "liblzma5",
+  "libpcre2-8-0",
+  "libselinux1",
+  "libudev1",
 ] as const;
 const PROGRAMS = ["sbin/mke2fs", "sbin/e2fsck"] as const;
 const MODULES = ["virtio_pci", "virtio_blk", "virtio_net", "ext4"] as const;
@@ -74,7 +87,7 @@ export function guestImage(refresh = false): GuestImage {
 
 function recipeHash(): string {
   const hash = createHash("sha256");
-  for (const name of ["guest.js", "guest-init.js", "cpio.js"]) {
+  for (const name of ["guest.js", "guest-boot.js", "guest-init.js", "cpio.js"]) {
     hash.update(fs.readFileSync(path.join(here, name)));
   }
   return hash.digest("hex");
@@ -100,13 +113,15 @@ function packageVersions(): Record<string, string> {
     );
   }
   const versions: Record<string, string> = {};
-  const shown = run("apt-cache", ["show", "--no-all-versions", kernel, ...USER_PACKAGES]);
+  const shown = run("apt-cache", [
+    ...["show", "--no-all-versions", kernel, ...USER_PACKAGES, ...BOOT_PACKAGES],
+  ]);
   for (const paragraph of shown.split("\n\n")) {
     const name = /^Package: (.+)$/m.exec(paragraph)?.[1];
     const version = /^Version: (.+)$/m.exec(paragraph)?.[1];
     if (name !== undefined && version !== undefined) versions[name] = version;
   }
-  for (const name of [kernel, ...USER_PACKAGES]) {
+  for (const name of [kernel, ...USER_PACKAGES, ...BOOT_PACKAGES]) {
     if (versions[name] === undefined) throw new Error(`apt has no candidate for ${name}`);
   }
   return versions;
@@ -132,10 +147,12 @@ function build(folder: string, packages: Record<string, string>): GuestImage {
     if (kernel === undefined) throw new Error("the kernel package holds no boot/vmlinuz-*");
     fs.copyFileSync(path.join(root, "boot", kernel), path.join(work, "kernel"));
     fs.writeFileSync(path.join(work, "initramfs"), cpioArchive(initramfsEntries(root)));
+    fs.writeFileSync(path.join(work, "boot-sectors"), bootSectors(root, work));
     fs.rmSync(root, { recursive: true });
     const image: GuestImage = {
       kernel: path.join(folder, "kernel"),
       initramfs: path.join(folder, "initramfs"),
+      bootSectors: path.join(folder, "boot-sectors"),
       packages,
     };
     fs.writeFileSync(path.join(work, "image.json"), JSON.stringify(image, undefined, 2));

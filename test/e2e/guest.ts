@@ -9,7 +9,7 @@ import * as path from "node:path";
 import { fileURLToPath } from "node:url";
 import { Program, runTool } from "./process.ts";
 
-export type GuestJob = "changes" | "check" | "counter" | "none" | "trim";
+export type GuestJob = "changes" | "check" | "counter" | "none" | "trim" | "trims";
 
 /** The drive's NBD address: a unix socket and the name of the export. */
 export interface NbdDrive {
@@ -31,6 +31,8 @@ export interface VhostDrive {
   readonly control?: string;
   /** One queue each; default 1. */
   readonly processors?: number;
+  /** It is as `makeBootDisk` has made it: the guest counts in its partition, booted from there. */
+  readonly isBootDisk?: boolean;
 }
 
 export type Drive = NbdDrive | VhostDrive;
@@ -46,10 +48,12 @@ export interface CheckResult {
 interface GuestFiles {
   readonly kernel: string;
   readonly initramfs: string;
+  readonly bootSectors: string;
 }
 
 export const MEMORY_MIB = 256;
 const MEMORY_MIB_MAX = 1024;
+const BOOT_FILE_SYSTEM = "127M";
 const BOOT_MS_MAX = 120_000;
 const BUILD_MS_MAX = 300_000;
 
@@ -66,7 +70,9 @@ export function guestFiles(): Promise<GuestFiles> {
 }
 
 /** The guest's files where hosts of a cluster in `folder` boot machines from. */
-export async function guestFilesIn(folder: string): Promise<GuestFiles> {
+export async function guestFilesIn(
+  folder: string,
+): Promise<Pick<GuestFiles, "kernel" | "initramfs">> {
   const { kernel, initramfs } = await guestFiles();
   const boot = path.join(folder, "boot");
   fs.mkdirSync(boot, { recursive: true });
@@ -78,6 +84,20 @@ export async function guestFilesIn(folder: string): Promise<GuestFiles> {
   return { kernel: copied(kernel), initramfs: copied(initramfs) };
 }
 
+/** The image of a disk from which a PC boots the guest to count in its first partition. */
+export async function makeBootDisk(folder: string): Promise<string> {
+  const { bootSectors } = await guestFiles();
+  const image = path.join(folder, "boot-disk");
+  const fileSystem = path.join(folder, "boot-partition");
+  await guestFilesIn(folder);
+  const files = path.join(folder, "boot");
+  await runTool("mke2fs", ["-q", "-t", "ext4", "-d", files, fileSystem, BOOT_FILE_SYSTEM]);
+  fs.writeFileSync(image, fs.readFileSync(bootSectors));
+  fs.appendFileSync(image, fs.readFileSync(fileSystem));
+  fs.rmSync(fileSystem);
+  return image;
+}
+
 export class TestGuest {
   readonly program: Program;
 
@@ -86,12 +106,10 @@ export class TestGuest {
   }
 
   static async start(options: GuestOptions): Promise<TestGuest> {
-    const { kernel, initramfs } = await guestFiles();
     const args = [
       ["-accel", "tcg", "-m", memoryArgument(options)],
       ["-nodefaults", "-no-reboot", "-display", "none", "-serial", "stdio"],
-      ["-kernel", kernel, "-initrd", initramfs],
-      ["-append", `console=ttyS0 quiet panic=-1 drystone.job=${options.job}`],
+      await bootArguments(options),
       "vhostSocket" in options ? vhostArguments(options) : nbdArguments(options),
     ];
     const program = new Program("guest", "qemu-system-x86_64", args.flat());
@@ -151,6 +169,19 @@ export async function assertWhole(drive: VhostDrive, counterMin: number): Promis
   assert.equal(found.fsckCode, 0, "e2fsck -n -f found errors");
   assert.ok(found.logIsWhole, "lines are missing in the guest's log");
   assert.ok(found.counter >= counterMin, `printed ${counterMin}, found ${found.counter}`);
+}
+
+/** A boot disk needs none of QEMU's help to count. */
+async function bootArguments(options: GuestOptions): Promise<string[]> {
+  const { job } = options;
+  const isBootDisk = "isBootDisk" in options && options.isBootDisk === true;
+  if (isBootDisk && job === "counter") return [];
+  const { kernel, initramfs } = await guestFiles();
+  const disk = isBootDisk ? " drystone.disk=/dev/vda1" : "";
+  return [
+    ...["-kernel", kernel, "-initrd", initramfs],
+    ...["-append", `console=ttyS0 quiet panic=-1 drystone.job=${job}${disk}`],
+  ];
 }
 
 function memoryArgument(drive: Drive): string {

@@ -96,6 +96,10 @@ export class VhostDisk {
     return this.#rings.filter((ring) => ring.isRunning).length;
   }
 
+  get isServing(): boolean {
+    return this.#rings.some((ring) => ring.isServing);
+  }
+
   ring(index: number): VhostRing {
     const ring = this.#rings[index];
     demand(ring !== undefined, `ring ${index}, which there is not`);

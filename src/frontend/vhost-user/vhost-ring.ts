@@ -46,6 +46,11 @@ export class VhostRing {
     return this.#queue !== undefined;
   }
 
+  /** Requests are taken: it runs, and its front end has set up all that it sets up before. */
+  get isServing(): boolean {
+    return this.isRunning && this.#isEnabled;
+  }
+
   /** Requests under way. */
   get requests(): number {
     return this.#queue?.requests ?? 0;

@@ -58,6 +58,41 @@ test("the configuration space tells the size, and a growth is told", async () =>
   assert.equal(await ask(), 4096n);
 });
 
+test("a front end that was not there when the volume grew is told once its rings run", async () => {
+  const world = new SessionWorld();
+  const { front } = world;
+  await world.negotiate();
+  const [ours, theirs] = MemoryStream.pair();
+  world.stream.other!.send(Buffer.concat([u32s(Ask.setBackendChannel, 1, 0)]), [theirs]);
+  world.tellMemory();
+  const told = new Uint8Array(24);
+  // QEMU looks before it starts a ring for the first time, and not when it connects again.
+  await world.startRing();
+  assert.equal(ours.receive(told, 0, 24, []), 12);
+  assert.equal(new DataView(told.buffer).getUint32(0, true), 2);
+  const config = Buffer.concat([u32s(0, 60, 0), new Uint8Array(60)]);
+  await front.ask(Ask.getConfig, config);
+  await front.ask(Ask.getRingBase, u32s(0, 0));
+  await world.startRing();
+  assert.equal(ours.receive(told, 0, 24, []), 0, "what it has looked at is not told again");
+  await front.ask(Ask.getRingBase, u32s(0, 0));
+  world.volume.sizeBytes = 2 << 20;
+  await world.startRing();
+  assert.equal(ours.receive(told, 0, 24, []), 12, "it has grown while no ring ran");
+});
+
+test("a front end that does not take the news is cut off, and told when it connects again", async () => {
+  const world = await running();
+  const [, theirs] = MemoryStream.pair();
+  theirs.isFull = true;
+  world.stream.other!.send(Buffer.concat([u32s(Ask.setBackendChannel, 1, 0)]), [theirs]);
+  await world.settle();
+  world.volume.sizeBytes = 2 << 20;
+  world.session.configChanged();
+  assert.match(world.reason ?? "", /does not take what it is told/);
+  assertAllGivenBack(world);
+});
+
 test("the mode of the write cache may be written, and nothing else", async () => {
   const world = await running();
   const write = (offset: number, ...bytes: number[]): Promise<number> =>

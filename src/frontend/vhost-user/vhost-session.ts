@@ -88,6 +88,8 @@ export class VhostSession {
   ]);
   #protocol: FeatureBits = FeatureBits.of([]);
   #backendChannel: DescriptorStream | undefined;
+  /** The volume's size when the front end last asked, or was told to ask. */
+  #sizeKnown: number | undefined;
   #isEnded = false;
 
   constructor(stream: DescriptorStream, world: SessionWorld) {
@@ -116,8 +118,7 @@ export class VhostSession {
 
   /** The volume has grown. */
   configChanged(): void {
-    const message = messageOf(VhostBackendRequest.configChanged, 0, new Uint8Array());
-    this.#guarded(() => this.#backendChannel?.send(message, []));
+    this.#guarded(() => this.#tellConfigChanged());
   }
 
   /** Takes no requests any more, and ends when those under way are answered. */
@@ -303,9 +304,10 @@ export class VhostSession {
       }),
       rule(VhostRequest.setRingAddresses, addresses, 0, ({ body }) => this.#setAddresses(body)),
       rule(VhostRequest.getRingBase, state, 0, (message) => this.#getRingBase(message)),
-      rule(VhostRequest.enableRing, state, 0, ({ body }) =>
-        this.#ringOf(body).enable(stateValue(body) === 1),
-      ),
+      rule(VhostRequest.enableRing, state, 0, ({ body }) => {
+        this.#ringOf(body).enable(stateValue(body) === 1);
+        this.#tellMissedGrowth();
+      }),
       rule(VhostRequest.setRingKick, NUMBER_BYTES, 1, (message) => this.#setKick(message)),
       rule(VhostRequest.setRingCall, NUMBER_BYTES, 1, (message) => {
         this.#ringOfEvent(message).call = eventOf(message);
@@ -376,6 +378,7 @@ export class VhostSession {
     const kick = eventOf(message);
     demand(kick !== undefined, "a ring without a kick, which would have to be polled");
     this.#disk.startRing(getU32(message.body, 0) & VHOST_RING_INDEX_MASK, kick);
+    this.#tellMissedGrowth();
   }
 
   /** Nothing more is read until the ring has come to rest. */
@@ -390,6 +393,25 @@ export class VhostSession {
       this.#answer(message, body);
       if (!this.#isEnded) this.#stream.resume();
     });
+  }
+
+  /**
+   * QEMU looks at the configuration before it connects to a guest for the first time, and not when
+   * it connects again; what it is told before its rings run it forgets. So a growth that it cannot
+   * have seen is told when they do.
+   */
+  #tellMissedGrowth(): void {
+    const isKnown = this.#sizeKnown === this.#device.volume.sizeBytes;
+    if (this.#disk.isServing && !isKnown) this.#tellConfigChanged();
+  }
+
+  #tellConfigChanged(): void {
+    const channel = this.#backendChannel;
+    if (channel === undefined || this.#isEnded) return;
+    const message = messageOf(VhostBackendRequest.configChanged, 0, new Uint8Array());
+    // Connected again, it is told anew.
+    if (!channel.send(message, [])) this.end("the front end does not take what it is told");
+    else if (this.#disk.isServing) this.#sizeKnown = this.#device.volume.sizeBytes;
   }
 
   #setBackendChannel({ descriptors }: VhostMessage): void {
@@ -407,6 +429,7 @@ export class VhostSession {
     answer.set(message.body.subarray(0, headBytes));
     // What a newer front end asks for beyond our fields reads as zeroes: nothing of it is offered.
     const config = this.#device.config();
+    this.#sizeKnown = this.#device.volume.sizeBytes;
     answer.set(config.subarray(offset, offset + sizeBytes), headBytes);
     this.#answer(message, answer);
   }
