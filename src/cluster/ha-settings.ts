@@ -1,5 +1,5 @@
 /** What operators have decided about high availability, for the whole cluster. */
-import type { Directory } from "../ports/index.ts";
+import type { Directory, DirectoryRecord } from "../ports/index.ts";
 import { directoryKeys } from "./directory-keys.ts";
 import { RecordFields } from "./record-fields.ts";
 
@@ -29,14 +29,18 @@ export async function readHaSettings(
 ): Promise<StoredHaSettings> {
   const key = directoryKeys.haSettings(clusterId);
   const found = await directory.get(key);
-  if (found === undefined) return { settings: HA_DEFAULTS, revision: 0 };
-  const fields = RecordFields.parse(key, found.value, FORMAT);
+  return found === undefined ? { settings: HA_DEFAULTS, revision: 0 } : haSettingsOf(found);
+}
+
+/** Fails if another version wrote it, or it is damaged. */
+export function haSettingsOf({ key, value, revision }: DirectoryRecord): StoredHaSettings {
+  const fields = RecordFields.parse(key, value, FORMAT);
   const settings = {
     isArmed: fields.boolean("isArmed"),
     toleratedHosts: fields.integer("toleratedHosts", 0, TOLERATED_HOSTS_MAX),
     admission: fields.oneOf("admission", ["refuse", "warn", "off"]),
   };
-  return { settings, revision: found.revision };
+  return { settings, revision };
 }
 
 /** False if somebody else has changed them since they were read. */

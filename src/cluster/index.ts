@@ -135,11 +135,12 @@ export type { NewVolume, StoredObject } from "./volumes.ts";
 export { vmNetworks } from "./vm-network.ts";
 export type { FreshList } from "./fresh-list.ts";
 export { checkVm, createVm, decided, findVm, freshVms, isProtected } from "./vm-record.ts";
-export { createVmBeside, listVms, vmListOf } from "./vm-record.ts";
+export { createVmBeside, listVms, vmListOf, vmOf } from "./vm-record.ts";
 export { PRIORITY_DEFAULT, removeVm, swapVm } from "./vm-record.ts";
 export { VM_ISOLATIONS, VM_PRIORITIES, VM_STORAGE_LOSSES } from "./vm-record.ts";
 export { RecordFields } from "./record-fields.ts";
-export { readHaSettings, swapHaSettings, TOLERATED_HOSTS_MAX } from "./ha-settings.ts";
+export { HA_DEFAULTS, haSettingsOf, readHaSettings, swapHaSettings } from "./ha-settings.ts";
+export { TOLERATED_HOSTS_MAX } from "./ha-settings.ts";
 export type { HaSettings } from "./ha-settings.ts";
 export type {
   StoredVm,

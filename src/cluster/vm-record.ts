@@ -245,7 +245,7 @@ export async function listVms(
   clusterId: string,
 ): Promise<VmList & { readonly revision: number }> {
   const { records, revision } = await directory.list(directoryKeys.vms(clusterId));
-  return { ...vmListOf(records.map(parseOrTell)), revision };
+  return { ...vmListOf(records.map(vmOf)), revision };
 }
 
 /** As `listVms`, for who looks again and again: `vmListOf` what it reads. */
@@ -253,7 +253,7 @@ export function freshVms(
   directory: Directory,
   clusterId: string,
 ): FreshList<StoredVm | UnreadableVm> {
-  return new FreshList(directory, directoryKeys.vms(clusterId), parseOrTell);
+  return new FreshList(directory, directoryKeys.vms(clusterId), vmOf);
 }
 
 export function vmListOf(all: readonly (StoredVm | UnreadableVm)[]): VmList {
@@ -263,7 +263,8 @@ export function vmListOf(all: readonly (StoredVm | UnreadableVm)[]): VmList {
   };
 }
 
-function parseOrTell(record: DirectoryRecord): StoredVm | UnreadableVm {
+/** As the record has it, or why it cannot be read. */
+export function vmOf(record: DirectoryRecord): StoredVm | UnreadableVm {
   try {
     return parse(record);
   } catch (error) {

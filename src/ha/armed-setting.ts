@@ -10,12 +10,13 @@
  */
 import { directoryKeys, readHaSettings } from "../cluster/index.ts";
 import type { Clock, Directory } from "../ports/index.ts";
+import type { UnderRules } from "./ha-rules.ts";
 
 const KNOWN_MS = 1000;
 /** A write whose outcome nobody has learnt may come late. */
 const UNBOUND_KNOWN_MS = 60_000;
 
-export interface ArmedSettingWorld {
+export interface ArmedSettingWorld extends UnderRules {
   readonly directory: Directory;
   readonly clusterId: string;
   readonly hostId: string;
@@ -73,7 +74,7 @@ export class ArmedSetting {
   async #unbind(): Promise<void> {
     const { directory, clusterId, hostId } = this.#world;
     this.#boundMs = -Infinity;
-    if (!this.#isUnbound) {
+    if (!this.#isUnbound && this.#world.rules?.isUnboundTold !== false) {
       // Always anew: a deletion that comes late is of an older revision.
       const key = directoryKeys.vmUnbound(clusterId, hostId);
       await directory.transact([], [{ kind: "put", key, value: hostId }]);

@@ -12,8 +12,10 @@ import {
   readHaSettings,
   swapHaSettings,
 } from "../cluster/index.ts";
+import type { VmRecord } from "../cluster/index.ts";
 import type { HaRules } from "./index.ts";
-import { CLUSTER, cluster, FAILOVER_MS_MAX, running, vm } from "../../test/support/vm-world.ts";
+import { CLUSTER, cluster, DIRECTORY, FAILOVER_MS_MAX } from "../../test/support/vm-world.ts";
+import { running, vm } from "../../test/support/vm-world.ts";
 import type { Host, World } from "../../test/support/vm-world.ts";
 
 const IN_FORCE: HaRules = {
@@ -27,6 +29,11 @@ const IN_FORCE: HaRules = {
   isComparedFirst: true,
   isLeaseGoneFirst: true,
   isEndedFirst: true,
+  isOfficeHeld: true,
+  isDisarmedHeeded: true,
+  isArmedStill: true,
+  isUnboundTold: true,
+  isUnreadableLeft: true,
 };
 
 const SEEDS = 16;
@@ -162,6 +169,75 @@ test("a host that has given a machine back does not start it by what it had read
     return world.doubles.length > 0;
   };
   await isNeeded({ isReadAfterStarts: false }, isTwice);
+});
+
+test("a master that another one has followed places nothing by what it had seen", async () => {
+  const isOverfull = async (world: World): Promise<boolean> => {
+    const memoryBytes = (3 * world.capacity.memoryBytes) / 4;
+    const big = (name: string, priority: number): VmRecord => {
+      return { ...vm(name), memoryBytes, priority };
+    };
+    await running(world, "z");
+    const old = world.host((await world.directory.get(directoryKeys.vmMaster(CLUSTER)))?.value);
+    const [seen, started] = [gate(), gate()];
+    let hasSeen = false;
+    await createVm(world.directory, CLUSTER, big("low", 4));
+    old.beforeKnown = async (prefix) => {
+      if (prefix !== directoryKeys.vmViews(CLUSTER)) return;
+      hasSeen = true;
+      await seen.opened;
+    };
+    await world.until(() => hasSeen, 3000);
+    world.fabric.partition([old.address], [DIRECTORY]);
+    for (const { hypervisor } of world.hosts) {
+      const start = hypervisor.start.bind(hypervisor);
+      hypervisor.start = async (one) => {
+        if (one.vmId === "high") await started.opened;
+        await start(one);
+      };
+    }
+    await createVm(world.directory, CLUSTER, big("high", 0));
+    const recordOf = async (name: string): Promise<VmRecord> =>
+      (await findVm(world.directory, CLUSTER, name)).record;
+    await world.until(async () => (await recordOf("high")).hostId !== undefined, 15_000);
+    world.fabric.heal();
+    old.beforeKnown = undefined;
+    seen.open();
+    const isFull = async (): Promise<boolean> => {
+      const [low, high] = await Promise.all([recordOf("low"), recordOf("high")]);
+      return low.hostId !== undefined && low.hostId === high.hostId;
+    };
+    for (let i = 0; i < 100; i++) {
+      if (await isFull()) return true;
+      await world.pass(20);
+    }
+    started.open();
+    return false;
+  };
+  await isNeeded({ isOfficeHeld: false }, isOverfull);
+});
+
+test("a machine is not taken from a host that has failed by a master that does not know that it was disarmed", async () => {
+  const isTaken = async (world: World): Promise<boolean> => {
+    const host = await running(world, "a");
+    await world.pass(2000);
+    const lease = directoryKeys.vmHost(CLUSTER, host.id);
+    let hasDecided = false;
+    for (const one of world.hosts)
+      one.beforeKnown = async (prefix) => {
+        const isLast = prefix === directoryKeys.vmsUnbound(CLUSTER);
+        if (!isLast || hasDecided || (await world.directory.get(lease)) !== undefined) return;
+        hasDecided = true;
+        const stored = await readHaSettings(world.directory, CLUSTER);
+        const disarmed = { ...stored.settings, isArmed: false };
+        await swapHaSettings(world.directory, CLUSTER, stored, disarmed);
+      };
+    host.cutPower();
+    await world.until(() => hasDecided, FAILOVER_MS_MAX);
+    await world.pass(5000);
+    return world.whereIs("a") !== undefined;
+  };
+  await isNeeded({ isArmedStill: false }, isTaken);
 });
 
 function gate(): { readonly opened: Promise<void>; readonly open: () => void } {

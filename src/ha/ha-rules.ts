@@ -18,6 +18,16 @@ export interface HaRules {
   readonly isLeaseGoneFirst: boolean;
   /** A machine whose host loses its storage is placed anew only once that host has ended it. */
   readonly isEndedFirst: boolean;
+  /** Whoever places machines, or sends them away, still has the office at that moment. */
+  readonly isOfficeHeld: boolean;
+  /** While high availability is disarmed nothing is taken from a host that has failed. */
+  readonly isDisarmedHeeded: boolean;
+  /** What is taken from a host is taken only if nobody has disarmed since the master has looked. */
+  readonly isArmedStill: boolean;
+  /** A host says so before it lets machines run on without its lease. */
+  readonly isUnboundTold: boolean;
+  /** A machine whose record cannot be read is left as it is. */
+  readonly isUnreadableLeft: boolean;
   /** Whether a host that has failed was still heard in storage counts for the reason. */
   readonly areHeartbeatsHeard: boolean;
 }

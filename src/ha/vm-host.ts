@@ -218,7 +218,8 @@ export class VmHost {
     for (const { name, why } of unreadable)
       if (this.#unreadable.get(name) !== why)
         this.#event("vm-failed", "error", name, `is not looked after: ${why}`);
-    this.#unreadable = new Map(unreadable.map(({ name, why }) => [name, why]));
+    const left = this.#world.rules?.isUnreadableLeft === false ? [] : unreadable;
+    this.#unreadable = new Map(left.map(({ name, why }) => [name, why]));
   }
 
   get #isReadUnderLease(): boolean {

@@ -51,6 +51,8 @@ interface Seen {
   readonly alive: readonly string[];
   readonly views: HostViews;
   readonly isArmed: boolean;
+  /** That nobody has armed or disarmed since. */
+  readonly stillSo: DirectoryCondition;
   readonly closed: ReadonlySet<string>;
   readonly unbound: ReadonlySet<string>;
   readonly removed: ReadonlySet<string>;
@@ -65,6 +67,8 @@ export class VmMaster {
   #isMaster = false;
   /** Under which the office was taken; it ends with that one. */
   #officeLease: LeaseId | undefined;
+  /** Of the key by which this host has the office. */
+  #officeRevision = 0;
   /** Another host has the office, and would be asked after again from then on. */
   #isOthersUntilMs = -Infinity;
   #officeChanges = 0;
@@ -111,14 +115,14 @@ export class VmMaster {
     const wallMs = Math.round(clock.wallMs());
     const plan = planRestarts({ ...known, vms, wallMs, nameOf });
     // All that may start now are of one priority.
-    await Promise.all(plan.starts.map((start) => this.#place(start)));
-    for (const move of plan.moves) await this.#move(move);
+    await Promise.all(plan.starts.map((start) => this.#place(start, known)));
+    for (const move of plan.moves) await this.#move(move, known);
     for (const wait of plan.waits) await this.#waits(wait);
     for (const stored of vms) await this.#release(stored, known);
     if (isArmed) {
       // With what was just placed, and what leaves its host and is not placed yet.
       const places = new Places({ ...known, vms, wallMs, nameOf }, plan);
-      for (const stored of vms) await this.#watchStorage(stored, alive, views, places);
+      for (const stored of vms) await this.#watchStorage(stored, known, places);
     }
     this.#keeper.keep(
       vms.map(({ record }) => record),
@@ -129,7 +133,7 @@ export class VmMaster {
 
   async #see(vms: readonly StoredVm[]): Promise<Seen> {
     const { directory, clusterId, rules } = this.#world;
-    const [alive, views, { settings }, services] = await Promise.all([
+    const [alive, views, { settings, revision }, services] = await Promise.all([
       hostsOnDuty(directory, clusterId),
       HostViews.read(directory, clusterId, rules?.areHeartbeatsHeard === false),
       readHaSettings(directory, clusterId),
@@ -142,7 +146,9 @@ export class VmMaster {
     const { unbound, removed } = vms.some(isUnheard)
       ? await unheardHosts(directory, clusterId)
       : NOBODY_UNHEARD;
-    return { alive, views, isArmed: settings.isArmed, closed, unbound, removed };
+    const isArmed = settings.isArmed || rules?.isDisarmedHeeded === false;
+    const stillSo = { key: directoryKeys.haSettings(clusterId), revision };
+    return { alive, views, isArmed, stillSo, closed, unbound, removed };
   }
 
   async #holdsOffice(): Promise<boolean> {
@@ -158,12 +164,14 @@ export class VmMaster {
     const isOthers = found !== undefined && !isOwn && changes === this.#officeChanges;
     this.#isOthersUntilMs = isOthers ? untilMs : -Infinity;
     if (!this.#lease.isAlive() || (found !== undefined && !isOwn)) return false;
+    this.#officeRevision = found?.revision ?? 0;
     if (isOwn && (lease === undefined || lease === this.#officeLease)) return true;
     if (lease === undefined) return false;
     const put = { kind: "put", key, value: hostId, lease } as const;
     const revision = found?.revision ?? 0;
-    const { succeeded } = await directory.transact([{ key, revision }], [put]);
+    const { succeeded, revision: taken } = await directory.transact([{ key, revision }], [put]);
     if (!succeeded) return false;
+    this.#officeRevision = taken;
     this.#officeLease = lease;
     if (!isOwn) this.#world.log.write("info", "this host decides where virtual machines run");
     return true;
@@ -184,8 +192,7 @@ export class VmMaster {
    */
   async #watchStorage(
     stored: StoredVm,
-    alive: readonly string[],
-    views: HostViews,
+    { alive, views, stillSo }: Seen,
     places: Places,
   ): Promise<void> {
     const { record } = stored;
@@ -212,18 +219,35 @@ export class VmMaster {
     const because = `${reason}, as ${nameOf(hostId)} sees it; ${nameOf(better)} reaches all of it`;
     const isEndedFirst = this.#world.rules?.isEndedFirst !== false;
     const change = isEndedFirst ? { isLeaving: true } : { hostId: undefined };
-    if (await this.#decide(stored, change, what, because))
+    const also = [...this.#office(), ...this.#isArmedStill(stillSo)];
+    if (await this.#decide(stored, change, what, because, { also }))
       this.#tell(record, hostId, `is ${what}: ${because}`);
   }
 
-  async #place({ stored, hostId, because }: Start): Promise<void> {
+  async #place({ stored, hostId, because }: Start, { stillSo }: Seen): Promise<void> {
     const { nameOf } = this.#world;
     const { record } = stored;
     const change = { hostId, epoch: record.epoch + 1, isLeaving: false };
     const what = `placed on ${nameOf(hostId)}`;
-    const also = this.#isGone(record.hostId);
+    const also = [...this.#office(), ...this.#isGone(record.hostId)];
+    if (record.hostId !== undefined) also.push(...this.#isArmedStill(stillSo));
     if (!(await this.#decide(stored, change, what, because, { also }))) return;
     this.#tell(record, hostId, `is placed on ${nameOf(hostId)}: ${because}`);
+  }
+
+  /**
+   * That no other host has followed this one, and placed machines that it knows nothing of: what is
+   * left on hosts, and whose turn it is, may have changed with records that this host leaves alone.
+   */
+  #office(): readonly DirectoryCondition[] {
+    if (this.#world.rules?.isOfficeHeld === false) return [];
+    const key = directoryKeys.vmMaster(this.#world.clusterId);
+    return [{ key, revision: this.#officeRevision }];
+  }
+
+  /** Who has been told that it is disarmed relies on it. */
+  #isArmedStill(stillSo: DirectoryCondition): readonly DirectoryCondition[] {
+    return this.#world.rules?.isArmedStill === false ? [] : [stillSo];
   }
 
   /**
@@ -263,11 +287,13 @@ export class VmMaster {
   }
 
   /** While it runs. */
-  async #move({ stored, hostId, because }: Start): Promise<void> {
+  async #move({ stored, hostId, because }: Start, { stillSo }: Seen): Promise<void> {
     const { epoch, migration: last } = stored.record;
     const id = (last?.id ?? 0) + 1;
     const migration = { id, to: hostId, epoch, phase: "asked", address: "" } as const;
-    await this.#decide(stored, { migration }, `to move to ${this.#world.nameOf(hostId)}`, because);
+    const what = `to move to ${this.#world.nameOf(hostId)}`;
+    const also = [...this.#office(), ...this.#isArmedStill(stillSo)];
+    await this.#decide(stored, { migration }, what, because, { also });
   }
 
   /** Said once for each reason; that it is not its turn for a moment is not worth it. */

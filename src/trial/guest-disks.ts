@@ -136,6 +136,11 @@ export class GuestDisks {
     return 2 * copies.filter((copy) => this.#reaches(host, copy.host)).length > copies.length;
   }
 
+  /** All disks of the machine. */
+  reachesAll(host: string, { volumes }: Pick<VmRecord, "volumes">): boolean {
+    return volumes.every((disk) => this.isAccessible(host, disk));
+  }
+
   storageOf(host: string): VmStorage {
     return {
       reach: async (vms) => this.#reach(host, vms),
@@ -154,7 +159,7 @@ export class GuestDisks {
   }
 
   #reach(host: string, vms: readonly VmRecord[]): VmReach {
-    const lacking = vms.filter(({ volumes }) => !this.isAccessible(host, volumes[0]!));
+    const lacking = vms.filter((vm) => !this.reachesAll(host, vm));
     return {
       reaches: this.#hosts.filter((other) => this.#reaches(host, other)),
       inaccessible: lacking.map(({ name }) => ({ vm: name, reason: "too few votes in reach" })),

@@ -2,7 +2,7 @@
 import { assertDefined, CodedError } from "../base/index.ts";
 import { findVm, RemoteDirectoryClient } from "../cluster/index.ts";
 import { VmHost } from "../ha/index.ts";
-import type { HaPeers } from "../ha/index.ts";
+import type { HaPeers, VmCapacity } from "../ha/index.ts";
 import type { VmStart } from "../ports/index.ts";
 import { SimHypervisor, SimMachine, SimNetwork } from "../sim/index.ts";
 import { BugLog } from "./bug-log.ts";
@@ -24,9 +24,12 @@ export class MachineHost {
   #wallOffsetMs = 0;
   /** Fault: so long until the disks of a machine that is to be started here are taken. */
   attachMs = 0;
+  readonly #capacity: VmCapacity;
 
   constructor(world: MachineWorld, number: number) {
     this.#world = world;
+    const { memoryBytes, cpuCount } = world.layout;
+    this.#capacity = { memoryBytes: memoryBytes[number - 1]!, cpuCount };
     this.id = `h${number}`;
     this.address = `10.2.0.${number}`;
     this.#machine = new SimMachine(world.simulation);
@@ -83,7 +86,7 @@ export class MachineHost {
         close: () => {},
       },
       storage: disks.storageOf(this.id),
-      capacity: { memoryBytes: 2 ** 36, cpuCount: 64 },
+      capacity: this.#capacity,
       peers: this.#peers(),
       nameOf: (hostId) => hostId,
       addEvent: ({ kind, message, details }) => {
@@ -153,7 +156,7 @@ export class MachineHost {
     return {
       isAccessible: async (to, vm) => {
         await at(to);
-        const isYes = disks.isAccessible(to, `${vm}-disk`);
+        const isYes = disks.reachesAll(to, { volumes: this.#world.volumesOf(vm) });
         await this.#world.pass(this.#world.callMs);
         return isYes;
       },
@@ -230,25 +233,28 @@ class GuestHypervisor extends SimHypervisor {
     this.#count(vm).catch((error: unknown) => this.#world.crashed(error));
   }
 
+  /** Each of its disks in turn. */
   async #count({ vmId, epoch, disks }: VmStart): Promise<void> {
-    const { name: disk } = assertDefined(disks[0], "it has a disk");
-    const first = assertDefined(this.#host.owns(disk), "it was attached");
-    this.#world.booted(vmId, first.epoch, first.value);
+    const names = disks.map(({ name }) => name);
+    const found = names.map((disk) => assertDefined(this.#host.owns(disk), "it was attached"));
+    for (const first of found) this.#world.booted(first.disk, first.epoch, first.value);
     const guest = Symbol(vmId);
     this.#guests.set(vmId, guest);
-    let value = first.value;
-    while (!this.#world.isOver) {
+    let value = Math.max(...found.map((first) => first.value));
+    for (let turn = 0; !this.#world.isOver;) {
       await this.#world.pass(GUEST_MS);
       const mine = (await this.list()).find((vm) => vm.vmId === vmId && vm.epoch === epoch);
       if (mine === undefined || this.#guests.get(vmId) !== guest) return;
+      const disk = names[turn % names.length]!;
       const owned = this.#host.owns(disk);
       if (mine.state !== "running" || owned === undefined || !this.#host.isUp) continue;
       if (!(await this.#world.disks.write(owned, value + 1))) {
         await this.#host.takeAgain(vmId, epoch, owned);
         continue;
       }
-      value++;
-      this.#world.acknowledged(vmId, owned.epoch, value);
+      this.#world.acknowledged(disk, owned.epoch, value + 1);
+      turn++;
+      if (turn % names.length === 0) value++;
     }
   }
 }

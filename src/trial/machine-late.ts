@@ -18,10 +18,10 @@ const LONG_START_MS = 18_000;
 const HELD_MS = { min: 800, max: 2300 };
 const HELD_TIMES = 4;
 
-type LateMisfortune = (world: MachineWorld, prng: Prng) => Promise<void>;
+export type LateMisfortune = (world: MachineWorld, prng: Prng) => Promise<void>;
 
 /** Whatever else goes wrong is over: the machine would be given to nobody. */
-async function calmDown(world: MachineWorld): Promise<void> {
+export async function calmDown(world: MachineWorld): Promise<void> {
   world.cut([]);
   world.disks.split([]);
   for (const host of world.hosts) {
@@ -92,6 +92,12 @@ async function answersLateAroundStart(world: MachineWorld, prng: Prng): Promise<
 const ALL: readonly LateMisfortune[] = [leaseChangesDuringStart, answersLateAroundStart];
 const SHARE = 0.4;
 
+export interface PlannedMisfortune {
+  /** So many others come before it. */
+  readonly after: number;
+  readonly happen: (world: MachineWorld) => Promise<void>;
+}
+
 /**
  * What happens besides the other misfortunes, and after how many of them. Drawn apart: trials that
  * have none go their way.
@@ -99,9 +105,10 @@ const SHARE = 0.4;
 export function planLateMisfortune(
   seed: number,
   count: number,
-): { readonly after: number; readonly happen: (world: MachineWorld) => Promise<void> } | undefined {
-  const prng = new Prng(seed ^ 0x1a7e);
+  of: readonly LateMisfortune[] = ALL,
+): PlannedMisfortune | undefined {
+  const prng = new Prng(seed ^ (of === ALL ? 0x1a7e : 0xa53d));
   if (!prng.chance(SHARE)) return undefined;
-  const kind = prng.pick(ALL);
+  const kind = prng.pick(of);
   return { after: prng.below(count), happen: (world) => kind(world, prng) };
 }

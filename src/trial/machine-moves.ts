@@ -2,6 +2,7 @@
 import { dropService, isProtected, putService } from "../cluster/index.ts";
 import type { VmRecord } from "../cluster/index.ts";
 import { isUnderWay } from "../ha/index.ts";
+import { fitsSomewhere } from "./machine-room.ts";
 import type { MachineWorld } from "./machine-world.ts";
 import { CLUSTER_ID } from "./names.ts";
 
@@ -15,9 +16,11 @@ const EMPTY_MS_MAX = 150_000;
 
 export async function move(world: MachineWorld): Promise<void> {
   const to = world.prng.pick(world.hosts).id;
+  const free = world.placements.unpromisedOn(to);
   await world.change(world.prng.pick(world.names), (record) => {
     const { hostId, epoch, startedEpoch, desired, migration } = record;
     const isRunning = desired === "running" && hostId !== undefined && startedEpoch === epoch;
+    if (free < record.memoryBytes) return {};
     if (!isRunning || hostId === to || record.isLeaving || isUnderWay(record)) return {};
     const id = (migration?.id ?? 0) + 1;
     return { migration: { id, to, epoch, phase: "asked", address: "" } };
@@ -50,8 +53,13 @@ export async function checkMaintenance(world: MachineWorld): Promise<void> {
   world.trace.add("trial", `${id} is in maintenance: ${moving.join(", ")}`);
   const starts = new Map(moving.map((name) => [name, world.startsOf(name)]));
   await putService(directory, CLUSTER_ID, { id, kind: "host", mode: "none" });
-  const isElsewhere = (name: string): boolean => ![id, undefined].includes(world.whereIs(name));
-  const isEmpty = (): boolean => moving.every(isElsewhere);
+  // What fits nowhere stays, and runs on.
+  const hasLeft = async (name: string): Promise<boolean> => {
+    if (![id, undefined].includes(world.whereIs(name))) return true;
+    return world.layout.isTight && !fitsSomewhere(world, await world.record(name));
+  };
+  const isEmpty = async (): Promise<boolean> =>
+    (await Promise.all(moving.map(hasLeft))).every(Boolean);
   if (!(await world.until(isEmpty, EMPTY_MS_MAX)))
     world.fail("no-progress", `not all of ${moving.join()} have left ${id}`);
   for (const name of moving)

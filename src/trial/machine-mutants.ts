@@ -15,6 +15,12 @@ export interface MachineMutant {
   readonly overwritesRecords?: boolean;
   readonly takesFromTheLiving?: boolean;
   readonly placesBeforeItEnds?: boolean;
+  readonly admitsBySums?: boolean;
+  readonly decidesWithoutOffice?: boolean;
+  readonly takesWhileDisarmed?: boolean;
+  readonly armedAsItWas?: boolean;
+  readonly unboundInSilence?: boolean;
+  readonly endsTheUnreadable?: boolean;
 }
 
 export const MACHINE_MUTANTS: readonly MachineMutant[] = [
@@ -77,5 +83,35 @@ export const MACHINE_MUTANTS: readonly MachineMutant[] = [
     name: "placed-before-it-ends",
     rule: "a machine whose host loses its storage is placed anew only once it has ended there",
     placesBeforeItEnds: true,
+  },
+  {
+    name: "admitted-by-sums",
+    rule: "a start is admitted if the machines of each host find a place elsewhere",
+    admitsBySums: true,
+  },
+  {
+    name: "decided-without-office",
+    rule: "machines are placed and sent away only by who has the office at that moment",
+    decidesWithoutOffice: true,
+  },
+  {
+    name: "taken-while-disarmed",
+    rule: "nothing is taken from a host while high availability is disarmed",
+    takesWhileDisarmed: true,
+  },
+  {
+    name: "armed-as-it-was",
+    rule: "a machine is taken from a host only if nobody has disarmed since the master has looked",
+    armedAsItWas: true,
+  },
+  {
+    name: "unbound-in-silence",
+    rule: "a host says so before it lets machines run on without its lease",
+    unboundInSilence: true,
+  },
+  {
+    name: "ends-the-unreadable",
+    rule: "a machine whose record cannot be read is left as it is",
+    endsTheUnreadable: true,
   },
 ];

@@ -4,6 +4,7 @@
  */
 import { isProtected } from "../cluster/index.ts";
 import { CALL_MS } from "./machine-world.ts";
+import { areWell } from "./machine-room.ts";
 import type { MachineWorld } from "./machine-world.ts";
 
 /** Until hosts have said what they reach. */
@@ -27,7 +28,7 @@ export async function checkProtection(world: MachineWorld): Promise<void> {
   await orderInParts(world);
   const { disks, hosts, names } = world;
   const reached = names.filter((name) =>
-    hosts.some(({ id }) => disks.isAccessible(id, `${name}-disk`)),
+    hosts.some(({ id }) => disks.reachesAll(id, { volumes: world.volumesOf(name) })),
   );
   await areWritten(world, reached, "although some host reaches their homes");
   await world.pass(world.prng.below(2000));
@@ -59,8 +60,7 @@ async function makeWhole(world: MachineWorld): Promise<void> {
   await world.change(world.names[0]!, () => ({}));
   await areWritten(world, world.names, "although all homes can be reached again");
   world.callMs = CALL_MS;
-  const isRunning = (name: string): boolean => world.whereIs(name) !== undefined;
-  if (!(await world.until(() => world.names.every(isRunning), RUNNING_MS_MAX)))
+  if (!(await world.until(() => areWell(world), RUNNING_MS_MAX)))
     world.fail("no-progress", "not every machine runs after the storage network was in parts");
 }
 

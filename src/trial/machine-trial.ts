@@ -7,11 +7,13 @@
 import { marks } from "../base/index.ts";
 import { isProtected } from "../cluster/index.ts";
 import type { VmRecord } from "../cluster/index.ts";
+import { armAtLast, ARMING_MISFORTUNES, planArming } from "./machine-arming.ts";
 import { planLateMisfortune } from "./machine-late.ts";
 import type { MachineMutant } from "./machine-mutants.ts";
 import { beginMaintenance, callOff, checkMaintenance, endMaintenance } from "./machine-moves.ts";
 import { move } from "./machine-moves.ts";
 import { changeProtection, checkProtection } from "./machine-protection.ts";
+import { areWell, checkRoom, isWell } from "./machine-room.ts";
 import { CALL_MS, MachineWorld } from "./machine-world.ts";
 import { stackOf } from "./trial-host.ts";
 import type { TrialReport } from "./trial.ts";
@@ -39,7 +41,8 @@ export async function runMachineTrial(
       if (world.failure === undefined) await checkRunning(world);
       if (world.failure === undefined) await checkProtection(world);
       if (world.failure === undefined) await checkMaintenance(world);
-      if (world.failure === undefined) await checkPriorities(world);
+      if (world.failure === undefined)
+        await (world.layout.isTight ? checkRoom(world) : checkPriorities(world));
       world.isOver = true;
     });
   } catch (error) {
@@ -114,9 +117,14 @@ async function misfortunes(world: MachineWorld): Promise<void> {
   const { prng } = world;
   const kinds = Object.keys(MISFORTUNES);
   const count = 10 + prng.below(20);
-  const late = planLateMisfortune(world.simulation.seed, count);
+  const { seed } = world.simulation;
+  const late = planLateMisfortune(seed, count);
+  const arming = planLateMisfortune(seed, count, ARMING_MISFORTUNES);
+  const orders = planArming(seed, count);
   for (let i = 0; i < count && world.failure === undefined; i++) {
     if (i === late?.after) await late.happen(world);
+    if (i === arming?.after) await arming.happen(world);
+    await orders.get(i)?.(world);
     await world.pass(prng.below(prng.chance(0.2) ? 20_000 : 5000));
     const kind = prng.pick(kinds);
     world.trace.add("fault", kind);
@@ -139,6 +147,7 @@ async function putRight(world: MachineWorld): Promise<void> {
     host.attachMs = 0;
   }
   await endMaintenance(world);
+  await armAtLast(world);
   for (const name of world.names) {
     const isPutOff = world.failuresOf(name) >= FAILURES_PUT_OFF;
     await world.change(name, ({ isProtected: isWanted, protectionSequence: sequence }) => ({
@@ -151,23 +160,26 @@ async function putRight(world: MachineWorld): Promise<void> {
 }
 
 async function checkRunning(world: MachineWorld): Promise<void> {
-  const isRunning = (name: string): boolean => world.whereIs(name) !== undefined;
-  await world.until(() => world.names.every(isRunning), RUNNING_MS_MAX);
-  for (const name of world.names) if (!isRunning(name)) await stands(world, name);
+  await world.until(() => areWell(world), RUNNING_MS_MAX);
+  for (const name of world.names) if (!(await isWell(world, name))) await stands(world, name);
   const areProtected = async (): Promise<boolean> => {
     const records = await Promise.all(world.names.map((name) => world.record(name)));
     return records.every(isProtected);
   };
   if (!(await world.until(areProtected, PROTECTED_MS_MAX)))
     world.fail("no-progress", "not every machine is protected although all is well");
-  const before = new Map(world.names.map((name) => [name, world.counterOf(name)]));
+  const running = world.names.filter((name) => world.whereIs(name) !== undefined);
+  const before = new Map(running.map((name) => [name, world.counterOf(name)]));
   const stuck = (): readonly string[] =>
-    world.names.filter((name) => world.counterOf(name) <= before.get(name)!);
+    running.filter((name) => world.counterOf(name) <= before.get(name)!);
   if (!(await world.until(() => stuck().length === 0, RUNNING_MS_MAX)))
     world.fail("no-progress", `${stuck().join()} runs and its guest gets nothing written`);
   for (const name of world.names) {
-    const [told, held] = [world.counterOf(name), world.disks.valueOf(`${name}-disk`)];
-    if (held < told) world.fail("lost-write", `${name}'s disk holds ${held}, it was told ${told}`);
+    for (const disk of world.volumesOf(name)) {
+      const [told, held] = [world.toldOf(disk), world.disks.valueOf(disk)];
+      if (held < told)
+        world.fail("lost-write", `${disk} holds ${held}, its guest was told ${told}`);
+    }
   }
 }
 

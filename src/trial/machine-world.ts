@@ -18,7 +18,10 @@ import { SimMetadataStore, SimNetwork } from "../sim/index.ts";
 import { GuestDisks } from "./guest-disks.ts";
 import { HeartbeatCheck } from "./machine-heartbeats.ts";
 import { MachineHost } from "./machine-host.ts";
+import { planLayout } from "./machine-layout.ts";
+import type { MachineKind, MachineLayout } from "./machine-layout.ts";
 import type { MachineMutant } from "./machine-mutants.ts";
+import { PlacementCheck } from "./machine-placements.ts";
 import { CLUSTER_ID } from "./names.ts";
 import { Trace } from "./trace.ts";
 import { stackOf } from "./trial-host.ts";
@@ -31,7 +34,7 @@ const CLOCK_SEED = 0x636c6f63;
 /** Wall clocks jump by as much at most, back or forth. */
 const JUMP_MS_MAX = 2 * 24 * 3600 * 1000;
 
-/** What a guest has been told, and what it found at each start. */
+/** What a guest has been told of a disk, and what it found there at each start. */
 interface Counter {
   value: number;
   readonly begun: { readonly epoch: number; readonly value: number }[];
@@ -58,7 +61,11 @@ export class MachineWorld {
   callMs: number = CALL_MS;
   #directory: EmbeddedDirectory | undefined;
   readonly #executing = new Map<string, string>();
+  readonly #volumes = new Map<string, readonly string[]>();
+  /** By disk. */
   readonly #counters = new Map<string, Counter>();
+  readonly layout: MachineLayout;
+  readonly placements: PlacementCheck;
   readonly #failures = new Map<string, number>();
   readonly #starts = new Map<string, number>();
   /** Where machines that move are waited for. */
@@ -78,6 +85,11 @@ export class MachineWorld {
       isComparedFirst: mutant?.overwritesRecords !== true,
       isLeaseGoneFirst: mutant?.takesFromTheLiving !== true,
       isEndedFirst: mutant?.placesBeforeItEnds !== true,
+      isOfficeHeld: mutant?.decidesWithoutOffice !== true,
+      isDisarmedHeeded: mutant?.takesWhileDisarmed !== true,
+      isArmedStill: mutant?.armedAsItWas !== true,
+      isUnboundTold: mutant?.unboundInSilence !== true,
+      isUnreadableLeft: mutant?.endsTheUnreadable !== true,
     };
     this.simulation = new Simulation({ seed });
     this.prng = this.simulation.prng.fork();
@@ -89,7 +101,12 @@ export class MachineWorld {
     const ids = Array.from({ length: hostCount }, (_, i) => `h${i + 1}`);
     const isFenced = mutant?.startsWithoutOwnership !== true;
     this.disks = new GuestDisks(clock, this.prng.fork(), ids, isFenced);
+    this.layout = planLayout(seed, hostCount, 2 + this.prng.below(5));
     this.hosts = ids.map((_, i) => new MachineHost(this, i + 1));
+    const memoryBytesOf = (id: string): number => this.layout.memoryBytes[ids.indexOf(id)]!;
+    const isDown = (id: string): boolean => !this.host(id).isUp;
+    const fail = (kind: FailureKind, what: string): void => this.fail(kind, what);
+    this.placements = new PlacementCheck(memoryBytesOf, isDown, fail);
     const hears = (one: string, other: string): boolean =>
       !this.isCut(one) && this.disks.reaches(one, other);
     this.heartbeats = new HeartbeatCheck(ids, () => this.simulation.nowMs, hears);
@@ -101,7 +118,7 @@ export class MachineWorld {
   }
 
   get names(): readonly string[] {
-    return [...this.#counters.keys()];
+    return [...this.#volumes.keys()];
   }
 
   async build(): Promise<void> {
@@ -113,9 +130,10 @@ export class MachineWorld {
     const { directory, directoryAddress: address } = this;
     await ServedDirectory.listen({ directory, network, address, clock, incarnation: "1" });
     this.#watchProtection();
+    this.placements.follow(this.directory);
     for (const host of this.hosts) host.start();
-    const count = 2 + this.prng.below(5);
-    for (let number = 0; number < count; number++) await this.#create(`vm${number}`);
+    for (const [number, kind] of this.layout.machines.entries())
+      await this.#create(`vm${number}`, kind);
   }
 
   /** What the directory calls persisted is in the machine's home, from the first moment on. */
@@ -139,14 +157,23 @@ export class MachineWorld {
       this.fail("protection", `${name} counts as persisted at ${said}, its home says ${held}`);
   }
 
-  async #create(name: string): Promise<void> {
+  async #create(name: string, { diskCount, memoryBytes, group }: MachineKind): Promise<void> {
     const ids = this.hosts.map(({ id }) => id);
-    const first = this.prng.below(ids.length);
-    const places = Array.from({ length: COPIES }, (_, i) => ids[(first + i) % ids.length]!);
-    this.disks.create(`${name}-disk`, places);
-    this.#counters.set(name, { value: 0, begun: [] });
+    const volumes = Array.from({ length: diskCount }, (_, i) =>
+      i === 0 ? `${name}-disk` : `${name}-disk${i + 1}`,
+    );
+    for (const disk of volumes) {
+      const first = this.prng.below(ids.length);
+      const places = Array.from({ length: COPIES }, (_, i) => ids[(first + i) % ids.length]!);
+      this.disks.create(disk, places);
+      this.#counters.set(disk, { value: 0, begun: [] });
+    }
+    this.#volumes.set(name, volumes);
     await createVm(this.directory, CLUSTER_ID, {
       ...newVm(name, this.prng.below(5)),
+      volumes,
+      memoryBytes,
+      antiAffinity: group,
       isolation: this.prng.pick(["stand-still", "shut-down", "power-off"]),
     });
   }
@@ -191,8 +218,18 @@ export class MachineWorld {
     return this.#executing.get(vm);
   }
 
+  volumesOf(vm: string): readonly string[] {
+    return assertDefined(this.#volumes.get(vm), "no such machine");
+  }
+
+  /** What its guest has been told of that disk. */
+  toldOf(disk: string): number {
+    return this.#counters.get(disk)!.value;
+  }
+
+  /** Of the disk of which it has been told the least. */
   counterOf(vm: string): number {
-    return this.#counters.get(vm)!.value;
+    return Math.min(...this.volumesOf(vm).map((disk) => this.toldOf(disk)));
   }
 
   /** Starts of it that have failed. */
@@ -222,26 +259,26 @@ export class MachineWorld {
     else if (where === host) this.#executing.delete(vm);
   }
 
-  booted(vm: string, epoch: number, value: number): void {
-    const counter = this.#counters.get(vm)!;
-    this.trace.add(vm, `begins with ${value}`);
+  booted(disk: string, epoch: number, value: number): void {
+    const counter = this.#counters.get(disk)!;
+    this.trace.add(disk, `begins with ${value}`);
     if (value < counter.value)
-      this.fail("lost-write", `${vm} finds ${value} and was told ${counter.value}`);
+      this.fail("lost-write", `${disk} has ${value}, its guest was told ${counter.value}`);
     counter.begun.push({ epoch, value });
   }
 
   /** An answer may be late: what it tells of then was found by all who have begun since. */
-  acknowledged(vm: string, epoch: number, value: number): void {
-    const counter = this.#counters.get(vm)!;
+  acknowledged(disk: string, epoch: number, value: number): void {
+    const counter = this.#counters.get(disk)!;
     this.requests++;
     const later = counter.begun.find((one) => one.epoch > epoch);
     if (later !== undefined && value > later.value)
       this.fail(
         "two-writers",
-        `${vm} is told ${value} at epoch ${epoch}, and began with ${later.value} at ${later.epoch}`,
+        `${disk} is told ${value} at epoch ${epoch}, and began with ${later.value} at ${later.epoch}`,
       );
     if (later === undefined && value <= counter.value)
-      this.fail("two-writers", `${vm} is told ${value} after ${counter.value}`);
+      this.fail("two-writers", `${disk} is told ${value} after ${counter.value}`);
     counter.value = Math.max(counter.value, value);
   }
 

@@ -38,6 +38,10 @@ export type FailureKind =
   | "lost-write"
   | "priorities"
   | "protection"
+  | "disarmed"
+  | "no-room"
+  | "admission"
+  | "unreadable"
   | "heartbeat"
   | "crash";
 

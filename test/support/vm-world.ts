@@ -34,8 +34,8 @@ export class Host {
   machine: SimMachine;
   hypervisor: SimHypervisor;
   host: VmHost | undefined;
-  /** Waited for before what was read of the directory is known here. */
-  beforeKnown: (() => Promise<void>) | undefined;
+  /** Waited for before what was read of the directory, under a prefix, is known here. */
+  beforeKnown: ((prefix: string) => Promise<void>) | undefined;
   #starts = 0;
 
   constructor(world: World, number: number) {
@@ -55,7 +55,7 @@ export class Host {
     const late = <T>(read: (prefix: string) => Promise<T>): ((prefix: string) => Promise<T>) => {
       return async (prefix) => {
         const found = await read(prefix);
-        await this.beforeKnown?.();
+        await this.beforeKnown?.(prefix);
         return found;
       };
     };
