@@ -41,6 +41,35 @@ function status(more: Partial<StatusView> = {}): StatusView {
   };
 }
 
+test("of many troubles of a kind some are shown, and what to do about them once", () => {
+  const reasons = Array.from({ length: 250 }, (_, index) => ({
+    ...{ code: "volume-degraded", message: `volume v${index} is degraded`, action: "wait" },
+  }));
+  const down = { code: "host-down", message: "host h2 is down", action: "start it" };
+  const attachments = Array.from({ length: 30 }, (_, index) => ({
+    ...{ volume: `v${index}`, host: "h1", kind: "nbd" as const, address: "a", uri: "u" },
+    ...{
+      tls: false,
+      readOnly: false,
+      state: index === 29 ? ("failed" as const) : ("online" as const),
+    },
+  }));
+  const lines = statusLines(status({ reasons: [down, ...reasons], attachments }), output);
+  assert.deepEqual(lines.slice(1, 10), [
+    "   status: host h2 is down",
+    "   action: start it",
+    ...[0, 1, 2, 3, 4].map((index) => `   status: volume v${index} is degraded`),
+    "   action: wait",
+    "   status: and 245 more: `drystone health show volume-degraded` shows all",
+  ]);
+  assert.ok(
+    lines.some((line) => /^v29 +h1 +failed/.test(line)),
+    "what is not well is shown",
+  );
+  assert.ok(lines.includes(" attached: and 10 more: `drystone volume list` shows all"));
+  assert.ok(lines.length < 60, `${lines.length} lines`);
+});
+
 test("a healthy cluster is its state, its room and its tree", () => {
   assert.deepEqual(statusLines(status(), output), [
     "    state: healthy",

@@ -23,18 +23,22 @@ export const HEALTH_COLOURS: Readonly<Record<HealthWord, Colour>> = {
   failed: "red",
 };
 const LABEL_WIDTH = 9;
+/** It is one screen: of more of a kind it says how many there are, and where they are shown. */
+const OF_A_KIND_MAX = 5;
+const ATTACHED_MAX = 20;
 
 export function statusLines(status: StatusView, output: Output): string[] {
   const { health, reasons, directory, attachments, conditions, views = [] } = status;
   return [
     line("state", output.style(HEALTH_COLOURS[health], health)),
-    ...reasons.flatMap(({ message, action }) => [line("status", message), line("action", action)]),
+    ...reasonLines(reasons),
     ...conditions.flatMap(({ kind, message, meaning, action }) => [
       line("network", `${kind.replaceAll("-", " ")}: ${message}`),
       line("means", meaning),
       line("action", action),
     ]),
-    ...status.resyncs.map((resync) => line("resync", progressText(resync))),
+    ...status.resyncs.slice(0, OF_A_KIND_MAX).map((resync) => line("resync", progressText(resync))),
+    ...more("resync", status.resyncs.length - OF_A_KIND_MAX, "drystone resync list"),
     ...status.devices.flatMap(({ deviceId, host, scrubShare }) => {
       if (scrubShare === undefined) return [];
       const share = Math.floor(100 * scrubShare);
@@ -57,9 +61,35 @@ export function statusLines(status: StatusView, output: Output): string[] {
     ...hostTree(status, output),
     ...(conditions.length === 0 ? [] : ["", ...seenTable(views, output)]),
     ...(attachments.length === 0 ? [] : ["", ...attachmentTable(attachments, output)]),
+    ...more("attached", attachments.length - ATTACHED_MAX, "drystone volume list"),
     "",
     line("errors", errorText(status.devices)),
   ];
+}
+
+/** What is to be done is said once for all that it is good for. */
+function reasonLines(reasons: StatusView["reasons"]): string[] {
+  const kinds = new Map<string, StatusView["reasons"][number][]>();
+  for (const reason of reasons) {
+    const kind = kinds.get(reason.code) ?? [];
+    kind.push(reason);
+    kinds.set(reason.code, kind);
+  }
+  return [...kinds].flatMap(([code, all]) => {
+    const shown = all.slice(0, OF_A_KIND_MAX);
+    return [
+      ...shown.flatMap(({ message, action }, index) => [
+        line("status", message),
+        ...(action === shown[index + 1]?.action ? [] : [line("action", action)]),
+      ]),
+      ...more("status", all.length - OF_A_KIND_MAX, `drystone health show ${code}`),
+    ];
+  });
+}
+
+/** If there are more than were shown. */
+function more(label: string, count: number, command: string): string[] {
+  return count <= 0 ? [] : [line(label, `and ${count} more: \`${command}\` shows all`)];
 }
 
 /** Labels end in one column, so that what they say begins in one. */
@@ -152,13 +182,16 @@ function attachmentTable(attachments: readonly AttachmentView[], output: Output)
   return table(
     output,
     ["VOLUME", "HOST", "STATE", "ACCESS", "NBD ADDRESS"],
-    attachments.map((attachment) => [
-      attachment.volume,
-      attachment.host,
-      attachment.state,
-      attachment.readOnly ? "read-only" : "read-write",
-      attachment.address,
-    ]),
+    attachments
+      .toSorted((a, b) => Number(a.state === "online") - Number(b.state === "online"))
+      .slice(0, ATTACHED_MAX)
+      .map((attachment) => [
+        attachment.volume,
+        attachment.host,
+        attachment.state,
+        attachment.readOnly ? "read-only" : "read-write",
+        attachment.address,
+      ]),
   );
 }
 

@@ -371,6 +371,10 @@ export class DataPlane implements Omit<DataPlaneMethods, Others> {
     return this.#homes.forget(vm);
   }
 
+  nameOf(hostId: string): string {
+    return this.#plane.hosts.nameOf(hostId);
+  }
+
   stats(): Promise<StatsView> {
     return this.#views.stats();
   }

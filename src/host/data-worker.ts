@@ -26,6 +26,7 @@ import type {
   WatchMethods,
 } from "./data-plane-port.ts";
 import { RemoteDirectory } from "./directory-link.ts";
+import { withHostName } from "./host-name.ts";
 import type { PlaneIdentity } from "./plane-world.ts";
 import { RpcPeer } from "./rpc.ts";
 import { newId } from "./state-dir.ts";
@@ -72,7 +73,9 @@ function main(): void {
     // After the answer has left. With the port gone nothing keeps the loop, and the thread ends.
     setImmediate(() => port.close());
   });
-  const peer: RpcPeer<typeof local, ControlMethods> = new RpcPeer(port, local);
+  const peer: RpcPeer<typeof local, ControlMethods> = new RpcPeer(port, local, (fault) =>
+    withHostName(fault, (hostId) => plane.nameOf(hostId)),
+  );
 }
 
 /** Only these can be called from outside, whatever else the classes have. */

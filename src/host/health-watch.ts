@@ -17,6 +17,15 @@ const LOOK_MS = 60_000;
 const SETTLE_MS = 2000;
 const RAISED = "health-raised";
 const CLEARED = "health-cleared";
+/**
+ * So many findings of a check at once are an event each. Of more one event tells: a host with a
+ * thousand volumes that fails and comes back would drive everything else out of the history.
+ */
+const EACH_MAX = 10;
+/** Subjects of one event. */
+const TOGETHER_MAX = 200;
+/** No subject has it. */
+const BETWEEN = "\n";
 
 export interface HealthWatchWorld {
   readonly events: EventRing;
@@ -100,7 +109,7 @@ export class HealthWatch {
       .map(({ timeMs, kind, details, message }) => ({
         timeMs,
         change: kind === RAISED ? "raised" : "cleared",
-        subject: String(details["subject"]),
+        subject: inShort(subjectsOf(details)),
         message,
       }));
   }
@@ -108,9 +117,11 @@ export class HealthWatch {
   /** What was raised when the host ended. */
   #recall(): void {
     for (const { kind, timeMs, details } of this.#changes()) {
-      const key = keyOf(String(details["check"]), String(details["subject"]));
-      if (kind === RAISED) this.#sinceMs.set(key, timeMs);
-      else this.#sinceMs.delete(key);
+      for (const subject of subjectsOf(details)) {
+        const key = keyOf(String(details["check"]), subject);
+        if (kind === RAISED) this.#sinceMs.set(key, timeMs);
+        else this.#sinceMs.delete(key);
+      }
     }
   }
 
@@ -141,25 +152,60 @@ export class HealthWatch {
     const { events, clock } = this.#world;
     const seen = new Set<string>();
     for (const { check, findings } of raised) {
-      for (const { subject, message } of findings) {
+      const found = findings.filter(({ subject }) => {
         const key = keyOf(check.id, subject);
         seen.add(key);
-        if (this.#sinceMs.has(key)) continue;
+        if (this.#sinceMs.has(key)) return false;
         this.#sinceMs.set(key, Math.round(clock.wallMs()));
-        const level = check.severity === "note" ? "info" : "warning";
-        const details = { check: check.id, subject };
-        events.add({ level, kind: RAISED, message: `${check.id}: ${message}`, details });
+        return true;
+      });
+      const level = check.severity === "note" ? "info" : "warning";
+      for (const some of together(found)) {
+        const subject = some.map((one) => one.subject).join(BETWEEN);
+        const message = `${check.id}: ${some[0]!.message}${andMore(some.length)}`;
+        events.add({ level, kind: RAISED, message, details: { check: check.id, subject } });
       }
     }
-    for (const key of [...this.#sinceMs.keys()].filter((one) => !seen.has(one))) {
+    this.#clear([...this.#sinceMs.keys()].filter((key) => !seen.has(key)));
+  }
+
+  #clear(keys: readonly string[]): void {
+    const byCheck = new Map<string, string[]>();
+    for (const key of keys) {
       this.#sinceMs.delete(key);
-      const [check = "", subject = ""] = key.split("\n");
-      const message = `${check} is over for ${subject}`;
-      events.add({ level: "info", kind: CLEARED, message, details: { check, subject } });
+      const [check = "", subject = ""] = key.split(BETWEEN);
+      const subjects = byCheck.get(check) ?? [];
+      subjects.push(subject);
+      byCheck.set(check, subjects);
     }
+    for (const [check, subjects] of byCheck)
+      for (const some of together(subjects)) {
+        const message = `${check} is over for ${inShort(some)}`;
+        const details = { check, subject: some.join(BETWEEN) };
+        this.#world.events.add({ level: "info", kind: CLEARED, message, details });
+      }
   }
 }
 
+/** One after the other if they are few. */
+function together<T>(all: readonly T[]): readonly (readonly T[])[] {
+  const count = all.length <= EACH_MAX ? 1 : TOGETHER_MAX;
+  const parts = Math.ceil(all.length / count);
+  return Array.from({ length: parts }, (_, index) => all.slice(index * count, (index + 1) * count));
+}
+
+function subjectsOf({ subject }: EventView["details"]): readonly string[] {
+  return String(subject).split(BETWEEN);
+}
+
+function inShort(subjects: readonly string[]): string {
+  return `${subjects[0]!}${andMore(subjects.length)}`;
+}
+
+function andMore(count: number): string {
+  return count === 1 ? "" : `, and ${count - 1} more`;
+}
+
 function keyOf(check: string, subject: string): string {
-  return `${check}\n${subject}`;
+  return `${check}${BETWEEN}${subject}`;
 }

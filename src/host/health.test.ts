@@ -411,3 +411,42 @@ test("what was raised when the host ended is not raised again at its next start"
   const raisedKinds = events.list(0, 100).filter(({ kind }) => kind === "health-raised");
   assert.equal(raisedKinds.length, 1);
 });
+
+test("many findings at once are few events, which a restart reads back", async () => {
+  const clock = new ManualClock();
+  const events = memoryRing(clock);
+  const count = 300;
+  const degraded = Array.from({ length: count }, (_, index) =>
+    volume(["active", "active", "absent"], { name: `v${index}` }),
+  );
+  let facts: HealthFacts = { ...well, volumes: degraded };
+  const watched = async (): Promise<HealthWatch> => {
+    const look = async (): Promise<readonly RaisedCheck[]> => raisedChecks(facts);
+    const onBug = (error: unknown): void => assert.fail(String(error));
+    const watch = new HealthWatch({ events, clock, look, onBug });
+    watch.start();
+    await clock.pass(2000);
+    watch.stop();
+    return watch;
+  };
+  const first = await watched();
+  const history = first.show("volume-degraded", raisedChecks(facts)).history;
+  assert.deepEqual(
+    history.map(({ change, subject }) => `${change} ${subject}`),
+    ["raised v0, and 199 more", "raised v200, and 99 more"],
+  );
+  assert.match(history[0]?.message ?? "", /^volume-degraded: volume v0 has .*, and 199 more$/);
+  const told = events.list(0, Infinity).length;
+  const again = await watched();
+  assert.equal(events.list(0, Infinity).length, told, "nothing is raised again");
+  const { check } = again.show("volume-degraded", raisedChecks(facts));
+  assert.ok(check.findings.every(({ sinceMs }) => sinceMs !== undefined));
+  facts = well;
+  const healed = await watched();
+  assert.ok(events.list(0, Infinity).length < told + 10);
+  const { history: all } = healed.show("volume-degraded", raisedChecks(facts));
+  assert.deepEqual(
+    all.slice(2).map(({ change, subject }) => `${change} ${subject}`),
+    ["cleared v0, and 199 more", "cleared v200, and 99 more"],
+  );
+});

@@ -43,13 +43,16 @@ interface Waiting {
 export class RpcPeer<Local extends object & RpcMethods<Local>, Remote extends RpcMethods<Remote>> {
   readonly #port: RpcPort;
   readonly #local: Local;
+  readonly #told: (fault: Fault) => Fault;
   readonly #waiting = new Map<number, Waiting>();
   #nextId = 1;
   #failure: Error | undefined;
 
-  constructor(port: RpcPort, local: Local) {
+  /** `told` makes of a fault on this side what the other side is told. */
+  constructor(port: RpcPort, local: Local, told: (fault: Fault) => Fault = (fault) => fault) {
     this.#port = port;
     this.#local = local;
+    this.#told = told;
     port.on("message", (message) => this.#receive(message));
   }
 
@@ -92,7 +95,7 @@ export class RpcPeer<Local extends object & RpcMethods<Local>, Remote extends Rp
       this.#port.postMessage({ kind: "result", id, result });
     } catch (error) {
       if (error instanceof CodedError) {
-        this.#port.postMessage({ kind: "fault", id, fault: error.fault });
+        this.#port.postMessage({ kind: "fault", id, fault: this.#told(error.fault) });
         return;
       }
       const stack = error instanceof Error ? (error.stack ?? "") : "";

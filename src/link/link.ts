@@ -488,5 +488,6 @@ export function unreachable(host: string, reason: string): CodedError {
     code: "host-unreachable",
     message: `host ${host} cannot be reached: ${reason}`,
     hint: "drystone host list shows which hosts are up",
+    details: { hostId: host },
   });
 }

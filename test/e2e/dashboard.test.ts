@@ -30,6 +30,7 @@ const PLACES = [
 const RECOVERED_MS_MAX = 60_000;
 const DESKTOP = { width: 1280, height: 860 };
 const PHONE = { width: 390, height: 844 };
+const NARROW = { width: 320, height: 640 };
 
 test("the dashboard shows a cluster live and changes it", { skip: browserMissing }, async (t) => {
   const cluster = await ClusterRun.create(path.join(temporaryFolder(t), "cluster"));
@@ -149,8 +150,21 @@ async function watchKill(watched: WatchedPage, cluster: ClusterRun): Promise<voi
   await health.getByText(/What to do: start it again/).waitFor();
   await watched.takePicture("overview-degraded");
   await watched.checkAccess("a degraded cluster");
+  await showSilent(watched);
   await cluster.dev("start", "h3");
   await health.getByText("Everything is all right.").waitFor({ timeout: RECOVERED_MS_MAX });
+}
+
+/** Who does not answer is not among those that reach all, and all of it fits a narrow screen. */
+async function showSilent(watched: WatchedPage): Promise<void> {
+  const { page } = watched;
+  await watched.show("hosts");
+  await page.getByText("Storage network: all hosts that answer reach each other").waitFor();
+  await page.setViewportSize(NARROW);
+  const width = await page.evaluate<number>("document.documentElement.scrollWidth");
+  assert.ok(width <= NARROW.width, `it is ${width} wide`);
+  await page.setViewportSize(DESKTOP);
+  await watched.show("overview");
 }
 
 async function watchPartition(watched: WatchedPage, cluster: ClusterRun): Promise<void> {

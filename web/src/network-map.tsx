@@ -77,7 +77,9 @@ function Whole({ view, network }: { view: NetworkView; network: NetworkName }): 
       ? ["bad", "split"]
       : isPart
         ? ["warn", "not every host reaches every other one"]
-        : ["good", "all hosts reach all"];
+        : silent.length > 0
+          ? ["warn", "all hosts that answer reach each other"]
+          : ["good", "all hosts reach all"];
   return (
     <span>
       <Chip tone={tone}>

@@ -1,6 +1,7 @@
 /** Is everything all right, and if not: what is wrong and what to do. */
 import type { ReactNode } from "react";
 import type { PageProps } from "../app.tsx";
+import type { StatusView } from "../../../src/host/index.ts";
 import { IoCharts } from "../io-charts.tsx";
 import { EventList } from "../event-list.tsx";
 import { bytes, digits, duration, plural } from "../format.ts";
@@ -37,6 +38,9 @@ export function OverviewPage({ cluster }: PageProps): ReactNode {
   );
 }
 
+/** As many as one looks at; the page of health has all. */
+const OF_A_KIND_MAX = 5;
+
 const sentences = {
   healthy: "Everything is all right.",
   degraded: "Data is served; something needs your attention.",
@@ -47,6 +51,7 @@ function Health({ cluster }: { cluster: ClusterState }): ReactNode {
   const { status } = cluster;
   if (status === undefined) return null;
   const { health, reasons } = status;
+  const shown = firstOfEachKind(reasons);
   return (
     <section className={`health ${healthTones[health]}`} aria-label="Health">
       <p className="word" role="status">
@@ -56,16 +61,30 @@ function Health({ cluster }: { cluster: ClusterState }): ReactNode {
       </p>
       {reasons.length > 0 && (
         <ul>
-          {reasons.map(({ code, message, action }) => (
+          {shown.map(({ code, message, action }) => (
             <li key={`${code} ${message}`}>
               <strong>{message}</strong>
               <span className="action">What to do: {action}</span>
             </li>
           ))}
+          {shown.length < reasons.length && (
+            <li>
+              <a href={href("health")}>And {reasons.length - shown.length} more</a>
+            </li>
+          )}
         </ul>
       )}
     </section>
   );
+}
+
+function firstOfEachKind(reasons: StatusView["reasons"]): StatusView["reasons"] {
+  const counts = new Map<string, number>();
+  return reasons.filter(({ code }) => {
+    const count = (counts.get(code) ?? 0) + 1;
+    counts.set(code, count);
+    return count <= OF_A_KIND_MAX;
+  });
 }
 
 type TilePage = "hosts" | "volumes" | "vms" | "devices";
