@@ -41,7 +41,9 @@ interface WaitingCall {
   readonly begin: (call: BegunCall) => void;
 }
 
-/** Answers up to that place among all bytes of the link have left when the link has sent so many. */
+/**
+ * Answers up to that place among all bytes of the link have left when the link has sent so many.
+ */
 interface QueuedAnswer {
   readonly end: number;
   readonly bytes: number;

@@ -157,7 +157,9 @@ export function viewMemory(address: number, lengthBytes: number): ArrayBuffer {
 
 // Time.
 
-/** From linux/time.h. Unlike the clock that Node reads, it goes on while the machine is suspended. */
+/**
+ * From linux/time.h. Unlike the clock that Node reads, it goes on while the machine is suspended.
+ */
 const CLOCK_BOOTTIME = 7;
 const nativeClockGettime: (clock: number, into: number) => number = library.func(
   "clock_gettime",

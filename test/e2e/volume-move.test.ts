@@ -18,7 +18,9 @@ interface Attachment {
   readonly state: string;
 }
 
-/** Writes a block after the other, each with a number of its own, and reads what it wrote before. */
+/**
+ * Writes a block after the other, each with a number of its own, and reads what it wrote before.
+ */
 async function use(client: NbdClient, isOver: () => boolean): Promise<number> {
   let count = 0;
   for (; !isOver(); count++) {
