@@ -3,7 +3,7 @@
  * ports only. Operations on one volume run one after the other; each leaves directory and devices
  * in agreement, or an intent from which the next start restores it.
  */
-import { BLOCK_SIZE_BYTES, CodedError, formatSize } from "../base/index.ts";
+import { CodedError, formatSize } from "../base/index.ts";
 import {
   checkVolumeGrowth,
   checkUserName,
@@ -19,11 +19,10 @@ import {
 import type { ObjectPolicy, StoredObject } from "../cluster/index.ts";
 import { decideUnused } from "../object/index.ts";
 import { HostPlane } from "../plane/index.ts";
-import type { LocalDevices, NamespaceState } from "../plane/index.ts";
+import type { NamespaceState } from "../plane/index.ts";
 import { attachmentViewShape } from "./attach-shapes.ts";
 import { attached } from "./attachment-records.ts";
 import { Attachments } from "./attachments.ts";
-import { heldContents, ReadThrough } from "../store/index.ts";
 import { SnapshotRoom } from "./snapshot-room.ts";
 import { ClusterViews } from "./cluster-views.ts";
 import type {
@@ -42,6 +41,7 @@ import { KeyDesk } from "./key-desk.ts";
 import { KeyKeeper } from "./key-keeper.ts";
 import { KeyedSerial } from "./keyed-serial.ts";
 import { formatAddress, parseAddress } from "./names.ts";
+import { localDevices } from "./local-devices.ts";
 import { nearest } from "./nearest.ts";
 import { readAnswer } from "./peer-answers.ts";
 import type { PlaneWorld } from "./plane-world.ts";
@@ -446,39 +446,6 @@ function policyOf(
   });
 }
 
-function localDevices(devices: DeviceSet): LocalDevices {
-  return {
-    heldContents: (deviceId, fingerprints) =>
-      heldContents(devices.byId(deviceId).device, fingerprints),
-    readThrough: (deviceId) => new ReadThrough(devices.byId(deviceId).device),
-    component: (componentId) => devices.component(componentId),
-    allocate: (lengthBytes) => devices.allocate(lengthBytes),
-    create: async ({ deviceId, ...component }) => {
-      await devices.byId(deviceId).device.createComponent(component);
-    },
-    remove: (componentId) => devices.remove(componentId),
-    fork: async (fork) => {
-      const opened = devices.deviceOf(fork.sourceId);
-      if (opened === undefined) throw missingComponent(fork.sourceId);
-      await opened.device.forkComponent(fork);
-    },
-    grow: async (componentId, blockCount) => {
-      const opened = devices.deviceOf(componentId);
-      if (opened === undefined) throw missingComponent(componentId);
-      await opened.device.resizeComponent(componentId, blockCount * BLOCK_SIZE_BYTES);
-    },
-    list: () => devices.list(),
-    storedBytes: () => devices.componentBytes(),
-    heldBy: (deviceId) =>
-      devices
-        .byId(deviceId)
-        .device.components()
-        .map(({ componentId }) => componentId),
-    undecided: () => devices.undecidedObjects(),
-    distrust: (deviceId, incarnation) => devices.byId(deviceId).device.distrust(incarnation),
-  };
-}
-
 /** From another host: only what an attachment can be. */
 function attachRequest(argument: unknown): VolumeAttachRequest {
   const said: Partial<Record<keyof VolumeAttachRequest, unknown>> =
@@ -496,12 +463,4 @@ function attachRequest(argument: unknown): VolumeAttachRequest {
     ...(typeof vhostQueues === "number" ? { vhostQueues } : {}),
     ...(typeof vhostOwner === "string" ? { vhostOwner } : {}),
   };
-}
-
-function missingComponent(componentId: string): CodedError {
-  return new CodedError({
-    code: "object-inaccessible",
-    message: `component ${componentId} is on none of this host's open devices`,
-    hint: "drystone device list shows which devices are open",
-  });
 }
