@@ -140,7 +140,9 @@ export class DeviceRegister {
       this.#event("device-gone", "warning", record, [
         `host ${hostName} had device ${deviceId} at ${path} and does not have it now`,
       ]);
-      await putDevice(directory, clusterId, { ...record, state: "missing" }, revision);
+      // A failed one is not waited for, and not because its host has started anew either.
+      if (state !== "failed")
+        await putDevice(directory, clusterId, { ...record, state: "missing" }, revision);
       return;
     }
     await putDevice(directory, clusterId, { ...record, state: "lost" }, revision);
