@@ -1,4 +1,6 @@
-/** Entries of the content map that were damaged, and what is done with their contents afterwards. */
+/**
+ * Entries of the content map that were damaged, and what is done with their contents afterwards.
+ */
 import assert from "node:assert/strict";
 import { contentKey, keyAfterPrefix, TABLE_CONTENT } from "../format/index.ts";
 import { StoreWorld } from "../../test/store-world.ts";
