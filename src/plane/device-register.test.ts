@@ -245,6 +245,24 @@ test("exchanged disks are refused, and taken again when each is back in its host
   });
 });
 
+test("a device that has failed stays failed where its host starts without it: it is not waited for", async () => {
+  await scene(31, async ({ world, copies, witness }) => {
+    const [host, other] = [world.host(copies[0]), world.host(witness)];
+    const stateOf = async (): Promise<string | undefined> =>
+      (await listDevices(world.directory, CLUSTER)).find(
+        ({ record }) => record.hostId === host.hostId,
+      )?.record.state;
+    host.failed.add("/dev/one");
+    await world.until(async () => (await stateOf()) === "failed");
+    await host.stop();
+    await other.stop();
+    host.media.set("/dev/one", other.medium());
+    await host.start();
+    assert.equal(host.devices.size, 0);
+    assert.equal(await stateOf(), "failed");
+  });
+});
+
 test("what has not changed of a device is told again only once a minute", async () => {
   await scene(6, async (all) => {
     const { world, copies } = all;

@@ -153,7 +153,8 @@ export class DeviceRegister {
     let last: StoredDevice | undefined = stored;
     for (let attempt = 0; attempt < ATTEMPTS_MAX && last !== undefined; attempt++) {
       const { record, revision } = last;
-      if (record.state === state) return;
+      // A failed one is not waited for, and not because its host has started anew either.
+      if (record.state === state || (state === "missing" && record.state === "failed")) return;
       const written = await putDevice(directory, clusterId, { ...record, state }, revision);
       if (written !== undefined) return;
       marks.hit("what was said late of a device that is gone was overruled");

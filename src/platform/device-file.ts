@@ -89,13 +89,15 @@ export class DeviceFile {
     if (found !== undefined && !isBlockDevice && !found.isFile()) throw notADevice(path);
     const isDirect = options.direct ?? isBlockDevice;
     const fd = openExclusively(path, isBlockDevice, isDirect);
+    let writeFd = fd;
     try {
       lockExclusively(fd, path);
-      const writeFd = (options.directWrites ?? false) && !isDirect ? openDirectly(path, fd) : fd;
+      if (options.directWrites === true && !isDirect) writeFd = openDirectly(path, fd);
       const device = new DeviceFile({ fd, writeFd }, path, isBlockDevice, isDirect);
       device.#check(options);
       return device;
     } catch (error) {
+      if (writeFd !== fd) closeSync(writeFd);
       closeSync(fd);
       throw error;
     }

@@ -1,6 +1,7 @@
 import { ok as assert, equal, deepEqual, throws } from "node:assert/strict";
 import { execFileSync } from "node:child_process";
-import { mkdirSync, mkdtempSync, rmSync, statSync, truncateSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readdirSync, rmSync, statSync } from "node:fs";
+import { truncateSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { CodedError, Prng } from "../base/index.ts";
@@ -190,6 +191,19 @@ test("a device below the wanted size is refused", () => {
   const path = join(folder, "small");
   writeFileSync(path, new Uint8Array(8192));
   throws(() => openDisk(path, { sizeBytesMin: MIB }), coded("device-too-small"));
+});
+
+test("a device that is refused leaves no file open", () => {
+  const path = join(folder, "refused");
+  writeFileSync(path, new Uint8Array(8192));
+  const { ino } = statSync(path);
+  const open = (): string[] =>
+    readdirSync("/proc/self/fd").filter(
+      (fd) => statSync(`/proc/self/fd/${fd}`, { throwIfNoEntry: false })?.ino === ino,
+    );
+  const refuse = () => openDisk(path, { sizeBytesMin: MIB, directWrites: true });
+  throws(refuse, coded("device-too-small"));
+  deepEqual(open(), []);
 });
 
 test("a file that cannot have its preallocated space is not made", () => {
