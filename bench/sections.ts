@@ -30,7 +30,7 @@ const SIZES = [16 * KIB, 64 * KIB, 256 * KIB, MIB, 2 * MIB, 4 * MIB, 16 * MIB, 6
 
 interface Workload {
   readonly name: string;
-  readonly places: "random" | "hot" | "sequential";
+  readonly places: "random" | "hot" | "scattered" | "sequential";
   /** The part of the memory that may be mapped at once. */
   readonly mappedPart: number;
 }
@@ -39,6 +39,7 @@ const WORKLOADS: readonly Workload[] = [
   { name: "all-mapped", places: "random", mappedPart: 1 },
   { name: "random", places: "random", mappedPart: 0.5 },
   { name: "hot-fifth", places: "hot", mappedPart: 0.5 },
+  { name: "scattered-fifth", places: "scattered", mappedPart: 0.5 },
   { name: "sequential", places: "sequential", mappedPart: 0.5 },
 ];
 
@@ -186,7 +187,7 @@ function notes(): string[] {
   const tooMany = SIZES.filter((bytes) => HOST_MAPPED_BYTES / bytes >= KERNEL_MAPPINGS_MAX);
   return [
     `reads of 4 KiB at QD${DEPTH} into ${MEMORY_BYTES / MIB} MiB; half of it may be mapped at once, all of it with all-mapped`,
-    "hot-fifth: nine in ten reads go to a fifth, which is spread over all in pieces of 64 KiB",
+    "hot-fifth and scattered-fifth: nine in ten reads go to a fifth, the first one or one spread over all in pieces of 64 KiB",
     "maps are counted from the beginning, processor time once it has run for 0.3 s",
     `16 GiB, which a host maps, would be more mappings than a process may have (${KERNEL_MAPPINGS_MAX}) of ${tooMany.map(nameOf).join(", ")}`,
   ];

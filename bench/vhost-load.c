@@ -1,7 +1,7 @@
 /*
  * Load on a disk at a vhost-user socket, as of vhost-load.ts, at a tenth of its cost:
  *
- *   vhost-load SOCKET PID DEPTH SECONDS read|write [MEMORY random|hot|sequential]
+ *   vhost-load SOCKET PID DEPTH SECONDS read|write [MEMORY random|hot|scattered|sequential]
  *   vhost-load --copies BYTES SECONDS
  *
  * Blocks of 4 KiB at random places, DEPTH under way at once; a write is followed by a flush, and
@@ -9,7 +9,8 @@
  * JSON, with the processor time that the process PID has used for each answer.
  *
  * With MEMORY the data lies in so many bytes, each time at another page: at any, nine in ten times
- * in a fifth of them which is spread over all in pieces of 64 KiB, or at the one that follows.
+ * in the first fifth or in a fifth that is spread over all in pieces of 64 KiB, or at the one that
+ * follows.
  *
  * With --copies nobody is asked: blocks at random places of so many bytes are copied to as many
  * places as are under way at most. No disk in memory can take less time for a read.
@@ -123,7 +124,7 @@ static uint64_t started_ns[LANES_MAX];
 static uint32_t *latencies_ns;
 static size_t answers, requests;
 
-static enum { OF_LANE, RANDOM, HOT, SEQUENTIAL } places;
+static enum { OF_LANE, RANDOM, HOT, SCATTERED, SEQUENTIAL } places;
 static size_t page_count = LANES_MAX, page_of[LANES_MAX], next_page;
 
 static void fail(const char *what) {
@@ -272,14 +273,11 @@ static size_t choose_page(int lane) {
       return lane;
     case SEQUENTIAL:
       return next_page++ % page_count;
-    case HOT:
-      if (next_random() % 10 != 0) {
-        size_t piece = next_random() % (page_count / HOT_PIECE_PAGES / 5) * 5;
-        return piece * HOT_PIECE_PAGES + next_random() % HOT_PIECE_PAGES;
-      }
-      /* fall through */
     default:
-      return next_random() % page_count;
+      if (places == RANDOM || next_random() % 10 == 0) return next_random() % page_count;
+      if (places == HOT) return next_random() % (page_count / 5);
+      size_t piece = next_random() % (page_count / HOT_PIECE_PAGES / 5) * 5;
+      return piece * HOT_PIECE_PAGES + next_random() % HOT_PIECE_PAGES;
   }
 }
 
@@ -410,6 +408,7 @@ static int spread(const char *bytes, const char *how) {
   page_count = strtoull(bytes, NULL, 10) / BLOCK_BYTES;
   if (strcmp(how, "random") == 0) places = RANDOM;
   if (strcmp(how, "hot") == 0) places = HOT;
+  if (strcmp(how, "scattered") == 0) places = SCATTERED;
   if (strcmp(how, "sequential") == 0) places = SEQUENTIAL;
   return places != OF_LANE && page_count >= 256;
 }
@@ -419,7 +418,8 @@ int main(int count, char **words) {
   if (count == 4 && strcmp(words[1], "--copies") == 0)
     return copy_only(strtoull(words[2], NULL, 10), atof(words[3]));
   if (count != 6 && count != 8) {
-    fprintf(stderr, "usage: vhost-load SOCKET PID DEPTH SECONDS read|write [MEMORY PLACES]\n"
+    fprintf(stderr, "usage: vhost-load SOCKET PID DEPTH SECONDS read|write "
+                    "[MEMORY random|hot|scattered|sequential]\n"
                     "       vhost-load --copies BYTES SECONDS\n");
     return 2;
   }
@@ -431,7 +431,7 @@ int main(int count, char **words) {
   }
   is_write = strcmp(words[5], "write") == 0;
   if (count == 8 && !spread(words[6], words[7])) {
-    fprintf(stderr, "MEMORY is 1M or more bytes, PLACES are random, hot or sequential\n");
+    fprintf(stderr, "MEMORY is 1M or more bytes, PLACES are one of those words\n");
     return 2;
   }
   latencies_ns = malloc(SAMPLES_MAX * sizeof *latencies_ns);
