@@ -46,6 +46,7 @@ test("positionals and options become the request", () => {
   });
   assert.deepEqual(request("volume create --size=512 web1"), { name: "web1", sizeBytes: 512 });
   assert.deepEqual(request("events --follow --after 7"), { follow: true, after: 7 });
+  assert.deepEqual(request("volume create a --size 1 --size 2"), { name: "a", sizeBytes: 2 });
   assert.deepEqual(request("status"), {});
 });
 
@@ -114,8 +115,6 @@ test("what is missing, too much or of the wrong kind is refused", () => {
     refusal("host maintenance").message,
     "drystone host maintenance needs one more word",
   );
-  assert.match(refusal("volume create a --size 1G --size 2G").message, /--size is given twice/);
-  assert.ok(request("volume create a --size 1G --size 1G"), "as scripts may");
   assert.match(refusal("host run").message, /needs --config FILE$/);
   assert.match(
     refusal("join 10.0.0.1 --address 10.0.0.2 --device d").message,

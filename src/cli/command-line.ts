@@ -188,18 +188,12 @@ function parseRequest(
     if (globalOptions.includes(option)) continue;
     const value = optionValue(option, token.value, directory);
     const earlier = request[option.field];
-    if (option.isList !== true) {
-      if (earlier !== undefined && earlier !== value) throw givenTwice(option);
-      request[option.field] = value;
-    } else if (Array.isArray(earlier)) earlier.push(value);
+    // The last one counts, so that scripts may add to a line that others have begun.
+    if (option.isList !== true) request[option.field] = value;
+    else if (Array.isArray(earlier)) earlier.push(value);
     else request[option.field] = [value];
   }
   return { ...request, ...positionalFields(command, positionals.slice(command.words.length)) };
-}
-
-/** Which of the two is meant cannot be known. */
-function givenTwice({ name }: CommandOption): CodedError {
-  return usageError(`--${name} is given twice, with different values`, "Give it once");
 }
 
 /** The host would refuse it as well, and speak of fields. */

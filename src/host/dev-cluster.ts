@@ -6,7 +6,7 @@
  */
 import { spawn } from "node:child_process";
 import type { ChildProcess } from "node:child_process";
-import { createWriteStream, existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { createWriteStream, existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
@@ -15,6 +15,7 @@ import { NbdServer, RelayVolume, SingleExport } from "../frontend/index.ts";
 import { JsonLog, NodeClock, StreamNetwork } from "../platform/index.ts";
 import type { Log } from "../ports/index.ts";
 import { callApi } from "./api-call.ts";
+import { makeDevFolder } from "./dev-folder.ts";
 import { DEV_CONTROL_VARIABLE } from "./dev-control.ts";
 import type { CutMessage } from "./dev-control.ts";
 import { DevCuts, isDevNetwork } from "./dev-cuts.ts";
@@ -99,7 +100,7 @@ export class DevCluster {
     });
     // A path that is too long for a socket is refused before anything is made.
     for (const { socket } of this.hosts) parseAddress(socket);
-    mkdirSync(this.folder, { recursive: true, mode: 0o700 });
+    makeDevFolder(this.folder, "");
     const stream = createWriteStream(join(this.folder, "cluster.log"), { flags: "a" });
     this.#log = new JsonLog(stream);
   }
@@ -195,7 +196,7 @@ export class DevCluster {
   }
 
   #configure(host: DevHost, cluster: Readonly<Record<string, string>>): void {
-    mkdirSync(host.folder, { recursive: true, mode: 0o700 });
+    makeDevFolder(host.folder, "");
     const index = this.hosts.indexOf(host);
     const port = this.#options.apiPort ?? API_PORT_DEFAULT;
     const config = {

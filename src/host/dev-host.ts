@@ -3,11 +3,12 @@
  * runs, so the
  * second start finds the volumes of the first. A volume named `demo` is made and attached once.
  */
-import { createWriteStream, existsSync, mkdirSync, renameSync } from "node:fs";
+import { createWriteStream, existsSync, renameSync } from "node:fs";
 import { statSync, statfsSync, writeFileSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
-import { CodedError, errorText, shellWord } from "../base/index.ts";
+import { CodedError, shellWord } from "../base/index.ts";
 import { JsonLog } from "../platform/index.ts";
+import { makeDevFolder } from "./dev-folder.ts";
 import { devKeyFile } from "./dev-keys.ts";
 import { runForeground } from "./foreground.ts";
 import { BOOT_FOLDERS_DEFAULT, MEMORY_BYTES_DEFAULT } from "./host-config.ts";
@@ -36,7 +37,7 @@ export async function runDevHost(options: DevHostOptions): Promise<number> {
   const folder = resolve(options.dir ?? DIR_DEFAULT);
   const socket = join(folder, "demo.sock");
   parseAddress(socket); // Refuses a path that is too long for a socket before anything is made.
-  makeFolder(folder);
+  makeDevFolder(folder, "h1");
   const logFile = join(folder, "host.log");
   keepLogShort(logFile);
   const logStream = createWriteStream(logFile, { flags: "a" });
@@ -86,21 +87,6 @@ function devConfig(folder: string, options: DevHostOptions): HostConfig {
 function defaultDeviceSize(folder: string): number {
   const { bavail, bsize } = statfsSync(folder);
   return Math.min(DEVICE_SIZE_BYTES_MAX, Math.floor(bavail * bsize * 0.9));
-}
-
-function makeFolder(folder: string): void {
-  try {
-    mkdirSync(join(folder, "h1"), { recursive: true, mode: 0o700 });
-  } catch (error) {
-    throw new CodedError(
-      {
-        code: "state-unwritable",
-        message: `${folder} cannot be made: ${errorText(error)}`,
-        hint: "Give another folder with --dir",
-      },
-      { cause: error },
-    );
-  }
 }
 
 /** At each start, so that a folder that is used for long does not fill with it. */

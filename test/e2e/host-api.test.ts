@@ -164,6 +164,14 @@ test("the command line tells a mistake from a refusal by its exit code", async (
   assert.equal(await run(["volume", "show", "nobody"]), 1);
   assert.equal(await run(["volume", "shwo", "demo"]), 2);
   assert.equal(await run(["dev", "kill", "h1", "--dir", "/nowhere"]), 1);
+  for (const hosts of ["1", "3"]) {
+    const line = [CLI, "dev", "--hosts", hosts, "--dir", import.meta.filename];
+    const { stderr } = await runTool(process.execPath, line, { codes: [1] });
+    assert.match(
+      stderr,
+      /^drystone: .* cannot be made: E[A-Z]+: .*Give another folder with --dir\n$/,
+    );
+  }
   const silent = await runTool(process.execPath, [CLI, "status", "--api", "http://127.0.0.1:1"], {
     codes: [1],
   });
