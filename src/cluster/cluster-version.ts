@@ -10,6 +10,7 @@
  *
  *   1  the first one; records of hosts do not tell it
  *   2  encrypted volumes (their records have format 2), another authority for the cluster
+ *   3  metadata of devices are committed to a log first
  */
 import { assert, CodedError } from "../base/index.ts";
 import type { Directory } from "../ports/index.ts";
