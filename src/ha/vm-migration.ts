@@ -9,7 +9,7 @@
  * not know whether it has given the machine away, it takes it back by another swap of the record,
  * which succeeds only if it has not. So whatever fails before leaves the machine at the source.
  */
-import { CodedError, errorText } from "../base/index.ts";
+import { CodedError, errorText, formatSize } from "../base/index.ts";
 import { decided, findVm, swapVm } from "../cluster/index.ts";
 import type { StoredVm, VmMigration, VmRecord } from "../cluster/index.ts";
 import type { RunningVm, VmDisk } from "../ports/index.ts";
@@ -183,7 +183,7 @@ export class VmMover {
       if (migration?.to !== hostId || migration.phase !== "asked" || !isUnderWay(stored.record))
         continue;
       if (this.#receiving.has(name) || running.has(name)) continue;
-      const receiving = this.#receive(stored, migration)
+      const receiving = this.#receive(stored, migration, this.#leftBytes(vms))
         .catch((error: unknown) => this.#hooks.note(error))
         .finally(() => {
           this.#receiving.delete(name);
@@ -193,10 +193,31 @@ export class VmMover {
     }
   }
 
-  async #receive(stored: StoredVm, migration: VmMigration): Promise<void> {
+  /**
+   * Bytes of memory, beside what is here, stands ready here or is about to: who has asked for a
+   * move knew nothing of what others asked for at the same time.
+   */
+  #leftBytes(vms: readonly StoredVm[]): number {
+    const { hostId, capacity } = this.#world;
+    const taking = vms.filter(({ record }) => {
+      const { migration } = record;
+      const isReady = isUnderWay(record) && migration?.to === hostId && migration.phase === "ready";
+      return record.hostId === hostId || isReady || this.#receiving.has(record.name);
+    });
+    return taking.reduce((left, { record }) => left - record.memoryBytes, capacity.memoryBytes);
+  }
+
+  async #receive(stored: StoredVm, migration: VmMigration, leftBytes: number): Promise<void> {
     const { hypervisor, storage, ways, clusterId, directory } = this.#world;
-    const { name, epoch, volumes } = stored.record;
+    const { name, epoch, volumes, memoryBytes } = stored.record;
     try {
+      if (memoryBytes > leftBytes)
+        throw new CodedError({
+          code: "vm-migration-failed",
+          message:
+            `it needs ${formatSize(memoryBytes)} of memory, and there is left: ` +
+            formatSize(Math.max(0, leftBytes)),
+        });
       const { inaccessible } = await storage.reach([stored.record]);
       const lacks = inaccessible[0]?.reason;
       if (lacks !== undefined)
