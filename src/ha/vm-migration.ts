@@ -72,6 +72,8 @@ export class VmMover {
   readonly #hooks: MigrationHooks;
   readonly #sending = new Map<string, Sending>();
   readonly #receiving = new Map<string, Promise<void>>();
+  /** By machine, the last migration that room was made for. */
+  readonly #made = new Map<string, number>();
   /** Since when a target is waited for, by migration. */
   readonly #asked = new Map<string, { readonly id: number; readonly sinceMs: number }>();
   #isClosed = false;
@@ -183,13 +185,15 @@ export class VmMover {
       if (migration?.to !== hostId || migration.phase !== "asked" || !isUnderWay(stored.record))
         continue;
       if (this.#receiving.has(name) || running.has(name)) continue;
-      const receiving = this.#receive(stored, migration, this.#leftBytes(vms))
+      const receiving = this.#receive(stored, migration, this.#leftBytes(vms, name));
+      this.#made.set(name, migration.id);
+      const done = receiving
         .catch((error: unknown) => this.#hooks.note(error))
         .finally(() => {
           this.#receiving.delete(name);
           this.#hooks.wake();
         });
-      this.#receiving.set(name, receiving);
+      this.#receiving.set(name, done);
     }
   }
 
@@ -197,12 +201,16 @@ export class VmMover {
    * Bytes of memory, beside what is here, stands ready here or is about to: who has asked for a
    * move knew nothing of what others asked for at the same time.
    */
-  #leftBytes(vms: readonly StoredVm[]): number {
+  #leftBytes(vms: readonly StoredVm[], own: string): number {
     const { hostId, capacity } = this.#world;
     const taking = vms.filter(({ record }) => {
-      const { migration } = record;
-      const isReady = isUnderWay(record) && migration?.to === hostId && migration.phase === "ready";
-      return record.hostId === hostId || isReady || this.#receiving.has(record.name);
+      const { migration, name } = record;
+      if (name === own) return false;
+      const isToCome = isUnderWay(record) && migration?.to === hostId;
+      // The records may have been read before it was ready.
+      const isReady = migration?.phase === "ready" || this.#made.get(name) === migration?.id;
+      const isComing = this.#receiving.has(name) || (isToCome && isReady);
+      return record.hostId === hostId || isComing;
     });
     return taking.reduce((left, { record }) => left - record.memoryBytes, capacity.memoryBytes);
   }
