@@ -92,6 +92,41 @@ test("a machine stays where it is when the target cannot take it, or is gone", a
   });
 });
 
+test("of machines that are asked to move to one host at the same time only those come that it has room for", async () => {
+  for (let seed = 1; seed <= 6; seed++)
+    await cluster(seed, async (world) => {
+      const memoryBytes = (5 * world.capacity.memoryBytes) / 8;
+      const names = ["a", "b"];
+      for (const name of names) {
+        await createVm(world.directory, CLUSTER, { ...vm(name), memoryBytes });
+        await world.until(() => world.whereIs(name) !== undefined, FAILOVER_MS_MAX);
+      }
+      const [one, other] = names.map((name) => world.whereIs(name));
+      assert.notEqual(one, other);
+      const target = world.hosts.find(({ id }) => id !== one && id !== other)!;
+      const ask = async (name: string): Promise<void> =>
+        await world.change(name, ({ epoch }) => ({
+          migration: { id: 1, to: target.id, epoch, phase: "asked", address: "" },
+        }));
+      await Promise.all(names.map(ask));
+      const recordOf = async (name: string): Promise<VmRecord> =>
+        (await findVm(world.directory, CLUSTER, name)).record;
+      const areOver = async (): Promise<boolean> => {
+        const records = await Promise.all(names.map(recordOf));
+        return records.every(({ migration }) => ["moved", "over"].includes(migration!.phase));
+      };
+      await world.until(areOver, 2 * MOVE_MS_MAX);
+      const records = await Promise.all(names.map(recordOf));
+      const moved = records.filter(({ hostId }) => hostId === target.id);
+      assert.equal(moved.length, 1, "one has come, and the other one has stayed");
+      const stayed = records.find(({ hostId }) => hostId !== target.id)!;
+      const why = stayed.history.findLast(({ what }) => what === "does not move")!.because;
+      assert.match(why, /the target cannot take it: .*10 GiB of memory.* 6 GiB/);
+      for (const { name, hostId } of records)
+        await world.until(() => world.whereIs(name) === hostId, MOVE_MS_MAX);
+    });
+});
+
 test("a machine whose host does not know whether it has given it away takes it back first", async () => {
   for (let seed = 1; seed <= 8; seed++)
     await cluster(seed, async (world) => {

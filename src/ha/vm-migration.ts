@@ -9,7 +9,7 @@
  * not know whether it has given the machine away, it takes it back by another swap of the record,
  * which succeeds only if it has not. So whatever fails before leaves the machine at the source.
  */
-import { CodedError, errorText } from "../base/index.ts";
+import { CodedError, errorText, formatSize } from "../base/index.ts";
 import { decided, findVm, swapVm } from "../cluster/index.ts";
 import type { StoredVm, VmMigration, VmRecord } from "../cluster/index.ts";
 import type { RunningVm, VmDisk } from "../ports/index.ts";
@@ -72,6 +72,8 @@ export class VmMover {
   readonly #hooks: MigrationHooks;
   readonly #sending = new Map<string, Sending>();
   readonly #receiving = new Map<string, Promise<void>>();
+  /** By machine, the last migration that room was made for. */
+  readonly #made = new Map<string, number>();
   /** Since when a target is waited for, by migration. */
   readonly #asked = new Map<string, { readonly id: number; readonly sinceMs: number }>();
   #isClosed = false;
@@ -183,20 +185,47 @@ export class VmMover {
       if (migration?.to !== hostId || migration.phase !== "asked" || !isUnderWay(stored.record))
         continue;
       if (this.#receiving.has(name) || running.has(name)) continue;
-      const receiving = this.#receive(stored, migration)
+      const receiving = this.#receive(stored, migration, this.#leftBytes(vms, name));
+      this.#made.set(name, migration.id);
+      const done = receiving
         .catch((error: unknown) => this.#hooks.note(error))
         .finally(() => {
           this.#receiving.delete(name);
           this.#hooks.wake();
         });
-      this.#receiving.set(name, receiving);
+      this.#receiving.set(name, done);
     }
   }
 
-  async #receive(stored: StoredVm, migration: VmMigration): Promise<void> {
+  /**
+   * Bytes of memory, beside what is here, stands ready here or is about to: who has asked for a
+   * move knew nothing of what others asked for at the same time.
+   */
+  #leftBytes(vms: readonly StoredVm[], own: string): number {
+    const { hostId, capacity } = this.#world;
+    const taking = vms.filter(({ record }) => {
+      const { migration, name } = record;
+      if (name === own) return false;
+      const isToCome = isUnderWay(record) && migration?.to === hostId;
+      // The records may have been read before it was ready.
+      const isReady = migration?.phase === "ready" || this.#made.get(name) === migration?.id;
+      const isComing = this.#receiving.has(name) || (isToCome && isReady);
+      return record.hostId === hostId || isComing;
+    });
+    return taking.reduce((left, { record }) => left - record.memoryBytes, capacity.memoryBytes);
+  }
+
+  async #receive(stored: StoredVm, migration: VmMigration, leftBytes: number): Promise<void> {
     const { hypervisor, storage, ways, clusterId, directory } = this.#world;
-    const { name, epoch, volumes } = stored.record;
+    const { name, epoch, volumes, memoryBytes } = stored.record;
     try {
+      if (memoryBytes > leftBytes)
+        throw new CodedError({
+          code: "vm-migration-failed",
+          message:
+            `it needs ${formatSize(memoryBytes)} of memory, and there is left: ` +
+            formatSize(Math.max(0, leftBytes)),
+        });
       const { inaccessible } = await storage.reach([stored.record]);
       const lacks = inaccessible[0]?.reason;
       if (lacks !== undefined)

@@ -15,8 +15,18 @@ const TOLD_MS = 3000;
 const EMPTY_MS_MAX = 150_000;
 
 export async function move(world: MachineWorld): Promise<void> {
+  await moveTo(world, world.prng.pick(world.hosts).id);
+}
+
+/** Asked for by several operators at the same moment. */
+export async function moveTogether(world: MachineWorld): Promise<void> {
   const to = world.prng.pick(world.hosts).id;
-  const free = world.placements.unpromisedOn(to);
+  await Promise.all([moveTo(world, to), moveTo(world, to), moveTo(world, to)]);
+}
+
+async function moveTo(world: MachineWorld, to: string): Promise<void> {
+  // What others have asked for and is not ready yet nobody knows who asks at the same time.
+  const free = world.placements.freeOn(to);
   await world.change(world.prng.pick(world.names), (record) => {
     const { hostId, epoch, startedEpoch, desired, migration } = record;
     const isRunning = desired === "running" && hostId !== undefined && startedEpoch === epoch;

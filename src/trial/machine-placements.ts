@@ -51,18 +51,8 @@ export class PlacementCheck {
 
   /** Bytes of memory that nothing on the host, or ready to come there, takes. */
   freeOn(hostId: string): number {
-    return this.#left(hostId, (vm) => isOn(vm, hostId));
-  }
-
-  /** Beside what was asked to come there, too. */
-  unpromisedOn(hostId: string): number {
-    const isExpected = (vm: VmRecord): boolean => isUnderWay(vm) && vm.migration?.to === hostId;
-    return this.#left(hostId, (vm) => isOn(vm, hostId) || isExpected(vm));
-  }
-
-  #left(hostId: string, takes: (vm: VmRecord) => boolean): number {
     let free = this.#memoryBytesOf(hostId);
-    for (const vm of this.#vms.values()) if (takes(vm)) free -= vm.memoryBytes;
+    for (const vm of this.#vms.values()) if (isOn(vm, hostId)) free -= vm.memoryBytes;
     return free;
   }
 

@@ -11,7 +11,7 @@ import { armAtLast, ARMING_MISFORTUNES, planArming } from "./machine-arming.ts";
 import { planLateMisfortune } from "./machine-late.ts";
 import type { MachineMutant } from "./machine-mutants.ts";
 import { beginMaintenance, callOff, checkMaintenance, endMaintenance } from "./machine-moves.ts";
-import { move } from "./machine-moves.ts";
+import { move, moveTogether } from "./machine-moves.ts";
 import { changeProtection, checkProtection } from "./machine-protection.ts";
 import { areWell, checkRoom, isWell } from "./machine-room.ts";
 import { CALL_MS, MachineWorld } from "./machine-world.ts";
@@ -91,7 +91,7 @@ const MISFORTUNES: Readonly<Record<string, (world: MachineWorld) => void | Promi
   "told to end": (world) => order(world, { desired: "killed" }),
   "told to run": (world) => order(world, { desired: "running" }),
   "told to move": move,
-  "told to move again": move,
+  "told to move again": moveTogether,
   "move called off": callOff,
   "maintenance begins": beginMaintenance,
   "maintenance ends": endMaintenance,
@@ -160,8 +160,8 @@ async function putRight(world: MachineWorld): Promise<void> {
 }
 
 async function checkRunning(world: MachineWorld): Promise<void> {
-  await world.until(() => areWell(world), RUNNING_MS_MAX);
-  for (const name of world.names) if (!(await isWell(world, name))) await stands(world, name);
+  if (!(await world.until(() => areWell(world), RUNNING_MS_MAX)))
+    for (const name of world.names) if (!(await isWell(world, name))) await stands(world, name);
   const areProtected = async (): Promise<boolean> => {
     const records = await Promise.all(world.names.map((name) => world.record(name)));
     return records.every(isProtected);
