@@ -4,7 +4,7 @@
  * volume. All clocks are this machine's.
  */
 import * as fs from "node:fs";
-import type { VmDecisionView, VmView } from "../src/host/views.ts";
+import type { VmDecisionView, VmView } from "../src/host/api/views.ts";
 import { figure } from "./benchmark.ts";
 import type { Figure } from "./benchmark.ts";
 

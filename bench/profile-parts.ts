@@ -19,21 +19,22 @@ const REST = "the rest";
 /** The first one that fits a file. Those that only pass calls on are not here: see `partOf`. */
 const PARTS: readonly (readonly [part: string, files: RegExp])[] = [
   ["NBD", /\/frontend\/nbd\//],
-  ["vhost-user", /\/frontend\/(vhost-user|shared-memory)\/|\/platform\/(event-|memfd-)/],
-  ["order and copies of requests", /\/frontend\/volume\/|\/host\/(metered|offered)-volume/],
+  ["vhost-user", /\/frontend\/(vhost-user|shared-memory)\/|\/platform\/memory\/(event-|memfd-)/],
+  ["order and copies of requests", /\/frontend\/volume\/|\/host\/volumes\/(metered|offered)-/],
   ["locks and transactions of the owner", /\/src\/object\//],
   ["links between hosts", /\/src\/(plane|link)\/|\/format\/link-/],
-  ["sockets and TLS", /\/platform\/(socket|stream|tls|start-tls)-|^node:(net|tls|stream)|\/stream/],
-  ["disk requests", /\/platform\/(io-uring|uring-disk|queued-disk|open-disk|device-file)/],
-  ["metadata: log and table", /\/platform\/(logged|metadata-log|pending|recent)/],
-  ["metadata: LMDB", /node_modules\/lmdb\/|\/platform\/(lmdb|resident)-/],
+  ["sockets and TLS", /\/platform\/network\/|^node:(net|tls|stream)|\/stream/],
+  ["disk requests", /\/platform\/disk\//],
+  ["metadata: log and table", /\/platform\/metadata\/(logged|metadata-log|pending|recent)/],
+  ["metadata: LMDB", /node_modules\/lmdb\/|\/platform\/metadata\/(lmdb|resident)-/],
   ["checksums and fingerprints", /\/platform\/(native-digests|digest)|\/base\/(crc|sha)/],
   ["journal", /\/store\/(journal|store-component|device-room|component-)|\/format\/journal-/],
   ["cache and reads", /\/src\/cache\/|\/store\/(reader|far-blocks|block-cache|block-fills)/],
   ["destage and maps", /\/src\/(store|format)\//],
 ];
 /** System calls and helpers: what counts is who asked. */
-const PASSED_ON = /\/platform\/(sys|shared-sys|mapped-memory)\.|\/src\/(base|ports)\/(?!crc|sha)/;
+const PASSED_ON =
+  /\/platform\/(sys|memory\/(shared-sys|mapped-memory))\.|\/src\/(base|ports)\/(?!crc|sha)/;
 
 export const PART_NAMES: readonly string[] = [
   ...PARTS.map(([part]) => part),

@@ -12,9 +12,9 @@ import { readdirSync, readFileSync } from "node:fs";
 import { FrontEnd } from "../src/client/front-end.ts";
 import { DriverQueue, queuePlaces } from "../src/client/driver-queue.ts";
 import { Prng } from "../src/base/index.ts";
-import { EventCounter } from "../src/platform/event-counter.ts";
+import { EventCounter } from "../src/platform/memory/event-counter.ts";
 import { MemfdSharedMemory } from "../src/platform/index.ts";
-import { addToCounter, clearCounter } from "../src/platform/shared-sys.ts";
+import { addToCounter, clearCounter } from "../src/platform/memory/shared-sys.ts";
 import { nativeFunction } from "../src/platform/sys.ts";
 
 const BLOCK_BYTES = 4096;

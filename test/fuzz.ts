@@ -18,7 +18,7 @@ import { programOptions } from "../scripts/program-options.ts";
 import { fuzzDirectory } from "../src/cluster/directory.fuzz.ts";
 import { fuzzConnection } from "../src/frontend/nbd/connection.fuzz.ts";
 import { fuzzSession } from "../src/frontend/vhost-user/vhost-session.fuzz.ts";
-import { fuzzHttp } from "../src/host/http-api.fuzz.ts";
+import { fuzzHttp } from "../src/host/api/http-api.fuzz.ts";
 import { fuzzFrames } from "../src/link/link.fuzz.ts";
 import { fuzzPeer } from "../src/plane/peer.fuzz.ts";
 

@@ -10,7 +10,7 @@ import {
   requestsTable,
 } from "../../src/host/index.ts";
 import type { DocsTable } from "../../src/host/index.ts";
-import { metricsTable } from "../../src/host/metrics-table.ts";
+import { metricsTable } from "../../src/host/api/metrics-table.ts";
 import { alertRules } from "./alert-rules.ts";
 import { clientExample } from "./client-example.ts";
 import { debianPackagesTable } from "./debian-packages-table.ts";

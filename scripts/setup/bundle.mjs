@@ -13,7 +13,7 @@ const TARGET = dirname(BUNDLE);
 const COMPILED = join(REPOSITORY, "dist/src/");
 const ENTRIES = {
   main: "dist/src/cli/main.js",
-  "data-worker": "dist/src/host/data-worker.js",
+  "data-worker": "dist/src/host/data/data-worker.js",
   "digest-worker": "dist/src/platform/digest-worker.js",
 };
 

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "../../test/support/test.ts";
 import { CodedError } from "../base/index.ts";
-import { checkRequest } from "../host/api-match.ts";
+import { checkRequest } from "../host/api/api-match.ts";
 import { operationRow, operations } from "../host/index.ts";
 import type { OperationName } from "../host/index.ts";
 import { byOptions } from "./by-options.ts";

@@ -1,6 +1,6 @@
 /** How a command is written down for people. */
 import type { Command, CommandOption } from "./command.ts";
-import type { AnyObjectShape } from "./shape.ts";
+import type { AnyObjectShape } from "./api/shape.ts";
 
 /** Those without which the command is refused, as a host would or the process that it starts. */
 export function requiredOptions(

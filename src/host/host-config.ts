@@ -8,8 +8,8 @@ import { dirname, isAbsolute, join, resolve } from "node:path";
 import { CodedError, errorText, parseSize } from "../base/index.ts";
 import type { NetworkAddress } from "../ports/index.ts";
 import { hostNameInvalid, parseAddress } from "./names.ts";
-import { checkShape } from "./shape.ts";
-import type { ObjectShape, TextShape } from "./shape.ts";
+import { checkShape } from "./api/shape.ts";
+import type { ObjectShape, TextShape } from "./api/shape.ts";
 
 export const API_ADDRESS_DEFAULT = "127.0.0.1:7400";
 export const MEMORY_BYTES_DEFAULT: number = 192 * 2 ** 20;

@@ -4,39 +4,45 @@
  */
 import { CodedError } from "../base/index.ts";
 import type { Clock, Directory } from "../ports/index.ts";
-import type { AccessDesk } from "./access-desk.ts";
-import type { AuditLog } from "./audit-log.ts";
-import type { BootFiles } from "./boot-files.ts";
-import type { RotationView } from "./certificate-views.ts";
-import type { CertificateHandlers } from "./certificate-control.ts";
+import type { AccessDesk } from "./api/access-desk.ts";
+import type { AuditLog } from "./api/audit-log.ts";
+import type { BootFiles } from "./machines/boot-files.ts";
+import type { RotationView } from "./certificates/certificate-views.ts";
+import type { CertificateHandlers } from "./certificates/certificate-control.ts";
 import { listServices, readClusterVersion } from "../cluster/index.ts";
-import { ClusterStatus } from "./cluster-status.ts";
-import type { DataPlaneMethods, PeerView } from "./data-plane-port.ts";
-import type { DirectoryView } from "./directory-views.ts";
-import type { EventRing } from "./event-ring.ts";
+import { ClusterStatus } from "./peers/cluster-status.ts";
+import type { DataPlaneMethods, PeerView } from "./data/data-plane-port.ts";
+import type { DirectoryView } from "./directory/directory-views.ts";
+import type { EventRing } from "./api/event-ring.ts";
 import type { ManagementPeer } from "../plane/index.ts";
-import type { MachineFacts } from "./health-check.ts";
-import { HealthWatch } from "./health-watch.ts";
-import type { RaisedCheck } from "./health.ts";
-import type { Handlers } from "./http-api.ts";
-import type { JoinDesk } from "./join-desk.ts";
-import type { NetworkViews } from "./network-views.ts";
-import { hostUnknown } from "./find-peer.ts";
-import { KnownVolumes } from "./known-volumes.ts";
-import { clientHandlers } from "./nbd-client-desk.ts";
-import { upgradeHandlers } from "./upgrade-control.ts";
-import { serviceHandlers } from "./service-control.ts";
-import { whatIfHandlers } from "./what-if-control.ts";
-import type { ServiceControlWorld } from "./service-control.ts";
-import type { RpcPeer } from "./rpc.ts";
-import type { HostView, NetworkLatencyView, StatsView, TokenView, VolumeView } from "./views.ts";
-import { snapshotHandlers } from "./snapshot-control.ts";
-import { ClusterLedgers } from "./cluster-ledgers.ts";
-import type { OtherHosts } from "./other-hosts.ts";
-import { haHandlers } from "./ha-control.ts";
-import { vmHandlers } from "./vm-control.ts";
-import type { VmControlWorld } from "./vm-control.ts";
-import type { VmMachineHandlers } from "./vm-machine.ts";
+import type { MachineFacts } from "./health/health-check.ts";
+import { HealthWatch } from "./health/health-watch.ts";
+import type { RaisedCheck } from "./health/health.ts";
+import type { Handlers } from "./api/http-api.ts";
+import type { JoinDesk } from "./certificates/join-desk.ts";
+import type { NetworkViews } from "./peers/network-views.ts";
+import { hostUnknown } from "./peers/find-peer.ts";
+import { KnownVolumes } from "./volumes/known-volumes.ts";
+import { clientHandlers } from "./volumes/nbd-client-desk.ts";
+import { upgradeHandlers } from "./upkeep/upgrade-control.ts";
+import { serviceHandlers } from "./upkeep/service-control.ts";
+import { whatIfHandlers } from "./upkeep/what-if-control.ts";
+import type { ServiceControlWorld } from "./upkeep/service-control.ts";
+import type { RpcPeer } from "./data/rpc.ts";
+import type {
+  HostView,
+  NetworkLatencyView,
+  StatsView,
+  TokenView,
+  VolumeView,
+} from "./api/views.ts";
+import { snapshotHandlers } from "./volumes/snapshot-control.ts";
+import { ClusterLedgers } from "./api/cluster-ledgers.ts";
+import type { OtherHosts } from "./peers/other-hosts.ts";
+import { haHandlers } from "./machines/ha-control.ts";
+import { vmHandlers } from "./machines/vm-control.ts";
+import type { VmControlWorld } from "./machines/vm-control.ts";
+import type { VmMachineHandlers } from "./machines/vm-machine.ts";
 
 /** Who may use the API, and who has changed what. */
 export interface AccessDesks {

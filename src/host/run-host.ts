@@ -1,11 +1,11 @@
 /** `drystone host run`: one host from its configuration file; what systemd starts. */
 import { JsonLog } from "../platform/index.ts";
-import { devControl } from "./dev-control.ts";
+import { devControl } from "./dev/dev-control.ts";
 import { runForeground } from "./foreground.ts";
 import { readHostConfig } from "./host-config.ts";
 import type { HostProcess } from "./host-process.ts";
 import { openService } from "./service.ts";
-import type { StatusView } from "./views.ts";
+import type { StatusView } from "./api/views.ts";
 
 export interface RunHostOptions {
   readonly config: string;

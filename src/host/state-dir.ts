@@ -16,7 +16,7 @@ import { CodedError, errorText } from "../base/index.ts";
 import { openDisk } from "../platform/index.ts";
 import type { Disk } from "../ports/index.ts";
 import { unwritable, writeDurably } from "./durable-file.ts";
-import { isRecord } from "./shape.ts";
+import { isRecord } from "./api/shape.ts";
 
 const LOCK_FILE_BYTES = 4096;
 const IDENTITY_FORMAT = 1;

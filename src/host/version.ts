@@ -1,5 +1,5 @@
 import { readFileSync } from "node:fs";
-import { isRecord } from "./shape.ts";
+import { isRecord } from "./api/shape.ts";
 
 /** Of this program, as package.json has it. */
 export const version: string = readVersion();

@@ -7,7 +7,7 @@ import { parentPort } from "node:worker_threads";
 import type { DigestAnswer, DigestRequest } from "./native-digests.ts";
 import { sha256At } from "./sys.ts";
 import { BLOCK_SIZE_BYTES, assertDefined } from "../base/index.ts";
-import { MappedMemory } from "./mapped-memory.ts";
+import { MappedMemory } from "./memory/mapped-memory.ts";
 
 const port = assertDefined(parentPort ?? undefined, "this file runs in a worker");
 let digests = new MappedMemory(1024 * FINGERPRINT_BYTES);

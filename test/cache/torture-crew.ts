@@ -6,7 +6,7 @@ import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { fileURLToPath } from "node:url";
 import { Worker } from "node:worker_threads";
-import { MemoryFile } from "../../src/platform/memory-file.ts";
+import { MemoryFile } from "../../src/platform/memory/memory-file.ts";
 import type { ThreadOrder } from "./torture-thread.ts";
 import type { TortureOrder } from "./torture-worker.ts";
 

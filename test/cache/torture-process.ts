@@ -3,7 +3,7 @@
  * 3, the torture's as descriptor 4.
  */
 import { fstatSync } from "node:fs";
-import { mapShared } from "../../src/platform/shared-mappings.ts";
+import { mapShared } from "../../src/platform/memory/shared-mappings.ts";
 import { TortureWorker } from "./torture-worker.ts";
 import type { TortureOrder } from "./torture-worker.ts";
 

@@ -1,7 +1,7 @@
 /** A host that is asked as its /openapi.json says, which is held against each answer. */
 import assert from "node:assert/strict";
 import { Ajv2020 } from "ajv/dist/2020.js";
-import { pathOf, routes } from "../../src/host/api-routes.ts";
+import { pathOf, routes } from "../../src/host/api/api-routes.ts";
 import type { OperationName } from "../../src/host/index.ts";
 
 interface Described {

@@ -5,7 +5,7 @@ import * as path from "node:path";
 import type { TestContext } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
-import { tlsPaths, writeTlsFolder } from "../../src/host/tls-folder.ts";
+import { tlsPaths, writeTlsFolder } from "../../src/host/certificates/tls-folder.ts";
 import { makeAuthority } from "../../src/platform/index.ts";
 import { temporaryFolder } from "./harness.ts";
 import { Namespaces } from "./namespaces.ts";

@@ -9,7 +9,7 @@ import * as net from "node:net";
 import * as path from "node:path";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
-import { operationNames, operationRow } from "../../src/host/operations.ts";
+import { operationNames, operationRow } from "../../src/host/api/operations.ts";
 import type { OperationName } from "../../src/host/index.ts";
 import { DescribedApi } from "./described-api.ts";
 import { startHost, temporaryFolder } from "./harness.ts";
@@ -21,20 +21,20 @@ const AT_ONCE = 60;
 const START_MS_MAX = 60_000;
 
 const SHOWN_ELSEWHERE: Readonly<Record<string, string>> = {
-  "authority-away": "src/host/certificate-keeper.test.ts",
+  "authority-away": "src/host/certificates/certificate-keeper.test.ts",
   "authority-elsewhere": "test/e2e/authority.test.ts",
   "cluster-key-invalid": "test/e2e/encryption.test.ts",
   "cluster-key-missing": "test/e2e/encryption.test.ts",
   "cluster-key-wrong": "test/e2e/encryption.test.ts",
-  "connection-failed": "src/host/certificate-keeper.test.ts",
+  "connection-failed": "src/host/certificates/certificate-keeper.test.ts",
   "device-failed": "src/store/device-faults.test.ts",
   "device-foreign": "test/e2e/host-refusals.test.ts",
   "evacuation-too-large": "test/e2e/device-remove.test.ts",
-  "ha-hosts-unheard": "src/host/vm-control.test.ts",
-  "host-unreachable": "src/host/volume-mover.test.ts",
+  "ha-hosts-unheard": "src/host/machines/vm-control.test.ts",
+  "host-unreachable": "src/host/volumes/volume-mover.test.ts",
   "host-in-use": "test/e2e/host-removal.test.ts",
   "hosts-outdated": "test/e2e/upgrade.test.ts",
-  "key-domain-gone": "src/host/key-keeper.test.ts",
+  "key-domain-gone": "src/host/keys/key-keeper.test.ts",
   "no-space": "test/e2e/host-refusals.test.ts",
   "not-settled": "src/store/device-components.test.ts",
   "object-inaccessible": "src/plane/snapshots.test.ts",
@@ -43,7 +43,7 @@ const SHOWN_ELSEWHERE: Readonly<Record<string, string>> = {
   "too-many-tokens": "src/cluster/record-limits.test.ts",
   "upgrade-not-finalized": "test/e2e/upgrade.test.ts",
   "volume-in-use": "src/cluster/volumes.test.ts",
-  "volume-of-vm": "src/host/volume-mover.test.ts",
+  "volume-of-vm": "src/host/volumes/volume-mover.test.ts",
 };
 
 /** What it is refused with, or "" if it is done. */

@@ -3,7 +3,7 @@
  */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { routes } from "../../src/host/api-routes.ts";
+import { routes } from "../../src/host/api/api-routes.ts";
 import type { OperationName } from "../../src/host/index.ts";
 import { DescribedApi } from "./described-api.ts";
 import type { Call } from "./described-api.ts";

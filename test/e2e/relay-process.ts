@@ -5,7 +5,7 @@
  */
 import { apiAddress } from "../../src/cli/api-address.ts";
 import { NbdServer, RelayVolume, SingleExport } from "../../src/frontend/index.ts";
-import { locateDemo } from "../../src/host/dev-demo.ts";
+import { locateDemo } from "../../src/host/dev/dev-demo.ts";
 import { JsonLog, NodeClock, StreamNetwork } from "../../src/platform/index.ts";
 
 async function main(): Promise<void> {

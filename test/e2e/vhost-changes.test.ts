@@ -5,7 +5,7 @@ import * as path from "node:path";
 import { test } from "node:test";
 import type { TestContext } from "node:test";
 import { Prng } from "../../src/base/index.ts";
-import { QmpClient } from "../../src/platform/qmp-client.ts";
+import { QmpClient } from "../../src/platform/machines/qmp-client.ts";
 import { MEMORY_MIB, TestGuest } from "./guest.ts";
 import { startHost } from "./harness.ts";
 import type { DevHost } from "./harness.ts";

@@ -12,15 +12,15 @@ import { VolumeClient } from "../../src/client/index.ts";
 import { DriverQueue, queuePlaces } from "../../src/client/driver-queue.ts";
 import { FrontEnd } from "../../src/client/front-end.ts";
 import { MemfdSharedMemory } from "../../src/platform/index.ts";
-import { MemoryFile } from "../../src/platform/memory-file.ts";
+import { MemoryFile } from "../../src/platform/memory/memory-file.ts";
 import {
   addSeals,
   createMemoryFile,
   SEAL_FUTURE_WRITE,
   SEAL_SHRINK,
   sendMessage,
-} from "../../src/platform/shared-sys.ts";
-import { descriptorOf } from "../../src/platform/socket-stream.ts";
+} from "../../src/platform/memory/shared-sys.ts";
+import { descriptorOf } from "../../src/platform/network/socket-stream.ts";
 import { regionBytes, u32s } from "../vhost-user/front-end.ts";
 import { isLong, startHost } from "./harness.ts";
 import type { DevHost } from "./harness.ts";

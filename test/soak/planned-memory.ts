@@ -2,7 +2,7 @@
  * Whether processes keep to what they plan to have in memory. A line through samples does not see
  * what grows in steps, and calls what is still filling a leak; the plan says where it has to end.
  */
-import type { MemoryPlan } from "../../src/host/memory-plan.ts";
+import type { MemoryPlan } from "../../src/host/data/memory-plan.ts";
 
 /** What is measured may be so much above what is planned. */
 const SLACK = 1.1;

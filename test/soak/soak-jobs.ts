@@ -8,7 +8,7 @@ import * as path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import type { Prng } from "../../src/base/index.ts";
-import { ApiRefusal } from "../../src/host/api-routes.ts";
+import { ApiRefusal } from "../../src/host/api/api-routes.ts";
 import type { OperationName, RequestOf } from "../../src/host/index.ts";
 import { runTool } from "../e2e/process.ts";
 import type { NbdAddress } from "../e2e/nbd-client.ts";

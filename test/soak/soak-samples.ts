@@ -6,8 +6,8 @@
 import * as fs from "node:fs";
 import * as path from "node:path";
 import { readHostConfig } from "../../src/host/host-config.ts";
-import { memoryPlanOf } from "../../src/host/memory-plan.ts";
-import type { MemoryPlan } from "../../src/host/memory-plan.ts";
+import { memoryPlanOf } from "../../src/host/data/memory-plan.ts";
+import type { MemoryPlan } from "../../src/host/data/memory-plan.ts";
 import { processTree, processUsage } from "../e2e/process.ts";
 import { PlannedMemory } from "./planned-memory.ts";
 import { grownKinds, openFiles } from "./process-files.ts";

@@ -3,7 +3,7 @@ import * as fs from "node:fs";
 import * as path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Prng } from "../../src/base/index.ts";
-import { callOperation } from "../../src/host/api-routes.ts";
+import { callOperation } from "../../src/host/api/api-routes.ts";
 import type { OperationName, RequestOf, ResponseOf, VolumeView } from "../../src/host/index.ts";
 import type { ClusterRun } from "../e2e/cluster-run.ts";
 import { flipBit } from "../e2e/damage.ts";

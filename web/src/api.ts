@@ -1,9 +1,14 @@
 /** Asks the host that served this page, and nobody else. */
-import type { ApiRefusal } from "../../src/host/api-routes.ts";
-import { callOperation, reach } from "../../src/host/api-routes.ts";
-import type { EventView, OperationName, RequestOf, ResponseOf } from "../../src/host/api-routes.ts";
+import type { ApiRefusal } from "../../src/host/api/api-routes.ts";
+import { callOperation, reach } from "../../src/host/api/api-routes.ts";
+import type {
+  EventView,
+  OperationName,
+  RequestOf,
+  ResponseOf,
+} from "../../src/host/api/api-routes.ts";
 
-export { ApiRefusal as Refusal } from "../../src/host/api-routes.ts";
+export { ApiRefusal as Refusal } from "../../src/host/api/api-routes.ts";
 
 /** Kept for this tab alone, and gone with it. */
 const TOKEN_KEY = "drystone-token";

@@ -3,7 +3,7 @@
  * once when the host tells of an event. A lost stream is followed again where it broke off.
  */
 import type { EventView, StatsView, StatusView, VmView, VolumeView } from "../../src/host/index.ts";
-import type { ResyncView } from "../../src/host/api-routes.ts";
+import type { ResyncView } from "../../src/host/api/api-routes.ts";
 import { call, follow, Refusal, wantsToken } from "./api.ts";
 import { byHost, byName } from "../../src/base/natural-order.ts";
 import { sampleOf } from "./rates.ts";

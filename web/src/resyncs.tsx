@@ -1,6 +1,6 @@
 /** What is being repaired, moved or caught up, how far it has come, and how long it will take. */
 import type { ReactNode } from "react";
-import type { ResyncView } from "../../src/host/api-routes.ts";
+import type { ResyncView } from "../../src/host/api/api-routes.ts";
 import { bytes, duration } from "./format.ts";
 import { Card, Chip, Gauge, Table } from "./parts.tsx";
 import type { Tone } from "./parts.tsx";

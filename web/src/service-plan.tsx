@@ -1,7 +1,7 @@
 /** Taking a host or a device out: first what would happen is shown, then it may be done. */
 import { useEffect, useState } from "react";
 import type { ReactNode } from "react";
-import type { ServicePlanView } from "../../src/host/api-routes.ts";
+import type { ServicePlanView } from "../../src/host/api/api-routes.ts";
 import { textOf } from "./actions.tsx";
 import { call } from "./api.ts";
 import { FormDialog, RadioField } from "./form-dialog.tsx";

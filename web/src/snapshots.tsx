@@ -1,7 +1,7 @@
 /** Snapshots of a volume or of all, and what can be done with them. */
 import { useState } from "react";
 import type { ReactNode } from "react";
-import type { SnapshotView } from "../../src/host/api-routes.ts";
+import type { SnapshotView } from "../../src/host/api/api-routes.ts";
 import { useActions } from "./actions.tsx";
 import { call } from "./api.ts";
 import { FormDialog, TextField } from "./form-dialog.tsx";

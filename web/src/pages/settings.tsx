@@ -1,7 +1,7 @@
 /** What holds for the whole cluster and can be changed while it runs. */
 import { useState } from "react";
 import type { ReactNode } from "react";
-import type { HaView, SettingsView } from "../../../src/host/api-routes.ts";
+import type { HaView, SettingsView } from "../../../src/host/api/api-routes.ts";
 import { textOf, useActions } from "../actions.tsx";
 import { call } from "../api.ts";
 import type { PageProps } from "../app.tsx";
