@@ -16,6 +16,8 @@ export class PlacementCheck {
   readonly #isDown: (hostId: string) => boolean;
   readonly #vms = new Map<string, VmRecord>();
   #isArmed = HA_DEFAULTS.isArmed;
+  /** A host that was not heard since may let machines run on. */
+  wasDisarmed = false;
   /** All is well but room: machines are placed in the order of their priorities. */
   isInOrder = false;
 
@@ -39,6 +41,7 @@ export class PlacementCheck {
       if (event.kind !== "put") return;
       const { record } = event;
       if (record.key === settings) this.#isArmed = haSettingsOf(record).settings.isArmed;
+      if (!this.#isArmed) this.wasDisarmed = true;
       if (record.key.startsWith(machines)) this.#machineChanged(vmOf(record));
     };
     // All kinds of keys by one watch: two would not tell which of their changes came first.

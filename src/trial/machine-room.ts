@@ -40,6 +40,8 @@ export async function checkRoom(world: MachineWorld): Promise<void> {
   await leaveSomeUnprotected(world);
   // Somebody may see to it that hosts may fail.
   if (world.prng.chance(0.6)) await endUntilAdmitted(world);
+  // Room that was there before is given away before.
+  await world.until(() => areWell(world), SETTLED_MS_MAX);
   const problem = await whyNotAdmitted(world);
   const isAdmitted = problem === undefined;
   const records = await recordsOf(world);

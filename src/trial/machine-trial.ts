@@ -88,7 +88,9 @@ const MISFORTUNES: Readonly<Record<string, (world: MachineWorld) => void | Promi
     for (const { id } of world.hosts) world.disks.setLate(id, 0);
   },
   "starts fail": (world) => world.prng.pick(world.hosts).failStarts(1 + world.prng.below(3)),
-  "told to end": (world) => order(world, { desired: "killed" }),
+  // Who kills one whose host may run it on has to make sure that the host is off.
+  "told to end": (world) =>
+    order(world, { desired: world.placements.wasDisarmed ? "stopped" : "killed" }),
   "told to run": (world) => order(world, { desired: "running" }),
   "told to move": move,
   "told to move again": moveTogether,
