@@ -28,6 +28,15 @@ function request(line: string): unknown {
   return invocation.request;
 }
 
+test("a command that changes what its options name is refused without any", () => {
+  const { message, hint } = refusal("settings change");
+  assert.match(message, /^drystone settings change needs one of --repair-delay, --rebuilds/);
+  assert.equal(hint, "For example: drystone settings change --repair-delay 1800");
+  for (const line of ["ha set", "volume set web1", "vm set web1"])
+    assert.match(refusal(line).message, / needs one of --/, line);
+  assert.deepEqual(request("ha set --tolerate 0"), { toleratedHosts: 0 });
+});
+
 test("every example of every command is understood", () => {
   const commands = [...operationNames.map(operationRow), ...Object.values(processCommands)];
   for (const { examples } of commands) {

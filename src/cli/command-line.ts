@@ -198,10 +198,16 @@ function parseRequest(
 
 /** The host would refuse it as well, and speak of fields. */
 function requireOptions(command: Command, request: Readonly<Record<string, unknown>>): void {
-  const missing = requiredOptions(command).find(({ field }) => request[field] === undefined);
-  if (missing === undefined) return;
+  const isLacking = ({ field }: CommandOption): boolean => request[field] === undefined;
+  const missing = requiredOptions(command).find(isLacking);
+  const hasNone = command.needsAnOption === true && command.options.every(isLacking);
+  if (missing === undefined && !hasNone) return;
+  const what =
+    missing === undefined
+      ? `one of ${command.options.map(({ name }) => `--${name}`).join(", ")}`
+      : optionUsage(missing);
   throw usageError(
-    `drystone ${command.words.join(" ")} needs ${optionUsage(missing)}`,
+    `drystone ${command.words.join(" ")} needs ${what}`,
     `For example: ${command.examples[0]!.line}`,
   );
 }

@@ -13,6 +13,8 @@ export interface Command {
    */
   readonly positionals: readonly string[];
   readonly options: readonly CommandOption[];
+  /** It changes what its options name, and is refused without any. */
+  readonly needsAnOption?: boolean;
 }
 
 export interface Example {

@@ -30,6 +30,7 @@ export const haOperations: Pick<OperationTable, HaOperation> = {
       { line: "drystone ha set --tolerate 1 --admission refuse", why: "room is kept for it" },
     ],
     positionals: [],
+    needsAnOption: true,
     options: [
       {
         name: "tolerate",

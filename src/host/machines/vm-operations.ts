@@ -285,6 +285,7 @@ export const vmOperations: Pick<OperationTable, VmOperation> = {
       { line: "drystone vm migrate web1 --cancel", why: "not after all" },
     ],
     positionals: ["name"],
+    needsAnOption: true,
     options: [
       {
         name: "host",

@@ -38,6 +38,7 @@ export const repairOperations: Pick<OperationTable, RepairOperation> = {
       { line: "drystone volume set web1 --stripes 2", why: "each copy on two devices" },
     ],
     positionals: ["name"],
+    needsAnOption: true,
     options: [
       {
         name: "failures-to-tolerate",
@@ -112,6 +113,7 @@ export const repairOperations: Pick<OperationTable, RepairOperation> = {
       { line: "drystone settings change --repair-delay 1800", why: "repair after half an hour" },
     ],
     positionals: [],
+    needsAnOption: true,
     options: [
       {
         name: "repair-delay",
