@@ -266,6 +266,7 @@ export const vmOperations: Pick<OperationTable, VmOperation> = {
       { line: "drystone vm set db1 --isolation shut-down", why: "if its host is cut off" },
     ],
     positionals: ["name"],
+    needsAnOption: true,
     options: PLACEMENT_OPTIONS,
     method: "POST",
     path: "/v1/vms/:name/set",
@@ -285,7 +286,6 @@ export const vmOperations: Pick<OperationTable, VmOperation> = {
       { line: "drystone vm migrate web1 --cancel", why: "not after all" },
     ],
     positionals: ["name"],
-    needsAnOption: true,
     options: [
       {
         name: "host",
