@@ -38,6 +38,7 @@ const SHOWN_ELSEWHERE: Readonly<Record<string, string>> = {
   "no-space": "test/e2e/host-refusals.test.ts",
   "not-settled": "src/store/device-components.test.ts",
   "object-inaccessible": "src/plane/snapshots.test.ts",
+  "policy-no-room": "src/plane/repair-room.test.ts",
   "rotation-contended": "src/cluster/record-limits.test.ts",
   "too-many-clients": "src/cluster/record-limits.test.ts",
   "too-many-tokens": "src/cluster/record-limits.test.ts",
