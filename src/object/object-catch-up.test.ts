@@ -205,6 +205,35 @@ test("a copy whose catch-up fails forgets what is undecided before it is tried a
   });
 });
 
+test("it is told how many attempts to bring a copy back have failed, and why the last one did", async () => {
+  const world = new World(TREES["a mirror of two with a witness"]!, 10);
+  await world.simulation.run(async () => {
+    await world.build();
+    const requests = await world.take("x");
+    const owner = assertDefined(world.owner, "no owner");
+    const { way } = assertDefined(world.hosts.get("b"), "no host");
+    const whole = way.offer.bind(way);
+    way.cut();
+    assert.equal(await requests.write(randomBytes(world.prng, 1 << 20), 0), undefined);
+    way.offer = () => Promise.reject(new CodedError({ code: "message-invalid", message: "no" }));
+    way.heal();
+    const failed = (): string | undefined =>
+      owner.state.components.find((one) => one.componentId === componentId("b"))?.failedAttempt;
+    const seen = new Set<string>();
+    await world.until(async () => {
+      const now = failed();
+      if (now !== undefined) seen.add(now.replace(/[:(].*/, ""));
+      return seen.size >= 3;
+    });
+    assert.match(failed() ?? "", /with: .*no/);
+    way.offer = whole;
+    await world.until(async () => (await world.state("b")) === "active");
+    assert.equal(failed(), undefined);
+    assert.ok(seen.has("3 attempts have failed, the last one with"), [...seen].join("; "));
+    await owner.close();
+  });
+});
+
 test("changes are held back while a returning copy is compared for as long as the slowest answer takes", async () => {
   const SLOW_MS = 500;
   const world = new World(TREES["a mirror of two with a witness"]!, 9);
