@@ -117,7 +117,8 @@ export class CatchUp {
     const exchange = this.#exchange(progress, volume.watermark);
     await Promise.all(sources.map((source, i) => exchange().bring(source, complete, i)));
     // Most of what is left in the journals goes home while writes go on.
-    await this.#settledDigests(this.#member, 0, 1);
+    const compared = new Set([this.#member, ...sources.map(({ member }) => member)]);
+    await Promise.all([...compared].map((member) => this.#settledDigests(member, 0, 1)));
   }
 
   /**

@@ -205,6 +205,77 @@ test("a copy whose catch-up fails forgets what is undecided before it is tried a
   });
 });
 
+test("it is told how many attempts to bring a copy back have failed, and why the last one did", async () => {
+  const world = new World(TREES["a mirror of two with a witness"]!, 10);
+  await world.simulation.run(async () => {
+    await world.build();
+    const requests = await world.take("x");
+    const owner = assertDefined(world.owner, "no owner");
+    const { way } = assertDefined(world.hosts.get("b"), "no host");
+    const whole = way.offer.bind(way);
+    way.cut();
+    assert.equal(await requests.write(randomBytes(world.prng, 1 << 20), 0), undefined);
+    way.offer = () => Promise.reject(new CodedError({ code: "message-invalid", message: "no" }));
+    way.heal();
+    const failed = (): string | undefined =>
+      owner.state.components.find((one) => one.componentId === componentId("b"))?.failedAttempt;
+    const seen = new Set<string>();
+    await world.until(async () => {
+      const now = failed();
+      if (now !== undefined) seen.add(now.replace(/[:(].*/, ""));
+      return seen.size >= 3;
+    });
+    assert.match(failed() ?? "", /with: .*no/);
+    way.offer = whole;
+    await world.until(async () => (await world.state("b")) === "active");
+    assert.equal(failed(), undefined);
+    assert.ok(seen.has("3 attempts have failed, the last one with"), [...seen].join("; "));
+    await owner.close();
+  });
+});
+
+test("changes are held back while a returning copy is compared for as long as the slowest answer takes", async () => {
+  const SLOW_MS = 500;
+  const world = new World(TREES["a mirror of two with a witness"]!, 9);
+  await world.simulation.run(async () => {
+    await world.build();
+    const { clock } = world.simulation;
+    const requests = await world.take("x");
+    const asked: string[] = [];
+    for (const [letter, { way }] of world.hosts) {
+      const digests = way.digests.bind(way);
+      way.digests = async (...call) => {
+        asked.push(letter);
+        await new Promise<void>((resolve) => void clock.after(SLOW_MS, resolve));
+        return await digests(...call);
+      };
+    }
+    const { way } = assertDefined(world.hosts.get("b"), "no host");
+    way.cut();
+    assert.equal(await requests.write(randomBytes(world.prng, 1 << 20), 0), undefined);
+    way.heal();
+    const copy = { isBack: false };
+    let slowestMs = 0;
+    const write = async (): Promise<void> => {
+      while (!copy.isBack) {
+        const begunMs = clock.nowMs();
+        const offset = world.prng.below(1280) * BLOCK_SIZE_BYTES;
+        const bytes = randomBytes(world.prng, BLOCK_SIZE_BYTES);
+        assert.equal(await requests.write(bytes, offset), undefined);
+        slowestMs = Math.max(slowestMs, clock.nowMs() - begunMs);
+      }
+    };
+    const writing = Array.from({ length: 8 }, () => write());
+    await world.until(async () => (await world.state("b")) === "active");
+    copy.isBack = true;
+    await Promise.all(writing);
+    assert.deepEqual(asked.slice(0, 2).toSorted(), ["a", "b"], "most of it is home before");
+    assert.ok(slowestMs >= SLOW_MS && slowestMs < 1.5 * SLOW_MS, `${slowestMs} ms`);
+    await assertDefined(world.owner, "no owner").close();
+    await world.assertEqualLegs("in the end");
+  });
+});
+
 test("an owner that gives up does not wait for the copies that are being made; the next one makes them", async () => {
   const expectation = marks.expect("a catch-up ended because its owner leaves");
   const world = new World(TREES["three copies"]!, 12);

@@ -17,7 +17,7 @@ import type { MemberFault } from "./volume-options.ts";
 import { ALL_RULES } from "./owner-world.ts";
 import type { OwnerEvent, OwnerWorld } from "./owner-world.ts";
 import type { ResyncState } from "./resync-progress.ts";
-import { newReturning } from "./returning.ts";
+import { failedAttemptOf, newReturning } from "./returning.ts";
 import type { Returning } from "./returning.ts";
 import { PolicyChange } from "./policy-change.ts";
 import { Replacements } from "./replacements.ts";
@@ -103,6 +103,13 @@ export class ObjectMembers {
   resyncOf(componentId: string): ResyncState | undefined {
     for (const [member, { progress }] of this.#returning)
       if (member.componentId === componentId) return progress.at(this.#world.clock.nowMs());
+    return undefined;
+  }
+
+  /** As long as the next attempt to bring it to the present has not begun. */
+  failedAttempt(componentId: string): string | undefined {
+    for (const [member, returning] of this.#returning)
+      if (member.componentId === componentId) return failedAttemptOf(returning);
     return undefined;
   }
 
@@ -320,6 +327,8 @@ export class ObjectMembers {
       .catch((error: unknown) => {
         if (isFenced(error)) this.#volume.stop("not-owner");
         returning.running = undefined;
+        returning.failedCount++;
+        returning.failure = errorText(error);
         returning.nextMs = this.#world.clock.nowMs() + returning.delayMs;
         returning.delayMs = Math.min(2 * returning.delayMs, RETRY_MS_MAX);
         this.#world.log.write("info", `a component did not catch up: ${errorText(error)}`, {

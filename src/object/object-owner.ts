@@ -60,6 +60,8 @@ export interface ComponentOwnerState {
   readonly resync?: ResyncState;
   /** It is given up, and why nothing is made in its place yet. */
   readonly blockedReason?: string;
+  /** Between two attempts to bring it to the present: what became of those before. */
+  readonly failedAttempt?: string;
 }
 
 export class ObjectOwner implements OwnedObject {
@@ -173,10 +175,7 @@ export class ObjectOwner implements OwnedObject {
         ...entry,
         sequence: sequenceOf(entry.state, this.#volume.watermark),
         isCatchingUp: this.#members.isCatchingUp(entry.componentId),
-        ...optional(
-          this.#members.blockedReason(entry.componentId),
-          this.#members.resyncOf(entry.componentId),
-        ),
+        ...optional(this.#members, entry.componentId),
       })),
     };
   }
@@ -444,11 +443,15 @@ function checkSizes(record: ObjectRecord, layout: ObjectLayout, opened: OpenedOb
 }
 
 function optional(
-  blockedReason: string | undefined,
-  resync: ResyncState | undefined,
-): Pick<ComponentOwnerState, "blockedReason" | "resync"> {
+  members: ObjectMembers,
+  componentId: string,
+): Pick<ComponentOwnerState, "blockedReason" | "failedAttempt" | "resync"> {
+  const blockedReason = members.blockedReason(componentId);
+  const failedAttempt = members.failedAttempt(componentId);
+  const resync = members.resyncOf(componentId);
   return {
     ...(blockedReason === undefined ? {} : { blockedReason }),
+    ...(failedAttempt === undefined ? {} : { failedAttempt }),
     ...(resync === undefined ? {} : { resync }),
   };
 }

@@ -3,7 +3,7 @@
  * whole regions, so each region of a component is one region of the object, and one of exactly one
  * component in every other leg.
  */
-import { assert, REGION_BLOCKS } from "../base/index.ts";
+import { assert, assertDefined, REGION_BLOCKS } from "../base/index.ts";
 import type { Component } from "../store/index.ts";
 import { reachable } from "./block-transfer.ts";
 import type { Leg, Legs, ObjectMember } from "./legs.ts";
@@ -23,21 +23,39 @@ export type DigestsOf = (
   regionCount: number,
 ) => Promise<Uint8Array>;
 
-/** The regions of the component that differ from an active member of another leg. */
+/**
+ * The regions of the component that differ from an active member of another leg. All who are
+ * compared are asked at once: changes are held back until the last one has answered.
+ */
 export async function compareRegions(
   legs: Legs<Component>,
   place: MemberPlace,
   digestsOf: DigestsOf,
 ): Promise<number[]> {
-  const known = new Map<ObjectMember, Uint8Array>();
-  const digests = async (member: ObjectMember): Promise<Uint8Array> => {
-    const found = known.get(member) ?? (await allDigests(member, digestsOf));
-    known.set(member, found);
-    return found;
-  };
-  const own = await digests(place.member);
-  const differing: number[] = [];
-  for (let region = 0; region * DIGEST_BYTES < own.length; region++) {
+  const mirrors = mirrorsOf(legs, place);
+  const members = [...new Set([place.member, ...mirrors.map(({ member }) => member)])];
+  const all = await Promise.all(members.map((member) => allDigests(member, digestsOf)));
+  const digests = new Map(members.map((member, i) => [member, all[i]!]));
+  const own = assertDefined(digests.get(place.member), "it was asked");
+  return mirrors
+    .filter(({ member, region, theirRegion }) => {
+      const theirs = assertDefined(digests.get(member), "it was asked");
+      return !isEqual(own, region * DIGEST_BYTES, theirs, theirRegion * DIGEST_BYTES);
+    })
+    .map(({ region }) => region);
+}
+
+/** A region of a component, and the same one in an active member of another leg. */
+interface MirroredRegion {
+  readonly region: number;
+  readonly member: ObjectMember;
+  readonly theirRegion: number;
+}
+
+function mirrorsOf(legs: Legs<Component>, place: MemberPlace): MirroredRegion[] {
+  const mirrors: MirroredRegion[] = [];
+  const regions = regionCountOf(place.member);
+  for (let region = 0; region < regions; region++) {
     const block = place.leg.layout.objectBlockOf(place.column, region * REGION_BLOCKS);
     const other = legs.legs.find((leg) => {
       return leg !== place.leg && leg.memberAt(block).role === "active";
@@ -45,15 +63,18 @@ export async function compareRegions(
     if (other === undefined) continue;
     const otherBlock = other.layout.componentBlockOf(block);
     assert(otherBlock % REGION_BLOCKS === 0, "a region lies in one component");
-    const theirs = await digests(other.memberAt(block));
-    const at = (otherBlock / REGION_BLOCKS) * DIGEST_BYTES;
-    if (!isEqual(own, region * DIGEST_BYTES, theirs, at)) differing.push(region);
+    const theirRegion = otherBlock / REGION_BLOCKS;
+    mirrors.push({ region, member: other.memberAt(block), theirRegion });
   }
-  return differing;
+  return mirrors;
+}
+
+function regionCountOf(member: ObjectMember): number {
+  return Math.ceil(reachable(member).blockCount / REGION_BLOCKS);
 }
 
 async function allDigests(member: ObjectMember, digestsOf: DigestsOf): Promise<Uint8Array> {
-  const regionCount = Math.ceil(reachable(member).blockCount / REGION_BLOCKS);
+  const regionCount = regionCountOf(member);
   const all = new Uint8Array(regionCount * DIGEST_BYTES);
   for (let first = 0; first < regionCount; first += REGIONS_AT_ONCE) {
     const count = Math.min(REGIONS_AT_ONCE, regionCount - first);

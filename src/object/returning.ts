@@ -11,6 +11,9 @@ export interface Returning {
   running: Promise<void> | undefined;
   /** Attempts that found no room. */
   fullCount: number;
+  /** Attempts that have failed, and why the last one did. */
+  failedCount: number;
+  failure: string | undefined;
   /** Of all attempts. */
   readonly progress: ResyncProgress;
 }
@@ -22,5 +25,15 @@ export function newReturning(
   const isNew = kind === "building" || kind === "joining";
   const progress = new ResyncProgress(isNew ? (replacing?.traffic ?? catchUp) : catchUp);
   const nextMs = clock.nowMs();
-  return { nextMs, delayMs: RETRY_MS_MIN, running: undefined, fullCount: 0, progress };
+  const none = { running: undefined, fullCount: 0, failedCount: 0, failure: undefined };
+  return { nextMs, delayMs: RETRY_MS_MIN, ...none, progress };
+}
+
+/** Between two attempts: how many have failed, and why the last one did. */
+export function failedAttemptOf(returning: Returning): string | undefined {
+  const { failedCount, failure, running } = returning;
+  if (failure === undefined || running !== undefined) return undefined;
+  return failedCount === 1
+    ? `an attempt has failed (${failure})`
+    : `${failedCount} attempts have failed, the last one with: ${failure}`;
 }

@@ -5,6 +5,7 @@ import type { ClusterSettings, ObjectRecord } from "../cluster/index.ts";
 import { MetadataMedium, SimLog, SimMachine, SimMetadataStore, Simulation } from "../sim/index.ts";
 import { READ_THROUGH_BLOCKS } from "../store/index.ts";
 import type { ReadThroughPart } from "../store/index.ts";
+import type { ResyncPace } from "../object/index.ts";
 import { CLUSTER, hostIdOf } from "../../test/support/cluster-world.ts";
 import { test } from "../../test/support/test.ts";
 import { RepairView } from "./repair-board.ts";
@@ -82,6 +83,7 @@ class Bench {
     () => this.simulation.nowMs,
     (ms) => this.pass(ms),
   );
+  pace: ResyncPace | undefined;
   readonly volumes: ObjectRecord[] = Array.from({ length: VOLUMES }, (_none, i) => volumeOf(i));
   /** By object, when its copies were compared. */
   readonly comparedMs: Map<string, number[]> = new Map();
@@ -129,7 +131,7 @@ class Bench {
         view: () => Promise.resolve(new RepairView(known, new Set(), new Map())),
         volumes: () => Promise.resolve(this.volumes),
       },
-      pace: undefined,
+      pace: this.pace,
       deviceIds: () => ["d1"],
       readThrough: () => this.contents,
       owned: () => this.volumes.map(({ objectId }) => this.#ownedOf(objectId)),
@@ -183,6 +185,24 @@ for (const [what, upMs, downMs] of [
       assert.ok(most <= 3.2, `${most} times an hour's part in an hour`);
     });
   });
+
+test("a slow pace gives turns for all that is read", async () => {
+  const bench = new Bench();
+  let turned = 0;
+  bench.pace = {
+    turn: (blocks) => {
+      const given = Math.min(64, blocks);
+      turned += given;
+      return Promise.resolve(given);
+    },
+  };
+  await bench.run(async () => {
+    await bench.day(DAY_MS, 0);
+    const parts = bench.contents.readMs.length;
+    assert.ok(parts > 100, `${parts} parts`);
+    assert.equal(turned, parts * READ_THROUGH_BLOCKS);
+  });
+});
 
 test("rounds that last longer than half an hour do not put the end off", async () => {
   const bench = new Bench();

@@ -174,7 +174,7 @@ export class ScrubDuty {
     let read = 0;
     while (read < wanted && !this.#isClosed) {
       marks.hit("a device was looked through for damage");
-      await this.#world.pace?.turn(READ_THROUGH_BLOCKS);
+      await this.#turn();
       const part = await reader.read();
       read += part.blocksRead;
       damaged += part.damagedBlocks;
@@ -192,6 +192,14 @@ export class ScrubDuty {
     // Clients may have found some, too.
     if (reader.knownDamaged > 0) await this.#repairAll(await reader.damagedPlaces());
     await this.#seeMended(deviceId, reader);
+  }
+
+  /** A slow pace gives a part of what is read at once: as many turns as it takes. */
+  async #turn(): Promise<void> {
+    const { pace } = this.#world;
+    if (pace === undefined) return;
+    for (let blocks = 0; blocks < READ_THROUGH_BLOCKS && !this.#isClosed;)
+      blocks += await pace.turn(READ_THROUGH_BLOCKS - blocks);
   }
 
   /** Damage is over once what was written again reads well from the disk. */

@@ -62,6 +62,7 @@ test("whatever is wrong in what a host tells of its own is found before anybody 
       ...[{}, [null], [{ ...OWNER, components: null }], [{ ...OWNER, components: [null] }]],
       ...[[{ ...OWNER, reason: {} }], [{ ...OWNER, components: [{ ...COMPONENT, state: 1 }] }]],
       [{ ...OWNER, components: [{ ...COMPONENT, resync: [] }] }],
+      [{ ...OWNER, components: [{ ...COMPONENT, failedAttempt: 3 }] }],
       [{ ...OWNER, components: [{ ...COMPONENT, resync: { share: "all" } }] }],
     ],
     logicalBytes: [7, [null], [["o"]], [["o", "1"]], [[1, 1]]],

@@ -64,9 +64,10 @@ function ownerOf(said: unknown): OwnerState {
 
 function isComponent(said: unknown): boolean {
   if (!isRecord(said) || typeof said["componentId"] !== "string") return false;
-  const { state, sequence, resync, blockedReason } = said;
+  const { state, sequence, resync, blockedReason, failedAttempt } = said;
   if (!isRecord(state) || typeof state["kind"] !== "string") return false;
-  if (typeof sequence !== "number" || !isTextOrNone(blockedReason)) return false;
+  if (typeof sequence !== "number") return false;
+  if (!isTextOrNone(blockedReason) || !isTextOrNone(failedAttempt)) return false;
   // What it tells of progress are numbers, or nothing.
   const facts = resync === undefined || resync === null ? [] : isRecord(resync) && [resync];
   return facts !== false && facts.flatMap((one) => Object.values(one)).every(isNumberOrNone);

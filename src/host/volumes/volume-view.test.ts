@@ -58,6 +58,10 @@ test("a volume shows of each component that is not good why nothing is done, and
   assert.deepEqual(blocked, [undefined, BLOCKED, undefined]);
   assert.deepEqual(reasonsOf(stale, { owned: { isCatchingUp: true } })[1], undefined);
   assert.match(reasonsOf(stale, { owned: {} })[1]!, /tried again in a moment/);
+  assert.equal(
+    reasonsOf(stale, { owned: { failedAttempt: "an attempt has failed (no way)" } })[1],
+    "an attempt has failed (no way); it is tried again in a moment",
+  );
   assert.match(reasonsOf(stale, {})[1]!, /nobody uses the volume/);
   const away = reasonsOf(stale, { owned: {}, away: "h1" });
   assert.match(away[1]!, /^host name-of-h1 cannot be reached: start it again; .* repair delay/);

@@ -30,5 +30,7 @@ export function waitingReason(
   if (kind === "active") return undefined;
   if (owner === undefined) return "nobody uses the volume; a host that holds it takes it soon";
   if (kind === "joining") return "others come first, or it waits for the rest of the change";
-  return "it is tried again in a moment";
+  const again = "it is tried again in a moment";
+  const failed = known?.failedAttempt;
+  return typeof failed === "string" ? `${failed}; ${again}` : again;
 }
