@@ -7,7 +7,7 @@ import { dataBlocksOf } from "../src/store/change-batch.ts";
 import { CHANGE_DATA } from "../src/store/component.ts";
 import type { ChangeBatch, ComponentFault, TransactionKind } from "../src/store/component.ts";
 import { Device } from "../src/store/device.ts";
-import { isClean } from "../src/store/scrub.ts";
+import { isClean } from "../src/store/scrub-report.ts";
 import type { StoreComponent } from "../src/store/store-component.ts";
 import { StoreWorld } from "./store-world.ts";
 import { DEVICE_GEOMETRY, DEVICE_MEMORY } from "./support/device-sizes.ts";

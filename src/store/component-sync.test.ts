@@ -16,7 +16,7 @@ import {
 import { StoreWorld } from "../../test/store-world.ts";
 import { test } from "../../test/support/test.ts";
 import type { ChangeBatch, ComponentDone } from "./component.ts";
-import { isClean } from "./scrub.ts";
+import { isClean } from "./scrub-report.ts";
 
 test("what one copy missed reaches it, whatever is destaged, written or known meanwhile", async () => {
   for (let seed = 1; seed <= 12; seed++) {

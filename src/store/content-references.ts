@@ -18,6 +18,7 @@ import {
   sealValue,
   valueIsIntact,
 } from "../format/index.ts";
+import type { MapWatch } from "./map-watch.ts";
 import type { SpaceMap } from "./space-map.ts";
 
 const PROBES_MAX = 8;
@@ -60,6 +61,8 @@ const DAMAGED = -2;
 export type ContentRow = number;
 
 export class ContentReferences {
+  /** Of those who walk over the maps meanwhile. */
+  readonly watches: Set<MapWatch> = new Set();
   readonly #metadata: MetadataStore;
   readonly #space: SpaceMap;
   readonly #onMissing: (id: Uint8Array) => void;
@@ -244,7 +247,7 @@ export class ContentReferences {
   /** Adds a reference to a content that an entry of the logical map points to, at `physical`. */
   share(ids: Uint8Array, at: number, physical: number): void {
     const row = this.#find(ids, at);
-    if (row < 0 || this.#physical[row] !== physical) this.#tellMissing(ids, at);
+    if (row < 0 || this.#physical[row] !== physical) this.#tellMissing(ids, at, physical);
     else this.#changes[row]!++;
   }
 
@@ -252,11 +255,13 @@ export class ContentReferences {
   drop(ids: Uint8Array, at: number, physical: number): void {
     const row = this.#find(ids, at);
     const isThere = row >= 0 && this.#physical[row] === physical;
-    if (!isThere || this.#references[row]! + this.#changes[row]! <= 0) this.#tellMissing(ids, at);
+    if (!isThere || this.#references[row]! + this.#changes[row]! <= 0)
+      this.#tellMissing(ids, at, physical);
     else this.#changes[row]!--;
   }
 
-  #tellMissing(ids: Uint8Array, at: number): void {
+  #tellMissing(ids: Uint8Array, at: number, physical: number): void {
+    for (const watch of this.watches) watch.noteBlock(physical);
     this.#onMissing(ids.slice(at, at + CONTENT_ID_BYTES));
   }
 
@@ -264,6 +269,7 @@ export class ContentReferences {
   writeTo(batch: MetadataBatch): number[] {
     const freed: number[] = [];
     const key = this.#key;
+    this.#tellWatches();
     for (let row = 0; row < this.#size; row++) {
       const isNew = this.#origins[row] !== KNOWN;
       if (this.#changes[row] === 0 && !isNew) continue;
@@ -276,6 +282,12 @@ export class ContentReferences {
       if (references === 0) freed.push(this.#physical[row]!);
     }
     return freed;
+  }
+
+  /** Pointers have moved between pages even where their number stays. */
+  #tellWatches(): void {
+    for (const watch of this.watches)
+      for (let row = 0; row < this.#size; row++) watch.noteBlock(this.#physical[row]!);
   }
 
   #encode(row: ContentRow, references: number): Uint8Array {

@@ -59,7 +59,8 @@ import { ReadStamps } from "./read-stamps.ts";
 import { Reclaimer } from "./reclaimer.ts";
 import { RegionMap } from "./region-map.ts";
 import { SCRUB_MEMORY_BYTES, scrubDevice } from "./scrub.ts";
-import type { ScrubOptions, ScrubReport } from "./scrub.ts";
+import type { ScrubOptions } from "./scrub.ts";
+import type { ScrubReport } from "./scrub-report.ts";
 import { SpaceMap } from "./space-map.ts";
 import type { Admission, StoreComponent } from "./store-component.ts";
 import {
@@ -225,6 +226,10 @@ export class Device implements ComponentsHost {
     this.#components = new DeviceComponents(this.state, this);
     journal.onGroupDone(() => this.#groupDone());
     ports.metadata.listen((error) => this.#metadataFailed(error));
+  }
+
+  get isClosed(): boolean {
+    return this.#closed;
   }
 
   get deviceId(): string {
@@ -421,7 +426,7 @@ export class Device implements ComponentsHost {
     const memory = (): DiskMemory =>
       // A disk never takes memory back.
       (this.#scrubMemory ??= this.state.disk.allocate(SCRUB_MEMORY_BYTES));
-    return await scrubDevice(this.state, this.#destager, options, memory);
+    return await scrubDevice(this, options, memory);
   }
 
   /** Gives all free space back to the file system now. */

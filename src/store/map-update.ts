@@ -323,6 +323,8 @@ export class MapUpdate {
   }
 
   #writePages(batch: MetadataBatch): void {
+    for (const watch of this.contents.watches)
+      for (const { info } of this.#pages.values()) watch.noteComponent(info.index);
     for (const { info, page, entries, start, remove } of this.#pages.values()) {
       const key = logicalKey(info.index, page);
       if (remove) batch.delete(key);

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { StoreWorld } from "../../test/store-world.ts";
 import { test } from "../../test/support/test.ts";
-import { isClean } from "./scrub.ts";
+import { isClean } from "./scrub-report.ts";
 
 const BLOCKS = 1024;
 const AT_ONCE = 32;
@@ -118,4 +118,79 @@ test("while a scrub looks at the maps, others get a turn after a few values", as
     await world.device!.close();
   });
   assert.equal(outcome.kind, "done");
+});
+
+test("a scrub holds the maps for a few values at a time", async () => {
+  const world = new StoreWorld({ seed: 1, blockCount: 1 << 17 });
+  const outcome = await world.run(async () => {
+    await world.open();
+    const zeroes = Array.from({ length: world.blockCount }, () => 0);
+    await world.send("zero", 0, zeroes);
+    const tags = Array.from({ length: AT_ONCE }, (_none, index) => 1 + index);
+    await world.send("data", 0, tags);
+    await world.device!.destage();
+    const device = world.device!;
+    const { metadata } = device.state;
+    const held = { isHeld: false, values: 0, most: 0, all: 0 };
+    const scan = metadata.scan.bind(metadata);
+    metadata.scan = (from, to, visit) =>
+      scan(from, to, (key, value) => {
+        held.all++;
+        if (held.isHeld) held.values++;
+        return visit(key, value);
+      });
+    const exclusive = device.exclusive.bind(device);
+    device.exclusive = (work) =>
+      exclusive(async () => {
+        Object.assign(held, { isHeld: true, values: 0 });
+        try {
+          return await work();
+        } finally {
+          held.isHeld = false;
+          held.most = Math.max(held.most, held.values);
+        }
+      });
+    assert.ok(isClean(await device.scrub()));
+    assert.ok(held.all >= 2 * 2048, `${held.all} values`);
+    assert.ok(held.most > 0 && held.most < 1024, `${held.most} values in one hold`);
+    await device.close();
+  });
+  assert.equal(outcome.kind, "done");
+});
+
+test("a scrub tells how far it has come in all of its parts", async () => {
+  await withContents(async (world) => {
+    const shares: number[] = [];
+    const onProgress = (done: number, total: number): void => void shares.push(done / total);
+    await world.device!.scrub({ valuesAtOnce: 2, rangeBlocks: 4000, onProgress });
+    assert.deepEqual(
+      shares,
+      shares.toSorted((a, b) => a - b),
+    );
+    assert.equal(shares.at(-1), 1);
+    // The maps are walked over before any block is read.
+    assert.ok(new Set(shares).size > 20, shares.join(" "));
+    shares.length = 0;
+    await world.device!.scrub({ readBlocks: false, onProgress });
+    assert.equal(shares.at(-1), 1);
+  });
+});
+
+test("a scrub ends when its device is closed, and reads nothing afterwards", async () => {
+  await withContents(async (world) => {
+    for (const at of [1, 5, 40]) {
+      const device = world.device!;
+      let told = 0;
+      let closing: Promise<void> | undefined;
+      const onProgress = (): void => {
+        if (++told === at) closing = device.close();
+      };
+      const scrub = device.scrub({ valuesAtOnce: 2, onProgress });
+      await assert.rejects(scrub, { code: "unreachable" });
+      await closing;
+      assert.equal(told, at);
+      assert.equal(device.state.contents.watches.size, 0);
+      await world.open();
+    }
+  });
 });

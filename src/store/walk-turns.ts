@@ -67,6 +67,7 @@ export class WalkTurns {
   };
 }
 
-function closedError(): CodedError {
+/** What walks fail with when the maps cannot be read any more. */
+export function closedError(): CodedError {
   return new CodedError({ code: "unreachable", message: "the device is being closed" });
 }

@@ -191,7 +191,7 @@ export const deviceViewShape: ObjectShape<views.DeviceView> = {
     damagedBlocks: must(count("Stored blocks that are known to be damaged")),
     componentCount: must(count("Components on it")),
     isLeaving: may(flag("It was told to be removed: everything moves off it")),
-    scrubShare: may(number("While it is scrubbed: how much was read, 0 to 1")),
+    scrubShare: may(number("While it is scrubbed: how much of it is done, 0 to 1")),
   },
 };
 

@@ -158,7 +158,7 @@ export interface DeviceView {
   readonly componentCount: number;
   /** It was told to be removed: everything moves off it. */
   readonly isLeaving?: boolean;
-  /** While it is scrubbed: how much was read, 0 to 1. */
+  /** While it is scrubbed: how much of it is done, 0 to 1. */
   readonly scrubShare?: number;
 }
 
