@@ -86,7 +86,7 @@ async function joinHeirs(state: DeviceState, info: ComponentInfo): Promise<void>
   assert(first !== undefined, "there are several");
   for (const other of others) {
     marks.hit("who shared pages of one that goes came to share another's");
-    await ownDifferences(state, other, first);
+    if (state.rules.keepsDifferences) await ownDifferences(state, other, first);
     const before = { base: other.base, basePages: other.basePages };
     components.inherit(other, { base: first.index, basePages: other.basePages });
     try {

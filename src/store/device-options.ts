@@ -13,6 +13,12 @@ export interface DeviceRules {
   readonly givesPages: boolean;
   /** That a component lacks something outlives every crash. */
   readonly keepsMarks: boolean;
+  /** A component that was made anew shares those pages alone that are equal byte for byte. */
+  readonly sharesEqualOnly: boolean;
+  /** Where it has no page and the one that it comes to share with has, it gets one before. */
+  readonly keepsHoles: boolean;
+  /** So does whoever comes to share another one's pages because its base goes, where they differ. */
+  readonly keepsDifferences: boolean;
 }
 
 export const ALL_DEVICE_RULES: DeviceRules = {
@@ -20,6 +26,9 @@ export const ALL_DEVICE_RULES: DeviceRules = {
   refersAlone: true,
   givesPages: true,
   keepsMarks: true,
+  sharesEqualOnly: true,
+  keepsHoles: true,
+  keepsDifferences: true,
 };
 
 export interface OpenOptions {

@@ -258,18 +258,19 @@ export class PageSharing {
   }
 
   async #shareStep({ info, base, pages, end }: Step): Promise<void> {
-    const { logical, regions } = this.#state;
+    const { logical, regions, rules } = this.#state;
     const equal: number[] = [];
     const lacking: number[] = [];
     for (const [i, page] of pages.entries()) {
       if (i % PAGES_AT_ONCE === 0) await this.#pause();
       logical.copyPage(base.index, page, this.#others, 0);
       if (!regions.hasPage(info.index, page)) {
-        if (!isBlank(this.#others)) lacking.push(page);
+        if (rules.keepsHoles && !isBlank(this.#others)) lacking.push(page);
         continue;
       }
       logical.copyPage(info.index, page, this.#entries, 0);
-      if (areEqual(this.#entries, this.#others)) equal.push(page);
+      const isEqual = !rules.sharesEqualOnly || areEqual(this.#entries, this.#others);
+      if (isEqual) equal.push(page);
     }
     // Before anything is shared: what it has no page of must not become the base's.
     if (lacking.length > 0) {

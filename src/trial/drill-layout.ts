@@ -100,6 +100,7 @@ export function drillPlan({ hosts, volumes }: DrillLayout): TrialPlan {
     repairs: { repairDelayMs: REPAIR_DELAY_MS, rebuildsAtOnce: 4 },
     operator: undefined,
     lateChangesMsMax: 0,
+    lateCopiesMsMax: 0,
     scrubTimesSooner: undefined,
     compareHours: 24,
     olderHost: undefined,

@@ -1,3 +1,4 @@
+import { AIMED_FAULTS } from "./aimed-faults.ts";
 import { DISK_FAULTS } from "./disk-faults.ts";
 import type { FaultKind } from "./fault.ts";
 import { HOST_FAULTS } from "./host-faults.ts";
@@ -14,4 +15,5 @@ export const FAULT_KINDS: readonly FaultKind[] = [
   ...OPERATOR_FAULTS,
   ...LATE_FAULTS,
   ...UNHEARD_FAULTS,
+  ...AIMED_FAULTS,
 ];

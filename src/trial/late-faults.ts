@@ -137,15 +137,18 @@ function isCatchingUp(host: TrialHost): boolean {
  * A copy comes back, slowly, and its host dies in the middle of that, and again: what it has heard
  * of meanwhile must not hide what it lacks.
  */
-function returnCutShort(world: TrialWorld, prng: Prng): Fault | undefined {
+export function returnsCutShort(
+  world: TrialWorld,
+  prng: Prng,
+  away: { readonly minMs: number; readonly maxMs: number },
+): Fault | undefined {
   const host = prng.pick(world.hosts);
   if (!world.claim(`life of ${host.name}`)) return undefined;
   const turn = { isOver: false };
   const cut = async (): Promise<void> => {
     while (!turn.isOver) {
       if (!host.isOff) host.kill();
-      // Until its copies are stale, so that it lacks something.
-      await world.pass(prng.between(1500, 4000));
+      await world.pass(prng.between(away.minMs, away.maxMs));
       if (turn.isOver || !host.isOff) return;
       host.start();
       while (!turn.isOver && !isCatchingUp(host)) {
@@ -172,7 +175,8 @@ function returnCutShort(world: TrialWorld, prng: Prng): Fault | undefined {
 export const RETURN_CUT_SHORT: FaultKind = {
   name: "return-cut-short",
   needs: "any-host",
-  begin: returnCutShort,
+  // Until its copies are stale, so that it lacks something.
+  begin: (world, prng) => returnsCutShort(world, prng, { minMs: 1500, maxMs: 4000 }),
 };
 
 export const LATE_FAULTS: readonly FaultKind[] = [

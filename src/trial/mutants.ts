@@ -93,6 +93,21 @@ export const MUTANTS: readonly Mutant[] = [
     rule: "that a copy lacks something is durable before it is sent anything",
     device: { keepsMarks: false },
   },
+  {
+    name: "unequal-page-shared",
+    rule: "a component that was made anew shares those pages alone that are equal",
+    device: { sharesEqualOnly: false },
+  },
+  {
+    name: "hole-shared-away",
+    rule: "what a component that was made anew does not have stays a hole",
+    device: { keepsHoles: false },
+  },
+  {
+    name: "heir-changes",
+    rule: "who comes to share another one's pages keeps what differs there",
+    device: { keepsDifferences: false },
+  },
 ];
 
 export function ownerRulesOf(mutant: Mutant | undefined): OwnerRules {

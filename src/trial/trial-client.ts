@@ -49,6 +49,7 @@ export class TrialClient {
   async run(): Promise<void> {
     const { thinkMsMax } = this.#volume.plan.workload;
     while (!this.#world.isOver) {
+      this.#host = this.#host.usersGoTo ?? this.#host;
       if (!this.#volume.isHeld) await this.ask(this.#draw());
       await this.#world.pass(this.#prng.below(thinkMsMax * 10) / 10);
     }

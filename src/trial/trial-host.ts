@@ -21,6 +21,7 @@ import type { TrialWorld } from "./trial-world.ts";
 import { forgetNewerCalls, versionsOf } from "./version-skew.ts";
 import { lagging, WatchLag } from "./watch-lag.ts";
 import { WatchedComponent } from "./watched-component.ts";
+import type { Lateness } from "./watched-component.ts";
 
 export type Answer<T> =
   | { readonly kind: "done"; readonly value: T }
@@ -49,6 +50,8 @@ export class TrialHost {
   /** The disk cannot be opened any more, and the plan allows for that. */
   isLost = false;
   isUp = false;
+  /** Users ask this one instead. */
+  usersGoTo: TrialHost | undefined;
   readonly watches: WatchLag = new WatchLag();
   readonly #world: TrialWorld;
   readonly #components = new Map<string, WatchedComponent>();
@@ -214,16 +217,23 @@ export class TrialHost {
         inner,
         mutant?.component ?? {},
         (what) => this.#world.fail("fencing", `component ${componentId} on ${this.name} ${what}`),
-        this.#world.plan.lateChangesMsMax > 0 ? () => this.#late() : undefined,
+        this.#lateness(),
       );
       this.#components.set(componentId, watched);
     }
     return watched;
   }
 
-  async #late(): Promise<void> {
-    const { lateChangesMsMax } = this.#world.plan;
-    const delayMs = this.#lateChance.below(2 * lateChangesMsMax) - lateChangesMsMax;
+  #lateness(): Lateness {
+    const { lateChangesMsMax, lateCopiesMsMax } = this.#world.plan;
+    return {
+      ...(lateChangesMsMax > 0 ? { changes: () => this.#late(lateChangesMsMax) } : {}),
+      ...(lateCopiesMsMax > 0 ? { copies: () => this.#late(lateCopiesMsMax) } : {}),
+    };
+  }
+
+  async #late(msMax: number): Promise<void> {
+    const delayMs = this.#lateChance.below(2 * msMax) - msMax;
     const { machine } = this;
     if (delayMs > 0) await new Promise<void>((resolve) => machine.schedule(delayMs, resolve));
   }

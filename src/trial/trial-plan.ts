@@ -6,6 +6,7 @@
 import { BLOCK_SIZE_BYTES, Prng, REGION_BLOCKS } from "../base/index.ts";
 import { component, mirror, stripe, STRIPE_UNIT_BLOCKS, witness } from "../cluster/index.ts";
 import type { LegNode, TreeNode } from "../cluster/index.ts";
+import { AIMED_FAULTS } from "./aimed-faults.ts";
 import { FAULT_KINDS } from "./fault-kinds.ts";
 import type { FaultKind } from "./fault.ts";
 import { LATE_FAULTS, RETURN_CUT_SHORT } from "./late-faults.ts";
@@ -42,6 +43,8 @@ export interface TrialPlan {
    * is written meanwhile has time to come in between. 0: as it happens.
    */
   readonly lateChangesMsMax: number;
+  /** The same of half of what a copy is sent while it catches up. */
+  readonly lateCopiesMsMax: number;
   /**
    * How many times sooner than in production hosts look for damage, each device once within 24
    * hours of that time. Undefined: as soon, which no trial lives to see.
@@ -119,6 +122,7 @@ function planUsual(seed: number): TrialPlan {
     operator: planOperator(prng),
     lateForksMsMax: planLateForks(new Prng(seed ^ 0xf02c)),
     lateChangesMsMax: planLateChanges(seed, sickHost),
+    lateCopiesMsMax: 0,
     ...planScrub(new Prng(seed ^ 0x5c2b), sickHost),
     olderHost: planSkew(new Prng(seed ^ 0x01de), hostCount),
   };
@@ -162,7 +166,7 @@ function planLateChanges(seed: number, sickHost: number | undefined): number {
 }
 
 function planFaults(prng: Prng, sickHost: number | undefined): FaultPlan {
-  const apart = [...LATE_FAULTS, ...UNHEARD_FAULTS];
+  const apart = [...LATE_FAULTS, ...UNHEARD_FAULTS, ...AIMED_FAULTS];
   const possible = FAULT_KINDS.filter((kind) => !apart.includes(kind)).filter((kind) =>
     sickHost === undefined ? kind.needs !== "sick-host" : kind.needs !== "any-host",
   );

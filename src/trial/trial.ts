@@ -4,6 +4,7 @@
  * every time.
  */
 import { marks } from "../base/index.ts";
+import { aimed } from "./aimed-plan.ts";
 import type { Depot } from "./depot.ts";
 import { runFaults } from "./fault-driver.ts";
 import { finalChecks } from "./final-checks.ts";
@@ -50,7 +51,7 @@ export interface TrialReport {
 export async function runTrial(seed: number, options: TrialOptions): Promise<TrialReport> {
   const { depot, mutant, onLine, isShort } = options;
   const whole = planTrial(seed);
-  const plan = isShort === true ? shortened(seed, whole) : whole;
+  const plan = aimed(seed, isShort === true ? shortened(seed, whole) : whole);
   const world = new TrialWorld(seed, plan, { depot, mutant, onLine });
   let undecidedBlocks = 0;
   const counting = marks.countAll();

@@ -35,7 +35,7 @@ function watchesLag(world: TrialWorld, prng: Prng): Fault | undefined {
 }
 
 /** Whoever believes the host is told what it has, as soon as it has a lease again. */
-async function keepReading(
+export async function keepReading(
   world: TrialWorld,
   host: TrialHost,
   prng: Prng,

@@ -26,6 +26,14 @@ export interface ComponentRules {
   readonly isOfferChecked: boolean;
 }
 
+/** Lets time pass now and then. */
+export interface Lateness {
+  /** Before others are told what they lack. */
+  readonly changes?: () => Promise<void>;
+  /** Before what it lacks itself is taken. */
+  readonly copies?: () => Promise<void>;
+}
+
 const ALL: ComponentRules = {
   isDestagedDecided: true,
   isAppliedWhole: true,
@@ -37,8 +45,7 @@ export class WatchedComponent implements LocalComponent {
   readonly #inner: LocalComponent;
   readonly #rules: ComponentRules;
   readonly #onViolation: (what: string) => void;
-  /** Lets time pass before others are told what they lack. */
-  readonly #late: (() => Promise<void>) | undefined;
+  readonly #late: Lateness;
   /** The highest epoch whose opening was answered since the device was opened. */
   #epoch = 0;
   #applications = 0;
@@ -50,7 +57,7 @@ export class WatchedComponent implements LocalComponent {
     inner: LocalComponent,
     rules: Partial<ComponentRules>,
     onViolation: (what: string) => void,
-    late?: () => Promise<void>,
+    late: Lateness = {},
   ) {
     this.#inner = inner;
     this.#rules = { ...ALL, ...rules };
@@ -131,7 +138,7 @@ export class WatchedComponent implements LocalComponent {
   }
 
   async changes(request: ChangesRequest): Promise<ChangeBatch> {
-    await this.#late?.();
+    await this.#late.changes?.();
     return await this.#inner.changes(request);
   }
 
@@ -154,12 +161,24 @@ export class WatchedComponent implements LocalComponent {
     return { ...answer, missing: new Uint8Array(answer.missing.length) };
   }
 
-  apply(epoch: number, batch: ChangeBatch, payload: Uint8Array): Promise<void> {
+  async apply(epoch: number, batch: ChangeBatch, payload: Uint8Array): Promise<void> {
+    const { copies } = this.#late;
+    if (copies === undefined || !this.#isCatchingUp) {
+      await this.#apply(epoch, batch, payload);
+      return;
+    }
+    // Both are the caller's.
+    const sent = { batch: withoutRuns(batch, 0), payload: payload.slice() };
+    await copies();
+    await this.#apply(epoch, sent.batch, sent.payload);
+  }
+
+  #apply(epoch: number, batch: ChangeBatch, payload: Uint8Array): Promise<void> {
     // What is sent while a tail is settled is compared by nobody.
     const isTried = !this.#rules.isAppliedWhole && this.#isCatchingUp;
     const isDue = isTried && this.#applications++ % 2 === 0;
     if (isDue && batch.starts.length > 1) {
-      const rest = withoutLastRun(batch);
+      const rest = withoutRuns(batch, 1);
       const bytes = dataBlocksOf(rest) * BLOCK_SIZE_BYTES;
       return this.#inner.apply(epoch, rest, payload.subarray(0, bytes));
     }
@@ -180,12 +199,14 @@ export class WatchedComponent implements LocalComponent {
   }
 }
 
-function withoutLastRun(batch: ChangeBatch): ChangeBatch {
+/** A copy, without the last ones. */
+function withoutRuns(batch: ChangeBatch, count: number): ChangeBatch {
+  const end = batch.starts.length - count;
   return {
     ...batch,
-    starts: batch.starts.slice(0, -1),
-    counts: batch.counts.slice(0, -1),
-    sequences: batch.sequences.slice(0, -1),
-    kinds: batch.kinds.slice(0, -1),
+    starts: batch.starts.slice(0, end),
+    counts: batch.counts.slice(0, end),
+    sequences: batch.sequences.slice(0, end),
+    kinds: batch.kinds.slice(0, end),
   };
 }
