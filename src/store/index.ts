@@ -30,5 +30,6 @@ export { heldContents } from "./held-contents.ts";
 export { READ_THROUGH_BLOCKS, ReadThrough } from "./read-through.ts";
 export type { DamagedPlace, ReadThroughPart } from "./read-through.ts";
 export { isClean } from "./scrub.ts";
+export { SPACE_MAP_BYTES } from "./space-map.ts";
 export type { ScrubOptions, ScrubReport } from "./scrub.ts";
 export type { DeviceInspection } from "./superblocks.ts";
