@@ -14,6 +14,17 @@ export function reportDamagedMetadata(state: DeviceState, what: string, componen
   });
 }
 
+/** Nothing is lost by it: space that nobody uses is not used again. */
+export function reportDamagedSpace(state: DeviceState, group: number): void {
+  state.counters.metadataErrors++;
+  state.emit({
+    kind: "metadata-damaged",
+    level: "error",
+    message: `damaged metadata: space map group ${group}; its free blocks count as in use`,
+    details: { deviceId: deviceIdOf(state) },
+  });
+}
+
 export function reportMissingContent(state: DeviceState, id: Uint8Array): void {
   state.counters.metadataErrors++;
   state.emit({

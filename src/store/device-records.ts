@@ -19,9 +19,9 @@ import {
   FORMAT_VERSION,
   getBigEndian,
   keyAfterPrefix,
-  SPACE_GROUP_BLOCKS,
   SpaceValueLayout,
   sealValue,
+  spaceKey,
   TABLE_BAD_BLOCK,
   TABLE_COMPONENT,
   TABLE_SPACE,
@@ -29,7 +29,7 @@ import {
 } from "../format/index.ts";
 import { decodeComponent, encodeComponent } from "./component-table.ts";
 import type { ComponentInfo, ComponentTable } from "./component-table.ts";
-import type { SpaceMap } from "./space-map.ts";
+import { SpaceMap } from "./space-map.ts";
 
 export interface Checkpoint {
   readonly incarnation: number;
@@ -142,17 +142,28 @@ export function loadComponents(metadata: MetadataStore, into: ComponentTable): v
   });
 }
 
-export function loadSpace(metadata: MetadataStore, into: SpaceMap): void {
+/** Fails with `metadata-damaged`. */
+export function openSpace(metadata: MetadataStore, blockCount: number): SpaceMap {
+  const isIntact = (key: Uint8Array, value: Uint8Array): boolean =>
+    value.length === SpaceValueLayout.sizeBytes && valueIsIntact(key, value);
+  const space = new SpaceMap(blockCount, (group) => {
+    const key = spaceKey(group);
+    const value = metadata.get(key);
+    return value !== undefined && isIntact(key, value) ? value : undefined;
+  });
+  space.listen((group) => {
+    throw metadataDamaged(`space map group ${group} cannot be read`);
+  });
   scanTable(metadata, TABLE_SPACE, (key, value) => {
     const group = getBigEndian(key, 1, 4);
-    if (value.length !== SpaceValueLayout.sizeBytes || !valueIsIntact(key, value)) {
+    if (!isIntact(key, value))
       throw metadataDamaged(`space map group ${group} does not match its checksum`);
-    }
-    if (group * SPACE_GROUP_BLOCKS >= into.blockCount) {
+    if (group >= space.groupCount)
       throw metadataDamaged(`space map group ${group} lies beyond the device`);
-    }
-    into.loadGroup(group, value);
+    space.countGroup(group, value);
   });
+  space.assumeUnpunched();
+  return space;
 }
 
 export function loadBadBlocks(metadata: MetadataStore): Set<number> {

@@ -22,6 +22,7 @@ import type { JournalCursor } from "./destage-batch.ts";
 import {
   reportDamagedBlock,
   reportDamagedMetadata,
+  reportDamagedSpace,
   reportMissingContent,
 } from "./device-alarms.ts";
 import { DeviceComponents } from "./device-components.ts";
@@ -32,7 +33,7 @@ import {
   encodeCheckpoint,
   loadBadBlocks,
   loadComponents,
-  loadSpace,
+  openSpace,
   readCheckpoint,
 } from "./device-records.ts";
 import type { Checkpoint } from "./device-records.ts";
@@ -61,7 +62,7 @@ import { RegionMap } from "./region-map.ts";
 import { SCRUB_MEMORY_BYTES, scrubDevice } from "./scrub.ts";
 import type { ScrubOptions } from "./scrub.ts";
 import type { ScrubReport } from "./scrub-report.ts";
-import { SpaceMap } from "./space-map.ts";
+import type { SpaceMap } from "./space-map.ts";
 import type { Admission, StoreComponent } from "./store-component.ts";
 import {
   inspectDisk,
@@ -130,9 +131,7 @@ export class Device implements ComponentsHost {
     loadComponents(ports.metadata, components);
     if (options.rules?.keepsMarks === false)
       for (const info of components.all()) info.catchUpFrom = undefined;
-    const space = new SpaceMap(superblock.blockCount);
-    loadSpace(ports.metadata, space);
-    space.assumeUnpunched();
+    const space = openSpace(ports.metadata, superblock.blockCount);
     // Durable before any frame of this incarnation can be written.
     await commitCheckpoint(ports.metadata, checkpoint);
     const replay = new JournalReplay(ports, superblock, components);
@@ -211,6 +210,7 @@ export class Device implements ComponentsHost {
       emit: (event) => this.#emit(event),
       blockDamaged: (where) => reportDamagedBlock(this.state, where),
     };
+    parts.space.listen((group) => reportDamagedSpace(this.state, group));
     this.reader = new Reader(this.state);
     const cursor = { generation: parts.checkpoint.generation, blockInSegment: 0 };
     this.#destager = new Destager(this.state, cursor, {

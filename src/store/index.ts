@@ -32,4 +32,5 @@ export type { DamagedPlace, ReadThroughPart } from "./read-through.ts";
 export { isClean } from "./scrub-report.ts";
 export type { ScrubOptions } from "./scrub.ts";
 export type { ScrubReport } from "./scrub-report.ts";
+export { SPACE_MAP_BYTES } from "./space-map.ts";
 export type { DeviceInspection } from "./superblocks.ts";

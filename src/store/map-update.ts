@@ -292,6 +292,7 @@ export class MapUpdate {
     } finally {
       batch.release();
     }
+    space.groupsStored(this.#groups);
     this.#publish();
     this.#giveMemory();
   }

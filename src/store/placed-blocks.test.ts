@@ -130,7 +130,7 @@ test("where free blocks are scattered a large write goes by way of the journal",
 });
 
 test("a run of free blocks is found wherever it lies, across words and behind the rotor", () => {
-  const space = new SpaceMap(400);
+  const space = new SpaceMap(400, () => undefined);
   assert.equal(space.reserveRun(390), 0);
   assert.equal(space.reserveRun(11), undefined);
   assert.equal(space.reserveRun(10), 390);
@@ -149,7 +149,7 @@ test("slots and staging memory are given back in order and used again, runs stay
   await machine.run(async () => {
     const disk = new SimDisk(machine, medium);
     const digests = new SimDigests(machine, { mode: "fast" });
-    const space = new SpaceMap(2048);
+    const space = new SpaceMap(2048, () => undefined);
     const sizes = { capacity: 100, stagingBlocks: 50, blocksMin: 1 };
     const placed = new PlacedBlocks({ disk, digests, space }, sizes);
     const prng = new Prng(7);

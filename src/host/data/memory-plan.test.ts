@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "../../../test/support/test.ts";
+import { SPACE_MAP_BYTES } from "../../store/index.ts";
 import { memoryNow, memoryPlanOf } from "./memory-plan.ts";
 import type { ClusterConfig } from "../host-config.ts";
 
@@ -39,11 +40,12 @@ test("a host alone keeps no blocks of others, and plans nothing for them", () =>
   assert.ok(joined.residentBytes - alone.residentBytes > 40 * MIB);
 });
 
-test("both tables of the metadata of each device are planned for", () => {
+test("both tables of the metadata of each device and its space map are planned for", () => {
   const one = memoryPlanOf({ memoryBytes: 1024 * MIB, cluster: undefined }, 1);
   const three = memoryPlanOf({ memoryBytes: 1024 * MIB, cluster: undefined }, 3);
   const tables = 2 * one.device.metadataTableBytes;
-  assert.equal(three.residentBytes - one.residentBytes, 2 * tables);
+  assert.equal(three.residentBytes - one.residentBytes, 2 * (tables + SPACE_MAP_BYTES));
+  assert.ok(SPACE_MAP_BYTES < 20 * MIB);
 });
 
 test("what there is is told beside what is planned", () => {

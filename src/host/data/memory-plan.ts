@@ -10,6 +10,7 @@ import { CHUNKS_KEPT_BYTES_MAX } from "../../link/index.ts";
 import { TRANSFER_BYTES_MAX } from "../../object/index.ts";
 import { MAPPED_BYTES_MIN, residentNow } from "../../platform/index.ts";
 import { FAR_BYTES_MAX, SERVED_BYTES_MAX } from "../../plane/index.ts";
+import { SPACE_MAP_BYTES } from "../../store/index.ts";
 import type { HostConfig } from "../host-config.ts";
 
 const MIB = 2 ** 20;
@@ -82,7 +83,7 @@ export function memoryPlanOf(
     CHUNKS_KEPT_BYTES_MAX + SERVED_BYTES_MAX + TRANSFER_BYTES_MAX + CLUSTER_HEAP_BYTES;
   const privateBytes =
     memoryBytes +
-    2 * devices * metadataTableBytes +
+    devices * (2 * metadataTableBytes + SPACE_MAP_BYTES) +
     HEAP_BYTES +
     NATIVE_BYTES +
     (isInCluster ? forOthers : 0);
