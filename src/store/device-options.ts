@@ -17,7 +17,9 @@ export interface DeviceRules {
   readonly sharesEqualOnly: boolean;
   /** Where it has no page and the one that it comes to share with has, it gets one before. */
   readonly keepsHoles: boolean;
-  /** So does whoever comes to share another one's pages because its base goes, where they differ. */
+  /**
+   * So does whoever comes to share another one's pages because its base goes, where they differ.
+   */
   readonly keepsDifferences: boolean;
 }
 

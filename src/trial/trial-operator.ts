@@ -9,7 +9,7 @@ import type { Prng } from "../base/index.ts";
 import type { HostPlane } from "../plane/index.ts";
 import { BLOCK_SECTORS } from "./linearizability.ts";
 import { CLUSTER_ID } from "./names.ts";
-import { readSnapshot } from "./snapshot-reader.ts";
+import { READ_SECTORS, readSnapshot } from "./snapshot-reader.ts";
 import type { Answer, TrialHost } from "./trial-host.ts";
 import type { OperatorTask } from "./trial-plan.ts";
 import { TrialSnapshot, TrialVolume } from "./trial-volume.ts";
@@ -88,13 +88,22 @@ export class TrialOperator {
 
   async #delete(snapshot: TrialSnapshot): Promise<void> {
     // What others began as is known first, so that they can be checked.
-    if (snapshot.isNeeded && !snapshot.isKnown) return;
+    if (snapshot.isNeeded && !(await this.#readWhole(snapshot))) return;
     const { name } = snapshot;
     const host = this.#anyHost();
     snapshot.state = "removing";
     const answer = await host.ask((plane) => plane.deleteVolume(name), PATIENCE_MS);
     this.#trace(`delete ${name} on ${host.name}`, answer);
     if (answer.kind === "done") snapshot.state = "gone";
+  }
+
+  async #readWhole(snapshot: TrialSnapshot): Promise<boolean> {
+    const { contents, objectId } = snapshot;
+    const host = this.#hostFor(objectId);
+    for (let at = 0; at < contents.length && !snapshot.isKnown; at += READ_SECTORS)
+      if (!(await readSnapshot(this.#world, host, snapshot, at))) break;
+    host.handOver(objectId);
+    return snapshot.isKnown;
   }
 
   async #clone(snapshot: TrialSnapshot): Promise<void> {

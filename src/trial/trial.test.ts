@@ -23,9 +23,11 @@ const TAKEN = [
 /** What a disk loses or changes is rarely a block that is needed still: looked for in these. */
 const SICK_SEEDS = [25, 51, 3, 5, 6, 17, 33, 37, 40];
 /** In which events and answers are late or lost. */
-const UNHEARD_SEEDS = [32, 129, 310, 163, 255, 160, 66];
+const UNHEARD_SEEDS = [20, 32, 129, 310, 163, 255, 160, 66];
 const SEEDS_MIN = 5;
 const SEEDS_MAX = 24;
+/** In which what an earlier owner has sent comes late: tried before those after the first few. */
+const LATE_SEED = 75;
 const IS_LONG = process.env["DRYSTONE_LONG"] === "1";
 const LOSSY_SEEDS = IS_LONG ? 20 : 2;
 /** Seeds that are run twice. */
@@ -37,7 +39,10 @@ test("whole clusters keep their promises whatever goes wrong, and what is rare h
   let virtualMs = 0;
   let requests = 0;
   const missing = new Set(TAKEN);
-  for (let seed = 1; seed <= SEEDS_MIN || (missing.size > 0 && seed <= SEEDS_MAX); seed++) {
+  const seeds = Array.from({ length: SEEDS_MAX }, (_, i) => i + 1);
+  seeds.splice(SEEDS_MIN, 0, LATE_SEED);
+  for (const [i, seed] of seeds.entries()) {
+    if (i >= SEEDS_MIN && missing.size === 0) break;
     const report = await runTrial(seed, { depot });
     const { failure, trace } = report;
     if (failure !== undefined) console.log(trace.slice(-200).join("\n"));
