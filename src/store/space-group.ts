@@ -2,7 +2,7 @@
  * One group of the space map in memory: three bits for each of its blocks. Blocks are named by
  * their number in the device; only its place within the group counts.
  */
-import { getU32, setU32 } from "../base/index.ts";
+import { getU32 } from "../base/index.ts";
 import { SPACE_GROUP_BLOCKS } from "../format/index.ts";
 
 export const WORD_BITS = 32;
@@ -84,10 +84,13 @@ export class SpaceGroup {
   encode(into: Uint8Array, size: number): void {
     for (let word = 0; word < GROUP_WORDS; word++) {
       const bits = this.words[TAKEN + word]! & ~this.words[HIDDEN + word]!;
-      const beyond = (word + 1) * WORD_BITS - size;
-      const isThere = beyond >= WORD_BITS ? 0 : beyond > 0 ? WORD_FULL >>> beyond : WORD_FULL;
-      setU32(into, word * 4, (bits & isThere) >>> 0);
+      into[word * 4] = bits;
+      into[word * 4 + 1] = bits >>> 8;
+      into[word * 4 + 2] = bits >>> 16;
+      into[word * 4 + 3] = bits >>> 24;
     }
+    for (let block = size; block < SPACE_GROUP_BLOCKS; block++)
+      into[block >>> 3]! &= ~(1 << (block & 7));
   }
 
   allFreeUnpunched(): void {
