@@ -1,6 +1,6 @@
 /** Room for machines: who may wait for it, and what must come of it when it is back. */
 import type { VmRecord } from "../cluster/index.ts";
-import { admissionProblem, hostsOnDuty, HostViews } from "../ha/index.ts";
+import { admissionProblem, hostsOnDuty, HostViews, isUnderWay } from "../ha/index.ts";
 import type { MachineHost } from "./machine-host.ts";
 import type { MachineWorld } from "./machine-world.ts";
 import { CLUSTER_ID } from "./names.ts";
@@ -40,8 +40,11 @@ export async function checkRoom(world: MachineWorld): Promise<void> {
   await leaveSomeUnprotected(world);
   // Somebody may see to it that hosts may fail.
   if (world.prng.chance(0.6)) await endUntilAdmitted(world);
-  // Room that was there before is given away before.
-  await world.until(() => areWell(world), SETTLED_MS_MAX);
+  // Room that was there before is given away before, and none comes from who is still moving.
+  await world.until(
+    async () => (await areWell(world)) && !(await isSomeoneMoving(world)),
+    SETTLED_MS_MAX,
+  );
   const problem = await whyNotAdmitted(world);
   const isAdmitted = problem === undefined;
   const records = await recordsOf(world);
@@ -61,6 +64,10 @@ export async function checkRoom(world: MachineWorld): Promise<void> {
   await settle(world, "although there is more room");
   if (world.failure === undefined) await checkAttempts(world, records);
   world.placements.isInOrder = false;
+}
+
+async function isSomeoneMoving(world: MachineWorld): Promise<boolean> {
+  return (await recordsOf(world)).some((record) => isUnderWay(record));
 }
 
 async function recordsOf(world: MachineWorld): Promise<readonly VmRecord[]> {
