@@ -131,10 +131,11 @@ export class MachineHost {
   async takeAgain(vm: string, epoch: number, { disk }: OwnedDisk): Promise<void> {
     const machine = this.#machine;
     const { directory, disks } = this.#world;
-    const { record } = await findVm(directory, CLUSTER_ID, vm);
-    const isMine = record.hostId === this.id && record.epoch === epoch && !record.isLeaving;
-    if (!isMine || !this.isUp || this.#world.isCut(this.id)) return;
     try {
+      // It may be unreadable just now: nobody does anything about it then.
+      const { record } = await findVm(directory, CLUSTER_ID, vm);
+      const isMine = record.hostId === this.id && record.epoch === epoch && !record.isLeaving;
+      if (!isMine || !this.isUp || this.#world.isCut(this.id)) return;
       const owned = await disks.take(disk, this.id);
       if (machine.isOn && this.#owned.has(disk)) this.#owned.set(disk, owned);
     } catch (error) {
