@@ -17,10 +17,6 @@ export interface DeviceRules {
   readonly sharesEqualOnly: boolean;
   /** Where it has no page and the one that it comes to share with has, it gets one before. */
   readonly keepsHoles: boolean;
-  /**
-   * So does whoever comes to share another one's pages because its base goes, where they differ.
-   */
-  readonly keepsDifferences: boolean;
 }
 
 export const ALL_DEVICE_RULES: DeviceRules = {
@@ -30,7 +26,6 @@ export const ALL_DEVICE_RULES: DeviceRules = {
   keepsMarks: true,
   sharesEqualOnly: true,
   keepsHoles: true,
-  keepsDifferences: true,
 };
 
 export interface OpenOptions {

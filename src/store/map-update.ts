@@ -249,11 +249,6 @@ export class MapUpdate {
     (known ?? this.#ownGroup(info, group)).setPage(page, false);
   }
 
-  /** The group's digests, as they are now, become the component's own. */
-  ownGroup(info: ComponentInfo, group: number): void {
-    if (this.#state.regions.group(info.index, group).isInherited) this.#ownGroup(info, group);
-  }
-
   /** Has the component's record written with this update. */
   touch(info: ComponentInfo): void {
     this.#countMapped(info, 0);

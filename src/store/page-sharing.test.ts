@@ -82,36 +82,6 @@ for (const [order, place] of Object.entries(ORDERS))
     });
   });
 
-test("who shared pages of a component that goes shares them with each other from then on", async () => {
-  const world = new ForkWorld({ seed: 9, blockCount: BLOCKS });
-  const outcome = await world.run(async () => {
-    await world.open();
-    await volumeWithSnapshots(world);
-    await world.makeFork(false);
-    await world.makeFork(false);
-    const tags = Array.from({ length: 64 }, (_none, i) => 20_000 + i);
-    await world.send("data", 64, tags);
-    await world.makeFork(false);
-    await world.device!.destage();
-    const digests = new Map<string, Uint8Array>();
-    for (const { componentId } of world.forks)
-      digests.set(componentId, await digestsOf(world, componentId));
-    await world.device!.deleteComponent(world.componentId);
-    const whole = world.forks.filter(({ componentId }) => ownPages(world, componentId) === PAGES);
-    assert.equal(whole.length, 1, "the map went to one of them");
-    for (let isSecond = false; ; isSecond = true) {
-      await world.verifyForks();
-      for (const [id, wanted] of digests) assert.deepEqual(await digestsOf(world, id), wanted);
-      await world.scrub();
-      if (isSecond) break;
-      await world.device!.close();
-      await world.open();
-    }
-    await world.device!.close();
-  });
-  assert.equal(outcome.kind, "done");
-});
-
 test("whoever reads while pages come to be shared reads what there was, also if that fails", async () => {
   for (const refusals of [0, 1]) {
     const world = new ForkWorld({ seed: 10, blockCount: BLOCKS });

@@ -103,11 +103,6 @@ export const MUTANTS: readonly Mutant[] = [
     rule: "what a component that was made anew does not have stays a hole",
     device: { keepsHoles: false },
   },
-  {
-    name: "heir-changes",
-    rule: "who comes to share another one's pages keeps what differs there",
-    device: { keepsDifferences: false },
-  },
 ];
 
 export function ownerRulesOf(mutant: Mutant | undefined): OwnerRules {

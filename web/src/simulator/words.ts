@@ -23,5 +23,4 @@ export const rules: readonly (readonly [name: string, rule: string])[] = [
   ["marks-not-durable", "that a copy lacks something is kept through every crash"],
   ["unequal-page-shared", "what was made anew shares only pages that are equal"],
   ["hole-shared-away", "what a component that was made anew does not have stays a hole"],
-  ["heir-changes", "who comes to share another one's pages keeps what differs there"],
 ];
